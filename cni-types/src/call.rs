@@ -1,0 +1,301 @@
+//! One invocation of a plugin: environment and stdin turned into checked values (spec section 2).
+
+use crate::{
+    args::CniArgs,
+    delegate::Delegate,
+    environment::Environment,
+    error::{Code, Error},
+    json::Json,
+    result::AddResult,
+    stop::Stop,
+    value::{ContainerId, IfName, NetnsPath, NetworkName},
+    version::SpecVersion,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::collections::HashSet;
+
+/// The key of GC's list, and the one it had before 1.1.0 was released.
+const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+
+/// What the runtime wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of spec section 2")]
+pub enum Command {
+    Add,
+    Del,
+    Check,
+    Status,
+    Gc,
+    Version,
+}
+
+impl Command {
+    /// The command named by `CNI_COMMAND`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "ADD" => Self::Add,
+            "DEL" => Self::Del,
+            "CHECK" => Self::Check,
+            "STATUS" => Self::Status,
+            "GC" => Self::Gc,
+            "VERSION" => Self::Version,
+            _ => return None,
+        })
+    }
+
+    /// The name in `CNI_COMMAND`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+            Self::Check => "CHECK",
+            Self::Status => "STATUS",
+            Self::Gc => "GC",
+            Self::Version => "VERSION",
+        }
+    }
+
+    /// The variables that the command cannot do without, in the order in which the reference lists them.
+    #[must_use]
+    pub fn required_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Add | Self::Check => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"],
+            Self::Del => &["CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"],
+            Self::Gc | Self::Status => &["CNI_PATH"],
+            Self::Version => &[],
+        }
+    }
+}
+
+/// The attachment that an ADD makes or a CHECK looks at: its identity and its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// `CNI_CONTAINERID`.
+    pub container_id: ContainerId,
+    /// `CNI_IFNAME`.
+    pub if_name: IfName,
+    /// `CNI_NETNS`.
+    pub netns: NetnsPath,
+}
+
+/// The attachment that a DEL ends. Its namespace may be gone, and then there is no path to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detachment {
+    /// `CNI_CONTAINERID`.
+    pub container_id: ContainerId,
+    /// `CNI_IFNAME`.
+    pub if_name: IfName,
+    /// `CNI_NETNS`, unless missing or empty.
+    pub netns: Option<NetnsPath>,
+}
+
+/// What identifies an attachment within a network (spec section 3).
+pub type AttachmentKey = (String, String);
+
+/// The attachments that GC must leave alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidAttachments {
+    /// The runtime sent no list (`cnitool gc`): nothing that may be alive can be collected.
+    Unknown,
+    /// Container id and interface name of each; everything else is stale.
+    Only(HashSet<AttachmentKey>),
+}
+
+impl ValidAttachments {
+    /// Whether this attachment is certainly stale.
+    #[must_use]
+    pub fn excludes(&self, container_id: &str, if_name: &str) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Only(valid) => !valid.contains(&(container_id.to_owned(), if_name.to_owned())),
+        }
+    }
+
+    /// Whether no attachment of this container is valid: for records that name no interface.
+    #[must_use]
+    pub fn excludes_container(&self, container_id: &str) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Only(valid) => !valid.iter().any(|(id, _)| id == container_id),
+        }
+    }
+}
+
+/// What every network configuration has, whatever the plugin.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Base {
+    #[serde(rename = "cniVersion")]
+    cni_version: String,
+    name: String,
+}
+
+/// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or CHECK is in
+/// [`Attachment`] and [`Detachment`].
+#[derive(Debug)]
+pub struct Call {
+    /// The protocol version that the configuration asks for, and that the answer has.
+    pub version: SpecVersion,
+    /// The network's name.
+    pub network: NetworkName,
+    /// Whether the runtime wants to stop this plugin.
+    pub stop: Stop,
+    environment: Environment,
+    stdin: Vec<u8>,
+    json: Json,
+}
+
+impl Call {
+    /// Reads a configuration. The name is checked before the version, as the reference does.
+    ///
+    /// # Errors
+    /// Code 6 for what is not a JSON object, 7 for the name, 1 for the version.
+    pub fn new(environment: Environment, stdin: Vec<u8>, stop: Stop) -> Result<Self, Error> {
+        let undecodable = |e: &dyn std::fmt::Display| {
+            Error::new(Code::DECODE, format!("error unmarshall network config: {e}"))
+        };
+        let json = Json::parse(&stdin).map_err(|e| undecodable(&e))?;
+        if !json.is_object() {
+            return Err(undecodable(&"a JSON object is wanted"));
+        }
+        let base: Base = json.decode().map_err(|e| undecodable(&e))?;
+        let network = NetworkName::parse(&base.name)?;
+        let version = SpecVersion::of_config(&base.cni_version)?;
+        Ok(Self { version, network, stop, environment, stdin, json })
+    }
+
+    /// The configuration as `T`.
+    ///
+    /// # Errors
+    /// Code 6, with the path to the value that does not fit.
+    pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.json.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
+    }
+
+    /// The pairs of `CNI_ARGS`, none of which may have a key outside `known` (see [`CniArgs::require_known`]).
+    /// Read on demand: a plugin that takes no arguments accepts any text (`CNI_ARGS=none` to loopback).
+    ///
+    /// # Errors
+    /// Code 4 for a malformed pair or an unknown key.
+    pub fn args(&self, known: &[&str]) -> Result<CniArgs, Error> {
+        let args = CniArgs::parse(&self.environment.text("CNI_ARGS"))?;
+        args.require_known(known)?;
+        Ok(args)
+    }
+
+    /// The result of the plugin before this one (ADD) or of the whole chain (CHECK, DEL), of any version.
+    ///
+    /// # Errors
+    /// Code 6 where there is one that cannot be read.
+    pub fn prev_result(&self) -> Result<Option<AddResult>, Error> {
+        match self.json.lookup("prevResult") {
+            None | Some(Json::Null) => Ok(None),
+            Some(json) => {
+                AddResult::from_json(json).map(Some).map_err(|e| e.context("could not parse prevResult"))
+            }
+        }
+    }
+
+    /// GC's list. A `null` is an empty list: CRI-O without pods sends that.
+    ///
+    /// # Errors
+    /// Code 6 for a list of another shape.
+    pub fn valid_attachments(&self) -> Result<ValidAttachments, Error> {
+        #[derive(Deserialize)]
+        struct Entry {
+            #[serde(rename = "containerID")]
+            container_id: String,
+            ifname: String,
+        }
+        let Some((key, list)) = VALID_ATTACHMENTS.iter().find_map(|key| Some((key, self.json.lookup(key)?)))
+        else {
+            return Ok(ValidAttachments::Unknown);
+        };
+        let entries: Option<Vec<Entry>> =
+            list.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to decode {key}: {e}")))?;
+        let keys = entries.unwrap_or_default().into_iter().map(|e| (e.container_id, e.ifname));
+        Ok(ValidAttachments::Only(keys.collect()))
+    }
+
+    /// The environment that the request came with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The configuration as it came, byte for byte.
+    #[must_use]
+    pub fn stdin(&self) -> &[u8] {
+        &self.stdin
+    }
+
+    /// Finds the delegate called `kind` in `CNI_PATH`.
+    ///
+    /// # Errors
+    /// Code 7 for a name that could leave `CNI_PATH`, 102 where no such program is there.
+    pub fn delegate(&self, kind: &str) -> Result<Delegate<'_>, Error> {
+        Delegate::find(self, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(stdin: &str) -> Result<Call, Error> {
+        Call::new(Environment::default(), stdin.into(), Stop::never())
+    }
+
+    fn gc(list: &str) -> ValidAttachments {
+        call(&format!(r#"{{"cniVersion":"1.1.0","name":"n"{list}}}"#)).unwrap().valid_attachments().unwrap()
+    }
+
+    #[test]
+    fn what_is_not_a_json_object_is_code_6() {
+        for stdin in ["", "{", "[]", "null", "7", r#"{"name":7}"#, "\u{feff}{}"] {
+            let error = call(stdin).unwrap_err();
+            assert_eq!(error.code, Code::DECODE, "{stdin:?}");
+            assert!(error.msg.starts_with("error unmarshall network config: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_checked_before_the_version() {
+        assert_eq!(call(r#"{"cniVersion":"9.8.7"}"#).unwrap_err().msg, "missing network name");
+        assert_eq!(
+            call(r#"{"cniVersion":"9.8.7","name":"n"}"#).unwrap_err().msg,
+            "incompatible CNI versions"
+        );
+    }
+
+    #[test]
+    fn gc_tells_a_missing_list_from_an_empty_one() {
+        assert_eq!(gc(""), ValidAttachments::Unknown);
+        assert!(!gc("").excludes("a", "eth0") && !gc("").excludes_container("a"));
+        for empty in ["[]", "null"] {
+            let list = gc(&format!(r#","cni.dev/valid-attachments":{empty}"#));
+            assert!(list.excludes("a", "eth0") && list.excludes_container("a"));
+        }
+    }
+
+    #[test]
+    fn gc_reads_the_older_key_where_the_newer_is_missing() {
+        let entry = r#"[{"containerID":"a","ifname":"eth0"}]"#;
+        for keys in [
+            format!(r#","cni.dev/attachments":{entry}"#),
+            format!(r#","cni.dev/attachments":null,"cni.dev/valid-attachments":{entry}"#),
+        ] {
+            let list = gc(&keys);
+            assert!(!list.excludes("a", "eth0") && list.excludes("a", "eth1") && list.excludes("b", "eth0"));
+            assert!(!list.excludes_container("a") && list.excludes_container("b"));
+        }
+    }
+
+    #[test]
+    fn a_malformed_gc_list_is_an_error_and_not_an_empty_one() {
+        let json = r#"{"cniVersion":"1.1.0","name":"n","cni.dev/valid-attachments":[{"containerID":"a"}]}"#;
+        assert_eq!(call(json).unwrap().valid_attachments().unwrap_err().code, Code::DECODE);
+    }
+}

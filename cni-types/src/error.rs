@@ -1,0 +1,171 @@
+//! The error that a plugin reports: a code, a short text, details (spec section 5, "Error").
+//!
+//! Texts are an interface. Runtimes and people match on the reference's key phrases, so a text starts with
+//! the phrase that the reference uses and goes on with what was wanted, what was found and the remedy.
+
+use crate::{json::Json, version::SpecVersion};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A numeric error code. 0–99 belong to the spec, 100 and up to the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Code(pub u32);
+
+impl Code {
+    /// The plugin does not speak the configuration's version.
+    pub const INCOMPATIBLE_VERSION: Self = Self(1);
+    /// A field of the configuration is not supported; the text holds its key and value.
+    pub const UNSUPPORTED_FIELD: Self = Self(2);
+    /// The container does not exist; the runtime need not clean up.
+    pub const UNKNOWN_CONTAINER: Self = Self(3);
+    /// A `CNI_*` variable is missing or malformed; the text names it.
+    pub const INVALID_ENVIRONMENT: Self = Self(4);
+    /// Reading or writing failed.
+    pub const IO: Self = Self(5);
+    /// Content could not be decoded.
+    pub const DECODE: Self = Self(6);
+    /// The configuration was read, but does not make sense.
+    pub const INVALID_CONFIG: Self = Self(7);
+    /// The network namespace cannot be used (the reference's code, not the spec's).
+    pub const INVALID_NETNS: Self = Self(8);
+    /// A passing condition; the runtime may try again.
+    pub const TRY_AGAIN: Self = Self(11);
+    /// STATUS: an ADD would fail.
+    pub const UNAVAILABLE: Self = Self(50);
+    /// STATUS: an ADD would fail, and existing containers may be cut off.
+    pub const LIMITED_CONNECTIVITY: Self = Self(51);
+    /// CHECK found the attachment in another state than ADD left it in.
+    pub const CHECK_MISMATCH: Self = Self(100);
+    /// The kernel refused an operation.
+    pub const KERNEL: Self = Self(101);
+    /// A delegated plugin could not be run, or broke the protocol.
+    pub const DELEGATE: Self = Self(102);
+    /// IPAM has no answer: no address is left, or the wanted one is taken.
+    pub const ADDRESS_UNAVAILABLE: Self = Self(103);
+    /// Anything else (the reference's catch-all).
+    pub const OTHER: Self = Self(999);
+}
+
+/// What went wrong, as it is told to the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The numeric code.
+    pub code: Code,
+    /// The short text. Lower case, no final stop.
+    pub msg: String,
+    /// The longer text; empty where there is nothing to add.
+    pub details: String,
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    #[serde(rename = "cniVersion")]
+    cni_version: &'a str,
+    code: u32,
+    msg: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    details: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Foreign {
+    code: u32,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    details: String,
+}
+
+impl Error {
+    /// An error without details.
+    #[must_use]
+    pub fn new(code: Code, msg: impl Into<String>) -> Self {
+        Self { code, msg: msg.into(), details: String::new() }
+    }
+
+    /// The same error with these details in place of any it had.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<String>) -> Self {
+        self.details = details.into();
+        self
+    }
+
+    /// The same error with `more` after the details it has.
+    #[must_use]
+    pub fn and_details(mut self, more: &str) -> Self {
+        if !self.details.is_empty() {
+            self.details.push_str("; ");
+        }
+        self.details.push_str(more);
+        self
+    }
+
+    /// The same error, its text preceded by `prefix` and a colon.
+    #[must_use]
+    pub fn context(mut self, prefix: impl fmt::Display) -> Self {
+        self.msg = format!("{prefix}: {}", self.msg);
+        self
+    }
+
+    /// Joins the errors of a clean-up that went on to its end. The first gives code and text, the others
+    /// follow as details.
+    ///
+    /// # Errors
+    /// The joined error, unless there was none.
+    pub fn join(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        let mut errors = errors.into_iter();
+        let Some(first) = errors.next() else { return Ok(()) };
+        Err(errors.fold(first, |all, e| all.and_details(&e.to_string())))
+    }
+
+    /// The error object of spec section 5, as one JSON document.
+    #[must_use]
+    pub fn to_json(&self, version: SpecVersion) -> String {
+        let wire =
+            Wire { cni_version: version.as_str(), code: self.code.0, msg: &self.msg, details: &self.details };
+        crate::json::pretty(&wire)
+    }
+
+    /// Reads the error object that another plugin printed.
+    #[must_use]
+    pub fn from_json(bytes: &[u8]) -> Option<Self> {
+        let wire: Foreign = Json::parse(bytes).ok()?.decode().ok()?;
+        Some(Self { code: Code(wire.code), msg: wire.msg, details: wire.details })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.msg)?;
+        if self.details.is_empty() { Ok(()) } else { write!(f, "; {}", self.details) }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_back_from_its_json() {
+        let error = Error::new(Code(117), "first").with_details("second");
+        let text = error.to_json(SpecVersion::V1_1_0);
+        assert_eq!(Error::from_json(text.as_bytes()), Some(error));
+        assert!(text.contains(r#""cniVersion": "1.1.0""#), "{text}");
+    }
+
+    #[test]
+    fn a_result_is_not_mistaken_for_an_error() {
+        assert_eq!(Error::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#), None);
+        assert_eq!(Error::from_json(b"not json"), None);
+    }
+
+    #[test]
+    fn joined_errors_keep_the_first_as_the_cause() {
+        let errors = [Error::new(Code::IO, "a"), Error::new(Code::OTHER, "b").with_details("c")];
+        let joined = Error::join(errors).unwrap_err();
+        assert_eq!((joined.code, joined.to_string().as_str()), (Code::IO, "a; b; c"));
+        assert_eq!(Error::join([]), Ok(()));
+    }
+}

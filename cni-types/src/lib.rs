@@ -1,0 +1,30 @@
+//! The Container Network Interface protocol, versions 0.1.0 to 1.1.0, as plugins see it.
+//!
+//! A plugin implements [`Plugin`] and calls [`main`]. Environment and stdin become a [`Call`] with an
+//! [`Attachment`] or a [`Detachment`], checked and typed; what the plugin returns becomes exactly one JSON document on
+//! stdout and an exit status, also on a panic and on SIGTERM. The crate touches nothing but the environment,
+//! stdin, stdout, stderr, and the delegates that it runs; the kernel is `cni-net`'s.
+
+mod args;
+mod call;
+mod delegate;
+mod environment;
+mod error;
+mod json;
+mod plugin;
+mod result;
+mod stop;
+mod value;
+mod version;
+
+pub use args::CniArgs;
+pub use call::{Attachment, AttachmentKey, Call, Command, Detachment, ValidAttachments};
+pub use delegate::Delegate;
+pub use environment::Environment;
+pub use error::{Code, Error};
+pub use json::{DecodeError, Json};
+pub use plugin::{Plugin, Reply, answer, main};
+pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};
+pub use stop::{Stop, Woken};
+pub use value::{Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName};
+pub use version::{SpecVersion, UnknownVersion};

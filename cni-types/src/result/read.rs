@@ -1,0 +1,94 @@
+//! Reading a result of any version.
+
+use super::{AddResult, Dns, Interface, IpConfig, Route};
+use crate::{
+    error::{Code, Error},
+    json::Json,
+    value::Cidr,
+};
+use serde::{Deserialize, Deserializer};
+use std::net::IpAddr;
+
+/// Every key of every version. `ip4` and `ip6` are 0.1.0's and 0.2.0's, all others came with 0.3.0.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    interfaces: Vec<WireInterface>,
+    ips: Vec<WireIp>,
+    routes: Vec<Route>,
+    dns: Dns,
+    ip4: Option<FamilyIp>,
+    ip6: Option<FamilyIp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireInterface {
+    name: String,
+    mac: String,
+    mtu: Option<u32>,
+    sandbox: String,
+    socket_path: String,
+    #[serde(rename = "pciID")]
+    pci_id: String,
+}
+
+#[derive(Deserialize)]
+struct WireIp {
+    interface: Option<i64>,
+    address: Cidr,
+    #[serde(default, deserialize_with = "lenient_ip")]
+    gateway: Option<IpAddr>,
+}
+
+#[derive(Deserialize)]
+struct FamilyIp {
+    ip: Cidr,
+    #[serde(default, deserialize_with = "lenient_ip")]
+    gateway: Option<IpAddr>,
+    #[serde(default)]
+    routes: Vec<Route>,
+}
+
+/// An address, or nothing for `null` and for empty text, which the reference takes for no address.
+pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("invalid IP address: {text}")))
+}
+
+impl AddResult {
+    /// Reads a result; its keys tell of which version it is.
+    ///
+    /// # Errors
+    /// Code 6 with the path to the value that does not fit.
+    pub fn from_json(json: &Json) -> Result<Self, Error> {
+        let wire: Wire = json.decode().map_err(|e| Error::new(Code::DECODE, e.to_string()))?;
+        let mut result = Self {
+            interfaces: wire.interfaces.into_iter().map(Interface::from).collect(),
+            ips: wire.ips.into_iter().map(IpConfig::from).collect(),
+            routes: wire.routes,
+            dns: wire.dns,
+        };
+        for family in [wire.ip4, wire.ip6].into_iter().flatten() {
+            result.ips.push(IpConfig { interface: None, address: family.ip, gateway: family.gateway });
+            result.routes.extend(family.routes);
+        }
+        Ok(result)
+    }
+}
+
+impl From<WireInterface> for Interface {
+    fn from(wire: WireInterface) -> Self {
+        let WireInterface { name, mac, mtu, sandbox, socket_path, pci_id } = wire;
+        Self { name, mac, mtu: mtu.filter(|mtu| *mtu != 0), sandbox, socket_path, pci_id }
+    }
+}
+
+impl From<WireIp> for IpConfig {
+    fn from(wire: WireIp) -> Self {
+        Self { interface: wire.interface, address: wire.address, gateway: wire.gateway }
+    }
+}

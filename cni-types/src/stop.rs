@@ -1,0 +1,128 @@
+//! SIGTERM as an event that is looked for, not as an interruption.
+//!
+//! The signal is blocked and read through a signalfd(2). So it can never cut an operation in two: long waits
+//! (stdin, a delegate, an event of the kernel) poll it beside what they wait for, and an ADD looks at it between its
+//! steps; either way it becomes an ordinary error, the undo stack runs, and a JSON error is printed. A delegate
+//! starts with an empty signal mask, since std's `Command` resets it.
+
+use crate::error::{Code, Error};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask},
+    sys::signalfd::{SfdFlags, SignalFd},
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+/// Tells whether the process was asked to stop.
+#[derive(Debug, Default)]
+pub struct Stop {
+    signals: Option<SignalFd>,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The descriptor has something to read, or its other end is closed.
+    Ready,
+    /// The process was asked to stop.
+    Stopped,
+    /// The deadline passed.
+    TimedOut,
+}
+
+impl Stop {
+    /// Blocks SIGTERM for this process and watches for it. To be called before any thread is started.
+    /// Where that fails the signal keeps its default effect, which is no reason not to serve a request.
+    #[must_use]
+    pub fn on_sigterm() -> Self {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGTERM);
+        let watch = || {
+            let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+            Ok::<_, Errno>(signals)
+        };
+        Self { signals: watch().ok() }
+    }
+
+    /// Never asks to stop: for callers that have no process of their own, and during a clean-up.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::default()
+    }
+
+    /// Fails once the process was asked to stop. The signal stays pending, so every later call fails too.
+    ///
+    /// # Errors
+    /// Code 11, since the same request may succeed later.
+    pub fn check(&self) -> Result<(), Error> {
+        let Some(signals) = &self.signals else { return Ok(()) };
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(n) if n > 0 => Err(Self::error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a request that was cut short.
+    #[must_use]
+    pub fn error() -> Error {
+        Error::new(Code::TRY_AGAIN, "terminated by SIGTERM").with_details("the request was not completed")
+    }
+
+    /// Waits until `fd` can be read, the process is asked to stop, or `deadline` passes.
+    ///
+    /// # Errors
+    /// poll(2)'s, but for EINTR.
+    pub fn wait_readable(&self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Woken, Errno> {
+        loop {
+            let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
+            if let Some(signals) = &self.signals {
+                fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            match poll(&mut fds, timeout(left)) {
+                Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => return Ok(Woken::TimedOut),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => {
+                    let ready = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
+                    return Ok(if ready(1) { Woken::Stopped } else { Woken::Ready });
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// poll's timeout, rounded up to whole milliseconds so that a wait never ends before its deadline.
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    let Some(left) = left else { return PollTimeout::NONE };
+    let millis = left.as_micros().div_ceil(1000);
+    PollTimeout::try_from(millis.min(60_000)).unwrap_or(PollTimeout::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_wait_ends_at_its_deadline_and_not_before() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(20);
+        assert_eq!(Stop::never().wait_readable(ours.as_fd(), Some(deadline)), Ok(Woken::TimedOut));
+        assert!(start.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_closed_peer_counts_as_readable() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert_eq!(Stop::never().wait_readable(ours.as_fd(), None), Ok(Woken::Ready));
+    }
+}

@@ -1,0 +1,70 @@
+//! Names of network interfaces, under the kernel's rule (`dev_valid_name` in net/core/dev.c).
+
+use crate::error::{Code, Error};
+use std::fmt;
+
+/// The longest name the kernel takes, in bytes (`IFNAMSIZ` less the closing NUL).
+const MAX_LEN: usize = 15;
+
+/// The name of a network interface: 1 to 15 bytes, no `/`, `:` or white space, not `.` or `..`.
+/// It is safe as a part of a path below `/proc/sys/net`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IfName(String);
+
+impl IfName {
+    /// Checks `text` against the kernel's rule.
+    ///
+    /// # Errors
+    /// Code 4 with the reference's texts.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let refuse = |msg: &str| Err(Error::new(Code::INVALID_ENVIRONMENT, msg));
+        if text.is_empty() {
+            return refuse("interface name is empty");
+        }
+        if text.len() > MAX_LEN {
+            return refuse("interface name is too long")
+                .map_err(|e| e.with_details("interface name should be less than 16 characters"));
+        }
+        if text == "." || text == ".." {
+            return refuse("interface name is . or ..");
+        }
+        if text.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
+            return refuse("interface name contains / or : or whitespace characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_kernel_would_refuse_is_refused() {
+        for (name, msg) in [
+            ("", "interface name is empty"),
+            (".", "interface name is . or .."),
+            ("..", "interface name is . or .."),
+            ("a/b", "interface name contains / or : or whitespace characters"),
+            ("a:b", "interface name contains / or : or whitespace characters"),
+            ("a b", "interface name contains / or : or whitespace characters"),
+            ("abcdefghijklmnop", "interface name is too long"),
+        ] {
+            let error = IfName::parse(name).unwrap_err();
+            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_ENVIRONMENT, msg), "{name:?}");
+        }
+        assert!(IfName::parse("abcdefghijklmno").is_ok());
+    }
+}
