@@ -1,0 +1,56 @@
+//! Empty folders over those in which plugins and runtimes keep state.
+
+use super::Error;
+use nix::mount::{MsFlags, mount};
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+const STATE: &str = "/var/lib/cni";
+
+/// Covers `/run` and `/var/lib/cni`.
+pub(super) fn cover_state_directories() -> Result<(), Error> {
+    cover("/run")?;
+    create_dir("/run/netns")?;
+    if !Path::new(STATE).is_dir() {
+        cover_keeping_children("/var/lib")?;
+        create_dir(STATE)?;
+    }
+    cover(STATE)
+}
+
+fn cover(target: &str) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some("mode=0755"))
+        .map_err(|e| Error::new("mount a tmpfs on", target, e))
+}
+
+/// Covers a folder in which nothing may be made, so that something can be made in it: its folders and links
+/// appear again in the cover, since a target directory, a home or a toolchain may be among them.
+fn cover_keeping_children(target: &str) -> Result<(), Error> {
+    let failed = |operation| move |e: std::io::Error| Error::new(operation, target, e);
+    let beneath = File::open(target).map_err(failed("open"))?;
+    cover(target)?;
+    let beneath = PathBuf::from(format!("/proc/self/fd/{}", beneath.as_raw_fd()));
+    for entry in std::fs::read_dir(&beneath).map_err(failed("read"))? {
+        let entry = entry.map_err(failed("read"))?;
+        let kind = entry.file_type().map_err(failed("read"))?;
+        let shown = Path::new(target).join(entry.file_name());
+        if kind.is_dir() {
+            create_dir(&shown)?;
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            // One that cannot be shown again is one that this user cannot use.
+            let _ = mount(Some(&entry.path()), &shown, None::<&str>, flags, None::<&str>);
+        } else if kind.is_symlink() {
+            let link = std::fs::read_link(entry.path()).map_err(failed("read a link in"))?;
+            std::os::unix::fs::symlink(link, &shown).map_err(failed("make a link in"))?;
+        }
+    }
+    Ok(())
+}
+
+fn create_dir(path: impl AsRef<Path>) -> Result<(), Error> {
+    std::fs::create_dir(&path).map_err(|e| Error::new("make the folder", &path, e))
+}

@@ -1,0 +1,96 @@
+//! The plugins' binaries, as fresh as the sources.
+//!
+//! `cargo test -p bridge` builds bridge and leaves host-local as it was, or does not build it at all; but the two
+//! are tested together. So every test process asks Cargo once for all binaries of the workspace.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// Why there are no binaries.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot tell the target directory from {0}")]
+    Layout(PathBuf),
+    #[error("cannot run cargo: {0}")]
+    Cargo(#[from] io::Error),
+    #[error("the workspace's binaries do not build:\n{0}")]
+    Build(String),
+}
+
+/// Where Cargo puts binaries, and how to make it put them there again.
+#[derive(Debug, PartialEq, Eq)]
+struct Layout {
+    bin_dir: PathBuf,
+    target_dir: PathBuf,
+    target: Option<String>,
+    profile: String,
+}
+
+impl Layout {
+    /// Reads `<target dir>/[<target>/]<profile>/deps/<test>`. Cargo marks the target directory with a CACHEDIR.TAG.
+    fn of(test: &Path) -> Option<Self> {
+        let bin_dir = test.parent()?.parent()?.to_owned();
+        let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
+        let profile = match name(&bin_dir)?.as_str() {
+            "debug" => "dev".to_owned(),
+            other => other.to_owned(),
+        };
+        let above = bin_dir.parent()?.to_owned();
+        if above.join("CACHEDIR.TAG").exists() {
+            return Some(Self { bin_dir, target_dir: above, target: None, profile });
+        }
+        let target_dir = above.parent()?.to_owned();
+        Some(Self { bin_dir, target_dir, target: Some(name(&above)?), profile })
+    }
+
+    fn of_process() -> Result<Self, Error> {
+        let test = std::env::current_exe()?;
+        Self::of(&test).ok_or(Error::Layout(test))
+    }
+}
+
+/// The folder with the plugins that this test process built: a `CNI_PATH`.
+pub fn bin_dir() -> &'static Path {
+    static BIN_DIR: OnceLock<PathBuf> = OnceLock::new();
+    BIN_DIR.get_or_init(|| Layout::of_process().map(|layout| layout.bin_dir).unwrap_or_default())
+}
+
+/// Builds all binaries with the profile of the running test. Says nothing unless it fails.
+pub(super) fn build() -> Result<(), Error> {
+    let layout = Layout::of_process()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile", &layout.profile]);
+    cargo.arg("--target-dir").arg(&layout.target_dir);
+    cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+    if let Some(target) = &layout.target {
+        cargo.args(["--target", target]);
+    }
+    let output = cargo.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Build(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_read_with_and_without_a_target() {
+        let root = std::env::temp_dir().join(format!("layout-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("CACHEDIR.TAG"), "").unwrap();
+        let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
+        let cross = Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
+        assert_eq!((plain.bin_dir, plain.target_dir), (root.join("debug"), root.clone()));
+        assert_eq!(cross.target.as_deref(), Some("x86_64-unknown-linux-musl"));
+        assert_eq!((cross.profile.as_str(), cross.target_dir), ("release", root));
+    }
+}
