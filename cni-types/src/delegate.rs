@@ -5,38 +5,16 @@ use crate::{
     call::{Call, Command},
     error::{Code, Error},
     json::Json,
+    program::{Program, Stderr},
     result::AddResult,
-    stop::{Stop, Woken},
+    stop::Stop,
 };
-use nix::{
-    fcntl::{FcntlArg, OFlag},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        signal::{Signal, kill},
-    },
-    unistd::Pid,
-};
-use std::{
-    fs::File,
-    io::{ErrorKind, Read, Seek, Write},
-    os::{fd::AsFd, unix::fs::PermissionsExt},
-    path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
-    time::{Duration, Instant},
-};
-
-/// How long a delegate may take to end after the SIGTERM that was passed on to it.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// The most that a delegate may print, in bytes.
-const MAX_OUTPUT: usize = 16 << 20;
 
 /// A delegate, found and ready to be run for one call.
 #[derive(Debug)]
 pub struct Delegate<'a> {
     call: &'a Call,
-    kind: String,
-    program: PathBuf,
+    program: Program,
 }
 
 impl<'a> Delegate<'a> {
@@ -46,22 +24,7 @@ impl<'a> Delegate<'a> {
     /// Code 7 for a name with which the program could lie outside `CNI_PATH` (CVE-2021-20206), 102 where
     /// there is none.
     pub(crate) fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
-        if !is_plugin_name(kind) {
-            return Err(Error::new(Code::INVALID_CONFIG, format!("invalid plugin name: {kind:?}"))
-                .with_details(
-                    "the type of a delegated plugin is the name of a file in CNI_PATH, without a path",
-                ));
-        }
-        let path = call.environment().text("CNI_PATH");
-        let directories: Vec<&str> = path.split(':').filter(|directory| !directory.is_empty()).collect();
-        let found =
-            directories.iter().map(|directory| Path::new(directory).join(kind)).find(|p| is_executable(p));
-        let program = found.ok_or_else(|| {
-            let searched = directories.join(" ");
-            Error::new(Code::DELEGATE, format!("failed to find plugin {kind:?} in path [{searched}]"))
-                .with_details("install the plugin there, or correct the type in the network configuration")
-        })?;
-        Ok(Self { call, kind: kind.to_owned(), program })
+        Program::find(kind, &call.environment().text("CNI_PATH")).map(|program| Self { call, program })
     }
 
     /// Runs ADD and reads the result.
@@ -71,10 +34,8 @@ impl<'a> Delegate<'a> {
     pub fn add(&self) -> Result<AddResult, Error> {
         let output = self.run(Command::Add, &self.call.stop)?;
         let undecodable = |e: &dyn std::fmt::Display| {
-            Error::new(
-                Code::DECODE,
-                format!("plugin {:?} printed a result that cannot be read: {e}", self.kind),
-            )
+            let kind = self.program.kind();
+            Error::new(Code::DECODE, format!("plugin {kind:?} printed a result that cannot be read: {e}"))
         };
         let json = Json::parse(&output).map_err(|e| undecodable(&e))?;
         AddResult::from_json(&json).map_err(|e| undecodable(&e))
@@ -97,94 +58,10 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, command: Command, stop: &Stop) -> Result<Vec<u8>, Error> {
-        let failed = |what: &str, e: &dyn std::fmt::Display| {
-            Error::new(Code::DELEGATE, format!("failed to {what} plugin {:?}: {e}", self.kind))
-                .with_details(self.program.display().to_string())
-        };
-        let stdin = self.stdin().map_err(|e| failed("prepare the input of", &e))?;
         let environment = self.call.environment().clone().with("CNI_COMMAND", command.as_str());
-        let mut child = std::process::Command::new(&self.program)
-            .env_clear()
-            .envs(environment.iter())
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|e| failed("run", &e))?;
-        let output = read_output(&mut child, stop).map_err(|e| failed("read the output of", &e));
-        let status = child.wait().map_err(|e| failed("wait for", &e))?;
+        let output = self.program.run(&environment, self.call.stdin(), Stderr::Inherited, stop);
         stop.check()?;
-        let output = output?;
-        if status.success() { Ok(output) } else { Err(self.failure(status, &output)) }
-    }
-
-    /// The configuration as a file: unlike a pipe it cannot fill up, and nobody has to write into it.
-    fn stdin(&self) -> std::io::Result<File> {
-        let mut file = File::from(memfd_create(c"cni-stdin", MFdFlags::MFD_CLOEXEC)?);
-        file.write_all(self.call.stdin())?;
-        file.rewind()?;
-        Ok(file)
-    }
-
-    fn failure(&self, status: ExitStatus, output: &[u8]) -> Error {
-        if let Some(error) = Error::from_json(output) {
-            return error;
-        }
-        let said = String::from_utf8_lossy(output);
-        let what =
-            if said.trim().is_empty() { "with no error message" } else { "and printed no error object" };
-        Error::new(Code::DELEGATE, format!("plugin {:?} failed {what}: {status}", self.kind))
-            .with_details(said.trim())
-    }
-}
-
-fn is_plugin_name(kind: &str) -> bool {
-    !kind.is_empty() && kind != "." && kind != ".." && !kind.contains(['/', '\\', '\0'])
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
-/// Reads until the delegate closes its stdout. A request to stop is passed on to the delegate, which then has
-/// [`GRACE`] to end by itself.
-fn read_output(child: &mut Child, stop: &Stop) -> std::io::Result<Vec<u8>> {
-    let Some(mut stdout) = child.stdout.take() else { return Ok(Vec::new()) };
-    nix::fcntl::fcntl(stdout.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let never = Stop::never();
-    let (mut watched, mut deadline) = (stop, None);
-    let mut output = Vec::new();
-    let mut chunk = [0; 16 << 10];
-    loop {
-        match watched.wait_readable(stdout.as_fd(), deadline)? {
-            Woken::Ready => {}
-            Woken::Stopped => {
-                signal(child, Signal::SIGTERM);
-                (watched, deadline) = (&never, Some(Instant::now() + GRACE));
-                continue;
-            }
-            Woken::TimedOut => {
-                signal(child, Signal::SIGKILL);
-                return Ok(output);
-            }
-        }
-        match stdout.read(&mut chunk) {
-            Ok(0) => return Ok(output),
-            Ok(n) => output.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(e) => return Err(e),
-        }
-        if output.len() > MAX_OUTPUT {
-            signal(child, Signal::SIGKILL);
-            return Err(std::io::Error::other("more than 16 MiB"));
-        }
-    }
-}
-
-/// Signals a child that was not waited for yet, so that its pid is still its own.
-fn signal(child: &Child, signal: Signal) {
-    if let Ok(pid) = i32::try_from(child.id()) {
-        // ESRCH cannot be, and EPERM is a delegate that changed its user: then it ends when it is done.
-        let _ = kill(Pid::from_raw(pid), signal);
+        output?.document()
     }
 }
 
@@ -192,6 +69,10 @@ fn signal(child: &Child, signal: Signal) {
 mod tests {
     use super::*;
     use crate::environment::Environment;
+    use std::{
+        os::unix::fs::PermissionsExt,
+        path::{Path, PathBuf},
+    };
 
     fn call(path: &Path) -> Call {
         let environment = Environment::of_process()
