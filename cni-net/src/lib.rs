@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The kernel, as the plugins need it: namespaces, rtnetlink, nf_tables, sysctls.
+//!
+//! This is the only crate that speaks to the kernel's network configuration. Its functions are named for what they
+//! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
+//! succeeds where nothing is there.
+
+mod error;
+mod netlink;
+mod netns;
+pub mod nft;
+mod rtnl;
+mod sysctl;
+
+pub use error::{KernelError, NetError};
+pub use netns::{Netns, is_no_netns};
+pub use nix::errno::Errno;
+pub use rtnl::{
+    Address, Batch, InstalledRoute, Link, LinkEvents, LinkKind, Neighbour, Port, PortMode, PortState,
+    RouteSpec, Rtnl, VethPair,
+};
+pub use sysctl::{Family, Sysctl};

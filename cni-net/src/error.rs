@@ -1,0 +1,119 @@
+//! Why the kernel side of an operation failed: what was done, to which object, what the kernel said.
+
+use nix::errno::Errno;
+use std::{fmt, io};
+
+/// The kernel's answer to a request that it refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelError {
+    /// The error number.
+    pub errno: Errno,
+    /// The text that came with it (extended acknowledgement, include/linux/netlink.h), where there was one.
+    pub text: Option<String>,
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.errno.desc().to_lowercase())?;
+        self.text.as_ref().map_or(Ok(()), |text| write!(f, " (kernel: {text})"))
+    }
+}
+
+impl std::error::Error for KernelError {}
+
+/// A failed operation on the kernel's network state.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A netlink request was refused.
+    #[error("failed to {operation} {object:?}: {source}")]
+    Kernel {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        object: String,
+        /// The kernel's answer.
+        source: KernelError,
+    },
+    /// A system call or a file operation failed.
+    #[error("failed to {operation} {object:?}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        object: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The kernel's answer was not understood.
+    #[error("failed to {operation} {object:?}: {reason}")]
+    Protocol {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        object: String,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+    /// Something did not come about in time.
+    #[error("timed out waiting for {0}")]
+    TimedOut(String),
+    /// The process was asked to stop while it waited.
+    #[error("terminated while waiting for {0}")]
+    Stopped(String),
+}
+
+impl NetError {
+    pub(crate) fn io(
+        operation: &'static str,
+        object: impl fmt::Display,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Io { operation, object: object.to_string(), source: source.into() }
+    }
+
+    /// The error number, where there is one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Kernel { source, .. } => Some(source.errno),
+            Self::Io { source, .. } => source.raw_os_error().map(Errno::from_raw),
+            Self::Protocol { .. } | Self::TimedOut(_) | Self::Stopped(_) => None,
+        }
+    }
+
+    /// True where the object was there already.
+    #[must_use]
+    pub fn is_exists(&self) -> bool {
+        self.errno() == Some(Errno::EEXIST)
+    }
+
+    /// True where the object was not there.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV | Errno::ESRCH | Errno::EADDRNOTAVAIL))
+    }
+
+    /// `Ok` where the object is gone, by this operation or before it.
+    ///
+    /// # Errors
+    /// Every error but absence.
+    pub fn absent_is_ok(outcome: Result<(), Self>) -> Result<(), Self> {
+        outcome.or_else(|e| if e.is_absent() { Ok(()) } else { Err(e) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_own_words_are_kept() {
+        let source = KernelError { errno: Errno::EBUSY, text: Some("Device is already a port".into()) };
+        let error = NetError::Kernel { operation: "attach", object: "veth0".into(), source };
+        assert_eq!(
+            error.to_string(),
+            r#"failed to attach "veth0": device or resource busy (kernel: Device is already a port)"#
+        );
+        assert!(!error.is_absent() && !error.is_exists());
+    }
+}

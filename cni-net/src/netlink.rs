@@ -1,0 +1,386 @@
+//! The transport: requests to the kernel over a netlink socket, and its answers.
+//!
+//! Netlink answers a request while send(2) runs, so the answer waits in the socket when send returns, and a
+//! dump's next part is put there by each receive. The socket is therefore non-blocking: an answer that is not
+//! there will not come, and nothing can hang. No runtime, no threads: see ARCHITECTURE.md.
+
+use crate::error::{KernelError, NetError};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable, NlasIterator,
+};
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+/// include/uapi/linux/netlink.h
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const HEADER_LEN: usize = 16;
+
+/// The kernel fills dump buffers of at most 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
+const RECEIVE_BUFFER: usize = 64 << 10;
+
+/// How often an inconsistent dump is taken again before it is given up.
+const DUMP_ATTEMPTS: u32 = 16;
+
+/// One message and what to say if the kernel refuses it.
+pub(crate) struct Request<M> {
+    pub(crate) message: M,
+    pub(crate) flags: u16,
+    pub(crate) operation: &'static str,
+    pub(crate) object: String,
+}
+
+/// One answer: its payload after the netlink header.
+pub(crate) struct Answer {
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What a received datagram holds, message by message.
+enum Part {
+    Data { sequence: u32, flags: u16, answer: Answer },
+    Acknowledged,
+    Refused { sequence: u32, error: KernelError },
+    Done { error: Option<KernelError> },
+}
+
+/// What was asked, to say it in an error.
+struct Blame {
+    start: u32,
+    requests: Vec<(&'static str, String)>,
+}
+
+impl Blame {
+    /// The request with this sequence number, or the first where the answer is to none of them.
+    fn of(&self, sequence: u32) -> (&'static str, String) {
+        let asked =
+            usize::try_from(sequence.wrapping_sub(self.start)).ok().and_then(|at| self.requests.get(at));
+        asked.or_else(|| self.requests.first()).cloned().unwrap_or(("do", "nothing".to_owned()))
+    }
+
+    fn io(&self, e: io::Error) -> NetError {
+        let (operation, object) = self.of(self.start);
+        NetError::io(operation, object, e)
+    }
+
+    fn kernel(&self, sequence: u32, source: KernelError) -> NetError {
+        let (operation, object) = self.of(sequence);
+        NetError::Kernel { operation, object, source }
+    }
+
+    fn unanswered(&self, answered: usize) -> NetError {
+        let (operation, object) = self.of(self.start);
+        let reason = format!("the kernel answered {answered} of {} requests", self.requests.len());
+        NetError::Protocol { operation, object, reason }
+    }
+}
+
+pub(crate) struct NetlinkSocket {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl NetlinkSocket {
+    /// Opens a socket in the network namespace that the thread is in; the socket stays there.
+    pub(crate) fn open(protocol: isize) -> Result<Self, NetError> {
+        let open = || {
+            let mut socket = Socket::new(protocol)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            socket.set_non_blocking(true)?;
+            // Without these two the socket works, only errors are shorter and dumps longer (Linux < 4.20).
+            let _ = socket.set_ext_ack(true);
+            let _ = socket.set_cap_ack(true);
+            let _ = socket.set_netlink_get_strict_chk(true);
+            Ok(socket)
+        };
+        let socket = open().map_err(|e: io::Error| NetError::io("open", "netlink socket", e))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Subscribes to a multicast group.
+    pub(crate) fn join(&mut self, group: u32) -> Result<(), NetError> {
+        self.socket
+            .add_membership(group)
+            .map_err(|e| NetError::io("subscribe to", format!("group {group}"), e))
+    }
+
+    /// For poll(2) while waiting for events.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Sends all requests at once. The kernel carries them out in order and does not stop at a refused one; the first
+    /// refusal is the error. The answers to requests that read something are returned.
+    pub(crate) fn execute<M: NetlinkSerializable>(
+        &mut self,
+        requests: Vec<Request<M>>,
+    ) -> Result<Vec<Answer>, NetError> {
+        let mut bytes = Vec::with_capacity(1024);
+        let blame = self.append_all(&mut bytes, requests);
+        self.exchange(&bytes, &blame)
+    }
+
+    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all.
+    pub(crate) fn transact<M: NetlinkSerializable>(
+        &mut self,
+        begin: M,
+        requests: Vec<Request<M>>,
+        end: M,
+    ) -> Result<(), NetError> {
+        let mut bytes = Vec::with_capacity(2048);
+        self.append(&mut bytes, begin, 0);
+        let blame = self.append_all(&mut bytes, requests);
+        self.append(&mut bytes, end, 0);
+        self.exchange(&bytes, &blame).map(drop)
+    }
+
+    /// Sends and collects the answers, which are all there when send returns. The end of the queue is the end of the
+    /// answers too: a batch that is refused as a whole (no permission, no such subsystem) is answered only once.
+    fn exchange(&self, bytes: &[u8], blame: &Blame) -> Result<Vec<Answer>, NetError> {
+        if blame.requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send(bytes).map_err(|e| blame.io(e))?;
+        let (mut answers, mut refusal, mut answered) = (Vec::new(), None, 0);
+        while answered < blame.requests.len() {
+            let parts = match self.receive() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                other => other.map_err(|e| blame.io(e))?,
+            };
+            for part in parts {
+                match part {
+                    Part::Data { answer, .. } => answers.push(answer),
+                    Part::Acknowledged => answered += 1,
+                    Part::Refused { sequence, error } => {
+                        answered += 1;
+                        refusal = refusal.or(Some((sequence, error)));
+                    }
+                    Part::Done { .. } => {}
+                }
+            }
+        }
+        match refusal {
+            Some((sequence, error)) => Err(blame.kernel(sequence, error)),
+            None if answered < blame.requests.len() => Err(blame.unanswered(answered)),
+            None => Ok(answers),
+        }
+    }
+
+    fn append_all<M: NetlinkSerializable>(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        requests: Vec<Request<M>>,
+    ) -> Blame {
+        let start = self.sequence.wrapping_add(1);
+        let append = |request: Request<M>| {
+            self.append(bytes, request.message, request.flags | NLM_F_ACK);
+            (request.operation, request.object)
+        };
+        Blame { start, requests: requests.into_iter().map(append).collect() }
+    }
+
+    /// Reads all objects that match the request. A dump that the kernel says was disturbed is taken again.
+    pub(crate) fn dump<M: NetlinkSerializable + Clone>(
+        &mut self,
+        request: &Request<M>,
+    ) -> Result<Vec<Answer>, NetError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let outcome = self.dump_once(request)?;
+            if let Some(answers) = outcome {
+                return Ok(answers);
+            }
+        }
+        let reason = format!("the kernel's list changed during each of {DUMP_ATTEMPTS} attempts to read it");
+        Err(NetError::Protocol { operation: request.operation, object: request.object.clone(), reason })
+    }
+
+    fn dump_once<M: NetlinkSerializable + Clone>(
+        &mut self,
+        request: &Request<M>,
+    ) -> Result<Option<Vec<Answer>>, NetError> {
+        let fail = |e| NetError::io(request.operation, &request.object, e);
+        let mut bytes = Vec::with_capacity(256);
+        self.append(&mut bytes, request.message.clone(), request.flags | NLM_F_DUMP);
+        let current = self.sequence;
+        self.send(&bytes).map_err(fail)?;
+        let (mut answers, mut disturbed) = (Vec::new(), false);
+        loop {
+            for part in self.receive().map_err(fail)? {
+                match part {
+                    Part::Data { sequence, flags, answer } if sequence == current => {
+                        disturbed |= flags & NLM_F_DUMP_INTR != 0;
+                        answers.push(answer);
+                    }
+                    Part::Refused { error, .. } | Part::Done { error: Some(error) } => {
+                        let (operation, object) = (request.operation, request.object.clone());
+                        return Err(NetError::Kernel { operation, object, source: error });
+                    }
+                    Part::Done { error: None } => return Ok((!disturbed).then_some(answers)),
+                    Part::Data { .. } | Part::Acknowledged => {}
+                }
+            }
+        }
+    }
+
+    /// The messages of the groups that were joined, as far as they have arrived.
+    pub(crate) fn events(&mut self) -> Result<Vec<Answer>, NetError> {
+        match self.receive() {
+            Ok(parts) => Ok(parts
+                .into_iter()
+                .filter_map(|part| match part {
+                    Part::Data { answer, .. } => Some(answer),
+                    _ => None,
+                })
+                .collect()),
+            // ENOBUFS: events were lost; the caller looks at the object itself after every call.
+            Err(e)
+                if e.kind() == io::ErrorKind::WouldBlock
+                    || e.raw_os_error() == Some(Errno::ENOBUFS as i32) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(e) => Err(NetError::io("receive", "netlink events", e)),
+        }
+    }
+
+    fn append<M: NetlinkSerializable>(&mut self, bytes: &mut Vec<u8>, message: M, flags: u16) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::new(Default::default(), NetlinkPayload::InnerMessage(message));
+        message.header.flags = flags | NLM_F_REQUEST;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        // Messages of a batch start at multiples of four.
+        let start = bytes.len().next_multiple_of(4);
+        bytes.resize(start + message.buffer_len(), 0);
+        if let Some(space) = bytes.get_mut(start..) {
+            message.serialize(space);
+        }
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match self.socket.send(bytes, 0) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    fn receive(&self) -> io::Result<Vec<Part>> {
+        let mut datagram = Vec::with_capacity(RECEIVE_BUFFER);
+        loop {
+            match self.socket.recv(&mut datagram, 0) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+                Ok(_) => return parse(&datagram),
+            }
+        }
+    }
+}
+
+impl AsFd for NetlinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        Self::as_fd(self)
+    }
+}
+
+/// Splits a datagram into its messages.
+fn parse(mut datagram: &[u8]) -> io::Result<Vec<Part>> {
+    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
+    let mut parts = Vec::new();
+    while datagram.len() >= HEADER_LEN {
+        let message = NetlinkBuffer::new_checked(datagram).map_err(malformed)?;
+        parts.push(part(
+            message.message_type(),
+            message.flags(),
+            message.sequence_number(),
+            message.payload(),
+        ));
+        let length = usize::try_from(message.length()).unwrap_or(usize::MAX).next_multiple_of(4);
+        datagram = datagram.get(length..).unwrap_or_default();
+    }
+    Ok(parts)
+}
+
+fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
+    match kind {
+        NLMSG_ERROR => match kernel_error(flags, payload) {
+            None => Part::Acknowledged,
+            Some(error) => Part::Refused { sequence, error },
+        },
+        NLMSG_DONE => Part::Done { error: kernel_error(0, payload) },
+        _ => Part::Data { sequence, flags, answer: Answer { payload: payload.to_vec() } },
+    }
+}
+
+/// Reads a `struct nlmsgerr` and the attributes behind it. Zero is success.
+fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
+    let (code, rest) = payload.split_first_chunk::<4>()?;
+    let code = i32::from_ne_bytes(*code);
+    if code == 0 {
+        return None;
+    }
+    // The refused message comes back whole, or only its header where it was capped.
+    let whole = rest.first_chunk::<4>().map_or(0, |length| u32::from_ne_bytes(*length));
+    let echoed = if flags & NLM_F_CAPPED != 0 { HEADER_LEN } else { usize::try_from(whole).unwrap_or(0) };
+    let attributes = rest.get(echoed.next_multiple_of(4)..).filter(|_| flags & NLM_F_ACK_TLVS != 0);
+    let text = attributes.and_then(|bytes| {
+        let attribute = NlasIterator::new(bytes).flatten().find(|a| a.kind() == NLMSGERR_ATTR_MSG)?;
+        Some(c_string(attribute.value()))
+    });
+    Some(KernelError { errno: Errno::from_raw(-code), text })
+}
+
+/// Text as the kernel writes it into attributes: up to the first NUL.
+pub(crate) fn c_string(bytes: &[u8]) -> String {
+    let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Linux 6.18 answers to RTM_NEWLINK for a second port: EBUSY with a text, capped.
+    fn refusal(text: &[u8]) -> Vec<u8> {
+        let mut payload = (-16_i32).to_ne_bytes().to_vec();
+        payload.extend([0; HEADER_LEN]);
+        payload.extend(u16::try_from(4 + text.len()).unwrap().to_ne_bytes());
+        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
+        payload.extend(text);
+        payload
+    }
+
+    #[test]
+    fn the_extended_acknowledgement_is_read() {
+        let error = kernel_error(NLM_F_CAPPED | NLM_F_ACK_TLVS, &refusal(b"busy here\0")).unwrap();
+        assert_eq!(error, KernelError { errno: Errno::EBUSY, text: Some("busy here".into()) });
+        let error = kernel_error(NLM_F_CAPPED, &refusal(b"ignored\0")).unwrap();
+        assert_eq!(error.text, None);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_no_error() {
+        assert_eq!(kernel_error(NLM_F_CAPPED, &[0; 20]), None);
+        assert_eq!(kernel_error(0, &[]), None);
+    }
+
+    #[test]
+    fn a_truncated_answer_is_refused_without_a_crash() {
+        let error = refusal(b"busy here\0");
+        for length in 0..error.len() {
+            let _ = kernel_error(NLM_F_CAPPED | NLM_F_ACK_TLVS, &error[..length]);
+        }
+        let mut datagram = vec![0; 16];
+        datagram[0] = 200;
+        assert!(parse(&datagram).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Network namespaces: handles, comparison, and entering one for the length of a closure.
+//!
+//! setns(2) moves one thread. The process has one thread, a socket stays in the namespace that it was opened in,
+//! and `/proc/sys/net` shows the namespace of the thread that opens a file there; so entering is short and
+//! ends with the closure. `/proc/thread-self` is used, since `/proc/self` shows the main thread's namespace.
+
+use crate::error::NetError;
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    marker::PhantomData,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// An open network namespace. It lives on while it is open, whatever happens to its path.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    name: String,
+    identity: (u64, u64),
+}
+
+impl Netns {
+    /// Opens the namespace at `path`.
+    ///
+    /// # Errors
+    /// The reference's text `failed to open netns "…"`; `ENOENT` where nothing is there, `EINVAL` for
+    /// something that is not a namespace.
+    pub fn open(path: &Path) -> Result<Self, NetError> {
+        let fail = |source: io::Error| NetError::io("open netns", path.display(), source);
+        // Without O_NONBLOCK a FIFO in place of the namespace would block here for ever.
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let file = options.open(path).map_err(fail)?;
+        let kind = fstatfs(&file).map_err(|errno| fail(errno.into()))?;
+        if kind.filesystem_type() != NSFS_MAGIC {
+            let reason = "it is not a network namespace (was its mount propagated to this mount namespace?)";
+            return Err(NetError::Protocol {
+                operation: "open netns",
+                object: path.display().to_string(),
+                reason: reason.to_owned(),
+            });
+        }
+        let metadata = file.metadata().map_err(fail)?;
+        Ok(Self { file, name: path.display().to_string(), identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// The namespace that this thread is in.
+    ///
+    /// # Errors
+    /// Where `/proc` is not mounted.
+    pub fn current() -> Result<Self, NetError> {
+        Self::open(Path::new(OWN))
+    }
+
+    /// Makes a new namespace; the thread stays where it is.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_SYS_ADMIN.
+    pub fn create() -> Result<Self, NetError> {
+        let home = Self::current()?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|e| NetError::io("create", "network namespace", e))?;
+        let created = Self::current();
+        home.set()?;
+        created
+    }
+
+    /// Whether both are the same namespace, by whatever paths.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
+    /// The inode of the namespace: its number in `/proc/PID/ns/net`.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.identity.1
+    }
+
+    /// Runs `inside` in the namespace and comes back, whatever happens there.
+    ///
+    /// # Errors
+    /// Where the namespace cannot be entered: `EPERM`, or `EINVAL` for a namespace of another kind.
+    pub fn run<T>(&self, inside: impl FnOnce() -> T) -> Result<T, NetError> {
+        let home = Self::current()?;
+        self.set()?;
+        let guard = Guard { home: &home, entered: true, not_send: PhantomData };
+        let value = inside();
+        guard.leave()?;
+        Ok(value)
+    }
+
+    fn set(&self) -> Result<(), NetError> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| NetError::io("enter netns", &self.name, errno))
+    }
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Brings the thread back when `inside` panics. `!Send`, since it is about this thread.
+struct Guard<'a> {
+    home: &'a Netns,
+    entered: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Guard<'_> {
+    fn leave(mut self) -> Result<(), NetError> {
+        self.entered = false;
+        self.home.set()
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.entered {
+            // Only on the way out of a panic; what follows uses sockets that know their namespace.
+            let _ = self.home.set();
+        }
+    }
+}
+
+/// Whether `error` says that there is no namespace behind the path: nothing is there, or something else.
+#[must_use]
+pub fn is_no_netns(error: &NetError) -> bool {
+    match error {
+        NetError::Protocol { .. } => true,
+        _ => matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL)),
+    }
+}

@@ -1,0 +1,44 @@
+//! nf_tables over netlink: no `nft` program, no C library, one transaction for what belongs together.
+
+mod batch;
+mod expression;
+mod masquerade;
+
+pub use masquerade::{MasqueradeEntry, Owner};
+
+use crate::{
+    error::NetError,
+    netlink::{NetlinkSocket, Request},
+};
+use batch::message;
+use netlink_packet_netfilter::{
+    NetfilterMessage, NetfilterProtoFamily,
+    nftables::{GenMessage, NfTablesMessage},
+};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+/// A connection to the nf_tables of the namespace that the thread is in.
+pub struct Nft {
+    socket: NetlinkSocket,
+}
+
+impl Nft {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Where the kernel has no nfnetlink.
+    pub fn open() -> Result<Self, NetError> {
+        NetlinkSocket::open(NETLINK_NETFILTER).map(|socket| Self { socket })
+    }
+
+    /// Asks the kernel for the number of its ruleset: works wherever rules can be read and written.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_NET_ADMIN, `EINVAL` or `EOPNOTSUPP` without nf_tables.
+    pub fn probe(&mut self) -> Result<(), NetError> {
+        let ask = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
+        let message: NetfilterMessage = message(NetfilterProtoFamily::Unspec, ask);
+        let request = Request { message, flags: 0, operation: "reach", object: "nf_tables".to_owned() };
+        self.socket.execute(vec![request]).map(drop)
+    }
+}

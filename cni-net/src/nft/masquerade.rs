@@ -1,0 +1,264 @@
+//! Masquerading, in the reference's own table, chains, rules and comments, so that either can remove what the
+//! other added.
+//!
+//! ```text
+//! table inet cni_plugins_masquerade {
+//!     chain masq_checks {
+//!         ip saddr 10.1.0.5 ip daddr != 10.1.0.0/16 masquerade comment "HASH-HASH, net: N, if: I, id: C"
+//!     }
+//!     chain postrouting {
+//!         type nat hook postrouting priority srcnat;
+//!         ip daddr 224.0.0.0/4 return
+//!         ip6 daddr ff00::/8 return
+//!         goto masq_checks
+//!     }
+//! }
+//! ```
+//! Adding a rule never deletes one on a table that is in order: a delete makes the closing of the socket wait for
+//! RCU (10 ms). A rule belongs to an attachment, by the hashes at the start of its comment; never to an
+//! address, which may be in use again.
+
+use super::{
+    Nft,
+    batch::{BaseChain, Table, Transaction, comment_of_userdata, rules_request},
+    expression::{Field, is_family, masquerade, matches, verdict},
+};
+use crate::{error::NetError, netlink::Answer};
+use cni_types::{Cidr, ValidAttachments};
+use netlink_packet_core::NlasIterator;
+use netlink_packet_netfilter::{
+    NetfilterProtoFamily,
+    nftables::{InetHookNumber, Operator, Verdict},
+};
+use sha2::{Digest, Sha512};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+const TABLE: Table = Table { family: NetfilterProtoFamily::Inet, name: "cni_plugins_masquerade" };
+const MASQ_CHECKS: &str = "masq_checks";
+const POSTROUTING: &str = "postrouting";
+
+/// `srcnat` in nft(8).
+const POSTROUTING_CHAIN: BaseChain =
+    BaseChain { kind: "nat", hook: InetHookNumber::PostRouting, priority: 100 };
+
+/// Multicast is not masqueraded.
+const MULTICAST: [(IpAddr, u8); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
+
+/// include/uapi/linux/netfilter/nf_tables.h
+const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+const NFGENMSG_LEN: usize = 4;
+
+/// The longest comment that nft(8) takes, in bytes.
+const MAX_COMMENT: usize = 128;
+
+/// The attachment that a rule is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The network's name.
+    pub network: &'a str,
+    /// The container's id.
+    pub container_id: &'a str,
+    /// The interface's name in the container.
+    pub if_name: &'a str,
+}
+
+impl Owner<'_> {
+    /// What the comments of the owner's rules begin with.
+    fn mark(&self) -> String {
+        format!("{}-{}", hash16(self.network), hash16(&format!("{}:{}", self.if_name, self.container_id)))
+    }
+
+    fn comment(&self) -> String {
+        let Self { network, container_id, if_name } = self;
+        let mut comment = format!("{}, net: {network}, if: {if_name}, id: {container_id}", self.mark());
+        // An interface name need not be ASCII.
+        let end = (0..=MAX_COMMENT).rev().find(|at| comment.is_char_boundary(*at)).unwrap_or(0);
+        comment.truncate(end);
+        comment
+    }
+}
+
+/// The first 16 hexadecimal digits of the SHA-512 of a text.
+fn hash16(text: &str) -> String {
+    Sha512::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A rule of `masq_checks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasqueradeEntry {
+    /// The kernel's number for it.
+    pub handle: u64,
+    /// Its comment; empty where it has none.
+    pub comment: String,
+}
+
+impl Nft {
+    /// Masquerades what leaves the networks of these addresses, coming from them.
+    ///
+    /// # Errors
+    /// Where nf_tables is not to be had, or refuses.
+    pub fn create_masquerade(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
+        let mut transaction = Transaction::on(TABLE);
+        if !self.postrouting_is_in_order()? {
+            ensure_skeleton(&mut transaction);
+        }
+        let comment = owner.comment();
+        for address in addresses {
+            transaction.append_rule(MASQ_CHECKS, rule(*address), Some(&comment));
+        }
+        transaction.commit(self)
+    }
+
+    /// Removes the owner's rules, and tells how many there were.
+    ///
+    /// # Errors
+    /// Where nf_tables is not to be had, or refuses.
+    pub fn remove_masquerade(&mut self, owner: &Owner<'_>) -> Result<usize, NetError> {
+        let mark = owner.mark();
+        self.remove_entries(|entry| entry.comment.starts_with(&mark))
+    }
+
+    /// Removes the rules of a network's attachments that are not among the valid ones.
+    ///
+    /// # Errors
+    /// Where nf_tables is not to be had, or refuses.
+    pub fn remove_stale_masquerade(
+        &mut self,
+        network: &str,
+        valid: &ValidAttachments,
+    ) -> Result<usize, NetError> {
+        let ValidAttachments::Only(valid) = valid else { return Ok(0) };
+        let mark =
+            |(container_id, if_name): &(String, String)| Owner { network, container_id, if_name }.mark();
+        let valid: HashSet<String> = valid.iter().map(mark).collect();
+        let of_network = format!("{}-", hash16(network));
+        let owner_mark =
+            |entry: &MasqueradeEntry| entry.comment.split(',').next().unwrap_or_default().to_owned();
+        self.remove_entries(|entry| {
+            entry.comment.starts_with(&of_network) && !valid.contains(&owner_mark(entry))
+        })
+    }
+
+    /// How many rules the owner has, and whether packets are led to them at all.
+    ///
+    /// # Errors
+    /// Where nf_tables is not to be had.
+    pub fn count_masquerade(&mut self, owner: &Owner<'_>) -> Result<(usize, bool), NetError> {
+        let mark = owner.mark();
+        let count =
+            self.masquerade_entries()?.iter().filter(|entry| entry.comment.starts_with(&mark)).count();
+        Ok((count, self.postrouting_is_in_order()?))
+    }
+
+    /// All rules of `masq_checks`.
+    ///
+    /// # Errors
+    /// Where nf_tables is not to be had.
+    pub fn masquerade_entries(&mut self) -> Result<Vec<MasqueradeEntry>, NetError> {
+        let answers = self.socket.dump(&rules_request(TABLE, MASQ_CHECKS))?;
+        Ok(answers.iter().filter_map(parse_entry).collect())
+    }
+
+    fn remove_entries(
+        &mut self,
+        mut is_stale: impl FnMut(&MasqueradeEntry) -> bool,
+    ) -> Result<usize, NetError> {
+        // Another process may delete the same rule between the list and the transaction, which then fails whole.
+        for _ in 0..3 {
+            let stale: Vec<u64> = self
+                .masquerade_entries()?
+                .into_iter()
+                .filter(|e| is_stale(e))
+                .map(|entry| entry.handle)
+                .collect();
+            let mut transaction = Transaction::on(TABLE);
+            stale.iter().for_each(|handle| transaction.delete_rule(MASQ_CHECKS, *handle));
+            match transaction.commit(self) {
+                Err(e) if e.is_absent() => {}
+                outcome => return outcome.map(|()| stale.len()),
+            }
+        }
+        Ok(0)
+    }
+
+    /// Whether the base chain leads to `masq_checks`: its last rule is the `goto`, and the multicast rules are
+    /// before it.
+    fn postrouting_is_in_order(&mut self) -> Result<bool, NetError> {
+        let rules = self.socket.dump(&rules_request(TABLE, POSTROUTING))?;
+        Ok(rules.len() > MULTICAST.len() && rules.last().is_some_and(leads_to_checks))
+    }
+}
+
+/// Table and chains as they should be, whatever is there now. Of several processes that do this at once each leaves
+/// the same.
+fn ensure_skeleton(transaction: &mut Transaction) {
+    transaction.ensure_table();
+    transaction.ensure_chain(MASQ_CHECKS, None);
+    transaction.ensure_chain(POSTROUTING, Some(POSTROUTING_CHAIN));
+    transaction.flush_chain(POSTROUTING);
+    for network in MULTICAST.iter().filter_map(|(address, prefix)| Cidr::new(*address, *prefix).ok()) {
+        let mut rule = is_family(network.address());
+        rule.extend(matches(Field::Destination, Operator::Equal, network));
+        rule.push(verdict(Verdict::Return, None));
+        transaction.append_rule(POSTROUTING, rule, None);
+    }
+    transaction.append_rule(POSTROUTING, vec![verdict(Verdict::Goto, Some(MASQ_CHECKS))], None);
+}
+
+fn rule(address: Cidr) -> super::batch::Expressions {
+    let mut rule = is_family(address.address());
+    rule.extend(matches(Field::Source, Operator::Equal, Cidr::host(address.address())));
+    rule.extend(matches(Field::Destination, Operator::NotEqual, address));
+    rule.push(masquerade());
+    rule
+}
+
+fn rule_attribute(answer: &Answer, kind: u16) -> Option<Vec<u8>> {
+    let attributes = answer.payload.get(NFGENMSG_LEN..)?;
+    let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
+    Some(attribute.value().to_vec())
+}
+
+fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
+    let handle = rule_attribute(answer, NFTA_RULE_HANDLE)?;
+    let handle = u64::from_be_bytes(<[u8; 8]>::try_from(handle.as_slice()).ok()?);
+    let comment = rule_attribute(answer, NFTA_RULE_USERDATA).and_then(|bytes| comment_of_userdata(&bytes));
+    Some(MasqueradeEntry { handle, comment: comment.unwrap_or_default() })
+}
+
+/// The rule names the chain; in this table only a verdict can.
+fn leads_to_checks(answer: &Answer) -> bool {
+    let name = MASQ_CHECKS.as_bytes();
+    rule_attribute(answer, NFTA_RULE_EXPRESSIONS)
+        .is_some_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_is_the_references() {
+        let owner = Owner { network: "mynet", container_id: "abc", if_name: "eth0" };
+        // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
+        assert_eq!(owner.mark(), format!("{}-{}", hash16("mynet"), hash16("eth0:abc")));
+        assert_eq!(hash16("abc"), "ddaf35a193617aba");
+        assert!(owner.comment().ends_with(", net: mynet, if: eth0, id: abc"));
+    }
+
+    #[test]
+    fn a_long_comment_is_cut_between_characters() {
+        let owner = Owner { network: &"n".repeat(60), container_id: &"c".repeat(64), if_name: "ét\u{e9}0" };
+        assert!(owner.comment().len() <= MAX_COMMENT);
+        let owner = Owner { network: &"n".repeat(81), container_id: "c", if_name: "éééé" };
+        assert!(owner.comment().starts_with(&owner.mark()));
+    }
+}

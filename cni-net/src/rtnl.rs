@@ -1,0 +1,95 @@
+//! rtnetlink(7): links, addresses, routes, neighbours of one network namespace.
+//!
+//! Requests are built with the rust-netlink crates. Answers about links are read attribute by attribute and only as
+//! far as they are needed: a new kernel adds attributes and lengthens others, and a plugin must go on working
+//! there.
+
+mod address;
+mod bridge;
+mod events;
+mod link;
+mod neighbour;
+mod route;
+mod veth;
+
+pub use address::Address;
+pub use bridge::PortMode;
+pub use events::LinkEvents;
+pub use link::{Link, LinkKind, Port, PortState};
+pub use neighbour::Neighbour;
+pub use route::{InstalledRoute, RouteSpec};
+pub use veth::VethPair;
+
+use crate::{
+    error::NetError,
+    netlink::{Answer, NetlinkSocket, Request},
+    netns::Netns,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+/// A connection to the rtnetlink of one namespace.
+pub struct Rtnl {
+    socket: NetlinkSocket,
+}
+
+impl Rtnl {
+    /// Connects to the namespace that the thread is in.
+    ///
+    /// # Errors
+    /// Where the socket cannot be opened.
+    pub fn open() -> Result<Self, NetError> {
+        NetlinkSocket::open(NETLINK_ROUTE).map(|socket| Self { socket })
+    }
+
+    /// Connects to another namespace.
+    ///
+    /// # Errors
+    /// Where the namespace cannot be entered, or the socket not be opened.
+    pub fn open_in(netns: &Netns) -> Result<Self, NetError> {
+        netns.run(Self::open)?
+    }
+
+    fn execute(&mut self, requests: Vec<Request<RouteNetlinkMessage>>) -> Result<Vec<Answer>, NetError> {
+        self.socket.execute(requests)
+    }
+
+    fn dump(&mut self, message: RouteNetlinkMessage, object: &'static str) -> Result<Vec<Answer>, NetError> {
+        self.socket.dump(&Request { message, flags: 0, operation: "list", object: object.to_owned() })
+    }
+
+    /// Carries out all requests of a batch with one system call. They are not one transaction: a refused
+    /// request does not stop those after it.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn run(&mut self, batch: Batch) -> Result<(), NetError> {
+        self.execute(batch.0).map(drop)
+    }
+}
+
+/// Requests that are sent together. The kernel carries them out in their order.
+#[derive(Default)]
+pub struct Batch(Vec<Request<RouteNetlinkMessage>>);
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn push(&mut self, message: RouteNetlinkMessage, flags: u16, operation: &'static str, object: String) {
+        self.0.push(Request { message, flags, operation, object });
+    }
+}
+
+/// Reads the fixed part of a message as `N` bytes, and gives the attributes behind it.
+fn split_header<const N: usize>(payload: &[u8]) -> Option<(&[u8; N], &[u8])> {
+    payload.split_first_chunk::<N>()
+}
+
+/// A number as the kernel writes it into an attribute, in the machine's byte order.
+fn number(value: &[u8]) -> Option<u32> {
+    value.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+}

@@ -1,0 +1,53 @@
+//! Bridges and their ports.
+
+use super::{Batch, Rtnl};
+use crate::{error::NetError, netlink::Request};
+use cni_types::{IfName, MacAddr};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
+use rtnetlink::{LinkBridge, LinkBridgePort};
+
+/// What a port of a bridge does beyond the ordinary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortMode {
+    /// Frames may leave through the port that they came by.
+    pub hairpin: bool,
+    /// It exchanges no frames with other isolated ports.
+    pub isolated: bool,
+}
+
+impl Rtnl {
+    /// Makes a bridge and sets it up. It gets `mac` from the start: a bridge whose address was chosen keeps it, while
+    /// one that was not takes on the lowest of its ports' and changes it when that port leaves.
+    ///
+    /// # Errors
+    /// `EEXIST` where there is a link of that name.
+    pub fn create_bridge(&mut self, name: &IfName, mac: MacAddr, mtu: Option<u32>) -> Result<(), NetError> {
+        let mut builder = LinkBridge::new(name.as_str()).address(mac.0.to_vec()).up();
+        if let Some(mtu) = mtu {
+            builder = builder.mtu(mtu);
+        }
+        let message = RouteNetlinkMessage::NewLink(builder.build());
+        let (flags, operation) = (NLM_F_CREATE | NLM_F_EXCL, "create bridge");
+        self.execute(vec![Request { message, flags, operation, object: name.to_string() }]).map(drop)
+    }
+}
+
+impl Batch {
+    /// Sets the mode of a port, and the text that tells people whose it is. By name, so that it can follow the port's
+    /// creation in one batch. Through RTM_NEWLINK: RTM_SETLINK ignores port attributes.
+    pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {
+        let mut port = LinkBridgePort::new(0).name(name.to_string());
+        port = port.append_extra_attribute(LinkAttribute::IfAlias(alias.to_owned()));
+        if mode != PortMode::default() {
+            port = port.append_info_data(InfoBridgePort::HairpinMode(mode.hairpin));
+            port = port.append_info_data(InfoBridgePort::Isolated(mode.isolated));
+        }
+        self.push(
+            RouteNetlinkMessage::NewLink(port.build()),
+            0,
+            "configure the bridge port",
+            name.to_string(),
+        );
+    }
+}

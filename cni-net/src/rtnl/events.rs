@@ -1,0 +1,60 @@
+//! Waiting for something to come about, on the kernel's own notifications.
+//!
+//! The order matters: subscribe, look, and only then wait for events and look again. So nothing that happens in
+//! between is missed, and lost events (ENOBUFS) do no harm.
+
+use super::Rtnl;
+use crate::{error::NetError, netlink::NetlinkSocket};
+use cni_types::{Stop, Woken};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use std::time::{Duration, Instant};
+
+/// include/uapi/linux/rtnetlink.h
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
+
+/// A subscription to the changes of links and addresses in the namespace that the thread is in.
+pub struct LinkEvents {
+    socket: NetlinkSocket,
+}
+
+impl LinkEvents {
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// Where the socket cannot be opened.
+    pub fn subscribe() -> Result<Self, NetError> {
+        let mut socket = NetlinkSocket::open(NETLINK_ROUTE)?;
+        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
+            socket.join(group)?;
+        }
+        Ok(Self { socket })
+    }
+
+    /// Looks with `look`, after every event again, until it finds something.
+    ///
+    /// # Errors
+    /// `look`'s; or that nothing was found within `limit`, or that the process is to stop, naming `what`.
+    pub fn wait_until<T>(
+        mut self,
+        rtnl: &mut Rtnl,
+        what: &str,
+        limit: Duration,
+        stop: &Stop,
+        mut look: impl FnMut(&mut Rtnl) -> Result<Option<T>, NetError>,
+    ) -> Result<T, NetError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(found) = look(rtnl)? {
+                return Ok(found);
+            }
+            match stop.wait_readable(self.socket.as_fd(), Some(deadline)) {
+                Ok(Woken::Ready) => drop(self.socket.events()?),
+                Ok(Woken::Stopped) => return Err(NetError::Stopped(what.to_owned())),
+                Ok(Woken::TimedOut) => return Err(NetError::TimedOut(what.to_owned())),
+                Err(errno) => return Err(NetError::io("wait for", what, errno)),
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Reading, changing and removing links, whatever their kind.
+
+use super::{Batch, Rtnl, number, split_header};
+use crate::{
+    error::NetError,
+    netlink::{Answer, Request, c_string},
+};
+use cni_types::{IfName, MacAddr};
+use netlink_packet_core::{NlaBuffer, NlasIterator};
+use netlink_packet_route::{RouteNetlinkMessage, link::LinkAttribute};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+
+/// include/uapi/linux/if.h
+const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 0x100;
+const IF_OPER_UP: u8 = 6;
+
+/// include/uapi/linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+
+/// What kind of link the kernel says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `type bridge`
+    Bridge,
+    /// `type veth`
+    Veth,
+    /// Any other kind, by its name; empty for a physical device and the loopback.
+    Other(String),
+}
+
+/// What a bridge port does with frames (include/uapi/linux/if_bridge.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// The link has no carrier, or is down.
+    Disabled,
+    /// Spanning tree, on its way to forwarding or kept from it.
+    Blocked,
+    /// Frames pass.
+    Forwarding,
+}
+
+/// A link as a port of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// What it does with frames.
+    pub state: PortState,
+    /// Frames may leave through the port that they came by.
+    pub hairpin: bool,
+    /// It exchanges no frames with other isolated ports.
+    pub isolated: bool,
+}
+
+/// A link, as far as the plugins look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, where that has six bytes.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Set up by the administrator.
+    pub up: bool,
+    /// Really able to send, RFC 2863 `up`.
+    pub oper_up: bool,
+    /// Promiscuous by the administrator's wish.
+    pub promiscuous: bool,
+    /// Its kind.
+    pub kind: LinkKind,
+    /// The index of the bridge (or bond, …) that it is a port of.
+    pub master: Option<u32>,
+    /// For a veth: the index of its peer, in the peer's namespace.
+    pub peer_index: Option<u32>,
+    /// Text for people.
+    pub alias: Option<String>,
+    /// As a bridge port, where it is one.
+    pub port: Option<Port>,
+}
+
+impl Link {
+    /// Reads the payload of an RTM_NEWLINK.
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+        let (header, attributes) = split_header::<16>(payload)?;
+        let flags = number(header.get(8..)?)?;
+        let mut link = Self {
+            index: number(header.get(4..)?)?,
+            name: String::new(),
+            mac: None,
+            mtu: 0,
+            up: flags & IFF_UP != 0,
+            oper_up: false,
+            promiscuous: flags & IFF_PROMISC != 0,
+            kind: LinkKind::Other(String::new()),
+            master: None,
+            peer_index: None,
+            alias: None,
+            port: None,
+        };
+        for attribute in NlasIterator::new(attributes) {
+            link.take(&attribute.ok()?);
+        }
+        Some(link)
+    }
+
+    fn take(&mut self, attribute: &NlaBuffer<&[u8]>) {
+        let value = attribute.value();
+        match attribute.kind() {
+            IFLA_IFNAME => self.name = c_string(value),
+            IFLA_ADDRESS => self.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr),
+            IFLA_MTU => self.mtu = number(value).unwrap_or(0),
+            IFLA_LINK => self.peer_index = number(value),
+            IFLA_MASTER => self.master = number(value),
+            IFLA_OPERSTATE => self.oper_up = value.first() == Some(&IF_OPER_UP),
+            IFLA_IFALIAS => self.alias = Some(c_string(value)),
+            IFLA_LINKINFO => self.take_info(value),
+            _ => {}
+        }
+    }
+
+    fn take_info(&mut self, info: &[u8]) {
+        let mut is_port = false;
+        for attribute in NlasIterator::new(info).flatten() {
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_INFO_KIND => {
+                    self.kind = match c_string(value).as_str() {
+                        "bridge" => LinkKind::Bridge,
+                        "veth" => LinkKind::Veth,
+                        other => LinkKind::Other(other.to_owned()),
+                    }
+                }
+                IFLA_INFO_SLAVE_KIND => is_port = c_string(value) == "bridge",
+                IFLA_INFO_SLAVE_DATA if is_port => self.port = Some(Port::parse(value)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Port {
+    fn parse(data: &[u8]) -> Self {
+        let byte =
+            |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind)?.value().first().copied();
+        let state = match byte(IFLA_BRPORT_STATE) {
+            Some(0) | None => PortState::Disabled,
+            Some(3) => PortState::Forwarding,
+            Some(_) => PortState::Blocked,
+        };
+        let on = |kind| byte(kind).is_some_and(|value| value != 0);
+        Self { state, hairpin: on(IFLA_BRPORT_MODE), isolated: on(IFLA_BRPORT_ISOLATED) }
+    }
+}
+
+impl Rtnl {
+    /// The link called `name`, if there is one.
+    ///
+    /// # Errors
+    /// Every refusal but "no such device".
+    pub fn find_link(&mut self, name: &IfName) -> Result<Option<Link>, NetError> {
+        let message = LinkUnspec::new_with_name(name.as_str()).build();
+        absent_is_none(self.read_link(RouteNetlinkMessage::GetLink(message), name.to_string()))
+    }
+
+    /// The link with this index, if there is one.
+    ///
+    /// # Errors
+    /// Every refusal but "no such device".
+    pub fn link(&mut self, index: u32) -> Result<Option<Link>, NetError> {
+        let message = LinkUnspec::new_with_index(index).build();
+        absent_is_none(self.read_link(RouteNetlinkMessage::GetLink(message), format!("link {index}")))
+    }
+
+    fn read_link(&mut self, message: RouteNetlinkMessage, object: String) -> Result<Link, NetError> {
+        let operation = "look up";
+        let answers = self.execute(vec![Request { message, flags: 0, operation, object: object.clone() }])?;
+        let reason = "the answer holds no link".to_owned();
+        answers.iter().find_map(|a| Link::parse(&a.payload)).ok_or(NetError::Protocol {
+            operation,
+            object,
+            reason,
+        })
+    }
+
+    /// All links.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub fn links(&mut self) -> Result<Vec<Link>, NetError> {
+        self.dump_links(None)
+    }
+
+    /// The ports of a bridge.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub fn ports(&mut self, bridge: u32) -> Result<Vec<Link>, NetError> {
+        let mut ports = self.dump_links(Some(bridge))?;
+        // Kernels without strict checking ignore the filter.
+        ports.retain(|link| link.master == Some(bridge));
+        Ok(ports)
+    }
+
+    fn dump_links(&mut self, master: Option<u32>) -> Result<Vec<Link>, NetError> {
+        let mut message = LinkMessageBuilder::<LinkUnspec>::default().build();
+        message.attributes.extend(master.map(LinkAttribute::Controller));
+        let answers = self.dump(RouteNetlinkMessage::GetLink(message), "links")?;
+        Ok(answers.iter().filter_map(|Answer { payload, .. }| Link::parse(payload)).collect())
+    }
+
+    /// Removes a link; a veth goes with its peer. Removing what is not there succeeds.
+    ///
+    /// # Errors
+    /// Every refusal but "no such device".
+    pub fn remove_link(&mut self, index: u32) -> Result<(), NetError> {
+        let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build());
+        let request = Request { message, flags: 0, operation: "delete", object: format!("link {index}") };
+        NetError::absent_is_ok(self.execute(vec![request]).map(drop))
+    }
+}
+
+fn absent_is_none(outcome: Result<Link, NetError>) -> Result<Option<Link>, NetError> {
+    match outcome {
+        Ok(link) => Ok(Some(link)),
+        Err(e) if e.is_absent() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl Batch {
+    /// Sets a link up.
+    pub fn set_up(&mut self, index: u32, name: &IfName) {
+        self.set_link(LinkUnspec::new_with_index(index).up(), "set up", name);
+    }
+
+    /// Sets a link down.
+    pub fn set_down(&mut self, index: u32, name: &IfName) {
+        self.set_link(LinkUnspec::new_with_index(index).down(), "set down", name);
+    }
+
+    /// Gives a link a hardware address; the kernel then counts it as chosen by the administrator.
+    pub fn set_mac(&mut self, index: u32, name: &IfName, mac: MacAddr) {
+        self.set_link(
+            LinkUnspec::new_with_index(index).address(mac.0.to_vec()),
+            "set the MAC address of",
+            name,
+        );
+    }
+
+    /// Gives a link an MTU, in bytes.
+    pub fn set_mtu(&mut self, index: u32, name: &IfName, mtu: u32) {
+        self.set_link(LinkUnspec::new_with_index(index).mtu(mtu), "set the MTU of", name);
+    }
+
+    /// Makes a link take frames for every address.
+    pub fn set_promiscuous(&mut self, index: u32, name: &IfName) {
+        self.set_link(LinkUnspec::new_with_index(index).promiscuous(true), "set promiscuous mode on", name);
+    }
+
+    fn set_link(&mut self, builder: LinkMessageBuilder<LinkUnspec>, operation: &'static str, name: &IfName) {
+        self.push(RouteNetlinkMessage::SetLink(builder.build()), 0, operation, name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn newlink(attributes: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = vec![0; 16];
+        bytes[4..8].copy_from_slice(&7_u32.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&(IFF_UP | IFF_PROMISC).to_ne_bytes());
+        bytes.extend(attributes.concat());
+        bytes
+    }
+
+    #[test]
+    fn a_bridge_port_is_read_with_its_state() {
+        let data = [attribute(IFLA_BRPORT_STATE, &[3]), attribute(IFLA_BRPORT_MODE, &[1])].concat();
+        let info = [
+            attribute(IFLA_INFO_KIND, b"veth\0"),
+            attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0"),
+            attribute(IFLA_INFO_SLAVE_DATA, &data),
+        ]
+        .concat();
+        let bytes = newlink(&[
+            attribute(IFLA_IFNAME, b"veth0\0"),
+            attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
+            attribute(IFLA_MASTER, &3_u32.to_ne_bytes()),
+            attribute(IFLA_OPERSTATE, &[IF_OPER_UP]),
+            attribute(999, b"from a kernel to come"),
+            attribute(IFLA_LINKINFO, &info),
+        ]);
+        let link = Link::parse(&bytes).unwrap();
+        assert_eq!((link.index, link.name.as_str(), link.master), (7, "veth0", Some(3)));
+        assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
+        assert!(link.up && link.oper_up && link.promiscuous);
+        assert_eq!(link.kind, LinkKind::Veth);
+        assert_eq!(link.port, Some(Port { state: PortState::Forwarding, hairpin: true, isolated: false }));
+    }
+
+    #[test]
+    fn a_truncated_link_is_refused_without_a_crash() {
+        let bytes = newlink(&[attribute(IFLA_IFNAME, b"veth0\0"), attribute(IFLA_MTU, &[1])]);
+        for length in 0..bytes.len() {
+            let _ = Link::parse(&bytes[..length]);
+        }
+        assert_eq!(Link::parse(&bytes).unwrap().mtu, 0);
+    }
+}

@@ -1,0 +1,142 @@
+//! Routes.
+
+use super::{Batch, Rtnl};
+use crate::error::NetError;
+use cni_types::{Cidr, IfName, Route};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+        RouteType,
+    },
+};
+use std::net::IpAddr;
+
+/// A route of a result, with its next hop settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// What was asked for; its `gw` is not looked at.
+    pub route: Route,
+    /// The next hop; the destination is on the link itself where there is none.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A route that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledRoute {
+    /// The destination, the default route as /0.
+    pub dst: Cidr,
+    /// The next hop.
+    pub gateway: Option<IpAddr>,
+    /// The link that packets leave by.
+    pub link: Option<u32>,
+    /// The table.
+    pub table: u32,
+    /// The metric.
+    pub priority: u32,
+    /// The preferred source address.
+    pub source: Option<IpAddr>,
+}
+
+impl InstalledRoute {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let message = RouteMessage::parse(payload).ok()?;
+        if message.header.kind != RouteType::Unicast {
+            return None;
+        }
+        let v4 = message.header.address_family == AddressFamily::Inet;
+        let any: IpAddr =
+            if v4 { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        let (mut dst, mut gateway, mut link, mut source) = (any, None, None, None);
+        let (mut table, mut priority) = (u32::from(message.header.table), 0);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(address) => dst = ip(address)?,
+                RouteAttribute::Gateway(address) => gateway = ip(address),
+                RouteAttribute::PrefSource(address) => source = ip(address),
+                RouteAttribute::Oif(index) => link = Some(*index),
+                RouteAttribute::Table(id) => table = *id,
+                RouteAttribute::Priority(metric) => priority = *metric,
+                _ => {}
+            }
+        }
+        let dst = Cidr::new(dst, message.header.destination_prefix_length).ok()?;
+        Some(Self { dst, gateway, link, table, priority, source })
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+impl Rtnl {
+    /// The unicast routes of all tables, IPv4 first.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub fn routes(&mut self) -> Result<Vec<InstalledRoute>, NetError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            let answers = self.dump(RouteNetlinkMessage::GetRoute(message), "routes")?;
+            routes.extend(answers.iter().filter_map(|answer| InstalledRoute::parse(&answer.payload)));
+        }
+        Ok(routes)
+    }
+}
+
+impl Batch {
+    /// Adds a route through a link; `EEXIST` where there is the same.
+    pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
+        let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+        let object = format!("{}{via} dev {name}", spec.route.dst);
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.push(RouteNetlinkMessage::NewRoute(message(link, spec)), flags, "add route", object);
+    }
+}
+
+fn message(link: u32, spec: &RouteSpec) -> RouteMessage {
+    let route = &spec.route;
+    let dst = route.dst.network();
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: if dst.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: dst.prefix(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: scope(spec),
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Oif(link));
+    if dst.prefix() > 0 {
+        attributes.push(RouteAttribute::Destination(dst.address().into()));
+    }
+    attributes.extend(spec.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    attributes.extend(route.priority.map(RouteAttribute::Priority));
+    attributes.extend(route.table.map(RouteAttribute::Table));
+    let metrics: Vec<RouteMetric> = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if !metrics.is_empty() {
+        attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    message
+}
+
+/// The asked scope; else what ip-route(8) takes: `link` without a next hop, for IPv4.
+fn scope(spec: &RouteSpec) -> RouteScope {
+    match spec.route.scope {
+        Some(scope) => RouteScope::from(scope),
+        None if spec.gateway.is_none() && spec.route.dst.is_ipv4() => RouteScope::Link,
+        None => RouteScope::Universe,
+    }
+}
