@@ -46,12 +46,11 @@ impl Host {
         path
     }
 
-    /// The same for an executable shell script, to stand for a plugin: its folder is a `CNI_PATH`.
+    /// The same for an executable shell script, to stand for a plugin: its folder is a `CNI_PATH`. `body` is without the first line.
     #[must_use]
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.file(name, &format!("#!/bin/sh\n{body}\n"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).or_fail("set a mode");
+        let path = self.file(name, "");
+        crate::script::write(&path, body).or_fail("write a script");
         path
     }
 

@@ -1,0 +1,284 @@
+//! The runtime's side of CNI (spec section 3): networks from files, chains of plugins, cached results.
+//!
+//! The library decides nothing that the spec leaves to the runtime. In particular a failed ADD is followed by
+//! nothing: the caller owes it a DEL, as it owes one to every ADD.
+
+mod base64;
+mod cache;
+mod error;
+mod event;
+mod files;
+mod network;
+mod parameters;
+mod request;
+#[cfg(test)]
+mod testing;
+
+pub use cache::{Cache, CachedAttachment};
+pub use error::Error;
+pub use event::Event;
+pub use network::{ConfigError, Network, PluginConfig};
+pub use parameters::Parameters;
+
+use cni_types::{AddResult, Code, Command, Environment, Json, Program, SpecVersion, Stderr, Stop};
+use request::Subject;
+use serde::Deserialize;
+use std::{
+    path::Path,
+    sync::{PoisonError, RwLock},
+    time::Instant,
+};
+
+/// Gets every run of a plugin, as soon as it has ended.
+type Observer = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// Runs plugins for networks.
+pub struct Runtime {
+    cni_path: String,
+    cache: Cache,
+    environment: Environment,
+    observer: Option<Observer>,
+    /// GC must be alone (spec section 3, "Lifecycle"): it writes, ADD and DEL read.
+    turnstile: RwLock<()>,
+}
+
+/// Whether plugins were asked. What the spec or the configuration rules out succeeds without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All plugins were asked, and agreed.
+    All,
+    /// No plugin was asked; the text says why.
+    None(&'static str),
+}
+
+/// The result of an ADD.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    /// What the last plugin printed.
+    pub json: Json,
+    /// The same as values.
+    pub result: AddResult,
+}
+
+impl Runtime {
+    /// A runtime that looks for plugins in these folders. Plugins get the process's environment too.
+    #[must_use]
+    pub fn new<P: AsRef<Path>>(cni_path: &[P], cache: Cache) -> Self {
+        let folders: Vec<_> = cni_path.iter().map(|folder| folder.as_ref().display().to_string()).collect();
+        Self {
+            cni_path: folders.join(":"),
+            cache,
+            environment: Environment::of_process(),
+            observer: None,
+            turnstile: RwLock::new(()),
+        }
+    }
+
+    /// Shows every run of a plugin to `observer`.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The cached results.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Attaches a container: every plugin in order, each with the result of the one before. The last result is
+    /// cached.
+    ///
+    /// # Errors
+    /// The first plugin's that fails. The attachment is then half made: the caller must end it.
+    pub fn add(&self, network: &Network, parameters: &Parameters) -> Result<Added, Error> {
+        let _turn = self.turnstile.read().unwrap_or_else(PoisonError::into_inner);
+        if parameters.netns.is_none() {
+            return Err(Error::Refused("an ADD needs a network namespace".to_owned()));
+        }
+        let mut last: Option<Added> = None;
+        for plugin in &network.plugins {
+            let prev_result = last.as_ref().map(|added| &added.json);
+            let subject = Subject::Attachment { parameters, prev_result };
+            let output = self.run(network, plugin, Command::Add, subject)?;
+            last = Some(Added::parse(plugin, &output, network.version)?);
+        }
+        let added = last.ok_or_else(|| Error::Refused("the network has no plugins".to_owned()))?;
+        self.cache.store(network, parameters, &added.json)?;
+        Ok(added)
+    }
+
+    /// Detaches a container: every plugin in reverse order, each with the cached result. Without one, as
+    /// after a failed ADD or with a damaged file, plugins get none and must do without.
+    ///
+    /// # Errors
+    /// The first plugin's that fails. The cached result is kept for the next try.
+    pub fn del(&self, network: &Network, parameters: &Parameters) -> Result<(), Error> {
+        let _turn = self.turnstile.read().unwrap_or_else(PoisonError::into_inner);
+        // Up to 0.3.1 plugins got no prevResult with DEL.
+        let cached = self.cached_result(network, parameters).ok().flatten();
+        let prev_result = cached.as_ref().filter(|_| network.version.has_check());
+        for plugin in network.plugins.iter().rev() {
+            self.run(network, plugin, Command::Del, Subject::Attachment { parameters, prev_result })?;
+        }
+        self.cache.remove(&network.name, parameters)
+    }
+
+    /// Asks every plugin in order whether the attachment is still as its ADD left it.
+    ///
+    /// # Errors
+    /// The first plugin's that fails; a refusal where there is no cached result, or the version has no CHECK.
+    pub fn check(&self, network: &Network, parameters: &Parameters) -> Result<Asked, Error> {
+        if !network.version.has_check() {
+            let text =
+                format!("configuration version {} does not support the CHECK command", network.version);
+            return Err(Error::Refused(text));
+        }
+        if network.disable_check {
+            return Ok(Asked::None("the configuration says disableCheck"));
+        }
+        let missing =
+            || Error::Refused("there is no cached result: was this attachment ever added?".to_owned());
+        let cached = self.cached_result(network, parameters)?.ok_or_else(missing)?;
+        for plugin in &network.plugins {
+            let subject = Subject::Attachment { parameters, prev_result: Some(&cached) };
+            self.run(network, plugin, Command::Check, subject)?;
+        }
+        Ok(Asked::All)
+    }
+
+    /// Asks every plugin whether an ADD could succeed.
+    ///
+    /// # Errors
+    /// The first plugin's that fails.
+    pub fn status(&self, network: &Network) -> Result<Asked, Error> {
+        if !network.version.has_gc_and_status() {
+            return Ok(Asked::None("STATUS came with version 1.1.0"));
+        }
+        for plugin in &network.plugins {
+            self.run(network, plugin, Command::Status, Subject::Nothing)?;
+        }
+        Ok(Asked::All)
+    }
+
+    /// Lets every plugin free what belongs to none of the `valid` attachments (container id and interface name).
+    /// Goes on after an error. No DEL is sent: the spec does not let GC replace it, and those who owe one find the
+    /// attachment in the cache.
+    ///
+    /// # Errors
+    /// Every plugin's that fails.
+    pub fn gc(&self, network: &Network, valid: &[(String, String)]) -> Result<Asked, Vec<Error>> {
+        let _alone = self.turnstile.write().unwrap_or_else(PoisonError::into_inner);
+        if !network.version.has_gc_and_status() {
+            return Ok(Asked::None("GC came with version 1.1.0"));
+        }
+        if network.disable_gc {
+            return Ok(Asked::None("the configuration says disableGC"));
+        }
+        let run = |plugin| self.run(network, plugin, Command::Gc, Subject::Valid(valid)).err();
+        let errors: Vec<_> = network.plugins.iter().filter_map(run).collect();
+        if errors.is_empty() { Ok(Asked::All) } else { Err(errors) }
+    }
+
+    /// The versions that a plugin says it supports, oldest first as it lists them.
+    ///
+    /// # Errors
+    /// The plugin's.
+    pub fn versions(&self, plugin: &str) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct VersionResult {
+            #[serde(rename = "supportedVersions")]
+            supported_versions: Vec<String>,
+        }
+        let failed = |error| Error::Plugin { plugin: plugin.to_owned(), command: Command::Version, error };
+        let stdin = format!(r#"{{"cniVersion":"{}"}}"#, SpecVersion::LATEST);
+        let output = self.execute(plugin, Command::Version, &stdin, None).map_err(failed)?;
+        let read = Json::parse(&output).and_then(|json| json.decode::<VersionResult>());
+        read.map(|result| result.supported_versions).map_err(|e| failed(undecodable(&e)))
+    }
+
+    /// The cached result in the shape of the network's version, which may have changed since.
+    fn cached_result(&self, network: &Network, parameters: &Parameters) -> Result<Option<Json>, Error> {
+        let Some(cached) = self.cache.load(&network.name, parameters)? else { return Ok(None) };
+        convert(cached.result, network.version)
+            .map(Some)
+            .map_err(|e| Error::Refused(format!("cached result: {e}")))
+    }
+
+    fn run(
+        &self,
+        network: &Network,
+        plugin: &PluginConfig,
+        command: Command,
+        subject: Subject<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let parameters = match subject {
+            Subject::Attachment { parameters, .. } => Some(parameters),
+            Subject::Valid(_) | Subject::Nothing => None,
+        };
+        let stdin = request::derive(plugin.json(), &network.name, network.version, subject).to_string();
+        self.execute(plugin.kind(), command, &stdin, parameters).map_err(|error| Error::Plugin {
+            plugin: plugin.kind().to_owned(),
+            command,
+            error,
+        })
+    }
+
+    fn execute(
+        &self,
+        kind: &str,
+        command: Command,
+        stdin: &str,
+        parameters: Option<&Parameters>,
+    ) -> Result<Vec<u8>, cni_types::Error> {
+        let program = Program::find(kind, &self.cni_path)?;
+        let environment = parameters::environment(&self.environment, command, &self.cni_path, parameters);
+        let start = Instant::now();
+        let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &Stop::never())?;
+        if let Some(observe) = &self.observer {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            observe(&Event {
+                plugin: kind.to_owned(),
+                program: program.path().to_owned(),
+                command,
+                environment,
+                stdin: stdin.to_owned(),
+                stdout: text(&output.stdout),
+                stderr: text(&output.stderr),
+                status: output.status,
+                duration: start.elapsed(),
+            });
+        }
+        output.document()
+    }
+}
+
+impl Added {
+    fn parse(plugin: &PluginConfig, output: &[u8], version: SpecVersion) -> Result<Self, Error> {
+        let read = || {
+            let json = Json::parse(output).map_err(|e| undecodable(&e))?;
+            let json = convert(json, version)?;
+            let result = AddResult::from_json(&json)?;
+            Ok(Self { json, result })
+        };
+        let failed = |error| Error::Plugin { plugin: plugin.kind().to_owned(), command: Command::Add, error };
+        read().map_err(failed)
+    }
+}
+
+/// A result in the shape of `version`. One that has it already stays as the plugin wrote it.
+fn convert(result: Json, version: SpecVersion) -> Result<Json, cni_types::Error> {
+    if result.lookup("cniVersion") == Some(&version.as_str().into()) {
+        return Ok(result);
+    }
+    let text = AddResult::from_json(&result)?.encode(version)?.to_string();
+    Json::parse(text.as_bytes()).map_err(|e| undecodable(&e))
+}
+
+fn undecodable(e: &dyn std::fmt::Display) -> cni_types::Error {
+    cni_types::Error::new(Code::DECODE, format!("the plugin's answer cannot be read: {e}"))
+}
+
+#[cfg(test)]
+mod tests;

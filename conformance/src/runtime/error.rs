@@ -1,0 +1,47 @@
+//! What can go wrong between a runtime and its plugins.
+
+use super::network::ConfigError;
+use cni_types::Command;
+use std::{io, path::PathBuf};
+
+/// Why an operation on a network failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A network configuration that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A plugin failed, could not be found, or broke the protocol.
+    #[error("plugin {plugin:?} failed {}: {error}", command.as_str())]
+    Plugin {
+        /// Its `type`.
+        plugin: String,
+        /// What it was asked to do.
+        command: Command,
+        /// Its error, word for word; ours with code 6 or 102 where it gave none.
+        error: cni_types::Error,
+    },
+    /// The cached result could not be read or written.
+    #[error("cannot {operation} the cached result {}: {source}", path.display())]
+    Cache {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The operation needs something that the caller did not give, or that was never there.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// The plugin's own error, where it is one.
+    #[must_use]
+    pub fn plugin_error(&self) -> Option<&cni_types::Error> {
+        match self {
+            Self::Plugin { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
