@@ -4,6 +4,7 @@
 //! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
 //! succeeds where nothing is there.
 
+mod container;
 mod error;
 mod netlink;
 mod netns;
@@ -11,6 +12,7 @@ pub mod nft;
 mod rtnl;
 mod sysctl;
 
+pub use container::{container_netns, remaining_netns};
 pub use error::{KernelError, NetError};
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;

@@ -1,1 +1,102 @@
-//! Placeholder.
+//! Sets the loopback interface of a container up.
+//!
+//! Runtimes call it for every pod, beside the chain of the network, and look at nothing but its success. It
+//! ignores `CNI_IFNAME`, `CNI_ARGS` and `CNI_PATH`: the interface is always `lo`.
+
+use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns};
+use cni_types::{
+    AddResult, Attachment, Call, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig, MacAddr,
+    NetnsPath, Plugin,
+};
+
+/// The plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Loopback;
+
+impl Plugin for Loopback {
+    fn name(&self) -> &'static str {
+        "loopback"
+    }
+
+    /// In a chain the result before is passed on; else it holds `lo` and its addresses.
+    fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
+        let prev_result = call.prev_result()?;
+        let netns = container_netns(call, &attachment.netns)?;
+        let mut lo = Lo::find(&netns)?;
+        // The kernel gives lo its addresses as it comes up.
+        lo.set_up()?;
+        let result = prev_result.map_or_else(|| lo.result(&attachment.netns), Ok);
+        let encoded = result.map_err(Error::from).and_then(|result| result.encode(call.version));
+        if encoded.is_err() && !lo.link.up {
+            lo.set_down()?;
+        }
+        encoded
+    }
+
+    fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
+        let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else { return Ok(()) };
+        Ok(Lo::find(&netns)?.set_down()?)
+    }
+
+    fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
+        let netns = container_netns(call, &attachment.netns)?;
+        if Lo::find(&netns)?.link.up {
+            return Ok(());
+        }
+        Err(Error::new(Code::CHECK_MISMATCH, "loopback interface is down")
+            .with_details(format!("lo in {} is down, wanted up", attachment.netns)))
+    }
+
+    fn status(&self, _call: &Call) -> Result<(), Error> {
+        Rtnl::open().map(drop).map_err(|e| Error::new(Code::UNAVAILABLE, e.to_string()))
+    }
+
+    /// Nothing of a loopback is left when its namespace is gone.
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        call.valid_attachments().map(drop)
+    }
+}
+
+/// The loopback interface of a namespace.
+struct Lo {
+    rtnl: Rtnl,
+    name: IfName,
+    link: Link,
+}
+
+impl Lo {
+    fn find(netns: &Netns) -> Result<Self, Error> {
+        let name = IfName::parse("lo")?;
+        let mut rtnl = Rtnl::open_in(netns)?;
+        let link = rtnl.find_link(&name)?;
+        let link = link.ok_or_else(|| Error::new(Code::KERNEL, "the namespace has no interface \"lo\""))?;
+        Ok(Self { rtnl, name, link })
+    }
+
+    fn set_up(&mut self) -> Result<(), NetError> {
+        let mut batch = Batch::new();
+        batch.set_up(self.link.index, &self.name);
+        self.rtnl.run(batch)
+    }
+
+    fn set_down(&mut self) -> Result<(), NetError> {
+        let mut batch = Batch::new();
+        batch.set_down(self.link.index, &self.name);
+        self.rtnl.run(batch)
+    }
+
+    /// `lo` with the addresses that it really has: no `::1` where IPv6 is off.
+    fn result(&mut self, sandbox: &NetnsPath) -> Result<AddResult, NetError> {
+        let interface = Interface {
+            name: self.name.to_string(),
+            mac: self.link.mac.unwrap_or(MacAddr::ZERO).to_string(),
+            sandbox: sandbox.to_string(),
+            ..Interface::default()
+        };
+        let addresses = self.rtnl.addresses(self.link.index)?;
+        let loopbacks = addresses.into_iter().filter(|address| address.cidr.address().is_loopback());
+        let ips =
+            loopbacks.map(|address| IpConfig { interface: Some(0), address: address.cidr, gateway: None });
+        Ok(AddResult { interfaces: vec![interface], ips: ips.collect(), ..AddResult::default() })
+    }
+}

@@ -1,0 +1,211 @@
+//! CHECK: is the attachment still what ADD left, and can its container be reached?
+//!
+//! All differences are told at once, each as what is wanted and what is found. What a later plugin of the chain may change
+//! (MTU, further addresses and routes) is not looked at, and its changes to what the result tells are in `prevResult`.
+
+use crate::{
+    config::{Config, Container, Gateway, PortMode},
+    gateway::Plan,
+    identity::Identity,
+};
+use cni_net::{Errno, Family, Link, Netns, PortState, Rtnl, Sysctl, container_netns, nft::Nft};
+use cni_types::{AddResult, Attachment, Call, Code, Command, Error, IfName, Interface};
+
+pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
+    let config = Config::of(call)?;
+    let netns = container_netns(call, &attachment.netns)?;
+    if let Some(kind) = config.ipam() {
+        call.delegate(kind)?.verify(Command::Check)?;
+    }
+    let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
+    let prev_result = call.prev_result()?.ok_or_else(missing)?;
+    let identity = Identity {
+        network: &call.network,
+        container_id: &attachment.container_id,
+        if_name: &attachment.if_name,
+    };
+    let mut checking =
+        Checking { config: &config, attachment, prev_result: &prev_result, differences: Vec::new() };
+    let mut host = Rtnl::open()?;
+    let bridge = checking.bridge(&mut host)?;
+    let link = checking.container(&netns)?;
+    if let (Some(bridge), Some(link)) = (bridge, link) {
+        checking.port(&mut host, &bridge, &link)?;
+    }
+    checking.masquerade(&identity)?;
+    checking.outcome()
+}
+
+struct Checking<'a> {
+    config: &'a Config,
+    attachment: &'a Attachment,
+    prev_result: &'a AddResult,
+    differences: Vec<String>,
+}
+
+impl Checking<'_> {
+    fn differs(&mut self, difference: String) {
+        self.differences.push(difference);
+    }
+
+    fn require(&mut self, holds: bool, difference: impl FnOnce() -> String) {
+        if !holds {
+            self.differs(difference());
+        }
+    }
+
+    fn outcome(self) -> Result<(), Error> {
+        let mut differences = self.differences.into_iter();
+        let Some(first) = differences.next() else { return Ok(()) };
+        let error = Error::new(Code::CHECK_MISMATCH, first);
+        Err(differences.fold(error, |error, next| error.and_details(&next)))
+    }
+
+    fn bridge(&mut self, rtnl: &mut Rtnl) -> Result<Option<Link>, Error> {
+        let name = &self.config.bridge;
+        let Some(link) = rtnl.find_link(name)? else {
+            self.differs(format!("Bridge interface {name} not found, wanted as the bridge of this network"));
+            return Ok(None);
+        };
+        if self.config.port == PortMode::Promiscuous {
+            let found = link.promiscuous;
+            self.require(found, || {
+                format!("Bridge interface {name} configured Promisc Mode true doesn't match current state: {found}")
+            });
+        }
+        self.require(link.up, || format!("Bridge interface {name} is down, wanted up"));
+        self.gateway(rtnl, &link)?;
+        Ok(Some(link))
+    }
+
+    fn gateway(&mut self, rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
+        if self.config.gateway == Gateway::No {
+            return Ok(());
+        }
+        let plan = Plan::of(self.config, self.prev_result)?;
+        let found = rtnl.addresses(bridge.index)?;
+        for wanted in plan.gateways {
+            self.require(found.iter().any(|address| address.cidr == wanted), || {
+                format!("Bridge interface {} lacks the gateway address, wanted {wanted}", bridge.name)
+            });
+            let sysctl = Sysctl::forwarding(if wanted.is_ipv4() { Family::V4 } else { Family::V6 });
+            let value = sysctl.read()?.unwrap_or_default();
+            self.require(value == "1", || format!("{} is {value:?}, wanted 1", sysctl.name()));
+        }
+        Ok(())
+    }
+
+    fn container(&mut self, netns: &Netns) -> Result<Option<Link>, Error> {
+        let name = &self.attachment.if_name;
+        let sandbox = self.attachment.netns.as_str();
+        let wanted =
+            self.prev_result.interfaces.iter().find(|i| i.name == name.as_str() && !i.sandbox.is_empty());
+        let Some(wanted) = wanted else {
+            self.differs(format!("Interface name {name} not found in prevResult"));
+            return Ok(None);
+        };
+        self.require(wanted.sandbox == sandbox, || {
+            format!("Sandbox in prevResult {} doesn't match configured netns: {sandbox}", wanted.sandbox)
+        });
+        let mut rtnl = Rtnl::open_in(netns)?;
+        let Some(link) = rtnl.find_link(name)? else {
+            self.differs(format!("Interface name {name} not found in {sandbox}"));
+            return Ok(None);
+        };
+        self.interface(wanted, &link);
+        self.addresses(&mut rtnl, name, &link)?;
+        self.routes(&mut rtnl, name, &link)?;
+        Ok(Some(link))
+    }
+
+    fn interface(&mut self, wanted: &Interface, link: &Link) {
+        let name = &wanted.name;
+        let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        self.require(wanted.mac.is_empty() || wanted.mac.eq_ignore_ascii_case(&found), || {
+            format!("Interface {name} Mac {} doesn't match container Mac: {found}", wanted.mac)
+        });
+        let up = link.up || self.config.container == Container::Down;
+        self.require(up, || format!("Interface {name} is down, wanted up"));
+    }
+
+    fn addresses(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
+        let found = rtnl.addresses(link.index)?;
+        let ours = |ip: &&cni_types::IpConfig| match ip.interface.map(usize::try_from) {
+            None => true,
+            Some(index) => {
+                let interface = index.ok().and_then(|index| self.prev_result.interfaces.get(index));
+                interface
+                    .is_some_and(|interface| interface.name == name.as_str() && !interface.sandbox.is_empty())
+            }
+        };
+        let wanted: Vec<_> = self.prev_result.ips.iter().filter(ours).map(|ip| ip.address).collect();
+        for wanted in wanted {
+            self.require(found.iter().any(|address| address.cidr == wanted), || {
+                let found: Vec<String> = found.iter().map(|address| address.cidr.to_string()).collect();
+                format!("Failed to match addr {wanted} on interface {name}, found [{}]", found.join(" "))
+            });
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
+        let found = rtnl.routes()?;
+        for spec in Plan::of(self.config, self.prev_result)?.specs {
+            let dst = spec.route.dst.network();
+            let table = spec.route.table.filter(|table| *table != 0).unwrap_or(254);
+            let there = found.iter().any(|route| {
+                route.dst == dst
+                    && route.table == table
+                    && route.link == Some(link.index)
+                    && (spec.gateway.is_none() || route.gateway == spec.gateway)
+            });
+            self.require(there, || {
+                let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+                format!("Expected Route {dst}{via} on interface {name} not found in routing table {table}")
+            });
+        }
+        Ok(())
+    }
+
+    /// The container's peer on the host: the link whose index the container's end names.
+    fn port(&mut self, rtnl: &mut Rtnl, bridge: &Link, container: &Link) -> Result<(), Error> {
+        let peer = container.peer_index.map(|index| rtnl.link(index)).transpose()?.flatten();
+        let Some(peer) = peer else {
+            self.differs(format!("host end of {} not found", container.name));
+            return Ok(());
+        };
+        let name = &peer.name;
+        self.require(peer.master == Some(bridge.index), || {
+            format!("{name} is not a port of bridge {}", bridge.name)
+        });
+        self.require(peer.up, || format!("{name} is down, wanted up"));
+        let Some(port) = peer.port else { return Ok(()) };
+        let hairpin = self.config.port == PortMode::Hairpin;
+        self.require(port.hairpin == hairpin, || {
+            format!("{name} has hairpin mode {}, wanted {hairpin}", port.hairpin)
+        });
+        let isolated = self.config.isolated;
+        self.require(port.isolated == isolated, || {
+            format!("{name} has port isolation {}, wanted {isolated}", port.isolated)
+        });
+        let forwards = port.state == PortState::Forwarding || !container.up || !peer.up;
+        self.require(forwards, || format!("{name} does not forward frames"));
+        Ok(())
+    }
+
+    fn masquerade(&mut self, identity: &Identity<'_>) -> Result<(), Error> {
+        if !self.config.masquerade || self.prev_result.ips.is_empty() {
+            return Ok(());
+        }
+        let (found, led_to) = match Nft::open().and_then(|mut nft| nft.count_masquerade(&identity.owner())) {
+            Err(e) if e.errno() == Some(Errno::ENOENT) => (0, false),
+            outcome => outcome?,
+        };
+        let wanted = self.prev_result.ips.len();
+        self.require(found >= wanted, || format!("masquerade rules missing: found {found}, wanted {wanted}"));
+        self.require(led_to, || {
+            "table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks".to_owned()
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! The plugin's configuration: first as it is written, then as it is meant.
+//!
+//! [`Config`] cannot hold what makes no sense. Everything is refused here, before anything is touched. DEL and GC must work
+//! with a configuration that ADD would refuse, so they read only what they need ([`Remains`]).
+
+use cni_types::{Call, Code, Dns, Error, IfName, MacAddr};
+use serde::Deserialize;
+
+const DEFAULT_BRIDGE: &str = "cni0";
+
+/// The keys of `CNI_ARGS` that the plugin knows.
+const KNOWN_ARGS: [&str; 1] = ["MAC"];
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Wire {
+    bridge: String,
+    mtu: i64,
+    is_gateway: bool,
+    is_default_gateway: bool,
+    force_address: bool,
+    ip_masq: bool,
+    ip_masq_backend: String,
+    hairpin_mode: bool,
+    promisc_mode: bool,
+    enabledad: bool,
+    disable_container_interface: bool,
+    port_isolation: bool,
+    vlan: i64,
+    vlan_trunk: Vec<cni_types::Json>,
+    macspoofchk: bool,
+    dns: Dns,
+    ipam: WireIpam,
+    runtime_config: WireMac,
+    args: WireArgs,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireIpam {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireMac {
+    mac: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireArgs {
+    cni: WireMac,
+}
+
+/// Whether the bridge is the containers' gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// It has no address of its own.
+    No,
+    /// It has the gateway's address of each of the containers' networks.
+    Yes,
+    /// And containers reach everything through it.
+    Default,
+}
+
+/// What the bridge port does beyond the ordinary; the reference refuses both at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortMode {
+    /// Nothing.
+    Plain,
+    /// Frames may leave by the port that they came by: a container reaches itself through a service's address.
+    Hairpin,
+    /// The bridge hands every frame to the host.
+    Promiscuous,
+}
+
+/// What becomes of the container's interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Up, with the addresses of this IPAM plugin.
+    Addressed {
+        /// The IPAM plugin's `type`.
+        ipam: String,
+    },
+    /// Up, without addresses: layer 2.
+    Up,
+    /// Left down, for software in the container that sets it up itself.
+    Down,
+}
+
+/// What ADD and CHECK are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The bridge.
+    pub bridge: IfName,
+    /// MTU of a new bridge and of both ends of the pair, in bytes.
+    pub mtu: Option<u32>,
+    /// Whether the bridge is the gateway.
+    pub gateway: Gateway,
+    /// Whether another address on the bridge is replaced.
+    pub force_address: bool,
+    /// Whether traffic to outside is masqueraded.
+    pub masquerade: bool,
+    /// The port's mode.
+    pub port: PortMode,
+    /// Whether the port exchanges no frames with other isolated ports.
+    pub isolated: bool,
+    /// The container's interface.
+    pub container: Container,
+    /// Whether IPv6 addresses are used only after no neighbour objected.
+    pub detect_duplicates: bool,
+    /// The hardware address of the container's interface.
+    pub mac: Option<MacAddr>,
+    /// Resolver configuration that beats the IPAM plugin's.
+    pub dns: Option<Dns>,
+}
+
+impl Config {
+    /// Reads and checks the configuration of `call`.
+    ///
+    /// # Errors
+    /// Code 6 for a value of a wrong type, 7 for one that makes no sense, 4 for `CNI_ARGS`.
+    pub fn of(call: &Call) -> Result<Self, Error> {
+        let wire: Wire = call.config()?;
+        let args = call.args(&KNOWN_ARGS)?;
+        refuse_unsupported(&wire)?;
+        let mac =
+            [wire.runtime_config.mac.as_str(), &wire.args.cni.mac, args.value("MAC").unwrap_or_default()]
+                .into_iter()
+                .find(|mac| !mac.is_empty());
+        Ok(Self {
+            mac: mac.map(parse_mac).transpose()?,
+            bridge: bridge_name(&wire.bridge)?,
+            mtu: mtu(wire.mtu)?,
+            port: port_mode(&wire)?,
+            container: container(&wire)?,
+            gateway: match (wire.is_default_gateway, wire.is_gateway) {
+                (true, _) => Gateway::Default,
+                (false, true) => Gateway::Yes,
+                (false, false) => Gateway::No,
+            },
+            force_address: wire.force_address,
+            masquerade: wire.ip_masq,
+            isolated: wire.port_isolation,
+            detect_duplicates: wire.enabledad,
+            dns: (!wire.dns.is_empty()).then_some(wire.dns),
+        })
+    }
+
+    /// The type of the IPAM plugin, where there is one.
+    #[must_use]
+    pub fn ipam(&self) -> Option<&str> {
+        match &self.container {
+            Container::Addressed { ipam } => Some(ipam),
+            Container::Up | Container::Down => None,
+        }
+    }
+}
+
+/// What DEL and GC need to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The type of the IPAM plugin that frees the addresses.
+    pub ipam: Option<String>,
+}
+
+impl Remains {
+    /// Reads what is there, and takes every other value as it is.
+    ///
+    /// # Errors
+    /// Code 6 where `ipam` itself is of a wrong type: then addresses could not be freed.
+    pub fn of(call: &Call) -> Result<Self, Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Wire {
+            ipam: WireIpam,
+        }
+        let Wire { ipam } = call.config()?;
+        Ok(Self { ipam: Some(ipam.kind).filter(|kind| !kind.is_empty()) })
+    }
+}
+
+fn invalid(msg: impl Into<String>) -> Error {
+    Error::new(Code::INVALID_CONFIG, msg)
+}
+
+/// Keys that change what the network is must not be passed over in silence.
+fn refuse_unsupported(wire: &Wire) -> Result<(), Error> {
+    let refuse = |key: &str, value: String| {
+        let msg = format!("unsupported field in network configuration: {key} = {value}");
+        Err(Error::new(Code::UNSUPPORTED_FIELD, msg)
+            .with_details("this version of the bridge plugin does not know it"))
+    };
+    if wire.vlan != 0 {
+        return refuse("vlan", wire.vlan.to_string());
+    }
+    if !wire.vlan_trunk.is_empty() {
+        return refuse("vlanTrunk", cni_types::Json::Array(wire.vlan_trunk.clone()).to_string());
+    }
+    if wire.macspoofchk {
+        return refuse("macspoofchk", "true".to_owned());
+    }
+    match wire.ip_masq_backend.as_str() {
+        "" | "nftables" => Ok(()),
+        "iptables" => refuse("ipMasqBackend", "iptables".to_owned()),
+        other => Err(invalid(format!("unknown ipmasq backend {other:?}"))
+            .with_details("ipMasqBackend is nftables, or left out")),
+    }
+}
+
+fn bridge_name(name: &str) -> Result<IfName, Error> {
+    let name = if name.is_empty() { DEFAULT_BRIDGE } else { name };
+    IfName::parse(name)
+        .map_err(|e| invalid(format!("invalid bridge name {name:?}: {}", e.msg)).with_details(e.details))
+}
+
+fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
+    match u32::try_from(mtu) {
+        Ok(0) => Ok(None),
+        // RFC 791: no link carries IPv4 with less; the kernel's own limit for Ethernet (ETH_MIN_MTU).
+        Ok(mtu) if mtu >= 68 => Ok(Some(mtu)),
+        _ => Err(invalid(format!("invalid MTU {mtu}"))
+            .with_details("the MTU is at least 68 bytes, or 0 for the kernel's default")),
+    }
+}
+
+fn port_mode(wire: &Wire) -> Result<PortMode, Error> {
+    match (wire.hairpin_mode, wire.promisc_mode) {
+        (true, true) => Err(invalid("cannot set hairpin mode and promiscuous mode at the same time")),
+        (true, false) => Ok(PortMode::Hairpin),
+        (false, true) => Ok(PortMode::Promiscuous),
+        (false, false) => Ok(PortMode::Plain),
+    }
+}
+
+fn container(wire: &Wire) -> Result<Container, Error> {
+    match (wire.ipam.kind.as_str(), wire.disable_container_interface) {
+        ("", true) => Ok(Container::Down),
+        ("", false) => Ok(Container::Up),
+        (ipam, false) => Ok(Container::Addressed { ipam: ipam.to_owned() }),
+        (_, true) => Err(invalid("cannot use IPAM when DisableContainerInterface flag is set")),
+    }
+}
+
+fn parse_mac(text: &str) -> Result<MacAddr, Error> {
+    let mac: Result<MacAddr, _> = text.parse();
+    let usable = mac.ok().filter(|mac| *mac != MacAddr::ZERO && !mac.is_multicast());
+    usable.ok_or_else(|| {
+        invalid(format!("address {text}: invalid MAC address"))
+            .with_details("a unicast address of six octets is wanted")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_types::{Environment, Stop};
+
+    fn config_with(args: &str, keys: &str) -> Result<Config, Error> {
+        let stdin = format!(r#"{{"cniVersion":"1.0.0","name":"n"{keys}}}"#);
+        let environment = Environment::default().with("CNI_ARGS", args);
+        Config::of(&Call::new(environment, stdin.into(), Stop::never())?)
+    }
+
+    fn config(keys: &str) -> Result<Config, Error> {
+        config_with("", keys)
+    }
+
+    #[test]
+    fn without_any_key_it_is_a_layer_2_attachment_to_cni0() {
+        let config = config("").unwrap();
+        assert_eq!(config.bridge.as_str(), "cni0");
+        assert_eq!(
+            (config.gateway, config.port, config.container),
+            (Gateway::No, PortMode::Plain, Container::Up)
+        );
+        assert_eq!((config.mtu, config.mac, config.dns), (None, None, None));
+    }
+
+    #[test]
+    fn default_gateway_implies_gateway() {
+        assert_eq!(config(r#","isDefaultGateway":true"#).unwrap().gateway, Gateway::Default);
+        assert_eq!(config(r#","isgateway":true"#).unwrap().gateway, Gateway::Yes);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_references_text() {
+        for (keys, msg) in [
+            (
+                r#","hairpinMode":true,"promiscMode":true"#,
+                "cannot set hairpin mode and promiscuous mode at the same time",
+            ),
+            (r#","ipMasqBackend":"foo""#, "unknown ipmasq backend \"foo\""),
+            (
+                r#","disableContainerInterface":true,"ipam":{"type":"x"}"#,
+                "cannot use IPAM when DisableContainerInterface flag is set",
+            ),
+            (r#","runtimeConfig":{"mac":"c2:11"}"#, "address c2:11: invalid MAC address"),
+            (
+                r#","args":{"cni":{"mac":"01:00:5e:00:00:01"}}"#,
+                "address 01:00:5e:00:00:01: invalid MAC address",
+            ),
+            (r#","mtu":-1"#, "invalid MTU -1"),
+            (
+                r#","bridge":"a/b""#,
+                "invalid bridge name \"a/b\": interface name contains / or : or whitespace characters",
+            ),
+        ] {
+            let error = config(keys).unwrap_err();
+            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg));
+        }
+    }
+
+    #[test]
+    fn keys_that_are_not_supported_yet_are_refused_by_name_and_value() {
+        for (keys, msg) in [
+            (r#","vlan":100"#, "vlan = 100"),
+            (r#","vlanTrunk":[{"id":7}]"#, r#"vlanTrunk = [{"id":7}]"#),
+            (r#","macspoofchk":true"#, "macspoofchk = true"),
+            (r#","ipMasqBackend":"iptables""#, "ipMasqBackend = iptables"),
+        ] {
+            let error = config(keys).unwrap_err();
+            assert_eq!(error.code, Code::UNSUPPORTED_FIELD);
+            assert!(error.msg.ends_with(msg), "{error}");
+        }
+        assert!(config(r#","vlan":0,"vlanTrunk":[],"macspoofchk":false"#).is_ok());
+    }
+
+    #[test]
+    fn the_mac_is_taken_from_runtime_config_then_args_then_cni_args() {
+        let runtime = r#","runtimeConfig":{"mac":"c2:00:00:00:00:01"}"#;
+        let args = r#","args":{"cni":{"mac":"c2:00:00:00:00:02"}}"#;
+        let mac = |env, keys: &str| config_with(env, keys).unwrap().mac.unwrap().to_string();
+        assert_eq!(mac("MAC=c2:00:00:00:00:03", &format!("{runtime}{args}")), "c2:00:00:00:00:01");
+        assert_eq!(mac("MAC=c2:00:00:00:00:03", args), "c2:00:00:00:00:02");
+        assert_eq!(mac("MAC=c2:00:00:00:00:03", ""), "c2:00:00:00:00:03");
+        assert_eq!(config_with("FOO=bar", "").unwrap_err().msg, "ARGS: unknown args [\"FOO=bar\"]");
+    }
+
+    #[test]
+    fn del_reads_the_ipam_type_of_a_configuration_that_add_refuses() {
+        let stdin = r#"{"cniVersion":"1.0.0","name":"n","mtu":-1,"vlan":"x","bridge":"a/b","ipam":{"Type":"host-local"}}"#;
+        let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
+        assert_eq!(Remains::of(&call).unwrap().ipam.as_deref(), Some("host-local"));
+        assert!(Config::of(&call).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! The container's side: the interface that was born there, its parameters, addresses and routes.
+
+use crate::{config::Config, gateway::Plan, host::ipv6_disabled};
+use cni_net::{Batch, Family, Link, LinkEvents, NetError, Netns, Rtnl, Sysctl};
+use cni_types::{Code, Error, IfName, Stop};
+use std::time::Duration;
+
+/// How long duplicate address detection may take (the reference's patience).
+const DAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the interface may take to be operational once both ends are up.
+const UP_LIMIT: Duration = Duration::from_secs(2);
+
+/// A kernel parameter of the container with the value that it had before.
+pub(crate) struct Changed {
+    sysctl: Sysctl,
+    before: String,
+}
+
+/// Sets kernel parameters, while the interface is still down, so that they are in force from its first packet. Returns
+/// those that outlive the interface, for taking them back.
+pub(crate) fn set_parameters(
+    netns: &Netns,
+    config: &Config,
+    plan: &Plan,
+    name: &IfName,
+) -> Result<Vec<Changed>, Error> {
+    netns.run(|| {
+        // Peers hear of the address when it appears (containernetworking/plugins#756).
+        Sysctl::of_interface(Family::V4, name, "arp_notify").write("1")?;
+        set_duplicate_detection(config, name)?;
+        if plan.has_v6() { enable_ipv6(name) } else { Ok(Vec::new()) }
+    })?
+}
+
+fn set_duplicate_detection(config: &Config, name: &IfName) -> Result<(), Error> {
+    let set = |key, value| match Sysctl::of_interface(Family::V6, name, key).write(value) {
+        // Without IPv6 there is nothing to detect.
+        Err(e) if e.is_absent() => Ok(()),
+        outcome => Ok(outcome?),
+    };
+    if config.detect_duplicates {
+        set("enhanced_dad", "1")?;
+        return set("accept_dad", "1");
+    }
+    set("accept_dad", "0")
+}
+
+/// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. The addresses are IPAM's: none
+/// is taken from router advertisements.
+fn enable_ipv6(name: &IfName) -> Result<Vec<Changed>, Error> {
+    let lo = IfName::parse("lo")?;
+    let mut changed = Vec::new();
+    for (interface, key) in [
+        (&lo, "disable_ipv6"),
+        (&lo, "keep_addr_on_down"),
+        (name, "disable_ipv6"),
+        (name, "keep_addr_on_down"),
+    ] {
+        let sysctl = Sysctl::of_interface(Family::V6, interface, key);
+        let wanted = if key == "disable_ipv6" { "0" } else { "1" };
+        let before = sysctl.ensure(wanted).map_err(|e| no_ipv6(&e))?;
+        if *interface == lo {
+            changed.extend(before.map(|before| Changed { sysctl, before }));
+        }
+    }
+    for key in ["accept_ra", "autoconf"] {
+        Sysctl::of_interface(Family::V6, name, key).write("0")?;
+    }
+    Ok(changed)
+}
+
+fn no_ipv6(error: &NetError) -> Error {
+    let error_text = Error::new(Code::KERNEL, format!("failed to enable IPv6: {error}"));
+    if error.is_absent() {
+        return error_text.with_details(
+            "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 address",
+        );
+    }
+    error_text
+}
+
+/// Gives parameters of the container their values back.
+pub(crate) fn restore_parameters(netns: &Netns, changed: &[Changed]) -> Result<(), Error> {
+    netns.run(|| changed.iter().rev().try_for_each(|c| c.sysctl.write(&c.before)))?.map_err(Error::from)
+}
+
+/// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel then announces them by
+/// itself when the interface comes up.
+pub(crate) fn configure(
+    rtnl: &mut Rtnl,
+    link: &Link,
+    name: &IfName,
+    config: &Config,
+    plan: &Plan,
+) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    let (v4, v6): (Vec<_>, Vec<_>) = plan.ips.iter().partition(|ip| ip.address.is_ipv4());
+    v4.iter().for_each(|ip| batch.create_address(link.index, name, ip.address, false));
+    batch.set_up(link.index, name);
+    v6.iter().for_each(|ip| batch.create_address(link.index, name, ip.address, config.detect_duplicates));
+    plan.specs.iter().for_each(|spec| batch.create_route(link.index, name, spec));
+    rtnl.run(batch).map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into()))
+}
+
+/// Waits until the interface can carry packets, and its addresses be used.
+pub(crate) fn wait_ready(
+    netns: &Netns,
+    rtnl: &mut Rtnl,
+    index: u32,
+    name: &IfName,
+    detect_duplicates: bool,
+    stop: &Stop,
+) -> Result<Link, Error> {
+    let is_up = |rtnl: &mut Rtnl| Ok(rtnl.link(index)?.filter(|link| link.oper_up));
+    let link = match is_up(rtnl)? {
+        Some(link) => link,
+        None => {
+            let events = netns.run(LinkEvents::subscribe)??;
+            events.wait_until(rtnl, &format!("{name} to be operational"), UP_LIMIT, stop, is_up)?
+        }
+    };
+    if detect_duplicates {
+        let events = netns.run(LinkEvents::subscribe)??;
+        let what = format!("the addresses of {name} to pass duplicate address detection");
+        let settled = events.wait_until(rtnl, &what, DAD_LIMIT, stop, |rtnl| settled(rtnl, index));
+        settled.map_err(Error::from)?.map_err(|e| not_settled(name, &e))?;
+    }
+    Ok(link)
+}
+
+/// `Some` once no address is tentative any more; an error in it where one is a duplicate.
+fn settled(rtnl: &mut Rtnl, index: u32) -> Result<Option<Result<(), String>>, NetError> {
+    let addresses = rtnl.addresses(index)?;
+    if let Some(duplicate) = addresses.iter().find(|address| address.failed) {
+        return Ok(Some(Err(format!("{} is in use by a neighbour", duplicate.cidr))));
+    }
+    let tentative = addresses.iter().any(|address| address.tentative);
+    Ok((!tentative).then_some(Ok(())))
+}
+
+fn not_settled(name: &IfName, reason: &str) -> Error {
+    Error::new(Code::KERNEL, format!("failed to settle addresses for \"{name}\": {reason}"))
+}

@@ -1,0 +1,43 @@
+//! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade rules, host ends of
+//! pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
+
+use crate::{config::Remains, del::lacks_nf_tables, identity::parse_alias};
+use cni_net::{LinkKind, Rtnl, nft::Nft};
+use cni_types::{Call, Command, Error, ValidAttachments};
+
+pub(crate) fn gc(call: &Call) -> Result<(), Error> {
+    let valid = call.valid_attachments()?;
+    let outcomes = [remove_rules(call, &valid), remove_links(call, &valid), forward(call)];
+    Error::join(outcomes.into_iter().filter_map(Result::err))
+}
+
+fn remove_rules(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
+    let Ok(mut nft) = Nft::open() else { return Ok(()) };
+    match nft.remove_stale_masquerade(call.network.as_str(), valid) {
+        Err(e) if !lacks_nf_tables(&e) => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+fn remove_links(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
+    if *valid == ValidAttachments::Unknown {
+        return Ok(());
+    }
+    let mut rtnl = Rtnl::open()?;
+    let stale = rtnl.links()?.into_iter().filter(|link| {
+        let alias = link.alias.as_deref().and_then(parse_alias);
+        link.kind == LinkKind::Veth
+            && alias.is_some_and(|[network, container_id, if_name]| {
+                network == call.network.as_str() && valid.excludes(container_id, if_name)
+            })
+    });
+    let stale: Vec<u32> = stale.map(|link| link.index).collect();
+    Error::join(stale.into_iter().filter_map(|index| rtnl.remove_link(index).err()).map(Error::from))
+}
+
+fn forward(call: &Call) -> Result<(), Error> {
+    match Remains::of(call)?.ipam {
+        Some(kind) => call.delegate(&kind)?.verify(Command::Gc),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,247 @@
+//! The host's side: the bridge, its addresses, the port.
+
+use crate::{
+    config::{Config, Gateway, PortMode},
+    identity::{Identity, random_mac},
+};
+use cni_net::{
+    Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, Netns, PortState, Rtnl, Sysctl, VethPair,
+};
+use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop};
+use std::time::Duration;
+
+/// How long a port may take to forward frames: the reference's patience (0 + 50 + 500 + 1000 + 1000 ms).
+const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
+
+/// How often another name is tried for the host's end.
+const NAME_ATTEMPTS: u32 = 8;
+
+/// The bridge, there and up: made if missing, adopted if there.
+pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+    let name = &config.bridge;
+    let found = match rtnl.find_link(name)? {
+        Some(link) => link,
+        None => create_bridge(rtnl, config)?,
+    };
+    if found.kind != LinkKind::Bridge {
+        let msg =
+            format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
+        return Err(Error::new(Code::INVALID_CONFIG, msg).with_details(
+            "another interface has the name of the bridge; choose another with the key \"bridge\"",
+        ));
+    }
+    let mut batch = Batch::new();
+    if !found.up {
+        batch.set_up(found.index, name);
+    }
+    if config.port == PortMode::Promiscuous && !found.promiscuous {
+        batch.set_promiscuous(found.index, name);
+    }
+    rtnl.run(batch)?;
+    Ok(found)
+}
+
+/// Of several first ADDs at once, one makes the bridge and the others find it.
+fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+    match rtnl.create_bridge(&config.bridge, random_mac(), config.mtu) {
+        Err(e) if !e.is_exists() => Err(e.into()),
+        _ => rtnl.find_link(&config.bridge)?.ok_or_else(|| vanished(&config.bridge)),
+    }
+}
+
+fn vanished(name: &IfName) -> Error {
+    Error::new(Code::TRY_AGAIN, format!("interface {name} was removed by somebody else during the operation"))
+}
+
+/// The pair, made, with the host's end on the bridge.
+pub(crate) struct Attached {
+    pub(crate) host_name: IfName,
+    pub(crate) host: Link,
+}
+
+/// Makes the pair. Nothing that exists is touched: a name that is taken is an error in the container, and a reason to take
+/// another one on the host.
+pub(crate) fn create_veth(
+    rtnl: &mut Rtnl,
+    container: &mut Rtnl,
+    bridge: &Link,
+    netns: &Netns,
+    config: &Config,
+    identity: &Identity<'_>,
+) -> Result<Attached, Error> {
+    for attempt in 0..NAME_ATTEMPTS {
+        let host_name = identity.host_name(attempt)?;
+        let mut batch = Batch::new();
+        batch.create_veth(&VethPair {
+            host_name: &host_name,
+            host_mac: random_mac(),
+            bridge: bridge.index,
+            container_name: identity.if_name,
+            container_mac: config.mac.unwrap_or_else(random_mac),
+            netns,
+            mtu: config.mtu,
+        });
+        match rtnl.run(batch) {
+            Ok(()) => {
+                let host = rtnl.find_link(&host_name)?.ok_or_else(|| vanished(&host_name))?;
+                return Ok(Attached { host_name, host });
+            }
+            Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
+            Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(Error::new(Code::TRY_AGAIN, "no free name for the host's end of the veth pair was found"))
+}
+
+/// Refuses an interface name that the container has already.
+pub(crate) fn require_free_name(
+    container: &mut Rtnl,
+    identity: &Identity<'_>,
+    host_name: &IfName,
+) -> Result<(), Error> {
+    if container.find_link(identity.if_name)?.is_none() {
+        return Ok(());
+    }
+    let name = identity.if_name;
+    let msg = format!("container veth name (\"{name}\") peer provided (\"{host_name}\") already exists");
+    Err(Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
+        "CNI_IFNAME {name} is taken in the container; was it added before without a DEL?"
+    )))
+}
+
+/// BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not used.
+fn full(config: &Config, e: &NetError) -> Error {
+    Error::new(Code::KERNEL, format!("bridge {} has no free port (1023 used)", config.bridge))
+        .with_details(e.to_string())
+}
+
+/// Sets what the port does, and writes on it whose it is.
+pub(crate) fn configure_port(
+    rtnl: &mut Rtnl,
+    attached: &Attached,
+    config: &Config,
+    identity: &Identity<'_>,
+) -> Result<(), Error> {
+    let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
+    let mut batch = Batch::new();
+    batch.set_port(&attached.host_name, mode, &identity.alias());
+    rtnl.run(batch)?;
+    refuse_router_advertisements(&attached.host_name)
+}
+
+/// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
+fn refuse_router_advertisements(interface: &IfName) -> Result<(), Error> {
+    match Sysctl::of_interface(Family::V6, interface, "accept_ra").ensure("0") {
+        // Without IPv6 there is nothing to refuse.
+        Err(e) if e.is_absent() => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+/// The bridge as it is now. A bridge whose address nobody chose takes on that of a port, or all zeroes when the last
+/// port left, and changes it again with the next (flannel#1381, nerdctl#4283). If the new port did that, the bridge gets
+/// its address back, now as a chosen one, which it keeps.
+pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> Result<Link, Error> {
+    let mut after = rtnl.link(before.index)?.ok_or_else(|| vanished(name))?;
+    if after.mac != before.mac {
+        let mac = before.mac.filter(|mac| *mac != MacAddr::ZERO).unwrap_or_else(random_mac);
+        let mut batch = Batch::new();
+        batch.set_mac(before.index, name, mac);
+        rtnl.run(batch)?;
+        after.mac = Some(mac);
+    }
+    Ok(after)
+}
+
+/// Makes the bridge the gateway: its addresses, and forwarding.
+pub(crate) fn ensure_gateway(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    config: &Config,
+    gateways: &[Cidr],
+) -> Result<(), Error> {
+    if config.gateway == Gateway::No {
+        return Ok(());
+    }
+    refuse_router_advertisements(&config.bridge)?;
+    for gateway in gateways {
+        ensure_address(rtnl, bridge, config, *gateway)?;
+        let family = if gateway.is_ipv4() { Family::V4 } else { Family::V6 };
+        let forwarding = Sysctl::forwarding(family);
+        forwarding.ensure("1").map_err(|e| {
+            Error::new(Code::KERNEL, format!("failed to enable forwarding: {e}"))
+                .with_details(format!("containers reach nothing outside without {}=1", forwarding.name()))
+        })?;
+    }
+    Ok(())
+}
+
+fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<(), Error> {
+    let name = &config.bridge;
+    let addresses = rtnl.addresses(bridge.index)?;
+    if addresses.iter().any(|address| address.cidr == wanted) {
+        return Ok(());
+    }
+    let conflicts =
+        |other: Cidr| other.is_ipv4() == wanted.is_ipv4() && (wanted.is_ipv4() || other.overlaps(wanted));
+    let mut batch = Batch::new();
+    for found in addresses.iter().map(|address| address.cidr).filter(|other| conflicts(*other)) {
+        if !config.force_address {
+            return Err(conflict(name, found, wanted));
+        }
+        batch.delete_address(bridge.index, name, found);
+    }
+    batch.create_address(bridge.index, name, wanted, config.detect_duplicates);
+    match rtnl.run(batch) {
+        // Another ADD was faster.
+        Err(e) if e.is_exists() => Ok(()),
+        outcome => outcome.map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
+    }
+}
+
+fn conflict(name: &IfName, found: Cidr, wanted: Cidr) -> Error {
+    let msg =
+        format!("failed to set bridge addr: \"{name}\" already has an IP address different from {wanted}");
+    Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
+        "found {found}, wanted {wanted}; correct the subnet or gateway in ipam, or remove the address (ip addr del \
+         {found} dev {name}), or have it replaced with \"forceAddress\": true"
+    ))
+}
+
+/// The kernel says no more than "permission denied" where IPv6 is switched off.
+pub(crate) fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Error> {
+    let sysctl = Sysctl::of_interface(Family::V6, interface, "disable_ipv6");
+    let off =
+        error.errno() == Some(Errno::EACCES) && matches!(sysctl.read(), Ok(Some(value)) if value == "1");
+    off.then(|| {
+        Error::new(Code::KERNEL, error.to_string())
+            .with_details(format!("IPv6 is disabled on {interface}: {} is 1, wanted 0", sysctl.name()))
+    })
+}
+
+/// Waits until the port lets frames pass, on the kernel's own events.
+pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, attached: &Attached, stop: &Stop) -> Result<(), Error> {
+    let index = attached.host.index;
+    let mut state = PortState::Disabled;
+    let mut look = |rtnl: &mut Rtnl| {
+        state = rtnl.link(index)?.and_then(|link| link.port).map_or(PortState::Disabled, |port| port.state);
+        Ok((state == PortState::Forwarding).then_some(()))
+    };
+    if look(rtnl)?.is_some() {
+        return Ok(());
+    }
+    let events = LinkEvents::subscribe()?;
+    let what = format!("the bridge port {} to forward", attached.host_name);
+    match events.wait_until(rtnl, &what, FORWARDING_LIMIT, stop, look) {
+        Err(NetError::TimedOut(_)) => Err(Error::new(
+            Code::KERNEL,
+            format!("bridge port in error state: {}", format!("{state:?}").to_lowercase()),
+        )
+        .with_details(format!(
+            "{} did not forward within {FORWARDING_LIMIT:?}; is spanning tree on?",
+            attached.host_name
+        ))),
+        outcome => Ok(outcome?),
+    }
+}

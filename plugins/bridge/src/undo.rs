@@ -1,0 +1,107 @@
+//! Taking back a failed ADD.
+//!
+//! Every step that leaves something behind says at once how to take it back. When a later step fails, the process is asked
+//! to stop, or something panics, all steps are taken back in reverse order; each is tried, whatever became of the one
+//! before. What belongs to the network and not to the attachment (the bridge, its address, forwarding) stays: another
+//! container may rely on it already.
+
+use cni_types::Error;
+use std::io::Write;
+
+type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
+
+/// The steps done so far.
+#[derive(Default)]
+pub(crate) struct Undo<'a> {
+    steps: Vec<Step<'a>>,
+}
+
+impl<'a> Undo<'a> {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers how to take a step back; `what` names it in an error.
+    pub(crate) fn on_failure(&mut self, what: &'static str, step: impl FnOnce() -> Result<(), Error> + 'a) {
+        self.steps.push((what, Box::new(step)));
+    }
+
+    /// The ADD succeeded: everything stays.
+    pub(crate) fn keep(mut self) {
+        self.steps.clear();
+    }
+
+    /// Takes everything back. The cause stays the error; what could not be taken back is added to its details.
+    pub(crate) fn roll_back(mut self, cause: Error) -> Error {
+        self.failures().into_iter().fold(cause, |error, failure| error.and_details(&failure))
+    }
+
+    fn failures(&mut self) -> Vec<String> {
+        let mut failures = Vec::new();
+        while let Some((what, step)) = self.steps.pop() {
+            if let Err(e) = step() {
+                failures.push(format!("cleaning up: {what}: {e}"));
+            }
+        }
+        failures
+    }
+}
+
+impl Drop for Undo<'_> {
+    /// Only a panic leaves steps here.
+    fn drop(&mut self) {
+        for failure in self.failures() {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_types::Code;
+    use std::cell::RefCell;
+
+    #[test]
+    fn steps_are_taken_back_in_reverse_and_all_of_them() {
+        let order = RefCell::new(Vec::new());
+        let mut undo = Undo::new();
+        undo.on_failure("first", || {
+            order.borrow_mut().push(1);
+            Ok(())
+        });
+        undo.on_failure("second", || {
+            order.borrow_mut().push(2);
+            Err(Error::new(Code::IO, "stuck"))
+        });
+        let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
+        assert_eq!(*order.borrow(), [2, 1]);
+        assert_eq!((error.msg.as_str(), error.details.as_str()), ("cause", "cleaning up: second: stuck"));
+    }
+
+    #[test]
+    fn nothing_is_taken_back_after_success() {
+        let undone = RefCell::new(false);
+        let mut undo = Undo::new();
+        undo.on_failure("step", || {
+            *undone.borrow_mut() = true;
+            Ok(())
+        });
+        undo.keep();
+        assert!(!*undone.borrow());
+    }
+
+    #[test]
+    fn a_panic_takes_everything_back() {
+        let undone = RefCell::new(false);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut undo = Undo::new();
+            undo.on_failure("step", || {
+                *undone.borrow_mut() = true;
+                Ok(())
+            });
+            panic!("in the middle");
+        }));
+        assert!(outcome.is_err() && *undone.borrow());
+    }
+}

@@ -1,0 +1,7 @@
+//! The `loopback` plugin as a program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni_types::main(&loopback::Loopback)
+}
