@@ -1,0 +1,273 @@
+//! The configuration: the `ipam` section, and what runtimes pass beside it.
+//!
+//! ADD, CHECK and STATUS need all of it to make sense. DEL and GC must work with what is left of it, so they read
+//! only where the records are.
+
+use crate::{
+    range::{Range, RangeSpec},
+    range_set::RangeSet,
+};
+use cni_types::{AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion};
+use serde::Deserialize;
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+
+/// Where records are unless the configuration says otherwise.
+const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Wire {
+    ipam: Option<WireIpam>,
+    runtime_config: WireRuntimeConfig,
+    args: WireArgs,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireIpam {
+    /// The older way to write one range set of one range, with the three keys below.
+    subnet: Option<String>,
+    range_start: String,
+    range_end: String,
+    gateway: String,
+    ranges: Vec<Option<Vec<WireRange>>>,
+    routes: Vec<Route>,
+    data_dir: String,
+    resolv_conf: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireRange {
+    subnet: Option<String>,
+    range_start: String,
+    range_end: String,
+    gateway: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireRuntimeConfig {
+    ip_ranges: Vec<Option<Vec<WireRange>>>,
+    ips: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireArgs {
+    cni: WireCniArgs,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireCniArgs {
+    ips: Vec<String>,
+}
+
+/// All that DEL and GC need.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireLocation {
+    ipam: Option<WireDataDir>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireDataDir {
+    data_dir: String,
+}
+
+/// A checked configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the networks' folders are.
+    pub(crate) data_dir: PathBuf,
+    /// The pools, one address from each. Never empty, never overlapping. The order is part of what is on disk: the
+    /// index of a set is in the name of its `last_reserved_ip` file.
+    pub(crate) range_sets: Vec<RangeSet>,
+    /// The routes of the result.
+    pub(crate) routes: Vec<Route>,
+    /// The file that the result's `dns` comes from.
+    pub(crate) resolv_conf: Option<PathBuf>,
+    /// The addresses that `args.cni.ips` and `runtimeConfig.ips` ask for, in this order.
+    requested: Vec<IpAddr>,
+}
+
+/// Where the records are, from a configuration that need not make sense otherwise.
+///
+/// # Errors
+/// Code 6 for what cannot be decoded, 7 where there is no `ipam` section.
+pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
+    let wire: WireLocation = call.config()?;
+    Ok(data_dir_or_default(wire.ipam.ok_or_else(missing_ipam)?.data_dir))
+}
+
+/// Fails where the configuration wants more addresses than its version allows. One that is wrong in another way passes.
+///
+/// # Errors
+/// Code 7, for 0.1.0 and 0.2.0.
+pub(crate) fn require_one_address_per_family(call: &Call) -> Result<(), Error> {
+    let wire = call.config::<Wire>().unwrap_or_default();
+    wire.range_sets().map_or(Ok(()), |sets| require_expressible(call.version, &sets))
+}
+
+impl Wire {
+    /// The range sets, in the reference's order.
+    fn range_sets(&self) -> Result<Vec<RangeSet>, Error> {
+        let ipam = self.ipam.as_ref().ok_or_else(missing_ipam)?;
+        let old_style = ipam.subnet.is_some().then(|| {
+            vec![WireRange {
+                subnet: ipam.subnet.clone(),
+                range_start: ipam.range_start.clone(),
+                range_end: ipam.range_end.clone(),
+                gateway: ipam.gateway.clone(),
+            }]
+        });
+        let by_runtime = self.runtime_config.ip_ranges.iter().map(Option::as_deref);
+        let sets = by_runtime
+            .chain(old_style.as_deref().map(Some))
+            .chain(ipam.ranges.iter().map(Option::as_deref))
+            .enumerate()
+            .map(|(index, ranges)| range_set(index, ranges.unwrap_or_default()));
+        let sets: Vec<RangeSet> = sets.collect::<Result<_, _>>()?;
+        if sets.is_empty() {
+            return Err(invalid("no IP ranges specified")
+                .with_details("give ipam.ranges, ipam.subnet, or the capability ipRanges"));
+        }
+        Ok(sets)
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// Code 6 for what cannot be decoded, 7 for what does not make sense.
+    pub(crate) fn load(call: &Call) -> Result<Self, Error> {
+        let wire: Wire = call.config()?;
+        let range_sets = wire.range_sets()?;
+        require_expressible(call.version, &range_sets)?;
+        require_disjoint(&range_sets)?;
+        let requested = wire.args.cni.ips.iter().chain(&wire.runtime_config.ips);
+        let requested = requested.map(|text| requested_address(text)).collect::<Result<_, _>>()?;
+        let ipam = wire.ipam.ok_or_else(missing_ipam)?;
+        Ok(Self {
+            data_dir: data_dir_or_default(ipam.data_dir),
+            range_sets,
+            routes: ipam.routes,
+            resolv_conf: (!ipam.resolv_conf.is_empty()).then(|| ipam.resolv_conf.into()),
+            requested,
+        })
+    }
+
+    /// For each range set the address that the runtime asks for, from `CNI_ARGS`, `args.cni.ips` and
+    /// `runtimeConfig.ips`. Repeats count once: podman sends the same in two places.
+    ///
+    /// # Errors
+    /// Code 4 for `CNI_ARGS`, 103 for addresses that no set can serve, or none any more.
+    pub(crate) fn requested(&self, call: &Call) -> Result<Vec<Option<IpAddr>>, Error> {
+        let mut left: Vec<IpAddr> =
+            requested_by_args(call)?.into_iter().chain(self.requested.clone()).collect();
+        let mut seen = BTreeSet::new();
+        left.retain(|address| seen.insert(*address));
+        let mut take = |set: &RangeSet| {
+            let index = left.iter().position(|address| set.contains(*address))?;
+            Some(left.remove(index))
+        };
+        let requested = self.range_sets.iter().map(&mut take).collect();
+        if left.is_empty() {
+            return Ok(requested);
+        }
+        let list: Vec<String> = left.iter().map(IpAddr::to_string).collect();
+        Err(Error::new(
+            Code::ADDRESS_UNAVAILABLE,
+            format!("failed to allocate all requested IPs: {}", list.join(" ")),
+        )
+        .with_details("each range set gives one address, and only one that is in its ranges"))
+    }
+}
+
+fn missing_ipam() -> Error {
+    invalid("IPAM config missing 'ipam' key")
+}
+
+fn invalid(msg: impl Into<String>) -> Error {
+    Error::new(Code::INVALID_CONFIG, msg)
+}
+
+fn data_dir_or_default(text: String) -> PathBuf {
+    if text.is_empty() { DEFAULT_DATA_DIR.into() } else { text.into() }
+}
+
+fn range_set(index: usize, ranges: &[WireRange]) -> Result<RangeSet, Error> {
+    let ranges = ranges.iter().map(range).collect::<Result<_, _>>();
+    let set = ranges.and_then(|ranges| RangeSet::new(ranges).map_err(|e| invalid(e.to_string())));
+    set.map_err(|e| e.context(format_args!("invalid range set {index}")))
+}
+
+fn require_expressible(version: SpecVersion, sets: &[RangeSet]) -> Result<(), Error> {
+    AddResult::require_one_address_per_family(version, sets.iter().filter_map(RangeSet::first_address))
+}
+
+fn range(wire: &WireRange) -> Result<Range, Error> {
+    let subnet: Cidr = match &wire.subnet {
+        Some(text) => text.parse().map_err(|e: InvalidCidr| invalid(e.to_string()))?,
+        None => return Err(invalid("a range without a subnet")),
+    };
+    let spec = RangeSpec {
+        subnet,
+        start: optional_address(&wire.range_start)?,
+        end: optional_address(&wire.range_end)?,
+        gateway: optional_address(&wire.gateway)?,
+    };
+    Range::new(spec).map_err(|e| invalid(e.to_string()))
+}
+
+fn require_disjoint(sets: &[RangeSet]) -> Result<(), Error> {
+    for (first, set) in sets.iter().enumerate() {
+        let mut later = sets.iter().enumerate().skip(first + 1);
+        if let Some((second, _)) = later.find(|(_, other)| set.overlaps(other)) {
+            return Err(invalid(format!("range set {first} overlaps with {second}")));
+        }
+    }
+    Ok(())
+}
+
+/// An address, or nothing for empty text, as the reference has it.
+fn optional_address(text: &str) -> Result<Option<IpAddr>, Error> {
+    let parsed =
+        (!text.is_empty()).then(|| text.parse().map_err(|_| invalid(format!("invalid IP address: {text}"))));
+    parsed.transpose()
+}
+
+/// An address with or without a prefix length; the length that counts is the subnet's.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = match text.parse::<Cidr>() {
+        Ok(cidr) => cidr.address(),
+        Err(_) => text.parse().ok()?,
+    };
+    Some(address.to_canonical())
+}
+
+fn requested_address(text: &str) -> Result<IpAddr, Error> {
+    parse_address(text).ok_or_else(|| {
+        if text.is_empty() {
+            return invalid("cannot understand ip: a requested address is empty");
+        }
+        invalid(format!("invalid IP address {text}"))
+    })
+}
+
+/// `IP=` in `CNI_ARGS`; empty text asks for nothing.
+fn requested_by_args(call: &Call) -> Result<Option<IpAddr>, Error> {
+    let args = call.args(&["IP"])?;
+    let Some(text) = args.value("IP").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let unreadable = || {
+        let msg = format!("ARGS: error parsing value of pair \"IP={text}\": invalid IP address {text}");
+        Error::new(Code::INVALID_ENVIRONMENT, msg)
+    };
+    parse_address(text).ok_or_else(unreadable).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+use cni_types::{Environment, Stop};
+
+fn call(stdin: &str, args: &str) -> Call {
+    let environment = Environment::default().with("CNI_ARGS", args);
+    Call::new(environment, stdin.into(), Stop::never()).unwrap()
+}
+
+fn load(rest: &str) -> Result<Config, Error> {
+    Config::load(&call(&format!(r#"{{"cniVersion":"1.1.0","name":"n",{rest}}}"#), ""))
+}
+
+fn sets(rest: &str) -> Vec<String> {
+    load(rest).unwrap().range_sets.iter().map(RangeSet::to_string).collect()
+}
+
+fn requested(args: &str, rest: &str) -> Result<Vec<Option<String>>, Error> {
+    let ipam = r#""ipam":{"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"fd00::/64"}]]}"#;
+    let call = call(&format!(r#"{{"cniVersion":"1.1.0","name":"n",{ipam}{rest}}}"#), args);
+    let requested = Config::load(&call)?.requested(&call)?;
+    Ok(requested.into_iter().map(|address| address.map(|a| a.to_string())).collect())
+}
+
+#[test]
+fn range_sets_come_from_the_runtime_then_old_style_then_ranges() {
+    let all = r#""runtimeConfig":{"ipRanges":[[{"subnet":"10.7.0.0/24"}]]},
+        "ipam":{"subnet":"10.8.0.0/24","rangeStart":"10.8.0.9","ranges":[[{"subnet":"10.9.0.0/24"}]]}"#;
+    assert_eq!(sets(all), ["10.7.0.1-10.7.0.254", "10.8.0.9-10.8.0.254", "10.9.0.1-10.9.0.254"]);
+}
+
+#[test]
+fn old_style_keys_without_a_subnet_mean_nothing() {
+    let ipam = r#""ipam":{"rangeStart":"10.8.0.9","ranges":[[{"subnet":"10.9.0.0/24"}]]}"#;
+    assert_eq!(sets(ipam), ["10.9.0.1-10.9.0.254"]);
+}
+
+#[test]
+fn empty_texts_are_absent() {
+    let config = load(
+        r#""ipam":{"Name":"","routes":null,"dataDir":"","resolvConf":"",
+            "ranges":[[{"subnet":"10.0.0.0/24","rangeStart":"","rangeEnd":"","gateway":""}]]}"#,
+    );
+    let config = config.unwrap();
+    assert_eq!(config.data_dir, PathBuf::from(DEFAULT_DATA_DIR));
+    assert_eq!(config.resolv_conf, None);
+    assert_eq!(config.range_sets[0].to_string(), "10.0.0.1-10.0.0.254");
+}
+
+#[test]
+fn routes_are_passed_through_with_all_fields() {
+    let config = load(
+        r#""ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"10.1.2.3/8","gw":"10.0.0.1","mtu":1400,"advmss":1360,
+            "priority":5,"table":100,"scope":253}]}"#,
+    );
+    let wanted = Route {
+        dst: "10.1.2.3/8".parse().unwrap(),
+        gw: "10.0.0.1".parse().ok(),
+        mtu: Some(1400),
+        advmss: Some(1360),
+        priority: Some(5),
+        table: Some(100),
+        scope: Some(253),
+    };
+    assert_eq!(config.unwrap().routes, [wanted]);
+}
+
+#[test]
+fn a_requested_address_is_found_in_each_of_the_three_places() {
+    let v4 = Ok(vec![Some("10.0.0.4".to_owned()), None]);
+    for (args, rest) in [
+        ("IP=10.0.0.4", ""),
+        ("IP=10.0.0.4/8", ""),
+        ("IgnoreUnknown=1;FOO=bar;IP=10.0.0.4", ""),
+        ("IP=::ffff:10.0.0.4", ""),
+        ("", r#","args":{"cni":{"ips":["10.0.0.4"]}}"#),
+        ("", r#","runtimeConfig":{"ips":["10.0.0.4/24"]}"#),
+        ("IP=10.0.0.4", r#","args":{"cni":{"ips":["10.0.0.4/24"]}},"runtimeConfig":{"ips":["10.0.0.4"]}"#),
+    ] {
+        assert_eq!(requested(args, rest), v4, "{args} {rest}");
+    }
+    let both = Ok(vec![Some("10.0.0.4".to_owned()), Some("fd00::5".to_owned())]);
+    assert_eq!(requested("IP=fd00::5", r#","runtimeConfig":{"ips":["10.0.0.4"]}"#), both);
+}
+
+#[test]
+fn nothing_requested_is_nothing() {
+    for (args, rest) in [
+        ("", ""),
+        ("IP=", ""),
+        ("", r#","args":null,"runtimeConfig":null"#),
+        ("", r#","args":{"cni":null},"runtimeConfig":{"ips":null}"#),
+        ("", r#","args":{"cni":{"ips":[],"labels":[{"key":"a"}]}}"#),
+    ] {
+        assert_eq!(requested(args, rest), Ok(vec![None, None]), "{args} {rest}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_met_is_refused_before_anything_is_touched() {
+    for (args, rest, code, msg) in [
+        ("IP=foo", "", 4, r#"ARGS: error parsing value of pair "IP=foo": invalid IP address foo"#),
+        ("IP=10.0.0.4/99", "", 4, r#"ARGS: error parsing value of pair "IP=10.0.0.4/99": invalid IP"#),
+        ("FOO=bar", "", 4, r#"ARGS: unknown args ["FOO=bar"]"#),
+        ("FOO", "", 4, r#"ARGS: invalid pair "FOO""#),
+        ("ip=10.0.0.4", "", 4, r#"ARGS: unknown args ["ip=10.0.0.4"]"#),
+        ("", r#","runtimeConfig":{"ips":["foo"]}"#, 7, "invalid IP address foo"),
+        ("", r#","args":{"cni":{"ips":[""]}}"#, 7, "cannot understand ip: "),
+        ("IP=10.9.9.9", "", 103, "failed to allocate all requested IPs: 10.9.9.9"),
+        ("IP=10.0.0.255", "", 103, "failed to allocate all requested IPs: 10.0.0.255"),
+        (
+            "IP=10.0.0.4",
+            r#","runtimeConfig":{"ips":["10.0.0.5","fd00::9","10.0.0.6"]}"#,
+            103,
+            "failed to allocate all requested IPs: 10.0.0.5 10.0.0.6",
+        ),
+    ] {
+        let error = requested(args, rest).unwrap_err();
+        assert!(error.code.0 == code && error.msg.starts_with(msg), "{args} {rest}: {error:?}");
+    }
+}
+
+#[test]
+fn the_data_directory_is_found_in_a_configuration_that_makes_no_sense_otherwise() {
+    let dir = |rest: &str| data_dir(&call(&format!(r#"{{"name":"n"{rest}}}"#), ""));
+    assert_eq!(dir(r#","ipam":{}"#), Ok(PathBuf::from(DEFAULT_DATA_DIR)));
+    let broken =
+        r#","ipam":{"DATADIR":"/x","ranges":7,"routes":"?","subnet":{}},"args":[],"runtimeConfig":1"#;
+    assert_eq!(dir(broken), Ok(PathBuf::from("/x")));
+    assert_eq!(dir("").unwrap_err().msg, "IPAM config missing 'ipam' key");
+    assert_eq!(dir(r#","ipam":null"#).unwrap_err().msg, "IPAM config missing 'ipam' key");
+}

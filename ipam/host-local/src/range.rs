@@ -1,0 +1,285 @@
+//! One range: a contiguous part of a subnet that addresses are taken from, and the subnet's gateway.
+
+use cni_types::Cidr;
+use std::{fmt, net::IpAddr};
+
+/// A range as it is configured; what is missing has a default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RangeSpec {
+    /// The subnet, without host bits.
+    pub(crate) subnet: Cidr,
+    /// The first address; the subnet's first where it is missing.
+    pub(crate) start: Option<IpAddr>,
+    /// The last address; the subnet's last usable one where it is missing.
+    pub(crate) end: Option<IpAddr>,
+    /// The gateway; the subnet's first address where it is missing.
+    pub(crate) gateway: Option<IpAddr>,
+}
+
+/// A range that can be allocated from: one family, `start` ≤ `end`, both in `subnet`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    subnet: Cidr,
+    start: IpAddr,
+    end: IpAddr,
+    gateway: IpAddr,
+}
+
+/// Why a range cannot be used. The texts are the reference's, up to the first colon.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidRange {
+    #[error("IPNet IP and Mask version mismatch: {0} is IPv4 written as IPv6")]
+    Mapped(Cidr),
+    #[error("Network {0} too small to allocate from")]
+    TooSmall(Cidr),
+    #[error(
+        "Network has host bits set. For a subnet mask of length {} the network address is {}",
+        .0.prefix(),
+        .0.network().address()
+    )]
+    HostBits(Cidr),
+    #[error("RangeStart {start} not in network {subnet}")]
+    StartOutside { start: IpAddr, subnet: Cidr },
+    #[error("RangeStart {start} not in network {subnet}: it is after the range's end {end}")]
+    StartAfterEnd { start: IpAddr, end: IpAddr, subnet: Cidr },
+    #[error("RangeEnd {end} not in network {subnet}")]
+    EndOutside { end: IpAddr, subnet: Cidr },
+    #[error("RangeEnd {end} not in network {subnet}: it is before the range's start {start}")]
+    EndBeforeStart { start: IpAddr, end: IpAddr, subnet: Cidr },
+}
+
+impl Range {
+    /// Checks a range and fills in what is missing. Like the reference, it takes a network or broadcast address
+    /// that is given as start or end, and a gateway outside the subnet.
+    pub(crate) fn new(spec: RangeSpec) -> Result<Self, InvalidRange> {
+        let subnet = allocatable(spec.subnet)?;
+        let first = from_bits(subnet.address(), to_bits(subnet.address()) + 1);
+        let start = spec.start.map_or(first, canonical);
+        let end = spec.end.map_or_else(|| last_usable(subnet), canonical);
+        if !subnet.contains(start) {
+            return Err(InvalidRange::StartOutside { start, subnet });
+        }
+        if !subnet.contains(end) {
+            return Err(InvalidRange::EndOutside { end, subnet });
+        }
+        if start > end {
+            return Err(match spec.start {
+                Some(_) => InvalidRange::StartAfterEnd { start, end, subnet },
+                None => InvalidRange::EndBeforeStart { start, end, subnet },
+            });
+        }
+        Ok(Self { subnet, start, end, gateway: spec.gateway.map_or(first, canonical) })
+    }
+
+    /// The subnet's gateway.
+    pub(crate) fn gateway(&self) -> IpAddr {
+        self.gateway
+    }
+
+    /// `address` with the subnet's prefix.
+    pub(crate) fn with_prefix(&self, address: IpAddr) -> Cidr {
+        Cidr::new(address, self.subnet.prefix()).unwrap_or(self.subnet)
+    }
+
+    /// True for a range of IPv4 addresses.
+    pub(crate) fn is_ipv4(&self) -> bool {
+        self.start.is_ipv4()
+    }
+
+    /// The first address.
+    pub(crate) fn start(&self) -> IpAddr {
+        self.start
+    }
+
+    /// How many addresses there are from start to end.
+    pub(crate) fn size(&self) -> u128 {
+        (to_bits(self.end) - to_bits(self.start)).saturating_add(1)
+    }
+
+    /// The addresses from start to end.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.addresses_between(self.start, self.end)
+    }
+
+    /// The addresses that follow `last`, up to the end.
+    pub(crate) fn addresses_after(&self, last: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
+        self.addresses_between(last, self.end).skip(1)
+    }
+
+    /// The addresses from the start up to `last` and with it.
+    pub(crate) fn addresses_until(&self, last: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
+        self.addresses_between(self.start, last)
+    }
+
+    fn addresses_between(&self, from: IpAddr, to: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
+        let family = self.start;
+        (to_bits(from)..=to_bits(to)).map(move |bits| from_bits(family, bits))
+    }
+
+    /// Whether `address` is in the range.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.is_ipv4() && self.start <= address && address <= self.end
+    }
+
+    /// Whether the two ranges share an address.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.is_ipv4() == other.is_ipv4() && self.start <= other.end && other.start <= self.end
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.start, self.end)
+    }
+}
+
+/// The subnet, if it is a network that has addresses for hosts.
+fn allocatable(subnet: Cidr) -> Result<Cidr, InvalidRange> {
+    if canonical(subnet.address()) != subnet.address() {
+        return Err(InvalidRange::Mapped(subnet));
+    }
+    let family_bits = if subnet.is_ipv4() { 32 } else { 128 };
+    if subnet.prefix() > family_bits - 2 {
+        return Err(InvalidRange::TooSmall(subnet));
+    }
+    if subnet != subnet.network() {
+        return Err(InvalidRange::HostBits(subnet));
+    }
+    Ok(subnet)
+}
+
+/// The last address, but for the broadcast address of IPv4.
+fn last_usable(subnet: Cidr) -> IpAddr {
+    let last = subnet.last();
+    if subnet.is_ipv4() { from_bits(last, to_bits(last) - 1) } else { last }
+}
+
+/// IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4, as in the reference.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+fn to_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The address with these bits, of the family of `like`.
+fn from_bits(like: IpAddr, bits: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(u32::try_from(bits).unwrap_or(u32::MAX).into()),
+        IpAddr::V6(_) => IpAddr::V6(bits.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(subnet: &str, start: &str, end: &str) -> Result<String, String> {
+        let address = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
+        let spec = RangeSpec {
+            subnet: subnet.parse().unwrap(),
+            start: address(start),
+            end: address(end),
+            gateway: None,
+        };
+        Range::new(spec).map(|r| format!("{r} {}", r.gateway)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_first_to_last_usable_with_the_first_as_gateway() {
+        for (subnet, wanted) in [
+            ("10.0.0.0/24", "10.0.0.1-10.0.0.254 10.0.0.1"),
+            ("10.0.0.0/30", "10.0.0.1-10.0.0.2 10.0.0.1"),
+            ("0.0.0.0/0", "0.0.0.1-255.255.255.254 0.0.0.1"),
+            ("255.255.255.252/30", "255.255.255.253-255.255.255.254 255.255.255.253"),
+            ("fd00::/126", "fd00::1-fd00::3 fd00::1"),
+            ("::/0", "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ::1"),
+        ] {
+            assert_eq!(range(subnet, "", ""), Ok(wanted.to_owned()), "{subnet}");
+        }
+    }
+
+    #[test]
+    fn given_bounds_are_kept_even_where_they_are_network_and_broadcast() {
+        assert_eq!(range("10.0.0.0/24", "10.0.0.0", "10.0.0.255"), Ok("10.0.0.0-10.0.0.255 10.0.0.1".into()));
+        assert_eq!(range("10.0.0.0/24", "::ffff:10.0.0.9", ""), Ok("10.0.0.9-10.0.0.254 10.0.0.1".into()));
+    }
+
+    #[test]
+    fn an_invalid_range_is_refused_with_the_reference_s_text() {
+        for (subnet, start, end, wanted) in [
+            ("10.0.0.0/31", "", "", "Network 10.0.0.0/31 too small to allocate from"),
+            ("10.0.0.1/31", "", "", "Network 10.0.0.1/31 too small to allocate from"),
+            ("10.0.0.1/32", "", "", "Network 10.0.0.1/32 too small to allocate from"),
+            ("fd00::/127", "", "", "Network fd00::/127 too small to allocate from"),
+            (
+                "10.0.0.5/24",
+                "",
+                "",
+                "Network has host bits set. For a subnet mask of length 24 the network address is 10.0.0.0",
+            ),
+            (
+                "fd00::1/64",
+                "",
+                "",
+                "Network has host bits set. For a subnet mask of length 64 the network address is fd00::",
+            ),
+            ("10.0.0.0/24", "10.1.0.1", "", "RangeStart 10.1.0.1 not in network 10.0.0.0/24"),
+            ("10.0.0.0/24", "fd00::1", "", "RangeStart fd00::1 not in network 10.0.0.0/24"),
+            ("10.0.0.0/24", "", "10.1.0.1", "RangeEnd 10.1.0.1 not in network 10.0.0.0/24"),
+            (
+                "10.0.0.0/24",
+                "10.0.0.20",
+                "10.0.0.10",
+                "RangeStart 10.0.0.20 not in network 10.0.0.0/24: it is after the range's end 10.0.0.10",
+            ),
+            (
+                "10.0.0.0/24",
+                "10.0.0.255",
+                "",
+                "RangeStart 10.0.0.255 not in network 10.0.0.0/24: it is after the range's end 10.0.0.254",
+            ),
+            (
+                "10.0.0.0/24",
+                "",
+                "10.0.0.0",
+                "RangeEnd 10.0.0.0 not in network 10.0.0.0/24: it is before the range's start 10.0.0.1",
+            ),
+            (
+                "::ffff:10.0.0.0/120",
+                "",
+                "",
+                "IPNet IP and Mask version mismatch: ::ffff:10.0.0.0/120 is IPv4 written as IPv6",
+            ),
+        ] {
+            assert_eq!(range(subnet, start, end), Err(wanted.to_owned()), "{subnet} {start} {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_is_refused_or_lies_within_its_subnet(
+            bits: u128, prefix in 0u8..=128, v4: bool, start: Option<u128>, end: Option<u128>,
+        ) {
+            let like: IpAddr = if v4 { [0, 0, 0, 0].into() } else { [0; 8].into() };
+            let address = |bits: u128| from_bits(like, if v4 { bits & 0xffff_ffff } else { bits });
+            let subnet = Cidr::new(address(bits), if v4 { prefix % 33 } else { prefix }).unwrap().network();
+            let inside = |host: u128| {
+                let mask = to_bits(subnet.last()) ^ to_bits(subnet.address());
+                address(to_bits(subnet.address()) | (host & mask))
+            };
+            let spec = RangeSpec { subnet, start: start.map(inside), end: end.map(inside), gateway: None };
+            if let Ok(range) = Range::new(spec) {
+                prop_assert!(range.start <= range.end);
+                prop_assert!(subnet.contains(range.start) && subnet.contains(range.end));
+                prop_assert!(range.contains(range.start) && range.contains(range.end));
+                prop_assert!(range.overlaps(&range));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What one file of the data directory says, byte for byte as the reference writes it: the owner of the address
+//! that the file is named after. The reference compares whole contents, so nothing may be added.
+
+use cni_types::{ContainerId, IfName};
+use std::{ffi::OsString, net::IpAddr};
+
+/// An attachment as the owner of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    container_id: String,
+    if_name: String,
+}
+
+impl Holder {
+    /// The attachment of a request.
+    pub(crate) fn new(container_id: &ContainerId, if_name: &IfName) -> Self {
+        Self { container_id: container_id.to_string(), if_name: if_name.to_string() }
+    }
+
+    /// The container's id.
+    pub(crate) fn container_id(&self) -> &str {
+        &self.container_id
+    }
+
+    /// The content of a record that this attachment owns.
+    pub(crate) fn content(&self) -> String {
+        format!("{}\r\n{}", self.container_id, self.if_name)
+    }
+}
+
+/// Who owns an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// An attachment.
+    Attachment {
+        /// The container's id.
+        container_id: String,
+        /// The interface's name.
+        if_name: String,
+    },
+    /// A container: old plugins wrote the id alone. What a person wrote there by hand, to keep an address from being
+    /// allocated, is such a text too.
+    Container(String),
+    /// Nobody: a writer died, or the power failed, before the content was there.
+    Nobody,
+    /// Somebody, but the file could not be read: not ours to free.
+    Unknown,
+}
+
+impl Owner {
+    /// Reads a record's content.
+    pub(crate) fn parse(content: &[u8]) -> Self {
+        let text = std::str::from_utf8(content).map(str::trim).unwrap_or_default();
+        if text.is_empty() || text.contains('\0') {
+            return Self::Nobody;
+        }
+        match text.split_once("\r\n") {
+            Some((id, if_name)) if !if_name.contains(['\r', '\n']) => {
+                Self::Attachment { container_id: id.to_owned(), if_name: if_name.to_owned() }
+            }
+            _ => Self::Container(text.to_owned()),
+        }
+    }
+
+    /// Whether this is exactly `holder`.
+    pub(crate) fn is(&self, holder: &Holder) -> bool {
+        matches!(self, Self::Attachment { container_id, if_name }
+            if *container_id == holder.container_id && *if_name == holder.if_name)
+    }
+
+    /// Whether this may be `holder`: it is, or it is its container and no interface is named.
+    pub(crate) fn may_be(&self, holder: &Holder) -> bool {
+        self.is(holder) || matches!(self, Self::Container(id) if *id == holder.container_id)
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Attachment { container_id, if_name } => write!(f, "container {container_id} ({if_name})"),
+            Self::Container(id) => write!(f, "container {id}"),
+            Self::Nobody => f.write_str("nobody"),
+            Self::Unknown => f.write_str("somebody, in a record that cannot be read"),
+        }
+    }
+}
+
+/// One address and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The address that the file is named after.
+    pub(crate) address: IpAddr,
+    /// Who owns it.
+    pub(crate) owner: Owner,
+    /// The file's name: not always the address as we would write it.
+    pub(crate) file_name: OsString,
+}
+
+/// The records of `holder`: those that name it, or else the old ones of its container. Where one interface of a
+/// container has a record of its own, an old record belongs to another interface.
+pub(crate) fn held_by<'a>(records: &'a [Record], holder: &Holder) -> Vec<&'a Record> {
+    let exact: Vec<_> = records.iter().filter(|record| record.owner.is(holder)).collect();
+    if exact.is_empty() {
+        return records.iter().filter(|record| record.owner.may_be(holder)).collect();
+    }
+    exact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder() -> Holder {
+        Holder { container_id: "c1".into(), if_name: "eth0".into() }
+    }
+
+    fn record(host: u8, content: &str) -> Record {
+        let address = IpAddr::from([10, 0, 0, host]);
+        Record { address, owner: Owner::parse(content.as_bytes()), file_name: address.to_string().into() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_owner() {
+        assert_eq!(holder().content(), "c1\r\neth0");
+        assert!(Owner::parse(holder().content().as_bytes()).is(&holder()));
+    }
+
+    #[test]
+    fn content_matches_whole_and_trimmed_as_in_the_reference() {
+        for (content, exact, maybe) in [
+            ("c1\r\neth0", true, true),
+            (" c1\r\neth0\r\n", true, true),
+            ("c1", false, true),
+            ("c1\r\n", false, true),
+            ("c1\neth0", false, false),
+            ("c1\r\neth1", false, false),
+            ("c1\r\neth0\r\nx", false, false),
+            ("c10", false, false),
+            ("", false, false),
+        ] {
+            let owner = Owner::parse(content.as_bytes());
+            assert_eq!((owner.is(&holder()), owner.may_be(&holder())), (exact, maybe), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_nothing_belongs_to_nobody() {
+        for content in [&b""[..], b" \r\n", b"\0\0\0\0", b"c1\r\n\0\0\0\0", b"\xff\xfe"] {
+            assert_eq!(Owner::parse(content), Owner::Nobody, "{content:?}");
+        }
+        let by_hand = "reserved for the printer";
+        assert_eq!(Owner::parse(by_hand.as_bytes()), Owner::Container(by_hand.into()));
+    }
+
+    #[test]
+    fn an_old_record_counts_only_where_there_is_none_with_the_interface() {
+        let old = [record(2, "c1"), record(3, "c2\r\neth0")];
+        assert_eq!(held_by(&old, &holder()), [&old[0]]);
+        let both = [record(2, "c1"), record(3, "c1\r\neth0")];
+        assert_eq!(held_by(&both, &holder()), [&both[1]]);
+        assert_eq!(held_by(&[record(2, "c2")], &holder()), Vec::<&Record>::new());
+    }
+}

@@ -1,0 +1,80 @@
+//! `resolvConf`: a file in the format of resolv.conf(5) that becomes the result's `dns`.
+
+use cni_types::{Code, Dns, Error};
+use std::{fs::File, io::Read, path::Path};
+
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 64 << 10;
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// Code 5 where it cannot be read, is not a plain file, or is larger than 64 KiB.
+pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::new(Code::IO, format!("open {}: {e}", path.display()))
+            .with_details("the file is named by resolvConf in the IPAM configuration")
+    };
+    // Before it is opened: that would wait for the writer of a FIFO.
+    let meta = path.metadata().map_err(|e| failed(&e))?;
+    if !meta.is_file() {
+        return Err(failed(&"not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| failed(&e))?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(failed(&format!("larger than {MAX_SIZE} bytes")));
+    }
+    Ok(parse(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Reads lines as the reference does: of `nameserver` and `domain` the first word counts, repeats accumulate, but the
+/// last `domain` wins; comments are whole lines.
+fn parse(text: &str) -> Dns {
+    let mut dns = Dns::default();
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let keyword = words.next().unwrap_or_default();
+        match keyword.as_str() {
+            "nameserver" => dns.nameservers.extend(words.next()),
+            "domain" => dns.domain = words.next().unwrap_or(dns.domain),
+            "search" => dns.search.extend(words),
+            "options" => dns.options.extend(words),
+            _ => {}
+        }
+    }
+    dns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_the_reference_reads_it() {
+        let text = "  # c\n ;x\nnameserver 1.1.1.1 2.2.2.2\nnameserver\t3.3.3.3\n  domain a.b\ndomain c.d\n\
+                    domain\nsearch a b\r\nsearch c\noptions x y:2 # z\nfoo bar\nnameserver\nsortlist a";
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let wanted = Dns {
+            nameservers: words(&["1.1.1.1", "3.3.3.3"]),
+            domain: "c.d".into(),
+            search: words(&["a", "b", "c"]),
+            options: words(&["x", "y:2", "#", "z"]),
+        };
+        assert_eq!(parse(text), wanted);
+        assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_a_plain_file_of_sensible_size_is_refused() {
+        for (path, wanted) in [
+            ("/nonexistent", "open /nonexistent: No such file"),
+            ("/dev/zero", "open /dev/zero: not a plain file"),
+            ("/", "open /: not a plain file"),
+        ] {
+            let error = read(Path::new(path)).unwrap_err();
+            assert!(error.code == Code::IO && error.msg.starts_with(wanted), "{error}");
+        }
+    }
+}
