@@ -9,6 +9,8 @@ mod netns;
 
 pub use netns::Netns;
 
+use cni_net::{Batch, NetError, Rtnl};
+use cni_types::IfName;
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
@@ -33,6 +35,9 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The network refused something.
+    #[error(transparent)]
+    Net(#[from] NetError),
 }
 
 impl Error {
@@ -66,7 +71,7 @@ pub fn enter() -> Result<(), Error> {
     make_private()
 }
 
-/// Makes the calling thread a host of its own: an empty network namespace, and mounts of its own with an empty
+/// Makes the calling thread a host of its own: a network namespace with `lo`, and mounts of its own with an empty
 /// `/run` (with `/run/netns`) and an empty `/var/lib/cni`. Threads and processes that it starts belong to the
 /// same host. When the last of them ends, the kernel removes it all.
 ///
@@ -76,7 +81,22 @@ pub fn become_host() -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .map_err(|e| Error::new("unshare", "network and mounts", e))?;
     make_private()?;
-    mounts::cover_state_directories()
+    mounts::cover_state_directories()?;
+    set_lo_up()
+}
+
+/// Sets the loopback interface of the thread's namespace up, as it is on every host.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn set_lo_up() -> Result<(), Error> {
+    let mut rtnl = Rtnl::open()?;
+    let Ok(name) = IfName::parse("lo") else { return Ok(()) };
+    let mut batch = Batch::new();
+    if let Some(lo) = rtnl.find_link(&name)? {
+        batch.set_up(lo.index, &name);
+    }
+    Ok(rtnl.run(batch)?)
 }
 
 /// Nothing that is mounted from here on is seen outside, and the other way round.

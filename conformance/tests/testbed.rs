@@ -1,7 +1,11 @@
 //! The testbed tested by itself: hosts are apart, pods can be entered and removed, runs are captured.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
-use cni_types::{Code, Command};
+use cni_net::{
+    Batch, Rtnl,
+    nft::{Nft, Owner},
+};
+use cni_types::{Code, Command, IfName, MacAddr};
 use conformance::testbed::{self, Host};
 use std::{net::UdpSocket, path::Path, process::ExitCode};
 
@@ -14,6 +18,8 @@ fn main() -> ExitCode {
         a_run_is_captured,
         an_error_object_is_read,
         the_state_shows_what_was_added,
+        the_state_shows_links_addresses_and_rules,
+        a_pods_state_is_its_own,
     ])
 }
 
@@ -86,4 +92,37 @@ fn the_state_shows_what_was_added(host: &Host) {
         format!("+100644 {}/10.0.0.2 \"c1\\r\\neth0\"\n", host.data_dir().display())
     );
     assert_eq!(host.state(&[]).difference(&after), "");
+}
+
+fn the_state_shows_links_addresses_and_rules(host: &Host) {
+    let before = host.state(&[]);
+    let name = IfName::parse("br0").unwrap();
+    let mut rtnl = Rtnl::open().unwrap();
+    rtnl.create_bridge(&name, MacAddr([2, 0, 0, 0, 0, 1]), None).unwrap();
+    let index = rtnl.find_link(&name).unwrap().unwrap().index;
+    let mut batch = Batch::new();
+    batch.create_address(index, &name, "10.0.0.1/24".parse().unwrap(), false);
+    rtnl.run(batch).unwrap();
+    let owner = Owner { network: "n", container_id: "c1", if_name: "eth0" };
+    Nft::open().unwrap().create_masquerade(&owner, &["10.0.0.2/24".parse().unwrap()]).unwrap();
+    let difference = host.state(&[]).difference(&before);
+    for wanted in [
+        "+  link br0 bridge mtu 1500 02:00:00:00:00:01 up\n",
+        "+  address 10.0.0.1/24 dev br0\n",
+        "+  route 10.0.0.0/24 via - dev br0 table 254 priority 0 source 10.0.0.1\n",
+        ", net: n, if: eth0, id: c1\"\n",
+    ] {
+        assert!(difference.contains(wanted), "{wanted} in {difference}");
+    }
+    assert!(!difference.contains("\n-"), "{difference}");
+}
+
+fn a_pods_state_is_its_own(host: &Host) {
+    let pod = host.pod("a");
+    assert!(host.state(&[]).to_string().contains("link lo  mtu 65536 00:00:00:00:00:00 up"));
+    assert!(
+        host.state(&[&pod])
+            .to_string()
+            .contains("pod /run/netns/a\n  link lo  mtu 65536 00:00:00:00:00:00 down")
+    );
 }

@@ -1,17 +1,12 @@
 //! A network namespace kept at a path, as runtimes keep those of their containers.
 
 use super::Error;
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, setns, unshare},
-};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::{
     fs::File,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
 };
-
-/// The calling thread's own network namespace. `/proc/self` would be the main thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A network namespace, bound to a file below `/run/netns`.
 #[derive(Debug)]
@@ -27,9 +22,9 @@ impl Netns {
     pub fn create(name: &str) -> Result<Self, Error> {
         let path = Path::new("/run/netns").join(name);
         File::create_new(&path).map_err(|e| Error::new("make the file", &path, e))?;
-        let _home = Home::remember()?;
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|e| Error::new("unshare", "the network", e))?;
-        mount(Some(OWN), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        let netns = cni_net::Netns::create()?;
+        let open = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
+        mount(Some(open.as_str()), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(|e| Error::new("bind a network namespace to", &path, e))?;
         Ok(Self { path })
     }
@@ -45,10 +40,7 @@ impl Netns {
     /// # Errors
     /// Where the namespace is gone.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
-        let file = File::open(&self.path).map_err(|e| Error::new("open", &self.path, e))?;
-        let _home = Home::remember()?;
-        setns(file, CloneFlags::CLONE_NEWNET).map_err(|e| Error::new("enter", &self.path, e))?;
-        Ok(work())
+        Ok(cni_net::Netns::open(&self.path)?.run(work)?)
     }
 
     /// Takes the name away, and with it the namespace unless a process or a descriptor holds it.
@@ -61,23 +53,5 @@ impl Netns {
         }
         umount2(&self.path, MntFlags::MNT_DETACH).map_err(|e| Error::new("unmount", &self.path, e))?;
         std::fs::remove_file(&self.path).map_err(|e| Error::new("remove", &self.path, e))
-    }
-}
-
-/// Brings the thread back to the namespace in which it was, also after a panic.
-struct Home(File);
-
-impl Home {
-    fn remember() -> Result<Self, Error> {
-        File::open(OWN).map(Self).map_err(|e| Error::new("open", OWN, e))
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if setns(&self.0, CloneFlags::CLONE_NEWNET).is_err() {
-            // A thread in the wrong network could do anything to it.
-            std::process::abort();
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! The plugins' binaries, as fresh as the sources.
 //!
 //! `cargo test -p bridge` builds bridge and leaves host-local as it was, or does not build it at all; but the two
-//! are tested together. So every test process asks Cargo once for all binaries of the workspace.
+//! are tested together. So every test process asks Cargo once for all binaries of the workspace. With
+//! `CNI_TEST_BIN_DIR` set, the plugins in that folder are tested instead and nothing is built: those of a package.
 
 use std::{
     io,
@@ -20,6 +21,9 @@ pub(super) enum Error {
     #[error("the workspace's binaries do not build:\n{0}")]
     Build(String),
 }
+
+/// Names the folder with the plugins to test.
+const BIN_DIR: &str = "CNI_TEST_BIN_DIR";
 
 /// Where Cargo puts binaries, and how to make it put them there again.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,14 +57,20 @@ impl Layout {
     }
 }
 
-/// The folder with the plugins that this test process built: a `CNI_PATH`.
+/// The folder with the plugins that are tested: a `CNI_PATH`.
 pub fn bin_dir() -> &'static Path {
-    static BIN_DIR: OnceLock<PathBuf> = OnceLock::new();
-    BIN_DIR.get_or_init(|| Layout::of_process().map(|layout| layout.bin_dir).unwrap_or_default())
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| match std::env::var_os(BIN_DIR) {
+        Some(folder) => folder.into(),
+        None => Layout::of_process().map(|layout| layout.bin_dir).unwrap_or_default(),
+    })
 }
 
 /// Builds all binaries with the profile of the running test. Says nothing unless it fails.
 pub(super) fn build() -> Result<(), Error> {
+    if std::env::var_os(BIN_DIR).is_some() {
+        return Ok(());
+    }
     let layout = Layout::of_process()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile", &layout.profile]);
