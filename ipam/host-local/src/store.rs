@@ -313,10 +313,7 @@ fn read_owner(path: &Path, buffer: &mut [u8; MAX_RECORD]) -> Option<Owner> {
     let read = File::open(path).and_then(|mut file| file.read(buffer));
     match read {
         Ok(len) if len < MAX_RECORD => Some(Owner::parse(buffer.get(..len).unwrap_or_default())),
-        Ok(_) => {
-            note(&format!("record {} is too long", path.display()));
-            Some(Owner::Unknown)
-        }
+        Ok(_) => Some(Owner::Unknown),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         Err(e) => {
             note(&failed("read record", path, &e).msg);
