@@ -1,9 +1,12 @@
 //! The other side of the CNI protocol: what calls plugins, and what they are tested with.
 //!
 //! [`runtime`] is the runtime's side of the specification: configuration files, chains, cached results.
+//! [`binaries`] builds the plugins, [`probe`] shows whether packets get through.
 //! [`sandbox`] makes the namespaces in which network plugins can run without root. With the feature `testbed`
 //! (on by default), `testbed` runs tests of plugins in them.
 
+pub mod binaries;
+pub mod probe;
 pub mod runtime;
 pub mod sandbox;
 #[cfg(any(test, feature = "testbed"))]

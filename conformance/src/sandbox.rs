@@ -41,7 +41,11 @@ pub enum Error {
 }
 
 impl Error {
-    fn new(operation: &'static str, object: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn new(
+        operation: &'static str,
+        object: impl AsRef<Path>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::Operation { operation, object: object.as_ref().display().to_string(), source: source.into() }
     }
 }

@@ -13,7 +13,6 @@
 //! assertion fails, the report shows every run of a plugin and the state of the host.
 //! A test for which the kernel lacks something is ignored and says why; with `CNI_TEST_REQUIRE_ALL=1` it fails.
 
-mod binaries;
 mod host;
 mod invocation;
 mod outcome;
@@ -21,7 +20,7 @@ mod pod;
 mod state;
 mod verdict;
 
-pub use binaries::bin_dir;
+pub use crate::binaries::bin_dir;
 pub use host::Host;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
@@ -29,7 +28,7 @@ pub use pod::Pod;
 pub use state::State;
 pub use verdict::{OrFail, fail, require};
 
-use crate::sandbox;
+use crate::{binaries, sandbox};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::{fmt::Display, process::ExitCode};
 use verdict::Verdict;
@@ -77,7 +76,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
 
 /// Everything that must happen while the process has one thread and the machine's network (a registry, perhaps).
 fn prepare() -> Result<(), Box<dyn Display>> {
-    binaries::build().map_err(|e| Box::new(e) as Box<dyn Display>)?;
+    binaries::build(&["--workspace"]).map_err(|e| Box::new(e) as Box<dyn Display>)?;
     sandbox::enter().map_err(|e| Box::new(e) as Box<dyn Display>)?;
     verdict::keep_panics_of_tests();
     Ok(())

@@ -6,8 +6,12 @@ use cni_net::{
     nft::{Nft, Owner},
 };
 use cni_types::{Code, Command, IfName, MacAddr};
-use conformance::testbed::{self, Host};
-use std::{net::UdpSocket, path::Path, process::ExitCode};
+use conformance::{
+    probe::{Reflector, ping},
+    sandbox::Netns,
+    testbed::{self, Host},
+};
+use std::{net::UdpSocket, path::Path, process::ExitCode, time::Duration};
 
 fn main() -> ExitCode {
     testbed::main(testbed::tests![
@@ -20,6 +24,8 @@ fn main() -> ExitCode {
         the_state_shows_what_was_added,
         the_state_shows_links_addresses_and_rules,
         a_pods_state_is_its_own,
+        a_ping_is_answered_or_times_out,
+        a_reflector_tells_the_source,
     ])
 }
 
@@ -125,4 +131,25 @@ fn a_pods_state_is_its_own(host: &Host) {
             .to_string()
             .contains("pod /run/netns/a\n  link lo  mtu 65536 00:00:00:00:00:00 down")
     );
+}
+
+fn a_ping_is_answered_or_times_out(_: &Host) {
+    let second = Duration::from_secs(1);
+    ping("127.0.0.1".parse().unwrap(), second).unwrap();
+    ping("::1".parse().unwrap(), second).unwrap();
+    assert!(ping("192.0.2.1".parse().unwrap(), second).is_err());
+}
+
+fn a_reflector_tells_the_source(_: &Host) {
+    let netns = Netns::create("peer").unwrap();
+    let reflector = Reflector::start(&netns).unwrap();
+    let ask = |address: &str| {
+        let ask = || {
+            conformance::sandbox::set_lo_up().unwrap();
+            reflector.seen_source(address.parse().unwrap(), Duration::from_secs(1))
+        };
+        netns.run(ask).unwrap().unwrap().to_string()
+    };
+    assert_eq!(ask("127.0.0.1"), "127.0.0.1");
+    assert_eq!(ask("::1"), "::1");
 }

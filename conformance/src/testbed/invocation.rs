@@ -1,6 +1,7 @@
 //! One run of a plugin, as a runtime would do it: environment and stdin, nothing else.
 
-use super::{binaries::bin_dir, host::Host, outcome::Outcome, pod::Pod, verdict::OrFail};
+use super::{host::Host, outcome::Outcome, pod::Pod, verdict::OrFail};
+use crate::binaries::bin_dir;
 use cni_types::Command;
 use std::{
     ffi::{OsStr, OsString},

@@ -1,8 +1,8 @@
 //! The plugins' binaries, as fresh as the sources.
 //!
 //! `cargo test -p bridge` builds bridge and leaves host-local as it was, or does not build it at all; but the two
-//! are tested together. So every test process asks Cargo once for all binaries of the workspace. With
-//! `CNI_TEST_BIN_DIR` set, the plugins in that folder are tested instead and nothing is built: those of a package.
+//! are used together. So who runs plugins asks Cargo for them first. With `CNI_TEST_BIN_DIR` set, the plugins
+//! in that folder are used instead and nothing is built: those of a package, or the reference's.
 
 use std::{
     io,
@@ -13,16 +13,19 @@ use std::{
 
 /// Why there are no binaries.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
+    /// The running program is not in a target directory.
     #[error("cannot tell the target directory from {0}")]
     Layout(PathBuf),
+    /// There is no Cargo.
     #[error("cannot run cargo: {0}")]
     Cargo(#[from] io::Error),
+    /// Cargo's words.
     #[error("the workspace's binaries do not build:\n{0}")]
     Build(String),
 }
 
-/// Names the folder with the plugins to test.
+/// Names the folder with the plugins to use.
 const BIN_DIR: &str = "CNI_TEST_BIN_DIR";
 
 /// Where Cargo puts binaries, and how to make it put them there again.
@@ -35,9 +38,10 @@ struct Layout {
 }
 
 impl Layout {
-    /// Reads `<target dir>/[<target>/]<profile>/deps/<test>`. Cargo marks the target directory with a CACHEDIR.TAG.
-    fn of(test: &Path) -> Option<Self> {
-        let bin_dir = test.parent()?.parent()?.to_owned();
+    /// Reads `<target dir>/[<target>/]<profile>/[deps/]<program>`; tests are in `deps`. Cargo marks the target directory with a CACHEDIR.TAG.
+    fn of(program: &Path) -> Option<Self> {
+        let folder = program.parent()?;
+        let bin_dir = if folder.ends_with("deps") { folder.parent()? } else { folder }.to_owned();
         let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
         let profile = match name(&bin_dir)?.as_str() {
             "debug" => "dev".to_owned(),
@@ -52,12 +56,12 @@ impl Layout {
     }
 
     fn of_process() -> Result<Self, Error> {
-        let test = std::env::current_exe()?;
-        Self::of(&test).ok_or(Error::Layout(test))
+        let program = std::env::current_exe()?;
+        Self::of(&program).ok_or(Error::Layout(program))
     }
 }
 
-/// The folder with the plugins that are tested: a `CNI_PATH`.
+/// The folder with the plugins that are used: a `CNI_PATH`.
 pub fn bin_dir() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match std::env::var_os(BIN_DIR) {
@@ -66,14 +70,18 @@ pub fn bin_dir() -> &'static Path {
     })
 }
 
-/// Builds all binaries with the profile of the running test. Says nothing unless it fails.
-pub(super) fn build() -> Result<(), Error> {
+/// Builds the binaries of some packages, `["--workspace"]` or `["-p", "bridge"]`, with the profile of the running
+/// program. Says nothing unless it fails.
+///
+/// # Errors
+/// Cargo's own words where it fails.
+pub fn build(packages: &[&str]) -> Result<(), Error> {
     if std::env::var_os(BIN_DIR).is_some() {
         return Ok(());
     }
     let layout = Layout::of_process()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile", &layout.profile]);
+    cargo.args(["build", "--quiet", "--bins", "--profile", &layout.profile]).args(packages);
     cargo.arg("--target-dir").arg(&layout.target_dir);
     cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
     if let Some(target) = &layout.target {
@@ -96,8 +104,10 @@ mod tests {
         std::fs::create_dir_all(&root).unwrap();
         std::fs::write(root.join("CACHEDIR.TAG"), "").unwrap();
         let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
+        let program = Layout::of(&root.join("debug/program")).unwrap();
         let cross = Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
         std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(plain, program);
         assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
         assert_eq!((plain.bin_dir, plain.target_dir), (root.join("debug"), root.clone()));
         assert_eq!(cross.target.as_deref(), Some("x86_64-unknown-linux-musl"));
