@@ -12,13 +12,13 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 fn main() -> ExitCode {
     let mut tests = testbed::tests![every_recorded_request_is_replayed_or_named];
+    let groups: [(&str, &[&str]); 2] =
+        [("bridge_and_loopback", &["bridge", "loopback"]), ("host_local_alone", &["host-local"])];
     for (runtime, _) in RUNTIMES {
-        tests.push(Test::new(format!("{runtime}_gets_the_recorded_answers_from_bridge_and_loopback"), |host| {
-            replay::run(host, runtime, &["bridge", "loopback"]);
-        }));
-        tests.push(Test::new(format!("{runtime}_gets_the_recorded_answers_from_host_local_alone"), |host| {
-            replay::run(host, runtime, &["host-local"]);
-        }));
+        for (label, plugins) in groups {
+            let name = format!("{runtime}_gets_the_recorded_answers_from_{label}");
+            tests.push(Test::new(name, |host| replay::run(host, runtime, plugins)));
+        }
     }
     testbed::main(tests)
 }
