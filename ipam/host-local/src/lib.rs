@@ -3,8 +3,8 @@
 //! The directory is shared with the reference plugin, in both directions: a node is upgraded, or rolled back,
 //! with its pods running. So one file per address holds its owner, and the same lock is taken.
 //!
-//! [`range`] and [`range_set`] say which addresses there are, [`allocator`] says which of them is next; none of
-//! the three does I/O. [`store`] knows the directory and nothing of ranges. Each operation of the protocol
+//! `range` and `range_set` say which addresses there are, `allocator` says which of them is next; none of
+//! the three does I/O. `store` knows the directory and nothing of ranges. Each operation of the protocol
 //! joins the two in a file of its own.
 
 mod add;
