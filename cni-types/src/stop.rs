@@ -1,26 +1,29 @@
 //! SIGTERM as an event that is looked for, not as an interruption.
 //!
-//! The signal is blocked and read through a signalfd(2). So it can never cut an operation in two: long waits
-//! (stdin, a delegate, an event of the kernel) poll it beside what they wait for, and an ADD looks at it between its
-//! steps; either way it becomes an ordinary error, the undo stack runs, and a JSON error is printed. A delegate
-//! starts with an empty signal mask, since std's `Command` resets it.
+//! The signal's handler does no more than make a socket readable. So it can never cut an operation in two: long
+//! waits (stdin, a delegate, an event of the kernel) poll that socket beside what they wait for, and an ADD
+//! looks at it between its steps; either way it becomes an ordinary error, the undo stack runs, and a JSON
+//! error is printed. Blocking the signal and reading a signalfd(2) would do the same for this process, but
+//! a delegate inherits the mask, and could not be stopped.
 
 use crate::error::{Code, Error};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask},
-    sys::signalfd::{SfdFlags, SignalFd},
 };
+use signal_hook::{consts::SIGTERM, low_level::pipe};
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 
 /// Tells whether the process was asked to stop.
 #[derive(Debug, Default)]
 pub struct Stop {
-    signals: Option<SignalFd>,
+    signalled: Option<UnixStream>,
 }
 
 /// Why a wait ended.
@@ -35,18 +38,16 @@ pub enum Woken {
 }
 
 impl Stop {
-    /// Blocks SIGTERM for this process and watches for it. To be called before any thread is started.
-    /// Where that fails the signal keeps its default effect, which is no reason not to serve a request.
+    /// Watches for SIGTERM from now on. Where that fails the signal keeps its default effect, which is no reason not to
+    /// serve a request.
     #[must_use]
     pub fn on_sigterm() -> Self {
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGTERM);
         let watch = || {
-            let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
-            Ok::<_, Errno>(signals)
+            let (signalled, handler) = UnixStream::pair()?;
+            pipe::register(SIGTERM, handler)?;
+            Ok::<_, std::io::Error>(signalled)
         };
-        Self { signals: watch().ok() }
+        Self { signalled: watch().ok() }
     }
 
     /// Never asks to stop: for callers that have no process of their own, and during a clean-up.
@@ -55,13 +56,13 @@ impl Stop {
         Self::default()
     }
 
-    /// Fails once the process was asked to stop. The signal stays pending, so every later call fails too.
+    /// Fails once the process was asked to stop. The socket stays readable, so every later call fails too.
     ///
     /// # Errors
     /// Code 11, since the same request may succeed later.
     pub fn check(&self) -> Result<(), Error> {
-        let Some(signals) = &self.signals else { return Ok(()) };
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let Some(signalled) = &self.signalled else { return Ok(()) };
+        let mut fds = [PollFd::new(signalled.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(n) if n > 0 => Err(Self::error()),
             _ => Ok(()),
@@ -81,8 +82,8 @@ impl Stop {
     pub fn wait_readable(&self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Woken, Errno> {
         loop {
             let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
-            if let Some(signals) = &self.signals {
-                fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+            if let Some(signalled) = &self.signalled {
+                fds.push(PollFd::new(signalled.as_fd(), PollFlags::POLLIN));
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             match poll(&mut fds, timeout(left)) {

@@ -3,7 +3,7 @@
 use super::{Batch, Rtnl};
 use crate::error::NetError;
 use cni_types::{Cidr, IfName, Route};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_core::{NLM_F_CREATE, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
@@ -92,12 +92,12 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Adds a route through a link; `EEXIST` where there is the same.
+    /// Adds a route through a link; `EEXIST` where there is the very same. Without NLM_F_EXCL, as the reference does it: a
+    /// pod's second interface brings a second default route, which goes before the first.
     pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
         let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
         let object = format!("{}{via} dev {name}", spec.route.dst);
-        let flags = NLM_F_CREATE | NLM_F_EXCL;
-        self.push(RouteNetlinkMessage::NewRoute(message(link, spec)), flags, "add route", object);
+        self.push(RouteNetlinkMessage::NewRoute(message(link, spec)), NLM_F_CREATE, "add route", object);
     }
 }
 
