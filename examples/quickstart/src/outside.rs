@@ -1,0 +1,93 @@
+//! A host beyond this one. It knows no route to the pods, so it can answer only what comes from an address that it
+//! shares a network with: this host's outer address.
+
+use crate::error::Error;
+use cni_net::{Batch, Family, Rtnl, Sysctl, VethPair};
+use cni_types::{Cidr, IfName, MacAddr};
+use conformance::{
+    probe::Reflector,
+    sandbox::{self, Netns},
+};
+use std::net::IpAddr;
+
+/// The names of the link's ends.
+pub(crate) const UPLINK: &str = "uplink";
+const FAR_END: &str = "eth0";
+
+/// Addresses for documentation (RFC 5737, RFC 3849): ours, theirs.
+const NETWORKS: [(&str, &str); 2] =
+    [("198.51.100.1/24", "198.51.100.2/24"), ("2001:db8:100::1/64", "2001:db8:100::2/64")];
+
+/// The host outside.
+pub(crate) struct Outside {
+    /// Tells who called.
+    pub(crate) reflector: Reflector,
+    /// For each family: the outer address of this host, and the address of the host outside.
+    pub(crate) addresses: Vec<(IpAddr, IpAddr)>,
+    /// Kept, since the namespace ends with its last handle.
+    _netns: Netns,
+}
+
+impl Outside {
+    /// Makes the host and the link to it.
+    pub(crate) fn create() -> Result<Self, Error> {
+        let netns = Netns::create("outside")?;
+        let mut networks = Vec::new();
+        for (ours, theirs) in NETWORKS {
+            networks.push((cidr(ours)?, cidr(theirs)?));
+        }
+        let (near, far) = (IfName::parse(UPLINK)?, IfName::parse(FAR_END)?);
+        // The batch holds only the descriptor's number: it must stay open until the batch is run.
+        let beyond = cni_net::Netns::open(netns.path())?;
+        let mut batch = Batch::new();
+        batch.create_veth(&VethPair {
+            host_name: &near,
+            host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
+            // No bridge: index 0 is no link.
+            bridge: 0,
+            container_name: &far,
+            container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
+            netns: &beyond,
+            mtu: None,
+        });
+        Rtnl::open()?.run(batch)?;
+        // Were this end up before the other, the kernel would take up to a second to notice the carrier, and would have
+        // no IPv6 link-local address until then.
+        set_down(&near)?;
+        netns.run(|| {
+            sandbox::set_lo_up()?;
+            set_up(&far, networks.iter().map(|(_, theirs)| *theirs))
+        })??;
+        set_up(&near, networks.iter().map(|(ours, _)| *ours))?;
+        let addresses = networks.iter().map(|(ours, theirs)| (ours.address(), theirs.address())).collect();
+        Ok(Self { reflector: Reflector::start(&netns)?, addresses, _netns: netns })
+    }
+}
+
+fn cidr(text: &str) -> Result<Cidr, Error> {
+    text.parse().map_err(Error::new)
+}
+
+fn set_down(name: &IfName) -> Result<(), Error> {
+    let (mut rtnl, index) = open(name)?;
+    let mut batch = Batch::new();
+    batch.set_down(index, name);
+    Ok(rtnl.run(batch)?)
+}
+
+fn set_up(name: &IfName, addresses: impl Iterator<Item = Cidr>) -> Result<(), Error> {
+    // While its own link-local address is tentative, a host asks for nobody's.
+    Sysctl::of_interface(Family::V6, name, "accept_dad").write("0")?;
+    let (mut rtnl, index) = open(name)?;
+    let mut batch = Batch::new();
+    batch.set_up(index, name);
+    addresses.for_each(|address| batch.create_address(index, name, address, false));
+    Ok(rtnl.run(batch)?)
+}
+
+/// A connection to the thread's namespace, and the link's index there.
+fn open(name: &IfName) -> Result<(Rtnl, u32), Error> {
+    let mut rtnl = Rtnl::open()?;
+    let link = rtnl.find_link(name)?.ok_or_else(|| Error::new(format!("there is no {name}")))?;
+    Ok((rtnl, link.index))
+}
