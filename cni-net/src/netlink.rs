@@ -27,6 +27,10 @@ const HEADER_LEN: usize = 16;
 /// The kernel fills dump buffers of at most 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
 const RECEIVE_BUFFER: usize = 64 << 10;
 
+/// How many requests are sent at once. Each is answered by a buffer of some 800 bytes (`truesize`), and what does not fit into
+/// the socket's 208 KiB is lost, the kernel saying only ENOBUFS.
+pub(crate) const REQUESTS_AT_ONCE: usize = 128;
+
 /// How often an inconsistent dump is taken again before it is given up.
 const DUMP_ATTEMPTS: u32 = 16;
 
@@ -48,7 +52,7 @@ enum Part {
     Data { sequence: u32, flags: u16, answer: Answer },
     Acknowledged,
     Refused { sequence: u32, error: KernelError },
-    Done { error: Option<KernelError> },
+    Done { flags: u16, error: Option<KernelError> },
 }
 
 /// What was asked, to say it in an error.
@@ -117,18 +121,27 @@ impl NetlinkSocket {
         self.socket.as_fd()
     }
 
-    /// Sends all requests at once. The kernel carries them out in order and does not stop at a refused one; the first
-    /// refusal is the error. The answers to requests that read something are returned.
+    /// Sends all requests, as many at once as can be answered. The kernel carries them out in order and does not stop at a
+    /// refused one; the first refusal is the error. The answers to requests that read something are returned.
     pub(crate) fn execute<M: NetlinkSerializable>(
         &mut self,
         requests: Vec<Request<M>>,
     ) -> Result<Vec<Answer>, NetError> {
-        let mut bytes = Vec::with_capacity(1024);
-        let blame = self.append_all(&mut bytes, requests);
-        self.exchange(&bytes, &blame)
+        let mut requests = requests.into_iter().peekable();
+        let (mut answers, mut refusal) = (Vec::new(), Ok(()));
+        while requests.peek().is_some() {
+            let mut bytes = Vec::with_capacity(1024);
+            let blame = self.append_all(&mut bytes, requests.by_ref().take(REQUESTS_AT_ONCE));
+            match self.exchange(&bytes, &blame) {
+                Ok(more) => answers.extend(more),
+                Err(e) => refusal = refusal.and(Err(e)),
+            }
+        }
+        refusal.map(|()| answers)
     }
 
-    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all.
+    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all. It cannot be
+    /// divided, so the caller sees to it that it has at most [`REQUESTS_AT_ONCE`].
     pub(crate) fn transact<M: NetlinkSerializable>(
         &mut self,
         begin: M,
@@ -177,7 +190,7 @@ impl NetlinkSocket {
     fn append_all<M: NetlinkSerializable>(
         &mut self,
         bytes: &mut Vec<u8>,
-        requests: Vec<Request<M>>,
+        requests: impl IntoIterator<Item = Request<M>>,
     ) -> Blame {
         let start = self.sequence.wrapping_add(1);
         let append = |request: Request<M>| {
@@ -219,11 +232,14 @@ impl NetlinkSocket {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         answers.push(answer);
                     }
-                    Part::Refused { error, .. } | Part::Done { error: Some(error) } => {
+                    Part::Refused { error, .. } | Part::Done { error: Some(error), .. } => {
                         let (operation, object) = (request.operation, request.object.clone());
                         return Err(NetError::Kernel { operation, object, source: error });
                     }
-                    Part::Done { error: None } => return Ok((!disturbed).then_some(answers)),
+                    Part::Done { flags, error: None } => {
+                        disturbed |= flags & NLM_F_DUMP_INTR != 0;
+                        return Ok((!disturbed).then_some(answers));
+                    }
                     Part::Data { .. } | Part::Acknowledged => {}
                 }
             }
@@ -316,7 +332,7 @@ fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
             None => Part::Acknowledged,
             Some(error) => Part::Refused { sequence, error },
         },
-        NLMSG_DONE => Part::Done { error: kernel_error(0, payload) },
+        NLMSG_DONE => Part::Done { flags, error: kernel_error(0, payload) },
         _ => Part::Data { sequence, flags, answer: Answer { payload: payload.to_vec() } },
     }
 }
@@ -336,7 +352,7 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
         let attribute = NlasIterator::new(bytes).flatten().find(|a| a.kind() == NLMSGERR_ATTR_MSG)?;
         Some(c_string(attribute.value()))
     });
-    Some(KernelError { errno: Errno::from_raw(-code), text })
+    Some(KernelError { errno: Errno::from_raw(code.wrapping_neg()), text })
 }
 
 /// Text as the kernel writes it into attributes: up to the first NUL.

@@ -1,0 +1,120 @@
+//! Lists that are read while they change: the kernel says that it lost its place, and the list is taken again
+//! (containernetworking/plugins#1121).
+
+use crate::scene::{HOST_MAC, POD_MAC, add_address, bridge, cidr, find, name, netns, run};
+use cni_net::{Rtnl, VethPair};
+use conformance::testbed::{self, Host, Test};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+};
+
+const PORTS: usize = 200;
+const ROUNDS: usize = 50;
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        links_and_ports_are_complete_while_links_come_and_go,
+        addresses_are_complete_while_addresses_come_and_go,
+        routes_are_complete_while_routes_come_and_go,
+    ]
+}
+
+/// Does `work` while another thread does `churn` again and again. Fails unless that thread got somewhere.
+fn while_churning(churn: impl Fn(&mut Rtnl) + Sync, work: impl FnOnce()) {
+    let (done, turns) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rtnl = Rtnl::open().unwrap();
+            while !done.load(Ordering::Relaxed) {
+                churn(&mut rtnl);
+                turns.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        // The other thread must end, or the scope never does.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Relaxed);
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    assert!(turns.into_inner() > 3);
+}
+
+fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
+    let mut rtnl = Rtnl::open().unwrap();
+    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    for number in 0..PORTS {
+        let (host_name, container_name) = (name(&format!("veth{number}")), name(&format!("eth{number}")));
+        let pair = VethPair {
+            host_name: &host_name,
+            host_mac: HOST_MAC,
+            bridge: index,
+            container_name: &container_name,
+            container_mac: POD_MAC,
+            netns: &netns(&pod),
+            mtu: None,
+        };
+        run(&mut rtnl, |batch| batch.create_veth(&pair)).unwrap();
+    }
+    let churn = |rtnl: &mut Rtnl| {
+        rtnl.create_bridge(&name("churn0"), HOST_MAC, None).unwrap();
+        let index = find(rtnl, "churn0").index;
+        rtnl.remove_link(index).unwrap();
+    };
+    while_churning(churn, || {
+        for _ in 0..ROUNDS {
+            assert_eq!(rtnl.ports(index).unwrap().len(), PORTS);
+            let links = rtnl.links().unwrap();
+            let ours = links.iter().filter(|link| link.name.starts_with("veth")).count();
+            assert_eq!(ours, PORTS);
+        }
+    });
+}
+
+fn addresses_are_complete_while_addresses_come_and_go(_: &Host) {
+    let mut rtnl = Rtnl::open().unwrap();
+    let index = bridge(&mut rtnl);
+    rtnl.create_bridge(&name("churn0"), HOST_MAC, None).unwrap();
+    let other = find(&mut rtnl, "churn0").index;
+    for number in 0..PORTS {
+        add_address(&mut rtnl, "br0", &format!("10.1.{number}.1/24"));
+        add_address(&mut rtnl, "br0", &format!("fd00:0:0:{number:x}::1/64"));
+    }
+    let churn = |rtnl: &mut Rtnl| {
+        run(rtnl, |batch| {
+            batch.create_address(other, &name("churn0"), cidr("192.0.2.1/24"), false);
+            batch.delete_address(other, &name("churn0"), cidr("192.0.2.1/24"));
+        })
+        .unwrap();
+    };
+    while_churning(churn, || {
+        for _ in 0..ROUNDS {
+            let addresses = rtnl.addresses(index).unwrap();
+            assert_eq!(addresses.iter().filter(|a| !a.link_local).count(), 2 * PORTS);
+        }
+    });
+}
+
+fn routes_are_complete_while_routes_come_and_go(_: &Host) {
+    let mut rtnl = Rtnl::open().unwrap();
+    bridge(&mut rtnl);
+    for number in 0..PORTS {
+        add_address(&mut rtnl, "br0", &format!("10.1.{number}.1/24"));
+    }
+    rtnl.create_bridge(&name("churn0"), HOST_MAC, None).unwrap();
+    let other = find(&mut rtnl, "churn0").index;
+    let churn = |rtnl: &mut Rtnl| {
+        run(rtnl, |batch| {
+            batch.create_address(other, &name("churn0"), cidr("192.0.2.1/24"), false);
+            batch.delete_address(other, &name("churn0"), cidr("192.0.2.1/24"));
+        })
+        .unwrap();
+    };
+    while_churning(churn, || {
+        for _ in 0..ROUNDS {
+            let routes = rtnl.routes().unwrap();
+            let ours =
+                routes.iter().filter(|route| route.table == 254 && cidr("10.1.0.0/16").overlaps(route.dst));
+            assert_eq!(ours.count(), PORTS);
+        }
+    });
+}
