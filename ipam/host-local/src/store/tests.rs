@@ -1,3 +1,5 @@
+//! The store on a directory of its own: what is written, what is found again, and what is taken for free.
+
 use super::*;
 use cni_types::{ContainerId, IfName};
 
