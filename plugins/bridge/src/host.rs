@@ -193,6 +193,11 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
         batch.delete_address(bridge.index, name, found);
     }
     batch.create_address(bridge.index, name, wanted, config.detect_duplicates);
+    // Written though it is the same: from here on it is a chosen one, which stays when a port leaves from which an adopted
+    // bridge had it. Not at every ADD: the kernel forgets the bridge's neighbours then.
+    if let Some(mac) = bridge.mac {
+        batch.set_mac(bridge.index, name, mac);
+    }
     match rtnl.run(batch) {
         // Another ADD was faster.
         Err(e) if e.is_exists() => Ok(()),
