@@ -140,6 +140,19 @@ impl NetlinkSocket {
         refusal.map(|()| answers)
     }
 
+    /// Asks for one object. The object itself is the answer; an acknowledgement would only be one datagram more.
+    pub(crate) fn read<M: NetlinkSerializable>(&mut self, request: Request<M>) -> Result<Answer, NetError> {
+        let mut bytes = Vec::with_capacity(128);
+        self.append(&mut bytes, request.message, request.flags);
+        let blame = Blame { start: self.sequence, requests: vec![(request.operation, request.object)] };
+        let parts = self.send(&bytes).and_then(|()| self.receive()).map_err(|e| blame.io(e))?;
+        match parts.into_iter().next() {
+            Some(Part::Data { answer, .. }) => Ok(answer),
+            Some(Part::Refused { sequence, error }) => Err(blame.kernel(sequence, error)),
+            _ => Err(blame.unanswered(0)),
+        }
+    }
+
     /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all. It cannot be
     /// divided, so the caller sees to it that it has at most [`REQUESTS_AT_ONCE`].
     pub(crate) fn transact<M: NetlinkSerializable>(
@@ -364,6 +377,7 @@ pub(crate) fn c_string(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// What Linux 6.18 answers to RTM_NEWLINK for a second port: EBUSY with a text, capped.
     fn refusal(text: &[u8]) -> Vec<u8> {
@@ -398,5 +412,37 @@ mod tests {
         let mut datagram = vec![0; 16];
         datagram[0] = 200;
         assert!(parse(&datagram).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_list_may_be_what_says_that_it_was_disturbed() {
+        let mut done = vec![0; 20];
+        done[0] = 20;
+        done[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
+        done[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
+        let parts = parse(&done).unwrap();
+        assert!(matches!(parts[..], [Part::Done { flags: NLM_F_DUMP_INTR, error: None }]));
+    }
+
+    #[test]
+    fn an_error_number_of_no_kernel_is_no_crash() {
+        let error = kernel_error(0, &i32::MIN.to_ne_bytes()).unwrap();
+        assert_eq!(error.errno, Errno::UnknownErrno);
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read_or_refused(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+
+        /// Headers that are right, so that what is behind them is looked at.
+        #[test]
+        fn any_message_is_read(kind in 0_u16..5, flags: u16, payload: Vec<u8>) {
+            let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();
+            let header = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]];
+            let datagram = [header.concat(), payload].concat();
+            prop_assert_eq!(parse(&datagram).unwrap().len(), 1);
+        }
     }
 }

@@ -266,14 +266,22 @@ fn leads_to_checks(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_passed_over(payload: Vec<u8>) {
+            let answer = Answer { payload };
+            let _ = (parse_entry(&answer), leads_to_checks(&answer));
+        }
+    }
 
     #[test]
     fn a_comment_is_the_references() {
         let owner = Owner { network: "mynet", container_id: "abc", if_name: "eth0" };
         // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
-        assert_eq!(owner.mark(), format!("{}-{}", hash16("mynet"), hash16("eth0:abc")));
         assert_eq!(hash16("abc"), "ddaf35a193617aba");
-        assert!(owner.comment().ends_with(", net: mynet, if: eth0, id: abc"));
+        assert_eq!(owner.comment(), "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let message = NeighbourMessage::parse(payload).ok()?;
         let mut entry = (None, None);
         for attribute in &message.attributes {
@@ -57,7 +57,7 @@ impl Rtnl {
     }
 }
 
-impl Batch {
+impl Batch<'_> {
     /// Enters what is known about a neighbour, in place of what was known before. The kernel takes it for an entry that
     /// it learnt, and asks again in time.
     pub fn replace_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {

@@ -40,7 +40,7 @@ pub struct InstalledRoute {
 }
 
 impl InstalledRoute {
-    fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let message = RouteMessage::parse(payload).ok()?;
         if message.header.kind != RouteType::Unicast {
             return None;
@@ -91,7 +91,7 @@ impl Rtnl {
     }
 }
 
-impl Batch {
+impl Batch<'_> {
     /// Adds a route through a link; `EEXIST` where there is the very same. Without NLM_F_EXCL, as the reference does it: a
     /// pod's second interface brings a second default route, which goes before the first.
     pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {

@@ -32,11 +32,11 @@ pub struct VethPair<'a> {
     pub mtu: Option<u32>,
 }
 
-impl Batch {
+impl<'a> Batch<'a> {
     /// Makes the pair; `EEXIST` where either name is taken. The host's end is set up at once. The container's cannot be
     /// in the same request (veth_open in drivers/net/veth.c answers ENOTCONN), and should not: what is set
     /// before it comes up is in force from its first packet.
-    pub fn create_veth(&mut self, pair: &VethPair<'_>) {
+    pub fn create_veth(&mut self, pair: &VethPair<'a>) {
         let mut peer = LinkMessageBuilder::<LinkUnspec>::default()
             .name(pair.container_name.to_string())
             .address(pair.container_mac.0.to_vec())
