@@ -3,6 +3,7 @@
 use cni_net::{Batch, Errno, InstalledRoute, Link, Rtnl, nft::Nft};
 use cni_types::{IfName, MacAddr};
 use conformance::testbed::{OrFail, Pod, fail};
+use std::time::{Duration, Instant};
 
 pub(crate) fn find_link(name: &str) -> Option<Link> {
     Rtnl::open().unwrap().find_link(&if_name(name)).or_fail("look up a link")
@@ -40,10 +41,10 @@ pub(crate) fn link_locals(name: &str) -> Vec<String> {
     all.iter().filter(|address| address.link_local).map(|address| address.cidr.to_string()).collect()
 }
 
-/// Whether an address still waits for duplicate address detection.
-pub(crate) fn is_tentative(name: &str) -> bool {
+/// The addresses that still wait for duplicate address detection.
+pub(crate) fn tentative(name: &str) -> Vec<String> {
     let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
-    all.iter().any(|address| address.tentative)
+    all.iter().filter(|address| address.tentative).map(|address| address.cidr.to_string()).collect()
 }
 
 /// The routes of the main table that lead to `dst`.
@@ -118,6 +119,17 @@ pub(crate) fn create_bridge(name: &str) -> Link {
 
 pub(crate) fn if_name(name: &str) -> IfName {
     IfName::parse(name).unwrap()
+}
+
+/// Waits for something that the kernel or another process does in its own time.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() > Duration::from_secs(20) {
+            fail(format_args!("waited in vain until {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Runs a program of the machine in the thread's namespace, and gives its output.

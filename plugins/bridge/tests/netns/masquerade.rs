@@ -4,7 +4,7 @@ use crate::{
     kernel,
     network::{Network, V4, V6, fixed_ipam, host_local},
 };
-use cni_net::{Batch, Netns, Rtnl, VethPair};
+use cni_net::{Batch, Netns, PortState, Rtnl, VethPair};
 use cni_types::MacAddr;
 use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::json;
@@ -128,6 +128,8 @@ fn the_rules_of_others_stay(host: &Host) {
 /// way to the containers' networks.
 fn outside(host: &Host) -> Pod {
     let outside = host.pod("outside");
+    // A router asks for neighbours from its link-local address, and for none while that is tentative.
+    kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");
     let uplink = kernel::create_bridge("uplink");
     let netns = Netns::open(outside.path()).or_fail("open the outside host");
     let mut batch = Batch::new();
@@ -147,6 +149,11 @@ fn outside(host: &Host) -> Pod {
         kernel::set_up("wan0");
         kernel::add_address("wan0", "192.0.2.2/24");
         kernel::add_address("wan0", "2001:db8::2/64");
+    });
+    kernel::wait_until("the outside host can be reached", || {
+        let forwards = kernel::link("up0").port.is_some_and(|port| port.state == PortState::Forwarding);
+        let settled = kernel::link_locals("uplink").len() == 1 && kernel::tentative("uplink").is_empty();
+        forwards && settled && outside.inside(|| kernel::link("wan0").oper_up)
     });
     outside
 }

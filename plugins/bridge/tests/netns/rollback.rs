@@ -9,12 +9,9 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Code, Command, Error};
-use conformance::testbed::{self, Host, OrFail, Pod, Test, fail};
+use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::{Value, json};
-use std::{
-    process::{Child, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Child, Stdio};
 
 pub(crate) fn tests() -> Vec<Test> {
     testbed::tests![
@@ -185,17 +182,6 @@ fn start(scene: &Scene<'_>, keys: Value) -> Child {
     request.process().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().or_fail("start the plugin")
 }
 
-/// Waits for something that another process does.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        if start.elapsed() > Duration::from_secs(20) {
-            fail(format_args!("waited in vain until {what}"));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// Asks the plugin to stop, and reads the one document that it prints.
 fn terminate(host: &Host, child: Child) -> Error {
     kernel::tool(&format!("kill -TERM {}", child.id()));
@@ -210,7 +196,7 @@ fn sigterm_while_ipam_runs_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let before = scene.snapshot();
     let child = start(&scene, json!({"ipam": script_ipam(host, "slow", "exec sleep 60")}));
-    wait_until("IPAM was asked", || calls(host) == ["ADD a"]);
+    kernel::wait_until("IPAM was asked", || calls(host) == ["ADD a"]);
     let error = terminate(host, child);
     assert_eq!((error.code, error.msg.as_str()), (Code::TRY_AGAIN, "terminated by SIGTERM"));
     before.require_unchanged_but_for_the_last_address();
@@ -222,7 +208,7 @@ fn sigterm_while_addresses_settle_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let before = scene.snapshot();
     let child = start(&scene, json!({"enabledad": true}));
-    wait_until("the rules are there", || kernel::rules_of("a") == 2);
+    kernel::wait_until("the rules are there", || kernel::rules_of("a") == 2);
     let error = terminate(host, child);
     assert_eq!(error.code, Code::TRY_AGAIN);
     assert!(error.msg.starts_with("terminated"), "{error}");
