@@ -16,10 +16,11 @@ use std::{
     io,
     marker::PhantomData,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        fd::{AsFd, BorrowedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
+    sync::Arc,
 };
 
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -27,7 +28,7 @@ const OWN: &str = "/proc/thread-self/ns/net";
 /// An open network namespace. It lives on while it is open, whatever happens to its path.
 #[derive(Debug)]
 pub struct Netns {
-    file: File,
+    file: Arc<File>,
     name: String,
     identity: (u64, u64),
 }
@@ -61,7 +62,11 @@ impl Netns {
             return Err(no_netns(path, reason));
         }
         let metadata = file.metadata().map_err(fail)?;
-        Ok(Self { file, name: path.display().to_string(), identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self {
+            file: Arc::new(file),
+            name: path.display().to_string(),
+            identity: (metadata.dev(), metadata.ino()),
+        })
     }
 
     /// The namespace that this thread is in.
@@ -114,8 +119,8 @@ impl Netns {
             .map_err(|errno| NetError::io("enter netns", &self.name, errno))
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    pub(crate) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use std::marker::PhantomData;
+use std::{fs::File, sync::Arc};
 
 /// A connection to the rtnetlink of one namespace.
 pub struct Rtnl {
@@ -64,20 +64,20 @@ impl Rtnl {
     ///
     /// # Errors
     /// The first refusal.
-    pub fn run(&mut self, batch: Batch<'_>) -> Result<(), NetError> {
+    pub fn run(&mut self, batch: Batch) -> Result<(), NetError> {
         self.execute(batch.requests).map(drop)
     }
 }
 
 /// Requests that are sent together. The kernel carries them out in their order. A message names a namespace by the number of
-/// its descriptor, so a batch cannot outlive the namespaces in it.
+/// its descriptor, which stays open as long as the batch.
 #[derive(Default)]
-pub struct Batch<'a> {
+pub struct Batch {
     requests: Vec<Request<RouteNetlinkMessage>>,
-    namespaces: PhantomData<&'a Netns>,
+    namespaces: Vec<Arc<File>>,
 }
 
-impl Batch<'_> {
+impl Batch {
     /// An empty batch.
     #[must_use]
     pub fn new() -> Self {

@@ -76,7 +76,7 @@ impl Rtnl {
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Gives a link an address; `EEXIST` where it has it. With `detect_duplicates` an IPv6 address is tentative until
     /// no neighbour objected (RFC 4862, 5.4), without it can be used at once.
     pub fn create_address(&mut self, link: u32, name: &IfName, cidr: Cidr, detect_duplicates: bool) {

@@ -33,7 +33,7 @@ impl Rtnl {
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Sets the mode of a port, and the text that tells people whose it is: at most 255 bytes, empty for none. By name, so that it can follow the port's
     /// creation in one batch. Through RTM_NEWLINK: RTM_SETLINK ignores port attributes.
     pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {

@@ -259,7 +259,7 @@ fn absent_is_none(outcome: Result<Link, NetError>) -> Result<Option<Link>, NetEr
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Sets a link up.
     pub fn set_up(&mut self, index: u32, name: &IfName) {
         self.set_link(LinkUnspec::new_with_index(index).up(), "set up", name);

@@ -57,7 +57,7 @@ impl Rtnl {
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Enters what is known about a neighbour, in place of what was known before. The kernel takes it for an entry that
     /// it learnt, and asks again in time.
     pub fn replace_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {

@@ -91,7 +91,7 @@ impl Rtnl {
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Adds a route through a link; `EEXIST` where there is the very same. Without NLM_F_EXCL, as the reference does it: a
     /// pod's second interface brings a second default route, which goes before the first.
     pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {

@@ -49,17 +49,18 @@ pub(crate) fn create_veth(
     netns: &Netns,
     mtu: Option<u32>,
 ) -> Result<(), NetError> {
-    run(rtnl, |batch| {
-        batch.create_veth(&VethPair {
-            host_name: &name(host_name),
-            host_mac: HOST_MAC,
-            bridge,
-            container_name: &name("eth0"),
-            container_mac: POD_MAC,
-            netns,
-            mtu,
-        });
-    })
+    let (host_name, container_name) = (name(host_name), name("eth0"));
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        host_name: &host_name,
+        host_mac: HOST_MAC,
+        bridge,
+        container_name: &container_name,
+        container_mac: POD_MAC,
+        netns,
+        mtu,
+    });
+    rtnl.run(batch)
 }
 
 pub(crate) fn set_up(rtnl: &mut Rtnl, link: &str) {
