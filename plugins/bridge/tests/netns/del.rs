@@ -26,6 +26,8 @@ pub(crate) fn tests() -> Vec<Test> {
         del_frees_what_is_left_when_the_bridge_is_gone,
         del_works_with_a_configuration_that_add_refuses,
         del_of_one_interface_leaves_the_other,
+        a_foreign_link_with_the_name_of_the_hosts_end_is_left_alone,
+        del_finds_the_hosts_end_that_had_to_take_another_name,
         del_frees_the_addresses_though_the_interface_is_gone,
         a_failure_of_ipam_does_not_keep_the_interface,
     ]
@@ -190,6 +192,39 @@ fn del_of_one_interface_leaves_the_other(host: &Host) {
     assert_eq!(pod.inside(kernel::names), ["eth1", "lo"]);
     assert_eq!(kernel::rules_of("a"), 2);
     assert!(host.data_dir().join("net/10.1.0.3").exists());
+}
+
+/// Takes the name that the host's end of pod `a` has by rule, for a link of somebody else.
+fn take_the_name(host: &Host, network: &Network<'_>) -> String {
+    let pod = host.pod("a");
+    let name = network.add(&pod).result().interfaces[1].name.clone();
+    network.del(&pod).silent_success();
+    pod.remove();
+    kernel::create_bridge(&name);
+    name
+}
+
+fn a_foreign_link_with_the_name_of_the_hosts_end_is_left_alone(host: &Host) {
+    let network = masquerading(host);
+    let name = take_the_name(host, &network);
+    let pod = host.pod("a");
+    network.request(Command::Del, "a").run().silent_success();
+    let other = network.add(&pod).result().interfaces[1].name.clone();
+    assert_ne!(other, name);
+    network.del(&pod).silent_success();
+    assert!(kernel::find_link(&name).is_some() && kernel::find_link(&other).is_none());
+}
+
+fn del_finds_the_hosts_end_that_had_to_take_another_name(host: &Host) {
+    let network = masquerading(host);
+    let name = take_the_name(host, &network);
+    let pod = host.pod("a");
+    network.add(&pod).success();
+    let held = cni_net::Netns::open(pod.path()).unwrap();
+    pod.remove();
+    network.del(&pod).silent_success();
+    assert!(held.run(|| kernel::find_link("eth0")).unwrap().is_none());
+    assert!(kernel::find_link(&name).is_some());
 }
 
 fn del_frees_the_addresses_though_the_interface_is_gone(host: &Host) {

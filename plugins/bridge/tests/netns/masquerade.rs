@@ -5,7 +5,7 @@ use crate::{
     network::{Network, V4, V6, fixed_ipam, host_local},
 };
 use cni_net::{Batch, Netns, PortState, Rtnl, VethPair};
-use cni_types::MacAddr;
+use cni_types::{Command, MacAddr};
 use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::json;
 use std::{
@@ -25,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         an_outside_host_sees_the_hosts_address,
         without_ip_masq_an_outside_host_sees_the_containers_address,
         within_the_subnet_nothing_is_masqueraded,
+        a_long_comment_is_cut_and_its_rule_removed,
         nftables_can_be_named_as_the_backend,
     ]
 }
@@ -196,6 +197,20 @@ fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
     network.add(&b).success();
     assert_eq!(seen_by(&a, "0.0.0.0:0", &b, "10.1.0.3".parse().unwrap()), "10.1.0.2");
     assert_eq!(seen_by(&a, "[::]:0", &b, "fd01::3".parse().unwrap()), "fd01::2");
+}
+
+/// nft(8) takes no comment of more than 128 bytes; the hashes at its start stay.
+fn a_long_comment_is_cut_and_its_rule_removed(host: &Host) {
+    let (network, pod) = (masquerading(host, &[V4]), host.pod("a"));
+    let ids = ["x", "y"].map(|last| "c".repeat(200) + last);
+    for (id, ifname) in ids.iter().zip(["eth0", "eth1"]) {
+        network.attachment(Command::Add, &pod).container(id).ifname(ifname).run().success();
+    }
+    assert_eq!(kernel::rules().iter().map(String::len).collect::<Vec<_>>(), [128, 128]);
+    network.attachment(Command::Del, &pod).container(&ids[0]).run().silent_success();
+    assert_eq!(kernel::rules().len(), 1);
+    network.attachment(Command::Del, &pod).container(&ids[1]).ifname("eth1").run().silent_success();
+    assert_eq!(kernel::rules(), [""; 0]);
 }
 
 fn nftables_can_be_named_as_the_backend(host: &Host) {

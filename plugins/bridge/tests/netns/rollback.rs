@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_failed_clean_up_is_told_after_the_first_cause,
         sigterm_while_ipam_runs_leaves_nothing,
         sigterm_while_addresses_settle_leaves_nothing,
+        a_port_that_does_not_forward_leaves_nothing,
         a_failed_add_can_be_repeated,
     ]
 }
@@ -213,6 +214,17 @@ fn sigterm_while_addresses_settle_leaves_nothing(host: &Host) {
     assert_eq!(error.code, Code::TRY_AGAIN);
     assert!(error.msg.starts_with("terminated"), "{error}");
     before.require_unchanged_but_for_the_last_address();
+}
+
+/// Spanning tree keeps a port from forwarding for 4 seconds at the least, which is longer than ADD waits.
+fn a_port_that_does_not_forward_leaves_nothing(host: &Host) {
+    kernel::require_tool("ip");
+    kernel::tool("ip link add slow0 type bridge stp_state 1");
+    kernel::tool("ip link set slow0 address 02:00:00:00:00:99 up");
+    let scene = Scene::new(host);
+    let error = scene.failure(json!({"bridge": "slow0", "isDefaultGateway": false}));
+    assert_eq!(error.code, Code::KERNEL);
+    assert!(error.msg.starts_with("bridge port in error state: "), "{error}");
 }
 
 fn a_failed_add_can_be_repeated(host: &Host) {
