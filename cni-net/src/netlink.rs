@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
 };
 
 /// include/uapi/linux/netlink.h
@@ -31,8 +32,9 @@ const RECEIVE_BUFFER: usize = 64 << 10;
 /// the socket's 208 KiB is lost, the kernel saying only ENOBUFS.
 pub(crate) const REQUESTS_AT_ONCE: usize = 128;
 
-/// How often an inconsistent dump is taken again before it is given up.
-const DUMP_ATTEMPTS: u32 = 16;
+/// How long an inconsistent dump is taken again before it is given up. A number of attempts is no measure: where many pods
+/// come and go, and there are a thousand rules, most attempts are disturbed.
+const DUMP_LIMIT: Duration = Duration::from_secs(10);
 
 /// One message and what to say if the kernel refuses it.
 pub(crate) struct Request<M> {
@@ -218,13 +220,15 @@ impl NetlinkSocket {
         &mut self,
         request: &Request<M>,
     ) -> Result<Vec<Answer>, NetError> {
-        for _ in 0..DUMP_ATTEMPTS {
-            let outcome = self.dump_once(request)?;
-            if let Some(answers) = outcome {
+        let deadline = Instant::now() + DUMP_LIMIT;
+        let mut attempts = 0;
+        while attempts == 0 || Instant::now() < deadline {
+            attempts += 1;
+            if let Some(answers) = self.dump_once(request)? {
                 return Ok(answers);
             }
         }
-        let reason = format!("the kernel's list changed during each of {DUMP_ATTEMPTS} attempts to read it");
+        let reason = format!("the kernel's list changed during each of {attempts} attempts to read it");
         Err(NetError::Protocol { operation: request.operation, object: request.object.clone(), reason })
     }
 
@@ -236,10 +240,11 @@ impl NetlinkSocket {
         let mut bytes = Vec::with_capacity(256);
         self.append(&mut bytes, request.message.clone(), request.flags | NLM_F_DUMP);
         let current = self.sequence;
-        self.send(&bytes).map_err(fail)?;
+        // All of it is taken before any of it is looked at: the shorter a list takes, the less often is it disturbed.
+        let datagrams = self.send(&bytes).and_then(|()| self.receive_list()).map_err(fail)?;
         let (mut answers, mut disturbed) = (Vec::new(), false);
-        loop {
-            for part in self.receive().map_err(fail)? {
+        for datagram in datagrams {
+            for part in parse(&datagram).map_err(fail)? {
                 match part {
                     Part::Data { sequence, flags, answer } if sequence == current => {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
@@ -257,6 +262,7 @@ impl NetlinkSocket {
                 }
             }
         }
+        Ok(None)
     }
 
     /// The messages of the groups that were joined, as far as they have arrived.
@@ -304,12 +310,28 @@ impl NetlinkSocket {
     }
 
     fn receive(&self) -> io::Result<Vec<Part>> {
+        parse(&self.receive_datagram()?)
+    }
+
+    /// The datagrams up to the one with the end of the list, or with the refusal to give one.
+    fn receive_list(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut datagrams = Vec::new();
+        loop {
+            let datagram = self.receive_datagram()?;
+            let is_last = has_end(&datagram)?;
+            datagrams.push(datagram);
+            if is_last {
+                return Ok(datagrams);
+            }
+        }
+    }
+
+    fn receive_datagram(&self) -> io::Result<Vec<u8>> {
         let mut datagram = Vec::with_capacity(RECEIVE_BUFFER);
         loop {
             match self.socket.recv(&mut datagram, 0) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-                Ok(_) => return parse(&datagram),
+                outcome => return outcome.map(|_| datagram),
             }
         }
     }
@@ -322,21 +344,36 @@ impl AsFd for NetlinkSocket {
 }
 
 /// Splits a datagram into its messages.
-fn parse(mut datagram: &[u8]) -> io::Result<Vec<Part>> {
-    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
-    let mut parts = Vec::new();
-    while datagram.len() >= HEADER_LEN {
-        let message = NetlinkBuffer::new_checked(datagram).map_err(malformed)?;
-        parts.push(part(
-            message.message_type(),
-            message.flags(),
-            message.sequence_number(),
-            message.payload(),
-        ));
-        let length = usize::try_from(message.length()).unwrap_or(usize::MAX).next_multiple_of(4);
-        datagram = datagram.get(length..).unwrap_or_default();
+fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
+    messages(datagram)
+        .map(|message| {
+            let message = message?;
+            let (kind, flags) = (message.message_type(), message.flags());
+            Ok(part(kind, flags, message.sequence_number(), message.payload()))
+        })
+        .collect()
+}
+
+/// Whether nothing of a list comes after this datagram.
+fn has_end(datagram: &[u8]) -> io::Result<bool> {
+    for message in messages(datagram) {
+        if matches!(message?.message_type(), NLMSG_ERROR | NLMSG_DONE) {
+            return Ok(true);
+        }
     }
-    Ok(parts)
+    Ok(false)
+}
+
+fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffer<&[u8]>>> {
+    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
+    std::iter::from_fn(move || {
+        let message = (datagram.len() >= HEADER_LEN).then(|| NetlinkBuffer::new_checked(datagram))?;
+        // Behind a malformed message there is no telling where the next begins.
+        let length =
+            message.as_ref().map_or(datagram.len(), |m| usize::try_from(m.length()).unwrap_or(usize::MAX));
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message.map_err(malformed))
+    })
 }
 
 fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
