@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check_tells_another_sandbox,
         check_tells_a_missing_address,
         check_tells_a_missing_route,
+        check_tells_a_route_with_another_next_hop,
         check_tells_a_missing_gateway_address,
         check_tells_forwarding_that_is_off,
         check_tells_missing_masquerade_rules,
@@ -34,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check_tells_another_port_isolation,
         check_tells_a_port_that_left_the_bridge,
         check_tells_a_host_end_that_is_down,
+        check_tells_a_port_that_does_not_forward,
         check_tells_a_bridge_that_is_down,
         check_tells_a_missing_bridge,
         check_asks_ipam,
@@ -184,6 +186,17 @@ fn check_tells_a_missing_route(host: &Host) {
     assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.1 on interface eth0 not found"), "{msg}");
 }
 
+/// The next hop that ADD told, and that somebody changed since.
+fn check_tells_a_route_with_another_next_hop(host: &Host) {
+    let attached = Attached::with(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
+    let mut result = attached.added.json();
+    result["routes"][0]["gw"] = json!("10.1.0.77");
+    let outcome =
+        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    let msg = outcome.msg();
+    assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.77 on interface eth0 not found"), "{msg}");
+}
+
 fn check_tells_a_missing_gateway_address(host: &Host) {
     let attached = Attached::new(host);
     kernel::delete_address("cni0", "fd01::1/64");
@@ -240,6 +253,13 @@ fn check_tells_a_host_end_that_is_down(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::set_down(&attached.port());
     attached.require(&format!("{} is down, wanted up", attached.port()));
+}
+
+fn check_tells_a_port_that_does_not_forward(host: &Host) {
+    kernel::require_tool("ip");
+    let attached = Attached::with(host, json!({}));
+    kernel::tool(&format!("ip link set {} type bridge_slave state 1", attached.port()));
+    attached.require(&format!("{} does not forward frames", attached.port()));
 }
 
 fn check_tells_a_bridge_that_is_down(host: &Host) {

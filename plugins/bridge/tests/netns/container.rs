@@ -122,6 +122,10 @@ fn without_enabledad_addresses_can_be_used_at_once(host: &Host) {
 
 fn with_enabledad_addresses_are_settled_when_add_returns(host: &Host) {
     let pod = host.pod("a");
+    pod.inside(|| {
+        kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");
+        kernel::set_sysctl("ipv6/conf/default/enhanced_dad", "0");
+    });
     let network = Network::new(host, json!({"enabledad": true, "ipam": host_local(host, &[V4, V6])}));
     network.add(&pod).success();
     assert_eq!(pod.inside(|| kernel::tentative("eth0")), [""; 0]);

@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_hosts_end_takes_no_router_advertisements,
         the_bridges_mac_stays_the_same_over_add_and_del_with_gateway,
         an_adopted_bridge_without_ports_keeps_its_mac,
+        an_adopted_bridge_that_has_the_gateways_address_keeps_its_mac,
         an_adopted_bridge_whose_last_port_left_gets_a_mac_of_its_own,
         an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves,
     ]
@@ -202,6 +203,18 @@ fn the_bridges_mac_stays_the_same_over_add_and_del_with_gateway(host: &Host) {
 fn an_adopted_bridge_without_ports_keeps_its_mac(host: &Host) {
     kernel::require_tool("ip");
     kernel::tool("ip link add cni0 type bridge");
+    let (network, pod) = (with_gateway(host), host.pod("a"));
+    let mac = kernel::mac("cni0");
+    assert_eq!(network.add(&pod).result().interfaces[0].mac, mac);
+    require_own_mac(&mac);
+    network.del(&pod).silent_success();
+    require_own_mac(&mac);
+}
+
+fn an_adopted_bridge_that_has_the_gateways_address_keeps_its_mac(host: &Host) {
+    kernel::require_tool("ip");
+    kernel::tool("ip link add cni0 type bridge");
+    kernel::add_address("cni0", "10.1.0.1/24");
     let (network, pod) = (with_gateway(host), host.pod("a"));
     let mac = kernel::mac("cni0");
     assert_eq!(network.add(&pod).result().interfaces[0].mac, mac);
