@@ -200,7 +200,8 @@ fn take_the_name(host: &Host, network: &Network<'_>) -> String {
     let name = network.add(&pod).result().interfaces[1].name.clone();
     network.del(&pod).silent_success();
     pod.remove();
-    kernel::create_bridge(&name);
+    kernel::create_bridge("other0");
+    kernel::create_veth(&name, "other0", &host.pod("other"), "net0");
     name
 }
 

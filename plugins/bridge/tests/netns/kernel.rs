@@ -1,6 +1,6 @@
 //! What the kernel has, in the namespace that the thread is in.
 
-use cni_net::{Batch, Errno, InstalledRoute, Link, Rtnl, nft::Nft};
+use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
 use cni_types::{IfName, MacAddr};
 use conformance::testbed::{OrFail, Pod, fail};
 use std::time::{Duration, Instant};
@@ -115,6 +115,22 @@ pub(crate) fn create_bridge(name: &str) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, 0xbb]);
     Rtnl::open().unwrap().create_bridge(&if_name(name), mac, None).or_fail("make a bridge");
     link(name)
+}
+
+/// A pair that somebody else made: one end on the bridge, the other in the pod.
+pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
+    let netns = Netns::open(pod.path()).or_fail("open a pod");
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        host_name: &if_name(name),
+        host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
+        bridge: link(bridge).index,
+        container_name: &if_name(inside),
+        container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
+        netns: &netns,
+        mtu: None,
+    });
+    Rtnl::open().unwrap().run(batch).or_fail(&format!("make the pair {name} and {inside}"));
 }
 
 pub(crate) fn if_name(name: &str) -> IfName {

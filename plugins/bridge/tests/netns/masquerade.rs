@@ -4,8 +4,8 @@ use crate::{
     kernel,
     network::{Network, V4, V6, fixed_ipam, host_local},
 };
-use cni_net::{Batch, Netns, PortState, Rtnl, VethPair};
-use cni_types::{Command, MacAddr};
+use cni_net::PortState;
+use cni_types::Command;
 use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::json;
 use std::{
@@ -131,19 +131,8 @@ fn outside(host: &Host) -> Pod {
     let outside = host.pod("outside");
     // A router asks for neighbours from its link-local address, and for none while that is tentative.
     kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");
-    let uplink = kernel::create_bridge("uplink");
-    let netns = Netns::open(outside.path()).or_fail("open the outside host");
-    let mut batch = Batch::new();
-    batch.create_veth(&VethPair {
-        host_name: &kernel::if_name("up0"),
-        host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
-        bridge: uplink.index,
-        container_name: &kernel::if_name("wan0"),
-        container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
-        netns: &netns,
-        mtu: None,
-    });
-    Rtnl::open().unwrap().run(batch).or_fail("make the link to the outside host");
+    kernel::create_bridge("uplink");
+    kernel::create_veth("up0", "uplink", &outside, "wan0");
     kernel::add_address("uplink", "192.0.2.1/24");
     kernel::add_address("uplink", "2001:db8::1/64");
     outside.inside(|| {
