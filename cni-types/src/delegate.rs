@@ -6,7 +6,7 @@ use crate::{
     environment::Environment,
     error::{Code, Error},
     json::Json,
-    program::{Program, Running, Stderr},
+    program::{Output, Program, Running, Stderr},
     result::AddResult,
     stop::Stop,
 };
@@ -43,7 +43,7 @@ impl<'a> Delegate<'a> {
     pub fn start_add(&self) -> Result<RunningAdd<'a>, Error> {
         let running =
             self.program.start(&self.environment(Command::Add), self.call.stdin(), Stderr::Inherited)?;
-        Ok(RunningAdd { call: self.call, kind: self.program.kind().to_owned(), running })
+        Ok(RunningAdd { call: self.call, kind: self.program.kind().to_owned(), running: Some(running) })
     }
 
     /// Runs DEL. It is not cut short: a DEL that is half done is of no use.
@@ -74,12 +74,13 @@ impl<'a> Delegate<'a> {
     }
 }
 
-/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake it.
+/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake it; as in every wait, a
+/// request to stop is passed on to it.
 #[derive(Debug)]
 pub struct RunningAdd<'a> {
     call: &'a Call,
     kind: String,
-    running: Running,
+    running: Option<Running>,
 }
 
 impl RunningAdd<'_> {
@@ -87,15 +88,26 @@ impl RunningAdd<'_> {
     ///
     /// # Errors
     /// The delegate's own, or 6 where its result cannot be read.
-    pub fn result(self) -> Result<AddResult, Error> {
-        let Self { call, kind, running } = self;
-        let output = running.finish(&call.stop);
-        call.stop.check()?;
+    pub fn result(mut self) -> Result<AddResult, Error> {
+        let output = self.running.take().map(|running| running.finish(&self.call.stop)).transpose();
+        self.call.stop.check()?;
+        let document = output?.map_or_else(|| Ok(Vec::new()), Output::document)?;
         let undecodable = |e: &dyn std::fmt::Display| {
-            Error::new(Code::DECODE, format!("plugin {kind:?} printed a result that cannot be read: {e}"))
+            Error::new(
+                Code::DECODE,
+                format!("plugin {:?} printed a result that cannot be read: {e}", self.kind),
+            )
         };
-        let json = Json::parse(&output?.document()?).map_err(|e| undecodable(&e))?;
+        let json = Json::parse(&document).map_err(|e| undecodable(&e))?;
         AddResult::from_json(&json).map_err(|e| undecodable(&e))
+    }
+}
+
+impl Drop for RunningAdd<'_> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.finish(&self.call.stop);
+        }
     }
 }
 

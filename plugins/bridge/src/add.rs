@@ -14,7 +14,7 @@ use crate::{
     undo::Undo,
 };
 use cni_net::{Link, Netns, Rtnl, container_netns, nft::Nft};
-use cni_types::{AddResult, Attachment, Call, Cidr, Encoded, Error, IfName, Interface};
+use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
     let config = Config::of(call)?;
@@ -65,9 +65,10 @@ impl<'a> Adding<'a> {
         host::set_bridge_up(&mut host, &bridge, config)?;
         let host_name = self.attach(&mut host, &mut container, &bridge, undo)?;
         let bridge = host::pin_bridge_mac(&mut host, &bridge, &config.bridge)?;
+        let link = self.prepare_container(&mut container)?;
         let from_ipam = addresses.wait()?;
         let plan = Plan::of(config, &from_ipam)?;
-        let link = self.configure_container(&mut container, &plan, undo)?;
+        self.configure_container(&mut container, &link, &plan, undo)?;
         host::ensure_gateway(&mut host, &bridge, config, &plan.gateways)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
@@ -90,29 +91,34 @@ impl<'a> Adding<'a> {
         Ok(host_name)
     }
 
+    /// What needs no addresses.
+    fn prepare_container(&self, container: &mut Rtnl) -> Result<Link, Error> {
+        let name = &self.attachment.if_name;
+        let removed = || Error::new(Code::TRY_AGAIN, format!("{name} was removed from the container"));
+        let link = container.find_link(name)?.ok_or_else(removed)?;
+        if matches!(self.config.container, Container::Addressed { .. }) {
+            container::set_parameters(self.netns, self.config, name)?;
+        }
+        Ok(link)
+    }
+
     fn configure_container(
         &self,
         container: &mut Rtnl,
+        link: &Link,
         plan: &Plan,
         undo: &mut Undo<'a>,
-    ) -> Result<Link, Error> {
+    ) -> Result<(), Error> {
         let name = &self.attachment.if_name;
-        let find = |rtnl: &mut Rtnl| {
-            let found = rtnl.find_link(name)?;
-            found.ok_or_else(|| {
-                Error::new(cni_types::Code::TRY_AGAIN, format!("{name} was removed from the container"))
-            })
-        };
-        let link = find(container)?;
-        if matches!(self.config.container, Container::Addressed { .. }) {
-            let changed = container::set_parameters(self.netns, self.config, plan, name)?;
+        if plan.has_v6() {
             let netns = self.netns;
+            let changed = container::enable_ipv6(netns, name)?;
             undo.on_failure("restoring sysctls", move || container::restore_parameters(netns, &changed));
         }
-        if self.config.container != Container::Down {
-            container::configure(container, &link, name, self.config, plan)?;
+        if self.config.container == Container::Down {
+            return Ok(());
         }
-        Ok(link)
+        container::configure(container, link, name, self.config, plan)
     }
 
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {

@@ -17,26 +17,12 @@ pub(crate) struct Changed {
     before: String,
 }
 
-/// Sets kernel parameters, while the interface is still down, so that they are in force from its first packet. Returns
-/// those that outlive the interface, for taking them back.
-pub(crate) fn set_parameters(
-    netns: &Netns,
-    config: &Config,
-    plan: &Plan,
-    name: &IfName,
-) -> Result<Vec<Changed>, Error> {
+/// Sets the interface's kernel parameters, while it is still down, so that they are in force from its first packet.
+pub(crate) fn set_parameters(netns: &Netns, config: &Config, name: &IfName) -> Result<(), Error> {
     netns.run(|| {
         // Peers hear of the address when it appears (containernetworking/plugins#756).
         Sysctl::of_interface(Family::V4, name, "arp_notify").write("1")?;
-        set_duplicate_detection(config, name)?;
-        let mut changed = Vec::new();
-        if plan.has_v6()
-            && let Err(e) = enable_ipv6(name, &mut changed)
-        {
-            write_back(&changed)?;
-            return Err(e);
-        }
-        Ok(changed)
+        set_duplicate_detection(config, name)
     })?
 }
 
@@ -54,8 +40,18 @@ fn set_duplicate_detection(config: &Config, name: &IfName) -> Result<(), Error> 
 }
 
 /// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. The addresses are IPAM's: none
-/// is taken from router advertisements.
-fn enable_ipv6(name: &IfName, changed: &mut Vec<Changed>) -> Result<(), Error> {
+/// is taken from router advertisements. Returns the parameters that outlive the interface, for taking them back.
+pub(crate) fn enable_ipv6(netns: &Netns, name: &IfName) -> Result<Vec<Changed>, Error> {
+    netns.run(|| {
+        let mut changed = Vec::new();
+        match set_ipv6(name, &mut changed) {
+            Ok(()) => Ok(changed),
+            Err(e) => write_back(&changed).map_err(Error::from).and(Err(e)),
+        }
+    })?
+}
+
+fn set_ipv6(name: &IfName, changed: &mut Vec<Changed>) -> Result<(), Error> {
     let lo = IfName::parse("lo")?;
     for (interface, key) in [
         (&lo, "disable_ipv6"),

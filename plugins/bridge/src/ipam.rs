@@ -6,24 +6,7 @@ use cni_types::{AddResult, Call, Code, Error, RunningAdd};
 /// The addresses of an attachment, known already or still in the making.
 pub(crate) enum Addresses<'a> {
     Known(AddResult),
-    Awaited(Asked<'a>),
-}
-
-/// The IPAM plugin at work.
-pub(crate) struct Asked<'a> {
-    call: &'a Call,
-    kind: &'a str,
-    running: Option<RunningAdd<'a>>,
-}
-
-impl Drop for Asked<'_> {
-    /// The ADD failed meanwhile. The IPAM plugin is waited for, so that its DEL does not overtake it; and as in every wait, a
-    /// request to stop is passed on to it.
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            let _ = running.result();
-        }
-    }
+    Awaited { call: &'a Call, kind: &'a str, running: RunningAdd<'a> },
 }
 
 impl<'a> Addresses<'a> {
@@ -39,9 +22,9 @@ impl<'a> Addresses<'a> {
     /// Where there is no such plugin, or it cannot be run.
     pub(crate) fn ask(call: &'a Call, kind: &'a str, undo: &mut Undo<'a>) -> Result<Self, Error> {
         let delegate = call.delegate(kind)?;
-        let running = Some(delegate.start_add()?);
+        let running = delegate.start_add()?;
         undo.on_failure("freeing addresses", move || delegate.del());
-        Ok(Self::Awaited(Asked { call, kind, running }))
+        Ok(Self::Awaited { call, kind, running })
     }
 
     /// Waits until they are known.
@@ -49,24 +32,17 @@ impl<'a> Addresses<'a> {
     /// # Errors
     /// The IPAM plugin's own; or that it gave no address, or more than the version can hold.
     pub(crate) fn wait(self) -> Result<AddResult, Error> {
-        match self {
-            Self::Known(result) => Ok(result),
-            Self::Awaited(asked) => asked.wait(),
-        }
-    }
-}
-
-impl Asked<'_> {
-    fn wait(mut self) -> Result<AddResult, Error> {
-        let Some(running) = self.running.take() else { return Ok(AddResult::default()) };
+        let (call, kind, running) = match self {
+            Self::Known(result) => return Ok(result),
+            Self::Awaited { call, kind, running } => (call, kind, running),
+        };
         let result = running.result()?;
-        let kind = self.kind;
         if result.ips.is_empty() {
             return Err(Error::new(Code::DELEGATE, "IPAM plugin returned missing IP config")
                 .with_details(format!("the IPAM plugin {kind:?} succeeded without an address")));
         }
         let addresses = result.ips.iter().map(|ip| ip.address.address());
-        AddResult::require_one_address_per_family(self.call.version, addresses)?;
+        AddResult::require_one_address_per_family(call.version, addresses)?;
         Ok(result)
     }
 }
