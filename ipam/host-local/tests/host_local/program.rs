@@ -34,7 +34,7 @@ impl DataDir {
         fs::write(self.0.join("n").join(name), content).unwrap();
     }
 
-    /// Every file but the lock and the round robin's, with its content.
+    /// Every file but the lock, the round robin's and what can be made again, with its content.
     pub(crate) fn records(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.0.clone()];
@@ -42,6 +42,7 @@ impl DataDir {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap();
                 match entry.file_type().unwrap().is_dir() {
+                    true if name == ".index" || name == ".origin" => {}
                     true => folders.push(entry.path()),
                     false if name == "lock" || name.starts_with("last_reserved_ip.") => {}
                     false => {
@@ -137,7 +138,7 @@ impl Request {
     pub(crate) fn run_in_process(&self) -> (bool, String) {
         let environment = Environment::from_iter(&self.environment).with("CNI_COMMAND", self.command);
         let stdin = self.stdin.to_string().into_bytes();
-        let reply = cni_types::answer(&HostLocal, environment, Stop::never(), |_| Ok(stdin));
+        let reply = cni_types::answer(&HostLocal::default(), environment, Stop::never(), |_| Ok(stdin));
         (reply.success, reply.stdout.unwrap_or_default())
     }
 

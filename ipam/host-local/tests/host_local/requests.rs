@@ -166,7 +166,9 @@ fn exhaustion_tells_how_many_are_used_and_what_to_do() {
     let data = DataDir::new();
     data.seed("10.0.0.2", "x\r\neth0");
     let (_, _, details) = Request::new("ADD", &data, one("10.0.0.0/30")).run().failure();
-    assert_eq!(details, "1 of 1 addresses are in use; delete attachments, run GC, or add a range to the set");
+    let wanted = "1 of 1 addresses are in use; delete attachments, run GC, or add a range to the set; \
+                  the oldest: 10.0.0.2 is held by container x (eth0) for ";
+    assert!(details.starts_with(wanted) && details.ends_with("Z, in an unknown boot"), "{details}");
 }
 
 #[test]
