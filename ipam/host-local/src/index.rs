@@ -17,6 +17,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, ErrorKind},
     net::IpAddr,
+    num::NonZeroU64,
     os::unix::fs::MetadataExt,
 };
 
@@ -111,12 +112,15 @@ pub(crate) struct Item {
     /// The address.
     pub(crate) address: IpAddr,
     /// The hash of the container's id (see [`container`]).
-    pub(crate) container: Option<u64>,
+    pub(crate) container: Option<Container>,
 }
 
+/// A container, as a hash. Not 0, which makes an [`Item`] smaller; there is one for each record when an index is made.
+pub(crate) type Container = NonZeroU64;
+
 /// The hash by which a container is found.
-pub(crate) fn container(id: &str) -> u64 {
-    hash(id.as_bytes())
+pub(crate) fn container(id: &str) -> Container {
+    NonZeroU64::new(hash(id.as_bytes())).unwrap_or(NonZeroU64::MIN)
 }
 
 /// An address, or a block of them, as a key: number, family.
@@ -202,7 +206,7 @@ impl Index {
         file.initialize(0..pages.map_err(io::Error::other)?)?;
         let mut index = Self::with(file, header).ok_or(ErrorKind::InvalidData)?;
         // In the order of the pages: each is then read and written once.
-        items.sort_unstable_by_key(|item| item.container.map(|hash| hash % index.header.owner_pages));
+        items.sort_unstable_by_key(|item| item.container.map(|hash| hash.get() % index.header.owner_pages));
         items.iter().try_for_each(|item| index.insert_owner(*item))?;
         items.sort_unstable_by_key(|item| item.address);
         items.iter().try_for_each(|item| index.set_taken(item.address))?;
@@ -244,7 +248,8 @@ impl Index {
     }
 
     /// The addresses of a container, and those of others whose hash is the same.
-    pub(crate) fn addresses_of(&mut self, container: u64) -> io::Result<Vec<IpAddr>> {
+    pub(crate) fn addresses_of(&mut self, container: Container) -> io::Result<Vec<IpAddr>> {
+        let container = container.get();
         let found = self.owners.find(&mut self.file, container, |entry| word(entry) == container)?;
         Ok(found.iter().map(address).collect())
     }
@@ -257,7 +262,7 @@ impl Index {
 
     /// Forgets a record.
     pub(crate) fn remove(&mut self, item: Item) -> io::Result<()> {
-        if let Some(container) = item.container {
+        if let Some(container) = item.container.map(Container::get) {
             let matches = |entry: &[u8; 32]| {
                 word(entry) == container && has(key(item.address, to_bits(item.address)))(entry)
             };
@@ -268,7 +273,7 @@ impl Index {
     }
 
     fn insert_owner(&mut self, item: Item) -> io::Result<()> {
-        let Some(container) = item.container else { return Ok(()) };
+        let Some(container) = item.container.map(Container::get) else { return Ok(()) };
         let entry = entry(key(item.address, to_bits(item.address)), container);
         let walked = self.owners.put(&mut self.file, container, &entry, |other| *other == entry)?;
         walked.ok_or(ErrorKind::StorageFull)?;

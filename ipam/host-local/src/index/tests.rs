@@ -12,6 +12,10 @@ fn reopened(index: &Index) -> Index {
     Index::open(index.file.duplicate(), [1; 16]).unwrap()
 }
 
+fn id(n: u64) -> Option<Container> {
+    Container::new(n + 1)
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -39,16 +43,16 @@ proptest! {
     ) {
         // An address has one owner.
         let mut model: std::collections::BTreeMap<IpAddr, u64> = initial.into_iter().collect();
-        let item = |(address, container): (&IpAddr, &u64)| Item { address: *address, container: Some(*container) };
+        let item = |(address, container): (&IpAddr, &u64)| Item { address: *address, container: id(*container) };
         let mut index = build(&model.iter().map(item).collect::<Vec<_>>());
         for (address, container, insert) in steps {
             match model.get(&address).copied() {
                 None if insert => {
-                    index.insert(Item { address, container: Some(container) }).unwrap();
+                    index.insert(Item { address, container: id(container) }).unwrap();
                     model.insert(address, container);
                 }
                 Some(owner) if !insert => {
-                    index.remove(Item { address, container: Some(owner) }).unwrap();
+                    index.remove(Item { address, container: id(owner) }).unwrap();
                     model.remove(&address);
                 }
                 _ => {}
@@ -59,7 +63,7 @@ proptest! {
         prop_assert!(index.is_of(Stamp([3; 6])) && !index.is_of(Stamp([4; 6])));
         prop_assert_eq!(index.taken(), model.len() as u64);
         for container in 0..6 {
-            let found: BTreeSet<IpAddr> = index.addresses_of(container).unwrap().into_iter().collect();
+            let found: BTreeSet<IpAddr> = index.addresses_of(id(container).unwrap()).unwrap().into_iter().collect();
             let wanted = model.iter().filter(|(_, owner)| **owner == container).map(|(address, _)| *address);
             prop_assert_eq!(found, wanted.collect::<BTreeSet<_>>());
         }
@@ -82,7 +86,7 @@ proptest! {
 fn the_last_free_address_of_a_full_16_is_found() {
     let all: Vec<Item> = (0..=u16::MAX)
         .filter(|n| *n != 54_321)
-        .map(|n| Item { address: [10, 1, (n >> 8) as u8, n as u8].into(), container: Some(u64::from(n)) })
+        .map(|n| Item { address: [10, 1, (n >> 8) as u8, n as u8].into(), container: id(u64::from(n)) })
         .collect();
     let mut index = build(&all);
     let whole = span("10.1.0.0", "10.1.255.255");
@@ -96,9 +100,9 @@ fn the_last_free_address_of_a_full_16_is_found() {
 #[test]
 fn a_container_with_very_many_addresses_and_a_sparse_range_are_found_too() {
     let address = |n: u128| IpAddr::V6(((0xfd << 120) | (n << 40)).into());
-    let items: Vec<Item> = (0..3000).map(|n| Item { address: address(n), container: Some(7) }).collect();
+    let items: Vec<Item> = (0..3000).map(|n| Item { address: address(n), container: id(7) }).collect();
     let mut index = build(&items);
-    assert_eq!(index.addresses_of(7).unwrap().len(), 3000);
+    assert_eq!(index.addresses_of(id(7).unwrap()).unwrap().len(), 3000);
     let all = Span::new(address(0), address(3000)).unwrap();
     assert_eq!(index.first_free(all).unwrap(), Some(ip("fd00::1")));
     assert_eq!(index.count(&[&[all]]).unwrap(), [3000]);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     directory::{Access, Directory},
-    index::{Index, Item, container},
+    index::{Container, Index, Item, container},
     ledger::{Identity, Ledger, Origin},
     note,
     record::{Holder, Owner, Record, held_by},
@@ -143,7 +143,7 @@ impl Locked {
     }
 
     /// The records of these addresses, if all of them are the container's.
-    fn records_at(&self, addresses: &[IpAddr], container: u64) -> Result<Option<Vec<Found>>, Error> {
+    fn records_at(&self, addresses: &[IpAddr], container: Container) -> Result<Option<Vec<Found>>, Error> {
         let mut all = Vec::with_capacity(addresses.len());
         for address in addresses {
             match self.folder.record(*address)? {
@@ -350,7 +350,7 @@ impl Drop for Locked {
 }
 
 /// The hash of the container that owns a record.
-fn container_of(record: &Record) -> Option<u64> {
+fn container_of(record: &Record) -> Option<Container> {
     match &record.owner {
         Owner::Attachment { container_id: id, .. } | Owner::Container(id) => Some(container(id)),
         Owner::Nobody | Owner::Unknown => None,

@@ -134,11 +134,21 @@ impl Request {
         self.answer(self.spawn())
     }
 
+    /// Runs another program in the plugin's place.
+    pub(crate) fn run_as(&self, program: &Path) -> Answer {
+        self.answer(self.spawn_as(Command::new(program)))
+    }
+
     /// Serves the request in this process: whether it succeeded, and what it would have printed.
     pub(crate) fn run_in_process(&self) -> (bool, String) {
+        self.run_in(&HostLocal::default())
+    }
+
+    /// The same on a machine of its own.
+    pub(crate) fn run_in(&self, plugin: &HostLocal) -> (bool, String) {
         let environment = Environment::from_iter(&self.environment).with("CNI_COMMAND", self.command);
         let stdin = self.stdin.to_string().into_bytes();
-        let reply = cni_types::answer(&HostLocal::default(), environment, Stop::never(), |_| Ok(stdin));
+        let reply = cni_types::answer(plugin, environment, Stop::never(), |_| Ok(stdin));
         (reply.success, reply.stdout.unwrap_or_default())
     }
 
