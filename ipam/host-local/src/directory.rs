@@ -7,7 +7,7 @@ use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat},
     sys::stat::{FileStat, Mode, fstatat, mkdirat},
-    unistd::{UnlinkatFlags, linkat, unlinkat},
+    unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat},
 };
 use std::{
     ffi::{CStr, OsStr, OsString},
@@ -134,13 +134,10 @@ impl Directory {
         }
     }
 
-    /// Fails on a read-only file system: that is found out before a name is looked up, so to remove one that does not
-    /// exist tells, and changes nothing.
+    /// Fails where nothing may be made in here: no permission, or a read-only file system.
     pub(crate) fn require_writable(&self) -> io::Result<()> {
-        match unlinkat(&self.handle, ".host-local-is-this-writable", UnlinkatFlags::RemoveDir) {
-            Err(errno @ (Errno::EROFS | Errno::EACCES | Errno::EPERM)) => Err(errno.into()),
-            _ => Ok(()),
-        }
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        Ok(faccessat(&self.handle, ".", access, AtFlags::empty())?)
     }
 
     /// Every name but `.` and `..`.

@@ -160,13 +160,15 @@ fn a_directory_of_somebody_else_is_an_error_that_says_so() {
     for (command, code, msg) in
         [("ADD", 5, "failed to "), ("DEL", 5, "failed to "), ("STATUS", 50, "data directory ")]
     {
-        let request = Request::new(command, &data, ipam());
+        let id = if command == "ADD" { "c2" } else { "c1" };
+        let request = Request::new(command, &data, ipam()).of(id);
         let answer = request.answer(request.spawn_as(program()));
         answer.assert_failure(code, msg);
         assert!(answer.stdout().contains("ermission denied"), "{}", answer.report());
     }
+    // Nothing of that one remains, so its DEL is done.
     let gone = Request::new("DEL", &data, ipam()).of("c9");
-    gone.answer(gone.spawn_as(program()));
+    gone.answer(gone.spawn_as(program())).success();
     set_mode(0o755);
     assert!(data.holds(&[("10.0.0.2", "c1\r\neth0")]), "{:?}", data.records());
 }

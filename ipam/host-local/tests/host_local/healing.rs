@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 
 /// A machine whose identity and boot the test chooses.
-struct Machine {
+pub(crate) struct Machine {
     files: DataDir,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let machine = Self { files: DataDir::new() };
         machine.is(1);
         machine.boots(1);
@@ -26,11 +26,11 @@ impl Machine {
         fs::write(self.path("machine-id"), format!("{id:032x}\n")).unwrap();
     }
 
-    fn boots(&self, id: u128) {
+    pub(crate) fn boots(&self, id: u128) {
         fs::write(self.path("boot-id"), format!("{id:032x}\n")).unwrap();
     }
 
-    fn plugin(&self) -> HostLocal {
+    pub(crate) fn plugin(&self) -> HostLocal {
         let system = SystemPaths { machine_id: self.path("machine-id"), boot_id: self.path("boot-id") };
         HostLocal { system, ..HostLocal::default() }
     }

@@ -134,11 +134,6 @@ impl Request {
         self.answer(self.spawn())
     }
 
-    /// Runs another program in the plugin's place.
-    pub(crate) fn run_as(&self, program: &Path) -> Answer {
-        self.answer(self.spawn_as(Command::new(program)))
-    }
-
     /// Serves the request in this process: whether it succeeded, and what it would have printed.
     pub(crate) fn run_in_process(&self) -> (bool, String) {
         self.run_in(&HostLocal::default())
