@@ -21,6 +21,9 @@ const INDEXES: &str = ".index";
 /// More than the time for which a file system's clock can stand still (10 ms at 100 ticks a second).
 const TICK: Duration = Duration::from_millis(20);
 
+/// How much of a time the file system may drop.
+const PRECISION: Duration = Duration::from_millis(1);
+
 /// How often somebody who only looks tries to find the index at rest.
 const LOOKS: u32 = 5;
 
@@ -46,10 +49,14 @@ impl Folder {
         self.records.metadata().ok().map(|meta| Stamp::of(&meta))
     }
 
-    /// Marks the folder, so that every later change of it shows. Only under the lock. Nothing where that is not allowed.
+    /// Marks the folder, so that every later change of it shows. Only under the lock. Nothing where that is not allowed,
+    /// or the file system's times are too coarse for it.
     pub(super) fn mark(&self) -> Option<Stamp> {
-        self.records.set_modified(SystemTime::now().checked_sub(TICK)?).ok()?;
-        self.stamp()
+        let mark = SystemTime::now().checked_sub(TICK)?;
+        self.records.set_modified(mark).ok()?;
+        let meta = self.records.metadata().ok()?;
+        let lost = mark.duration_since(meta.modified().ok()?).ok()?;
+        (lost < PRECISION).then(|| Stamp::of(&meta))
     }
 
     /// Makes an index from the records, on disk if possible. Only under the lock.

@@ -304,10 +304,10 @@ impl Locked {
     fn grow(&self, directory: &Directory, ledger: &mut Ledger) -> io::Result<Ledger> {
         let unfinished = OsString::from(format!(".{}", self.folder.network));
         directory.remove(&unfinished)?;
-        let is_of_use = |address: IpAddr, identity| {
-            let found = self.folder.record(address).ok().flatten();
-            // The one that is being written has no record yet.
-            found.is_none_or(|found| Identity::of(&found.meta) == identity)
+        // What cannot be told is kept.
+        let is_of_use = |address: IpAddr, identity| match self.folder.record(address) {
+            Ok(found) => found.is_some_and(|found| Identity::of(&found.meta) == identity),
+            Err(_) => true,
         };
         let grown = directory
             .open_file(&unfinished, Access::Create)

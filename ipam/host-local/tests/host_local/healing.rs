@@ -99,7 +99,8 @@ fn a_full_pool_gives_away_what_an_earlier_boot_left_oldest_first_and_nothing_els
 
 #[test]
 fn nothing_is_reclaimed_where_anything_is_uncertain() {
-    let reasons: [(&str, fn(&Machine, &DataDir)); 6] = [
+    type Event = fn(&Machine, &DataDir);
+    let reasons: [(&str, Event); 6] = [
         ("another machine shares the directory", |machine, _| machine.is(2)),
         ("this machine has no identity", |machine, _| fs::write(machine.path("machine-id"), "").unwrap()),
         ("this boot has no identity", |machine, _| fs::remove_file(machine.path("boot-id")).unwrap()),

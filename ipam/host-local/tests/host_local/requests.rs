@@ -430,3 +430,15 @@ fn a_symbolic_link_is_neither_followed_nor_overwritten() {
     Request::new("DEL", &data, one("10.0.0.0/29")).run().success();
     assert_eq!(fs::read_to_string(data.path().join("secret")).unwrap(), "c1\r\neth0");
 }
+
+#[test]
+fn a_name_that_leads_out_of_the_data_directory_is_refused() {
+    let data = DataDir::new();
+    for name in ["../../evil", "..", ".", ".index", "a/b", "a\0b"] {
+        for command in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
+            let request = Request::new(command, &data, one("10.0.0.0/29")).key("name", name.into());
+            request.run().assert_failure(7, "invalid characters found in network name");
+        }
+    }
+    assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}
