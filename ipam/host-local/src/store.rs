@@ -243,23 +243,28 @@ impl Folder {
     }
 
     /// What is known of where records came from.
-    pub(crate) fn origins(&self) -> Origins {
-        let open = || {
-            let file = self.data.open_child(LEDGERS)?.open_file(self.network.as_ref(), Access::Read)?;
-            Ok::<_, io::Error>(Ledger::open(file))
-        };
-        Origins(open().ok().flatten())
+    pub(crate) fn origins(&self) -> Origins<'_> {
+        Origins { folder: self, ledger: None }
+    }
+
+    fn ledger(&self) -> Option<Ledger> {
+        let directory = self.data.open_child(LEDGERS).ok()?;
+        Ledger::open(directory.open_file(self.network.as_ref(), Access::Read).ok()?)
     }
 }
 
-/// Where records came from, for those who only look.
+/// Where records came from, for those who only look. The ledger is opened for the first one.
 #[derive(Debug)]
-pub(crate) struct Origins(Option<Ledger>);
+pub(crate) struct Origins<'a> {
+    folder: &'a Folder,
+    ledger: Option<Option<Ledger>>,
+}
 
-impl Origins {
+impl Origins<'_> {
     /// Where the record of this address and file came from, if that is known.
     pub(crate) fn of(&mut self, address: IpAddr, meta: &Metadata) -> Option<Origin> {
-        self.0.as_mut()?.origin(address, Identity::of(meta))
+        let ledger = self.ledger.get_or_insert_with(|| self.folder.ledger());
+        ledger.as_mut()?.origin(address, Identity::of(meta))
     }
 }
 

@@ -144,10 +144,13 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
 #[test]
 fn a_directory_of_somebody_else_is_an_error_that_says_so() {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
-    let data = DataDir::new();
+    let (data, elsewhere) = (DataDir::new(), DataDir::new());
     data.seed("10.0.0.2", "c1\r\neth0");
+    // Others need not be able to enter the folder in which it was built.
+    let copy = elsewhere.path().join("host-local");
+    fs::copy(env!("CARGO_BIN_EXE_host-local"), &copy).unwrap();
     let program = || {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_host-local"));
+        let mut program = Command::new(&copy);
         // To root everything is permitted.
         if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
             program.uid(65_534).gid(65_534);
