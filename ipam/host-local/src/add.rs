@@ -164,7 +164,11 @@ impl<'a> Reservation<'a> {
                 self.locked.refresh()
             }
             NoAddress::Exhausted { .. } => self.reclaim_oldest(set, refusal),
-            NoAddress::RequestedTaken(address, _) => self.reclaim_one(*address, refusal),
+            NoAddress::RequestedTaken(address, _) => {
+                // One that has an address of this set gets no other, so there is no room to be made for it.
+                let has_one = self.own.iter().any(|holding| set.contains(holding.record.address));
+                self.reclaim_one(*address, has_one, refusal)
+            }
             NoAddress::Duplicate(address, _) => {
                 let holding = self.own.iter().find(|holding| holding.record.address == *address);
                 Err(explained(refusal, holding.map(Holding::describe)))
@@ -188,10 +192,10 @@ impl<'a> Reservation<'a> {
         self.kept.iter().chain(&self.earlier).any(|found| found.record.address == address)
     }
 
-    fn reclaim_one(&self, address: IpAddr, refusal: &NoAddress) -> Result<(), Error> {
+    fn reclaim_one(&self, address: IpAddr, has_one: bool, refusal: &NoAddress) -> Result<(), Error> {
         let Some(found) = self.locked.folder().record(address)? else { return Err(explained(refusal, None)) };
         let holding = Holding::of(self.locked.folder(), found, self.now);
-        if holding.fate.is_over() && !self.is_kept(address) {
+        if holding.fate.is_over() && !has_one && !self.is_kept(address) {
             return reclaim(self.locked, &holding);
         }
         Err(explained(refusal, Some(holding.describe())))

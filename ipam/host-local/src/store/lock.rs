@@ -2,16 +2,19 @@
 
 use super::{failed, is_read_only};
 use crate::directory::{Access, Directory};
-use cni_types::{Code, Error, Stop};
+use cni_types::{Code, Error, Stop, Woken};
 use std::{
     fs::{File, TryLockError},
-    io::ErrorKind,
-    os::unix::fs::MetadataExt,
+    io::{self, ErrorKind, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::{fs::MetadataExt, net::UnixStream},
+    },
     time::{Duration, Instant},
 };
 
-/// The longest pause between two attempts to take the lock.
-const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+/// The stack of the thread that waits, in bytes.
+const STACK: usize = 64 << 10;
 
 const NAME: &str = "lock";
 
@@ -22,18 +25,37 @@ const NAME: &str = "lock";
 /// Code 5, or 11 where the lock cannot be had in time.
 pub(super) fn take(folder: &Directory, stop: &Stop, patience: Duration) -> Result<Option<File>, Error> {
     let Some(file) = open(folder)? else { return Ok(None) };
-    let deadline = Instant::now() + patience;
-    let mut pause = Duration::from_micros(50);
-    // Asking again and again: a wait in the kernel could not be ended, neither by SIGTERM nor by time.
-    while !try_lock(folder, &file)? {
-        stop.check()?;
-        if Instant::now() >= deadline {
-            return Err(timed_out(folder, &file, patience));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    if try_lock(folder, &file)? {
+        return Ok(Some(file));
     }
-    Ok(Some(file))
+    let woken = wait(&file, stop, Instant::now() + patience);
+    match woken.map_err(|e| failed("lock", &folder.path().join(NAME), &e))? {
+        Woken::Ready => Ok(Some(file)),
+        Woken::Stopped => Err(Stop::error()),
+        Woken::TimedOut => Err(timed_out(folder, &file, patience)),
+    }
+}
+
+/// Waits for the lock in the kernel, where those who wait stand in line: of hundreds who ask again and again some never
+/// get their turn. A thread does it, since neither SIGTERM nor time can end that wait; one that is given up lets go
+/// of the lock as soon as it has it.
+fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
+    let (mut woken, mut waker) = UnixStream::pair()?;
+    let same = file.try_clone()?;
+    std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        while let Err(e) = same.lock() {
+            if e.kind() != ErrorKind::Interrupted {
+                return;
+            }
+        }
+        // Where nobody listens any more, the lock goes with its last descriptor.
+        let _ = waker.write_all(&[1]);
+    })?;
+    let outcome = stop.wait_readable(woken.as_fd(), Some(deadline))?;
+    if outcome == Woken::Ready {
+        woken.read_exact(&mut [0])?;
+    }
+    Ok(outcome)
 }
 
 /// Takes the lock if nobody has it.
