@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
 };
 
 /// include/uapi/linux/netlink.h
@@ -27,8 +28,13 @@ const HEADER_LEN: usize = 16;
 /// The kernel fills dump buffers of at most 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
 const RECEIVE_BUFFER: usize = 64 << 10;
 
-/// How often an inconsistent dump is taken again before it is given up.
-const DUMP_ATTEMPTS: u32 = 16;
+/// How many requests are sent at once. Each is answered by a buffer of some 800 bytes (`truesize`), and what does not fit into
+/// the socket's 208 KiB is lost, the kernel saying only ENOBUFS.
+pub(crate) const REQUESTS_AT_ONCE: usize = 128;
+
+/// How long an inconsistent dump is taken again before it is given up. A number of attempts is no measure: where many pods
+/// come and go, and there are a thousand rules, most attempts are disturbed.
+const DUMP_LIMIT: Duration = Duration::from_secs(10);
 
 /// One message and what to say if the kernel refuses it.
 pub(crate) struct Request<M> {
@@ -48,7 +54,7 @@ enum Part {
     Data { sequence: u32, flags: u16, answer: Answer },
     Acknowledged,
     Refused { sequence: u32, error: KernelError },
-    Done { error: Option<KernelError> },
+    Done { flags: u16, error: Option<KernelError> },
 }
 
 /// What was asked, to say it in an error.
@@ -117,18 +123,40 @@ impl NetlinkSocket {
         self.socket.as_fd()
     }
 
-    /// Sends all requests at once. The kernel carries them out in order and does not stop at a refused one; the first
-    /// refusal is the error. The answers to requests that read something are returned.
+    /// Sends all requests, as many at once as can be answered. The kernel carries them out in order and does not stop at a
+    /// refused one; the first refusal is the error. The answers to requests that read something are returned.
     pub(crate) fn execute<M: NetlinkSerializable>(
         &mut self,
         requests: Vec<Request<M>>,
     ) -> Result<Vec<Answer>, NetError> {
-        let mut bytes = Vec::with_capacity(1024);
-        let blame = self.append_all(&mut bytes, requests);
-        self.exchange(&bytes, &blame)
+        let mut requests = requests.into_iter().peekable();
+        let (mut answers, mut refusal) = (Vec::new(), Ok(()));
+        while requests.peek().is_some() {
+            let mut bytes = Vec::with_capacity(1024);
+            let blame = self.append_all(&mut bytes, requests.by_ref().take(REQUESTS_AT_ONCE));
+            match self.exchange(&bytes, &blame) {
+                Ok(more) => answers.extend(more),
+                Err(e) => refusal = refusal.and(Err(e)),
+            }
+        }
+        refusal.map(|()| answers)
     }
 
-    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all.
+    /// Asks for one object. The object itself is the answer; an acknowledgement would only be one datagram more.
+    pub(crate) fn read<M: NetlinkSerializable>(&mut self, request: Request<M>) -> Result<Answer, NetError> {
+        let mut bytes = Vec::with_capacity(128);
+        self.append(&mut bytes, request.message, request.flags);
+        let blame = Blame { start: self.sequence, requests: vec![(request.operation, request.object)] };
+        let parts = self.send(&bytes).and_then(|()| self.receive()).map_err(|e| blame.io(e))?;
+        match parts.into_iter().next() {
+            Some(Part::Data { answer, .. }) => Ok(answer),
+            Some(Part::Refused { sequence, error }) => Err(blame.kernel(sequence, error)),
+            _ => Err(blame.unanswered(0)),
+        }
+    }
+
+    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all. It cannot be
+    /// divided, so the caller sees to it that it has at most [`REQUESTS_AT_ONCE`].
     pub(crate) fn transact<M: NetlinkSerializable>(
         &mut self,
         begin: M,
@@ -177,7 +205,7 @@ impl NetlinkSocket {
     fn append_all<M: NetlinkSerializable>(
         &mut self,
         bytes: &mut Vec<u8>,
-        requests: Vec<Request<M>>,
+        requests: impl IntoIterator<Item = Request<M>>,
     ) -> Blame {
         let start = self.sequence.wrapping_add(1);
         let append = |request: Request<M>| {
@@ -192,13 +220,15 @@ impl NetlinkSocket {
         &mut self,
         request: &Request<M>,
     ) -> Result<Vec<Answer>, NetError> {
-        for _ in 0..DUMP_ATTEMPTS {
-            let outcome = self.dump_once(request)?;
-            if let Some(answers) = outcome {
+        let deadline = Instant::now() + DUMP_LIMIT;
+        let mut attempts = 0;
+        while attempts == 0 || Instant::now() < deadline {
+            attempts += 1;
+            if let Some(answers) = self.dump_once(request)? {
                 return Ok(answers);
             }
         }
-        let reason = format!("the kernel's list changed during each of {DUMP_ATTEMPTS} attempts to read it");
+        let reason = format!("the kernel's list changed during each of {attempts} attempts to read it");
         Err(NetError::Protocol { operation: request.operation, object: request.object.clone(), reason })
     }
 
@@ -210,24 +240,29 @@ impl NetlinkSocket {
         let mut bytes = Vec::with_capacity(256);
         self.append(&mut bytes, request.message.clone(), request.flags | NLM_F_DUMP);
         let current = self.sequence;
-        self.send(&bytes).map_err(fail)?;
+        // All of it is taken before any of it is looked at: the shorter a list takes, the less often is it disturbed.
+        let datagrams = self.send(&bytes).and_then(|()| self.receive_list()).map_err(fail)?;
         let (mut answers, mut disturbed) = (Vec::new(), false);
-        loop {
-            for part in self.receive().map_err(fail)? {
+        for datagram in datagrams {
+            for part in parse(&datagram).map_err(fail)? {
                 match part {
                     Part::Data { sequence, flags, answer } if sequence == current => {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         answers.push(answer);
                     }
-                    Part::Refused { error, .. } | Part::Done { error: Some(error) } => {
+                    Part::Refused { error, .. } | Part::Done { error: Some(error), .. } => {
                         let (operation, object) = (request.operation, request.object.clone());
                         return Err(NetError::Kernel { operation, object, source: error });
                     }
-                    Part::Done { error: None } => return Ok((!disturbed).then_some(answers)),
+                    Part::Done { flags, error: None } => {
+                        disturbed |= flags & NLM_F_DUMP_INTR != 0;
+                        return Ok((!disturbed).then_some(answers));
+                    }
                     Part::Data { .. } | Part::Acknowledged => {}
                 }
             }
         }
+        Ok(None)
     }
 
     /// The messages of the groups that were joined, as far as they have arrived.
@@ -275,12 +310,28 @@ impl NetlinkSocket {
     }
 
     fn receive(&self) -> io::Result<Vec<Part>> {
+        parse(&self.receive_datagram()?)
+    }
+
+    /// The datagrams up to the one with the end of the list, or with the refusal to give one.
+    fn receive_list(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut datagrams = Vec::new();
+        loop {
+            let datagram = self.receive_datagram()?;
+            let is_last = has_end(&datagram)?;
+            datagrams.push(datagram);
+            if is_last {
+                return Ok(datagrams);
+            }
+        }
+    }
+
+    fn receive_datagram(&self) -> io::Result<Vec<u8>> {
         let mut datagram = Vec::with_capacity(RECEIVE_BUFFER);
         loop {
             match self.socket.recv(&mut datagram, 0) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-                Ok(_) => return parse(&datagram),
+                outcome => return outcome.map(|_| datagram),
             }
         }
     }
@@ -293,21 +344,36 @@ impl AsFd for NetlinkSocket {
 }
 
 /// Splits a datagram into its messages.
-fn parse(mut datagram: &[u8]) -> io::Result<Vec<Part>> {
-    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
-    let mut parts = Vec::new();
-    while datagram.len() >= HEADER_LEN {
-        let message = NetlinkBuffer::new_checked(datagram).map_err(malformed)?;
-        parts.push(part(
-            message.message_type(),
-            message.flags(),
-            message.sequence_number(),
-            message.payload(),
-        ));
-        let length = usize::try_from(message.length()).unwrap_or(usize::MAX).next_multiple_of(4);
-        datagram = datagram.get(length..).unwrap_or_default();
+fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
+    messages(datagram)
+        .map(|message| {
+            let message = message?;
+            let (kind, flags) = (message.message_type(), message.flags());
+            Ok(part(kind, flags, message.sequence_number(), message.payload()))
+        })
+        .collect()
+}
+
+/// Whether nothing of a list comes after this datagram.
+fn has_end(datagram: &[u8]) -> io::Result<bool> {
+    for message in messages(datagram) {
+        if matches!(message?.message_type(), NLMSG_ERROR | NLMSG_DONE) {
+            return Ok(true);
+        }
     }
-    Ok(parts)
+    Ok(false)
+}
+
+fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffer<&[u8]>>> {
+    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
+    std::iter::from_fn(move || {
+        let message = (datagram.len() >= HEADER_LEN).then(|| NetlinkBuffer::new_checked(datagram))?;
+        // Behind a malformed message there is no telling where the next begins.
+        let length =
+            message.as_ref().map_or(datagram.len(), |m| usize::try_from(m.length()).unwrap_or(usize::MAX));
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message.map_err(malformed))
+    })
 }
 
 fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
@@ -316,7 +382,7 @@ fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
             None => Part::Acknowledged,
             Some(error) => Part::Refused { sequence, error },
         },
-        NLMSG_DONE => Part::Done { error: kernel_error(0, payload) },
+        NLMSG_DONE => Part::Done { flags, error: kernel_error(0, payload) },
         _ => Part::Data { sequence, flags, answer: Answer { payload: payload.to_vec() } },
     }
 }
@@ -336,7 +402,7 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
         let attribute = NlasIterator::new(bytes).flatten().find(|a| a.kind() == NLMSGERR_ATTR_MSG)?;
         Some(c_string(attribute.value()))
     });
-    Some(KernelError { errno: Errno::from_raw(-code), text })
+    Some(KernelError { errno: Errno::from_raw(code.wrapping_neg()), text })
 }
 
 /// Text as the kernel writes it into attributes: up to the first NUL.
@@ -348,6 +414,7 @@ pub(crate) fn c_string(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// What Linux 6.18 answers to RTM_NEWLINK for a second port: EBUSY with a text, capped.
     fn refusal(text: &[u8]) -> Vec<u8> {
@@ -382,5 +449,37 @@ mod tests {
         let mut datagram = vec![0; 16];
         datagram[0] = 200;
         assert!(parse(&datagram).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_list_may_be_what_says_that_it_was_disturbed() {
+        let mut done = vec![0; 20];
+        done[0] = 20;
+        done[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
+        done[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
+        let parts = parse(&done).unwrap();
+        assert!(matches!(parts[..], [Part::Done { flags: NLM_F_DUMP_INTR, error: None }]));
+    }
+
+    #[test]
+    fn an_error_number_of_no_kernel_is_no_crash() {
+        let error = kernel_error(0, &i32::MIN.to_ne_bytes()).unwrap();
+        assert_eq!(error.errno, Errno::UnknownErrno);
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read_or_refused(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+
+        /// Headers that are right, so that what is behind them is looked at.
+        #[test]
+        fn any_message_is_read(kind in 0_u16..5, flags: u16, payload: Vec<u8>) {
+            let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();
+            let header = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]];
+            let datagram = [header.concat(), payload].concat();
+            prop_assert_eq!(parse(&datagram).unwrap().len(), 1);
+        }
     }
 }

@@ -16,10 +16,11 @@ use std::{
     io,
     marker::PhantomData,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        fd::{AsFd, BorrowedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
+    sync::Arc,
 };
 
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -27,7 +28,7 @@ const OWN: &str = "/proc/thread-self/ns/net";
 /// An open network namespace. It lives on while it is open, whatever happens to its path.
 #[derive(Debug)]
 pub struct Netns {
-    file: File,
+    file: Arc<File>,
     name: String,
     identity: (u64, u64),
 }
@@ -36,9 +37,20 @@ impl Netns {
     /// Opens the namespace at `path`.
     ///
     /// # Errors
-    /// The reference's text `failed to open netns "…"`; `ENOENT` where nothing is there, `EINVAL` for
-    /// something that is not a namespace.
+    /// The reference's text `failed to open netns "…"`; [`is_no_netns`] tells whether it is that there is none.
     pub fn open(path: &Path) -> Result<Self, NetError> {
+        let opened = Self::open_any(path)?;
+        // Of which kind it is tells ioctl(NS_GET_NSTYPE), for which there is no safe call; to enter it tells as well.
+        match opened.run(|| ()) {
+            Err(e) if e.errno() == Some(Errno::EINVAL) => {
+                Err(no_netns(path, "it is a namespace, but not a network namespace"))
+            }
+            outcome => outcome.map(|()| opened),
+        }
+    }
+
+    /// Opens a namespace of any kind.
+    fn open_any(path: &Path) -> Result<Self, NetError> {
         let fail = |source: io::Error| NetError::io("open netns", path.display(), source);
         // Without O_NONBLOCK a FIFO in place of the namespace would block here for ever.
         let mut options = OpenOptions::new();
@@ -47,14 +59,14 @@ impl Netns {
         let kind = fstatfs(&file).map_err(|errno| fail(errno.into()))?;
         if kind.filesystem_type() != NSFS_MAGIC {
             let reason = "it is not a network namespace (was its mount propagated to this mount namespace?)";
-            return Err(NetError::Protocol {
-                operation: "open netns",
-                object: path.display().to_string(),
-                reason: reason.to_owned(),
-            });
+            return Err(no_netns(path, reason));
         }
         let metadata = file.metadata().map_err(fail)?;
-        Ok(Self { file, name: path.display().to_string(), identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self {
+            file: Arc::new(file),
+            name: path.display().to_string(),
+            identity: (metadata.dev(), metadata.ino()),
+        })
     }
 
     /// The namespace that this thread is in.
@@ -62,7 +74,7 @@ impl Netns {
     /// # Errors
     /// Where `/proc` is not mounted.
     pub fn current() -> Result<Self, NetError> {
-        Self::open(Path::new(OWN))
+        Self::open_any(Path::new(OWN))
     }
 
     /// Makes a new namespace; the thread stays where it is.
@@ -92,7 +104,7 @@ impl Netns {
     /// Runs `inside` in the namespace and comes back, whatever happens there.
     ///
     /// # Errors
-    /// Where the namespace cannot be entered: `EPERM`, or `EINVAL` for a namespace of another kind.
+    /// Where the namespace cannot be entered: `EPERM` without CAP_SYS_ADMIN.
     pub fn run<T>(&self, inside: impl FnOnce() -> T) -> Result<T, NetError> {
         let home = Self::current()?;
         self.set()?;
@@ -107,8 +119,8 @@ impl Netns {
             .map_err(|errno| NetError::io("enter netns", &self.name, errno))
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    pub(crate) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 }
 
@@ -141,11 +153,20 @@ impl Drop for Guard<'_> {
     }
 }
 
+fn no_netns(path: &Path, reason: &str) -> NetError {
+    NetError::Protocol {
+        operation: "open netns",
+        object: path.display().to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
 /// Whether `error` says that there is no namespace behind the path: nothing is there, or something else.
 #[must_use]
 pub fn is_no_netns(error: &NetError) -> bool {
     match error {
         NetError::Protocol { .. } => true,
-        _ => matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL)),
+        // ENXIO: a socket.
+        _ => matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO)),
     }
 }

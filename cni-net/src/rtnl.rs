@@ -27,6 +27,7 @@ use crate::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use std::{fs::File, sync::Arc};
 
 /// A connection to the rtnetlink of one namespace.
 pub struct Rtnl {
@@ -64,13 +65,17 @@ impl Rtnl {
     /// # Errors
     /// The first refusal.
     pub fn run(&mut self, batch: Batch) -> Result<(), NetError> {
-        self.execute(batch.0).map(drop)
+        self.execute(batch.requests).map(drop)
     }
 }
 
-/// Requests that are sent together. The kernel carries them out in their order.
+/// Requests that are sent together. The kernel carries them out in their order. A message names a namespace by the number of
+/// its descriptor, which stays open as long as the batch.
 #[derive(Default)]
-pub struct Batch(Vec<Request<RouteNetlinkMessage>>);
+pub struct Batch {
+    requests: Vec<Request<RouteNetlinkMessage>>,
+    namespaces: Vec<Arc<File>>,
+}
 
 impl Batch {
     /// An empty batch.
@@ -80,7 +85,7 @@ impl Batch {
     }
 
     fn push(&mut self, message: RouteNetlinkMessage, flags: u16, operation: &'static str, object: String) {
-        self.0.push(Request { message, flags, operation, object });
+        self.requests.push(Request { message, flags, operation, object });
     }
 }
 
@@ -92,4 +97,33 @@ fn split_header<const N: usize>(payload: &[u8]) -> Option<(&[u8; N], &[u8])> {
 /// A number as the kernel writes it into an attribute, in the machine's byte order.
 fn number(value: &[u8]) -> Option<u32> {
     value.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Most of what reads these is of another crate, and a kernel to come may send more than it knows.
+        #[test]
+        fn any_answer_is_read_or_passed_over(
+            family in prop_oneof![Just(2_u8), Just(10), any::<u8>()],
+            header in any::<[u8; 11]>(),
+            values in proptest::collection::vec((0_u16..32, any::<Vec<u8>>()), 0..6),
+        ) {
+            let mut payload = [&[family][..], &header].concat();
+            for (kind, value) in values {
+                let length = u16::try_from(4 + value.len()).unwrap();
+                payload.extend([&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat());
+                payload.resize(payload.len().next_multiple_of(4), 0);
+            }
+            let _ = (Address::parse(&payload, 1), Neighbour::parse(&payload), InstalledRoute::parse(&payload));
+            // An address message that is for the link is read to its end.
+            if let Some(index) = payload.get_mut(4..8) {
+                index.copy_from_slice(&1_u32.to_ne_bytes());
+            }
+            let _ = Address::parse(&payload, 1);
+        }
+    }
 }

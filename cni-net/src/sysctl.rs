@@ -4,15 +4,21 @@
 //! is right already is no error. Paths are built of fixed words and checked interface names only.
 
 use crate::error::NetError;
-use cni_types::IfName;
+use cni_types::{Cidr, IfName};
 use nix::errno::Errno;
-use std::{fs, io::Write};
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+};
+
+/// Longer than any number, in bytes.
+const MAX_VALUE: usize = 64;
 
 /// A parameter of an interface or of the whole namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctl(String);
 
-/// IPv4 or IPv6, as `/proc/sys/net` spells them.
+/// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `net.ipv4`
@@ -22,6 +28,12 @@ pub enum Family {
 }
 
 impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(cidr: Cidr) -> Self {
+        if cidr.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
     fn directory(self) -> &'static str {
         match self {
             Self::V4 => "ipv4",
@@ -57,9 +69,14 @@ impl Sysctl {
     /// # Errors
     /// Reading failed.
     pub fn read(&self) -> Result<Option<String>, NetError> {
-        match fs::read_to_string(&self.0) {
-            Ok(text) => Ok(Some(text.trim_end().to_owned())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // The kernel gives the whole value at the first read; those that are looked at here are numbers.
+        let mut value = [0; MAX_VALUE];
+        match fs::File::open(&self.0).and_then(|mut file| file.read(&mut value)) {
+            Ok(length) => {
+                let text = String::from_utf8_lossy(value.get(..length).unwrap_or_default());
+                Ok(Some(text.trim_end().to_owned()))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(NetError::io("read sysctl", self.name(), e)),
         }
     }
@@ -78,13 +95,19 @@ impl Sysctl {
         Ok(Some(found))
     }
 
-    /// Writes a value without looking at the one before: for parameters of an interface that was just made.
+    /// Writes a value, and looks at the one before only where it cannot be written: for parameters of an interface that
+    /// was just made.
     ///
     /// # Errors
-    /// `ENOENT`, `EROFS`, `EINVAL`.
+    /// `ENOENT`, `EINVAL`; `EROFS` where another value is there.
     pub fn write(&self, value: &str) -> Result<(), NetError> {
         let write = || fs::OpenOptions::new().write(true).open(&self.0)?.write_all(value.as_bytes());
-        write().map_err(|e| NetError::io("set sysctl", format!("{}={value}", self.name()), e))
+        match write() {
+            Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem && self.read()?.as_deref() == Some(value) => {
+                Ok(())
+            }
+            outcome => outcome.map_err(|e| NetError::io("set sysctl", format!("{}={value}", self.name()), e)),
+        }
     }
 }
 

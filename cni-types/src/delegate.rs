@@ -3,9 +3,10 @@
 
 use crate::{
     call::{Call, Command},
+    environment::Environment,
     error::{Code, Error},
     json::Json,
-    program::{Program, Stderr},
+    program::{Output, Program, Running, Stderr},
     result::AddResult,
     stop::Stop,
 };
@@ -32,13 +33,17 @@ impl<'a> Delegate<'a> {
     /// # Errors
     /// The delegate's own, or 6 where its result cannot be read.
     pub fn add(&self) -> Result<AddResult, Error> {
-        let output = self.run(Command::Add, &self.call.stop)?;
-        let undecodable = |e: &dyn std::fmt::Display| {
-            let kind = self.program.kind();
-            Error::new(Code::DECODE, format!("plugin {kind:?} printed a result that cannot be read: {e}"))
-        };
-        let json = Json::parse(&output).map_err(|e| undecodable(&e))?;
-        AddResult::from_json(&json).map_err(|e| undecodable(&e))
+        self.start_add()?.result()
+    }
+
+    /// Starts ADD; something else can be done until the result is needed.
+    ///
+    /// # Errors
+    /// Code 102 where the delegate cannot be run.
+    pub fn start_add(&self) -> Result<RunningAdd<'a>, Error> {
+        let running =
+            self.program.start(&self.environment(Command::Add), self.call.stdin(), Stderr::Inherited)?;
+        Ok(RunningAdd { call: self.call, kind: self.program.kind().to_owned(), running: Some(running) })
     }
 
     /// Runs DEL. It is not cut short: a DEL that is half done is of no use.
@@ -58,17 +63,57 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, command: Command, stop: &Stop) -> Result<Vec<u8>, Error> {
-        let environment = self.call.environment().clone().with("CNI_COMMAND", command.as_str());
+        let environment = self.environment(command);
         let output = self.program.run(&environment, self.call.stdin(), Stderr::Inherited, stop);
         stop.check()?;
         output?.document()
+    }
+
+    fn environment(&self, command: Command) -> Environment {
+        self.call.environment().clone().with("CNI_COMMAND", command.as_str())
+    }
+}
+
+/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake it; as in every wait, a
+/// request to stop is passed on to it.
+#[derive(Debug)]
+pub struct RunningAdd<'a> {
+    call: &'a Call,
+    kind: String,
+    running: Option<Running>,
+}
+
+impl RunningAdd<'_> {
+    /// Waits for the delegate and reads its result.
+    ///
+    /// # Errors
+    /// The delegate's own, or 6 where its result cannot be read.
+    pub fn result(mut self) -> Result<AddResult, Error> {
+        let output = self.running.take().map(|running| running.finish(&self.call.stop)).transpose();
+        self.call.stop.check()?;
+        let document = output?.map_or_else(|| Ok(Vec::new()), Output::document)?;
+        let undecodable = |e: &dyn std::fmt::Display| {
+            Error::new(
+                Code::DECODE,
+                format!("plugin {:?} printed a result that cannot be read: {e}", self.kind),
+            )
+        };
+        let json = Json::parse(&document).map_err(|e| undecodable(&e))?;
+        AddResult::from_json(&json).map_err(|e| undecodable(&e))
+    }
+}
+
+impl Drop for RunningAdd<'_> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.finish(&self.call.stop);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
     use std::{
         os::unix::fs::PermissionsExt,
         path::{Path, PathBuf},

@@ -197,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn an_array_is_not_taken_for_a_struct() {
+        for text in ["[]", r#"[true,1500,"cni0"]"#] {
+            let error = Json::parse(text.as_bytes()).unwrap().decode::<Conf>().unwrap_err();
+            assert_eq!(error.to_string(), "invalid type: sequence, expected struct Conf");
+        }
+    }
+
+    #[test]
     fn hostile_depth_is_refused_without_a_crash() {
         let deep = "[".repeat(100_000);
         assert!(Json::parse(deep.as_bytes()).unwrap_err().to_string().contains("recursion limit"));

@@ -20,12 +20,12 @@ mod version;
 
 pub use args::CniArgs;
 pub use call::{Attachment, AttachmentKey, Call, Command, Detachment, ValidAttachments};
-pub use delegate::Delegate;
+pub use delegate::{Delegate, RunningAdd};
 pub use environment::Environment;
 pub use error::{Code, Error};
 pub use json::{DecodeError, Json};
 pub use plugin::{Plugin, Reply, answer, main};
-pub use program::{Output, Program, Stderr};
+pub use program::{Output, Program, Running, Stderr};
 pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};
 pub use stop::{Stop, Woken};
 pub use value::{Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName};

@@ -10,7 +10,7 @@ use crate::{
     value::{ContainerId, IfName, NetnsPath},
     version::SpecVersion,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     cell::Cell,
     io::{Read, Write},
@@ -184,11 +184,15 @@ fn version_of(stdin: &[u8]) -> SpecVersion {
     asked_version(stdin).and_then(|text| SpecVersion::of_config(&text).ok()).unwrap_or(SpecVersion::LATEST)
 }
 
+/// The `cniVersion` of an object, empty where it names none; nothing where there is no object to read it from.
 fn asked_version(stdin: &[u8]) -> Option<String> {
-    match Json::parse(stdin).ok()?.lookup("cniVersion")? {
-        Json::String(text) => Some(text.clone()),
-        _ => None,
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Asked {
+        cni_version: String,
     }
+    let json = Json::parse(stdin).ok().filter(Json::is_object)?;
+    json.decode::<Asked>().ok().map(|asked| asked.cni_version)
 }
 
 /// The answer to VERSION. Runtimes probe with next to nothing on stdin, so anything is accepted there.

@@ -102,24 +102,60 @@ impl Program {
         stderr: Stderr,
         stop: &Stop,
     ) -> Result<Output, Error> {
-        let failed = |what: &str, e: &dyn std::fmt::Display| {
-            Error::new(Code::DELEGATE, format!("failed to {what} plugin {:?}: {e}", self.kind))
-                .with_details(self.path.display().to_string())
-        };
-        let input = file_of(stdin).map_err(|e| failed("prepare the input of", &e))?;
-        let log = Log::new(stderr).map_err(|e| failed("prepare the log of", &e))?;
-        let mut child = std::process::Command::new(&self.path)
+        self.start(environment, stdin, stderr)?.finish(stop)
+    }
+
+    /// Starts the plugin; something else can be done while it runs.
+    ///
+    /// # Errors
+    /// Code 102 where it cannot be run.
+    pub fn start(&self, environment: &Environment, stdin: &[u8], stderr: Stderr) -> Result<Running, Error> {
+        let input = file_of(stdin).map_err(|e| self.failed("prepare the input of", &e))?;
+        let log = Log::new(stderr).map_err(|e| self.failed("prepare the log of", &e))?;
+        let child = std::process::Command::new(&self.path)
             .env_clear()
             .envs(environment.iter())
             .stdin(input)
             .stdout(Stdio::piped())
-            .stderr(log.writer().map_err(|e| failed("prepare the log of", &e))?)
+            .stderr(log.writer().map_err(|e| self.failed("prepare the log of", &e))?)
             .spawn()
-            .map_err(|e| failed("run", &e))?;
-        let output = read_output(&mut child, stop).map_err(|e| failed("read the output of", &e));
-        let status = child.wait().map_err(|e| failed("wait for", &e))?;
-        let stderr = log.read().map_err(|e| failed("read the log of", &e))?;
-        Ok(Output { status, stdout: output?, stderr, kind: self.kind.clone() })
+            .map_err(|e| self.failed("run", &e))?;
+        Ok(Running { program: self.clone(), child, log })
+    }
+
+    fn failed(&self, what: &str, e: &dyn std::fmt::Display) -> Error {
+        Error::new(Code::DELEGATE, format!("failed to {what} plugin {:?}: {e}", self.kind))
+            .with_details(self.path.display().to_string())
+    }
+}
+
+/// A plugin that was started. Dropped, it is still waited for: it may hold what the caller is about to clean up.
+#[derive(Debug)]
+pub struct Running {
+    program: Program,
+    child: Child,
+    log: Log,
+}
+
+impl Running {
+    /// Reads the plugin's output to its end. A request to stop is passed on to it, and then it has 5 seconds.
+    ///
+    /// # Errors
+    /// Code 102 where it cannot be read. That it failed is in the output.
+    pub fn finish(mut self, stop: &Stop) -> Result<Output, Error> {
+        let output = read_output(&mut self.child, stop);
+        let output = output.map_err(|e| self.program.failed("read the output of", &e));
+        let status = self.child.wait().map_err(|e| self.program.failed("wait for", &e))?;
+        let stderr = self.log.read().map_err(|e| self.program.failed("read the log of", &e))?;
+        Ok(Output { status, stdout: output?, stderr, kind: self.program.kind.clone() })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nobody reads any more: a plugin that goes on printing gets SIGPIPE. After `finish` this does nothing.
+        drop(self.child.stdout.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -144,6 +180,7 @@ impl Output {
 }
 
 /// Where stderr is kept while the plugin runs: a file, which unlike a pipe needs no reader.
+#[derive(Debug)]
 struct Log(Option<File>);
 
 impl Log {
@@ -158,9 +195,9 @@ impl Log {
         self.0.as_ref().map_or_else(|| Ok(Stdio::inherit()), |file| file.try_clone().map(Stdio::from))
     }
 
-    fn read(self) -> io::Result<Vec<u8>> {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        if let Some(mut file) = self.0 {
+        if let Some(file) = &mut self.0 {
             file.rewind()?;
             file.read_to_end(&mut bytes)?;
         }

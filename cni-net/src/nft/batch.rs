@@ -147,6 +147,105 @@ pub(super) fn comment_of_userdata(mut bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
+    use netlink_packet_core::NetlinkSerializable;
+    use proptest::prelude::*;
+
+    const TABLE: Table = Table { family: NetfilterProtoFamily::Inet, name: "t" };
+
+    /// The messages of a transaction: flags, nf_tables' type, and everything behind the netlink header.
+    fn encoded(fill: impl FnOnce(&mut Transaction)) -> Vec<(u16, u8, Vec<u8>)> {
+        let mut transaction = Transaction::on(TABLE);
+        fill(&mut transaction);
+        let encode = |request: Request<NetfilterMessage>| {
+            let mut bytes = vec![0; request.message.buffer_len()];
+            request.message.serialize(&mut bytes);
+            let [subsystem, kind] = request.message.message_type().to_be_bytes();
+            assert_eq!(u16::from(subsystem), NFNL_SUBSYS_NFTABLES);
+            (request.flags, kind, bytes)
+        };
+        transaction.requests.into_iter().map(encode).collect()
+    }
+
+    /// `struct nlattr` with its padding.
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    const NESTED: u16 = 0x8000;
+    /// `struct nfgenmsg` of the inet family (1).
+    const INET: [u8; 4] = [1, 0, 0, 0];
+
+    #[test]
+    fn a_base_chain_has_hook_priority_and_type() {
+        let base = BaseChain { kind: "nat", hook: InetHookNumber::PostRouting, priority: 100 };
+        let messages = encoded(|transaction| transaction.ensure_chain("c", Some(base)));
+        let hook = [attribute(1, &[0, 0, 0, 4]), attribute(2, &[0, 0, 0, 100])].concat();
+        let wanted = [
+            INET.to_vec(),
+            attribute(1, b"t\0"),
+            attribute(3, b"c\0"),
+            attribute(4 | NESTED, &hook),
+            attribute(7, b"nat\0"),
+        ];
+        // NFT_MSG_NEWCHAIN
+        assert_eq!(messages, [(NLM_F_CREATE, 3, wanted.concat())]);
+    }
+
+    #[test]
+    fn a_plain_chain_and_a_table_have_a_name_only() {
+        let messages = encoded(|transaction| {
+            transaction.ensure_table();
+            transaction.ensure_chain("c", None);
+        });
+        let table = [INET.to_vec(), attribute(1, b"t\0")].concat();
+        let chain = [INET.to_vec(), attribute(1, b"t\0"), attribute(3, b"c\0")].concat();
+        assert_eq!(messages, [(NLM_F_CREATE, 0, table), (NLM_F_CREATE, 3, chain)]);
+    }
+
+    #[test]
+    fn a_rule_is_deleted_by_its_handle_and_a_chain_is_flushed_without_one() {
+        let messages = encoded(|transaction| {
+            transaction.delete_rule("c", 0x0102_0304_0506_0708);
+            transaction.flush_chain("c");
+        });
+        let of_chain = [INET.to_vec(), attribute(1, b"t\0"), attribute(2, b"c\0")].concat();
+        let with_handle = [of_chain.clone(), attribute(3, &[1, 2, 3, 4, 5, 6, 7, 8])].concat();
+        // NFT_MSG_DELRULE
+        assert_eq!(messages, [(0, 8, with_handle), (0, 8, of_chain)]);
+    }
+
+    #[test]
+    fn a_comment_stands_behind_the_expressions() {
+        let messages = encoded(|transaction| transaction.append_rule("c", Vec::new(), Some("why")));
+        let userdata = [&[0, 4][..], b"why\0"].concat();
+        let wanted = [
+            INET.to_vec(),
+            attribute(1, b"t\0"),
+            attribute(2, b"c\0"),
+            attribute(4 | NESTED, &[]),
+            attribute(7, &userdata),
+        ];
+        // NFT_MSG_NEWRULE
+        assert_eq!(messages, [(NLM_F_CREATE | NLM_F_APPEND, 6, wanted.concat())]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_userdata_is_read_or_holds_no_comment(bytes: Vec<u8>) {
+            let _ = comment_of_userdata(&bytes);
+        }
+
+        #[test]
+        fn any_comment_reads_back_as_far_as_it_fits(comment in "[^\0]{0,200}") {
+            let read = comment_of_userdata(&comment_userdata(&comment)).unwrap();
+            let fits = comment.len() <= 128;
+            prop_assert_eq!(fits.then_some(read), fits.then_some(comment));
+        }
+    }
+
     #[test]
     fn a_comment_reads_back_from_its_userdata() {
         let bytes = comment_userdata("masquerade of me");

@@ -107,3 +107,119 @@ pub(super) fn verdict(verdict: Verdict, chain: Option<&str>) -> Expression {
 pub(super) fn masquerade() -> Expression {
     ListAttribute::Element(vec![ExpressionAttribute::Name("masq".to_owned())])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_core::Emitable;
+
+    /// What the expressions of a prefix are, as numbers: bytes loaded, mask, bytes compared.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Shape {
+        offset: u32,
+        length: u32,
+        mask: Option<Vec<u8>>,
+        wanted: Vec<u8>,
+    }
+
+    fn shape(field: Field, network: &str) -> Shape {
+        let mut shape = Shape { offset: 0, length: 0, mask: None, wanted: Vec::new() };
+        for expression in matches(field, Operator::NotEqual, network.parse().unwrap()) {
+            let ListAttribute::Element(attributes) = expression else { panic!("{expression:?}") };
+            match attributes.as_slice() {
+                [_, ExpressionAttribute::Data(Expressions::Payload(payload))] => {
+                    for attribute in payload {
+                        match attribute {
+                            Payload::Offset(offset) => shape.offset = *offset,
+                            Payload::Len(length) => shape.length = *length,
+                            _ => {}
+                        }
+                    }
+                }
+                [_, ExpressionAttribute::Data(Expressions::Bitwise(bitwise))] => {
+                    assert!(bitwise.contains(&Bitwise::Length(shape.length)));
+                    let zero = vec![0; usize::try_from(shape.length).unwrap()];
+                    assert!(bitwise.contains(&Bitwise::Xor(DataAttribute::Value(zero))));
+                    shape.mask = bitwise.iter().find_map(|attribute| match attribute {
+                        Bitwise::Mask(DataAttribute::Value(mask)) => Some(mask.clone()),
+                        _ => None,
+                    });
+                }
+                [_, ExpressionAttribute::Data(Expressions::Cmp(cmp))] => {
+                    assert!(cmp.contains(&Cmp::Op(Operator::NotEqual)));
+                    shape.wanted = cmp
+                        .iter()
+                        .find_map(|attribute| match attribute {
+                            Cmp::Data(DataAttribute::Value(value)) => Some(value.clone()),
+                            _ => None,
+                        })
+                        .unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        shape
+    }
+
+    #[test]
+    fn a_prefix_of_whole_bytes_loads_only_these() {
+        for (network, wanted) in [
+            ("10.255.255.255/8", vec![10]),
+            ("10.255.255.255/16", vec![10, 255]),
+            ("10.255.255.255/24", vec![10, 255, 255]),
+            ("10.255.255.255/32", vec![10, 255, 255, 255]),
+            ("fd00:1:2:3ff::5/56", vec![0xfd, 0, 0, 1, 0, 2, 3]),
+            ("fd00:1:2:3ff::5/64", vec![0xfd, 0, 0, 1, 0, 2, 3, 0xff]),
+        ] {
+            let offset = if network.contains(':') { 24 } else { 16 };
+            let length = u32::try_from(wanted.len()).unwrap();
+            assert_eq!(
+                shape(Field::Destination, network),
+                Shape { offset, length, mask: None, wanted },
+                "{network}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_ends_inside_a_byte_is_masked() {
+        for (network, mask, wanted) in [
+            ("10.255.255.255/9", [255, 128, 0, 0], [10, 128, 0, 0]),
+            ("10.255.255.255/12", [255, 240, 0, 0], [10, 240, 0, 0]),
+            ("10.255.255.255/20", [255, 255, 240, 0], [10, 255, 240, 0]),
+            ("10.255.255.255/31", [255, 255, 255, 254], [10, 255, 255, 254]),
+            ("10.255.255.255/4", [240, 0, 0, 0], [0, 0, 0, 0]),
+        ] {
+            let (mask, wanted) = (Some(mask.to_vec()), wanted.to_vec());
+            assert_eq!(
+                shape(Field::Source, network),
+                Shape { offset: 12, length: 4, mask, wanted },
+                "{network}"
+            );
+        }
+        let v6 = shape(Field::Source, "fd00:1:2:3ff::5/61");
+        let mut mask = [0; 16];
+        mask[..8].copy_from_slice(&[255, 255, 255, 255, 255, 255, 255, 0xf8]);
+        let mut wanted = [0; 16];
+        wanted[..8].copy_from_slice(&[0xfd, 0, 0, 1, 0, 2, 3, 0xf8]);
+        let (mask, wanted) = (Some(mask.to_vec()), wanted.to_vec());
+        assert_eq!(v6, Shape { offset: 8, length: 16, mask, wanted });
+    }
+
+    /// As `nft --debug=mnl` shows it for `masquerade`: a name and no data.
+    #[test]
+    fn masquerade_is_a_name_without_data() {
+        let expression = masquerade();
+        let mut bytes = vec![0; expression.buffer_len()];
+        expression.emit(&mut bytes);
+        // NFTA_LIST_ELEM (1), nested, holding NFTA_EXPR_NAME (1).
+        let list_element = 1_u16 | 0x8000;
+        let wanted = [
+            &16_u16.to_ne_bytes()[..],
+            &list_element.to_ne_bytes(),
+            &9_u16.to_ne_bytes(),
+            &1_u16.to_ne_bytes(),
+        ];
+        assert_eq!(bytes, [&wanted.concat(), &b"masq\0\0\0\0"[..]].concat());
+    }
+}

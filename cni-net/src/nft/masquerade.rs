@@ -23,7 +23,10 @@ use super::{
     batch::{BaseChain, Table, Transaction, comment_of_userdata, rules_request},
     expression::{Field, is_family, masquerade, matches, verdict},
 };
-use crate::{error::NetError, netlink::Answer};
+use crate::{
+    error::NetError,
+    netlink::{Answer, REQUESTS_AT_ONCE},
+};
 use cni_types::{Cidr, ValidAttachments};
 use netlink_packet_core::NlasIterator;
 use netlink_packet_netfilter::{
@@ -58,6 +61,9 @@ const NFGENMSG_LEN: usize = 4;
 
 /// The longest comment that nft(8) takes, in bytes.
 const MAX_COMMENT: usize = 128;
+
+/// How often a list of rules is taken again because another process deleted some of them.
+const REMOVE_ATTEMPTS: u32 = 64;
 
 /// The attachment that a rule is for.
 #[derive(Clone, Copy, Debug)]
@@ -171,22 +177,38 @@ impl Nft {
         &mut self,
         mut is_stale: impl FnMut(&MasqueradeEntry) -> bool,
     ) -> Result<usize, NetError> {
-        // Another process may delete the same rule between the list and the transaction, which then fails whole.
-        for _ in 0..3 {
-            let stale: Vec<u64> = self
-                .masquerade_entries()?
-                .into_iter()
-                .filter(|e| is_stale(e))
-                .map(|entry| entry.handle)
-                .collect();
-            let mut transaction = Transaction::on(TABLE);
-            stale.iter().for_each(|handle| transaction.delete_rule(MASQ_CHECKS, *handle));
-            match transaction.commit(self) {
+        let mut removed = 0;
+        // Another process may delete one of the rules between the list and the transaction, which then fails whole;
+        // the next list is without it.
+        for _ in 0..REMOVE_ATTEMPTS {
+            match self.remove_listed(&mut is_stale, &mut removed) {
                 Err(e) if e.is_absent() => {}
-                outcome => return outcome.map(|()| stale.len()),
+                outcome => return outcome.map(|()| removed),
             }
         }
-        Ok(0)
+        let text = format!("rules of {MASQ_CHECKS} that nobody else removes at the same time");
+        Err(NetError::TimedOut(text))
+    }
+
+    /// Removes stale rules, as many in one transaction as can be answered, and counts them.
+    fn remove_listed(
+        &mut self,
+        is_stale: impl FnMut(&MasqueradeEntry) -> bool,
+        removed: &mut usize,
+    ) -> Result<(), NetError> {
+        let mut stale = self.masquerade_entries()?;
+        stale.retain(is_stale);
+        for some in stale.chunks(REQUESTS_AT_ONCE) {
+            self.delete_rules(some)?;
+            *removed += some.len();
+        }
+        Ok(())
+    }
+
+    fn delete_rules(&mut self, entries: &[MasqueradeEntry]) -> Result<(), NetError> {
+        let mut transaction = Transaction::on(TABLE);
+        entries.iter().for_each(|entry| transaction.delete_rule(MASQ_CHECKS, entry.handle));
+        transaction.commit(self)
     }
 
     /// Whether the base chain leads to `masq_checks`: its last rule is the `goto`, and the multicast rules are
@@ -244,14 +266,22 @@ fn leads_to_checks(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_passed_over(payload: Vec<u8>) {
+            let answer = Answer { payload };
+            let _ = (parse_entry(&answer), leads_to_checks(&answer));
+        }
+    }
 
     #[test]
     fn a_comment_is_the_references() {
         let owner = Owner { network: "mynet", container_id: "abc", if_name: "eth0" };
         // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
-        assert_eq!(owner.mark(), format!("{}-{}", hash16("mynet"), hash16("eth0:abc")));
         assert_eq!(hash16("abc"), "ddaf35a193617aba");
-        assert!(owner.comment().ends_with(", net: mynet, if: eth0, id: abc"));
+        assert_eq!(owner.comment(), "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc");
     }
 
     #[test]

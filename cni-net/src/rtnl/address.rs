@@ -1,7 +1,7 @@
 //! IP addresses of links.
 
 use super::{Batch, Rtnl};
-use crate::error::NetError;
+use crate::{error::NetError, sysctl::Family};
 use cni_types::{Cidr, IfName};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::{
@@ -24,7 +24,7 @@ pub struct Address {
 }
 
 impl Address {
-    fn parse(payload: &[u8], link: u32) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8], link: u32) -> Option<Self> {
         let message = AddressMessage::parse(payload).ok()?;
         // Kernels without strict checking list the addresses of all links.
         if message.header.index != link {
@@ -55,15 +55,24 @@ impl Rtnl {
     /// # Errors
     /// Where the list cannot be read.
     pub fn addresses(&mut self, link: u32) -> Result<Vec<Address>, NetError> {
-        let mut addresses = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = AddressMessage::default();
-            message.header.family = family;
-            message.header.index = link;
-            let answers = self.dump(RouteNetlinkMessage::GetAddress(message), "addresses")?;
-            addresses.extend(answers.iter().filter_map(|answer| Address::parse(&answer.payload, link)));
-        }
+        let mut addresses = self.addresses_of(link, Family::V4)?;
+        addresses.extend(self.addresses_of(link, Family::V6)?);
         Ok(addresses)
+    }
+
+    /// The addresses of a link that are of one family.
+    ///
+    /// # Errors
+    /// Where the list cannot be read.
+    pub fn addresses_of(&mut self, link: u32, family: Family) -> Result<Vec<Address>, NetError> {
+        let mut message = AddressMessage::default();
+        message.header.family = match family {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        };
+        message.header.index = link;
+        let answers = self.dump(RouteNetlinkMessage::GetAddress(message), "addresses")?;
+        Ok(answers.iter().filter_map(|answer| Address::parse(&answer.payload, link)).collect())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Bridges and their ports.
 
-use super::{Batch, Rtnl};
+use super::{Batch, Rtnl, link::IFLA_IFALIAS};
 use crate::{error::NetError, netlink::Request};
 use cni_types::{IfName, MacAddr};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
 use rtnetlink::{LinkBridge, LinkBridgePort};
 
@@ -34,11 +34,15 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Sets the mode of a port, and the text that tells people whose it is. By name, so that it can follow the port's
+    /// Sets the mode of a port, and the text that tells people whose it is: at most 255 bytes, empty for none. By name, so that it can follow the port's
     /// creation in one batch. Through RTM_NEWLINK: RTM_SETLINK ignores port attributes.
     pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {
         let mut port = LinkBridgePort::new(0).name(name.to_string());
-        port = port.append_extra_attribute(LinkAttribute::IfAlias(alias.to_owned()));
+        if !alias.is_empty() {
+            // Without the NUL that `LinkAttribute::IfAlias` ends it with: the kernel counts that as a byte of 255.
+            let text = DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec());
+            port = port.append_extra_attribute(LinkAttribute::Other(text));
+        }
         if mode != PortMode::default() {
             port = port.append_info_data(InfoBridgePort::HairpinMode(mode.hairpin));
             port = port.append_info_data(InfoBridgePort::Isolated(mode.isolated));

@@ -49,6 +49,10 @@ impl LinkEvents {
             if let Some(found) = look(rtnl)? {
                 return Ok(found);
             }
+            // Where events never cease, waiting for the next one never takes long enough to time out.
+            if Instant::now() >= deadline {
+                return Err(NetError::TimedOut(what.to_owned()));
+            }
             match stop.wait_readable(self.socket.as_fd(), Some(deadline)) {
                 Ok(Woken::Ready) => drop(self.socket.events()?),
                 Ok(Woken::Stopped) => return Err(NetError::Stopped(what.to_owned())),

@@ -22,7 +22,7 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let message = NeighbourMessage::parse(payload).ok()?;
         let mut entry = (None, None);
         for attribute in &message.attributes {

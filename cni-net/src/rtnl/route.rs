@@ -40,7 +40,7 @@ pub struct InstalledRoute {
 }
 
 impl InstalledRoute {
-    fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let message = RouteMessage::parse(payload).ok()?;
         if message.header.kind != RouteType::Unicast {
             return None;

@@ -12,6 +12,7 @@ use netlink_packet_route::{
     link::{InfoData, InfoVeth},
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use std::os::fd::AsRawFd;
 
 /// What a pair is made of.
 #[derive(Debug)]
@@ -37,10 +38,11 @@ impl Batch {
     /// in the same request (veth_open in drivers/net/veth.c answers ENOTCONN), and should not: what is set
     /// before it comes up is in force from its first packet.
     pub fn create_veth(&mut self, pair: &VethPair<'_>) {
+        let netns = pair.netns.file();
         let mut peer = LinkMessageBuilder::<LinkUnspec>::default()
             .name(pair.container_name.to_string())
             .address(pair.container_mac.0.to_vec())
-            .setns_by_fd(pair.netns.raw_fd());
+            .setns_by_fd(netns.as_raw_fd());
         let mut host = LinkMessageBuilder::<LinkVeth>::new(pair.host_name.as_str(), "_")
             .address(pair.host_mac.0.to_vec())
             .controller(pair.bridge)
@@ -50,6 +52,7 @@ impl Batch {
             host = host.mtu(mtu);
         }
         let host = host.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
+        self.namespaces.push(netns);
         let object = format!("{} with peer {}", pair.host_name, pair.container_name);
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.push(RouteNetlinkMessage::NewLink(host.build()), flags, "create veth", object);

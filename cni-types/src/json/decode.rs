@@ -1,7 +1,9 @@
 //! The two halves of reading: text into [`Json`], and [`Json`] into a type with Go's rules for structs.
 
 use super::Json;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde::forward_to_deserialize_any;
 use std::fmt;
 
@@ -126,7 +128,12 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let Json::Object(members) = self.0 else { return self.deserialize_any(visitor) };
+        let members = match self.0 {
+            Json::Object(members) => members,
+            // serde would take an array's values for the fields, in their order.
+            Json::Array(_) => return Err(DecodeError::invalid_type(Unexpected::Seq, &visitor)),
+            _ => return self.deserialize_any(visitor),
+        };
         let mut matched: Vec<(&str, &Json)> = Vec::with_capacity(members.len());
         for (key, value) in members {
             let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) else { continue };

@@ -63,7 +63,7 @@ impl Host {
     /// What there is now on the host, in the given pods and in the data folders, as comparable text.
     #[must_use]
     pub fn state(&self, pods: &[&Pod]) -> State {
-        State::of(pods)
+        State::of(&pods.iter().map(|pod| pod.path()).collect::<Vec<_>>())
     }
 
     /// Notes what happened, for the report of a failure.
@@ -74,6 +74,6 @@ impl Host {
     /// All that is known, for the report of a failure.
     pub(super) fn report(&self) -> String {
         let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        format!("\n{}\n--- state of the host\n{}", journal.join("\n"), State::of(&[]))
+        format!("\n{}\n--- state at the end\n{}", journal.join("\n"), State::of_everything())
     }
 }

@@ -1,6 +1,5 @@
 //! Everything that a plugin may change, as text: two of them are compared to show that nothing was left.
 
-use super::pod::Pod;
 use cni_net::{InstalledRoute, Link, LinkKind, NetError, Rtnl, nft::Nft};
 use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
@@ -9,15 +8,24 @@ use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 pub struct State(String);
 
 impl State {
-    pub(super) fn of(pods: &[&Pod]) -> Self {
+    pub(super) fn of(pods: &[&Path]) -> Self {
         let mut text = format!("host\n{}", network());
         for pod in pods {
-            text += &format!("pod {}\n{}", pod.path().display(), pod.inside(network));
+            let inside = cni_net::Netns::open(pod).and_then(|netns| netns.run(network));
+            text += &format!("pod {}\n{}", pod.display(), inside.unwrap_or_else(|e| format!("  {e}\n")));
         }
         for folder in ["/run/cni-data", "/var/lib/cni"] {
             list(Path::new(folder), &mut text);
         }
         Self(text)
+    }
+
+    /// The state with all pods that are there.
+    pub(super) fn of_everything() -> Self {
+        let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let mut pods: Vec<_> = entries.map(|entry| entry.path()).collect();
+        pods.sort();
+        Self::of(&pods.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
 
     /// The lines that are in `self` and not in `before`, and the other way round: empty for equal states.

@@ -45,6 +45,7 @@ fn usage(screen: &Screen, asked: bool) -> ExitCode {
 /// Builds the plugins while the machine's network is there, then leaves it.
 fn prepare(screen: &mut Screen) -> Result<(), Error> {
     screen.title("Prepare");
+    screen.passing("building loopback, bridge, host-local: about a minute, the first time");
     let start = Instant::now();
     binaries::build(&["-p", "bridge", "-p", "loopback", "-p", "host-local"])?;
     screen.ok(&format!("built loopback, bridge, host-local in {:.1} s", start.elapsed().as_secs_f32()));

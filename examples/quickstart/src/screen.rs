@@ -9,6 +9,7 @@ use std::{
 
 /// Stdout, and how many lines on it tell of a failure.
 pub(crate) struct Screen {
+    terminal: bool,
     colour: bool,
     failures: usize,
     held: usize,
@@ -26,23 +27,31 @@ impl Screen {
     /// With colour on a terminal, unless `NO_COLOR` is set (no-color.org).
     pub(crate) fn new() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: std::io::stdout().is_terminal() && !unwanted, failures: 0, held: 0 }
+        let terminal = std::io::stdout().is_terminal();
+        Self { terminal, colour: terminal && !unwanted, failures: 0, held: 0 }
     }
 
     pub(crate) fn title(&self, text: &str) {
         self.text(&format!("\n{}\n", self.paint(text, Colour::Bold)));
     }
 
+    /// Something takes its time. Only on a terminal, where the next line takes its place.
+    pub(crate) fn passing(&self, text: &str) {
+        if self.terminal {
+            self.text(&format!("  ..  {text}\r"));
+        }
+    }
+
     /// Something held.
     pub(crate) fn ok(&mut self, text: &str) {
         self.held += 1;
-        self.text(&format!("  {}  {text}\n", self.paint("ok", Colour::Green)));
+        self.text(&format!("{}  {}  {text}\n", self.clear(), self.paint("ok", Colour::Green)));
     }
 
     /// Something did not hold.
     pub(crate) fn failed(&mut self, text: &str) {
         self.failures += 1;
-        self.text(&format!("  {}  {text}\n", self.paint("FAILED", Colour::Red)));
+        self.text(&format!("{}  {}  {text}\n", self.clear(), self.paint("FAILED", Colour::Red)));
     }
 
     /// Shows `text` with the value where there is one, and with the error where there is none.
@@ -73,6 +82,11 @@ impl Screen {
         let text = format!("{} of {} points did not hold.", self.failures, self.failures + self.held);
         self.text(&format!("\n{}\n", self.paint(&text, Colour::Red)));
         ExitCode::FAILURE
+    }
+
+    /// Erases what is passing (ECMA-48, EL).
+    fn clear(&self) -> &'static str {
+        if self.terminal { "\x1b[K" } else { "" }
     }
 
     fn paint(&self, text: &str, colour: Colour) -> String {

@@ -1,19 +1,20 @@
 //! ADD: all of it or nothing.
 //!
-//! In order: check everything that can be checked; addresses; the pair; the container's side; the bridge's address and
-//! forwarding; masquerading; wait until packets can pass. What is the attachment's own is taken back on failure.
+//! In order: check everything that can be checked; the bridge and the pair, while the IPAM plugin runs; the container's side; the
+//! bridge's address and forwarding; masquerading; wait until packets can pass. What is the attachment's own is
+//! taken back on failure.
 
 use crate::{
     config::{Config, Container},
     container,
     gateway::Plan,
-    host::{self, Attached},
+    host,
     identity::Identity,
-    ipam,
+    ipam::Addresses,
     undo::Undo,
 };
 use cni_net::{Link, Netns, Rtnl, container_netns, nft::Nft};
-use cni_types::{AddResult, Attachment, Call, Cidr, Encoded, Error, Interface};
+use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
     let config = Config::of(call)?;
@@ -48,23 +49,32 @@ impl<'a> Adding<'a> {
         let mut container = Rtnl::open_in(self.netns)?;
         // Before IPAM: whoever holds this name holds its addresses too.
         host::require_free_name(&mut container, &self.identity, &self.identity.host_name(0)?)?;
-        let from_ipam = match config.ipam() {
-            Some(kind) => ipam::add(call, kind, undo)?,
-            None => AddResult::default(),
+        let mut addresses = match config.ipam() {
+            Some(kind) => Addresses::ask(call, kind, undo)?,
+            None => Addresses::none(),
         };
-        call.stop.check()?;
-        let plan = Plan::of(config, &from_ipam)?;
         let mut host = Rtnl::open()?;
-        let bridge = host::ensure_bridge(&mut host, config)?;
-        let attached = self.attach(&mut host, &mut container, &bridge, undo)?;
+        let bridge = match host::find_bridge(&mut host, config)? {
+            Some(bridge) => bridge,
+            // A bridge that was made stays, so it is not made for an attachment that gets no addresses.
+            None => {
+                addresses = Addresses::Known(addresses.wait()?);
+                host::create_bridge(&mut host, config)?
+            }
+        };
+        host::set_bridge_up(&mut host, &bridge, config)?;
+        let host_name = self.attach(&mut host, &mut container, &bridge, undo)?;
         let bridge = host::pin_bridge_mac(&mut host, &bridge, &config.bridge)?;
-        let link = self.configure_container(&mut container, &plan, undo)?;
+        let link = self.prepare_container(&mut container)?;
+        let from_ipam = addresses.wait()?;
+        let plan = Plan::of(config, &from_ipam)?;
+        self.configure_container(&mut container, &link, &plan, undo)?;
         host::ensure_gateway(&mut host, &bridge, config, &plan.gateways)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
-        let link = self.wait(&mut host, &mut container, &attached, link)?;
+        let ends = self.wait(&mut host, &mut container, &host_name, link)?;
         call.stop.check()?;
-        self.result(&bridge, &attached, &link, plan, from_ipam).encode(call.version)
+        self.result(&bridge, &ends, plan, from_ipam).encode(call.version)
     }
 
     fn attach(
@@ -73,37 +83,42 @@ impl<'a> Adding<'a> {
         container: &mut Rtnl,
         bridge: &Link,
         undo: &mut Undo<'a>,
-    ) -> Result<Attached, Error> {
-        let attached = host::create_veth(host, container, bridge, self.netns, self.config, &self.identity)?;
-        let index = attached.host.index;
-        undo.on_failure("removing the veth pair", move || Ok(Rtnl::open()?.remove_link(index)?));
-        host::configure_port(host, &attached, self.config, &self.identity)?;
-        Ok(attached)
+    ) -> Result<IfName, Error> {
+        let host_name = host::create_veth(host, container, bridge, self.netns, self.config, &self.identity)?;
+        let name = host_name.clone();
+        undo.on_failure("removing the veth pair", move || Ok(Rtnl::open()?.remove_link_named(&name)?));
+        host::configure_port(host, &host_name, self.config, &self.identity)?;
+        Ok(host_name)
+    }
+
+    /// What needs no addresses.
+    fn prepare_container(&self, container: &mut Rtnl) -> Result<Link, Error> {
+        let name = &self.attachment.if_name;
+        let removed = || Error::new(Code::TRY_AGAIN, format!("{name} was removed from the container"));
+        let link = container.find_link(name)?.ok_or_else(removed)?;
+        if matches!(self.config.container, Container::Addressed { .. }) {
+            container::set_parameters(self.netns, self.config, name)?;
+        }
+        Ok(link)
     }
 
     fn configure_container(
         &self,
         container: &mut Rtnl,
+        link: &Link,
         plan: &Plan,
         undo: &mut Undo<'a>,
-    ) -> Result<Link, Error> {
+    ) -> Result<(), Error> {
         let name = &self.attachment.if_name;
-        let find = |rtnl: &mut Rtnl| {
-            let found = rtnl.find_link(name)?;
-            found.ok_or_else(|| {
-                Error::new(cni_types::Code::TRY_AGAIN, format!("{name} was removed from the container"))
-            })
-        };
-        let link = find(container)?;
-        if matches!(self.config.container, Container::Addressed { .. }) {
-            let changed = container::set_parameters(self.netns, self.config, plan, name)?;
+        if plan.has_v6() {
             let netns = self.netns;
+            let changed = container::enable_ipv6(netns, name)?;
             undo.on_failure("restoring sysctls", move || container::restore_parameters(netns, &changed));
         }
-        if self.config.container != Container::Down {
-            container::configure(container, &link, name, self.config, plan)?;
+        if self.config.container == Container::Down {
+            return Ok(());
         }
-        Ok(link)
+        container::configure(container, link, name, self.config, plan)
     }
 
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {
@@ -119,42 +134,45 @@ impl<'a> Adding<'a> {
         Ok(())
     }
 
+    /// Waits until packets can pass, and describes both ends as they are then.
     fn wait(
         &self,
         host: &mut Rtnl,
         container: &mut Rtnl,
-        attached: &Attached,
+        host_name: &IfName,
         link: Link,
-    ) -> Result<Link, Error> {
+    ) -> Result<Ends, Error> {
+        let stop = &self.call.stop;
         if self.config.container == Container::Down {
-            return Ok(link);
+            return Ok(Ends { host: host::end(host, host_name)?, container: link });
         }
-        host::wait_forwarding(host, attached, &self.call.stop)?;
+        let host = host::wait_forwarding(host, host_name, stop)?;
         let detect = self.config.detect_duplicates;
         let name = &self.attachment.if_name;
-        container::wait_ready(self.netns, container, link.index, name, detect, &self.call.stop)
+        let container = container::wait_ready(self.netns, container, link.index, name, detect, stop)?;
+        Ok(Ends { host, container })
     }
 
-    fn result(
-        &self,
-        bridge: &Link,
-        attached: &Attached,
-        link: &Link,
-        plan: Plan,
-        ipam: AddResult,
-    ) -> AddResult {
+    fn result(&self, bridge: &Link, ends: &Ends, plan: Plan, ipam: AddResult) -> AddResult {
         let of_host = |link: &Link| Interface {
             name: link.name.clone(),
             mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
             mtu: Some(link.mtu),
             ..Interface::default()
         };
-        let in_container = Interface { sandbox: self.attachment.netns.to_string(), ..of_host(link) };
+        let in_container =
+            Interface { sandbox: self.attachment.netns.to_string(), ..of_host(&ends.container) };
         AddResult {
-            interfaces: vec![of_host(bridge), of_host(&attached.host), in_container],
+            interfaces: vec![of_host(bridge), of_host(&ends.host), in_container],
             ips: plan.ips,
             routes: plan.routes,
             dns: self.config.dns.clone().unwrap_or(ipam.dns),
         }
     }
+}
+
+/// Both ends of the pair.
+struct Ends {
+    host: Link,
+    container: Link,
 }

@@ -88,7 +88,7 @@ impl Checking<'_> {
             self.require(found.iter().any(|address| address.cidr == wanted), || {
                 format!("Bridge interface {} lacks the gateway address, wanted {wanted}", bridge.name)
             });
-            let sysctl = Sysctl::forwarding(if wanted.is_ipv4() { Family::V4 } else { Family::V6 });
+            let sysctl = Sysctl::forwarding(Family::of(wanted));
             let value = sysctl.read()?.unwrap_or_default();
             self.require(value == "1", || format!("{} is {value:?}, wanted 1", sysctl.name()));
         }

@@ -17,19 +17,12 @@ pub(crate) struct Changed {
     before: String,
 }
 
-/// Sets kernel parameters, while the interface is still down, so that they are in force from its first packet. Returns
-/// those that outlive the interface, for taking them back.
-pub(crate) fn set_parameters(
-    netns: &Netns,
-    config: &Config,
-    plan: &Plan,
-    name: &IfName,
-) -> Result<Vec<Changed>, Error> {
+/// Sets the interface's kernel parameters, while it is still down, so that they are in force from its first packet.
+pub(crate) fn set_parameters(netns: &Netns, config: &Config, name: &IfName) -> Result<(), Error> {
     netns.run(|| {
         // Peers hear of the address when it appears (containernetworking/plugins#756).
         Sysctl::of_interface(Family::V4, name, "arp_notify").write("1")?;
-        set_duplicate_detection(config, name)?;
-        if plan.has_v6() { enable_ipv6(name) } else { Ok(Vec::new()) }
+        set_duplicate_detection(config, name)
     })?
 }
 
@@ -47,10 +40,19 @@ fn set_duplicate_detection(config: &Config, name: &IfName) -> Result<(), Error> 
 }
 
 /// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. The addresses are IPAM's: none
-/// is taken from router advertisements.
-fn enable_ipv6(name: &IfName) -> Result<Vec<Changed>, Error> {
+/// is taken from router advertisements. Returns the parameters that outlive the interface, for taking them back.
+pub(crate) fn enable_ipv6(netns: &Netns, name: &IfName) -> Result<Vec<Changed>, Error> {
+    netns.run(|| {
+        let mut changed = Vec::new();
+        match set_ipv6(name, &mut changed) {
+            Ok(()) => Ok(changed),
+            Err(e) => write_back(&changed).map_err(Error::from).and(Err(e)),
+        }
+    })?
+}
+
+fn set_ipv6(name: &IfName, changed: &mut Vec<Changed>) -> Result<(), Error> {
     let lo = IfName::parse("lo")?;
-    let mut changed = Vec::new();
     for (interface, key) in [
         (&lo, "disable_ipv6"),
         (&lo, "keep_addr_on_down"),
@@ -67,7 +69,7 @@ fn enable_ipv6(name: &IfName) -> Result<Vec<Changed>, Error> {
     for key in ["accept_ra", "autoconf"] {
         Sysctl::of_interface(Family::V6, name, key).write("0")?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 fn no_ipv6(error: &NetError) -> Error {
@@ -82,7 +84,11 @@ fn no_ipv6(error: &NetError) -> Error {
 
 /// Gives parameters of the container their values back.
 pub(crate) fn restore_parameters(netns: &Netns, changed: &[Changed]) -> Result<(), Error> {
-    netns.run(|| changed.iter().rev().try_for_each(|c| c.sysctl.write(&c.before)))?.map_err(Error::from)
+    netns.run(|| write_back(changed))?.map_err(Error::from)
+}
+
+fn write_back(changed: &[Changed]) -> Result<(), NetError> {
+    changed.iter().rev().try_for_each(|c| c.sysctl.write(&c.before))
 }
 
 /// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel then announces them by

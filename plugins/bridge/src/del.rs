@@ -2,7 +2,7 @@
 //! ADD would accept. Every part is tried; what failed is told at the end.
 
 use crate::{config::Remains, identity::Identity};
-use cni_net::{LinkKind, NetError, Rtnl, nft::Nft, remaining_netns};
+use cni_net::{Link, LinkKind, NetError, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
 
 /// The order is the kernel's: the rule before the link, since both wait for RCU and so wait together (19 ms against 31);
@@ -57,12 +57,14 @@ fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -
 /// follows from the attachment; its alias tells whether it really is that attachment's.
 fn remove_host_end(identity: &Identity<'_>) -> Result<(), Error> {
     let mut rtnl = Rtnl::open()?;
-    let Some(link) = rtnl.find_link(&identity.host_name(0)?)? else { return Ok(()) };
     let alias = identity.alias();
-    if link.kind == LinkKind::Veth && !alias.is_empty() && link.alias == Some(alias) {
-        rtnl.remove_link(link.index)?;
-    }
-    Ok(())
+    let is_ours = |link: &Link| {
+        link.kind == LinkKind::Veth && !alias.is_empty() && link.alias.as_deref() == Some(&alias)
+    };
+    let Some(named) = rtnl.find_link(&identity.host_name(0)?)? else { return Ok(()) };
+    // Where somebody else has the name, ours had to take another one. Only then all links are looked at.
+    let ours = if is_ours(&named) { Some(named) } else { rtnl.links()?.into_iter().find(is_ours) };
+    ours.map_or(Ok(()), |link| Ok(rtnl.remove_link(link.index)?))
 }
 
 fn release(call: &Call) -> Result<(), Error> {

@@ -16,47 +16,40 @@ const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
 /// How often another name is tried for the host's end.
 const NAME_ATTEMPTS: u32 = 8;
 
-/// The bridge, there and up: made if missing, adopted if there.
-pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+/// The bridge, where there is one: it is adopted.
+pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Link>, Error> {
     let name = &config.bridge;
-    let found = match rtnl.find_link(name)? {
-        Some(link) => link,
-        None => create_bridge(rtnl, config)?,
-    };
-    if found.kind != LinkKind::Bridge {
-        let msg =
-            format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
-        return Err(Error::new(Code::INVALID_CONFIG, msg).with_details(
-            "another interface has the name of the bridge; choose another with the key \"bridge\"",
-        ));
+    let found = rtnl.find_link(name)?;
+    if found.as_ref().is_none_or(|link| link.kind == LinkKind::Bridge) {
+        return Ok(found);
     }
-    let mut batch = Batch::new();
-    if !found.up {
-        batch.set_up(found.index, name);
-    }
-    if config.port == PortMode::Promiscuous && !found.promiscuous {
-        batch.set_promiscuous(found.index, name);
-    }
-    rtnl.run(batch)?;
-    Ok(found)
+    let msg = format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
+    Err(Error::new(Code::INVALID_CONFIG, msg)
+        .with_details("another interface has the name of the bridge; choose another with the key \"bridge\""))
 }
 
-/// Of several first ADDs at once, one makes the bridge and the others find it.
-fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+/// A new bridge. Of several first ADDs at once, one makes it and the others find it.
+pub(crate) fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     match rtnl.create_bridge(&config.bridge, random_mac(), config.mtu) {
         Err(e) if !e.is_exists() => Err(e.into()),
-        _ => rtnl.find_link(&config.bridge)?.ok_or_else(|| vanished(&config.bridge)),
+        _ => find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge)),
     }
+}
+
+/// Sets a bridge up that was made by somebody else, and promiscuous if asked.
+pub(crate) fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    if !bridge.up {
+        batch.set_up(bridge.index, &config.bridge);
+    }
+    if config.port == PortMode::Promiscuous && !bridge.promiscuous {
+        batch.set_promiscuous(bridge.index, &config.bridge);
+    }
+    Ok(rtnl.run(batch)?)
 }
 
 fn vanished(name: &IfName) -> Error {
     Error::new(Code::TRY_AGAIN, format!("interface {name} was removed by somebody else during the operation"))
-}
-
-/// The pair, made, with the host's end on the bridge.
-pub(crate) struct Attached {
-    pub(crate) host_name: IfName,
-    pub(crate) host: Link,
 }
 
 /// Makes the pair. Nothing that exists is touched: a name that is taken is an error in the container, and a reason to take
@@ -68,7 +61,7 @@ pub(crate) fn create_veth(
     netns: &Netns,
     config: &Config,
     identity: &Identity<'_>,
-) -> Result<Attached, Error> {
+) -> Result<IfName, Error> {
     for attempt in 0..NAME_ATTEMPTS {
         let host_name = identity.host_name(attempt)?;
         let mut batch = Batch::new();
@@ -82,10 +75,7 @@ pub(crate) fn create_veth(
             mtu: config.mtu,
         });
         match rtnl.run(batch) {
-            Ok(()) => {
-                let host = rtnl.find_link(&host_name)?.ok_or_else(|| vanished(&host_name))?;
-                return Ok(Attached { host_name, host });
-            }
+            Ok(()) => return Ok(host_name),
             Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
             Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
             Err(e) => return Err(e.into()),
@@ -119,15 +109,15 @@ fn full(config: &Config, e: &NetError) -> Error {
 /// Sets what the port does, and writes on it whose it is.
 pub(crate) fn configure_port(
     rtnl: &mut Rtnl,
-    attached: &Attached,
+    host_name: &IfName,
     config: &Config,
     identity: &Identity<'_>,
 ) -> Result<(), Error> {
     let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
     let mut batch = Batch::new();
-    batch.set_port(&attached.host_name, mode, &identity.alias());
+    batch.set_port(host_name, mode, &identity.alias());
     rtnl.run(batch)?;
-    refuse_router_advertisements(&attached.host_name)
+    refuse_router_advertisements(host_name)
 }
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
@@ -167,8 +157,7 @@ pub(crate) fn ensure_gateway(
     refuse_router_advertisements(&config.bridge)?;
     for gateway in gateways {
         ensure_address(rtnl, bridge, config, *gateway)?;
-        let family = if gateway.is_ipv4() { Family::V4 } else { Family::V6 };
-        let forwarding = Sysctl::forwarding(family);
+        let forwarding = Sysctl::forwarding(Family::of(*gateway));
         forwarding.ensure("1").map_err(|e| {
             Error::new(Code::KERNEL, format!("failed to enable forwarding: {e}"))
                 .with_details(format!("containers reach nothing outside without {}=1", forwarding.name()))
@@ -179,7 +168,7 @@ pub(crate) fn ensure_gateway(
 
 fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<(), Error> {
     let name = &config.bridge;
-    let addresses = rtnl.addresses(bridge.index)?;
+    let addresses = rtnl.addresses_of(bridge.index, Family::of(wanted))?;
     if addresses.iter().any(|address| address.cidr == wanted) {
         return Ok(());
     }
@@ -193,6 +182,11 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
         batch.delete_address(bridge.index, name, found);
     }
     batch.create_address(bridge.index, name, wanted, config.detect_duplicates);
+    // Written though it is the same: from here on it is a chosen one, which stays when a port leaves from which an adopted
+    // bridge had it. Not at every ADD: the kernel forgets the bridge's neighbours then.
+    if let Some(mac) = bridge.mac {
+        batch.set_mac(bridge.index, name, mac);
+    }
     match rtnl.run(batch) {
         // Another ADD was faster.
         Err(e) if e.is_exists() => Ok(()),
@@ -220,28 +214,32 @@ pub(crate) fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Erro
     })
 }
 
+/// The host's end of the pair, as it is.
+pub(crate) fn end(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
+    rtnl.find_link(name)?.ok_or_else(|| vanished(name))
+}
+
 /// Waits until the port lets frames pass, on the kernel's own events.
-pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, attached: &Attached, stop: &Stop) -> Result<(), Error> {
-    let index = attached.host.index;
-    let mut state = PortState::Disabled;
-    let mut look = |rtnl: &mut Rtnl| {
-        state = rtnl.link(index)?.and_then(|link| link.port).map_or(PortState::Disabled, |port| port.state);
-        Ok((state == PortState::Forwarding).then_some(()))
-    };
-    if look(rtnl)?.is_some() {
-        return Ok(());
+pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Result<Link, Error> {
+    let forwarding = |link: &Link| link.port.is_some_and(|port| port.state == PortState::Forwarding);
+    let now = end(rtnl, name)?;
+    if forwarding(&now) {
+        return Ok(now);
     }
-    let events = LinkEvents::subscribe()?;
-    let what = format!("the bridge port {} to forward", attached.host_name);
-    match events.wait_until(rtnl, &what, FORWARDING_LIMIT, stop, look) {
-        Err(NetError::TimedOut(_)) => Err(Error::new(
-            Code::KERNEL,
-            format!("bridge port in error state: {}", format!("{state:?}").to_lowercase()),
-        )
-        .with_details(format!(
-            "{} did not forward within {FORWARDING_LIMIT:?}; is spanning tree on?",
-            attached.host_name
-        ))),
+    let mut state = PortState::Disabled;
+    let look = |rtnl: &mut Rtnl| {
+        let link = rtnl.link(now.index)?;
+        state = link.as_ref().and_then(|link| link.port).map_or(PortState::Disabled, |port| port.state);
+        Ok(link.filter(forwarding))
+    };
+    let what = format!("the bridge port {name} to forward");
+    match LinkEvents::subscribe()?.wait_until(rtnl, &what, FORWARDING_LIMIT, stop, look) {
+        Err(NetError::TimedOut(_)) => {
+            let msg = format!("bridge port in error state: {}", format!("{state:?}").to_lowercase());
+            Err(Error::new(Code::KERNEL, msg).with_details(format!(
+                "{name} did not forward within {FORWARDING_LIMIT:?}; is spanning tree on?"
+            )))
+        }
         outcome => Ok(outcome?),
     }
 }

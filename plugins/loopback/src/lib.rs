@@ -85,7 +85,8 @@ impl Lo {
         self.rtnl.run(batch)
     }
 
-    /// `lo` with the addresses that it really has: no `::1` where IPv6 is off.
+    /// `lo` with the addresses that it really has: no `::1` where IPv6 is off. Of each family the first, which is the
+    /// kernel's own: what somebody added is no business of this plugin, and 0.1.0 and 0.2.0 have no place for it.
     fn result(&mut self, sandbox: &NetnsPath) -> Result<AddResult, NetError> {
         let interface = Interface {
             name: self.name.to_string(),
@@ -94,9 +95,12 @@ impl Lo {
             ..Interface::default()
         };
         let addresses = self.rtnl.addresses(self.link.index)?;
-        let loopbacks = addresses.into_iter().filter(|address| address.cidr.address().is_loopback());
-        let ips =
-            loopbacks.map(|address| IpConfig { interface: Some(0), address: address.cidr, gateway: None });
-        Ok(AddResult { interfaces: vec![interface], ips: ips.collect(), ..AddResult::default() })
+        let first = |v4| {
+            let mut cidrs = addresses.iter().map(|address| address.cidr);
+            cidrs.find(|cidr| cidr.address().is_loopback() && cidr.is_ipv4() == v4)
+        };
+        let ips = [first(true), first(false)].into_iter().flatten();
+        let ips = ips.map(|address| IpConfig { interface: Some(0), address, gateway: None }).collect();
+        Ok(AddResult { interfaces: vec![interface], ips, ..AddResult::default() })
     }
 }

@@ -1,3 +1,5 @@
+//! Configuration lists: which version is chosen, what counts as true, and what is refused.
+
 use super::*;
 
 fn network(rest: &str) -> Result<Network, ConfigError> {

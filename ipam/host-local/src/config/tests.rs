@@ -1,3 +1,5 @@
+//! What a configuration means, and what is refused with the reference's texts.
+
 use super::*;
 use cni_types::{Environment, Stop};
 

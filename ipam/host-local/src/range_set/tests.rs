@@ -1,3 +1,5 @@
+//! The order in which addresses are tried, and what is refused as a set.
+
 use super::*;
 use crate::range::RangeSpec;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The store on a directory of its own: what is written, what is found again, and what is taken for free.
+
 use super::*;
 use crate::{record::Holder, span::Span};
 use cni_types::{ContainerId, IfName};

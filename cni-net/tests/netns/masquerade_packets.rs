@@ -1,0 +1,115 @@
+//! What masquerading does to packets: a pod, its host, and a machine outside.
+
+use crate::{
+    masquerade::A,
+    scene::{HOST_MAC, add_address, cidr, connected, create_veth, find, name, netns, rtnl_in, run, set_up},
+};
+use cni_net::{Family, RouteSpec, Rtnl, Sysctl, nft::Nft};
+use cni_types::{IfName, Route};
+use conformance::testbed::{self, Host, Pod, Test};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        a_packet_to_the_outside_has_the_hosts_address,
+        a_packet_to_the_outside_has_the_hosts_address_in_v6,
+        a_packet_after_the_removal_has_the_pods_address,
+    ]
+}
+
+struct Net {
+    family: Family,
+    gateway: &'static str,
+    pod: &'static str,
+    host_outside: &'static str,
+    outside: &'static str,
+}
+
+const V4: Net = Net {
+    family: Family::V4,
+    gateway: "10.1.0.1/16",
+    pod: "10.1.0.5/16",
+    host_outside: "192.0.2.1/24",
+    outside: "192.0.2.2/24",
+};
+const V6: Net = Net {
+    family: Family::V6,
+    gateway: "fd00::1/64",
+    pod: "fd00::5/64",
+    host_outside: "fd01::1/64",
+    outside: "fd01::2/64",
+};
+
+fn address(text: &str) -> IpAddr {
+    cidr(text).address()
+}
+
+impl Net {
+    /// Connects both namespaces with the host, which routes between them.
+    fn connect(&self, pod: &Pod, outside: &Pod) {
+        let mut inside = connected(pod, self.gateway, self.pod);
+        default_route(&mut inside, self.gateway);
+        let mut rtnl = Rtnl::open().unwrap();
+        rtnl.create_bridge(&name("out0"), HOST_MAC, None).unwrap();
+        let bridge = find(&mut rtnl, "out0").index;
+        create_veth(&mut rtnl, bridge, "veth1", &netns(outside), None).unwrap();
+        add_address(&mut rtnl, "out0", self.host_outside);
+        let mut beyond = rtnl_in(outside);
+        set_up(&mut beyond, "eth0");
+        add_address(&mut beyond, "eth0", self.outside);
+        default_route(&mut beyond, self.host_outside);
+        Sysctl::forwarding(self.family).ensure("1").unwrap();
+    }
+
+    /// The address that a packet from the pod has when it arrives outside. Sent until it does: the bridge's ports
+    /// come up in their own time.
+    fn source_seen_outside(&self, pod: &Pod, outside: &Pod) -> IpAddr {
+        let any =
+            SocketAddr::new(if self.pod.contains(':') { address("::/0") } else { address("0.0.0.0/0") }, 0);
+        let receiver = outside.inside(|| UdpSocket::bind(any)).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let target = SocketAddr::new(address(self.outside), receiver.local_addr().unwrap().port());
+        let sender = pod.inside(|| UdpSocket::bind(any)).unwrap();
+        for _ in 0..200 {
+            let _ = sender.send_to(b"hello", target);
+            if let Ok((_, from)) = receiver.recv_from(&mut [0; 16]) {
+                return from.ip();
+            }
+        }
+        panic!("no packet arrived outside")
+    }
+}
+
+fn default_route(rtnl: &mut Rtnl, gateway: &str) {
+    let gateway = address(gateway);
+    let route = Route::new(if gateway.is_ipv4() { cidr("0.0.0.0/0") } else { cidr("::/0") }, None);
+    let (link, eth0): (u32, IfName) = (find(rtnl, "eth0").index, name("eth0"));
+    run(rtnl, |batch| batch.create_route(link, &eth0, &RouteSpec { route, gateway: Some(gateway) })).unwrap();
+}
+
+fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
+    let mut nft = Nft::open().unwrap();
+    testbed::require("nf_tables", nft.probe().is_ok());
+    let (pod, outside) = (host.pod("a"), host.pod("outside"));
+    net.connect(&pod, &outside);
+    nft.create_masquerade(&A, &[cidr(net.pod)]).unwrap();
+    assert_eq!(net.source_seen_outside(&pod, &outside), address(net.host_outside));
+    (pod, outside)
+}
+
+fn a_packet_to_the_outside_has_the_hosts_address(host: &Host) {
+    let _ = masqueraded(host, &V4);
+}
+
+fn a_packet_to_the_outside_has_the_hosts_address_in_v6(host: &Host) {
+    let _ = masqueraded(host, &V6);
+}
+
+fn a_packet_after_the_removal_has_the_pods_address(host: &Host) {
+    let (pod, outside) = masqueraded(host, &V4);
+    Nft::open().unwrap().remove_masquerade(&A).unwrap();
+    assert_eq!(V4.source_seen_outside(&pod, &outside), address(V4.pod));
+}

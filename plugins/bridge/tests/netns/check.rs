@@ -1,0 +1,315 @@
+//! CHECK: passes right after ADD, and tells each thing that was changed since.
+
+use crate::{
+    kernel,
+    network::{Network, V4, V6, host_local},
+    snapshot::Snapshot,
+};
+use cni_net::{
+    PortMode,
+    nft::{Nft, Owner},
+};
+use cni_types::{Code, Command, MacAddr};
+use conformance::testbed::{self, Host, Outcome, Pod, Test};
+use serde_json::{Value, json};
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        check_passes_after_add,
+        check_changes_nothing,
+        check_needs_a_previous_result,
+        check_tells_promiscuous_mode,
+        check_tells_another_mac,
+        check_tells_an_interface_that_is_down,
+        check_tells_a_missing_interface,
+        check_tells_an_interface_that_prev_result_does_not_name,
+        check_tells_another_sandbox,
+        check_tells_a_missing_address,
+        check_tells_a_missing_route,
+        check_tells_a_route_with_another_next_hop,
+        check_tells_a_missing_gateway_address,
+        check_tells_forwarding_that_is_off,
+        check_tells_missing_masquerade_rules,
+        check_tells_a_postrouting_chain_that_leads_nowhere,
+        check_tells_another_hairpin_mode,
+        check_tells_another_port_isolation,
+        check_tells_a_port_that_left_the_bridge,
+        check_tells_a_host_end_that_is_down,
+        check_tells_a_port_that_does_not_forward,
+        check_tells_a_bridge_that_is_down,
+        check_tells_a_missing_bridge,
+        check_asks_ipam,
+        check_tells_all_differences_at_once,
+        check_passes_what_a_later_plugin_may_change,
+        check_refuses_a_missing_netns,
+    ]
+}
+
+/// A pod that is attached with everything on.
+struct Attached<'a> {
+    network: Network<'a>,
+    pod: Pod,
+    added: Outcome,
+}
+
+impl<'a> Attached<'a> {
+    fn with(host: &'a Host, keys: Value) -> Self {
+        let network = Network::new(host, keys);
+        let pod = host.pod("a");
+        let added = network.add(&pod);
+        network.check(&pod, &added).silent_success();
+        Self { network, pod, added }
+    }
+
+    fn new(host: &'a Host) -> Self {
+        let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+        Self::with(host, keys)
+    }
+
+    fn check(&self) -> Outcome {
+        self.network.check(&self.pod, &self.added)
+    }
+
+    fn port(&self) -> String {
+        self.added.result().interfaces[1].name.clone()
+    }
+
+    /// CHECK fails with this text.
+    #[track_caller]
+    fn require(&self, msg: &str) {
+        let outcome = self.check();
+        assert_eq!(outcome.msg(), msg);
+        assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
+    }
+}
+
+fn check_passes_after_add(host: &Host) {
+    for (at, keys) in [
+        json!({}),
+        json!({"disableContainerInterface": true}),
+        json!({"ipam": host_local(host, &[V4])}),
+        json!({"ipam": host_local(host, &[V4, V6]), "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true}),
+        json!({"ipam": host_local(host, &[V6]), "isGateway": true, "promiscMode": true, "portIsolation": true}),
+        json!({"mtu": 1400, "runtimeConfig": {"mac": "C2:00:00:00:00:0A"}, "enabledad": true}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let network = Network::new(host, keys).with(json!({"bridge": format!("br{at}")}));
+        let pod = host.pod(&format!("p{at}"));
+        let added = network.add(&pod);
+        network.check(&pod, &added).silent_success();
+        network.check(&pod, &added).silent_success();
+    }
+}
+
+fn check_changes_nothing(host: &Host) {
+    let attached = Attached::new(host);
+    kernel::delete_address("cni0", "10.1.0.1/24");
+    attached.pod.inside(|| kernel::set_down("eth0"));
+    let before = Snapshot::of(host, &[&attached.pod]);
+    let _ = attached.check().error();
+    before.require_unchanged();
+}
+
+fn check_needs_a_previous_result(host: &Host) {
+    let attached = Attached::new(host);
+    let outcome = attached.network.attachment(Command::Check, &attached.pod).run();
+    assert_eq!(outcome.msg(), "Required prevResult missing");
+}
+
+/// Nobody switched it on: the state that an administrator leaves who switches it off.
+fn check_tells_promiscuous_mode(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    let outcome = attached.network.with(json!({"promiscMode": true})).check(&attached.pod, &attached.added);
+    let wanted = "Bridge interface cni0 configured Promisc Mode true doesn't match current state: false";
+    assert_eq!(outcome.msg(), wanted);
+}
+
+fn check_tells_another_mac(host: &Host) {
+    let attached = Attached::new(host);
+    let before = attached.added.result().interfaces[2].mac.clone();
+    let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    attached.pod.inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+    attached.require(&format!("Interface eth0 Mac {before} doesn't match container Mac: {mac}"));
+}
+
+fn check_tells_an_interface_that_is_down(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    attached.pod.inside(|| kernel::set_down("eth0"));
+    attached.require("Interface eth0 is down, wanted up");
+}
+
+fn check_tells_a_missing_interface(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    attached.pod.inside(|| kernel::remove_link("eth0"));
+    assert!(attached.check().msg().starts_with("Interface name eth0 not found"));
+}
+
+fn check_tells_an_interface_that_prev_result_does_not_name(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    let mut result = attached.added.json();
+    result["interfaces"][2]["name"] = json!("eth7");
+    let outcome =
+        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    assert!(outcome.msg().starts_with("Interface name eth0 not found"), "{}", outcome.msg());
+}
+
+fn check_tells_another_sandbox(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    let mut result = attached.added.json();
+    result["interfaces"][2]["sandbox"] = json!("/run/netns/b");
+    let outcome =
+        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    let wanted = "Sandbox in prevResult /run/netns/b doesn't match configured netns: /run/netns/a";
+    assert_eq!(outcome.msg(), wanted);
+}
+
+fn check_tells_a_missing_address(host: &Host) {
+    let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4, V6])}));
+    attached.pod.inside(|| kernel::delete_address("eth0", "fd01::2/64"));
+    let msg = attached.check().msg();
+    assert!(
+        msg.starts_with("Failed to match addr fd01::2/64 on interface eth0, found [10.1.0.2/24 "),
+        "{msg}"
+    );
+}
+
+/// An interface that goes down and up again loses its routes through a gateway.
+fn check_tells_a_missing_route(host: &Host) {
+    let attached = Attached::with(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
+    attached.pod.inside(|| {
+        kernel::set_down("eth0");
+        kernel::set_up("eth0");
+    });
+    let msg = attached.check().msg();
+    assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.1 on interface eth0 not found"), "{msg}");
+}
+
+/// The next hop that ADD told, and that somebody changed since.
+fn check_tells_a_route_with_another_next_hop(host: &Host) {
+    let attached = Attached::with(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
+    let mut result = attached.added.json();
+    result["routes"][0]["gw"] = json!("10.1.0.77");
+    let outcome =
+        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    let msg = outcome.msg();
+    assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.77 on interface eth0 not found"), "{msg}");
+}
+
+fn check_tells_a_missing_gateway_address(host: &Host) {
+    let attached = Attached::new(host);
+    kernel::delete_address("cni0", "fd01::1/64");
+    attached.require("Bridge interface cni0 lacks the gateway address, wanted fd01::1/64");
+}
+
+fn check_tells_forwarding_that_is_off(host: &Host) {
+    let attached = Attached::new(host);
+    kernel::set_sysctl("ipv4/ip_forward", "0");
+    attached.require("net.ipv4.ip_forward is \"0\", wanted 1");
+}
+
+fn check_tells_missing_masquerade_rules(host: &Host) {
+    let attached = Attached::new(host);
+    let owner = Owner { network: "net", container_id: "a", if_name: "eth0" };
+    assert_eq!(Nft::open().unwrap().remove_masquerade(&owner).unwrap(), 2);
+    attached.require("masquerade rules missing: found 0, wanted 2");
+}
+
+fn check_tells_a_postrouting_chain_that_leads_nowhere(host: &Host) {
+    kernel::require_tool("nft");
+    let attached = Attached::new(host);
+    kernel::tool("nft flush chain inet cni_plugins_masquerade postrouting");
+    attached.require("table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks");
+    kernel::tool("nft delete table inet cni_plugins_masquerade");
+    attached.require("masquerade rules missing: found 0, wanted 2");
+}
+
+fn check_tells_another_hairpin_mode(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    let port = attached.port();
+    let mode = PortMode { hairpin: true, isolated: false };
+    kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
+    attached.require(&format!("{port} has hairpin mode true, wanted false"));
+}
+
+fn check_tells_another_port_isolation(host: &Host) {
+    let attached = Attached::with(host, json!({"hairpinMode": true, "portIsolation": true}));
+    let port = attached.port();
+    let mode = PortMode { hairpin: true, isolated: false };
+    kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
+    attached.require(&format!("{port} has port isolation false, wanted true"));
+}
+
+/// The bridge was made anew; the old one took its ports' membership with it.
+fn check_tells_a_port_that_left_the_bridge(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    kernel::remove_link("cni0");
+    kernel::create_bridge("cni0");
+    attached.require(&format!("{} is not a port of bridge cni0", attached.port()));
+}
+
+fn check_tells_a_host_end_that_is_down(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    kernel::set_down(&attached.port());
+    attached.require(&format!("{} is down, wanted up", attached.port()));
+}
+
+fn check_tells_a_port_that_does_not_forward(host: &Host) {
+    kernel::require_tool("ip");
+    let attached = Attached::with(host, json!({}));
+    kernel::tool(&format!("ip link set {} type bridge_slave state 1", attached.port()));
+    attached.require(&format!("{} does not forward frames", attached.port()));
+}
+
+fn check_tells_a_bridge_that_is_down(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    kernel::set_down("cni0");
+    let msg = attached.check().msg();
+    assert_eq!(msg, "Bridge interface cni0 is down, wanted up");
+}
+
+fn check_tells_a_missing_bridge(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    kernel::remove_link("cni0");
+    attached.require("Bridge interface cni0 not found, wanted as the bridge of this network");
+}
+
+fn check_asks_ipam(host: &Host) {
+    let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
+    std::fs::remove_file(host.data_dir().join("net/10.1.0.2")).unwrap();
+    let msg = attached.check().msg();
+    assert!(msg.starts_with("host-local: Failed to find address added by container a"), "{msg}");
+}
+
+fn check_tells_all_differences_at_once(host: &Host) {
+    let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4, V6])}));
+    attached.pod.inside(|| {
+        kernel::delete_address("eth0", "10.1.0.2/24");
+        kernel::delete_address("eth0", "fd01::2/64");
+    });
+    kernel::set_down("cni0");
+    let error = attached.check().error();
+    assert_eq!(error.msg, "Bridge interface cni0 is down, wanted up");
+    for wanted in ["Failed to match addr 10.1.0.2/24", "Failed to match addr fd01::2/64"] {
+        assert!(error.details.contains(wanted), "{error}");
+    }
+}
+
+/// A later plugin of the chain changed the MTU and added an address and a route; its result may be the previous one.
+fn check_passes_what_a_later_plugin_may_change(host: &Host) {
+    let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
+    attached.pod.inside(|| {
+        kernel::change("eth0", |batch, index, name| batch.set_mtu(index, name, 1300));
+        kernel::add_address("eth0", "10.7.0.2/24");
+    });
+    attached.check().silent_success();
+}
+
+fn check_refuses_a_missing_netns(host: &Host) {
+    let attached = Attached::with(host, json!({}));
+    attached.pod.remove();
+    let outcome = attached.check();
+    assert_eq!(outcome.code(), Code::INVALID_NETNS);
+    assert!(outcome.msg().starts_with("failed to open netns \"/run/netns/a\": "), "{}", outcome.msg());
+}

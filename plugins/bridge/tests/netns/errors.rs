@@ -1,0 +1,189 @@
+//! Bad requests: refused with the right code and text, before anything is touched.
+
+use crate::{
+    kernel,
+    network::{Network, V4, host_local},
+    snapshot::Snapshot,
+};
+use cni_types::{Code, Command};
+use conformance::testbed::{self, Host, Invocation, Test};
+use serde_json::{Value, json};
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        keys_that_make_no_sense_are_refused,
+        keys_of_later_versions_are_refused_by_name_and_value,
+        bad_cni_args_are_refused,
+        a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local,
+        a_missing_netns_is_named,
+        what_is_no_netns_is_refused,
+        a_fifo_as_netns_is_refused_at_once,
+        the_own_netns_is_refused_with_one_document,
+        the_own_netns_is_taken_when_that_is_asked_for,
+        an_interface_name_that_is_taken_is_refused,
+        an_ipam_type_cannot_leave_cni_path,
+    ]
+}
+
+/// The request fails so, and nothing is touched: neither the host nor the pod.
+#[track_caller]
+fn require_refused(host: &Host, request: &Invocation<'_>, code: Code, msg: &str) {
+    let before = Snapshot::of(host, &[]);
+    let outcome = request.run();
+    assert_eq!((outcome.code(), outcome.msg().as_str()), (code, msg));
+    before.require_unchanged();
+}
+
+fn add(host: &Host, keys: Value) -> Invocation<'_> {
+    let network =
+        Network::new(host, json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}));
+    network.with(keys).request(Command::Add, "a")
+}
+
+fn keys_that_make_no_sense_are_refused(host: &Host) {
+    let pod = host.pod("a");
+    let before = Snapshot::of(host, &[&pod]);
+    for (keys, msg) in [
+        (
+            json!({"hairpinMode": true, "promiscMode": true}),
+            "cannot set hairpin mode and promiscuous mode at the same time",
+        ),
+        (json!({"ipMasqBackend": "foo"}), "unknown ipmasq backend \"foo\""),
+        (json!({"mtu": -1}), "invalid MTU -1"),
+        (
+            json!({"bridge": "a/b"}),
+            "invalid bridge name \"a/b\": interface name contains / or : or whitespace characters",
+        ),
+    ] {
+        require_refused(host, &add(host, keys).pod(&pod), Code::INVALID_CONFIG, msg);
+    }
+    let outcome = add(host, json!({"isGateway": "yes"})).pod(&pod).run();
+    assert_eq!(outcome.code(), Code::DECODE);
+    before.require_unchanged();
+}
+
+fn keys_of_later_versions_are_refused_by_name_and_value(host: &Host) {
+    let pod = host.pod("a");
+    for (keys, what) in [
+        (json!({"vlan": 100}), "vlan = 100"),
+        (json!({"vlanTrunk": [{"id": 7}]}), "vlanTrunk = [{\"id\":7}]"),
+        (json!({"macspoofchk": true}), "macspoofchk = true"),
+        (json!({"ipMasqBackend": "iptables"}), "ipMasqBackend = iptables"),
+    ] {
+        let msg = format!("unsupported field in network configuration: {what}");
+        require_refused(host, &add(host, keys).pod(&pod), Code::UNSUPPORTED_FIELD, &msg);
+    }
+}
+
+fn bad_cni_args_are_refused(host: &Host) {
+    let pod = host.pod("a");
+    for (args, msg) in [
+        ("FOO=bar", "ARGS: unknown args [\"FOO=bar\"]"),
+        ("FOO", "ARGS: invalid pair \"FOO\""),
+        ("mac=c2:00:00:00:00:01", "ARGS: unknown args [\"mac=c2:00:00:00:00:01\"]"),
+    ] {
+        let request = add(host, json!({})).pod(&pod).args(args);
+        require_refused(host, &request, Code::INVALID_ENVIRONMENT, msg);
+    }
+    add(host, json!({})).pod(&pod).args("IgnoreUnknown=1;FOO=bar").run().success();
+}
+
+fn a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local(host: &Host) {
+    let pod = host.pod("a");
+    let request = add(host, json!({})).pod(&pod).args("MAC=c2:00:00:00:00:01");
+    let msg = "ARGS: unknown args [\"MAC=c2:00:00:00:00:01\"]";
+    require_refused(host, &request, Code::INVALID_ENVIRONMENT, msg);
+    let request = request.args("MAC=c2:00:00:00:00:01;IgnoreUnknown=true");
+    assert_eq!(request.run().result().interfaces[2].mac, "c2:00:00:00:00:01");
+}
+
+fn a_missing_netns_is_named(host: &Host) {
+    let request = add(host, json!({})).netns("/run/netns/none");
+    let msg = "failed to open netns \"/run/netns/none\": No such file or directory (os error 2)";
+    require_refused(host, &request, Code::INVALID_NETNS, msg);
+}
+
+fn what_is_no_netns_is_refused(host: &Host) {
+    let file = host.file("plain", "no namespace");
+    for path in [file.to_str().unwrap(), "/run", "/proc/self/ns/mnt", "/dev/null"] {
+        let before = Snapshot::of(host, &[]);
+        let outcome = add(host, json!({})).netns(path).run();
+        assert_eq!(outcome.code(), Code::INVALID_NETNS, "{path}");
+        assert!(outcome.msg().starts_with(&format!("failed to open netns {path:?}: ")), "{}", outcome.msg());
+        before.require_unchanged();
+    }
+}
+
+fn a_fifo_as_netns_is_refused_at_once(host: &Host) {
+    let fifo = host.file("plain", "").with_file_name("fifo");
+    kernel::tool(&format!("mkfifo {}", fifo.display()));
+    for command in [Command::Add, Command::Check] {
+        let request = Network::new(host, json!({})).request(command, "a").netns(&fifo);
+        let outcome = request.run();
+        assert_eq!(outcome.code(), Code::INVALID_NETNS);
+        assert!(
+            outcome.msg().starts_with(&format!("failed to open netns {:?}: ", fifo)),
+            "{}",
+            outcome.msg()
+        );
+    }
+    Network::new(host, json!({})).request(Command::Del, "a").netns(&fifo).run().silent_success();
+}
+
+/// The reference acts first and prints two documents (containernetworking/plugins#714).
+fn the_own_netns_is_refused_with_one_document(host: &Host) {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+    host.note(format!("the host is {}", own.display()));
+    for command in [Command::Add, Command::Check] {
+        let network = Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4])}));
+        let request = network.request(command, "a").netns("/proc/self/ns/net");
+        let msg = "plugin's netns and netns from CNI_NETNS should not be the same";
+        require_refused(host, &request, Code::INVALID_NETNS, msg);
+        let outcome = request.run();
+        assert_eq!(outcome.json()["cniVersion"], "1.1.0");
+    }
+}
+
+fn the_own_netns_is_taken_when_that_is_asked_for(host: &Host) {
+    for value in ["1", "true"] {
+        let network = Network::new(host, json!({}));
+        let request = |command| {
+            network.request(command, "a").netns("/proc/self/ns/net").env("CNI_NETNS_OVERRIDE", value)
+        };
+        let result = request(Command::Add).run().result();
+        let mut wanted = ["cni0", "eth0", "lo", &result.interfaces[1].name].map(str::to_owned);
+        wanted.sort();
+        assert_eq!(kernel::names(), wanted);
+        request(Command::Del).run().silent_success();
+        assert_eq!(kernel::names(), ["cni0", "lo"]);
+    }
+}
+
+fn an_interface_name_that_is_taken_is_refused(host: &Host) {
+    let pod = host.pod("a");
+    let request = add(host, json!({})).pod(&pod);
+    let added = request.run().result();
+    let before = Snapshot::of(host, &[&pod]);
+    for (ifname, container) in [("eth0", "a"), ("eth0", "b"), ("lo", "b")] {
+        let outcome = request.clone().ifname(ifname).container(container).run();
+        let msg = outcome.msg();
+        assert!(
+            msg.starts_with(&format!("container veth name (\"{ifname}\") peer provided (\"veth")),
+            "{msg}"
+        );
+        assert!(msg.ends_with("\") already exists"), "{msg}");
+        before.require_unchanged();
+    }
+    assert_eq!(pod.inside(|| kernel::addresses("eth0")), [added.ips[0].address.to_string()]);
+}
+
+fn an_ipam_type_cannot_leave_cni_path(host: &Host) {
+    let script = host.script("evil", "touch /run/cni-files/ran");
+    let pod = host.pod("a");
+    for kind in ["../cni-files/evil", "/run/cni-files/evil", ".."] {
+        let request = add(host, json!({"ipam": {"type": kind}})).pod(&pod).env("CNI_PATH", "/run/cni-data");
+        let msg = format!("invalid plugin name: {kind:?}");
+        require_refused(host, &request, Code::INVALID_CONFIG, &msg);
+    }
+    assert!(!script.with_file_name("ran").exists());
+}

@@ -1,0 +1,168 @@
+//! What the kernel has, in the namespace that the thread is in.
+
+use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
+use cni_types::{IfName, MacAddr};
+use conformance::testbed::{OrFail, Pod, fail};
+use std::time::{Duration, Instant};
+
+pub(crate) fn find_link(name: &str) -> Option<Link> {
+    Rtnl::open().unwrap().find_link(&if_name(name)).or_fail("look up a link")
+}
+
+pub(crate) fn link(name: &str) -> Link {
+    find_link(name).or_fail(&format!("find the link {name}"))
+}
+
+/// The container's interface.
+pub(crate) fn eth0(pod: &Pod) -> Link {
+    pod.inside(|| link("eth0"))
+}
+
+pub(crate) fn mac(name: &str) -> String {
+    link(name).mac.or_fail("read a MAC address").to_string()
+}
+
+/// Names of all links, in order.
+pub(crate) fn names() -> Vec<String> {
+    let mut names: Vec<String> =
+        Rtnl::open().unwrap().links().or_fail("list links").into_iter().map(|link| link.name).collect();
+    names.sort();
+    names
+}
+
+/// Addresses with their prefixes, but for the link-local ones.
+pub(crate) fn addresses(name: &str) -> Vec<String> {
+    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
+    all.iter().filter(|address| !address.link_local).map(|address| address.cidr.to_string()).collect()
+}
+
+pub(crate) fn link_locals(name: &str) -> Vec<String> {
+    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
+    all.iter().filter(|address| address.link_local).map(|address| address.cidr.to_string()).collect()
+}
+
+/// The addresses that still wait for duplicate address detection.
+pub(crate) fn tentative(name: &str) -> Vec<String> {
+    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
+    all.iter().filter(|address| address.tentative).map(|address| address.cidr.to_string()).collect()
+}
+
+/// The routes of the main table that lead to `dst`.
+pub(crate) fn routes_to(dst: &str) -> Vec<InstalledRoute> {
+    let mut routes = Rtnl::open().unwrap().routes().or_fail("list routes");
+    routes.retain(|route| route.table == 254 && route.dst.to_string() == dst);
+    routes
+}
+
+/// The next hops of the routes that lead to `dst`.
+pub(crate) fn hops(dst: &str) -> Vec<String> {
+    routes_to(dst).iter().map(|route| route.gateway.map(|hop| hop.to_string()).unwrap_or_default()).collect()
+}
+
+/// A parameter by its path below `/proc/sys/net`.
+pub(crate) fn sysctl(path: &str) -> String {
+    let value = std::fs::read_to_string(format!("/proc/sys/net/{path}")).or_fail(&format!("read {path}"));
+    value.trim().to_owned()
+}
+
+pub(crate) fn set_sysctl(path: &str, value: &str) {
+    std::fs::write(format!("/proc/sys/net/{path}"), value).or_fail(&format!("write {path}"));
+}
+
+/// The comments of all masquerade rules.
+pub(crate) fn rules() -> Vec<String> {
+    match Nft::open().and_then(|mut nft| nft.masquerade_entries()) {
+        Err(e) if e.errno() == Some(Errno::ENOENT) => Vec::new(),
+        entries => entries.or_fail("list rules").into_iter().map(|entry| entry.comment).collect(),
+    }
+}
+
+/// The rules of a container, by the end of their comments.
+pub(crate) fn rules_of(container: &str) -> usize {
+    rules().iter().filter(|comment| comment.ends_with(&format!(", id: {container}"))).count()
+}
+
+/// Changes a link with the requests that `fill` puts into the batch.
+pub(crate) fn change(name: &str, fill: impl FnOnce(&mut Batch, u32, &IfName)) {
+    let mut batch = Batch::new();
+    fill(&mut batch, link(name).index, &if_name(name));
+    Rtnl::open().unwrap().run(batch).or_fail(&format!("change {name}"));
+}
+
+pub(crate) fn add_address(name: &str, cidr: &str) {
+    change(name, |batch, index, name| batch.create_address(index, name, cidr.parse().unwrap(), false));
+}
+
+pub(crate) fn delete_address(name: &str, cidr: &str) {
+    change(name, |batch, index, name| batch.delete_address(index, name, cidr.parse().unwrap()));
+}
+
+pub(crate) fn set_down(name: &str) {
+    change(name, |batch, index, name| batch.set_down(index, name));
+}
+
+pub(crate) fn set_up(name: &str) {
+    change(name, |batch, index, name| batch.set_up(index, name));
+}
+
+pub(crate) fn remove_link(name: &str) {
+    let index = link(name).index;
+    Rtnl::open().unwrap().remove_link(index).or_fail(&format!("remove {name}"));
+}
+
+/// A bridge that somebody else made.
+pub(crate) fn create_bridge(name: &str) -> Link {
+    let mac = MacAddr([2, 0, 0, 0, 0, 0xbb]);
+    Rtnl::open().unwrap().create_bridge(&if_name(name), mac, None).or_fail("make a bridge");
+    link(name)
+}
+
+/// A pair that somebody else made: one end on the bridge, the other in the pod.
+pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
+    let netns = Netns::open(pod.path()).or_fail("open a pod");
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        host_name: &if_name(name),
+        host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
+        bridge: link(bridge).index,
+        container_name: &if_name(inside),
+        container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
+        netns: &netns,
+        mtu: None,
+    });
+    Rtnl::open().unwrap().run(batch).or_fail(&format!("make the pair {name} and {inside}"));
+}
+
+pub(crate) fn if_name(name: &str) -> IfName {
+    IfName::parse(name).unwrap()
+}
+
+/// Waits for something that the kernel or another process does in its own time.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() > Duration::from_secs(20) {
+            fail(format_args!("waited in vain until {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs a program of the machine in the thread's namespace, and gives its output.
+pub(crate) fn tool(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let mut command = std::process::Command::new(words.next().unwrap());
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = command.args(words).env("PATH", path).output().or_fail(line);
+    if !output.status.success() {
+        fail(format_args!("{line}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Ignores the test where the machine lacks a program that no test can do without.
+pub(crate) fn require_tool(name: &str) {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let there = path.split(':').any(|folder| std::path::Path::new(folder).join(name).is_file());
+    conformance::testbed::require(&format!("the program {name}"), there);
+}

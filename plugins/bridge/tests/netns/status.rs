@@ -1,0 +1,67 @@
+//! STATUS: could an ADD succeed?
+
+use crate::{
+    kernel,
+    network::{Network, V4, failing_plugin, host_local},
+    snapshot::Snapshot,
+};
+use cni_types::{Code, Command};
+use conformance::testbed::{self, Host, Test};
+use serde_json::json;
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        status_is_silent_where_an_add_can_succeed,
+        status_changes_nothing,
+        status_tells_a_missing_ipam_plugin,
+        status_tells_a_pool_without_addresses,
+        status_passes_ipams_error_on,
+        status_refuses_a_configuration_that_add_refuses,
+    ]
+}
+
+fn status_is_silent_where_an_add_can_succeed(host: &Host) {
+    Network::new(host, json!({})).status().silent_success();
+    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
+    network.status().silent_success();
+    network.add(&host.pod("a")).success();
+    network.status().silent_success();
+}
+
+fn status_changes_nothing(host: &Host) {
+    let before = Snapshot::of(host, &[]);
+    let network =
+        Network::new(host, json!({"ipMasq": true, "isGateway": true, "ipam": host_local(host, &[V4])}));
+    network.status().silent_success();
+    before.require_unchanged();
+    assert_eq!(kernel::names(), ["lo"]);
+}
+
+fn status_tells_a_missing_ipam_plugin(host: &Host) {
+    let network = Network::new(host, json!({"ipam": {"type": "x"}}));
+    let outcome = network.request(Command::Status, "").env("CNI_PATH", "/run/none").run();
+    assert_eq!(outcome.code(), Code::UNAVAILABLE);
+    assert_eq!(outcome.msg(), "failed to find plugin \"x\" in path [/run/none]");
+}
+
+fn status_tells_a_pool_without_addresses(host: &Host) {
+    let network = Network::new(host, json!({"ipam": host_local(host, &["10.1.0.0/30"])}));
+    let pod = host.pod("a");
+    network.add(&pod).success();
+    let outcome = network.status();
+    assert_eq!(outcome.code(), Code::UNAVAILABLE);
+    assert!(outcome.msg().contains("no IP addresses available in range set: "), "{}", outcome.msg());
+    network.del(&pod).silent_success();
+    network.status().silent_success();
+}
+
+fn status_passes_ipams_error_on(host: &Host) {
+    failing_plugin(host, "limited", 51, "half of the pool is gone");
+    let outcome = Network::new(host, json!({"ipam": {"type": "limited"}})).status();
+    assert_eq!((outcome.code(), outcome.msg().as_str()), (Code(51), "half of the pool is gone"));
+}
+
+fn status_refuses_a_configuration_that_add_refuses(host: &Host) {
+    let outcome = Network::new(host, json!({"hairpinMode": true, "promiscMode": true})).status();
+    assert_eq!(outcome.msg(), "cannot set hairpin mode and promiscuous mode at the same time");
+}
