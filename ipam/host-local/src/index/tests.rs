@@ -1,3 +1,5 @@
+//! The index against a map, at the edges of its blocks and of the numbers.
+
 use super::*;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What the ledger keeps, and of which file; that it grows without loss.
+
 use super::*;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
