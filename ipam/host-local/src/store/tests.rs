@@ -267,6 +267,20 @@ fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything(
     assert_eq!(inode(), first, "the index was made only once");
 }
 
+/// Where a file system's clock stands still between two ticks, this is what makes a change by others show.
+#[test]
+fn the_folder_s_time_is_in_the_past_after_every_change_of_ours() {
+    let scratch = Scratch::new("past");
+    for host in ["10.0.0.2", "10.0.0.3"] {
+        let locked = scratch.locked();
+        locked.first_free(SUBNET).unwrap();
+        reserve(&locked, host, "c1");
+        drop(locked);
+        let modified = fs::metadata(scratch.0.join("n")).unwrap().modified().unwrap();
+        assert!(modified.elapsed().unwrap() >= Duration::from_millis(20), "{modified:?}");
+    }
+}
+
 #[test]
 fn a_change_by_others_is_noticed_even_right_after_our_own() {
     let scratch = Scratch::new("others");
