@@ -819,7 +819,7 @@ static void fill_dir(const char *d, int n) { // n foreign reservations 10.88.0.2
 }
 static void t_ipam(void) {
     int sizes[] = {0, 100, 1000, 10000, 60000};
-    static struct var v0 = {"x", "1.0.0", 0, 0};
+    static struct var v0 = {"x", "1.0.0", 0, 0}, v1 = {"x", "1.1.0", 0, 0};
     for (int si = 0; si < 5; si++) {
         int n = sizes[si];
         char vn[40];
@@ -849,6 +849,14 @@ static void t_ipam(void) {
                 run(bin(l, "host-local"), CF, &r);
                 if (i)
                     rec(vn, "hl CHECK", l, &r);
+                if (!isl(l)) {
+                    conf(CF, &v1, 0);
+                    cnienv(l, "STATUS", "", "", "", &v1);
+                    run(bin(l, "host-local"), CF, &r);
+                    if (i)
+                        rec(vn, "hl STATUS", l, &r);
+                    conf(CF, &v0, 0);
+                }
                 cnienv(l, "DEL", cid, "/run/netns/x", "eth0", &v0);
                 run(bin(l, "host-local"), CF, &r);
                 if (i)

@@ -17,6 +17,9 @@ const LAYERS: [&[&str]; 5] =
 /// All that cni-types may use nix for: signals, poll, memfd.
 const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];
 
+/// All that host-local may use nix for: handles of directories, in which no link is followed, and files in memory.
+const NIX_IN_HOST_LOCAL: [&str; 2] = ["dir", "fs"];
+
 const MAX_LINES_OF_FUNCTION: usize = 60;
 const MAX_LINES_OF_FILE: usize = 500;
 
@@ -119,14 +122,16 @@ fn only_cni_net_speaks_netlink_and_plugins_use_no_nix() {
             let netlink = package.dependencies.iter().find(|used| is_netlink(&used.name));
             assert!(netlink.is_none(), "{name} uses {}", netlink.unwrap().name);
         }
-        if LAYERS[package.layer()].contains(&"plugins") {
+        if name != "host-local" && LAYERS[package.layer()].contains(&"plugins") {
             assert!(package.dependencies.iter().all(|used| used.name != "nix"), "{name} uses nix");
         }
     }
-    let types = packages.iter().find(|package| package.name == "cni-types").unwrap();
-    let nix = types.built_from().find(|used| used.name == "nix").unwrap();
-    let features: BTreeSet<&str> = nix.features.iter().map(String::as_str).collect();
-    assert_eq!(features, BTreeSet::from(NIX_IN_TYPES), "what cni-types uses nix for");
+    for (name, wanted) in [("cni-types", &NIX_IN_TYPES[..]), ("host-local", &NIX_IN_HOST_LOCAL)] {
+        let package = packages.iter().find(|package| package.name == name).unwrap();
+        let nix = package.built_from().find(|used| used.name == "nix").unwrap();
+        let features: BTreeSet<&str> = nix.features.iter().map(String::as_str).collect();
+        assert_eq!(features, wanted.iter().copied().collect(), "what {name} uses nix for");
+    }
 }
 
 #[test]

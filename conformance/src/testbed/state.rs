@@ -120,10 +120,14 @@ fn is_unicast(address: IpAddr) -> bool {
     !address.is_multicast() && !address.is_unspecified() && !address.is_loopback()
 }
 
+/// What host-local keeps beside its records, to be fast: it can be deleted at any time and is no part of the state.
+const DERIVED: [&str; 2] = [".index", ".origin"];
+
 /// Files with modes and contents, folders in order. A folder that is missing and an empty one are different.
 fn list(folder: &Path, text: &mut String) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| !DERIVED.iter().any(|name| path.ends_with(name)));
     paths.sort();
     for path in paths {
         let mode = path.symlink_metadata().map(|m| m.permissions().mode()).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Which address an attachment gets from a range set, given the ones that are taken. No I/O: what is chosen here
 //! is only reserved elsewhere, and chosen anew where somebody was faster.
 
-use crate::range_set::RangeSet;
-use cni_types::Cidr;
-use std::{collections::HashSet, net::IpAddr};
+use crate::{range_set::RangeSet, span::Span};
+use cni_types::{Cidr, Error};
+use std::net::IpAddr;
 
 /// What an attachment wants of a range set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +17,19 @@ pub(crate) enum Wanted {
     Exactly(IpAddr),
 }
 
-/// The addresses that cannot be given away.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Taken {
-    /// Every address that has an owner.
-    pub(crate) all: HashSet<IpAddr>,
-    /// Those of them whose owner is the attachment that asks.
-    pub(crate) own: Vec<IpAddr>,
+/// Which addresses have an owner.
+pub(crate) trait Occupancy {
+    /// The first address of the span that has none.
+    ///
+    /// # Errors
+    /// Where that cannot be told.
+    fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error>;
+
+    /// How many of the addresses in the spans have one.
+    ///
+    /// # Errors
+    /// Where that cannot be told.
+    fn count(&self, spans: &[Span]) -> Result<u64, Error>;
 }
 
 /// An address that is free.
@@ -44,9 +50,11 @@ pub(crate) enum NoAddress {
         /// The set, as the reference writes it.
         set: String,
         /// How many addresses have an owner.
-        used: usize,
+        used: u64,
         /// How many addresses there are.
         total: u128,
+        /// How many more the configuration excludes.
+        excluded: u128,
     },
     /// The attachment has one of this set already.
     #[error("{0} has been allocated to {1}, duplicate allocation is not allowed")]
@@ -54,70 +62,93 @@ pub(crate) enum NoAddress {
     /// The wanted one has an owner.
     #[error("requested IP address {0} is not available in range set {1}")]
     RequestedTaken(IpAddr, String),
+    /// The wanted one is excluded by the configuration.
+    #[error("requested IP address {0} is not available in range set {1}: it is excluded")]
+    RequestedExcluded(IpAddr, String),
     /// The wanted one is a gateway.
     #[error("requested ip {0} is subnet's gateway")]
     RequestedGateway(IpAddr),
 }
 
-/// Chooses an address for `container_id` from `set`.
+/// Chooses an address for `container_id`, which has the addresses `own`, from `set`.
 ///
 /// # Errors
-/// Where there is none for this attachment.
+/// The outer one where it cannot be told which addresses are free, the inner one where none is, for this attachment.
 pub(crate) fn choose(
     set: &RangeSet,
     wanted: Wanted,
-    taken: &Taken,
+    occupancy: &impl Occupancy,
+    own: &[IpAddr],
     container_id: &str,
-) -> Result<Allocation, NoAddress> {
+) -> Result<Result<Allocation, NoAddress>, Error> {
     if let Wanted::Exactly(address) = wanted {
-        if set.is_gateway(address) || set.range_of(address).is_some_and(|r| r.gateway() == address) {
-            return Err(NoAddress::RequestedGateway(address));
+        if let Some(refused) = refused(set, address) {
+            return Ok(Err(refused));
         }
-        if taken.all.contains(&address) {
-            return Err(NoAddress::RequestedTaken(address, set.to_string()));
+        if occupancy.first_free(Span { first: address, last: address })?.is_none() {
+            return Ok(Err(NoAddress::RequestedTaken(address, set.to_string())));
         }
     }
     // The protocol allows one ADD per attachment. The reference lets a second one pass that asks for another address.
-    if let Some(own) = taken.own.iter().find(|address| set.contains(**address)) {
-        return Err(NoAddress::Duplicate(*own, container_id.to_owned()));
+    if let Some(own) = own.iter().find(|address| set.contains(**address)) {
+        return Ok(Err(NoAddress::Duplicate(*own, container_id.to_owned())));
     }
     let address = match wanted {
         Wanted::Exactly(address) => Some(address),
-        Wanted::Next { after } => set.candidates(after).find(|address| !taken.all.contains(address)),
+        Wanted::Next { after } => {
+            let found = set.candidates(after).into_iter().map(|span| occupancy.first_free(span));
+            found.filter_map(Result::transpose).next().transpose()?
+        }
     };
-    address.and_then(|address| allocation(set, address)).ok_or_else(|| exhausted(set, &taken.all))
+    match address.and_then(|address| allocation(set, address)) {
+        Some(allocation) => Ok(Ok(allocation)),
+        None => Ok(Err(exhausted(set, occupancy.count(set.spans())?))),
+    }
 }
 
-fn allocation(set: &RangeSet, address: IpAddr) -> Option<Allocation> {
+/// Why an address cannot be given away, whoever has it.
+fn refused(set: &RangeSet, address: IpAddr) -> Option<NoAddress> {
+    if set.is_gateway(address) || set.range_of(address).is_some_and(|r| r.gateway() == address) {
+        return Some(NoAddress::RequestedGateway(address));
+    }
+    (!set.is_allocatable(address)).then(|| NoAddress::RequestedExcluded(address, set.to_string()))
+}
+
+/// An address of the set as the answer to an ADD.
+pub(crate) fn allocation(set: &RangeSet, address: IpAddr) -> Option<Allocation> {
     let range = set.range_of(address)?;
     Some(Allocation { address: range.with_prefix(address), gateway: range.gateway() })
 }
 
 /// The error of a set all of whose addresses are taken.
-fn exhausted(set: &RangeSet, taken: &HashSet<IpAddr>) -> NoAddress {
-    NoAddress::Exhausted { set: set.to_string(), used: used(set, taken), total: set.capacity() }
+fn exhausted(set: &RangeSet, used: u64) -> NoAddress {
+    NoAddress::Exhausted { set: set.to_string(), used, total: set.capacity(), excluded: set.excluded() }
 }
 
-/// How many of the set's addresses are taken.
-fn used(set: &RangeSet, taken: &HashSet<IpAddr>) -> usize {
-    taken.iter().filter(|address| set.is_allocatable(**address)).count()
-}
-
-/// Fails where a set has no address left for anybody.
-pub(crate) fn require_free(set: &RangeSet, taken: &HashSet<IpAddr>) -> Result<(), NoAddress> {
-    if (used(set, taken) as u128) < set.capacity() { Ok(()) } else { Err(exhausted(set, taken)) }
+/// Fails where a set, of whose allocatable addresses so many are taken, has no address left for anybody.
+pub(crate) fn require_free(set: &RangeSet, used: u64) -> Result<(), NoAddress> {
+    if u128::from(used) < set.capacity() { Ok(()) } else { Err(exhausted(set, used)) }
 }
 
 impl NoAddress {
     /// What a person can do about it.
     pub(crate) fn remedy(&self) -> String {
         match self {
-            Self::Exhausted { used, total, .. } => format!(
-                "{used} of {total} addresses are in use; delete attachments, run GC, or add a range to the set"
-            ),
+            Self::Exhausted { used, total, excluded, .. } => {
+                let excluded = match excluded {
+                    0 => String::new(),
+                    more => format!(" ({more} more are excluded by the configuration)"),
+                };
+                format!(
+                    "{used} of {total} addresses are in use{excluded}; \
+                     delete attachments, run GC, or add a range to the set"
+                )
+            }
             Self::Duplicate(..) => "run DEL for this container and interface first".into(),
             Self::RequestedTaken(..) => "it has an owner; request another address, or none".into(),
-            Self::RequestedGateway(_) => "request another address, or none".into(),
+            Self::RequestedExcluded(..) | Self::RequestedGateway(_) => {
+                "request another address, or none".into()
+            }
         }
     }
 }
@@ -127,15 +158,45 @@ mod tests {
     use super::*;
     use crate::range::{Range, RangeSpec};
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
-    fn set(subnet: &str) -> RangeSet {
-        let spec = RangeSpec { subnet: subnet.parse().unwrap(), start: None, end: None, gateway: None };
-        RangeSet::new(vec![Range::new(spec).unwrap()]).unwrap()
+    /// Addresses that are taken.
+    #[derive(Clone, Debug, Default)]
+    struct Taken(BTreeSet<IpAddr>);
+
+    impl Occupancy for Taken {
+        fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error> {
+            let mut at = Some(span);
+            while let Some(span) = at {
+                if !self.0.contains(&span.first) {
+                    return Ok(Some(span.first));
+                }
+                at = span.after(span.first);
+            }
+            Ok(None)
+        }
+
+        fn count(&self, spans: &[Span]) -> Result<u64, Error> {
+            let is_in = |address: &&IpAddr| spans.iter().any(|span| span.contains(**address));
+            Ok(self.0.iter().filter(is_in).count() as u64)
+        }
     }
 
-    fn taken(all: &[&str], own: &[&str]) -> Taken {
-        let parse = |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|t| t.parse().unwrap()).collect() };
-        Taken { all: parse(all).into_iter().chain(parse(own)).collect(), own: parse(own) }
+    fn set(subnet: &str) -> RangeSet {
+        set_without(subnet, &[])
+    }
+
+    fn set_without(subnet: &str, excluded: &[Span]) -> RangeSet {
+        let spec = RangeSpec { subnet: subnet.parse().unwrap(), start: None, end: None, gateway: None };
+        RangeSet::new(vec![Range::new(spec).unwrap()], excluded).unwrap()
+    }
+
+    fn parse(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|t| t.parse().unwrap()).collect()
+    }
+
+    fn taken(texts: &[&str]) -> Taken {
+        Taken(parse(texts).into_iter().collect())
     }
 
     fn exactly(address: &str) -> Wanted {
@@ -144,24 +205,25 @@ mod tests {
 
     const NEXT: Wanted = Wanted::Next { after: None };
 
-    fn chosen(wanted: Wanted, taken: &Taken) -> Result<String, String> {
-        let allocation = choose(&set("10.0.0.0/29"), wanted, taken, "c1").map_err(|e| e.to_string())?;
+    fn chosen(wanted: Wanted, taken: &Taken, own: &[&str]) -> Result<String, String> {
+        let chosen = choose(&set("10.0.0.0/29"), wanted, taken, &parse(own), "c1").unwrap();
+        let allocation = chosen.map_err(|e| e.to_string())?;
         assert_eq!(allocation.gateway.to_string(), "10.0.0.1");
         Ok(allocation.address.to_string())
     }
 
     #[test]
     fn the_first_free_one_is_chosen() {
-        assert_eq!(chosen(NEXT, &Taken::default()), Ok("10.0.0.2/29".into()));
-        assert_eq!(chosen(NEXT, &taken(&["10.0.0.2", "10.0.0.3"], &[])), Ok("10.0.0.4/29".into()));
-        assert_eq!(chosen(exactly("10.0.0.5"), &taken(&["10.0.0.2"], &[])), Ok("10.0.0.5/29".into()));
+        assert_eq!(chosen(NEXT, &Taken::default(), &[]), Ok("10.0.0.2/29".into()));
+        assert_eq!(chosen(NEXT, &taken(&["10.0.0.2", "10.0.0.3"]), &[]), Ok("10.0.0.4/29".into()));
+        assert_eq!(chosen(exactly("10.0.0.5"), &taken(&["10.0.0.2"]), &[]), Ok("10.0.0.5/29".into()));
     }
 
     #[test]
     fn a_refusal_has_the_reference_s_text() {
-        let own = taken(&[], &["10.0.0.4"]);
+        let (none, own) = (Taken::default(), taken(&["10.0.0.4"]));
         for (wanted, taken, text) in [
-            (exactly("10.0.0.1"), &Taken::default(), "requested ip 10.0.0.1 is subnet's gateway"),
+            (exactly("10.0.0.1"), &none, "requested ip 10.0.0.1 is subnet's gateway"),
             (
                 exactly("10.0.0.4"),
                 &own,
@@ -174,56 +236,72 @@ mod tests {
             ),
             (NEXT, &own, "10.0.0.4 has been allocated to c1, duplicate allocation is not allowed"),
         ] {
-            assert_eq!(chosen(wanted, taken), Err(text.to_owned()));
+            assert_eq!(chosen(wanted, taken, &["10.0.0.4"]), Err(text.to_owned()));
         }
     }
 
     #[test]
     fn an_address_of_another_set_is_no_duplicate() {
-        assert_eq!(chosen(NEXT, &taken(&[], &["10.9.0.4", "fd00::1"])), Ok("10.0.0.2/29".into()));
+        let own = ["10.9.0.4", "fd00::1"];
+        assert_eq!(chosen(NEXT, &taken(&own), &own), Ok("10.0.0.2/29".into()));
     }
 
     #[test]
-    fn exhaustion_tells_how_many_are_used() {
-        let full = taken(&["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.1"], &[]);
-        let error = choose(&set("10.0.0.0/29"), NEXT, &full, "c1").unwrap_err();
+    fn exhaustion_tells_how_many_are_used_and_excluded() {
+        let all = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.1"];
+        let error = choose(&set("10.0.0.0/29"), NEXT, &taken(&all), &[], "c1").unwrap().unwrap_err();
         assert_eq!(error.to_string(), "no IP addresses available in range set: 10.0.0.1-10.0.0.6");
         assert!(error.remedy().starts_with("5 of 5 addresses are in use; "), "{}", error.remedy());
-        assert_eq!(require_free(&set("10.0.0.0/29"), &full.all), Err(error));
-        assert_eq!(require_free(&set("10.0.0.0/28"), &full.all), Ok(()));
+        assert_eq!(require_free(&set("10.0.0.0/29"), 5), Err(error));
+        assert_eq!(require_free(&set("10.0.0.0/29"), 4), Ok(()));
+        let excluded = Span::new(parse(&all)[0], parse(&all)[2]).unwrap();
+        let set = set_without("10.0.0.0/29", &[excluded]);
+        let error = choose(&set, NEXT, &taken(&all), &[], "c1").unwrap().unwrap_err();
+        let wanted = "2 of 2 addresses are in use (3 more are excluded by the configuration); ";
+        assert!(error.remedy().starts_with(wanted), "{}", error.remedy());
+        let error = choose(&set, exactly("10.0.0.3"), &Taken::default(), &[], "c1").unwrap().unwrap_err();
+        assert!(error.to_string().ends_with("10.0.0.1-10.0.0.6: it is excluded"), "{error}");
     }
 
     #[test]
     fn a_huge_range_is_not_walked() {
-        let set = set("fd00::/64");
-        let taken = taken(&["fd00::2"], &[]);
-        assert_eq!(
-            choose(&set, NEXT, &taken, "c").map(|a| a.address.to_string()),
-            Ok("fd00::3/64".to_owned())
-        );
-        assert_eq!(require_free(&set, &taken.all), Ok(()));
+        let half = Span::new("fd00::2".parse().unwrap(), "fd00::7fff:ffff:ffff:ffff".parse().unwrap());
+        for (set, wanted) in [
+            (set("fd00::/64"), "fd00::3/64"),
+            (set_without("fd00::/64", half.as_slice()), "fd00::8000:0:0:0/64"),
+        ] {
+            let chosen = choose(&set, NEXT, &taken(&["fd00::2"]), &[], "c").unwrap();
+            assert_eq!(chosen.map(|a| a.address.to_string()), Ok(wanted.to_owned()));
+            assert_eq!(require_free(&set, 1), Ok(()));
+        }
     }
 
     proptest! {
         #[test]
         fn an_address_is_found_if_and_only_if_one_is_free(
             prefix in 24u8..=30, hosts in prop::collection::hash_set(0u32..256, 0..260), after in 0u32..256,
+            excluded in prop::collection::vec((0u32..256, 0u32..40), 0..3),
         ) {
-            let set = set(&format!("10.0.0.0/{prefix}"));
             let address = |host: u32| IpAddr::from((0x0a00_0000 + host).to_be_bytes());
-            let taken = Taken { all: hosts.into_iter().map(address).collect(), own: Vec::new() };
-            let free = (0..256).map(address).filter(|a| set.is_allocatable(*a) && !taken.all.contains(a)).count();
-            match choose(&set, Wanted::Next { after: Some(address(after)) }, &taken, "c") {
+            let span = |(first, size): &(u32, u32)| Span { first: address(*first), last: address(first + size) };
+            let excluded: Vec<Span> = excluded.iter().map(span).collect();
+            let spec = RangeSpec { subnet: format!("10.0.0.0/{prefix}").parse().unwrap(), start: None, end: None, gateway: None };
+            let Ok(set) = RangeSet::new(vec![Range::new(spec).unwrap()], &excluded) else { return Ok(()) };
+            let taken = Taken(hosts.into_iter().map(address).collect());
+            let is_free = |a: &IpAddr| set.is_allocatable(*a) && !taken.0.contains(a);
+            let free = (0..256).map(address).filter(is_free).count();
+            let used = taken.count(set.spans()).unwrap();
+            prop_assert_eq!(u128::from(used) + free as u128, set.capacity());
+            match choose(&set, Wanted::Next { after: Some(address(after)) }, &taken, &[], "c").unwrap() {
                 Ok(chosen) => {
-                    prop_assert!(set.is_allocatable(chosen.address.address()));
-                    prop_assert!(!taken.all.contains(&chosen.address.address()));
+                    let chosen = chosen.address.address();
+                    prop_assert!(is_free(&chosen) && !excluded.iter().any(|span| span.contains(chosen)));
                 }
                 Err(error) => {
                     prop_assert_eq!(free, 0);
-                    prop_assert_eq!(require_free(&set, &taken.all), Err(error));
+                    prop_assert_eq!(require_free(&set, used), Err(error));
                 }
             }
-            prop_assert_eq!(require_free(&set, &taken.all).is_ok(), free > 0);
         }
     }
 }

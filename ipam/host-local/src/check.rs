@@ -1,39 +1,53 @@
 //! CHECK: the attachment still holds the addresses that its ADD gave it.
 
 use crate::{
+    HostLocal,
     config::Config,
-    range_set::RangeSet,
-    record::{Holder, Record, held_by},
-    store::Store,
+    index::container,
+    record::{Holder, Owner},
+    store::Folder,
 };
 use cni_types::{Attachment, Call, Code, Error};
 use std::net::IpAddr;
 
-/// Compares the records with the previous result, where there is one. Only looks, so it takes no lock.
-pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
+/// Compares the records with the previous result, where there is one. Only looks, so it waits for no lock.
+pub(crate) fn check(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::load(call)?;
     let holder = Holder::new(&attachment.container_id, &attachment.if_name);
-    let records = Store::new(&config.data_dir, &call.network).records()?;
-    if held_by(&records, &holder).is_empty() {
-        return Err(lost(&holder, "no address is recorded for it"));
-    }
     let previous = call.prev_result()?.unwrap_or_default();
     let addresses = previous.ips.iter().map(|ip| ip.address.address());
-    Error::join(addresses.filter_map(|address| mismatch(&config.range_sets, &records, &holder, address)))
+    // One that is in no range came from another plugin.
+    let ours = addresses.filter(|address| config.range_sets.iter().any(|set| set.contains(*address)));
+    let nothing = || lost(&holder, "no address is recorded for it");
+    let folder = plugin.store(&config.data_dir, &call.network).open()?.ok_or_else(nothing)?;
+    let outcomes: Vec<Option<Error>> =
+        ours.map(|address| mismatch(&folder, &holder, address)).collect::<Result<_, _>>()?;
+    if !outcomes.iter().any(Option::is_none) && !holds_any(&folder, &holder)? {
+        return Err(nothing());
+    }
+    Error::join(outcomes.into_iter().flatten())
 }
 
-/// What is wrong with an address of the previous result. One that is in no range came from another plugin.
-fn mismatch(sets: &[RangeSet], records: &[Record], holder: &Holder, address: IpAddr) -> Option<Error> {
-    if !sets.iter().any(|set| set.contains(address)) {
-        return None;
-    }
-    match records.iter().find(|record| record.address == address) {
-        Some(record) if record.owner.may_be(holder) => None,
-        Some(record) => {
-            Some(lost(holder, &format!("{address} is in prevResult, but is recorded for {}", record.owner)))
+/// What is wrong with an address of the previous result.
+fn mismatch(folder: &Folder, holder: &Holder, address: IpAddr) -> Result<Option<Error>, Error> {
+    let owner = folder.record(address)?.map(|found| found.record.owner);
+    let found = match owner {
+        Some(owner) if owner.may_be(holder) => return Ok(None),
+        None | Some(Owner::Nobody) => format!("{address} is in prevResult, but is not recorded"),
+        Some(owner) => format!("{address} is in prevResult, but is recorded for {owner}"),
+    };
+    Ok(Some(lost(holder, &found)))
+}
+
+/// Whether any record is the holder's. Before it says no it looks at all of them: a false alarm costs a pod.
+fn holds_any(folder: &Folder, holder: &Holder) -> Result<bool, Error> {
+    let id = container(holder.container_id());
+    for address in folder.look(|index| index.addresses_of(id))? {
+        if folder.record(address)?.is_some_and(|found| found.record.owner.may_be(holder)) {
+            return Ok(true);
         }
-        None => Some(lost(holder, &format!("{address} is in prevResult, but is not recorded"))),
     }
+    Ok(!folder.find(&|record| record.owner.may_be(holder))?.is_empty())
 }
 
 fn lost(holder: &Holder, found: &str) -> Error {

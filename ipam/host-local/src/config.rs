@@ -6,6 +6,7 @@
 use crate::{
     range::{Range, RangeSpec},
     range_set::RangeSet,
+    span::Span,
 };
 use cni_types::{AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion};
 use serde::Deserialize;
@@ -34,6 +35,9 @@ struct WireIpam {
     routes: Vec<Route>,
     data_dir: String,
     resolv_conf: String,
+    /// Networks and addresses that are never given away, in whichever range they lie.
+    exclude: Option<Vec<String>>,
+    status_when_full: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,6 +47,8 @@ struct WireRange {
     range_start: String,
     range_end: String,
     gateway: String,
+    /// The same for this range.
+    exclude: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -89,8 +95,29 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// The file that the result's `dns` comes from.
     pub(crate) resolv_conf: Option<PathBuf>,
+    /// Whether STATUS fails where a set has no address left.
+    pub(crate) when_full: WhenFull,
     /// The addresses that `args.cni.ips` and `runtimeConfig.ips` ask for, in this order.
     requested: Vec<IpAddr>,
+}
+
+/// What STATUS says of a set without a free address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// An ADD would fail: code 50.
+    Fail,
+    /// A node that is full is healthy.
+    Ok,
+}
+
+impl WhenFull {
+    fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "" | "fail" => Ok(Self::Fail),
+            "ok" => Ok(Self::Ok),
+            other => Err(invalid(format!("invalid statusWhenFull {other:?}: \"ok\" or \"fail\" is wanted"))),
+        }
+    }
 }
 
 /// Where the records are, from a configuration that need not make sense otherwise.
@@ -121,14 +148,16 @@ impl Wire {
                 range_start: ipam.range_start.clone(),
                 range_end: ipam.range_end.clone(),
                 gateway: ipam.gateway.clone(),
+                exclude: None,
             }]
         });
+        let everywhere = excluded(ipam.exclude.as_deref())?;
         let by_runtime = self.runtime_config.ip_ranges.iter().map(Option::as_deref);
         let sets = by_runtime
             .chain(old_style.as_deref().map(Some))
             .chain(ipam.ranges.iter().map(Option::as_deref))
             .enumerate()
-            .map(|(index, ranges)| range_set(index, ranges.unwrap_or_default()));
+            .map(|(index, ranges)| range_set(index, ranges.unwrap_or_default(), &everywhere));
         let sets: Vec<RangeSet> = sets.collect::<Result<_, _>>()?;
         if sets.is_empty() {
             return Err(invalid("no IP ranges specified")
@@ -155,6 +184,7 @@ impl Config {
             data_dir: data_dir_or_default(ipam.data_dir),
             range_sets,
             routes: ipam.routes,
+            when_full: WhenFull::parse(&ipam.status_when_full)?,
             resolv_conf: (!ipam.resolv_conf.is_empty()).then(|| ipam.resolv_conf.into()),
             requested,
         })
@@ -199,10 +229,51 @@ fn data_dir_or_default(text: String) -> PathBuf {
     if text.is_empty() { DEFAULT_DATA_DIR.into() } else { text.into() }
 }
 
-fn range_set(index: usize, ranges: &[WireRange]) -> Result<RangeSet, Error> {
-    let ranges = ranges.iter().map(range).collect::<Result<_, _>>();
-    let set = ranges.and_then(|ranges| RangeSet::new(ranges).map_err(|e| invalid(e.to_string())));
-    set.map_err(|e| e.context(format_args!("invalid range set {index}")))
+fn range_set(index: usize, wire: &[WireRange], everywhere: &[Span]) -> Result<RangeSet, Error> {
+    let make = || {
+        let mut excluded = everywhere.to_vec();
+        let mut ranges = Vec::with_capacity(wire.len());
+        for wire in wire {
+            let range = range(wire)?;
+            excluded.extend(excluded_from(&range, wire.exclude.as_deref())?);
+            ranges.push(range);
+        }
+        RangeSet::new(ranges, &excluded).map_err(|e| invalid(e.to_string()))
+    };
+    make().map_err(|e| e.context(format_args!("invalid range set {index}")))
+}
+
+/// The part of a range that its own `exclude` names.
+fn excluded_from(range: &Range, list: Option<&[String]>) -> Result<Vec<Span>, Error> {
+    let subnet = range.subnet();
+    let subnet_span = Span { first: subnet.address(), last: subnet.last() };
+    let spans = excluded(list)?;
+    match spans.iter().find(|span| span.overlap(subnet_span) != Some(**span)) {
+        Some(Span { first, last }) => Err(invalid(format!("exclude {first}-{last} not in network {subnet}"))),
+        None => Ok(spans.into_iter().filter_map(|span| span.overlap(range.span())).collect()),
+    }
+}
+
+fn excluded(list: Option<&[String]>) -> Result<Vec<Span>, Error> {
+    list.unwrap_or_default().iter().map(|text| exclusion(text)).collect()
+}
+
+/// One entry of `exclude`: a network, or a single address.
+fn exclusion(text: &str) -> Result<Span, Error> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        return Ok(Span { first: address, last: address });
+    }
+    let cidr: Cidr = text.parse().map_err(|_| {
+        invalid(format!("invalid exclude {text:?}: a network such as 10.1.0.0/28 or an address is wanted"))
+    })?;
+    if cidr != cidr.network() {
+        let network = cidr.network();
+        return Err(invalid(format!(
+            "invalid exclude {text:?}: it has host bits set, the network is {network}"
+        )));
+    }
+    Ok(Span { first: cidr.address(), last: cidr.last() })
 }
 
 fn require_expressible(version: SpecVersion, sets: &[RangeSet]) -> Result<(), Error> {

@@ -4,28 +4,59 @@
 //! with its pods running. So one file per address holds its owner, and the same lock is taken.
 //!
 //! `range` and `range_set` say which addresses there are, `allocator` says which of them is next; none of
-//! the three does I/O. `store` knows the directory and nothing of ranges. Each operation of the protocol
-//! joins the two in a file of its own.
+//! the three does I/O. `store` knows the directory and nothing of ranges; `index` and `ledger` are what it keeps beside
+//! the records, to be fast and to know dead ones. `reclaim` says which records are dead. Each operation of the
+//! protocol joins them in a file of its own.
 
 mod add;
+mod age;
 mod allocator;
 mod check;
 mod config;
 mod del;
+mod directory;
 mod gc;
+mod index;
+mod ledger;
+mod netns;
+mod outsiders;
 mod range;
 mod range_set;
+mod reclaim;
 mod record;
 mod resolv_conf;
+mod span;
 mod status;
 mod store;
+mod system;
+mod table;
 
-use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
-use std::io::Write;
+pub use system::SystemPaths;
 
-/// The plugin.
-#[derive(Clone, Copy, Debug)]
-pub struct HostLocal;
+use cni_types::{Attachment, Call, Detachment, Encoded, Error, NetworkName, Plugin};
+use std::{io::Write, path::Path, time::Duration};
+use store::Store;
+
+/// The plugin, and what it needs of its surroundings.
+#[derive(Clone, Debug)]
+pub struct HostLocal {
+    /// Where machine and boot are told.
+    pub system: SystemPaths,
+    /// How long to wait for the lock. Holders need a millisecond, unless they hang.
+    pub patience: Duration,
+}
+
+impl Default for HostLocal {
+    fn default() -> Self {
+        Self { system: SystemPaths::default(), patience: Duration::from_secs(10) }
+    }
+}
+
+impl HostLocal {
+    fn store(&self, data_dir: &Path, network: &NetworkName) -> Store {
+        Store::new(data_dir, network, &self.system)
+    }
+}
 
 impl Plugin for HostLocal {
     fn name(&self) -> &'static str {
@@ -33,23 +64,23 @@ impl Plugin for HostLocal {
     }
 
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
-        add::add(call, attachment)
+        add::add(self, call, attachment)
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
-        del::del(call, detachment)
+        del::del(self, call, detachment)
     }
 
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
-        check::check(call, attachment)
+        check::check(self, call, attachment)
     }
 
     fn status(&self, call: &Call) -> Result<(), Error> {
-        status::status(call)
+        status::status(self, call)
     }
 
     fn gc(&self, call: &Call) -> Result<(), Error> {
-        gc::gc(call)
+        gc::gc(self, call)
     }
 }
 

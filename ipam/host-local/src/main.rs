@@ -1,5 +1,5 @@
 //! The `host-local` program; all of it is in the library.
 
 fn main() -> std::process::ExitCode {
-    cni_types::main(&host_local::HostLocal)
+    cni_types::main(&host_local::HostLocal::default())
 }

@@ -1,5 +1,6 @@
 //! One range: a contiguous part of a subnet that addresses are taken from, and the subnet's gateway.
 
+use crate::span::{Span, from_bits, to_bits};
 use cni_types::Cidr;
 use std::{fmt, net::IpAddr};
 
@@ -91,39 +92,24 @@ impl Range {
         self.start
     }
 
-    /// How many addresses there are from start to end.
-    pub(crate) fn size(&self) -> u128 {
-        (to_bits(self.end) - to_bits(self.start)).saturating_add(1)
-    }
-
     /// The addresses from start to end.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        self.addresses_between(self.start, self.end)
+    pub(crate) fn span(&self) -> Span {
+        Span { first: self.start, last: self.end }
     }
 
-    /// The addresses that follow `last`, up to the end.
-    pub(crate) fn addresses_after(&self, last: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
-        self.addresses_between(last, self.end).skip(1)
-    }
-
-    /// The addresses from the start up to `last` and with it.
-    pub(crate) fn addresses_until(&self, last: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
-        self.addresses_between(self.start, last)
-    }
-
-    fn addresses_between(&self, from: IpAddr, to: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
-        let family = self.start;
-        (to_bits(from)..=to_bits(to)).map(move |bits| from_bits(family, bits))
+    /// The subnet that the range is a part of.
+    pub(crate) fn subnet(&self) -> Cidr {
+        self.subnet
     }
 
     /// Whether `address` is in the range.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.is_ipv4() && self.start <= address && address <= self.end
+        self.span().contains(address)
     }
 
     /// Whether the two ranges share an address.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.is_ipv4() == other.is_ipv4() && self.start <= other.end && other.start <= self.end
+        self.span().overlap(other.span()).is_some()
     }
 }
 
@@ -157,21 +143,6 @@ fn last_usable(subnet: Cidr) -> IpAddr {
 /// IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4, as in the reference.
 fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
-}
-
-fn to_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// The address with these bits, of the family of `like`.
-fn from_bits(like: IpAddr, bits: u128) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => IpAddr::V4(u32::try_from(bits).unwrap_or(u32::MAX).into()),
-        IpAddr::V6(_) => IpAddr::V6(bits.into()),
-    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,13 @@ pub(crate) struct Record {
     pub(crate) file_name: OsString,
 }
 
+impl Record {
+    /// Whether the address has no owner, in spite of the record.
+    pub(crate) fn is_nobodys(&self) -> bool {
+        self.owner == Owner::Nobody
+    }
+}
+
 /// The records of `holder`: those that name it, or else the old ones of its container. Where one interface of a
 /// container has a record of its own, an old record belongs to another interface.
 pub(crate) fn held_by<'a>(records: &'a [Record], holder: &Holder) -> Vec<&'a Record> {

@@ -1,24 +1,47 @@
 //! STATUS: an ADD could succeed. Only looks; runtimes ask every few seconds.
 
-use crate::{allocator, config::Config, record::Owner, store::Store};
+use crate::{
+    HostLocal,
+    allocator::require_free,
+    config::{Config, WhenFull},
+    note, outsiders,
+    range_set::RangeSet,
+    reclaim::Survey,
+    span::Span,
+    store::Folder,
+};
 use cni_types::{Call, Code, Error};
-use std::{collections::HashSet, net::IpAddr};
 
 /// Fails with code 50 where the data directory cannot be used, or a range set has no address left.
-pub(crate) fn status(call: &Call) -> Result<(), Error> {
+pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let config = Config::load(call)?;
-    let store = Store::new(&config.data_dir, &call.network);
+    let store = plugin.store(&config.data_dir, &call.network);
     store.require_usable()?;
-    let named = store.addresses()?.into_iter().map(|(address, _)| address).collect();
-    if require_free(&config, &named).is_ok() {
+    let sets = &config.range_sets;
+    let Some(folder) = store.open()? else { return Ok(()) };
+    let everything = outsiders::configured(sets);
+    let lists: Vec<&[Span]> = sets.iter().map(RangeSet::spans).chain([everything.as_slice()]).collect();
+    let (mut used, all) = folder.look(|index| Ok((index.count(&lists)?, index.taken())))?;
+    let outside = outsiders::warning(all.saturating_sub(used.pop().unwrap_or_default()));
+    outside.iter().for_each(|text| note(text));
+    if config.when_full == WhenFull::Ok {
         return Ok(());
     }
-    // Only now a look inside is worth its time: what belongs to nobody is free.
-    let owned = store.records()?.into_iter().filter(|record| record.owner != Owner::Nobody);
-    require_free(&config, &owned.map(|record| record.address).collect())
+    let full = sets.iter().zip(used).filter(|(set, used)| require_free(set, *used).is_err());
+    let full: Vec<Option<Error>> =
+        full.map(|(set, _)| require_room(plugin, &folder, set)).collect::<Result<_, _>>()?;
+    Error::join(full.into_iter().flatten()).map_err(|e| match outside {
+        Some(text) => e.and_details(&text),
+        None => e,
+    })
 }
 
-fn require_free(config: &Config, taken: &HashSet<IpAddr>) -> Result<(), Error> {
-    let full = config.range_sets.iter().filter_map(|set| allocator::require_free(set, taken).err());
-    Error::join(full.map(|e| Error::new(Code::UNAVAILABLE, e.to_string()).with_details(e.remedy())))
+/// Looks at the records themselves: what belongs to nobody is free, and what an ADD would reclaim counts as free.
+fn require_room(plugin: &HostLocal, folder: &Folder, set: &RangeSet) -> Result<Option<Error>, Error> {
+    let survey = Survey::of(folder, plugin.system.boot(), 1, &|address| set.is_allocatable(address))?;
+    let full = require_free(set, survey.count).err().filter(|_| survey.over.is_empty());
+    Ok(full.map(|e| {
+        let error = Error::new(Code::UNAVAILABLE, e.to_string()).with_details(e.remedy());
+        if survey.oldest.is_empty() { error } else { error.and_details(&survey.describe()) }
+    }))
 }

@@ -1,139 +1,133 @@
 //! The data directory: `<dataDir>/<network>/<address>`, one record per file, beside `last_reserved_ip.<n>` and `lock`.
 //! It knows nothing of ranges.
 //!
-//! A record appears whole or not at all, whenever a process dies: it is written to `<dataDir>/.<network>.new` and
-//! hard-linked to its name, which fails where the name exists. That file lies outside the network's folder since the
-//! reference takes every file in there for a record, and no network's name begins with a dot. It is made and removed
-//! under the lock, so at most one of them is ever left behind, and the next writer removes it. Nothing is synced: after
-//! a power cut the pods are gone too, and a record that it left without content belongs to nobody.
+//! Those files are the truth, and shared with the reference. What else we keep lies outside the network's folder, since
+//! the reference takes every file in there for a record; no network's name begins with a dot, so the names are free:
+//!
+//! - `.<network>.new`: a record in the making (see [`Locked::reserve`]);
+//! - `.index/<network>`: what the records say, arranged for the search (see [`crate::index`]);
+//! - `.origin/<network>`: which boot a record is of (see [`crate::ledger`]).
+//!
+//! Any of them can be deleted at any time.
+
+mod derived;
+mod last_reserved;
+mod lock;
+mod locked;
+
+pub(crate) use locked::{Locked, Reserved};
 
 use crate::{
+    directory::{Access, Directory},
+    ledger::{Identity, Ledger, Origin},
     note,
-    record::{Holder, Owner, Record},
+    record::{Owner, Record},
+    system::{Id, SystemPaths},
 };
 use cni_types::{Code, Error, NetworkName, Stop};
+use nix::errno::Errno;
 use std::{
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{ErrorKind, Read, Write},
+    ffi::{OsStr, OsString},
+    fs::{File, Metadata},
+    io::{self, ErrorKind, Read},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-/// How long to wait for the lock. Holders need a millisecond, unless they hang.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The longest pause between two attempts to take the lock.
-const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The most that is read of a record, in bytes; an id and an interface's name are far shorter.
 const MAX_RECORD: usize = 4096;
 
-/// The folder of one network, without its lock: for those who only look.
+/// Where the ledgers are, in the data directory.
+const LEDGERS: &str = ".origin";
+
+/// Where one network's records are, or would be.
 #[derive(Debug)]
 pub(crate) struct Store {
-    directory: PathBuf,
-    staging: PathBuf,
+    data_dir: PathBuf,
+    network: String,
+    boot: Option<Id>,
 }
 
-/// The folder of one network, and the lock that all writers take, the reference's too.
+/// The folder of one network, open, without its lock: for those who only look.
 #[derive(Debug)]
-pub(crate) struct Locked<'a> {
-    store: &'a Store,
-    _lock: File,
+pub(crate) struct Folder {
+    data: Directory,
+    records: Directory,
+    network: String,
+    boot: Option<Id>,
 }
 
-/// What became of a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reserved {
-    /// The record is there.
-    Done,
-    /// Somebody else's is.
-    Taken,
+/// A record and its file.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The record.
+    pub(crate) record: Record,
+    /// The file's metadata.
+    pub(crate) meta: Metadata,
 }
 
 impl Store {
     /// The folder of `network` in `data_dir`. Touches nothing.
-    pub(crate) fn new(data_dir: &Path, network: &NetworkName) -> Self {
-        Self { directory: data_dir.join(network.as_str()), staging: data_dir.join(format!(".{network}.new")) }
+    pub(crate) fn new(data_dir: &Path, network: &NetworkName, system: &SystemPaths) -> Self {
+        // Without a slash or a dot at the end, which would make the kernel follow a link.
+        Self {
+            data_dir: data_dir.components().collect(),
+            network: network.to_string(),
+            boot: system.boot_id(),
+        }
+    }
+
+    /// Opens the folder; nothing where there is none.
+    ///
+    /// # Errors
+    /// Code 5, also where the directory or the folder is a symbolic link.
+    pub(crate) fn open(&self) -> Result<Option<Folder>, Error> {
+        let data = match Directory::open(&self.data_dir) {
+            Ok(data) => data,
+            Err(e) if is_absence(&e) => return not_a_link(&self.data_dir).map(|()| None),
+            Err(e) => return Err(failed("open data directory", &self.data_dir, &e)),
+        };
+        let path = self.data_dir.join(&self.network);
+        match data.open_child(&self.network) {
+            Ok(records) => Ok(Some(self.folder(data, records))),
+            Err(e) if is_absence(&e) => not_a_link(&path).map(|()| None),
+            Err(e) => Err(failed("open data directory", &path, &e)),
+        }
+    }
+
+    fn folder(&self, data: Directory, records: Directory) -> Folder {
+        Folder { data, records, network: self.network.clone(), boot: self.boot }
+    }
+
+    fn create(&self) -> Result<Folder, Error> {
+        let path = self.data_dir.join(&self.network);
+        let create = || {
+            let data = Directory::ensure(&self.data_dir)?;
+            let records = data.ensure_child(&self.network, 0o755)?;
+            Ok(self.folder(data, records))
+        };
+        create().map_err(|e: io::Error| failed("create data directory", &path, &e))
     }
 
     /// Takes the lock; makes the folder where it is missing.
     ///
     /// # Errors
     /// Code 5, or 11 where the lock cannot be had in time.
-    pub(crate) fn create_and_lock(&self, stop: &Stop) -> Result<Locked<'_>, Error> {
-        if let Some(locked) = self.lock(stop)? {
-            return Ok(locked);
-        }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.directory)
-            .map_err(|e| failed("create data directory", &self.directory, &e))?;
-        let missing = || failed("lock data directory", &self.directory, &ErrorKind::NotFound.into());
-        self.lock(stop)?.ok_or_else(missing)
+    pub(crate) fn create_and_lock(&self, stop: &Stop, patience: Duration) -> Result<Locked, Error> {
+        let folder = match self.open()? {
+            Some(folder) => folder,
+            None => self.create()?,
+        };
+        Locked::new(folder, stop, patience)
     }
 
     /// Takes the lock; nothing where there is no folder.
     ///
     /// # Errors
     /// Code 5, or 11 where the lock cannot be had in time.
-    pub(crate) fn lock(&self, stop: &Stop) -> Result<Option<Locked<'_>>, Error> {
-        let path = self.directory.join("lock");
-        let lock = match OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-        {
-            Ok(lock) => lock,
-            Err(e) if is_absence(&e) => return Ok(None),
-            Err(e) => return Err(failed("open", &path, &e)),
-        };
-        wait_for(&lock, &path, stop)?;
-        Ok(Some(Locked { store: self, _lock: lock }))
-    }
-
-    /// Every record. No folder, no records. A name that is no address is no record, and neither is what is not a plain
-    /// file, so no symbolic link is followed.
-    ///
-    /// # Errors
-    /// Code 5 where the folder cannot be read.
-    pub(crate) fn records(&self) -> Result<Vec<Record>, Error> {
-        let mut buffer = [0; MAX_RECORD];
-        let entries = self.addresses()?.into_iter().filter_map(|(address, file_name)| {
-            let owner = read_owner(&self.directory.join(&file_name), &mut buffer)?;
-            Some(Record { address, owner, file_name })
-        });
-        Ok(entries.collect())
-    }
-
-    /// The address of every record and the file's name, without a look inside.
-    ///
-    /// # Errors
-    /// Code 5 where the folder cannot be read.
-    pub(crate) fn addresses(&self) -> Result<Vec<(IpAddr, std::ffi::OsString)>, Error> {
-        let unreadable = |e| failed("read data directory", &self.directory, &e);
-        let entries = match fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(e) if is_absence(&e) => return Ok(Vec::new()),
-            Err(e) => return Err(unreadable(e)),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(unreadable)?;
-            let file_name = entry.file_name();
-            let Some(address) = address_in(&file_name) else { continue };
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                found.push((address, file_name));
-            }
-        }
-        Ok(found)
+    pub(crate) fn lock(&self, stop: &Stop, patience: Duration) -> Result<Option<Locked>, Error> {
+        self.open()?.map(|folder| Locked::new(folder, stop, patience)).transpose()
     }
 
     /// Whether records can be written, as far as that can be told without writing.
@@ -141,15 +135,23 @@ impl Store {
     /// # Errors
     /// Code 50, naming what is in the way.
     pub(crate) fn require_usable(&self) -> Result<(), Error> {
+        let folder = self.data_dir.join(&self.network);
         let unusable = |path: &Path, why: &dyn std::fmt::Display| {
-            let (directory, path) = (self.directory.display(), path.display());
-            Error::new(Code::UNAVAILABLE, format!("data directory {directory} cannot be used: {path}: {why}"))
+            let (folder, path) = (folder.display(), path.display());
+            Error::new(Code::UNAVAILABLE, format!("data directory {folder} cannot be used: {path}: {why}"))
         };
-        for path in self.directory.ancestors() {
+        for path in folder.ancestors() {
             let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-            match fs::metadata(path) {
-                Ok(meta) if !meta.is_dir() => return Err(unusable(path, &"not a directory")),
-                Ok(_) => return require_writable(path).map_err(|e| unusable(path, &e)),
+            let is_ours = path == folder || path == self.data_dir;
+            match std::fs::symlink_metadata(path) {
+                Ok(meta) if meta.is_symlink() && is_ours => return Err(unusable(path, &"a symbolic link")),
+                // A link above the data directory is followed, as everywhere.
+                Ok(_) if !path.is_dir() => return Err(unusable(path, &"not a directory")),
+                Ok(_) => {
+                    let directory = path.canonicalize().and_then(|path| Directory::open(&path));
+                    let writable = directory.and_then(|directory| directory.require_writable());
+                    return writable.map_err(|e| unusable(path, &e));
+                }
                 Err(e) if is_absence(&e) => {}
                 Err(e) => return Err(unusable(path, &e)),
             }
@@ -158,148 +160,111 @@ impl Store {
     }
 }
 
-/// Fails on a read-only file system: that is found out before a name is looked up, so to remove one that does not
-/// exist tells, and changes nothing.
-fn require_writable(directory: &Path) -> std::io::Result<()> {
-    match fs::remove_dir(directory.join(".host-local-is-this-writable")) {
-        Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Err(e),
-        _ => Ok(()),
-    }
-}
-
-impl Locked<'_> {
-    /// Every record (see [`Store::records`]).
-    pub(crate) fn records(&self) -> Result<Vec<Record>, Error> {
-        self.store.records()
+impl Folder {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.records.path()
     }
 
-    /// Records that `holder` owns `address`, unless there is a record of it.
+    /// Visits every record. A name that is no address is no record, and neither is what is not a plain file.
     ///
     /// # Errors
-    /// Code 5. Then nothing is left.
-    pub(crate) fn reserve(&self, address: IpAddr, holder: &Holder) -> Result<Reserved, Error> {
-        let path = self.store.directory.join(address.to_string());
-        let linked = self
-            .stage()
-            .and_then(|mut file| file.write_all(holder.content().as_bytes()))
-            .and_then(|()| fs::hard_link(&self.store.staging, &path));
-        // What cannot be removed now is removed by the next writer.
-        let _ = self.remove_staged();
-        match linked {
-            Ok(()) => Ok(Reserved::Done),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Reserved::Taken),
-            Err(e) => Err(failed("write record", &path, &e)),
-        }
-    }
-
-    /// A new file to write a record to. One that a killed writer left may be linked to a live record, so it is
-    /// removed and never written to.
-    fn stage(&self) -> std::io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        match options.open(&self.store.staging) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                self.remove_staged()?;
-                options.open(&self.store.staging)
+    /// Code 5 where the folder cannot be read.
+    pub(crate) fn scan(&self, visit: &mut dyn FnMut(Record, &File)) -> Result<(), Error> {
+        let unreadable = |e| failed("read data directory", self.path(), &e);
+        let mut buffer = [0; MAX_RECORD];
+        for entry in self.records.entries().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let Some(address) = address_in(&entry.name) else { continue };
+            if entry.is_file == Some(false) {
+                continue;
             }
-            opened => opened,
+            if let Some((owner, file)) = self.read_owner(&entry.name, entry.is_file, &mut buffer)? {
+                visit(Record { address, owner, file_name: entry.name }, &file);
+            }
         }
+        Ok(())
     }
 
-    /// Removes what a killed writer may have left.
-    pub(crate) fn remove_staged(&self) -> std::io::Result<()> {
-        remove(&self.store.staging)
-    }
-
-    /// Frees the address of `record`.
+    /// The record of `address`, if it has its usual name.
     ///
     /// # Errors
-    /// Code 5; the record is still there.
-    pub(crate) fn release(&self, record: &Record) -> Result<(), Error> {
-        self.remove_record(&record.file_name)
+    /// Code 5 where the process cannot open files.
+    pub(crate) fn record(&self, address: IpAddr) -> Result<Option<Found>, Error> {
+        let file_name = OsString::from(address.to_string());
+        let Some((owner, file)) = self.read_owner(&file_name, None, &mut [0; MAX_RECORD])? else {
+            return Ok(None);
+        };
+        let meta = file.metadata().map_err(|e| failed("read record", &self.path().join(&file_name), &e))?;
+        Ok(Some(Found { record: Record { address, owner, file_name }, meta }))
     }
 
-    /// Frees an address that [`Self::reserve`] reserved.
+    /// The records that match, by looking at all.
     ///
     /// # Errors
-    /// Code 5; the record is still there.
-    pub(crate) fn unreserve(&self, address: IpAddr) -> Result<(), Error> {
-        self.remove_record(address.to_string().as_ref())
+    /// Code 5 where the folder cannot be read.
+    pub(crate) fn find(&self, matches: &dyn Fn(&Record) -> bool) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::new();
+        self.scan(&mut |record, file| {
+            if let (true, Ok(meta)) = (matches(&record), file.metadata()) {
+                found.push(Found { record, meta });
+            }
+        })?;
+        Ok(found)
     }
 
-    fn remove_record(&self, file_name: &OsStr) -> Result<(), Error> {
-        let path = self.store.directory.join(file_name);
-        remove(&path).map_err(|e| failed("remove record", &path, &e))
+    /// Opens the record of this name and reads its owner; nothing where it is no plain file, or has just vanished.
+    fn read_owner(
+        &self,
+        name: &OsStr,
+        is_file: Option<bool>,
+        buffer: &mut [u8; MAX_RECORD],
+    ) -> Result<Option<(Owner, File)>, Error> {
+        let unreadable = |e: &io::Error| failed("read record", &self.path().join(name), e);
+        let mut file = match self.records.open_file(name, Access::Read) {
+            Ok(file) => file,
+            Err(e) if is_no_record(&e) => return Ok(None),
+            Err(e) if is_shortage(&e) => return Err(unreadable(&e)),
+            Err(e) => {
+                note(&unreadable(&e).msg);
+                // Its metadata is that of the folder, which tells nothing of the record.
+                let stand_in = self.records.open_file(OsStr::new("."), Access::Read);
+                return stand_in.map(|file| Some((Owner::Unknown, file))).map_err(|e| unreadable(&e));
+            }
+        };
+        if is_file.is_none() && !file.metadata().is_ok_and(|meta| meta.is_file()) {
+            return Ok(None);
+        }
+        let owner = match file.read(buffer) {
+            Ok(len) if len < MAX_RECORD => Owner::parse(buffer.get(..len).unwrap_or_default()),
+            _ => Owner::Unknown,
+        };
+        Ok(Some((owner, file)))
     }
 
-    /// The last address that was reserved from the range set with this index.
-    pub(crate) fn last_reserved(&self, set: usize) -> LastReserved {
-        LastReserved::read(self.store.directory.join(format!("last_reserved_ip.{set}")))
+    /// What is known of where records came from.
+    pub(crate) fn origins(&self) -> Origins<'_> {
+        Origins { folder: self, ledger: None }
+    }
+
+    fn ledger(&self) -> Option<Ledger> {
+        let directory = self.data.open_child(LEDGERS).ok()?;
+        Ledger::open(directory.open_file(self.network.as_ref(), Access::Read).ok()?)
     }
 }
 
-/// The file that keeps the round robin going. It is written in place: to truncate or replace it frees a block, which
-/// takes a millisecond on a file system that is mounted with `discard`.
+/// Where records came from, for those who only look. The ledger is opened for the first one.
 #[derive(Debug)]
-pub(crate) struct LastReserved {
-    path: PathBuf,
-    file: Option<File>,
-    len: usize,
-    address: Option<IpAddr>,
+pub(crate) struct Origins<'a> {
+    folder: &'a Folder,
+    ledger: Option<Option<Ledger>>,
 }
 
-impl LastReserved {
-    fn read(path: PathBuf) -> Self {
-        let mut buffer = [0; 64];
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).ok();
-        let len = file.as_mut().and_then(|file| file.read(&mut buffer).ok()).unwrap_or_default();
-        let text = buffer.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        Self { path, file, len, address: text.and_then(|text| text.parse().ok()) }
-    }
-
-    /// The address; nothing where the file is missing or garbled, which only costs the round robin its turn.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.address
-    }
-
-    /// Writes `address`. A failure costs the round robin its turn, and not the pod its address.
-    pub(crate) fn write(self, address: IpAddr) {
-        let Self { path, file, len, .. } = self;
-        if let Err(e) = write_in_place(&path, file, len, &address.to_string()) {
-            note(&failed("write", &path, &e).msg);
-        }
-    }
-}
-
-fn write_in_place(path: &Path, file: Option<File>, len: usize, text: &str) -> std::io::Result<()> {
-    let file = match file {
-        Some(file) => file,
-        None => OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?,
-    };
-    file.write_all_at(text.as_bytes(), 0)?;
-    if text.len() < len { file.set_len(text.len() as u64) } else { Ok(()) }
-}
-
-/// Waits for the lock by asking again and again: a wait in the kernel could not be ended by SIGTERM, which is
-/// blocked, nor by time.
-fn wait_for(lock: &File, path: &Path, stop: &Stop) -> Result<(), Error> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(e)) => return Err(failed("lock", path, &e)),
-        }
-        stop.check()?;
-        if Instant::now() >= deadline {
-            let msg = format!("try again later: {} is locked by another process", path.display());
-            return Err(Error::new(Code::TRY_AGAIN, msg)
-                .with_details(format!("gave up after {} s", PATIENCE.as_secs())));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+impl Origins<'_> {
+    /// Where the record of this address and file came from, if that is known.
+    pub(crate) fn of(&mut self, address: IpAddr, meta: &Metadata) -> Option<Origin> {
+        let ledger = self.ledger.get_or_insert_with(|| self.folder.ledger());
+        ledger.as_mut()?.origin(address, Identity::of(meta))
     }
 }
 
@@ -308,34 +273,39 @@ fn address_in(file_name: &OsStr) -> Option<IpAddr> {
     file_name.to_str()?.parse().ok()
 }
 
-/// The owner in the record at `path`; nothing where it has just vanished.
-fn read_owner(path: &Path, buffer: &mut [u8; MAX_RECORD]) -> Option<Owner> {
-    let read = File::open(path).and_then(|mut file| file.read(buffer));
-    match read {
-        Ok(len) if len < MAX_RECORD => Some(Owner::parse(buffer.get(..len).unwrap_or_default())),
-        Ok(_) => Some(Owner::Unknown),
-        Err(e) if e.kind() == ErrorKind::NotFound => None,
-        Err(e) => {
-            note(&failed("read record", path, &e).msg);
-            Some(Owner::Unknown)
-        }
+/// Fails where the path is a symbolic link: we would write, and delete, where it leads.
+fn not_a_link(path: &Path) -> Result<(), Error> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        let msg = format!("failed to open data directory {}: it is a symbolic link", path.display());
+        return Err(Error::new(Code::IO, msg)
+            .with_details("links are not followed here; give the directory itself as dataDir"));
     }
-}
-
-/// Removes a file that may be missing.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
+    Ok(())
 }
 
 /// Whether the error says that there is no such path: a part is missing, or is not a directory.
-fn is_absence(e: &std::io::Error) -> bool {
+fn is_absence(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
+/// Whether the error says that nothing may be written.
+fn is_read_only(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+}
+
+/// Whether the error says that the name is free, or that of a link, a socket or a device.
+fn is_no_record(e: &io::Error) -> bool {
+    let errno = e.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR))
+}
+
+/// Whether the error is this process's, and says nothing about the file.
+fn is_shortage(e: &io::Error) -> bool {
+    let errno = e.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
+}
+
+fn failed(what: &str, path: &Path, e: &io::Error) -> Error {
     Error::new(Code::IO, format!("failed to {what} {}: {e}", path.display()))
 }
 

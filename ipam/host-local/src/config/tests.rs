@@ -131,3 +131,48 @@ fn the_data_directory_is_found_in_a_configuration_that_makes_no_sense_otherwise(
     assert_eq!(dir("").unwrap_err().msg, "IPAM config missing 'ipam' key");
     assert_eq!(dir(r#","ipam":null"#).unwrap_err().msg, "IPAM config missing 'ipam' key");
 }
+
+#[test]
+fn exclusions_are_networks_or_addresses_of_the_section_or_of_a_range() {
+    let config = load(
+        r#""ipam":{"exclude":["10.0.0.0/29","10.9.0.0/16","fd00::5"],"ranges":[
+            [{"subnet":"10.0.0.0/28","exclude":["10.0.0.14"]},{"subnet":"10.1.0.0/29"}],[{"subnet":"fd00::/64"}]]}"#,
+    );
+    let sets = config.unwrap().range_sets;
+    assert_eq!((sets[0].capacity(), sets[0].excluded()), (6 + 5, 6 + 1));
+    assert_eq!(sets[1].excluded(), 1);
+    assert!(load(r#""ipam":{"subnet":"10.0.0.0/24","exclude":null}"#).is_ok());
+}
+
+#[test]
+fn an_exclusion_that_makes_no_sense_is_refused() {
+    for (ipam, wanted) in [
+        (r#""exclude":["nonsense"],"subnet":"10.0.0.0/24""#, "invalid exclude \"nonsense\": "),
+        (
+            r#""exclude":["10.0.0.1/24"],"subnet":"10.0.0.0/24""#,
+            "invalid exclude \"10.0.0.1/24\": it has host bits set",
+        ),
+        (
+            r#""ranges":[[{"subnet":"10.0.0.0/24","exclude":["10.0.1.0"]}]]"#,
+            "invalid range set 0: exclude 10.0.1.0-10.0.1.0 not in network 10.0.0.0/24",
+        ),
+        (
+            r#""exclude":["10.0.0.0/24"],"subnet":"10.0.0.0/24""#,
+            "invalid range set 0: every address is excluded",
+        ),
+    ] {
+        let error = load(&format!(r#""ipam":{{{ipam}}}"#)).unwrap_err();
+        assert!(error.code == Code::INVALID_CONFIG && error.msg.starts_with(wanted), "{error}");
+    }
+}
+
+#[test]
+fn status_fails_for_a_full_set_unless_the_configuration_says_otherwise() {
+    let when_full =
+        |rest: &str| load(&format!(r#""ipam":{{"subnet":"10.0.0.0/24"{rest}}}"#)).map(|c| c.when_full);
+    assert_eq!(when_full(""), Ok(WhenFull::Fail));
+    assert_eq!(when_full(r#","statusWhenFull":"fail""#), Ok(WhenFull::Fail));
+    assert_eq!(when_full(r#","statusWhenFull":"ok""#), Ok(WhenFull::Ok));
+    let error = when_full(r#","statusWhenFull":"OK""#).unwrap_err();
+    assert!(error.msg.starts_with("invalid statusWhenFull \"OK\""), "{error}");
+}

@@ -1,7 +1,9 @@
 //! The store on a directory of its own: what is written, what is found again, and what is taken for free.
 
 use super::*;
+use crate::{record::Holder, span::Span};
 use cni_types::{ContainerId, IfName};
+use std::fs;
 
 /// A data directory of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -14,7 +16,16 @@ impl Scratch {
     }
 
     fn store(&self) -> Store {
-        Store::new(&self.0, &NetworkName::parse("n").unwrap())
+        Store::new(&self.0, &NetworkName::parse("n").unwrap(), &SystemPaths::default())
+    }
+
+    fn locked(&self) -> Locked {
+        self.store().create_and_lock(&Stop::never(), PATIENCE).unwrap()
+    }
+
+    fn records(&self) -> Vec<Record> {
+        let Some(folder) = self.store().open().unwrap() else { return Vec::new() };
+        all(&folder)
     }
 
     fn seed(&self, name: &str, content: &[u8]) {
@@ -33,6 +44,16 @@ impl Drop for Scratch {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn all(folder: &Folder) -> Vec<Record> {
+    folder.find(&|_| true).unwrap().into_iter().map(|found| found.record).collect()
+}
+
+fn reserve(locked: &Locked, ip: &str, id: &str) -> Reserved {
+    locked.reserve(address(ip), &holder(id), None).unwrap()
+}
+
 fn holder(id: &str) -> Holder {
     Holder::new(&ContainerId::parse(id).unwrap(), &IfName::parse("eth0").unwrap())
 }
@@ -45,30 +66,29 @@ fn address(text: &str) -> IpAddr {
 fn a_record_is_written_once_and_read_back() {
     let scratch = Scratch::new("record");
     let store = scratch.store();
-    assert!(store.lock(&Stop::never()).unwrap().is_none(), "looking makes no folder");
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
+    assert!(store.lock(&Stop::never(), PATIENCE).unwrap().is_none(), "looking makes no folder");
+    let locked = scratch.locked();
     for ip in ["10.0.0.2", "fd00::2"] {
-        assert_eq!(locked.reserve(address(ip), &holder("c1")).unwrap(), Reserved::Done);
-        assert_eq!(locked.reserve(address(ip), &holder("c2")).unwrap(), Reserved::Taken);
+        assert_eq!(reserve(&locked, ip, "c1"), Reserved::Done);
+        assert_eq!(reserve(&locked, ip, "c2"), Reserved::Taken);
         assert_eq!(scratch.content(ip), "c1\r\neth0");
     }
-    let records = locked.records().unwrap();
+    let records = all(locked.folder());
     assert!(records.len() == 2 && records.iter().all(|record| record.owner.is(&holder("c1"))), "{records:?}");
     for record in &records {
         locked.release(record).unwrap();
         locked.release(record).unwrap();
     }
-    assert_eq!(store.records().unwrap(), []);
-    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "nothing is left beside the folder");
+    assert_eq!(scratch.records(), []);
+    assert!(!scratch.0.join(".n.new").exists(), "nothing is left beside the folder");
 }
 
 #[test]
 fn files_are_private_and_directories_are_not_writable_for_others() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("modes");
-    let store = scratch.store();
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
-    locked.reserve(address("10.0.0.2"), &holder("c1")).unwrap();
+    let locked = scratch.locked();
+    reserve(&locked, "10.0.0.2", "c1");
     locked.last_reserved(0).write(address("10.0.0.2"));
     for name in ["10.0.0.2", "last_reserved_ip.0", "lock"] {
         let mode = fs::metadata(scratch.0.join("n").join(name)).unwrap().permissions().mode();
@@ -80,12 +100,11 @@ fn files_are_private_and_directories_are_not_writable_for_others() {
 #[test]
 fn what_a_killed_writer_left_never_reaches_a_live_record() {
     let scratch = Scratch::new("killed");
-    let store = scratch.store();
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
-    locked.reserve(address("10.0.0.2"), &holder("c1")).unwrap();
+    let locked = scratch.locked();
+    reserve(&locked, "10.0.0.2", "c1");
     // Killed between link and unlink: the other name is the same file.
     fs::hard_link(scratch.0.join("n/10.0.0.2"), scratch.0.join(".n.new")).unwrap();
-    assert_eq!(locked.reserve(address("10.0.0.3"), &holder("c2")).unwrap(), Reserved::Done);
+    assert_eq!(reserve(&locked, "10.0.0.3", "c2"), Reserved::Done);
     assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0");
     assert_eq!(scratch.content("10.0.0.3"), "c2\r\neth0");
     assert!(!scratch.0.join(".n.new").exists());
@@ -100,11 +119,10 @@ fn only_plain_files_with_the_name_of_an_address_are_records() {
     fs::create_dir(scratch.0.join("n/10.0.0.3")).unwrap();
     fs::write(scratch.0.join("secret"), "c1\r\neth0").unwrap();
     std::os::unix::fs::symlink(scratch.0.join("secret"), scratch.0.join("n/10.0.0.4")).unwrap();
-    let store = scratch.store();
-    assert_eq!(store.records().unwrap(), []);
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
+    assert_eq!(scratch.records(), []);
+    let locked = scratch.locked();
     for taken in ["10.0.0.3", "10.0.0.4"] {
-        assert_eq!(locked.reserve(address(taken), &holder("c2")).unwrap(), Reserved::Taken, "{taken}");
+        assert_eq!(reserve(&locked, taken, "c2"), Reserved::Taken, "{taken}");
     }
     assert_eq!(fs::read_to_string(scratch.0.join("secret")).unwrap(), "c1\r\neth0");
 }
@@ -113,27 +131,25 @@ fn only_plain_files_with_the_name_of_an_address_are_records() {
 fn a_record_with_another_spelling_of_its_address_is_found_and_freed() {
     let scratch = Scratch::new("spelling");
     scratch.seed("FD00:0::2", b"c1\r\neth0");
-    let store = scratch.store();
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
-    let records = locked.records().unwrap();
+    let locked = scratch.locked();
+    let records = all(locked.folder());
     assert_eq!(records[0].address, address("fd00::2"));
     locked.release(&records[0]).unwrap();
-    assert_eq!(locked.records().unwrap(), []);
+    assert_eq!(all(locked.folder()), []);
 }
 
 #[test]
 fn an_enormous_record_is_somebody_s() {
     let scratch = Scratch::new("enormous");
     scratch.seed("10.0.0.2", &vec![b'x'; 1 << 20]);
-    assert_eq!(scratch.store().records().unwrap()[0].owner, Owner::Unknown);
+    assert_eq!(scratch.records()[0].owner, Owner::Unknown);
 }
 
 #[test]
 fn the_last_reserved_address_is_written_in_place() {
     use std::os::unix::fs::MetadataExt;
     let scratch = Scratch::new("last");
-    let store = scratch.store();
-    let locked = store.create_and_lock(&Stop::never()).unwrap();
+    let locked = scratch.locked();
     let path = scratch.0.join("n/last_reserved_ip.3");
     assert_eq!(locked.last_reserved(3).address(), None);
     assert!(!path.exists(), "looking makes no file");
@@ -152,12 +168,11 @@ fn a_garbled_last_reserved_address_counts_as_none() {
     let scratch = Scratch::new("garbled");
     for content in [&b""[..], b"10.0.0.900", b"10.0.0.5\n", b"\xff", &[b'1'; 100]] {
         scratch.seed("last_reserved_ip.0", content);
-        let store = scratch.store();
-        let locked = store.create_and_lock(&Stop::never()).unwrap();
+        let locked = scratch.locked();
         assert_eq!(locked.last_reserved(0).address(), None, "{content:?}");
         locked.last_reserved(0).write(address("10.0.0.7"));
         drop(locked);
-        assert_eq!(scratch.store().lock(&Stop::never()).unwrap().unwrap().last_reserved(0).len, 8);
+        assert_eq!(scratch.locked().last_reserved(0).len, 8);
     }
 }
 
@@ -165,11 +180,11 @@ fn a_garbled_last_reserved_address_counts_as_none() {
 fn the_lock_excludes_a_second_writer_until_it_is_released() {
     let scratch = Scratch::new("lock");
     let (first, second) = (scratch.store(), scratch.store());
-    let locked = first.create_and_lock(&Stop::never()).unwrap();
+    let locked = first.create_and_lock(&Stop::never(), PATIENCE).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let locked = second.create_and_lock(&Stop::never());
+            let locked = second.create_and_lock(&Stop::never(), PATIENCE);
             sender.send(locked.is_ok()).unwrap();
         });
         assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "the lock was had twice");
@@ -183,9 +198,9 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
     let scratch = Scratch::new("file");
     fs::write(scratch.0.join("n"), "").unwrap();
     let store = scratch.store();
-    assert!(store.lock(&Stop::never()).unwrap().is_none());
-    assert_eq!(store.records().unwrap(), []);
-    assert_eq!(store.create_and_lock(&Stop::never()).unwrap_err().code, Code::IO);
+    assert!(store.lock(&Stop::never(), PATIENCE).unwrap().is_none());
+    assert_eq!(scratch.records(), []);
+    assert_eq!(store.create_and_lock(&Stop::never(), PATIENCE).unwrap_err().code, Code::IO);
     let error = store.require_usable().unwrap_err();
     assert!(error.code == Code::UNAVAILABLE && error.msg.ends_with(": not a directory"), "{error}");
 }
@@ -193,7 +208,229 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
 #[test]
 fn whether_the_directory_is_usable_is_told_without_making_it() {
     let scratch = Scratch::new("usable");
-    let store = Store::new(&scratch.0.join("a/b"), &NetworkName::parse("n").unwrap());
+    let store =
+        Store::new(&scratch.0.join("a/b"), &NetworkName::parse("n").unwrap(), &SystemPaths::default());
     assert_eq!(store.require_usable(), Ok(()));
     assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0);
+}
+
+fn hosts(range: std::ops::Range<u8>) -> Vec<IpAddr> {
+    range.map(|host| IpAddr::from([10, 0, 0, host])).collect()
+}
+
+const SUBNET: Span = Span {
+    first: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)),
+    last: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 254)),
+};
+
+/// Fails unless what the index says is what the files say.
+fn require_truth(scratch: &Scratch) {
+    let locked = scratch.locked();
+    let records = all(locked.folder());
+    let addresses: Vec<IpAddr> = records.iter().map(|record| record.address).collect();
+    let free = hosts(2..255).into_iter().find(|address| !addresses.contains(address));
+    assert_eq!(locked.first_free(SUBNET).unwrap(), free);
+    assert_eq!(locked.count(&[&[SUBNET]]).unwrap(), (vec![addresses.len() as u64], addresses.len() as u64));
+    for id in ["c1", "c2", "c3"] {
+        let mut wanted: Vec<&Record> =
+            records.iter().filter(|record| record.owner.may_be(&holder(id))).collect();
+        let mut found = locked.held_by(&holder(id)).unwrap();
+        wanted.sort_by_key(|record| record.address);
+        found.sort_by_key(|record| record.address);
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{id}");
+    }
+}
+
+fn index_of(scratch: &Scratch) -> PathBuf {
+    scratch.0.join(".index/n")
+}
+
+#[test]
+fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new("lasts");
+    require_truth(&scratch);
+    let inode = || fs::metadata(index_of(&scratch)).unwrap().ino();
+    let first = inode();
+    for host in ["10.0.0.2", "10.0.0.3", "10.0.0.9"] {
+        let locked = scratch.locked();
+        locked.first_free(SUBNET).unwrap();
+        assert_eq!(reserve(&locked, host, "c1"), Reserved::Done);
+        drop(locked);
+        require_truth(&scratch);
+    }
+    let locked = scratch.locked();
+    let held = locked.held_by(&holder("c1")).unwrap();
+    locked.release(&held[1]).unwrap();
+    drop(locked);
+    require_truth(&scratch);
+    assert_eq!(inode(), first, "the index was made only once");
+}
+
+/// Where a file system's clock stands still between two ticks, this is what makes a change by others show.
+#[test]
+fn the_folder_s_time_is_in_the_past_after_every_change_of_ours() {
+    let scratch = Scratch::new("past");
+    for host in ["10.0.0.2", "10.0.0.3"] {
+        let locked = scratch.locked();
+        locked.first_free(SUBNET).unwrap();
+        reserve(&locked, host, "c1");
+        drop(locked);
+        let modified = fs::metadata(scratch.0.join("n")).unwrap().modified().unwrap();
+        assert!(modified.elapsed().unwrap() >= Duration::from_millis(20), "{modified:?}");
+    }
+}
+
+#[test]
+fn a_change_by_others_is_noticed_even_right_after_our_own() {
+    let scratch = Scratch::new("others");
+    for round in 0..300u32 {
+        let locked = scratch.locked();
+        locked.first_free(SUBNET).unwrap();
+        reserve(&locked, "10.0.0.2", "c1");
+        drop(locked);
+        // Within the same tick of the file system's clock.
+        match round % 3 {
+            0 => fs::remove_file(scratch.0.join("n/10.0.0.2")).unwrap(),
+            1 => scratch.seed("10.0.0.3", b"c2\r\neth0"),
+            _ => fs::rename(scratch.0.join("n/10.0.0.2"), scratch.0.join("n/10.0.0.4")).unwrap(),
+        }
+        require_truth(&scratch);
+        for name in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+            let _ = fs::remove_file(scratch.0.join("n").join(name));
+        }
+    }
+}
+
+#[test]
+fn an_index_that_is_lost_or_damaged_changes_no_answer() {
+    let scratch = Scratch::new("damaged");
+    for (n, id) in [(2, "c1"), (3, "c2"), (5, "c1")] {
+        scratch.seed(&format!("10.0.0.{n}"), format!("{id}\r\neth0").as_bytes());
+    }
+    require_truth(&scratch);
+    let path = index_of(&scratch);
+    let whole = fs::read(&path).unwrap();
+    let damage = |at: usize, len: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[at..at + len].fill(byte);
+        fs::write(&path, bytes).unwrap();
+    };
+    for page in 0..whole.len() / 4096 {
+        for (at, len, byte) in [(0, 4096, 0), (0, 4096, 0xff), (17, 1, 0x5a), (100, 8, 0), (8, 2, 0)] {
+            damage(page * 4096 + at, len, byte);
+            require_truth(&scratch);
+        }
+    }
+    for text in [&b""[..], b"nonsense", &whole[..5000]] {
+        fs::write(&path, text).unwrap();
+        require_truth(&scratch);
+    }
+    fs::remove_file(&path).unwrap();
+    require_truth(&scratch);
+    fs::remove_dir_all(scratch.0.join(".index")).unwrap();
+    require_truth(&scratch);
+    fs::remove_dir_all(scratch.0.join(".index")).unwrap();
+    fs::write(scratch.0.join(".index"), "a file in its place").unwrap();
+    require_truth(&scratch);
+}
+
+#[test]
+fn an_index_of_an_earlier_boot_is_not_trusted() {
+    let scratch = Scratch::new("boots");
+    scratch.seed("10.0.0.2", b"c1\r\neth0");
+    require_truth(&scratch);
+    let open = |boot| crate::index::Index::open(fs::File::open(index_of(&scratch)).unwrap(), boot).is_some();
+    assert!(open(SystemPaths::default().boot_id().unwrap()));
+    assert!(!open([7; 16]));
+}
+
+#[test]
+fn an_index_of_another_place_changes_no_answer() {
+    let scratch = Scratch::new("moved");
+    scratch.seed("10.0.0.2", b"c1\r\neth0");
+    require_truth(&scratch);
+    fs::create_dir(scratch.0.join("m")).unwrap();
+    fs::copy(index_of(&scratch), scratch.0.join(".index/m")).unwrap();
+    let other = Store::new(&scratch.0, &NetworkName::parse("m").unwrap(), &SystemPaths::default());
+    let locked = other.create_and_lock(&Stop::never(), PATIENCE).unwrap();
+    assert_eq!(locked.held_by(&holder("c1")).unwrap(), []);
+    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(SUBNET.first));
+}
+
+#[test]
+fn a_record_that_was_edited_in_place_is_not_freed_for_its_former_owner() {
+    let scratch = Scratch::new("edited");
+    scratch.seed("10.0.0.2", b"c1\r\neth0");
+    scratch.seed("10.0.0.3", b"c1\r\neth0");
+    require_truth(&scratch);
+    fs::write(scratch.0.join("n/10.0.0.2"), b"c2\r\neth0").unwrap();
+    let held = scratch.locked().held_by(&holder("c1")).unwrap();
+    assert_eq!(held.iter().map(|record| record.address).collect::<Vec<_>>(), hosts(3..4));
+    require_truth(&scratch);
+}
+
+#[test]
+fn somebody_who_only_looks_gets_an_answer_while_the_lock_is_held() {
+    let scratch = Scratch::new("looks");
+    scratch.seed("10.0.0.2", b"c1\r\neth0");
+    let locked = scratch.locked();
+    let folder = scratch.store().open().unwrap().unwrap();
+    assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
+    assert!(!index_of(&scratch).exists(), "an index is written only under the lock");
+    drop(locked);
+    assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
+    assert!(index_of(&scratch).exists());
+}
+
+#[test]
+fn no_link_is_followed() {
+    use std::os::unix::fs::symlink;
+    let scratch = Scratch::new("links");
+    let elsewhere = scratch.0.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("10.0.0.9"), "c9\r\neth0").unwrap();
+    symlink(&elsewhere, scratch.0.join("n")).unwrap();
+    let text = "it is a symbolic link";
+    for error in [
+        scratch.store().create_and_lock(&Stop::never(), PATIENCE).unwrap_err(),
+        scratch.store().open().unwrap_err(),
+    ] {
+        assert!(error.code == Code::IO && error.msg.ends_with(text), "{error}");
+    }
+    assert!(scratch.store().require_usable().unwrap_err().msg.ends_with("a symbolic link"));
+    fs::remove_file(scratch.0.join("n")).unwrap();
+    symlink(&scratch.0, scratch.0.join("data")).unwrap();
+    for path in ["data", "data/", "data/."] {
+        let network = NetworkName::parse("n").unwrap();
+        let store = Store::new(&scratch.0.join(path), &network, &SystemPaths::default());
+        assert_eq!(store.open().unwrap_err().code, Code::IO, "{path}");
+    }
+    for name in [".index", ".origin", ".n.new"] {
+        symlink(&elsewhere, scratch.0.join(name)).unwrap();
+    }
+    fs::create_dir(scratch.0.join("n")).unwrap();
+    for name in ["lock", "last_reserved_ip.0"] {
+        symlink(elsewhere.join("new"), scratch.0.join("n").join(name)).unwrap();
+    }
+    assert_eq!(scratch.store().create_and_lock(&Stop::never(), PATIENCE).unwrap_err().code, Code::IO);
+    fs::remove_file(scratch.0.join("n/lock")).unwrap();
+    let locked = scratch.locked();
+    locked.last_reserved(0).write(address("10.0.0.2"));
+    let origin = Origin { boot: SystemPaths::default().boot().unwrap(), netns: None };
+    assert_eq!(locked.reserve(address("10.0.0.2"), &holder("c1"), Some(&origin)).unwrap(), Reserved::Done);
+    locked.release(&locked.held_by(&holder("c1")).unwrap()[0]).unwrap();
+    drop(locked);
+    let left: Vec<_> = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["10.0.0.9"], "nothing was written or removed behind a link");
+}
+
+#[test]
+fn a_fifo_with_the_name_of_an_address_is_no_record_and_nobody_waits_for_it() {
+    let scratch = Scratch::new("fifo");
+    scratch.seed("10.0.0.2", b"c1\r\neth0");
+    let made = std::process::Command::new("mkfifo").arg(scratch.0.join("n/10.0.0.3")).status().unwrap();
+    assert!(made.success());
+    assert_eq!(scratch.records().len(), 1);
+    assert!(scratch.locked().folder().record(address("10.0.0.3")).unwrap().is_none());
 }

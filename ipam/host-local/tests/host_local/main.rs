@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod crash;
+mod healing;
+mod kill;
 mod model;
 mod program;
 mod requests;
+mod scale;
+mod traced;

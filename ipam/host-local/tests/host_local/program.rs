@@ -34,7 +34,7 @@ impl DataDir {
         fs::write(self.0.join("n").join(name), content).unwrap();
     }
 
-    /// Every file but the lock and the round robin's, with its content.
+    /// Every file but the lock, the round robin's and what can be made again, with its content.
     pub(crate) fn records(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.0.clone()];
@@ -42,6 +42,7 @@ impl DataDir {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap();
                 match entry.file_type().unwrap().is_dir() {
+                    true if name == ".index" || name == ".origin" => {}
                     true => folders.push(entry.path()),
                     false if name == "lock" || name.starts_with("last_reserved_ip.") => {}
                     false => {
@@ -135,9 +136,14 @@ impl Request {
 
     /// Serves the request in this process: whether it succeeded, and what it would have printed.
     pub(crate) fn run_in_process(&self) -> (bool, String) {
+        self.run_in(&HostLocal::default())
+    }
+
+    /// The same on a machine of its own.
+    pub(crate) fn run_in(&self, plugin: &HostLocal) -> (bool, String) {
         let environment = Environment::from_iter(&self.environment).with("CNI_COMMAND", self.command);
         let stdin = self.stdin.to_string().into_bytes();
-        let reply = cni_types::answer(&HostLocal, environment, Stop::never(), |_| Ok(stdin));
+        let reply = cni_types::answer(plugin, environment, Stop::never(), |_| Ok(stdin));
         (reply.success, reply.stdout.unwrap_or_default())
     }
 

@@ -166,7 +166,9 @@ fn exhaustion_tells_how_many_are_used_and_what_to_do() {
     let data = DataDir::new();
     data.seed("10.0.0.2", "x\r\neth0");
     let (_, _, details) = Request::new("ADD", &data, one("10.0.0.0/30")).run().failure();
-    assert_eq!(details, "1 of 1 addresses are in use; delete attachments, run GC, or add a range to the set");
+    let wanted = "1 of 1 addresses are in use; delete attachments, run GC, or add a range to the set; \
+                  the oldest: 10.0.0.2 is held by container x (eth0) for ";
+    assert!(details.starts_with(wanted) && details.ends_with("Z, in an unknown boot"), "{details}");
 }
 
 #[test]
@@ -427,4 +429,16 @@ fn a_symbolic_link_is_neither_followed_nor_overwritten() {
     assert_eq!(Request::new("ADD", &data, one("10.0.0.0/29")).of("c2").run().addresses(), ["10.0.0.3/29"]);
     Request::new("DEL", &data, one("10.0.0.0/29")).run().success();
     assert_eq!(fs::read_to_string(data.path().join("secret")).unwrap(), "c1\r\neth0");
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_data_directory_is_refused() {
+    let data = DataDir::new();
+    for name in ["../../evil", "..", ".", ".index", "a/b", "a\0b"] {
+        for command in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
+            let request = Request::new(command, &data, one("10.0.0.0/29")).key("name", name.into());
+            request.run().assert_failure(7, "invalid characters found in network name");
+        }
+    }
+    assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
 }

@@ -1,0 +1,366 @@
+//! What the records say, arranged so that it is found in the same time whatever their number: which addresses a
+//! container holds, which addresses are free.
+//!
+//! The records are the truth. The index lies beside them, and can be deleted or damaged at any time; then it is made
+//! anew from one look at all records. It tells by a [`Stamp`] of the folder whether somebody else changed it: the
+//! reference, or a person. The time of a file system's clock stands still for milliseconds, so a change right after our own
+//! could leave the same time. Therefore the last thing that is done to the folder is to set its time of modification to one
+//! that has passed: every change after that gives it a later one.
+
+use crate::{
+    span::{Span, from_bits, to_bits},
+    system::Id,
+    table::{Damage, PageFile, Table, hash, mix},
+};
+use std::{
+    collections::HashSet,
+    fs::{File, Metadata},
+    io::{self, ErrorKind},
+    net::IpAddr,
+    num::NonZeroU64,
+    os::unix::fs::MetadataExt,
+};
+
+/// The first word of the file: what it is, and the version of its layout.
+const MAGIC: u64 = u64::from_le_bytes(*b"hl-idx-1");
+
+/// The pages that a table has at least, a power of two.
+const FEWEST_PAGES: usize = 4;
+
+/// How many entries of 32 bytes fill a page so far that a larger table is due (there is room for 127).
+const FULL: u64 = 96;
+
+/// Addresses of one entry, as a power of two: one bit each.
+const BLOCK: u32 = 6;
+
+/// Blocks that share a page, as a power of two: so one page tells of 2048 addresses.
+const GROUP: u32 = 5;
+
+/// What a folder looked like: whoever makes or removes a name in it changes this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp([u64; 6]);
+
+impl Stamp {
+    /// The stamp of a folder with this metadata.
+    pub(crate) fn of(folder: &Metadata) -> Self {
+        let times = [folder.mtime(), folder.mtime_nsec(), folder.ctime(), folder.ctime_nsec()];
+        let [a, b, c, d] = times.map(i64::cast_unsigned);
+        Self([folder.dev(), folder.ino(), a, b, c, d])
+    }
+}
+
+/// The first words of the file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Header {
+    boot: Id,
+    stamp: [u64; 6],
+    owner_pages: u64,
+    block_pages: u64,
+    owners: u64,
+    blocks: u64,
+    taken: u64,
+    note: u64,
+}
+
+const WORDS: usize = 16;
+
+impl Header {
+    fn to_bytes(self) -> Vec<u8> {
+        let [a, b] = halves(self.boot);
+        let [s0, s1, s2, s3, s4, s5] = self.stamp;
+        let Self { owner_pages, block_pages, owners, blocks, taken, note, .. } = self;
+        let words =
+            [MAGIC, a, b, s0, s1, s2, s3, s4, s5, owner_pages, block_pages, owners, blocks, taken, note];
+        let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        bytes.extend_from_slice(&hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; WORDS * 8]) -> Option<Self> {
+        let (content, checksum) = bytes.split_at(WORDS * 8 - 8);
+        let mut words = content.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        if checksum != hash(content).to_le_bytes() || words.next()? != MAGIC {
+            return None;
+        }
+        let boot = (u128::from(words.next()?) | u128::from(words.next()?) << 64).to_le_bytes();
+        let mut next = || words.next();
+        let stamp = [next()?, next()?, next()?, next()?, next()?, next()?];
+        let [owner_pages, block_pages, owners, blocks, taken, note] =
+            [next()?, next()?, next()?, next()?, next()?, next()?];
+        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note })
+    }
+}
+
+fn halves(id: Id) -> [u64; 2] {
+    let bits = u128::from_le_bytes(id);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    [bits as u64, (bits >> 64) as u64]
+}
+
+/// The index of one folder.
+#[derive(Debug)]
+pub(crate) struct Index {
+    file: PageFile,
+    header: Header,
+    owners: Table<32>,
+    blocks: Table<32>,
+}
+
+/// What the index keeps of a record: the owner's container, as a hash, where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// The address.
+    pub(crate) address: IpAddr,
+    /// The hash of the container's id (see [`container`]).
+    pub(crate) container: Option<Container>,
+}
+
+/// A container, as a hash. Not 0, which makes an [`Item`] smaller; there is one for each record when an index is made.
+pub(crate) type Container = NonZeroU64;
+
+/// The hash by which a container is found.
+pub(crate) fn container(id: &str) -> Container {
+    NonZeroU64::new(hash(id.as_bytes())).unwrap_or(NonZeroU64::MIN)
+}
+
+/// An address, or a block of them, as a key: number, family.
+type Key = [u8; 17];
+
+fn key(like: IpAddr, bits: u128) -> Key {
+    let mut key = [0; 17];
+    for (place, byte) in key.iter_mut().zip(bits.to_le_bytes().into_iter().chain([u8::from(like.is_ipv4())]))
+    {
+        *place = byte;
+    }
+    key
+}
+
+fn block_of(address: IpAddr) -> Key {
+    key(address, to_bits(address) >> BLOCK)
+}
+
+fn group_hash(like: IpAddr, block: u128) -> u64 {
+    let [low, high] = halves((block >> GROUP).to_le_bytes());
+    mix(low ^ mix(high ^ u64::from(like.is_ipv4())))
+}
+
+fn bit_of(address: IpAddr) -> u64 {
+    1 << (to_bits(address) % (1 << BLOCK))
+}
+
+/// Joins a key and a number to an entry.
+fn entry(key: Key, word: u64) -> [u8; 32] {
+    let mut entry = [0; 32];
+    let bytes = key.into_iter().chain([0; 7]).chain(word.to_le_bytes());
+    entry.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+    entry
+}
+
+fn word(entry: &[u8; 32]) -> u64 {
+    entry.last_chunk().copied().map(u64::from_le_bytes).unwrap_or_default()
+}
+
+/// Number and family of an entry's key.
+fn number(entry: &[u8; 32]) -> (u128, bool) {
+    let bits = entry.first_chunk().copied().map(u128::from_le_bytes).unwrap_or_default();
+    (bits, entry.get(16) == Some(&1))
+}
+
+fn has(key: Key) -> impl Fn(&[u8; 32]) -> bool {
+    move |entry| entry.starts_with(&key)
+}
+
+fn pages_for(entries: usize) -> u64 {
+    (entries / 48 + FEWEST_PAGES).next_power_of_two() as u64
+}
+
+impl Index {
+    /// Opens an index; nothing where it cannot be one of this boot. A power cut may have left some of its pages
+    /// behind the folder's state, so one of an earlier boot is never used.
+    pub(crate) fn open(file: File, boot: Id) -> Option<Self> {
+        let file = PageFile::new(file, Damage::IsAnError);
+        let mut bytes = [0; WORDS * 8];
+        file.read_at(&mut bytes, 0).ok()?;
+        Self::with(file, Header::from_bytes(&bytes).filter(|header| header.boot == boot)?)
+    }
+
+    fn with(file: PageFile, header: Header) -> Option<Self> {
+        let (owners, blocks) =
+            (u32::try_from(header.owner_pages).ok()?, u32::try_from(header.block_pages).ok()?);
+        let owners = Table { first: 1, pages: owners };
+        Some(Self { file, header, owners, blocks: Table { first: 1 + owners.pages, pages: blocks } })
+    }
+
+    /// Makes an index of these items in an empty file.
+    pub(crate) fn build(file: File, boot: Id, items: &mut [Item]) -> io::Result<Self> {
+        let blocks: HashSet<Key> = items.iter().map(|item| block_of(item.address)).collect();
+        let header = Header {
+            boot,
+            owner_pages: pages_for(items.len()),
+            block_pages: pages_for(blocks.len()),
+            ..Header::default()
+        };
+        drop(blocks);
+        let file = PageFile::new(file, Damage::IsAnError);
+        let pages = u32::try_from(1 + header.owner_pages + header.block_pages);
+        file.initialize(0..pages.map_err(io::Error::other)?)?;
+        let mut index = Self::with(file, header).ok_or(ErrorKind::InvalidData)?;
+        // In the order of the pages: each is then read and written once.
+        items.sort_unstable_by_key(|item| item.container.map(|hash| hash.get() % index.header.owner_pages));
+        items.iter().try_for_each(|item| index.insert_owner(*item))?;
+        items.sort_unstable_by_key(|item| item.address);
+        items.iter().try_for_each(|item| index.set_taken(item.address))?;
+        Ok(index)
+    }
+
+    /// Whether the index tells of a folder with this stamp.
+    pub(crate) fn is_of(&self, stamp: Stamp) -> bool {
+        self.header.stamp == stamp.0
+    }
+
+    /// Whether the header in the file is still the one that was read.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let mut bytes = [0; WORDS * 8];
+        self.file.read_at(&mut bytes, 0).is_ok() && bytes.as_slice() == self.header.to_bytes()
+    }
+
+    /// Writes everything that was changed: from now on the index tells of a folder with this stamp.
+    pub(crate) fn seal(&mut self, stamp: Stamp) -> io::Result<()> {
+        self.file.flush()?;
+        self.header.stamp = stamp.0;
+        self.file.write_at(&self.header.to_bytes(), 0)
+    }
+
+    /// Whether a larger one should be made.
+    pub(crate) fn is_full(&self) -> bool {
+        self.header.owners > self.header.owner_pages * FULL
+            || self.header.blocks > self.header.block_pages * FULL
+    }
+
+    /// The number of addresses that are taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.header.taken
+    }
+
+    /// A number that a caller wants to find again; 0 in a new index.
+    pub(crate) fn note(&mut self) -> &mut u64 {
+        &mut self.header.note
+    }
+
+    /// The addresses of a container, and those of others whose hash is the same.
+    pub(crate) fn addresses_of(&mut self, container: Container) -> io::Result<Vec<IpAddr>> {
+        let container = container.get();
+        let found = self.owners.find(&mut self.file, container, |entry| word(entry) == container)?;
+        Ok(found.iter().map(address).collect())
+    }
+
+    /// Notes a record.
+    pub(crate) fn insert(&mut self, item: Item) -> io::Result<()> {
+        self.insert_owner(item)?;
+        self.set_taken(item.address)
+    }
+
+    /// Forgets a record.
+    pub(crate) fn remove(&mut self, item: Item) -> io::Result<()> {
+        if let Some(container) = item.container.map(Container::get) {
+            let matches = |entry: &[u8; 32]| {
+                word(entry) == container && has(key(item.address, to_bits(item.address)))(entry)
+            };
+            let removed = self.owners.remove(&mut self.file, container, matches)?;
+            self.header.owners -= u64::from(removed).min(self.header.owners);
+        }
+        self.change_block(item.address, |bits| bits & !bit_of(item.address))
+    }
+
+    fn insert_owner(&mut self, item: Item) -> io::Result<()> {
+        let Some(container) = item.container.map(Container::get) else { return Ok(()) };
+        let entry = entry(key(item.address, to_bits(item.address)), container);
+        let walked = self.owners.put(&mut self.file, container, &entry, |other| *other == entry)?;
+        walked.ok_or(ErrorKind::StorageFull)?;
+        self.header.owners += 1;
+        Ok(())
+    }
+
+    /// Notes that an address cannot be given away.
+    pub(crate) fn set_taken(&mut self, address: IpAddr) -> io::Result<()> {
+        self.change_block(address, |bits| bits | bit_of(address))
+    }
+
+    fn change_block(&mut self, address: IpAddr, change: impl Fn(u64) -> u64) -> io::Result<()> {
+        let (block, hash) = (block_of(address), group_hash(address, to_bits(address) >> BLOCK));
+        let old = self.blocks.find(&mut self.file, hash, has(block))?.first().map(word);
+        let new = change(old.unwrap_or_default());
+        if old.unwrap_or_default() == new {
+            return Ok(());
+        }
+        self.header.blocks += u64::from(old.is_none());
+        self.header.taken =
+            self.header.taken + u64::from(new.count_ones()) - u64::from(old.unwrap_or_default().count_ones());
+        let walked = self.blocks.put(&mut self.file, hash, &entry(block, new), has(block))?;
+        walked.ok_or(ErrorKind::StorageFull)?;
+        Ok(())
+    }
+
+    /// The first address of the span that is not taken.
+    pub(crate) fn first_free(&mut self, span: Span) -> io::Result<Option<IpAddr>> {
+        let (mut at, last) = (to_bits(span.first), to_bits(span.last));
+        let is_v4 = span.first.is_ipv4();
+        loop {
+            let group = at >> (BLOCK + GROUP);
+            let in_group = |entry: &[u8; 32]| {
+                let (block, v4) = number(entry);
+                v4 == is_v4 && block >> GROUP == group
+            };
+            let found = self.blocks.find(&mut self.file, group_hash(span.first, at >> BLOCK), in_group)?;
+            let blocks: Vec<(u128, u64)> = found.iter().map(|e| (number(e).0, word(e))).collect();
+            while at <= last && at >> (BLOCK + GROUP) == group {
+                let bits =
+                    blocks.iter().find(|(block, _)| *block == at >> BLOCK).map_or(0, |(_, bits)| *bits);
+                let free = u128::from((!bits >> (at % (1 << BLOCK))).trailing_zeros());
+                if at % (1 << BLOCK) + free < 1 << BLOCK {
+                    let address = at + free;
+                    return Ok((address <= last).then(|| from_bits(span.first, address)));
+                }
+                let Some(next) = ((at >> BLOCK) + 1).checked_mul(1 << BLOCK) else { return Ok(None) };
+                at = next;
+            }
+            if at > last {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// For each list of spans, how many of their addresses are taken.
+    pub(crate) fn count(&mut self, lists: &[&[Span]]) -> io::Result<Vec<u64>> {
+        let mut counts = vec![0; lists.len()];
+        self.blocks.for_each(&mut self.file, |entry| {
+            let (block, is_v4) = number(entry);
+            for (count, spans) in counts.iter_mut().zip(lists) {
+                for span in spans.iter().filter(|span| span.first.is_ipv4() == is_v4) {
+                    *count += u64::from((word(entry) & mask(block, *span)).count_ones());
+                }
+            }
+        })?;
+        Ok(counts)
+    }
+}
+
+/// The bits of a block whose addresses are in the span.
+fn mask(block: u128, span: Span) -> u64 {
+    let start = block << BLOCK;
+    let end = start | ((1 << BLOCK) - 1);
+    let (first, last) = (to_bits(span.first).max(start), to_bits(span.last).min(end));
+    if first > last {
+        return 0;
+    }
+    let bits = u32::try_from(last - first).unwrap_or_default();
+    (u64::MAX >> (63 - bits)) << (first - start)
+}
+
+fn address(entry: &[u8; 32]) -> IpAddr {
+    let (bits, is_v4) = number(entry);
+    from_bits(if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }, bits)
+}
+
+#[cfg(test)]
+mod tests;

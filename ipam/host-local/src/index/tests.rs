@@ -1,0 +1,124 @@
+//! The index against a map, at the edges of its blocks and of the numbers.
+
+use super::*;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn build(items: &[Item]) -> Index {
+    let file = memfd_create(c"test", MFdFlags::empty()).unwrap();
+    Index::build(file.into(), [1; 16], &mut items.to_vec()).unwrap()
+}
+
+fn reopened(index: &Index) -> Index {
+    Index::open(index.file.duplicate(), [1; 16]).unwrap()
+}
+
+fn id(n: u64) -> Option<Container> {
+    Container::new(n + 1)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn span(first: &str, last: &str) -> Span {
+    Span::new(ip(first), ip(last)).unwrap()
+}
+
+/// An address near the edges of blocks, groups and number spaces.
+fn addresses() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0u32..5000).prop_map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes())),
+        (0u32..200).prop_map(|n| IpAddr::from((u32::MAX - n).to_be_bytes())),
+        (0u128..5000).prop_map(|n| IpAddr::V6(n.into())),
+        (0u128..200).prop_map(|n| IpAddr::V6((u128::MAX - n).into())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_index_is_a_set_of_pairs(
+        initial in prop::collection::vec((addresses(), 0u64..6), 0..300),
+        steps in prop::collection::vec((addresses(), 0u64..6, any::<bool>()), 0..300),
+        ends in (addresses(), addresses()),
+    ) {
+        // An address has one owner.
+        let mut model: std::collections::BTreeMap<IpAddr, u64> = initial.into_iter().collect();
+        let item = |(address, container): (&IpAddr, &u64)| Item { address: *address, container: id(*container) };
+        let mut index = build(&model.iter().map(item).collect::<Vec<_>>());
+        for (address, container, insert) in steps {
+            match model.get(&address).copied() {
+                None if insert => {
+                    index.insert(Item { address, container: id(container) }).unwrap();
+                    model.insert(address, container);
+                }
+                Some(owner) if !insert => {
+                    index.remove(Item { address, container: id(owner) }).unwrap();
+                    model.remove(&address);
+                }
+                _ => {}
+            }
+        }
+        index.seal(Stamp([3; 6])).unwrap();
+        let mut index = reopened(&index);
+        prop_assert!(index.is_of(Stamp([3; 6])) && !index.is_of(Stamp([4; 6])));
+        prop_assert_eq!(index.taken(), model.len() as u64);
+        for container in 0..6 {
+            let found: BTreeSet<IpAddr> = index.addresses_of(id(container).unwrap()).unwrap().into_iter().collect();
+            let wanted = model.iter().filter(|(_, owner)| **owner == container).map(|(address, _)| *address);
+            prop_assert_eq!(found, wanted.collect::<BTreeSet<_>>());
+        }
+        if let Some(span) = Span::new(ends.0, ends.1) {
+            let inside = model.keys().filter(|address| span.contains(**address)).count();
+            prop_assert_eq!(index.count(&[&[span]]).unwrap(), [inside as u64]);
+            let mut at = Some(span);
+            let free = loop {
+                match at {
+                    Some(rest) if model.contains_key(&rest.first) => at = rest.after(rest.first),
+                    rest => break rest.map(|rest| rest.first),
+                }
+            };
+            prop_assert_eq!(index.first_free(span).unwrap(), free);
+        }
+    }
+}
+
+#[test]
+fn the_last_free_address_of_a_full_16_is_found() {
+    let all: Vec<Item> = (0..=u16::MAX)
+        .filter(|n| *n != 54_321)
+        .map(|n| Item { address: [10, 1, (n >> 8) as u8, n as u8].into(), container: id(u64::from(n)) })
+        .collect();
+    let mut index = build(&all);
+    let whole = span("10.1.0.0", "10.1.255.255");
+    assert_eq!(index.first_free(whole).unwrap(), Some(ip("10.1.212.49")));
+    index.set_taken(ip("10.1.212.49")).unwrap();
+    assert_eq!(index.first_free(whole).unwrap(), None);
+    assert_eq!(index.count(&[&[whole], &[span("10.1.0.0", "10.1.0.255")]]).unwrap(), [65_536, 256]);
+    assert_eq!(index.first_free(span("10.1.0.0", "10.2.0.255")).unwrap(), Some(ip("10.2.0.0")));
+}
+
+#[test]
+fn a_container_with_very_many_addresses_and_a_sparse_range_are_found_too() {
+    let address = |n: u128| IpAddr::V6(((0xfd << 120) | (n << 40)).into());
+    let items: Vec<Item> = (0..3000).map(|n| Item { address: address(n), container: id(7) }).collect();
+    let mut index = build(&items);
+    assert_eq!(index.addresses_of(id(7).unwrap()).unwrap().len(), 3000);
+    let all = Span::new(address(0), address(3000)).unwrap();
+    assert_eq!(index.first_free(all).unwrap(), Some(ip("fd00::1")));
+    assert_eq!(index.count(&[&[all]]).unwrap(), [3000]);
+}
+
+#[test]
+fn another_boot_or_a_changed_header_is_noticed() {
+    let mut index = build(&[]);
+    index.seal(Stamp([1; 6])).unwrap();
+    let reader = reopened(&index);
+    assert!(Index::open(index.file.duplicate(), [2; 16]).is_none());
+    assert!(reader.is_unchanged());
+    index.seal(Stamp([2; 6])).unwrap();
+    assert!(!reader.is_unchanged());
+    index.file.write_at(b"x", 40).unwrap();
+    assert!(Index::open(index.file.duplicate(), [1; 16]).is_none());
+}

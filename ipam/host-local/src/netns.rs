@@ -1,0 +1,76 @@
+//! Whether the network namespace of an attachment is still mounted where it was.
+
+use crate::ledger::{Netns, Place};
+use nix::sys::statfs::{NSFS_MAGIC, PROC_SUPER_MAGIC, statfs};
+use std::{
+    fs::{Metadata, metadata},
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// What is known of the namespace at `path`: nothing unless one is mounted there. A path below `/proc` goes when its
+/// process does, and the namespace may live on.
+pub(crate) fn identify(path: &Path) -> Option<Netns> {
+    let parent = path.parent()?;
+    let is = |path, magic| statfs(path).is_ok_and(|fs| fs.filesystem_type() == magic);
+    if !path.is_absolute() || !is(path, NSFS_MAGIC) || is(parent, PROC_SUPER_MAGIC) {
+        return None;
+    }
+    let (place, parent) = (place(&metadata(path).ok()?), place(&metadata(parent).ok()?));
+    Some(Netns { path: path.to_owned(), place, parent })
+}
+
+fn place(meta: &Metadata) -> Place {
+    (meta.dev(), meta.ino())
+}
+
+/// Whether the namespace is certainly no longer mounted there: the name is gone, or another namespace has it. The
+/// directory must be the same one: a process with other mounts sees nothing, and knows nothing.
+pub(crate) fn is_gone(netns: &Netns) -> bool {
+    let directory = netns.path.parent().and_then(|parent| metadata(parent).ok());
+    if directory.is_none_or(|directory| place(&directory) != netns.parent) {
+        return false;
+    }
+    match metadata(&netns.path) {
+        Ok(meta) => meta.dev() == netns.place.0 && meta.ino() != netns.place.1,
+        Err(e) => e.kind() == ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn only_what_is_certain_counts_as_gone() {
+        let root = std::env::temp_dir().join(format!("host-local-netns-{}", std::process::id()));
+        fs::create_dir_all(root.join("netns")).unwrap();
+        let path = root.join("netns/a");
+        fs::write(&path, "").unwrap();
+        let known = Netns {
+            path: path.clone(),
+            place: place(&metadata(&path).unwrap()),
+            parent: place(&metadata(root.join("netns")).unwrap()),
+        };
+        let is_gone_now = |known: &Netns| is_gone(known);
+        assert!(!is_gone_now(&known));
+        assert!(is_gone_now(&Netns { place: (known.place.0, known.place.1 + 1), ..known.clone() }));
+        let on_another_file_system = Netns { place: (known.place.0 + 1, 7), ..known.clone() };
+        assert!(!is_gone_now(&on_another_file_system), "the mount point is seen, but not what is mounted");
+        fs::remove_file(&path).unwrap();
+        assert!(is_gone_now(&known));
+        assert!(!is_gone_now(&Netns { parent: (7, 7), ..known.clone() }), "another directory has that path");
+        fs::remove_dir(root.join("netns")).unwrap();
+        assert!(!is_gone_now(&known));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_mounted_namespace_is_unknown() {
+        for path in ["/proc/self/ns/net", "/nonexistent/netns", "/etc/passwd", "netns"] {
+            assert_eq!(identify(Path::new(path)), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Which records have outlived their attachment. A runtime that died, or was reset with its machine, never sends the
+//! DEL of its pods.
+//!
+//! Only what is certain counts: a record that we wrote ourselves, on this machine, in an earlier boot, or for a
+//! namespace whose mount is gone. Of the reference's records nothing is known.
+
+use crate::{
+    age,
+    ledger::Origin,
+    netns, note,
+    record::Record,
+    store::{Folder, Found, Locked},
+    system::Boot,
+};
+use cni_types::Error;
+use std::{net::IpAddr, time::SystemTime};
+
+/// How many holders an error names.
+const NAMED: usize = 3;
+
+/// What became of the attachment that a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fate {
+    /// It ended with an earlier boot.
+    EarlierBoot,
+    /// Its namespace is no longer mounted.
+    NetnsGone,
+    /// It may live.
+    ThisBoot,
+    /// It may live, elsewhere.
+    OtherMachine,
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Fate {
+    /// The fate of a record that came from there.
+    pub(crate) fn of(origin: Option<&Origin>, now: Option<Boot>) -> Self {
+        let (Some(origin), Some(now)) = (origin, now) else { return Self::Unknown };
+        if origin.boot.machine != now.machine {
+            return Self::OtherMachine;
+        }
+        if origin.boot.boot != now.boot {
+            return Self::EarlierBoot;
+        }
+        if origin.netns.as_ref().is_some_and(netns::is_gone) { Self::NetnsGone } else { Self::ThisBoot }
+    }
+
+    /// Whether its record may be taken away.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::EarlierBoot | Self::NetnsGone)
+    }
+
+    fn as_text(self) -> &'static str {
+        match self {
+            Self::EarlierBoot => "in an earlier boot",
+            Self::NetnsGone => "its network namespace is gone",
+            Self::ThisBoot => "in this boot",
+            Self::OtherMachine => "on another machine",
+            Self::Unknown => "in an unknown boot",
+        }
+    }
+}
+
+/// A record, how old it is, and what became of its attachment.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    /// The record.
+    pub(crate) record: Record,
+    /// When it was written.
+    pub(crate) written: SystemTime,
+    /// What became of its attachment.
+    pub(crate) fate: Fate,
+}
+
+impl Holding {
+    /// Looks up what is known of a record.
+    pub(crate) fn of(folder: &Folder, found: Found, now: Option<Boot>) -> Self {
+        let fate = Fate::of(folder.origins().of(found.record.address, &found.meta).as_ref(), now);
+        let written = found.meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { record: found.record, written, fate }
+    }
+
+    /// Who holds the address, since when, of which boot.
+    pub(crate) fn describe(&self) -> String {
+        let Self { record, written, fate } = self;
+        let since = age::since(*written, SystemTime::now());
+        format!("{} is held by {} for {since}, {}", record.address, record.owner, fate.as_text())
+    }
+}
+
+/// What a look at all records of some addresses found.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Those whose attachment is over: first those of earlier boots, then those without a namespace, oldest first.
+    pub(crate) over: Vec<Holding>,
+    /// The oldest of all.
+    pub(crate) oldest: Vec<Holding>,
+    /// How many there are in all.
+    pub(crate) count: u64,
+}
+
+impl Survey {
+    /// Looks at the records of the addresses that are `wanted`. At most `limit` of those that are over are kept, since
+    /// there may be very many.
+    ///
+    /// # Errors
+    /// Code 5 where the records cannot be read.
+    pub(crate) fn of(
+        folder: &Folder,
+        now: Option<Boot>,
+        limit: usize,
+        wanted: &dyn Fn(IpAddr) -> bool,
+    ) -> Result<Self, Error> {
+        let mut survey = Self::default();
+        let mut origins = folder.origins();
+        folder.scan(&mut |record, file| {
+            if !wanted(record.address) || record.is_nobodys() {
+                return;
+            }
+            survey.count += 1;
+            let Ok(meta) = file.metadata() else { return };
+            let fate = Fate::of(origins.of(record.address, &meta).as_ref(), now);
+            let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let list = if fate.is_over() { &mut survey.over } else { &mut survey.oldest };
+            list.push(Holding { record, written, fate });
+            survey.trim(limit);
+        })?;
+        survey.sort(limit);
+        Ok(survey)
+    }
+
+    /// Keeps the lists short, but sorts them only now and then.
+    fn trim(&mut self, limit: usize) {
+        let is_long =
+            |list: &Vec<Holding>, limit: usize| list.len() > limit.saturating_mul(2).saturating_add(64);
+        if is_long(&self.over, limit) || is_long(&self.oldest, NAMED) {
+            self.sort(limit);
+        }
+    }
+
+    fn sort(&mut self, limit: usize) {
+        self.over.sort_unstable_by_key(|holding| (holding.fate, holding.written));
+        self.over.truncate(limit);
+        self.oldest.sort_unstable_by_key(|holding| holding.written);
+        self.oldest.truncate(NAMED);
+    }
+
+    /// The oldest holders, for an error.
+    pub(crate) fn describe(&self) -> String {
+        let holders: Vec<String> = self.oldest.iter().map(Holding::describe).collect();
+        if holders.is_empty() { String::new() } else { format!("the oldest: {}", holders.join("; ")) }
+    }
+}
+
+/// Frees an address whose attachment is over, and says so.
+///
+/// # Errors
+/// Code 5; the record is still there.
+pub(crate) fn reclaim(locked: &Locked, holding: &Holding) -> Result<(), Error> {
+    locked.release(&holding.record)?;
+    note(&format!("reclaimed an address: {}", holding.describe()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_earlier_boot_of_this_machine_is_over() {
+        let boot = |machine, boot| Boot { machine: [machine; 16], boot: [boot; 16] };
+        let fate = |origin: Option<Boot>, now| {
+            Fate::of(origin.map(|boot| Origin { boot, netns: None }).as_ref(), now)
+        };
+        for (origin, now, wanted, is_over) in [
+            (Some(boot(1, 1)), Some(boot(1, 2)), Fate::EarlierBoot, true),
+            (Some(boot(1, 1)), Some(boot(1, 1)), Fate::ThisBoot, false),
+            (Some(boot(2, 1)), Some(boot(1, 2)), Fate::OtherMachine, false),
+            (None, Some(boot(1, 2)), Fate::Unknown, false),
+            (Some(boot(1, 1)), None, Fate::Unknown, false),
+        ] {
+            assert_eq!(fate(origin, now), wanted);
+            assert_eq!(wanted.is_over(), is_over);
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Hash tables in a file, of entries of one size: what is found in them costs the same whatever they hold, and next to
+//! no memory, since pages are read as they are needed.
+//!
+//! The file is not mapped: another process may cut it short, and that would kill this one. A page carries a checksum,
+//! so that damage is noticed and never taken for an answer.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+};
+
+/// The size of a page, in bytes.
+pub(crate) const PAGE: usize = 4096;
+
+/// A page starts with the checksum (8 bytes), the number of entries (2) and whether entries spilt over (1).
+const HEAD: usize = 16;
+
+/// How many pages are kept in memory.
+const CACHED: usize = 16;
+
+/// What to make of a page whose checksum is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// The whole file is of no use.
+    IsAnError,
+    /// The entries of that page are lost. A hole in the file is such a page.
+    IsLoss,
+}
+
+/// A file of pages.
+#[derive(Debug)]
+pub(crate) struct PageFile {
+    file: File,
+    damage: Damage,
+    /// The most recently used last.
+    cache: Vec<Page>,
+}
+
+#[derive(Debug)]
+struct Page {
+    number: u32,
+    bytes: Vec<u8>,
+    dirty: bool,
+}
+
+/// A table in some pages of a file, with entries of `N` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table<const N: usize> {
+    /// Its first page.
+    pub(crate) first: u32,
+    /// How many pages it has.
+    pub(crate) pages: u32,
+}
+
+fn damaged() -> io::Error {
+    ErrorKind::InvalidData.into()
+}
+
+/// Mixes bits so that each depends on all of `value`.
+pub(crate) fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    value = (value ^ (value >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    value ^ (value >> 32)
+}
+
+/// A hash that stays the same from version to version: it is on disk.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let word = |chunk: &[u8]| chunk.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words = words.iter().map(|chunk| u64::from_le_bytes(*chunk)).chain(std::iter::once(word(rest)));
+    let folded = words.fold(bytes.len() as u64, |hash, word| {
+        (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    mix(folded)
+}
+
+impl Page {
+    fn empty(number: u32) -> Self {
+        Self { number, bytes: vec![0; PAGE], dirty: false }
+    }
+
+    fn count(&self) -> usize {
+        self.bytes
+            .get(8..10)
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, |b| usize::from(u16::from_le_bytes(b)))
+    }
+
+    fn set_count(&mut self, count: usize) {
+        self.put(8, &u16::try_from(count).unwrap_or_default().to_le_bytes());
+    }
+
+    fn has_spilt(&self) -> bool {
+        self.bytes.get(10) == Some(&1)
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        self.dirty = true;
+    }
+
+    fn entries<const N: usize>(&self) -> &[[u8; N]] {
+        let end = (HEAD + self.count() * N).min(PAGE);
+        self.bytes.get(HEAD..end).unwrap_or_default().as_chunks().0
+    }
+
+    /// Adds an entry if there is room.
+    fn push<const N: usize>(&mut self, entry: &[u8; N]) -> bool {
+        let count = self.count();
+        if HEAD + (count + 1) * N > PAGE {
+            self.put(10, &[1]);
+            return false;
+        }
+        self.put(HEAD + count * N, entry);
+        self.set_count(count + 1);
+        true
+    }
+
+    /// Removes an entry; the last one takes its place.
+    fn remove<const N: usize>(&mut self, index: usize) {
+        if let Some(last) = self.entries::<N>().last().copied() {
+            self.put(HEAD + index * N, &last);
+            self.set_count(self.count() - 1);
+        }
+    }
+
+    fn checksum(&self) -> u64 {
+        // All that is used: entries may be of any size, so the whole page.
+        hash(self.bytes.get(8..).unwrap_or_default()) ^ mix(u64::from(self.number) + 1)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.starts_with(&self.checksum().to_le_bytes())
+    }
+}
+
+impl PageFile {
+    /// Uses a file that is there.
+    pub(crate) fn new(file: File, damage: Damage) -> Self {
+        Self { file, damage, cache: Vec::new() }
+    }
+
+    /// Writes empty pages: a page that is all zero is a damaged one.
+    pub(crate) fn initialize(&self, pages: std::ops::Range<u32>) -> io::Result<()> {
+        let mut buffer = Vec::with_capacity(16 * PAGE);
+        let mut at = pages.start;
+        for number in pages {
+            let mut page = Page::empty(number);
+            page.put(0, &page.checksum().to_le_bytes());
+            buffer.extend_from_slice(&page.bytes);
+            if buffer.len() == 16 * PAGE {
+                self.file.write_all_at(&buffer, u64::from(at) * PAGE as u64)?;
+                (at, _) = (number + 1, buffer.clear());
+            }
+        }
+        self.file.write_all_at(&buffer, u64::from(at) * PAGE as u64)
+    }
+
+    /// Reads bytes that belong to no page of a table.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, at)
+    }
+
+    /// Writes bytes that belong to no page of a table.
+    pub(crate) fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
+    }
+
+    /// Writes what was changed.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.cache.iter_mut().filter(|page| page.dirty).try_for_each(|page| write(&self.file, page))
+    }
+
+    /// The same file, as somebody else sees it.
+    #[cfg(test)]
+    pub(crate) fn duplicate(&self) -> File {
+        self.file.try_clone().unwrap()
+    }
+
+    fn page(&mut self, number: u32) -> io::Result<&mut Page> {
+        match self.cache.iter().position(|page| page.number == number) {
+            Some(index) => {
+                // The next look is most often at the same page.
+                let last = self.cache.len() - 1;
+                self.cache.swap(index, last);
+            }
+            None => {
+                let page = self.read(number)?;
+                if self.cache.len() >= CACHED {
+                    let mut oldest = self.cache.swap_remove(0);
+                    if oldest.dirty {
+                        write(&self.file, &mut oldest)?;
+                    }
+                }
+                self.cache.push(page);
+            }
+        }
+        self.cache.last_mut().ok_or_else(damaged)
+    }
+
+    fn read(&self, number: u32) -> io::Result<Page> {
+        let mut page = Page::empty(number);
+        let whole = match self.file.read_exact_at(&mut page.bytes, u64::from(number) * PAGE as u64) {
+            Ok(()) => page.is_whole(),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => false,
+            Err(e) => return Err(e),
+        };
+        match self.damage {
+            _ if whole => Ok(page),
+            Damage::IsAnError => Err(damaged()),
+            Damage::IsLoss => Ok(Page::empty(number)),
+        }
+    }
+}
+
+fn write(file: &File, page: &mut Page) -> io::Result<()> {
+    page.put(0, &page.checksum().to_le_bytes());
+    page.dirty = false;
+    file.write_all_at(&page.bytes, u64::from(page.number) * PAGE as u64)
+}
+
+impl<const N: usize> Table<N> {
+    /// Visits the pages in which entries with this hash can be, until `visit` is done with one. Gives the number of
+    /// pages that were looked at, and whether it was done.
+    fn walk(
+        self,
+        file: &mut PageFile,
+        hash: u64,
+        mut visit: impl FnMut(&mut Page) -> bool,
+    ) -> io::Result<(u32, bool)> {
+        for step in 0..self.pages {
+            let offset = (hash % u64::from(self.pages) + u64::from(step)) % u64::from(self.pages);
+            let page = file.page(self.first + u32::try_from(offset).unwrap_or_default())?;
+            let is_done = visit(page);
+            if is_done || !page.has_spilt() {
+                return Ok((step + 1, is_done));
+            }
+        }
+        Ok((self.pages, false))
+    }
+
+    /// The entries that match.
+    pub(crate) fn find(
+        self,
+        file: &mut PageFile,
+        hash: u64,
+        matches: impl Fn(&[u8; N]) -> bool,
+    ) -> io::Result<Vec<[u8; N]>> {
+        let mut found = Vec::new();
+        self.walk(file, hash, |page| {
+            found.extend(page.entries().iter().filter(|entry| matches(entry)).copied());
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Puts an entry in the place of the one that matches, or adds it. Gives the number of pages that were looked at;
+    /// nothing where there is no room.
+    pub(crate) fn put(
+        self,
+        file: &mut PageFile,
+        hash: u64,
+        entry: &[u8; N],
+        matches: impl Fn(&[u8; N]) -> bool,
+    ) -> io::Result<Option<u32>> {
+        let (walked, is_replaced) = self.walk(file, hash, |page| {
+            let index = page.entries().iter().position(&matches);
+            index.inspect(|index| page.put(HEAD + index * N, entry)).is_some()
+        })?;
+        if is_replaced {
+            return Ok(Some(walked));
+        }
+        let (walked, is_added) = self.walk(file, hash, |page| page.push(entry))?;
+        Ok(is_added.then_some(walked))
+    }
+
+    /// Removes the entry that matches, if there is one.
+    pub(crate) fn remove(
+        self,
+        file: &mut PageFile,
+        hash: u64,
+        matches: impl Fn(&[u8; N]) -> bool,
+    ) -> io::Result<bool> {
+        let (_, is_removed) = self.walk(file, hash, |page| {
+            let index = page.entries().iter().position(&matches);
+            index.inspect(|index| page.remove::<N>(*index)).is_some()
+        })?;
+        Ok(is_removed)
+    }
+
+    /// Every entry.
+    pub(crate) fn for_each(self, file: &mut PageFile, mut visit: impl FnMut(&[u8; N])) -> io::Result<()> {
+        for number in self.first..self.first + self.pages {
+            file.page(number)?.entries().iter().for_each(&mut visit);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const TABLE: Table<24> = Table { first: 1, pages: 8 };
+
+    fn file(damage: Damage) -> PageFile {
+        let file = memfd_create(c"test", MFdFlags::empty()).unwrap();
+        let pages = PageFile::new(file.into(), damage);
+        pages.initialize(0..9).unwrap();
+        pages
+    }
+
+    fn entry(key: u16, value: u8) -> [u8; 24] {
+        let mut entry = [value; 24];
+        entry[..2].copy_from_slice(&key.to_le_bytes());
+        entry
+    }
+
+    fn is(key: u16) -> impl Fn(&[u8; 24]) -> bool {
+        move |entry| entry[..2] == key.to_le_bytes()
+    }
+
+    #[test]
+    fn damage_is_an_error_or_a_loss_but_never_an_answer() {
+        for (damage, at, bytes) in [
+            (Damage::IsAnError, PAGE + 40, &[1u8, 2, 3][..]),
+            (Damage::IsAnError, PAGE, &[0; PAGE]),
+            (Damage::IsLoss, PAGE + 40, &[1, 2, 3]),
+        ] {
+            let mut pages = file(damage);
+            TABLE.put(&mut pages, 8, &entry(1, 9), is(1)).unwrap();
+            pages.flush().unwrap();
+            pages.write_at(bytes, at as u64).unwrap();
+            pages.cache.clear();
+            match TABLE.find(&mut pages, 8, is(1)) {
+                Ok(found) => assert!(damage == Damage::IsLoss && found.is_empty()),
+                Err(e) => assert!(damage == Damage::IsAnError && e.kind() == ErrorKind::InvalidData),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_is_damaged() {
+        let mut pages = file(Damage::IsAnError);
+        pages.file.set_len(2 * PAGE as u64).unwrap();
+        assert_eq!(TABLE.find(&mut pages, 7, is(1)).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_a_map_even_where_pages_spill(
+            steps in prop::collection::vec((0u16..900, any::<bool>(), any::<u8>()), 0..1500), spread in 1u64..20,
+        ) {
+            let mut pages = file(Damage::IsAnError);
+            let mut map = BTreeMap::new();
+            let hash = |key: u16| u64::from(key) % spread;
+            for (key, put, value) in steps {
+                if put {
+                    TABLE.put(&mut pages, hash(key), &entry(key, value), is(key)).unwrap();
+                    map.insert(key, entry(key, value));
+                } else {
+                    let removed = TABLE.remove(&mut pages, hash(key), is(key)).unwrap();
+                    prop_assert_eq!(removed, map.remove(&key).is_some());
+                }
+            }
+            pages.flush().unwrap();
+            pages.cache.clear();
+            for (key, value) in &map {
+                prop_assert_eq!(&TABLE.find(&mut pages, hash(*key), is(*key)).unwrap(), &[*value]);
+            }
+            let mut count = 0;
+            TABLE.for_each(&mut pages, |_| count += 1).unwrap();
+            prop_assert_eq!(count, map.len());
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What an operation costs does not depend on the number of records. Counted in system calls, which are the same
+//! on every machine and every day; benches/run measures the time.
+
+use crate::{
+    program::{DataDir, Request},
+    traced,
+};
+use serde_json::{Value, json};
+
+/// Records of the reference, in an order that a directory does not keep.
+fn fill(data: &DataDir, count: u32) {
+    for n in 0..count {
+        let [_, _, c, d] = (2 + n).to_be_bytes();
+        data.seed(&format!("10.1.{c}.{d}"), &format!("{n:064x}\r\neth0"));
+    }
+    let [_, _, c, d] = (1 + count).to_be_bytes();
+    data.seed("last_reserved_ip.0", &format!("10.1.{c}.{d}"));
+}
+
+fn ipam() -> Value {
+    json!({"ranges": [[{"subnet": "10.1.0.0/16"}]]})
+}
+
+/// Runs each operation, and gives what it cost: calls and memory.
+fn costs(data: &DataDir) -> Vec<(&'static str, usize, u64)> {
+    let mut costs = Vec::new();
+    let mut address = Value::Null;
+    for command in ["ADD", "CHECK", "STATUS", "DEL", "DEL"] {
+        let mut request = Request::new(command, data, ipam());
+        if command != "ADD" {
+            request =
+                request.key("prevResult", json!({"cniVersion": "1.1.0", "ips": [{"address": address}]}));
+        }
+        let traced = traced::run(&request, None);
+        let result = traced.answer.success();
+        if command == "ADD" {
+            address = result["ips"][0]["address"].clone();
+        }
+        costs.push((command, traced.system_calls, traced.peak_memory));
+    }
+    costs
+}
+
+#[test]
+fn no_operation_costs_more_with_ten_or_sixty_thousand_records() {
+    let empty = DataDir::new();
+    costs(&empty);
+    let wanted = costs(&empty);
+    for count in [10_000, 60_000] {
+        let data = DataDir::new();
+        fill(&data, count);
+        // The first one to look makes the index.
+        Request::new("STATUS", &data, ipam()).run().success();
+        for ((command, few, _), (_, many, memory)) in wanted.iter().zip(costs(&data)) {
+            assert!(many * 2 <= few * 3, "{command}: {few} system calls at 0 records, {many} at {count}");
+            assert!(memory < 8 << 10, "{command}: {memory} KiB at {count} records");
+        }
+        assert!(std::fs::remove_file(data.path().join("n/10.1.0.9")).is_ok());
+        let again = traced::run(&Request::new("ADD", &data, ipam()), None);
+        assert_eq!(again.answer.addresses().len(), 1);
+        assert!(again.peak_memory < 8 << 10, "making an index takes {} KiB", again.peak_memory);
+        assert!(again.system_calls > count as usize, "it read all records, since somebody removed one");
+    }
+}
+
+#[test]
+fn the_last_free_address_of_a_16_costs_little_more_than_the_first() {
+    let data = DataDir::new();
+    fill(&data, 65_533);
+    std::fs::remove_file(data.path().join("n/10.1.0.7")).unwrap();
+    Request::new("STATUS", &data, ipam()).run().success();
+    let empty = DataDir::new();
+    Request::new("STATUS", &empty, ipam()).run().success();
+    costs(&empty);
+    let few = traced::run(&Request::new("ADD", &empty, ipam()), None);
+    let many = traced::run(&Request::new("ADD", &data, ipam()), None);
+    assert_eq!(many.answer.addresses(), ["10.1.0.7/16"]);
+    let (few, many) = (few.system_calls, many.system_calls);
+    assert!(many * 2 <= few * 3, "{few} system calls at 0 records, {many} at 65,532");
+}

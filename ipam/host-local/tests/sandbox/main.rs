@@ -1,0 +1,183 @@
+//! The real binary where a disk is full or read-only, where namespaces come and go, and on one directory with the
+//! reference: what needs mounts, and so a sandbox.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
+
+#[path = "../host_local/program.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod program;
+mod turns;
+
+use conformance::testbed::{self, Host, Pod, require};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use program::{DataDir, Request};
+use serde_json::{Value, json};
+use std::{fs, path::Path, process::ExitCode};
+use turns::{the_reference_and_ours_at_once_give_no_address_twice, the_reference_and_ours_take_turns};
+
+fn main() -> ExitCode {
+    testbed::main(testbed::tests![
+        a_full_disk_fails_an_add_whole_and_no_del,
+        a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index,
+        a_read_only_disk_fails_what_writes_and_nothing_else,
+        what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full,
+        a_reboot_is_noticed_by_the_program_itself,
+        the_reference_and_ours_take_turns,
+        the_reference_and_ours_at_once_give_no_address_twice,
+    ])
+}
+
+fn ipam() -> Value {
+    json!({"ranges": [[{"subnet": "10.0.0.0/24"}]]})
+}
+
+/// A file system of its own for a data directory.
+struct Disk(DataDir);
+
+impl Disk {
+    fn new(options: &str) -> Self {
+        let data = DataDir::new();
+        mount(Some("tmpfs"), data.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+        Self(data)
+    }
+
+    fn remount(&self, flags: MsFlags) {
+        let flags = flags | MsFlags::MS_REMOUNT;
+        mount(Some("tmpfs"), self.0.path(), Some("tmpfs"), flags, None::<&str>).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+fn a_full_disk_fails_an_add_whole_and_no_del(_: &Host) {
+    let disk = Disk::new("size=8k");
+    let data = &disk.0;
+    let mut held = Vec::new();
+    for n in 0..6 {
+        let id = format!("c{n}");
+        let answer = Request::new("ADD", data, ipam()).of(&id).run();
+        if answer.succeeded() {
+            held.push(id);
+        } else {
+            answer.assert_failure(5, "failed to ");
+            assert!(answer.stdout().contains("No space left on device"), "{}", answer.report());
+        }
+        let records = data.records();
+        assert_eq!(records.len(), held.len(), "{records:?}{}", answer.report());
+        assert!(records.values().all(|text| text.ends_with("\r\neth0")), "half a record: {records:?}");
+    }
+    assert!(!held.is_empty() && held.len() < 6, "{held:?}");
+    Request::new("STATUS", data, ipam()).run().success();
+    for id in held {
+        Request::new("CHECK", data, ipam()).of(&id).run().success();
+        Request::new("DEL", data, ipam()).of(&id).run().success();
+    }
+    assert!(data.records().is_empty());
+    Request::new("ADD", data, ipam()).run().success();
+}
+
+/// What can be made again gives way.
+fn a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index(_: &Host) {
+    for pages in 3..24 {
+        let disk = Disk::new(&format!("size={}k", 4 * pages));
+        let mut count = 0;
+        while Request::new("ADD", &disk.0, ipam()).of(&format!("c{count}")).run().succeeded() {
+            count += 1;
+        }
+        // One page for the round robin, at most five for the ledger, which alone cannot be made again.
+        assert!(count + 6 >= pages, "{count} records on {pages} pages");
+        assert_eq!(disk.0.records().len(), count);
+    }
+}
+
+fn a_read_only_disk_fails_what_writes_and_nothing_else(_: &Host) {
+    let disk = Disk::new("size=1m");
+    let data = &disk.0;
+    Request::new("ADD", data, ipam()).run().success();
+    disk.remount(MsFlags::MS_RDONLY);
+    let before = data.records();
+    Request::new("ADD", data, ipam()).of("c2").run().assert_failure(5, "failed to ");
+    Request::new("DEL", data, ipam()).run().assert_failure(5, "failed to remove record ");
+    Request::new("DEL", data, ipam()).of("c2").run().success();
+    Request::new("CHECK", data, ipam()).run().success();
+    Request::new("STATUS", data, ipam()).run().assert_failure(50, "data directory ");
+    assert_eq!(data.records(), before);
+    disk.remount(MsFlags::empty());
+    Request::new("DEL", data, ipam()).run().success();
+    assert!(data.records().is_empty());
+}
+
+/// Two addresses: .2 and .3.
+fn two() -> Value {
+    json!({"ranges": [[{"subnet": "10.0.0.0/29", "rangeEnd": "10.0.0.3"}]]})
+}
+
+fn request(command: &'static str, data: &DataDir, pod: &Pod, id: &str) -> Request {
+    Request::new(command, data, two()).of(id).variable("CNI_NETNS", pod.path().to_str().unwrap())
+}
+
+/// Writes the identities that the programs of this host see.
+fn identify(boot: u128) {
+    for (path, text) in [
+        ("/etc/machine-id", format!("{:032x}\n", 5)),
+        ("/proc/sys/kernel/random/boot_id", format!("{boot:032x}\n")),
+    ] {
+        let file = Path::new("/run").join(format!("{}-{boot}", path.replace('/', "-")));
+        fs::write(&file, text).unwrap();
+        require(path, Path::new(path).exists());
+        mount(Some(&file), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    }
+}
+
+fn what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full(host: &Host) {
+    identify(1);
+    let data = DataDir::new();
+    let pods: Vec<Pod> = ["a", "b", "c"].iter().map(|name| host.pod(name)).collect();
+    for (pod, id) in pods.iter().zip(["c0", "c1"]) {
+        request("ADD", &data, pod, id).run().success();
+    }
+    let add = || request("ADD", &data, &pods[2], "c2").run();
+    let (_, _, details) = add().failure();
+    assert!(
+        details.contains("10.0.0.2 is held by container c0 (eth0)") && details.contains("in this boot"),
+        "{details}"
+    );
+    // The mount is gone, the name is still there: nobody knows whether another process sees it.
+    umount2(pods[1].path(), MntFlags::MNT_DETACH).unwrap();
+    add().assert_failure(103, "failed to allocate for range 0: no IP addresses available");
+    fs::remove_file(pods[1].path()).unwrap();
+    Request::new("STATUS", &data, two()).run().success();
+    let answer = add();
+    assert_eq!(answer.addresses(), ["10.0.0.3/29"]);
+    let wanted = "reclaimed an address: 10.0.0.3 is held by container c1 (eth0) for ";
+    assert!(
+        answer.stderr().contains(wanted) && answer.stderr().contains("its network namespace is gone"),
+        "{}",
+        answer.report()
+    );
+    assert!(data.holds(&[("10.0.0.2", "c0\r\neth0"), ("10.0.0.3", "c2\r\neth0")]), "{:?}", data.records());
+    // GC without a list: the same certainty.
+    pods[0].remove();
+    Request::new("GC", &data, two()).run().success();
+    assert!(data.holds(&[("10.0.0.3", "c2\r\neth0")]), "{:?}", data.records());
+}
+
+fn a_reboot_is_noticed_by_the_program_itself(host: &Host) {
+    identify(1);
+    let data = DataDir::new();
+    let pod = host.pod("a");
+    for id in ["c0", "c1"] {
+        request("ADD", &data, &pod, id).run().success();
+    }
+    identify(2);
+    assert_eq!(request("ADD", &data, &pod, "c1").run().addresses(), ["10.0.0.3/29"]);
+    let answer = request("ADD", &data, &pod, "c2").run();
+    assert_eq!(answer.addresses(), ["10.0.0.2/29"]);
+    assert!(answer.stderr().contains("in an earlier boot"), "{}", answer.report());
+    request("ADD", &data, &pod, "c3")
+        .run()
+        .assert_failure(103, "failed to allocate for range 0: no IP addresses");
+}
