@@ -16,6 +16,13 @@ use netlink_packet_netfilter::{
     nftables::{GenMessage, NfTablesMessage},
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+
+/// socket(2) says the first two without nfnetlink, nfnetlink the others without nf_tables.
+fn is_lack_of_support(error: &NetError) -> bool {
+    let lacks = [Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT, Errno::EINVAL, Errno::EOPNOTSUPP];
+    error.errno().is_some_and(|errno| lacks.contains(&errno))
+}
 
 /// A connection to the nf_tables of the namespace that the thread is in.
 pub struct Nft {
@@ -29,6 +36,19 @@ impl Nft {
     /// Where the kernel has no nfnetlink.
     pub fn open() -> Result<Self, NetError> {
         NetlinkSocket::open(NETLINK_NETFILTER).map(|socket| Self { socket })
+    }
+
+    /// Connects where the kernel has nf_tables, built in or as a module that can be loaded.
+    ///
+    /// # Errors
+    /// Whatever says nothing of that: no permission, no memory, no descriptor.
+    pub fn open_if_there() -> Result<Option<Self>, NetError> {
+        let opened = Self::open().and_then(|mut nft| nft.probe().map(|()| nft));
+        match opened {
+            Ok(nft) => Ok(Some(nft)),
+            Err(e) if is_lack_of_support(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Asks the kernel for the number of its ruleset: works wherever rules can be read and written.

@@ -18,6 +18,11 @@ use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName,
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
     let config = Config::of(call)?;
+    // The kernel would put a number in its place (dev_alloc_name in net/core/dev.c).
+    if attachment.if_name.as_str().contains('%') {
+        return Err(Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
+            .with_details(format!("CNI_IFNAME is {}", attachment.if_name)));
+    }
     let netns = container_netns(call, &attachment.netns)?;
     let identity = Identity {
         network: &call.network,
@@ -118,7 +123,7 @@ impl<'a> Adding<'a> {
         if self.config.container == Container::Down {
             return Ok(());
         }
-        container::configure(container, link, name, self.config, plan)
+        container::configure(self.netns, container, link, name, self.config, plan)
     }
 
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {

@@ -18,7 +18,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         call.delegate(kind)?.verify(Command::Check)?;
     }
     let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
-    let prev_result = call.prev_result()?.ok_or_else(missing)?;
+    let prev_result = own_part(call.prev_result()?.ok_or_else(missing)?, &attachment.if_name);
     let identity = Identity {
         network: &call.network,
         container_id: &attachment.container_id,
@@ -34,6 +34,19 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     }
     checking.masquerade(&identity)?;
     checking.outcome()
+}
+
+/// What of a result is this attachment's: a later plugin of the chain may have added interfaces with addresses and routes of their
+/// own.
+fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
+    let interfaces = &result.interfaces;
+    let is_own = |index: usize| {
+        interfaces.get(index).is_some_and(|i| i.name == name.as_str() && !i.sandbox.is_empty())
+    };
+    result.ips.retain(|ip| ip.interface.is_none_or(|index| usize::try_from(index).is_ok_and(is_own)));
+    let ips = &result.ips;
+    result.routes.retain(|route| route.gw.is_none_or(|gw| ips.iter().any(|ip| ip.address.contains(gw))));
+    result
 }
 
 struct Checking<'a> {
@@ -130,16 +143,7 @@ impl Checking<'_> {
 
     fn addresses(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
         let found = rtnl.addresses(link.index)?;
-        let ours = |ip: &&cni_types::IpConfig| match ip.interface.map(usize::try_from) {
-            None => true,
-            Some(index) => {
-                let interface = index.ok().and_then(|index| self.prev_result.interfaces.get(index));
-                interface
-                    .is_some_and(|interface| interface.name == name.as_str() && !interface.sandbox.is_empty())
-            }
-        };
-        let wanted: Vec<_> = self.prev_result.ips.iter().filter(ours).map(|ip| ip.address).collect();
-        for wanted in wanted {
+        for wanted in self.prev_result.ips.iter().map(|ip| ip.address) {
             self.require(found.iter().any(|address| address.cidr == wanted), || {
                 let found: Vec<String> = found.iter().map(|address| address.cidr.to_string()).collect();
                 format!("Failed to match addr {wanted} on interface {name}, found [{}]", found.join(" "))

@@ -212,6 +212,12 @@ fn refuse_unsupported(wire: &Wire) -> Result<(), Error> {
 
 fn bridge_name(name: &str) -> Result<IfName, Error> {
     let name = if name.is_empty() { DEFAULT_BRIDGE } else { name };
+    if name.contains('%') {
+        return Err(invalid(format!("invalid bridge name {name:?}: interface name contains %"))
+            .with_details(
+                "the kernel takes % for a place to put a number, and would make another bridge each time",
+            ));
+    }
     IfName::parse(name)
         .map_err(|e| invalid(format!("invalid bridge name {name:?}: {}", e.msg)).with_details(e.details))
 }
@@ -303,6 +309,7 @@ mod tests {
                 "address 01:00:5e:00:00:01: invalid MAC address",
             ),
             (r#","mtu":-1"#, "invalid MTU -1"),
+            (r#","bridge":"br%d""#, "invalid bridge name \"br%d\": interface name contains %"),
             (
                 r#","bridge":"a/b""#,
                 "invalid bridge name \"a/b\": interface name contains / or : or whitespace characters",

@@ -46,7 +46,10 @@ pub(crate) fn enable_ipv6(netns: &Netns, name: &IfName) -> Result<Vec<Changed>, 
         let mut changed = Vec::new();
         match set_ipv6(name, &mut changed) {
             Ok(()) => Ok(changed),
-            Err(e) => write_back(&changed).map_err(Error::from).and(Err(e)),
+            Err(e) => Err(match write_back(&changed) {
+                Ok(()) => e,
+                Err(failure) => e.and_details(&format!("cleaning up: {failure}")),
+            }),
         }
     })?
 }
@@ -84,16 +87,18 @@ fn no_ipv6(error: &NetError) -> Error {
 
 /// Gives parameters of the container their values back.
 pub(crate) fn restore_parameters(netns: &Netns, changed: &[Changed]) -> Result<(), Error> {
-    netns.run(|| write_back(changed))?.map_err(Error::from)
+    netns.run(|| write_back(changed))?
 }
 
-fn write_back(changed: &[Changed]) -> Result<(), NetError> {
-    changed.iter().rev().try_for_each(|c| c.sysctl.write(&c.before))
+fn write_back(changed: &[Changed]) -> Result<(), Error> {
+    let outcomes = changed.iter().rev().map(|c| c.sysctl.write(&c.before));
+    Error::join(outcomes.filter_map(Result::err).map(Error::from).collect::<Vec<_>>())
 }
 
 /// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel then announces them by
 /// itself when the interface comes up.
 pub(crate) fn configure(
+    netns: &Netns,
     rtnl: &mut Rtnl,
     link: &Link,
     name: &IfName,
@@ -106,7 +111,10 @@ pub(crate) fn configure(
     batch.set_up(link.index, name);
     v6.iter().for_each(|ip| batch.create_address(link.index, name, ip.address, config.detect_duplicates));
     plan.specs.iter().for_each(|spec| batch.create_route(link.index, name, spec));
-    rtnl.run(batch).map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into()))
+    rtnl.run(batch).map_err(|e| {
+        let explained = netns.run(|| ipv6_disabled(&e, name)).ok().flatten();
+        explained.unwrap_or_else(|| e.into())
+    })
 }
 
 /// Waits until the interface can carry packets, and its addresses be used.
@@ -129,8 +137,10 @@ pub(crate) fn wait_ready(
     if detect_duplicates {
         let events = netns.run(LinkEvents::subscribe)??;
         let what = format!("the addresses of {name} to pass duplicate address detection");
-        let settled = events.wait_until(rtnl, &what, DAD_LIMIT, stop, |rtnl| settled(rtnl, index));
-        settled.map_err(Error::from)?.map_err(|e| not_settled(name, &e))?;
+        match events.wait_until(rtnl, &what, DAD_LIMIT, stop, |rtnl| settled(rtnl, index)) {
+            Err(e @ NetError::TimedOut(_)) => return Err(not_settled(name, &e.to_string())),
+            outcome => outcome?.map_err(|e| not_settled(name, &e))?,
+        }
     }
     Ok(link)
 }

@@ -1,8 +1,11 @@
 //! DEL: whatever is left of the attachment goes. Needs no namespace, no `prevResult`, no bridge and no configuration that an
 //! ADD would accept. Every part is tried; what failed is told at the end.
 
-use crate::{config::Remains, identity::Identity};
-use cni_net::{Link, LinkKind, NetError, Rtnl, nft::Nft, remaining_netns};
+use crate::{
+    config::Remains,
+    identity::{Identity, parse_alias},
+};
+use cni_net::{Link, LinkKind, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
 
 /// The order is the kernel's: the rule before the link, since both wait for RCU and so wait together (19 ms against 31);
@@ -21,50 +24,50 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     Error::join([nft, links, addresses].into_iter().filter_map(Result::err))
 }
 
-/// Returns the socket, to be closed at the end.
+/// Returns the socket, to be closed at the end. A kernel without nf_tables has no rules of ours.
 fn remove_rules(identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
-    let mut nft = match Nft::open() {
-        // A kernel without nf_tables has no rules of ours.
-        Err(_) => return Ok(None),
-        Ok(nft) => nft,
-    };
-    match nft.remove_masquerade(&identity.owner()) {
-        Ok(_) => Ok(Some(nft)),
-        Err(e) if lacks_nf_tables(&e) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// nfnetlink answers so where the subsystem is neither built in nor a module that can be loaded.
-pub(crate) fn lacks_nf_tables(error: &NetError) -> bool {
-    matches!(error.errno(), Some(cni_net::Errno::EINVAL | cni_net::Errno::EOPNOTSUPP))
+    let Some(mut nft) = Nft::open_if_there()? else { return Ok(None) };
+    nft.remove_masquerade(&identity.owner())?;
+    Ok(Some(nft))
 }
 
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {
-    let netns = remaining_netns(call, detachment.netns.as_ref())?;
-    if let Some(netns) = netns
-        && detachment.if_name.as_str() != "lo"
-    {
-        let mut rtnl = Rtnl::open_in(&netns)?;
-        if let Some(link) = rtnl.find_link(&detachment.if_name)? {
-            return Ok(rtnl.remove_link(link.index)?);
+    let mut host = Rtnl::open()?;
+    if let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? {
+        let mut container = Rtnl::open_in(&netns)?;
+        if let Some(link) = container.find_link(&detachment.if_name)?
+            && may_be_ours(&mut host, &link, identity)?
+        {
+            return Ok(container.remove_link(link.index)?);
         }
     }
-    remove_host_end(identity)
+    remove_host_end(&mut host, identity)
+}
+
+/// Whether a link in the container is the end of a pair of this attachment. The name alone does not say so: it may be a device
+/// of another plugin, which cannot even be deleted, or the interface of another network, for which our ADD was
+/// refused. The alias of the other end does, where it has one; the reference writes none.
+fn may_be_ours(host: &mut Rtnl, link: &Link, identity: &Identity<'_>) -> Result<bool, Error> {
+    if link.kind != LinkKind::Veth {
+        return Ok(false);
+    }
+    let peer = link.peer_index.map(|index| host.link(index)).transpose()?.flatten();
+    // Its peer may be in another namespace, where the same number is another link's.
+    let peer = peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index));
+    let owner = peer.as_ref().and_then(|peer| parse_alias(peer.alias.as_deref()?));
+    Ok(owner.is_none_or(|owner| owner == identity.words()))
 }
 
 /// The path to the namespace is gone, but the namespace may live on, and with it the pair. The host's end has a name that
 /// follows from the attachment; its alias tells whether it really is that attachment's.
-fn remove_host_end(identity: &Identity<'_>) -> Result<(), Error> {
-    let mut rtnl = Rtnl::open()?;
-    let alias = identity.alias();
+fn remove_host_end(host: &mut Rtnl, identity: &Identity<'_>) -> Result<(), Error> {
     let is_ours = |link: &Link| {
-        link.kind == LinkKind::Veth && !alias.is_empty() && link.alias.as_deref() == Some(&alias)
+        link.kind == LinkKind::Veth && link.alias.as_deref().and_then(parse_alias) == Some(identity.words())
     };
-    let Some(named) = rtnl.find_link(&identity.host_name(0)?)? else { return Ok(()) };
+    let Some(named) = host.find_link(&identity.host_name(0)?)? else { return Ok(()) };
     // Where somebody else has the name, ours had to take another one. Only then all links are looked at.
-    let ours = if is_ours(&named) { Some(named) } else { rtnl.links()?.into_iter().find(is_ours) };
-    ours.map_or(Ok(()), |link| Ok(rtnl.remove_link(link.index)?))
+    let ours = if is_ours(&named) { Some(named) } else { host.links()?.into_iter().find(is_ours) };
+    ours.map_or(Ok(()), |link| Ok(host.remove_link(link.index)?))
 }
 
 fn release(call: &Call) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade rules, host ends of
 //! pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
 
-use crate::{config::Remains, del::lacks_nf_tables, identity::parse_alias};
+use crate::{config::Remains, identity::parse_alias};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Command, Error, ValidAttachments};
 
@@ -12,11 +12,8 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
 }
 
 fn remove_rules(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
-    let Ok(mut nft) = Nft::open() else { return Ok(()) };
-    match nft.remove_stale_masquerade(call.network.as_str(), valid) {
-        Err(e) if !lacks_nf_tables(&e) => Err(e.into()),
-        _ => Ok(()),
-    }
+    let Some(mut nft) = Nft::open_if_there()? else { return Ok(()) };
+    Ok(nft.remove_stale_masquerade(call.network.as_str(), valid).map(drop)?)
 }
 
 fn remove_links(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Config, Gateway, PortMode},
-    identity::{Identity, random_mac},
+    identity::{Identity, parse_alias, random_mac},
 };
 use cni_net::{
     Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, Netns, PortState, Rtnl, Sysctl, VethPair,
@@ -134,7 +134,7 @@ fn refuse_router_advertisements(interface: &IfName) -> Result<(), Error> {
 /// its address back, now as a chosen one, which it keeps.
 pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> Result<Link, Error> {
     let mut after = rtnl.link(before.index)?.ok_or_else(|| vanished(name))?;
-    if after.mac != before.mac {
+    if after.mac != before.mac && !is_of_our_port(rtnl, before)? {
         let mac = before.mac.filter(|mac| *mac != MacAddr::ZERO).unwrap_or_else(random_mac);
         let mut batch = Batch::new();
         batch.set_mac(before.index, name, mac);
@@ -142,6 +142,13 @@ pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> R
         after.mac = Some(mac);
     }
     Ok(after)
+}
+
+/// Another ADD at the same time may be about to give the bridge its address back: then what was found before is that of
+/// the other's port.
+fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
+    let ours = |port: &Link| port.alias.as_deref().and_then(parse_alias).is_some();
+    Ok(rtnl.ports(bridge.index)?.iter().any(|port| port.mac == bridge.mac && ours(port)))
 }
 
 /// Makes the bridge the gateway: its addresses, and forwarding.
@@ -188,10 +195,15 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
         batch.set_mac(bridge.index, name, mac);
     }
     match rtnl.run(batch) {
-        // Another ADD was faster.
-        Err(e) if e.is_exists() => Ok(()),
+        // Another ADD was faster, in adding this address or in deleting the one before.
+        Err(e) if (e.is_exists() || e.is_absent()) && has_address(rtnl, bridge, wanted)? => Ok(()),
         outcome => outcome.map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
     }
+}
+
+fn has_address(rtnl: &mut Rtnl, link: &Link, wanted: Cidr) -> Result<bool, Error> {
+    let addresses = rtnl.addresses_of(link.index, Family::of(wanted))?;
+    Ok(addresses.iter().any(|address| address.cidr == wanted))
 }
 
 fn conflict(name: &IfName, found: Cidr, wanted: Cidr) -> Error {

@@ -32,6 +32,11 @@ impl<'a> Identity<'a> {
         }
     }
 
+    /// What identifies the attachment, in the order of the alias.
+    pub(crate) fn words(&self) -> [&'a str; 3] {
+        [self.network.as_str(), self.container_id.as_str(), self.if_name.as_str()]
+    }
+
     /// The text on the host's end of the pair; empty where it would be too long for the kernel.
     pub(crate) fn alias(&self) -> String {
         let alias = format!("{ALIAS_TAG} {} {} {}", self.network, self.container_id, self.if_name);

@@ -1,13 +1,14 @@
 //! STATUS: could an ADD succeed now? Asks, and changes nothing.
 
-use crate::config::Config;
+use crate::{config::Config, host::find_bridge};
 use cni_net::{Rtnl, nft::Nft};
 use cni_types::{Call, Code, Command, Error};
 
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let config = Config::of(call)?;
     let unavailable = |e: Error| Error { code: Code::UNAVAILABLE, ..e };
-    Rtnl::open().and_then(|mut rtnl| rtnl.find_link(&config.bridge)).map_err(|e| unavailable(e.into()))?;
+    let mut rtnl = Rtnl::open().map_err(|e| unavailable(e.into()))?;
+    find_bridge(&mut rtnl, &config).map_err(unavailable)?;
     if config.masquerade {
         let probe = Nft::open().and_then(|mut nft| nft.probe());
         probe.map_err(|e| {

@@ -27,10 +27,13 @@ impl Plugin for Loopback {
         lo.set_up()?;
         let result = prev_result.map_or_else(|| lo.result(&attachment.netns), Ok);
         let encoded = result.map_err(Error::from).and_then(|result| result.encode(call.version));
-        if encoded.is_err() && !lo.link.up {
-            lo.set_down()?;
+        if encoded.is_ok() || lo.link.up {
+            return encoded;
         }
-        encoded
+        let undone = lo.set_down();
+        encoded.map_err(|e| {
+            undone.err().map_or(e.clone(), |failure| e.and_details(&format!("cleaning up: {failure}")))
+        })
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {

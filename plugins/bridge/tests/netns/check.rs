@@ -41,6 +41,7 @@ pub(crate) fn tests() -> Vec<Test> {
         check_asks_ipam,
         check_tells_all_differences_at_once,
         check_passes_what_a_later_plugin_may_change,
+        check_passes_the_interface_of_a_later_plugin,
         check_refuses_a_missing_netns,
     ]
 }
@@ -296,7 +297,21 @@ fn check_tells_all_differences_at_once(host: &Host) {
     }
 }
 
-/// A later plugin of the chain changed the MTU and added an address and a route; its result may be the previous one.
+/// A later plugin of the chain made an interface of its own, with an address and a route, and added them to the result.
+fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
+    let keys = json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
+    let (network, pod) = (Network::new(host, keys), host.pod("a"));
+    let mut result = network.add(&pod).json();
+    result["interfaces"].as_array_mut().unwrap().push(json!({"name": "net1", "sandbox": pod.path()}));
+    result["ips"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"interface": 3, "address": "10.7.0.2/24", "gateway": "10.7.0.1"}));
+    result["routes"] = json!([{"dst": "10.8.0.0/16", "gw": "10.7.0.1"}]);
+    network.with(json!({"prevResult": result})).attachment(Command::Check, &pod).run().silent_success();
+}
+
+/// A later plugin of the chain changed the MTU and added an address; the result does not tell.
 fn check_passes_what_a_later_plugin_may_change(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
     attached.pod.inside(|| {

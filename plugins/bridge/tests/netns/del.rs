@@ -21,6 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
         del_with_a_plain_file_as_netns_frees_everything,
         del_removes_the_pair_of_a_namespace_whose_path_is_gone,
         del_does_not_take_another_containers_pair,
+        del_leaves_the_interface_of_another_network_in_the_same_pod,
+        del_leaves_a_device_that_is_no_veth_and_succeeds,
         del_with_the_own_netns_touches_neither_lo_nor_the_host,
         del_of_lo_leaves_lo,
         del_frees_what_is_left_when_the_bridge_is_gone,
@@ -137,6 +139,26 @@ fn del_does_not_take_another_containers_pair(host: &Host) {
     network.request(Command::Del, "a").ifname("eth1").run().silent_success();
     network.with(json!({"name": "net2"})).request(Command::Del, "a").run().silent_success();
     network.attachment(Command::Del, &b).run().silent_success();
+    before.require_unchanged();
+}
+
+/// Its ADD was refused because the name is taken, and the runtime sends the DEL that the spec asks for.
+fn del_leaves_the_interface_of_another_network_in_the_same_pod(host: &Host) {
+    let (network, pod) = (masquerading(host), host.pod("a"));
+    network.add(&pod).success();
+    let before = Snapshot::of(host, &[&pod]);
+    let other = network.with(json!({"name": "net2"}));
+    assert!(other.add(&pod).msg().contains("already exists"));
+    other.del(&pod).silent_success();
+    before.require_unchanged();
+}
+
+/// A physical device under the interface's name cannot even be deleted: a DEL that tried would fail for ever.
+fn del_leaves_a_device_that_is_no_veth_and_succeeds(host: &Host) {
+    let pod = host.pod("a");
+    pod.inside(|| kernel::create_bridge("eth0"));
+    let before = Snapshot::of(host, &[&pod]);
+    masquerading(host).del(&pod).silent_success();
     before.require_unchanged();
 }
 

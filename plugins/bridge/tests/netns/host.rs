@@ -6,7 +6,7 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_net::{LinkKind, PortState};
-use cni_types::MacAddr;
+use cni_types::{Command, MacAddr};
 use conformance::testbed::{self, Host, Test};
 use serde_json::json;
 
@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         an_existing_bridge_is_adopted,
         a_bridge_that_is_down_is_set_up,
         another_link_with_the_name_of_the_bridge_is_an_error,
+        a_percent_sign_in_a_name_is_refused,
         the_mtu_is_set_on_the_bridge_and_both_ends,
         an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one,
         the_host_gets_the_bridge_and_one_port_and_nothing_else,
@@ -65,6 +66,20 @@ fn a_bridge_that_is_down_is_set_up(host: &Host) {
     let pod = host.pod("a");
     Network::new(host, json!({})).add(&pod).success();
     assert!(kernel::link("cni0").up);
+}
+
+/// The kernel would take it for a place to put a number, and make another link each time.
+fn a_percent_sign_in_a_name_is_refused(host: &Host) {
+    let pod = host.pod("a");
+    let before = Snapshot::of(host, &[&pod]);
+    let outcome = Network::new(host, json!({"bridge": "br%d"})).add(&pod);
+    assert_eq!(
+        (outcome.code().0, outcome.msg().as_str()),
+        (7, "invalid bridge name \"br%d\": interface name contains %")
+    );
+    let outcome = Network::new(host, json!({})).attachment(Command::Add, &pod).ifname("eth%d").run();
+    assert_eq!((outcome.code().0, outcome.msg().as_str()), (4, "interface name contains %"));
+    before.require_unchanged();
 }
 
 fn another_link_with_the_name_of_the_bridge_is_an_error(host: &Host) {

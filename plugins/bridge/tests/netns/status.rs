@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         status_tells_a_pool_without_addresses,
         status_passes_ipams_error_on,
         status_refuses_a_configuration_that_add_refuses,
+        status_tells_a_bridge_that_is_none,
     ]
 }
 
@@ -26,6 +27,15 @@ fn status_is_silent_where_an_add_can_succeed(host: &Host) {
     network.status().silent_success();
     network.add(&host.pod("a")).success();
     network.status().silent_success();
+}
+
+fn status_tells_a_bridge_that_is_none(host: &Host) {
+    let pod = host.pod("a");
+    let added = Network::new(host, json!({})).add(&pod).result();
+    let port = added.interfaces[1].name.clone();
+    let outcome = Network::new(host, json!({"bridge": port})).status();
+    assert_eq!(outcome.code(), Code::UNAVAILABLE);
+    assert!(outcome.msg().ends_with("already exists but is not a bridge"), "{}", outcome.msg());
 }
 
 fn status_changes_nothing(host: &Host) {
