@@ -13,7 +13,10 @@ use std::{
     ffi::{CStr, OsStr, OsString},
     fs::{DirBuilder, File, FileTimes, Metadata},
     io,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -159,6 +162,11 @@ impl Directory {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether both tell of the same file.
+pub(crate) fn is_same(meta: &Metadata, stat: &FileStat) -> bool {
+    (meta.dev(), meta.ino()) == (stat.st_dev, stat.st_ino)
 }
 
 /// The names in a directory.

@@ -15,6 +15,7 @@ mod last_reserved;
 mod lock;
 mod locked;
 
+use lock::Patience;
 pub(crate) use locked::{Locked, Reserved};
 
 use crate::{
@@ -115,11 +116,16 @@ impl Store {
     /// # Errors
     /// Code 5, or 11 where the lock cannot be had in time.
     pub(crate) fn create_and_lock(&self, stop: &Stop, patience: Duration) -> Result<Locked, Error> {
-        let folder = match self.open()? {
-            Some(folder) => folder,
-            None => self.create()?,
-        };
-        Locked::new(folder, stop, patience)
+        let patience = Patience::new(patience);
+        loop {
+            let folder = match self.open()? {
+                Some(folder) => folder,
+                None => self.create()?,
+            };
+            if let Some(locked) = Locked::new(folder, stop, patience)? {
+                return Ok(locked);
+            }
+        }
     }
 
     /// Takes the lock; nothing where there is no folder.
@@ -127,7 +133,13 @@ impl Store {
     /// # Errors
     /// Code 5, or 11 where the lock cannot be had in time.
     pub(crate) fn lock(&self, stop: &Stop, patience: Duration) -> Result<Option<Locked>, Error> {
-        self.open()?.map(|folder| Locked::new(folder, stop, patience)).transpose()
+        let patience = Patience::new(patience);
+        while let Some(folder) = self.open()? {
+            if let Some(locked) = Locked::new(folder, stop, patience)? {
+                return Ok(Some(locked));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether records can be written, as far as that can be told without writing.

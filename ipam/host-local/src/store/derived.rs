@@ -132,7 +132,7 @@ impl Folder {
             {
                 return Ok(answer);
             }
-            if let Some(_lock) = lock::take_if_free(&self.records) {
+            if let Some(_lock) = lock::take_if_free(self) {
                 return ask(&mut self.new_index()?.index).map_err(|e| unusable(&e));
             }
             std::thread::sleep(Duration::from_micros(300));

@@ -1,15 +1,19 @@
 //! The lock that all writers take, the reference's too: flock(2) of the file `lock`.
+//!
+//! Somebody may delete the folder, or the lock, while others hold it or wait for it. Then they have the lock of a file
+//! that nobody else finds, and it excludes nobody: so it counts only while the names still lead to what is locked.
 
-use super::{failed, is_read_only};
-use crate::directory::{Access, Directory};
+use super::{Folder, failed, is_read_only};
+use crate::directory::{Access, Directory, is_same};
 use cni_types::{Code, Error, Stop, Woken};
 use std::{
-    fs::{File, TryLockError},
+    fs::{File, Metadata, TryLockError},
     io::{self, ErrorKind, Read, Write},
     os::{
         fd::AsFd,
         unix::{fs::MetadataExt, net::UnixStream},
     },
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -18,17 +22,58 @@ const STACK: usize = 64 << 10;
 
 const NAME: &str = "lock";
 
+/// How long to try, over all attempts to get the lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    total: Duration,
+    deadline: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub(super) fn new(total: Duration) -> Self {
+        Self { total, deadline: Instant::now() + total }
+    }
+
+    /// Fails where there is no time for another attempt.
+    ///
+    /// # Errors
+    /// Code 11.
+    pub(super) fn check(&self, folder: &Path, stop: &Stop) -> Result<(), Error> {
+        stop.check()?;
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        let msg = format!("try again later: {} is deleted again and again", folder.display());
+        Err(self.exhausted(msg))
+    }
+
+    fn exhausted(&self, msg: String) -> Error {
+        Error::new(Code::TRY_AGAIN, msg).with_details(format!("gave up after {} s", self.total.as_secs_f32()))
+    }
+}
+
+/// Whether the folder is still the one that its name leads to, and the lock the one in it.
+pub(super) fn is_in_place(folder: &Folder, lock: Option<&File>) -> bool {
+    let is_found = |directory: &Directory, name: &str, meta: io::Result<Metadata>| {
+        let found = directory.stat(name.as_ref());
+        meta.is_ok_and(|meta| found.is_ok_and(|found| is_same(&meta, &found)))
+    };
+    is_found(&folder.data, &folder.network, folder.records.metadata())
+        && lock.is_none_or(|lock| is_found(&folder.records, NAME, lock.metadata()))
+}
+
 /// Takes the lock within `patience`. Where nothing can be written and no lock is, nobody can be writing: then there
 /// is nothing to take.
 ///
 /// # Errors
 /// Code 5, or 11 where the lock cannot be had in time.
-pub(super) fn take(folder: &Directory, stop: &Stop, patience: Duration) -> Result<Option<File>, Error> {
+pub(super) fn take(folder: &Directory, stop: &Stop, patience: Patience) -> Result<Option<File>, Error> {
     let Some(file) = open(folder)? else { return Ok(None) };
     if try_lock(folder, &file)? {
         return Ok(Some(file));
     }
-    let woken = wait(&file, stop, Instant::now() + patience);
+    let woken = wait(&file, stop, patience.deadline);
     match woken.map_err(|e| failed("lock", &folder.path().join(NAME), &e))? {
         Woken::Ready => Ok(Some(file)),
         Woken::Stopped => Err(Stop::error()),
@@ -59,9 +104,10 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
 }
 
 /// Takes the lock if nobody has it.
-pub(super) fn take_if_free(folder: &Directory) -> Option<File> {
-    let file = open(folder).ok()??;
-    try_lock(folder, &file).is_ok_and(|taken| taken).then_some(file)
+pub(super) fn take_if_free(folder: &Folder) -> Option<File> {
+    let file = open(&folder.records).ok()??;
+    let is_taken = try_lock(&folder.records, &file).is_ok_and(|taken| taken);
+    (is_taken && is_in_place(folder, Some(&file))).then_some(file)
 }
 
 fn open(folder: &Directory) -> Result<Option<File>, Error> {
@@ -87,7 +133,7 @@ fn try_lock(folder: &Directory, file: &File) -> Result<bool, Error> {
     }
 }
 
-fn timed_out(folder: &Directory, file: &File, patience: Duration) -> Error {
+fn timed_out(folder: &Directory, file: &File, patience: Patience) -> Error {
     let path = folder.path().join(NAME);
     let inode = file.metadata().map(|meta| meta.ino()).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
@@ -98,8 +144,7 @@ fn timed_out(folder: &Directory, file: &File, patience: Duration) -> Error {
         }
         None => "another process".into(),
     };
-    Error::new(Code::TRY_AGAIN, format!("try again later: {} is locked by {who}", path.display()))
-        .with_details(format!("gave up after {} s", patience.as_secs_f32()))
+    patience.exhausted(format!("try again later: {} is locked by {who}", path.display()))
 }
 
 /// The process that /proc/locks says holds a flock(2) on this inode. The device is not compared: that of a file on

@@ -5,7 +5,7 @@ use super::{
     derived::{Kept, unusable},
     failed, is_shortage,
     last_reserved::LastReserved,
-    lock,
+    lock::{self, Patience},
 };
 use crate::{
     directory::{Access, Directory},
@@ -22,7 +22,6 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Write},
     net::IpAddr,
-    time::Duration,
 };
 
 /// The folder and its lock.
@@ -46,9 +45,14 @@ pub(crate) enum Reserved {
 }
 
 impl Locked {
-    pub(super) fn new(folder: Folder, stop: &Stop, patience: Duration) -> Result<Self, Error> {
+    /// Locks the folder; nothing where it, or its lock, was deleted meanwhile.
+    pub(super) fn new(folder: Folder, stop: &Stop, patience: Patience) -> Result<Option<Self>, Error> {
         let lock = lock::take(&folder.records, stop, patience)?;
-        Ok(Self { folder, kept: RefCell::default(), is_changed: Cell::default(), _lock: lock })
+        if !lock::is_in_place(&folder, lock.as_ref()) {
+            patience.check(folder.path(), stop)?;
+            return Ok(None);
+        }
+        Ok(Some(Self { folder, kept: RefCell::default(), is_changed: Cell::default(), _lock: lock }))
     }
 
     /// The folder.

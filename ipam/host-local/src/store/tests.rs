@@ -194,6 +194,34 @@ fn the_lock_excludes_a_second_writer_until_it_is_released() {
 }
 
 #[test]
+fn who_waited_for_a_lock_that_was_deleted_takes_the_new_one() {
+    for deleted in ["n", "n/lock"] {
+        let scratch = Scratch::new("deleted");
+        let old = scratch.locked();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let locked = scratch.locked();
+                sender.send(()).unwrap();
+                locked.folder().path().join("lock").exists()
+            });
+            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "the lock was had twice");
+            let path = scratch.0.join(deleted);
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+            let new = scratch.locked();
+            drop(old);
+            assert!(
+                receiver.recv_timeout(Duration::from_millis(100)).is_err(),
+                "{deleted}: two have the lock"
+            );
+            drop(new);
+            receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert!(waiting.join().unwrap());
+        });
+    }
+}
+
+#[test]
 fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writers() {
     let scratch = Scratch::new("file");
     fs::write(scratch.0.join("n"), "").unwrap();
