@@ -13,6 +13,7 @@ use std::{
     ffi::{CStr, OsStr, OsString},
     fs::{DirBuilder, File, FileTimes, Metadata},
     io,
+    os::fd::AsRawFd,
     os::unix::{
         ffi::OsStrExt,
         fs::{DirBuilderExt, MetadataExt},
@@ -119,8 +120,17 @@ impl Directory {
         Ok(fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
-    /// Gives a file of this directory a name in `other` as well; fails where that name exists.
-    pub(crate) fn link(&self, name: &OsStr, other: &Self, new_name: &OsStr) -> io::Result<()> {
+    /// Gives this file, called `name` here, a name in `other` as well; fails where that name exists. What others have
+    /// put in place of `name` meanwhile does not matter, except where there is no /proc.
+    pub(crate) fn link(&self, name: &OsStr, file: &File, other: &Self, new_name: &OsStr) -> io::Result<()> {
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        if Path::new(&itself).is_symlink() {
+            let follow = AtFlags::AT_SYMLINK_FOLLOW;
+            return Ok(linkat(AT_FDCWD, itself.as_str(), &other.handle, new_name, follow)?);
+        }
+        if !is_same(&file.metadata()?, &self.stat(name)?) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         Ok(linkat(&self.handle, name, &other.handle, new_name, AtFlags::empty())?)
     }
 
@@ -186,5 +196,30 @@ impl Iterator for Entries {
             })),
             Err(errno) => Some(Err(errno.into())),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_another_put_in_place_of_a_file_is_never_linked() {
+        let path = std::env::temp_dir().join(format!("host-local-{}-link", std::process::id()));
+        let directory = Directory::ensure(&path).unwrap();
+        let (staged, name) = (OsStr::new("staged"), OsStr::new("name"));
+        let file = directory.open_file(staged, Access::Create).unwrap();
+        fs::write(path.join("staged"), "ours").unwrap();
+        fs::hard_link(path.join("staged"), path.join("aside")).unwrap();
+        directory.remove(staged).unwrap();
+        fs::write(path.join("staged"), "another's").unwrap();
+        directory.link(staged, &file, &directory, name).unwrap();
+        assert_eq!(fs::read_to_string(path.join("name")).unwrap(), "ours");
+        // A file that was removed under all its names has no name to give.
+        ["aside", "name"].iter().for_each(|name| fs::remove_file(path.join(name)).unwrap());
+        assert!(directory.link(staged, &file, &directory, name).is_err());
+        assert!(!path.join("name").exists());
+        fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -170,7 +170,8 @@ impl Locked {
     /// Records that `holder` owns `address`, unless there is a record of it.
     ///
     /// A record appears whole or not at all, whenever the process dies: it is written to a file beside the folder and
-    /// hard-linked to its name, which fails where the name exists. That file is made and removed under the lock, so at
+    /// hard-linked to its name, which fails where the name exists. It is that very file that is linked, and not what its
+    /// name leads to: others may have removed the lock, and then make one of the same name. That file is made and removed under the lock, so at
     /// most one of them is ever left behind, and the next writer removes it. Nothing is synced: after a power cut the
     /// pods are gone too, and a record that it left without content belongs to nobody.
     ///
@@ -218,7 +219,7 @@ impl Locked {
         if let Some(origin) = origin {
             self.note_origin(address, Identity::of(&file.metadata()?), origin);
         }
-        self.folder.data.link(&self.staging(), &self.folder.records, name)
+        self.folder.data.link(&self.staging(), &file, &self.folder.records, name)
     }
 
     fn staging(&self) -> OsString {
