@@ -196,12 +196,24 @@ impl Locked {
         match linked {
             Ok(()) => self.tell(|index| index.insert(item)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                self.tell(|index| index.set_taken(address));
+                self.learn_taken(address)?;
                 return Ok(Reserved::Taken);
             }
             Err(e) => return Err(failed("write record", &self.folder.path().join(&name), &e)),
         }
         Ok(Reserved::Done)
+    }
+
+    /// Lets the index learn that an address is taken which it took for free. A record with an owner there says that
+    /// somebody writes without the lock, and there may be more: then the index is made anew.
+    fn learn_taken(&self, address: IpAddr) -> Result<(), Error> {
+        let found = self.folder.record(address)?;
+        if found.is_some_and(|found| !found.record.is_nobodys()) {
+            self.distrust();
+        } else {
+            self.tell(|index| index.set_taken(address));
+        }
+        Ok(())
     }
 
     fn link(

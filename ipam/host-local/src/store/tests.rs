@@ -222,6 +222,21 @@ fn who_waited_for_a_lock_that_was_deleted_takes_the_new_one() {
 }
 
 #[test]
+fn a_record_that_the_index_did_not_know_makes_it_look_for_others() {
+    let scratch = Scratch::new("unknown");
+    let locked = scratch.locked();
+    assert_eq!(reserve(&locked, "10.0.0.2", "c1"), Reserved::Done);
+    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.3")));
+    for name in ["10.0.0.3", "10.0.0.4"] {
+        scratch.seed(name, b"c2\r\neth0");
+    }
+    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.3")), "it looks at the folder once");
+    assert_eq!(reserve(&locked, "10.0.0.3", "c3"), Reserved::Taken);
+    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.5")));
+    assert_eq!(locked.held_by(&holder("c2")).unwrap().len(), 2);
+}
+
+#[test]
 fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writers() {
     let scratch = Scratch::new("file");
     fs::write(scratch.0.join("n"), "").unwrap();
