@@ -47,7 +47,7 @@ pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> R
     let result = AddResult { ips, routes: config.routes, dns, ..AddResult::default() };
     let encoded = result.encode(call.version)?;
     call.stop.check()?;
-    reservation.keep();
+    reservation.keep()?;
     Ok(encoded)
 }
 
@@ -202,11 +202,15 @@ impl<'a> Reservation<'a> {
     }
 
     /// Makes the reservation final.
-    fn keep(mut self) {
-        self.reserved.clear();
+    ///
+    /// # Errors
+    /// Code 5 where an address that it had in an earlier boot would still count as one of that boot. The record stays.
+    fn keep(mut self) -> Result<(), Error> {
         if let Some(origin) = &self.origin {
-            self.kept.iter().for_each(|found| self.locked.renew_origin(found, origin));
+            self.kept.iter().try_for_each(|found| self.locked.renew_origin(found, origin))?;
         }
+        self.reserved.clear();
+        Ok(())
     }
 }
 

@@ -263,7 +263,8 @@ impl Locked {
     pub(crate) fn release(&self, record: &Record) -> Result<(), Error> {
         let path = self.folder.path().join(&record.file_name);
         self.folder.records.remove(&record.file_name).map_err(|e| failed("remove record", &path, &e))?;
-        self.forget_origin(record.address);
+        // What stays is of no record: the next one of this address is another file.
+        let _ = self.forget_origin(record.address);
         if record.file_name.to_str() == Some(&record.address.to_string()) {
             let item = Item { address: record.address, container: container_of(record) };
             self.tell(|index| index.remove(item));
@@ -284,26 +285,36 @@ impl Locked {
         self.release(&Record { address, owner, file_name })
     }
 
-    /// Notes anew where a record that is there came from.
-    pub(crate) fn renew_origin(&self, found: &Found, origin: &Origin) {
-        self.note_origin(found.record.address, Identity::of(&found.meta), origin);
+    /// Notes anew where a record that is there came from. Where that cannot be written it is at least forgotten that it
+    /// is of an earlier boot, if need be with all that is known of others: or it would be taken from the living.
+    ///
+    /// # Errors
+    /// Code 5 where that fails too.
+    pub(crate) fn renew_origin(&self, found: &Found, origin: &Origin) -> Result<(), Error> {
+        let address = found.record.address;
+        let noted = self.write_origin(address, Identity::of(&found.meta), origin);
+        let settled =
+            noted.or_else(|e| self.forget_origin(address).or_else(|_| self.remove_ledger()).map_err(|_| e));
+        settled.map_err(|e| failed("note the origin of", &self.folder.path().join(address.to_string()), &e))
     }
 
     /// Without it the record is as good as one of the reference: so a failure is no reason to refuse the address.
     fn note_origin(&self, address: IpAddr, identity: Identity, origin: &Origin) {
-        let noted = self.open_ledger().and_then(|(directory, mut ledger)| {
-            if ledger.note(address, identity, origin)? {
-                return Ok(());
-            }
-            let mut larger = self.grow(&directory, &mut ledger)?;
-            larger.note(address, identity, origin).map(drop)
-        });
-        if let Err(e) = noted
+        if let Err(e) = self.write_origin(address, identity, origin)
             && !is_shortage(&e)
             && !is_full(&e)
         {
             note(&failed("note the origin of", &self.folder.path().join(address.to_string()), &e).msg);
         }
+    }
+
+    fn write_origin(&self, address: IpAddr, identity: Identity, origin: &Origin) -> io::Result<()> {
+        let (directory, mut ledger) = self.open_ledger()?;
+        if ledger.note(address, identity, origin)? {
+            return Ok(());
+        }
+        let mut larger = self.grow(&directory, &mut ledger)?;
+        larger.note(address, identity, origin).map(drop)
     }
 
     fn open_ledger(&self) -> io::Result<(Directory, Ledger)> {
@@ -333,15 +344,14 @@ impl Locked {
         grown.inspect_err(|_| drop(directory.remove(&unfinished)))
     }
 
-    fn forget_origin(&self, address: IpAddr) {
-        let ledger = || {
-            let directory = self.folder.data.open_child(LEDGERS)?;
-            directory.open_file(self.folder.network.as_ref(), Access::Write)
-        };
-        if let Some(mut ledger) = ledger().ok().and_then(Ledger::open) {
-            // What stays is of no record: the next one of this address is another file.
-            let _ = ledger.forget(address);
-        }
+    fn forget_origin(&self, address: IpAddr) -> io::Result<()> {
+        let directory = self.folder.data.open_child(LEDGERS)?;
+        let file = directory.open_file(self.folder.network.as_ref(), Access::Write)?;
+        Ledger::open(file).ok_or(ErrorKind::InvalidData)?.forget(address)
+    }
+
+    fn remove_ledger(&self) -> io::Result<()> {
+        self.folder.data.open_child(LEDGERS)?.remove(self.folder.network.as_ref())
     }
 
     /// The last address that was reserved from the range set with this index.

@@ -141,22 +141,31 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
     assert!(failed > 0 && served > 0, "{failed} {served}");
 }
 
-#[test]
-fn a_directory_of_somebody_else_is_an_error_that_says_so() {
-    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
-    let (data, elsewhere) = (DataDir::new(), DataDir::new());
-    data.seed("10.0.0.2", "c1\r\neth0");
+/// The program, copied to `elsewhere`, for a user who is not root: to root everything is permitted.
+pub(crate) fn somebody_else(elsewhere: &DataDir) -> Command {
+    use std::os::unix::process::CommandExt;
     // Others need not be able to enter the folder in which it was built.
     let copy = elsewhere.path().join("host-local");
-    fs::copy(env!("CARGO_BIN_EXE_host-local"), &copy).unwrap();
-    let program = || {
-        let mut program = Command::new(&copy);
-        // To root everything is permitted.
-        if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
-            program.uid(65_534).gid(65_534);
-        }
-        program
-    };
+    if !copy.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_host-local"), &copy).unwrap();
+    }
+    let mut program = Command::new(copy);
+    if is_root() {
+        program.uid(65_534).gid(65_534);
+    }
+    program
+}
+
+pub(crate) fn is_root() -> bool {
+    std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_an_error_that_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let (data, elsewhere) = (DataDir::new(), DataDir::new());
+    data.seed("10.0.0.2", "c1\r\neth0");
+    let program = || somebody_else(&elsewhere);
     let set_mode =
         |mode| fs::set_permissions(data.path().join("n"), fs::Permissions::from_mode(mode)).unwrap();
     set_mode(0o555);

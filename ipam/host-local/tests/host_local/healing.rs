@@ -1,6 +1,9 @@
 //! Records of attachments that nobody ended: after a reboot, on a shared directory, when the pool runs out.
 
-use crate::program::{DataDir, Request};
+use crate::{
+    crash::{is_root, somebody_else},
+    program::{DataDir, Request},
+};
 use host_local::{HostLocal, SystemPaths};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
@@ -74,6 +77,35 @@ fn an_attachment_that_asks_again_after_a_reboot_gets_the_same_address() {
         "{error}"
     );
     assert!(error.contains("Z, in this boot; run DEL"), "{error}");
+}
+
+#[test]
+fn an_address_is_not_given_back_while_it_still_counts_as_one_of_an_earlier_boot() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    // A machine without an identity knows nothing of its boots.
+    let Ok(id) = u128::from_str_radix(id.trim(), 16) else { return };
+    let (machine, data, elsewhere) = (Machine::new(), DataDir::new(), DataDir::new());
+    machine.is(id);
+    machine.add(&data, "c1", two()).unwrap();
+    if is_root() {
+        for name in ["n", "n/lock", "n/10.0.0.2", "n/last_reserved_ip.0"] {
+            chown(data.path().join(name), Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    let set_modes = |folder, file| {
+        for (name, mode) in [(".origin", folder), (".origin/n", file)] {
+            fs::set_permissions(data.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set_modes(0o555, 0o444);
+    let before = data.records();
+    let add = Request::new("ADD", &data, two());
+    let answer = add.answer(add.spawn_as(somebody_else(&elsewhere)));
+    answer.assert_failure(5, "failed to note the origin of ");
+    assert_eq!(data.records(), before);
+    set_modes(0o755, 0o644);
+    assert_eq!(add.run().addresses(), ["10.0.0.2/29"]);
 }
 
 #[test]
