@@ -4,10 +4,11 @@ use crate::{
     HostLocal, config, note,
     reclaim::{Fate, Holding, reclaim},
     record::{Owner, Record},
-    store::Locked,
+    store::{Locked, Origins},
+    system::Boot,
 };
 use cni_types::{Call, Error, ValidAttachments};
-use std::time::SystemTime;
+use std::{fs::File, time::SystemTime};
 
 /// Why a record is freed.
 enum Stale {
@@ -26,32 +27,41 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         note("GC without a list of valid attachments: only what is certainly dead is freed");
     }
     let _ = locked.remove_staged();
-    let stale = stale_records(plugin, &locked, &valid)?;
-    let freed = Error::join(stale.iter().filter_map(|stale| free(&locked, stale).err()));
-    if !stale.is_empty() {
-        locked.refresh()?;
+    let (mut failures, mut any) = (Vec::new(), false);
+    let mut stale = Stales { valid: &valid, boot: plugin.system.boot(), origins: locked.folder().origins() };
+    // Each is freed as it is met: a list of all of them would be many times what the rest of the plugin needs.
+    let looked = locked.folder().scan(&mut |record, file| {
+        let Some(stale) = stale.judge(record, file) else { return };
+        any = true;
+        failures.extend(free(&locked, &stale).err());
+    });
+    failures.extend(looked.err());
+    if any {
+        failures.extend(locked.refresh().err());
     }
-    freed
+    Error::join(failures)
 }
 
-fn stale_records(plugin: &HostLocal, locked: &Locked, valid: &ValidAttachments) -> Result<Vec<Stale>, Error> {
-    let boot = plugin.system.boot();
-    let mut origins = locked.folder().origins();
-    let mut stale = Vec::new();
-    locked.folder().scan(&mut |record, file| {
-        if is_unwanted(&record, valid) {
-            stale.push(Stale::Unwanted(record));
-        } else if *valid == ValidAttachments::Unknown
-            && let Ok(meta) = file.metadata()
-        {
-            let fate = Fate::of(origins.of(record.address, &meta).as_ref(), boot);
-            let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            if fate.is_over() {
-                stale.push(Stale::Over(Holding { record, written, fate }));
-            }
+/// What decides whether a record is freed.
+struct Stales<'a> {
+    valid: &'a ValidAttachments,
+    boot: Option<Boot>,
+    origins: Origins<'a>,
+}
+
+impl Stales<'_> {
+    fn judge(&mut self, record: Record, file: &File) -> Option<Stale> {
+        if is_unwanted(&record, self.valid) {
+            return Some(Stale::Unwanted(record));
         }
-    })?;
-    Ok(stale)
+        if *self.valid != ValidAttachments::Unknown {
+            return None;
+        }
+        let meta = file.metadata().ok()?;
+        let fate = Fate::of(self.origins.of(record.address, &meta).as_ref(), self.boot);
+        let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        fate.is_over().then_some(Stale::Over(Holding { record, written, fate }))
+    }
 }
 
 fn is_unwanted(record: &Record, valid: &ValidAttachments) -> bool {

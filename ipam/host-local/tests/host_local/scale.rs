@@ -78,3 +78,14 @@ fn the_last_free_address_of_a_16_costs_little_more_than_the_first() {
     let (few, many) = (few.system_calls, many.system_calls);
     assert!(many * 2 <= few * 3, "{few} system calls at 0 records, {many} at 65,532");
 }
+
+#[test]
+fn gc_of_sixty_thousand_stale_records_frees_them_all_in_little_memory() {
+    let data = DataDir::new();
+    fill(&data, 60_000);
+    let gc =
+        traced::run(&Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", Value::Null), None);
+    gc.answer.success();
+    assert!(data.records().is_empty());
+    assert!(gc.peak_memory < 8 << 10, "GC takes {} KiB", gc.peak_memory);
+}
