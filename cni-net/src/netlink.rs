@@ -118,11 +118,6 @@ impl NetlinkSocket {
             .map_err(|e| NetError::io("subscribe to", format!("group {group}"), e))
     }
 
-    /// For poll(2) while waiting for events.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
     /// Sends all requests, as many at once as can be answered. The kernel carries them out in order and does not stop at a
     /// refused one; the first refusal is the error. The answers to requests that read something are returned.
     pub(crate) fn execute<M: NetlinkSerializable>(
@@ -337,9 +332,10 @@ impl NetlinkSocket {
     }
 }
 
+/// For poll(2) while waiting for events.
 impl AsFd for NetlinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        Self::as_fd(self)
+        self.socket.as_fd()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    cell::Cell,
+    cell::OnceCell,
     io::{Read, Write},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -86,11 +86,12 @@ pub fn answer(
     if environment.text("CNI_COMMAND").is_empty() {
         return Reply { stdout: None, stderr: Some(about(plugin)), success: true };
     }
-    let version = Cell::new(SpecVersion::LATEST);
+    // What was asked is read a second time only for an error, which must be told in its version.
+    let asked = OnceCell::new();
     let serve = || {
         let command = command(&environment)?;
         let stdin = stdin(&stop)?;
-        version.set(version_of(&stdin));
+        let _ = asked.set(stdin.clone());
         dispatch(plugin, command, environment, stdin, stop)
     };
     // The panic's text and place are already on stderr, by std's hook.
@@ -103,7 +104,10 @@ pub fn answer(
     });
     match outcome {
         Ok(stdout) => Reply { stdout, stderr: None, success: true },
-        Err(error) => Reply { stdout: Some(error.to_json(version.get())), stderr: None, success: false },
+        Err(error) => {
+            let version = asked.get().map_or(SpecVersion::LATEST, |stdin| version_of(stdin));
+            Reply { stdout: Some(error.to_json(version)), stderr: None, success: false }
+        }
     }
 }
 

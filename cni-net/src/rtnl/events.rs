@@ -7,7 +7,10 @@ use super::Rtnl;
 use crate::{error::NetError, netlink::NetlinkSocket};
 use cni_types::{Stop, Woken};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 /// include/uapi/linux/rtnetlink.h
 const RTNLGRP_LINK: u32 = 1;

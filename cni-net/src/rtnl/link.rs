@@ -230,9 +230,7 @@ impl Rtnl {
     /// # Errors
     /// Every refusal but "no such device".
     pub fn remove_link_named(&mut self, name: &IfName) -> Result<(), NetError> {
-        let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_name(name.as_str()).build());
-        let request = Request { message, flags: 0, operation: "delete", object: name.to_string() };
-        NetError::absent_is_ok(self.execute(vec![request]).map(drop))
+        self.delete_link(LinkUnspec::new_with_name(name.as_str()).build(), name.to_string())
     }
 
     /// Removes a link; a veth goes with its peer. Removing what is not there succeeds.
@@ -240,8 +238,12 @@ impl Rtnl {
     /// # Errors
     /// Every refusal but "no such device".
     pub fn remove_link(&mut self, index: u32) -> Result<(), NetError> {
-        let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build());
-        let request = Request { message, flags: 0, operation: "delete", object: format!("link {index}") };
+        self.delete_link(LinkUnspec::new_with_index(index).build(), format!("link {index}"))
+    }
+
+    fn delete_link(&mut self, message: LinkMessage, object: String) -> Result<(), NetError> {
+        let message = RouteNetlinkMessage::DelLink(message);
+        let request = Request { message, flags: 0, operation: "delete", object };
         NetError::absent_is_ok(self.execute(vec![request]).map(drop))
     }
 }

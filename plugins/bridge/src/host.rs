@@ -175,14 +175,12 @@ pub(crate) fn ensure_gateway(
 
 fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<(), Error> {
     let name = &config.bridge;
-    let addresses = rtnl.addresses_of(bridge.index, Family::of(wanted))?;
-    if addresses.iter().any(|address| address.cidr == wanted) {
+    let addresses = addresses_beside(rtnl, bridge, wanted)?;
+    if addresses.contains(&wanted) {
         return Ok(());
     }
-    let conflicts =
-        |other: Cidr| other.is_ipv4() == wanted.is_ipv4() && (wanted.is_ipv4() || other.overlaps(wanted));
     let mut batch = Batch::new();
-    for found in addresses.iter().map(|address| address.cidr).filter(|other| conflicts(*other)) {
+    for found in addresses.into_iter().filter(|other| wanted.is_ipv4() || other.overlaps(wanted)) {
         if !config.force_address {
             return Err(conflict(name, found, wanted));
         }
@@ -196,14 +194,20 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
     }
     match rtnl.run(batch) {
         // Another ADD was faster, in adding this address or in deleting the one before.
-        Err(e) if (e.is_exists() || e.is_absent()) && has_address(rtnl, bridge, wanted)? => Ok(()),
+        Err(e)
+            if (e.is_exists() || e.is_absent())
+                && addresses_beside(rtnl, bridge, wanted)?.contains(&wanted) =>
+        {
+            Ok(())
+        }
         outcome => outcome.map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
     }
 }
 
-fn has_address(rtnl: &mut Rtnl, link: &Link, wanted: Cidr) -> Result<bool, Error> {
-    let addresses = rtnl.addresses_of(link.index, Family::of(wanted))?;
-    Ok(addresses.iter().any(|address| address.cidr == wanted))
+/// The bridge's addresses of the family of `wanted`.
+fn addresses_beside(rtnl: &mut Rtnl, bridge: &Link, wanted: Cidr) -> Result<Vec<Cidr>, Error> {
+    let addresses = rtnl.addresses_of(bridge.index, Family::of(wanted))?;
+    Ok(addresses.into_iter().map(|address| address.cidr).collect())
 }
 
 fn conflict(name: &IfName, found: Cidr, wanted: Cidr) -> Error {
