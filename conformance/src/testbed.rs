@@ -17,6 +17,7 @@ mod host;
 mod invocation;
 mod outcome;
 mod pod;
+mod reference;
 mod state;
 mod verdict;
 
@@ -25,6 +26,7 @@ pub use host::Host;
 pub use invocation::Invocation;
 pub use outcome::Outcome;
 pub use pod::Pod;
+pub use reference::Suite;
 pub use state::State;
 pub use verdict::{OrFail, fail, require};
 

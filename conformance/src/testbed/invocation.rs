@@ -82,12 +82,12 @@ impl<'a> Invocation<'a> {
     }
 
     /// The prepared process, for a test that wants to kill it, trace it or limit it. Stdin is set; only the
-    /// given variables and `PATH` are in its environment.
+    /// given variables are in its environment, and this process's `PATH` unless one was given.
     #[must_use]
     pub fn process(&self) -> std::process::Command {
         let mut process = std::process::Command::new(&self.program);
-        process.env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
-        process.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        process.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        process.envs(self.environment.iter().map(|(key, value)| (key, value)));
         process.stdin(self.stdin_file());
         process
     }

@@ -1,0 +1,18 @@
+//! Swap on a live node: these plugins and the Go reference take over from one another while pods run.
+//!
+//! [`matrix`] is a table of networks times both directions times the versions of the reference that Debian has. [`traffic`] shows
+//! that pods keep talking meanwhile. Where the reference is known to fall short, [`quirks`] names it, and what is expected instead.
+#![expect(clippy::unwrap_used, reason = "a failing test may panic")]
+
+mod cases;
+mod matrix;
+mod node;
+mod quirks;
+mod whole;
+
+use conformance::testbed;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testbed::main(matrix::tests())
+}

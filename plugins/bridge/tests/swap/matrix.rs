@@ -1,0 +1,106 @@
+//! Every network × both directions × both references: one side adds, the other checks, collects and deletes, and of neither is
+//! anything left.
+
+use crate::{
+    cases::{ALL, Case},
+    node::{Node, Side, id},
+    quirks,
+    whole::Whole,
+};
+use conformance::testbed::{Host, Outcome, Pod, Suite, Test, fail};
+use std::time::{Duration, Instant};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for case in ALL {
+        for suite in case.suites {
+            for (first, second) in [(Side::Ours, Side::Reference), (Side::Reference, Side::Ours)] {
+                let direction = match first {
+                    Side::Ours => "ours_then_reference",
+                    Side::Reference => "reference_then_ours",
+                };
+                let name = format!("{}::{}::{direction}", suite.name(), case.name);
+                tests.push(Test::new(name, move |host| swap(host, case, *suite, first, second)));
+            }
+        }
+    }
+    tests
+}
+
+fn swap(host: &Host, case: &Case, suite: Suite, first: Side, second: Side) {
+    (case.needs)();
+    let node = Node::new(host, suite, (case.keys)());
+    let pods = ["swap-warm", "swap-kept", "swap-lost"].map(|name| host.pod(name));
+    let [warm, kept, lost] = &pods;
+    // What belongs to the network stays: the bridge, empty tables, the folder of records. Each side makes its own.
+    for side in [first, second] {
+        let added = node.add(side, warm);
+        node.del(side, warm, &added);
+    }
+    let before = Whole::of(host, &[warm, kept]);
+    (case.prepare)();
+
+    let (of_kept, of_lost) = (node.add(first, kept), node.add(first, lost));
+    node.check(second, kept, &of_kept);
+    node.check(second, lost, &of_lost);
+    if quirks::has_gc(second, suite) {
+        collect(&node, second, kept, lost);
+        node.check(second, kept, &of_kept);
+        node.check(first, kept, &of_kept);
+    }
+    for (pod, added) in [(lost, &of_lost), (kept, &of_kept)] {
+        delete(&node, second, pod, added);
+    }
+    before.require_unchanged();
+    require_no_trace(host, &[warm, kept]);
+}
+
+/// DEL, and DEL once more: runtimes repeat it.
+fn delete(node: &Node<'_>, side: Side, pod: &Pod, added: &Outcome) {
+    node.del(side, pod, added);
+    node.del(Side::Ours, pod, added);
+}
+
+/// GC by `side` while one pod is kept and the namespace of the other is gone, as after a crash.
+fn collect(node: &Node<'_>, side: Side, kept: &Pod, lost: &Pod) {
+    if !quirks::gc_frees(side) {
+        return node.gc(side, kept);
+    }
+    let ports = count_ports();
+    lost.remove();
+    wait_until("the kernel has removed the pair of the namespace that is gone", || count_ports() < ports);
+    node.gc(side, kept);
+    require_no_trace_of(node.host, &[kept], &[&id(lost)]);
+}
+
+/// Nothing names a container, whatever was there before.
+fn require_no_trace(host: &Host, pods: &[&Pod]) {
+    require_no_trace_of(host, pods, &["swap-", "veth"]);
+}
+
+#[track_caller]
+fn require_no_trace_of(host: &Host, pods: &[&Pod], words: &[&str]) {
+    let whole = Whole::of(host, pods);
+    // The pods' own paths are no traces.
+    let mut traces = whole.that_name(words);
+    traces.retain(|line| !line.starts_with("pod /run/netns/") || line.contains("veth"));
+    traces.retain(|line| !line.starts_with(": pod /run/netns/"));
+    if !traces.is_empty() {
+        fail(format_args!("traces of attachments that are gone:\n{}", traces.join("\n")));
+    }
+}
+
+fn count_ports() -> usize {
+    let names = cni_net::Rtnl::open().and_then(|mut rtnl| rtnl.links()).unwrap();
+    names.iter().filter(|link| link.name.starts_with("veth")).count()
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() > Duration::from_secs(20) {
+            fail(format_args!("waited in vain until {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,128 @@
+//! A node with both implementations on it, and requests to either.
+
+use crate::quirks;
+use cni_types::Command;
+use conformance::testbed::{Host, Invocation, OrFail, Outcome, Pod, Suite, bin_dir, fail, require};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+pub(crate) const BRIDGE: &str = "cni0";
+pub(crate) const V4: &str = "10.1.0.0/24";
+pub(crate) const V6: &str = "fd01::/64";
+
+/// Whose binary is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Ours,
+    Reference,
+}
+
+/// The host, the network's configuration, and where the reference is.
+pub(crate) struct Node<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) suite: Suite,
+    reference: PathBuf,
+    keys: Map<String, Value>,
+}
+
+impl<'a> Node<'a> {
+    /// The test ends here where the reference is missing.
+    pub(crate) fn new(host: &'a Host, suite: Suite, keys: Value) -> Self {
+        let reference = suite.require();
+        // The reference runs it for nf_tables, and the state is read by it.
+        require_tool("nft");
+        let base = json!({"cniVersion": version(suite), "name": "net", "type": "bridge", "bridge": BRIDGE});
+        let mut keys: Map<_, _> = base.as_object().unwrap().clone().into_iter().chain(object(keys)).collect();
+        if let Some(ipam) = keys.get_mut("ipam").and_then(Value::as_object_mut) {
+            ipam.insert("dataDir".to_owned(), json!(host.data_dir()));
+        }
+        Self { host, suite, reference, keys }
+    }
+
+    /// A request to one side, which finds its own IPAM plugin.
+    pub(crate) fn request(&self, side: Side, command: Command, id: &str, more: Value) -> Invocation<'a> {
+        let conf: Map<_, _> = self.keys.clone().into_iter().chain(object(more)).collect();
+        let folder = match side {
+            Side::Ours => bin_dir(),
+            Side::Reference => &self.reference,
+        };
+        let mut request = self.host.plugin("bridge", command).program(folder.join("bridge"));
+        request = request.env("CNI_PATH", folder).container(id).conf(Value::Object(conf));
+        match quirks::path(self, side, command) {
+            Some(path) => request.env("PATH", path),
+            None => request.env("PATH", path()),
+        }
+    }
+
+    pub(crate) fn add(&self, side: Side, pod: &Pod) -> Outcome {
+        let outcome = self.request(side, Command::Add, &id(pod), json!({})).pod(pod).run();
+        outcome.success();
+        outcome
+    }
+
+    pub(crate) fn check(&self, side: Side, pod: &Pod, added: &Outcome) {
+        let keys = json!({"prevResult": added.json()});
+        self.request(side, Command::Check, &id(pod), keys).pod(pod).run().silent_success();
+    }
+
+    pub(crate) fn del(&self, side: Side, pod: &Pod, added: &Outcome) {
+        let keys = json!({"prevResult": added.json()});
+        self.request(side, Command::Del, &id(pod), keys).pod(pod).run().silent_success();
+    }
+
+    /// GC with one pod as the only valid attachment. Always in version 1.1.0, which brought it.
+    pub(crate) fn gc(&self, side: Side, valid: &Pod) {
+        let list = json!([{"containerID": id(valid), "ifname": "eth0"}]);
+        let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": list});
+        self.request(side, Command::Gc, "", keys).run().silent_success();
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Option<&Value> {
+        self.keys.get(name)
+    }
+}
+
+/// The newest version of the specification that both sides speak.
+fn version(suite: Suite) -> &'static str {
+    match suite {
+        Suite::Bookworm => "1.0.0",
+        Suite::Sid => "1.1.0",
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().or_fail("read an object")
+}
+
+/// The container's id of a pod: its name.
+pub(crate) fn id(pod: &Pod) -> String {
+    pod.path().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// `PATH` with the folders of the administrator's programs.
+pub(crate) fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+/// Where a program is.
+pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
+    path().split(':').map(|folder| PathBuf::from(folder).join(name)).find(|file| file.is_file())
+}
+
+/// Ignores the test where the machine lacks a program.
+pub(crate) fn require_tool(name: &str) {
+    require(&format!("the program {name}"), find_tool(name).is_some());
+}
+
+/// Runs a program of the machine on the host; `None` where it failed.
+pub(crate) fn try_tool(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let mut command = std::process::Command::new(words.next().unwrap());
+    let output = command.args(words).env("PATH", path()).output().or_fail(line);
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same where it must not fail.
+pub(crate) fn tool(line: &str) -> String {
+    try_tool(line).unwrap_or_else(|| fail(format_args!("{line} failed")))
+}
