@@ -72,7 +72,7 @@ fn is_reply(packet: &[u8], v4: bool, kind: u8, token: [u8; 4]) -> bool {
 }
 
 /// A peer that answers every datagram with the address that it came from.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reflector {
     port: u16,
 }

@@ -21,6 +21,12 @@ impl Pod {
         self.netns.path()
     }
 
+    /// The namespace, for a [`Reflector`](crate::probe::Reflector).
+    #[must_use]
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
     /// Runs `work` on this thread, inside the pod; what it starts is inside too.
     pub fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
         self.netns.run(work).or_fail("enter a pod")

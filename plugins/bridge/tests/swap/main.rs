@@ -8,11 +8,12 @@ mod cases;
 mod matrix;
 mod node;
 mod quirks;
+mod traffic;
 mod whole;
 
 use conformance::testbed;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::main(matrix::tests())
+    testbed::main([matrix::tests(), traffic::tests()].into_iter().flatten().collect())
 }

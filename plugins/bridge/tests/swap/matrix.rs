@@ -15,10 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
     for case in ALL {
         for suite in case.suites {
             for (first, second) in [(Side::Ours, Side::Reference), (Side::Reference, Side::Ours)] {
-                let direction = match first {
-                    Side::Ours => "ours_then_reference",
-                    Side::Reference => "reference_then_ours",
-                };
+                let direction = first.before(second);
                 let name = format!("{}::{}::{direction}", suite.name(), case.name);
                 tests.push(Test::new(name, move |host| swap(host, case, *suite, first, second)));
             }

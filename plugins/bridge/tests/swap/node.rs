@@ -17,6 +17,17 @@ pub(crate) enum Side {
     Reference,
 }
 
+impl Side {
+    /// A name for a test in which this one is followed by the other.
+    pub(crate) fn before(self, other: Self) -> String {
+        let name = |side| match side {
+            Self::Ours => "ours",
+            Self::Reference => "reference",
+        };
+        format!("{}_then_{}", name(self), name(other))
+    }
+}
+
 /// The host, the network's configuration, and where the reference is.
 pub(crate) struct Node<'a> {
     pub(crate) host: &'a Host,
