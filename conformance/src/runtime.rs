@@ -14,7 +14,7 @@ mod request;
 #[cfg(test)]
 mod testing;
 
-pub use cache::{Cache, CachedAttachment};
+pub use cache::{Cache, CacheEntry, CachedAttachment};
 pub use error::Error;
 pub use event::Event;
 pub use network::{ConfigError, Network, PluginConfig};

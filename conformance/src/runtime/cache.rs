@@ -12,6 +12,7 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 const KIND: &str = "cniCacheV1";
@@ -33,6 +34,17 @@ pub struct CachedAttachment {
     pub parameters: Parameters,
     /// What the last plugin printed.
     pub result: Json,
+}
+
+/// One file of the cache.
+#[derive(Debug)]
+pub struct CacheEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// When it was written, where that is known: when the attachment was made.
+    pub written: Option<SystemTime>,
+    /// What it says, or why it cannot be understood.
+    pub attachment: io::Result<CachedAttachment>,
 }
 
 /// The file, key by key in libcni's order.
@@ -132,6 +144,14 @@ impl Cache {
     /// # Errors
     /// Where the folder cannot be read; a missing one is empty.
     pub fn attachments(&self) -> Result<Vec<CachedAttachment>, Error> {
+        Ok(self.entries()?.into_iter().filter_map(|entry| entry.attachment.ok()).collect())
+    }
+
+    /// Every file of the cache in the order of their names, the usable and the unusable.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read; a missing one is empty.
+    pub fn entries(&self) -> Result<Vec<CacheEntry>, Error> {
         let failed = |source| Error::Cache { operation: "list", path: self.results.clone(), source };
         let mut paths = match std::fs::read_dir(&self.results) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -140,8 +160,7 @@ impl Cache {
                 .map_err(failed)?,
         };
         paths.sort();
-        let parse = |path: PathBuf| CachedAttachment::parse(&std::fs::read(path).ok()?).ok();
-        Ok(paths.into_iter().filter_map(parse).collect())
+        Ok(paths.into_iter().map(CacheEntry::read).collect())
     }
 
     /// Forgets an attachment.
@@ -162,6 +181,13 @@ impl Cache {
     fn path(&self, network: &NetworkName, parameters: &Parameters) -> PathBuf {
         let Parameters { container_id, if_name, .. } = parameters;
         self.results.join(format!("{network}-{}-{}", container_id.as_str(), if_name.as_str()))
+    }
+}
+
+impl CacheEntry {
+    fn read(path: PathBuf) -> Self {
+        let attachment = std::fs::read(&path).and_then(|bytes| CachedAttachment::parse(&bytes));
+        Self { written: path.metadata().and_then(|meta| meta.modified()).ok(), path, attachment }
     }
 }
 
@@ -266,6 +292,7 @@ mod tests {
             let error = cache.load(&network().name, &parameters()).unwrap_err().to_string();
             assert!(error.contains("results/n-c1-eth0: "), "{error}");
             assert_eq!(cache.attachments().unwrap(), []);
+            assert!(cache.entries().unwrap()[0].attachment.is_err());
         }
     }
 }

@@ -22,13 +22,20 @@ impl Network {
         draft.finish().map_err(in_file)
     }
 
-    /// Reads all `*.conf`, `*.conflist` and `*.json` of a folder in the order of their names, the usable and the
-    /// unusable. Container runtimes take the first.
+    /// All `*.conf`, `*.conflist` and `*.json` of a folder in the order of their names. Container runtimes take the first.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+        files(folder, &["conf", "conflist", "json"])
+    }
+
+    /// Reads all files of a folder in their order, the usable and the unusable.
     ///
     /// # Errors
     /// Where the folder cannot be read.
     pub fn load_all(folder: &Path) -> Result<Vec<Result<Self, ConfigError>>, ConfigError> {
-        let paths = files(folder, &["conf", "conflist", "json"])?;
+        let paths = Self::files(folder)?;
         Ok(paths.iter().map(|path| Self::load(path)).collect())
     }
 

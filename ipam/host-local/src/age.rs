@@ -8,7 +8,8 @@ pub(crate) fn since(then: SystemTime, now: SystemTime) -> String {
     format!("{}, since {}", length(age), timestamp(then))
 }
 
-fn length(age: Duration) -> String {
+/// A length of time.
+pub(crate) fn length(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -6,7 +6,7 @@
 //! `range` and `range_set` say which addresses there are, `allocator` says which of them is next; none of
 //! the three does I/O. `store` knows the directory and nothing of ranges; `index` and `ledger` are what it keeps beside
 //! the records, to be fast and to know dead ones. `reclaim` says which records are dead. Each operation of the
-//! protocol joins them in a file of its own.
+//! protocol joins them in a file of its own. [`Inspection`] is for tools that only look.
 
 mod add;
 mod age;
@@ -17,6 +17,7 @@ mod del;
 mod directory;
 mod gc;
 mod index;
+mod inspect;
 mod ledger;
 mod netns;
 mod outsiders;
@@ -31,6 +32,9 @@ mod store;
 mod system;
 mod table;
 
+pub use inspect::{Inspection, Pool, Reservation, age};
+pub use reclaim::Fate;
+pub use record::Owner;
 pub use system::SystemPaths;
 
 use cni_types::{Attachment, Call, Detachment, Encoded, Error, NetworkName, Plugin};

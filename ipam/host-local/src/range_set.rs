@@ -57,6 +57,11 @@ impl RangeSet {
         Ok(Self { ranges, gateways, spans, excluded })
     }
 
+    /// The ranges.
+    pub(crate) fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
     /// The range that `address` is in.
     pub(crate) fn range_of(&self, address: IpAddr) -> Option<&Range> {
         self.ranges.iter().find(|range| range.contains(address))

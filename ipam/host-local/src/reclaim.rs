@@ -20,7 +20,7 @@ const NAMED: usize = 3;
 
 /// What became of the attachment that a record is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It ended with an earlier boot.
     EarlierBoot,
     /// Its namespace is no longer mounted.
@@ -47,11 +47,14 @@ impl Fate {
     }
 
     /// Whether its record may be taken away.
-    pub(crate) fn is_over(self) -> bool {
+    #[must_use]
+    pub fn is_over(self) -> bool {
         matches!(self, Self::EarlierBoot | Self::NetnsGone)
     }
 
-    fn as_text(self) -> &'static str {
+    /// In words: `in an earlier boot`.
+    #[must_use]
+    pub fn as_text(self) -> &'static str {
         match self {
             Self::EarlierBoot => "in an earlier boot",
             Self::NetnsGone => "its network namespace is gone",

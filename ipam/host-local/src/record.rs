@@ -30,7 +30,7 @@ impl Holder {
 
 /// Who owns an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     /// An attachment.
     Attachment {
         /// The container's id.

@@ -1,0 +1,132 @@
+//! `cnictl list`: what the cache knows, and whether it still lives.
+
+use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen};
+use cni_types::AddResult;
+use conformance::runtime::{CacheEntry, CachedAttachment};
+use serde::Serialize;
+use std::{fs::metadata, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
+
+/// What became of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Life {
+    /// A namespace is mounted where it was.
+    Alive,
+    /// None is.
+    Stale,
+    /// Nobody can tell: the path cannot be reached, or none was given.
+    Unknown,
+}
+
+impl Life {
+    /// The life of the namespace at `path`.
+    pub(crate) fn of(path: Option<&Path>) -> Self {
+        let Some(path) = path else { return Self::Unknown };
+        // All namespaces lie on one file system of the kernel's, nsfs.
+        let namespaces = metadata("/proc/self/ns/net").map(|meta| meta.dev());
+        match (metadata(path), namespaces) {
+            (Ok(meta), Ok(device)) if meta.dev() == device => Self::Alive,
+            (Ok(_), Ok(_)) => Self::Stale,
+            (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => Self::Stale,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The life of an attachment.
+    pub(crate) fn of_attachment(attachment: &CachedAttachment) -> Self {
+        Self::of(attachment.parameters.netns.as_ref().map(|netns| netns.as_path()))
+    }
+
+    /// For a table.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Stale => "stale",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One attachment, for people and programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    network: String,
+    container_id: String,
+    if_name: String,
+    netns: String,
+    state: Life,
+    addresses: Vec<String>,
+    /// In seconds.
+    age: Option<u64>,
+}
+
+impl Row {
+    fn of(attachment: &CachedAttachment, written: Option<SystemTime>) -> Self {
+        let CachedAttachment { network, parameters, result, .. } = attachment;
+        let ips = AddResult::from_json(result).map(|result| result.ips).unwrap_or_default();
+        Self {
+            network: network.to_string(),
+            container_id: parameters.container_id.to_string(),
+            if_name: parameters.if_name.to_string(),
+            netns: parameters.netns.as_ref().map(ToString::to_string).unwrap_or_default(),
+            state: Life::of_attachment(attachment),
+            addresses: ips.iter().map(|ip| ip.address.to_string()).collect(),
+            age: written.and_then(|written| Some(SystemTime::now().duration_since(written).ok()?.as_secs())),
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        [
+            self.network.clone(),
+            self.container_id.clone(),
+            self.if_name.clone(),
+            self.state.as_str().to_owned(),
+            self.age.map_or_else(|| "?".to_owned(), host_local::age),
+            self.addresses.join(","),
+            self.netns.clone(),
+        ]
+    }
+}
+
+/// Shows the attachments of one network, or of all.
+///
+/// # Errors
+/// Where the cache cannot be read.
+pub(crate) fn list(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for CacheEntry { path, written, attachment } in networks::cache(&arguments.places).entries()? {
+        match attachment {
+            Ok(attachment) if network.is_none_or(|wanted| attachment.network.as_str() == wanted) => {
+                rows.push(Row::of(&attachment, written));
+            }
+            Ok(_) => {}
+            Err(e) => screen.complain(&format!("passed over: {}: {e}", path.display())),
+        }
+    }
+    if screen.is_json() {
+        screen.json(&rows);
+    } else if rows.is_empty() {
+        screen.complain(&format!(
+            "no attachment is known in {}",
+            arguments.places.cache_dir.join("results").display()
+        ));
+    } else {
+        let heading = ["NETWORK", "CONTAINER", "IFNAME", "STATE", "AGE", "ADDRESSES", "NETNS"];
+        screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_namespace_is_alive() {
+        assert_eq!(Life::of(Some(Path::new("/proc/self/ns/net"))), Life::Alive);
+        assert_eq!(Life::of(Some(Path::new("/nonexistent/netns"))), Life::Stale);
+        assert_eq!(Life::of(Some(Path::new("/etc/passwd"))), Life::Stale);
+        assert_eq!(Life::of(None), Life::Unknown);
+    }
+}

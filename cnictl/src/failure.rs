@@ -1,0 +1,79 @@
+//! Why a command failed, for people and for programs.
+
+use crate::screen::Screen;
+use conformance::runtime::{ConfigError, Error};
+
+/// One or more causes; a GC goes on after an error.
+#[derive(Debug)]
+pub(crate) struct Failure(Vec<Cause>);
+
+#[derive(Debug)]
+enum Cause {
+    /// A sentence.
+    Text(String),
+    /// The runtime library's, which may hold a plugin's.
+    Runtime(Error),
+}
+
+impl Failure {
+    /// A failure that is a sentence.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self(vec![Cause::Text(text.into())])
+    }
+
+    /// All failures of an operation that went on to its end.
+    ///
+    /// # Errors
+    /// They, unless there are none.
+    pub(crate) fn join(errors: Vec<Error>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors.into_iter().map(Cause::Runtime).collect())) }
+    }
+
+    /// Tells it: sentences on stderr; with `--json` one object on stdout as well.
+    pub(crate) fn show(&self, screen: &Screen) {
+        for cause in &self.0 {
+            screen.complain(&cause.sentence());
+        }
+        if screen.is_json() {
+            let errors: Vec<_> = self.0.iter().map(Cause::as_json).collect();
+            screen.json(&serde_json::json!({ "errors": errors }));
+        }
+    }
+}
+
+impl Cause {
+    fn sentence(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Runtime(error) => error.to_string(),
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        match self {
+            Self::Runtime(Error::Plugin { plugin, command, error }) => serde_json::json!({
+                "plugin": plugin, "command": command.as_str(),
+                "code": error.code.0, "msg": error.msg, "details": error.details,
+            }),
+            other => serde_json::json!({ "msg": other.sentence() }),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(vec![Cause::Runtime(error)])
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::from(Error::from(error))
+    }
+}
+
+impl From<cni_types::Error> for Failure {
+    fn from(error: cni_types::Error) -> Self {
+        Self::text(error.to_string())
+    }
+}

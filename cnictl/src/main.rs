@@ -1,0 +1,67 @@
+//! `cnictl`: CNI for the person at the node.
+//!
+//! It attaches and detaches as cnitool does, with the same environment and the same cache; shows what is attached and
+//! what is reserved; and looks for what is wrong. Everything but `add`, `del`, `gc` and `ipam --gc` only looks.
+
+mod arguments;
+mod attach;
+mod attachments;
+mod collect;
+mod failure;
+mod networks;
+mod places;
+mod plugins;
+mod reservations;
+mod screen;
+mod trace;
+
+use arguments::{Arguments, Request};
+use cni_types::Environment;
+use failure::Failure;
+use screen::Screen;
+use std::process::ExitCode;
+
+/// What it said is what is so.
+const FINE: u8 = 0;
+/// Something failed, or something is wrong.
+const PROBLEM: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    let code = match Arguments::parse(std::env::args_os().skip(1), &environment) {
+        Ok(arguments) => run(&arguments, &environment),
+        Err(e) => {
+            Screen::new(false).complain(&format!("{e}\n\n{}", arguments::USAGE.trim_end()));
+            USAGE
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run(arguments: &Arguments, environment: &Environment) -> u8 {
+    let screen = Screen::new(arguments.json);
+    match carry_out(arguments, environment, &screen) {
+        Ok(()) => FINE,
+        Err(failure) => {
+            failure.show(&screen);
+            PROBLEM
+        }
+    }
+}
+
+fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<(), Failure> {
+    match &arguments.request {
+        Request::Help => screen.print(arguments::USAGE),
+        Request::Attachment { .. } => return attach::attachment(arguments, environment, screen),
+        Request::Gc { network, extent } => return collect::gc(arguments, network, *extent, screen),
+        Request::Status { network } => return plugins::status(arguments, network, screen),
+        Request::Version { network } => return plugins::version(arguments, network.as_deref(), screen),
+        Request::List { network } => return attachments::list(arguments, network.as_deref(), screen),
+        Request::Ipam { network, gc } => {
+            return reservations::ipam(arguments, network.as_deref(), *gc, screen);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The network that a name means.
+
+use crate::{failure::Failure, places::Places, screen::Screen};
+use conformance::runtime::{Cache, CachedAttachment, ConfigError, Network};
+use std::path::{Path, PathBuf};
+
+/// The files of a folder that are network configurations, in the order in which libcni looks for a name: lists first.
+///
+/// # Errors
+/// Where the folder cannot be read.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Network::files(folder)?;
+    let is_list = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conflist");
+    files.sort_by_key(|path| !is_list(path));
+    Ok(files)
+}
+
+/// The network called `name`. Files that cannot be used are passed over, and named.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Network, Failure> {
+    let folder = places.conf_dir();
+    for file in files(&folder)? {
+        match Network::load(&file) {
+            Ok(network) if network.name.as_str() == name => return Ok(network),
+            Ok(_) => {}
+            Err(e) => screen.complain(&format!("passed over: {e}")),
+        }
+    }
+    Err(Failure::text(format!("no net configuration with name {name:?} in {}", folder.display())))
+}
+
+/// All networks of the folder, in the order in which container runtimes take them.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Failure> {
+    let mut networks = Vec::new();
+    for file in Network::files(&places.conf_dir())? {
+        match Network::load(&file) {
+            Ok(network) => networks.push(network),
+            Err(e) => screen.complain(&format!("passed over: {e}")),
+        }
+    }
+    Ok(networks)
+}
+
+/// The network called `name`; where no file has it any more, as it was when the attachment was made.
+///
+/// # Errors
+/// Where neither is there.
+pub(crate) fn find_or_remember(
+    places: &Places,
+    name: &str,
+    cached: Option<&CachedAttachment>,
+    screen: &Screen,
+) -> Result<Network, Failure> {
+    let missing = match find(places, name, screen) {
+        Ok(network) => return Ok(network),
+        Err(missing) => missing,
+    };
+    let remembered = cached.and_then(|cached| Network::parse(&cached.config).ok()).ok_or(missing)?;
+    screen.complain(&format!(
+        "no usable net configuration with name {name:?} in {}: taking the one that the attachment was made with",
+        places.conf_dir().display()
+    ));
+    Ok(remembered)
+}
+
+/// The cache.
+pub(crate) fn cache(places: &Places) -> Cache {
+    Cache::new(&places.cache_dir)
+}

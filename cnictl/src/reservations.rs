@@ -1,0 +1,252 @@
+//! `cnictl ipam`: what host-local has given away, to whom, and what is left.
+
+use crate::{
+    arguments::{Arguments, Extent},
+    attachments::Life,
+    failure::Failure,
+    networks, plugins,
+    screen::Screen,
+};
+use cni_types::{Call, Environment, Json, Plugin, Stop};
+use conformance::runtime::{CachedAttachment, Network};
+use host_local::{Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
+use serde::Serialize;
+use std::{path::Path, time::SystemTime};
+
+/// host-local's own name, in `ipam.type`.
+const HOST_LOCAL: &str = "host-local";
+
+/// What a network has in host-local, for each of its plugins that delegates there.
+pub(crate) struct Books {
+    call: Call,
+    plugin: HostLocal,
+    /// What is in there.
+    pub(crate) inspection: Inspection,
+}
+
+impl Books {
+    /// Looks; one entry for each plugin of the network that uses host-local.
+    ///
+    /// # Errors
+    /// Where the records cannot be read.
+    pub(crate) fn of(network: &Network, root: &Path) -> Result<Vec<Self>, cni_types::Error> {
+        let plugin = HostLocal {
+            system: SystemPaths { machine_id: root.join("etc/machine-id"), ..SystemPaths::default() },
+            ..HostLocal::default()
+        };
+        calls(network)
+            .into_iter()
+            .map(|call| {
+                let call = call?;
+                let inspection = Inspection::of(&plugin, &call)?;
+                Ok(Self { call, plugin: plugin.clone(), inspection })
+            })
+            .collect()
+    }
+}
+
+/// The request that host-local would get from each plugin of the network.
+fn calls(network: &Network) -> Vec<Result<Call, cni_types::Error>> {
+    let uses = network.plugins.iter().filter(|plugin| plugins::ipam(plugin).as_deref() == Some(HOST_LOCAL));
+    let call = |config: &Json| {
+        let mut config = config.clone();
+        config.insert("cniVersion", network.version.as_str().into());
+        config.insert("name", network.name.as_str().into());
+        Call::new(Environment::default(), config.to_string().into_bytes(), Stop::never())
+    };
+    uses.map(|plugin| call(plugin.json())).collect()
+}
+
+/// Container id and interface of everybody who holds an address and is not known to be dead.
+pub(crate) fn possible_holders(network: &Network, root: &Path) -> Vec<(String, String)> {
+    let books = Books::of(network, root).unwrap_or_default();
+    let held = books.into_iter().flat_map(|books| books.inspection.reservations);
+    held.filter(|reservation| !reservation.is_dead())
+        .filter_map(|reservation| holder(&reservation.owner))
+        .collect()
+}
+
+fn holder(owner: &Owner) -> Option<(String, String)> {
+    match owner {
+        Owner::Attachment { container_id, if_name } => Some((container_id.clone(), if_name.clone())),
+        Owner::Container(id) => Some((id.clone(), String::new())),
+        Owner::Nobody | Owner::Unknown => None,
+    }
+}
+
+/// One reservation, for people and programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    address: String,
+    container_id: Option<String>,
+    if_name: Option<String>,
+    /// In seconds.
+    age: u64,
+    /// What is known of its boot and namespace.
+    origin: &'static str,
+    netns: Option<String>,
+    netns_state: Life,
+    /// What a GC would free.
+    dead: bool,
+    /// In no configured range.
+    outside: bool,
+}
+
+impl Row {
+    fn of(reservation: &Reservation, known: &[CachedAttachment]) -> Self {
+        let holder = holder(&reservation.owner);
+        // The reference keeps no origin; the runtime's cache may know the namespace.
+        let cached = || {
+            let (id, if_name) = holder.as_ref()?;
+            let is_its = |cached: &&CachedAttachment| {
+                cached.parameters.container_id.as_str() == id && cached.parameters.if_name.as_str() == if_name
+            };
+            Some(known.iter().find(is_its)?.parameters.netns.as_ref()?.as_path().to_owned())
+        };
+        let netns = reservation.netns.clone().or_else(cached);
+        Self {
+            address: reservation.address.to_string(),
+            age: SystemTime::now().duration_since(reservation.written).unwrap_or_default().as_secs(),
+            origin: reservation.fate.as_text(),
+            netns_state: match reservation.fate {
+                Fate::EarlierBoot | Fate::NetnsGone => Life::Stale,
+                _ => Life::of(netns.as_deref()),
+            },
+            netns: netns.map(|path| path.display().to_string()),
+            dead: reservation.is_dead(),
+            outside: reservation.pool.is_none(),
+            container_id: holder.as_ref().map(|(id, _)| id.clone()),
+            if_name: holder.map(|(_, if_name)| if_name).filter(|if_name| !if_name.is_empty()),
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let mut remarks = vec![self.origin];
+        remarks.extend(self.outside.then_some("outside the configured ranges"));
+        remarks.extend(self.dead.then_some("a GC frees it"));
+        [
+            self.address.clone(),
+            text(&self.container_id),
+            text(&self.if_name),
+            host_local::age(self.age),
+            self.netns_state.as_str().to_owned(),
+            remarks.join(", "),
+            text(&self.netns),
+        ]
+    }
+}
+
+/// A range set, for programs.
+#[derive(Debug, Serialize)]
+struct PoolRow {
+    ranges: String,
+    capacity: u128,
+    used: u128,
+    free: u128,
+    excluded: u128,
+}
+
+impl PoolRow {
+    fn of(pool: &Pool) -> Self {
+        let Pool { ranges, capacity, used, excluded, .. } = pool.clone();
+        Self { ranges, capacity, used, free: capacity.saturating_sub(used), excluded }
+    }
+
+    fn describe(&self) -> String {
+        let Self { ranges, capacity, used, free, excluded } = self;
+        let excluded = if *excluded > 0 { format!(", {excluded} excluded") } else { String::new() };
+        format!("{ranges}: {used} of {capacity} in use, {free} free{excluded}\n")
+    }
+}
+
+/// Shows the reservations of one network, or of all that use host-local; frees the dead ones where `gc` says so.
+///
+/// # Errors
+/// Where records cannot be read, or not be freed.
+pub(crate) fn ipam(
+    arguments: &Arguments,
+    name: Option<&str>,
+    gc: Option<Extent>,
+    screen: &Screen,
+) -> Result<(), Failure> {
+    let networks = match name {
+        Some(name) => vec![networks::find(&arguments.places, name, screen)?],
+        None => networks::all(&arguments.places, screen)?,
+    };
+    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
+    let mut documents = Vec::new();
+    for network in &networks {
+        for books in Books::of(network, &arguments.places.root)? {
+            let known: Vec<_> =
+                known.iter().filter(|cached| cached.network == network.name).cloned().collect();
+            match gc {
+                None => documents.extend(show(network, &books.inspection, &known, screen)),
+                Some(extent) => documents.extend(free(network, &books, extent, screen)?),
+            }
+        }
+    }
+    if screen.is_json() {
+        screen.json(&documents);
+    }
+    Ok(())
+}
+
+fn show(
+    network: &Network,
+    inspection: &Inspection,
+    known: &[CachedAttachment],
+    screen: &Screen,
+) -> Option<serde_json::Value> {
+    let rows: Vec<Row> = inspection.reservations.iter().map(|held| Row::of(held, known)).collect();
+    let (pools, error) = match &inspection.pools {
+        Ok(pools) => (pools.iter().map(PoolRow::of).collect(), None),
+        Err(e) => (Vec::new(), Some(e.to_string())),
+    };
+    if screen.is_json() {
+        return Some(serde_json::json!({
+            "network": network.name.as_str(),
+            "folder": inspection.folder,
+            "ranges": pools,
+            "rangesError": error,
+            "reservations": rows,
+        }));
+    }
+    screen.print(&format!("{} in {}\n", network.name, inspection.folder.display()));
+    pools.iter().for_each(|pool| screen.print(&pool.describe()));
+    error.iter().for_each(|error| screen.print(&format!("the ranges cannot be used: {error}\n")));
+    if !rows.is_empty() {
+        let heading = ["ADDRESS", "CONTAINER", "IFNAME", "AGE", "NETNS", "REMARKS", "PATH"];
+        screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
+    }
+    None
+}
+
+fn free(
+    network: &Network,
+    books: &Books,
+    extent: Extent,
+    screen: &Screen,
+) -> Result<Option<serde_json::Value>, Failure> {
+    let dead: Vec<&Reservation> =
+        books.inspection.reservations.iter().filter(|held| held.is_dead()).collect();
+    if extent != Extent::DryRun {
+        // Without a list of valid attachments: what host-local judges under its lock is what goes.
+        books.plugin.gc(&books.call)?;
+    }
+    let verb = if extent == Extent::DryRun { "would free" } else { "freed" };
+    if screen.is_json() {
+        let addresses: Vec<String> = dead.iter().map(|held| held.address.to_string()).collect();
+        return Ok(Some(serde_json::json!({
+            "network": network.name.as_str(), "dryRun": extent == Extent::DryRun, "dead": addresses,
+        })));
+    }
+    for held in &dead {
+        screen.print(&format!("{verb} {} of {}: {}\n", held.address, held.owner, held.fate.as_text()));
+    }
+    if dead.is_empty() {
+        screen.print(&format!("{}: nothing is certainly dead\n", network.name));
+    }
+    Ok(None)
+}

@@ -1,0 +1,76 @@
+//! `--trace`: every run of a plugin, as it ends.
+
+use crate::{arguments::Arguments, networks, screen::indented};
+use cni_types::{Environment, Json};
+use conformance::runtime::{Event, Runtime};
+use std::io::Write;
+
+/// The runtime that a command line asks for.
+pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
+    let runtime = Runtime::new(&arguments.places.bin_dirs(), networks::cache(&arguments.places));
+    if !arguments.trace {
+        // What a plugin logs is for the person who runs it, as with cnitool.
+        return runtime.with_observer(|event| write(&event.stderr));
+    }
+    let json = arguments.json;
+    runtime.with_observer(move |event| write(&if json { as_json(event) } else { as_text(event) }))
+}
+
+fn write(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The variables that the runtime set.
+fn variables(environment: &Environment) -> Vec<(String, String)> {
+    let all = environment.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
+    all.filter(|(name, _)| name.starts_with("CNI_"))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
+}
+
+fn milliseconds(event: &Event) -> f64 {
+    (event.duration.as_secs_f64() * 1e5).round() / 100.0
+}
+
+fn as_text(event: &Event) -> String {
+    let mut text = format!(
+        "=== {} {}: {}, {:.2} ms\n",
+        event.command.as_str(),
+        event.program.display(),
+        event.status,
+        milliseconds(event)
+    );
+    for (name, value) in variables(&event.environment) {
+        text += &format!("{name}={value}\n");
+    }
+    for (name, content) in [("stdin", &event.stdin), ("stdout", &event.stdout), ("stderr", &event.stderr)] {
+        if !content.is_empty() {
+            text += &format!("--- {name}\n{}\n", readable(content));
+        }
+    }
+    text
+}
+
+/// A line for each run: programs read it.
+fn as_json(event: &Event) -> String {
+    let document = |text: &str| Json::parse(text.as_bytes()).unwrap_or_else(|_| text.into());
+    let line = serde_json::json!({
+        "command": event.command.as_str(),
+        "plugin": event.plugin,
+        "program": event.program,
+        "environment": variables(&event.environment).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "stdin": document(&event.stdin),
+        "stdout": document(&event.stdout),
+        "stderr": event.stderr,
+        "exitStatus": event.status.code(),
+        "milliseconds": milliseconds(event),
+    });
+    format!("{line}\n")
+}
+
+fn readable(content: &str) -> String {
+    match Json::parse(content.as_bytes()) {
+        Ok(json) => indented(&json),
+        Err(_) => content.trim_end().to_owned(),
+    }
+}

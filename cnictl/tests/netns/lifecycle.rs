@@ -1,0 +1,206 @@
+//! The life of attachments: add, check, del, gc, and what list and ipam show of it.
+
+use crate::node::Node;
+use conformance::testbed::{Host, OrFail, Test};
+use std::fs;
+
+/// A chain of a bridge and a script that passes the result on and notes what it was asked.
+const CHAIN: &str = r#"{
+    "cniVersion": "1.1.0", "name": "n",
+    "plugins": [
+        {"type": "bridge", "bridge": "br0", "isGateway": true, "capabilities": {"mac": true},
+         "ipam": {"type": "host-local", "dataDir": "/run/cni-data",
+                  "ranges": [[{"subnet": "10.1.0.0/29"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+        {"type": "notes"}
+    ]
+}"#;
+
+const NOTES: &str = r#"
+echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >>/run/notes
+case $CNI_COMMAND in
+ADD) sed 's/.*"prevResult"://;s/}$//' ;;
+VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}' ;;
+esac
+"#;
+
+pub(crate) fn tests() -> Vec<Test> {
+    crate::tests![
+        a_chain_is_added_checked_listed_and_deleted,
+        a_trace_shows_every_run_with_input_output_and_time,
+        a_failure_is_told_and_exits_1,
+        usage_exits_2,
+        del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more,
+        gc_ends_what_is_stale_and_keeps_what_may_live,
+        a_dry_run_of_gc_changes_nothing,
+        ipam_shows_holders_and_what_is_left,
+        ipam_gc_frees_the_dead_and_only_them,
+        versions_of_all_plugins_are_shown,
+    ]
+}
+
+fn node(host: &Host) -> Node<'_> {
+    let node = Node::new(host);
+    node.network("10-n.conflist", CHAIN);
+    let script = host.script("notes", NOTES);
+    fs::copy(script, node.path("opt/cni/bin/notes")).or_fail("install a script");
+    node
+}
+
+fn notes() -> Vec<String> {
+    let text = fs::read_to_string("/run/notes").unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn a_chain_is_added_checked_listed_and_deleted(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    let path = pod.path().display().to_string();
+    let before = host.state(&[&pod]);
+    let capabilities = [("CAP_ARGS", r#"{"mac":"02:00:00:00:00:07"}"#), ("CNI_ARGS", "IgnoreUnknown=1")];
+    let added = node.cnictl_with(&["add", "n", &path], &capabilities);
+    let result = added.success().json();
+    assert_eq!(result["ips"][0]["address"], "10.1.0.2/29");
+    assert_eq!(result["interfaces"][2]["mac"], "02:00:00:00:00:07");
+    node.cnictl(&["check", "n", &path]).success();
+    let list = node.cnictl(&["list", "--json"]).success().json();
+    assert_eq!(
+        (&list[0]["network"], &list[0]["state"], &list[0]["addresses"][0], &list[0]["netns"]),
+        (&"n".into(), &"alive".into(), &"10.1.0.2/29".into(), &path.as_str().into())
+    );
+    node.cnictl(&["list"]).success().says("10.1.0.2/29").says("alive");
+    node.cnictl(&["del", "n", &path]).success();
+    let id = list[0]["containerId"].as_str().or_fail("an id");
+    assert_eq!(notes(), ["ADD", "CHECK", "DEL"].map(|verb| format!("{verb} {id} eth0")));
+    assert_eq!(node.cnictl(&["list", "--json"]).success().json(), serde_json::json!([]));
+    let after = host.state(&[&pod]).difference(&before);
+    assert!(!after.contains("veth") && !after.contains("n/10.1.0"), "{after}");
+}
+
+fn a_trace_shows_every_run_with_input_output_and_time(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    let path = pod.path().display().to_string();
+    let traced = node.cnictl(&["add", "n", &path, "--trace"]);
+    traced.success().says("=== ADD /run/node/opt/cni/bin/bridge: exit status: 0, ");
+    traced.says("CNI_IFNAME=eth0").says("--- stdin").says(r#""prevResult""#).says("--- stdout");
+    let traced = node.cnictl(&["del", "n", &path, "--trace", "--json"]);
+    let lines: Vec<serde_json::Value> = traced
+        .success()
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).or_fail("read a line"))
+        .collect();
+    assert_eq!(lines.iter().map(|line| &line["plugin"]).collect::<Vec<_>>(), ["notes", "bridge"]);
+    assert_eq!(lines[1]["environment"]["CNI_COMMAND"], "DEL");
+    assert_eq!(lines[1]["stdin"]["prevResult"]["ips"][0]["address"], "10.1.0.2/29");
+    assert!(lines[1]["milliseconds"].as_f64().is_some_and(|time| time > 0.0));
+}
+
+fn a_failure_is_told_and_exits_1(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    let path = pod.path().display().to_string();
+    node.cnictl(&["add", "m", &path])
+        .exit(1)
+        .says(r#"no net configuration with name "m" in /run/node/etc/cni/net.d"#);
+    let failed = node.cnictl(&["add", "n", "/run/netns/none", "--json"]);
+    let error = &failed.exit(1).says(r#"failed to open netns "/run/netns/none""#).json()["errors"][0];
+    assert_eq!(
+        (&error["plugin"], &error["command"], &error["code"]),
+        (&"bridge".into(), &"ADD".into(), &8.into())
+    );
+    node.cnictl(&["check", "n", &path]).exit(1).says("there is no cached result");
+    node.cnictl_with(&["add", "n", &path], &[("CNI_ARGS", "bad")])
+        .exit(1)
+        .says(r#"invalid CNI_ARGS pair "bad""#);
+    node.network("00-broken.conflist", "{");
+    node.cnictl(&["add", "n", &path])
+        .success()
+        .says("passed over: /run/node/etc/cni/net.d/00-broken.conflist");
+}
+
+fn usage_exits_2(host: &Host) {
+    let node = Node::new(host);
+    node.cnictl(&["add", "n"]).exit(2).says("NETWORK and NETNS are wanted").says("cnictl list");
+    node.cnictl(&["--help"]).success().says("cnictl add");
+}
+
+fn del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    let path = pod.path().display().to_string();
+    node.cnictl(&["add", "n", &path]).success();
+    fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
+    node.cnictl(&["del", "n", &path]).success().says("taking the one that the attachment was made with");
+    assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
+}
+
+fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
+    let node = node(host);
+    let (blue, red) = (host.pod("blue"), host.pod("red"));
+    for pod in [&blue, &red] {
+        node.cnictl(&["add", "n", &pod.path().display().to_string()]).success();
+    }
+    // Of another runtime, whose cache is elsewhere; and of somebody whose record the reference wrote.
+    node.cnictl(&["add", "n", "/run/netns/blue", "--ifname", "net1", "--cache-dir", "/run/elsewhere"])
+        .success();
+    fs::write("/run/cni-data/n/10.1.0.6", "foreign\r\neth0").or_fail("write a record");
+    red.remove();
+    node.cnictl(&["list"]).success().says("stale");
+    node.cnictl(&["gc", "n"]).success();
+    let left: Vec<bool> =
+        [2, 3, 4, 6].map(|n| fs::exists(format!("/run/cni-data/n/10.1.0.{n}")).or_fail("look")).to_vec();
+    assert_eq!(left, [true, false, true, true]);
+    node.cnictl(&["check", "n", "/run/netns/blue"]).success();
+    assert_eq!(node.cnictl(&["list", "--json"]).json().as_array().map(Vec::len), Some(1));
+    node.cnictl(&["gc", "n", "--all"]).success();
+    assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
+    assert!(!fs::exists("/run/cni-data/n/10.1.0.6").or_fail("look"));
+}
+
+fn a_dry_run_of_gc_changes_nothing(host: &Host) {
+    let (node, pod) = (node(host), host.pod("red"));
+    node.cnictl(&["add", "n", "/run/netns/red"]).success();
+    pod.remove();
+    let before = host.state(&[]);
+    node.cnictl(&["gc", "n", "--dry-run"]).success().says("end   cnitool-");
+    assert_eq!(host.state(&[]).difference(&before), "");
+}
+
+fn ipam_shows_holders_and_what_is_left(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    node.cnictl(&["add", "n", "/run/netns/blue"]).success();
+    fs::write("/run/cni-data/n/10.9.0.6", "old").or_fail("write a record");
+    let shown = node.cnictl(&["ipam", "n"]);
+    shown.success().says("10.1.0.1-10.1.0.6: 1 of 5 in use, 4 free").says("/run/netns/blue").says("alive");
+    shown.says("outside the configured ranges");
+    pod.remove();
+    let json = node.cnictl(&["ipam", "--json"]).success().json();
+    let first = &json[0]["reservations"][0];
+    assert_eq!((&first["address"], &first["netnsState"]), (&"10.1.0.2".into(), &"stale".into()));
+    assert_eq!(json[0]["ranges"][0]["free"], 4);
+    assert_eq!(json[0]["reservations"][1]["containerId"], "old");
+}
+
+fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
+    let node = node(host);
+    let (_blue, red) = (host.pod("blue"), host.pod("red"));
+    for pod in ["blue", "red"] {
+        node.cnictl(&["add", "n", &format!("/run/netns/{pod}")]).success();
+    }
+    fs::write("/run/cni-data/n/10.1.0.5", "").or_fail("write a record");
+    fs::write("/run/cni-data/n/10.1.0.6", "foreign\r\neth0").or_fail("write a record");
+    red.remove();
+    let records = || [2, 3, 5, 6].map(|n| fs::exists(format!("/run/cni-data/n/10.1.0.{n}")).or_fail("look"));
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    conformance::testbed::require("a machine-id(5)", machine.trim().len() == 32);
+    node.cnictl(&["ipam", "n", "--gc", "--dry-run"]).success().says("would free 10.1.0.5");
+    assert_eq!(records(), [true; 4]);
+    node.file("etc/machine-id", machine);
+    node.cnictl(&["ipam", "n", "--gc"]).success().says("freed 10.1.0.3").says("freed 10.1.0.5");
+    assert_eq!(records(), [true, false, false, true]);
+}
+
+fn versions_of_all_plugins_are_shown(host: &Host) {
+    let node = node(host);
+    node.cnictl(&["version"]).success().says("cnictl ").says("loopback").says("0.1.0 0.2.0");
+    let json = node.cnictl(&["version", "n", "--json"]).success().json();
+    assert_eq!(json["plugins"]["notes"], serde_json::json!(["1.0.0", "1.1.0"]));
+    assert!(json["plugins"]["host-local"].is_array() && json["plugins"]["loopback"].is_null(), "{json}");
+}

@@ -1,0 +1,115 @@
+//! A node: configuration, plugins and state of its own, and cnictl on it.
+
+use conformance::testbed::{Host, OrFail, bin_dir, fail};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The folder that stands for `/`.
+const ROOT: &str = "/run/node";
+
+/// A host with a root folder in which there is `/etc/cni/net.d`, and `/opt/cni/bin` with the built plugins.
+pub(crate) struct Node<'a> {
+    host: &'a Host,
+}
+
+/// How a run of cnictl ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(host: &'a Host) -> Self {
+        let node = Self { host };
+        fs::create_dir_all(node.path("etc/cni/net.d")).or_fail("make net.d");
+        fs::create_dir_all(node.path("opt/cni/bin")).or_fail("make bin");
+        for plugin in ["bridge", "host-local", "loopback"] {
+            node.link(plugin);
+        }
+        node
+    }
+
+    /// A path below the node's root.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        Path::new(ROOT).join(path)
+    }
+
+    /// Installs a built plugin.
+    fn link(&self, plugin: &str) {
+        std::os::unix::fs::symlink(bin_dir().join(plugin), self.path("opt/cni/bin").join(plugin))
+            .or_fail("link a plugin");
+    }
+
+    /// Writes a file of the node.
+    pub(crate) fn file(&self, path: &str, content: impl ToString) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap_or(&path)).or_fail("make a folder");
+        fs::write(&path, content.to_string()).or_fail("write a file");
+        path
+    }
+
+    /// Writes a network configuration.
+    pub(crate) fn network(&self, file: &str, content: impl ToString) -> PathBuf {
+        self.file(&format!("etc/cni/net.d/{file}"), content)
+    }
+
+    /// Runs cnictl for this node.
+    pub(crate) fn cnictl(&self, arguments: &[&str]) -> Outcome {
+        self.cnictl_with(arguments, &[])
+    }
+
+    /// Runs cnictl with variables.
+    pub(crate) fn cnictl_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+        let mut command = Command::new(bin_dir().join("cnictl"));
+        command.args(arguments).args(["--root", ROOT]);
+        self.run(command, variables)
+    }
+
+    /// Runs a program that is told where things are by cnitool's variables.
+    pub(crate) fn run(&self, mut command: Command, variables: &[(&str, &str)]) -> Outcome {
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(variables.iter().copied());
+        let output = command.output().or_fail("run a program");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let outcome = Outcome {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        };
+        self.host.note(format!("{command:?}\n{outcome:#?}"));
+        outcome
+    }
+}
+
+impl Outcome {
+    #[track_caller]
+    pub(crate) fn exit(&self, wanted: i32) -> &Self {
+        if self.code != Some(wanted) {
+            fail(format_args!("exit status {:?}, not {wanted}: {}{}", self.code, self.stdout, self.stderr));
+        }
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn success(&self) -> &Self {
+        self.exit(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).or_fail(&format!("read as JSON: {}", self.stdout))
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, wanted: &str) -> &Self {
+        if !self.stdout.contains(wanted) && !self.stderr.contains(wanted) {
+            fail(format_args!("{wanted:?} is not in:\n{}{}", self.stdout, self.stderr));
+        }
+        self
+    }
+}
