@@ -2,8 +2,11 @@
 
 mod batch;
 mod expression;
+mod listed;
+mod macspoof;
 mod masquerade;
 
+pub use macspoof::{MacCheck, MacCheckJump, MacCheckState};
 pub use masquerade::{MasqueradeEntry, Owner};
 
 use crate::{

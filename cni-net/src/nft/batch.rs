@@ -2,7 +2,7 @@
 
 use super::Nft;
 use crate::{error::NetError, netlink::Request};
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{
@@ -14,6 +14,10 @@ use netlink_packet_netfilter::{
 
 /// include/uapi/linux/netfilter/nfnetlink.h
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+
+/// The longest comment, in bytes: NFT_USERDATA_MAXLEN of include/uapi/linux/netfilter/nf_tables.h is 256, less tag, length and NUL.
+/// nft(8) lists all of it, though its own grammar ends at 128.
+const MAX_COMMENT: usize = 253;
 
 /// The tag of a comment in a rule's user data, as nft(8) reads it (include/udata.h of libnftnl).
 const UDATA_RULE_COMMENT: u8 = 0;
@@ -63,8 +67,7 @@ impl Transaction {
     }
 
     pub(super) fn ensure_chain(&mut self, chain: &str, base: Option<BaseChain>) {
-        let mut attributes =
-            vec![ChainAttribute::Table(self.table.name.to_owned()), ChainAttribute::Name(chain.to_owned())];
+        let mut attributes = self.chain_attributes(chain);
         if let Some(base) = base {
             attributes.push(ChainAttribute::Hook(vec![
                 Hook::Number(base.hook.into()),
@@ -74,6 +77,21 @@ impl Transaction {
         }
         let message = NfTablesMessage::NewChain(ChainMessage { attributes });
         self.push(message, NLM_F_CREATE, "create nftables chain", chain.to_owned());
+    }
+
+    /// A chain without a hook; `EEXIST` where there is one of that name.
+    pub(super) fn create_chain(&mut self, chain: &str) {
+        let attributes = self.chain_attributes(chain);
+        let message = NfTablesMessage::NewChain(ChainMessage { attributes });
+        self.push(message, NLM_F_CREATE | NLM_F_EXCL, "create nftables chain", chain.to_owned());
+    }
+
+    /// Deletes a chain with its rules (`nf_tables_delchain` in net/netfilter/nf_tables_api.c, without NLM_F_NONREC); `EBUSY` where
+    /// others lead to it.
+    pub(super) fn delete_chain(&mut self, chain: &str) {
+        let attributes = self.chain_attributes(chain);
+        let message = NfTablesMessage::DeleteChain(ChainMessage { attributes });
+        self.push(message, 0, "delete nftables chain", chain.to_owned());
     }
 
     /// Deletes all rules of a chain.
@@ -99,6 +117,10 @@ impl Transaction {
         self.push(message, 0, "delete nftables rule of", chain.to_owned());
     }
 
+    fn chain_attributes(&self, chain: &str) -> Vec<ChainAttribute> {
+        chain_attributes(self.table, chain)
+    }
+
     fn rule_attributes(&self, chain: &str) -> Vec<RuleAttribute> {
         vec![RuleAttribute::Table(self.table.name.to_owned()), RuleAttribute::Chain(chain.to_owned())]
     }
@@ -116,6 +138,17 @@ impl Transaction {
     }
 }
 
+fn chain_attributes(table: Table, chain: &str) -> Vec<ChainAttribute> {
+    vec![ChainAttribute::Table(table.name.to_owned()), ChainAttribute::Name(chain.to_owned())]
+}
+
+/// Asks for a chain.
+pub(super) fn chain_request(table: Table, chain: &str) -> Request<NetfilterMessage> {
+    let attributes = chain_attributes(table, chain);
+    let message = message(table.family, NfTablesMessage::GetChain(ChainMessage { attributes }));
+    Request { message, flags: 0, operation: "look up nftables chain", object: chain.to_owned() }
+}
+
 /// Lists the rules of a chain; none where there is no such chain.
 pub(super) fn rules_request(table: Table, chain: &str) -> Request<NetfilterMessage> {
     let attributes =
@@ -124,9 +157,9 @@ pub(super) fn rules_request(table: Table, chain: &str) -> Request<NetfilterMessa
     Request { message, flags: 0, operation: "list nftables rules of", object: chain.to_owned() }
 }
 
-/// A comment as a type-length-value, closed by a NUL. At most 128 bytes: nft(8) refuses longer ones.
+/// A comment as a type-length-value, closed by a NUL.
 fn comment_userdata(comment: &str) -> Vec<u8> {
-    let text: Vec<u8> = comment.bytes().take(128).chain([0]).collect();
+    let text: Vec<u8> = comment.bytes().take(MAX_COMMENT).chain([0]).collect();
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     [&[UDATA_RULE_COMMENT, length], text.as_slice()].concat()
 }
@@ -206,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_is_created_alone_and_deleted_by_its_name() {
+        let messages = encoded(|transaction| {
+            transaction.create_chain("c");
+            transaction.delete_chain("c");
+        });
+        let chain = [INET.to_vec(), attribute(1, b"t\0"), attribute(3, b"c\0")].concat();
+        // NFT_MSG_NEWCHAIN, NFT_MSG_DELCHAIN
+        assert_eq!(messages, [(NLM_F_CREATE | NLM_F_EXCL, 3, chain.clone()), (0, 5, chain)]);
+    }
+
+    #[test]
     fn a_rule_is_deleted_by_its_handle_and_a_chain_is_flushed_without_one() {
         let messages = encoded(|transaction| {
             transaction.delete_rule("c", 0x0102_0304_0506_0708);
@@ -239,9 +283,9 @@ mod tests {
         }
 
         #[test]
-        fn any_comment_reads_back_as_far_as_it_fits(comment in "[^\0]{0,200}") {
+        fn any_comment_reads_back_as_far_as_it_fits(comment in "[^\0]{0,300}") {
             let read = comment_of_userdata(&comment_userdata(&comment)).unwrap();
-            let fits = comment.len() <= 128;
+            let fits = comment.len() <= MAX_COMMENT;
             prop_assert_eq!(fits.then_some(read), fits.then_some(comment));
         }
     }
@@ -260,6 +304,6 @@ mod tests {
         for bytes in [&[][..], &[0], &[0, 5, b'a'], &[3, 200, 1]] {
             assert_eq!(comment_of_userdata(bytes), None);
         }
-        assert_eq!(comment_of_userdata(&comment_userdata(&"x".repeat(300))).unwrap().len(), 128);
+        assert_eq!(comment_of_userdata(&comment_userdata(&"x".repeat(300))).unwrap().len(), MAX_COMMENT);
     }
 }

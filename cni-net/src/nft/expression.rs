@@ -13,7 +13,15 @@ const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 
 /// include/uapi/linux/netfilter/nf_tables.h
+const NFT_PAYLOAD_LL_HEADER: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+
+/// include/uapi/linux/if.h
+const IFNAMSIZ: usize = 16;
+
+/// `struct ethhdr` of include/uapi/linux/if_ether.h: the destination, then the source. A VLAN tag stands behind both.
+const ETHER_SOURCE_OFFSET: u32 = 6;
+const ETHER_ADDRESS_LENGTH: u32 = 6;
 
 /// Which address of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +38,26 @@ pub(super) fn is_family(address: IpAddr) -> Vec<Expression> {
     let load =
         Expressions::Meta(vec![Meta::Key(MetaKey::Nfproto), Meta::DestinationRegister(Register::Reg1)]);
     vec![load.into(), compare(Operator::Equal, vec![family])]
+}
+
+/// The packet came by the interface of this name.
+pub(super) fn came_by(interface: &str) -> Vec<Expression> {
+    let mut name = interface.as_bytes().to_vec();
+    name.resize(IFNAMSIZ, 0);
+    let load =
+        Expressions::Meta(vec![Meta::Key(MetaKey::Iifname), Meta::DestinationRegister(Register::Reg1)]);
+    vec![load.into(), compare(Operator::Equal, name)]
+}
+
+/// The frame's source address is this one.
+pub(super) fn sent_by(mac: [u8; 6]) -> Vec<Expression> {
+    let load = Expressions::Payload(vec![
+        Payload::DestinationRegister(Register::Reg1),
+        Payload::Base(NFT_PAYLOAD_LL_HEADER),
+        Payload::Offset(ETHER_SOURCE_OFFSET),
+        Payload::Len(ETHER_ADDRESS_LENGTH),
+    ]);
+    vec![load.into(), compare(Operator::Equal, mac.to_vec())]
 }
 
 /// The packet's address is in the network, or is not. nft loads only the bytes that the prefix touches, and masks the

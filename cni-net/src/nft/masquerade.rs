@@ -20,15 +20,15 @@
 
 use super::{
     Nft,
-    batch::{BaseChain, Table, Transaction, comment_of_userdata, rules_request},
+    batch::{BaseChain, Table, Transaction, rules_request},
     expression::{Field, is_family, masquerade, matches, verdict},
+    listed::{expressions, handle_and_comment},
 };
 use crate::{
     error::NetError,
     netlink::{Answer, REQUESTS_AT_ONCE},
 };
 use cni_types::{Cidr, ValidAttachments};
-use netlink_packet_core::NlasIterator;
 use netlink_packet_netfilter::{
     NetfilterProtoFamily,
     nftables::{InetHookNumber, Operator, Verdict},
@@ -52,12 +52,6 @@ const MULTICAST: [(IpAddr, u8); 2] = [
     (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
     (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
 ];
-
-/// include/uapi/linux/netfilter/nf_tables.h
-const NFTA_RULE_HANDLE: u16 = 3;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_RULE_USERDATA: u16 = 7;
-const NFGENMSG_LEN: usize = 4;
 
 /// The longest comment that nft(8) takes, in bytes.
 const MAX_COMMENT: usize = 128;
@@ -243,24 +237,15 @@ fn rule(address: Cidr) -> super::batch::Expressions {
     rule
 }
 
-fn rule_attribute(answer: &Answer, kind: u16) -> Option<Vec<u8>> {
-    let attributes = answer.payload.get(NFGENMSG_LEN..)?;
-    let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
-    Some(attribute.value().to_vec())
-}
-
 fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
-    let handle = rule_attribute(answer, NFTA_RULE_HANDLE)?;
-    let handle = u64::from_be_bytes(<[u8; 8]>::try_from(handle.as_slice()).ok()?);
-    let comment = rule_attribute(answer, NFTA_RULE_USERDATA).and_then(|bytes| comment_of_userdata(&bytes));
-    Some(MasqueradeEntry { handle, comment: comment.unwrap_or_default() })
+    let (handle, comment) = handle_and_comment(answer)?;
+    Some(MasqueradeEntry { handle, comment })
 }
 
 /// The rule names the chain; in this table only a verdict can.
 fn leads_to_checks(answer: &Answer) -> bool {
     let name = MASQ_CHECKS.as_bytes();
-    rule_attribute(answer, NFTA_RULE_EXPRESSIONS)
-        .is_some_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
+    expressions(answer).is_some_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
 }
 
 #[cfg(test)]

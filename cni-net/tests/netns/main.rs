@@ -5,6 +5,7 @@ mod addresses;
 mod disturbed_lists;
 mod events;
 mod links;
+mod macspoof;
 mod masquerade;
 mod masquerade_at_once;
 mod masquerade_packets;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         masquerade::tests(),
         masquerade_at_once::tests(),
         masquerade_packets::tests(),
+        macspoof::tests(),
     ];
     testbed::main(suites.into_iter().flatten().collect())
 }

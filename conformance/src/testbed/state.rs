@@ -49,7 +49,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Links, addresses, routes, neighbours and masquerade rules of the thread's namespace. What the kernel changes by
+/// Links, addresses, routes, neighbours, masquerade and macspoofchk rules of the thread's namespace. What the kernel changes by
 /// itself as time passes (duplicate address detection, port states, reachability) is left out.
 fn network() -> String {
     let read = || -> Result<Vec<String>, NetError> {
@@ -67,6 +67,9 @@ fn network() -> String {
         lines.extend(rtnl.routes()?.iter().map(|route| describe_route(route, &links)));
         let rules = Nft::open().and_then(|mut nft| nft.masquerade_entries());
         lines.extend(rules.into_iter().flatten().map(|rule| format!("masquerade {:?}", rule.comment)));
+        let checks = Nft::open().and_then(|mut nft| nft.mac_check_jumps());
+        let checks = checks.into_iter().flatten();
+        lines.extend(checks.map(|jump| format!("macspoofchk {} {}", jump.host_end, jump.chain())));
         lines.sort();
         Ok(lines)
     };

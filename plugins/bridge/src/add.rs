@@ -11,6 +11,7 @@ use crate::{
     host,
     identity::Identity,
     ipam::Addresses,
+    macspoof,
     undo::Undo,
 };
 use cni_net::{Link, Netns, Rtnl, container_netns, nft::Nft};
@@ -29,6 +30,9 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         container_id: &attachment.container_id,
         if_name: &attachment.if_name,
     };
+    if config.spoof_check {
+        macspoof::require_nameable(&identity)?;
+    }
     let adding = Adding { call, attachment, config: &config, netns: &netns, identity };
     let mut undo = Undo::new();
     match adding.run(&mut undo) {
@@ -71,6 +75,7 @@ impl<'a> Adding<'a> {
         let host_name = self.attach(&mut host, &mut container, &bridge, undo)?;
         let bridge = host::pin_bridge_mac(&mut host, &bridge, &config.bridge)?;
         let link = self.prepare_container(&mut container)?;
+        self.check_spoofing(&mut host, &host_name, &link, undo)?;
         let from_ipam = addresses.wait()?;
         let plan = Plan::of(config, &from_ipam)?;
         self.configure_container(&mut container, &link, &plan, undo)?;
@@ -94,6 +99,23 @@ impl<'a> Adding<'a> {
         undo.on_failure("removing the veth pair", move || Ok(Rtnl::open()?.remove_link_named(&name)?));
         host::configure_port(host, &host_name, self.config, &self.identity)?;
         Ok(host_name)
+    }
+
+    /// Before the container's interface is up, so that no frame passes unchecked.
+    fn check_spoofing(
+        &self,
+        host: &mut Rtnl,
+        host_name: &IfName,
+        container: &Link,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        if !self.config.spoof_check {
+            return Ok(());
+        }
+        let identity = self.identity;
+        macspoof::create(host, &identity, host_name, container.mac)?;
+        undo.on_failure("removing macspoofchk rules", move || macspoof::remove(&mut Nft::open()?, &identity));
+        Ok(())
     }
 
     /// What needs no addresses.

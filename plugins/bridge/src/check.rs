@@ -7,6 +7,7 @@ use crate::{
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
     identity::Identity,
+    macspoof,
 };
 use cni_net::{Errno, Family, Link, Netns, PortState, Rtnl, Sysctl, container_netns, nft::Nft};
 use cni_types::{AddResult, Attachment, Call, Code, Command, Error, IfName, Interface};
@@ -183,6 +184,10 @@ impl Checking<'_> {
             format!("{name} is not a port of bridge {}", bridge.name)
         });
         self.require(peer.up, || format!("{name} is down, wanted up"));
+        if self.config.spoof_check {
+            let id = self.attachment.container_id.as_str();
+            self.differences.extend(macspoof::differences(id, &self.attachment.if_name, &peer, container)?);
+        }
         let Some(port) = peer.port else { return Ok(()) };
         let hairpin = self.config.port == PortMode::Hairpin;
         self.require(port.hairpin == hairpin, || {

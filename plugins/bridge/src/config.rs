@@ -109,6 +109,8 @@ pub struct Config {
     pub isolated: bool,
     /// The container's interface.
     pub container: Container,
+    /// Whether frames pass with the container's own source address only.
+    pub spoof_check: bool,
     /// Whether IPv6 addresses are used only after no neighbour objected.
     pub detect_duplicates: bool,
     /// The hardware address of the container's interface.
@@ -144,6 +146,7 @@ impl Config {
             force_address: wire.force_address,
             masquerade: wire.ip_masq,
             isolated: wire.port_isolation,
+            spoof_check: wire.macspoofchk,
             detect_duplicates: wire.enabledad,
             dns: (!wire.dns.is_empty()).then_some(wire.dns),
         })
@@ -198,9 +201,6 @@ fn refuse_unsupported(wire: &Wire) -> Result<(), Error> {
     }
     if !wire.vlan_trunk.is_empty() {
         return refuse("vlanTrunk", cni_types::Json::Array(wire.vlan_trunk.clone()).to_string());
-    }
-    if wire.macspoofchk {
-        return refuse("macspoofchk", "true".to_owned());
     }
     match wire.ip_masq_backend.as_str() {
         "" | "nftables" => Ok(()),
@@ -325,7 +325,6 @@ mod tests {
         for (keys, msg) in [
             (r#","vlan":100"#, "vlan = 100"),
             (r#","vlanTrunk":[{"id":7}]"#, r#"vlanTrunk = [{"id":7}]"#),
-            (r#","macspoofchk":true"#, "macspoofchk = true"),
             (r#","ipMasqBackend":"iptables""#, "ipMasqBackend = iptables"),
         ] {
             let error = config(keys).unwrap_err();

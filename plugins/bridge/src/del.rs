@@ -4,6 +4,7 @@
 use crate::{
     config::Remains,
     identity::{Identity, parse_alias},
+    macspoof,
 };
 use cni_net::{Link, LinkKind, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
@@ -27,8 +28,9 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
 /// Returns the socket, to be closed at the end. A kernel without nf_tables has no rules of ours.
 fn remove_rules(identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
     let Some(mut nft) = Nft::open_if_there()? else { return Ok(None) };
-    nft.remove_masquerade(&identity.owner())?;
-    Ok(Some(nft))
+    let masquerade = nft.remove_masquerade(&identity.owner()).map(drop).map_err(Error::from);
+    let spoof_check = macspoof::remove(&mut nft, identity);
+    Error::join([masquerade, spoof_check].into_iter().filter_map(Result::err)).map(|()| Some(nft))
 }
 
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {

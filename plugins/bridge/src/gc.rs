@@ -1,7 +1,7 @@
-//! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade rules, host ends of
-//! pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
+//! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade and macspoofchk rules,
+//! host ends of pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
 
-use crate::{config::Remains, identity::parse_alias};
+use crate::{config::Remains, identity::parse_alias, macspoof};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Command, Error, ValidAttachments};
 
@@ -13,7 +13,10 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
 
 fn remove_rules(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
     let Some(mut nft) = Nft::open_if_there()? else { return Ok(()) };
-    Ok(nft.remove_stale_masquerade(call.network.as_str(), valid).map(drop)?)
+    let network = call.network.as_str();
+    let masquerade = nft.remove_stale_masquerade(network, valid).map(drop).map_err(Error::from);
+    let spoof_checks = macspoof::remove_stale(&mut nft, network, valid);
+    Error::join([masquerade, spoof_checks].into_iter().filter_map(Result::err))
 }
 
 fn remove_links(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod gc;
 mod host;
 mod identity;
 mod ipam;
+mod macspoof;
 mod status;
 mod undo;
 

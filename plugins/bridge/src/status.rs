@@ -9,10 +9,11 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let unavailable = |e: Error| Error { code: Code::UNAVAILABLE, ..e };
     let mut rtnl = Rtnl::open().map_err(|e| unavailable(e.into()))?;
     find_bridge(&mut rtnl, &config).map_err(unavailable)?;
-    if config.masquerade {
+    if config.masquerade || config.spoof_check {
         let probe = Nft::open().and_then(|mut nft| nft.probe());
         probe.map_err(|e| {
-            unavailable(e.into()).with_details("ipMasq needs nf_tables in the kernel and CAP_NET_ADMIN")
+            unavailable(e.into())
+                .with_details("ipMasq and macspoofchk need nf_tables in the kernel and CAP_NET_ADMIN")
         })?;
     }
     match config.ipam() {

@@ -67,7 +67,6 @@ fn keys_of_later_versions_are_refused_by_name_and_value(host: &Host) {
     for (keys, what) in [
         (json!({"vlan": 100}), "vlan = 100"),
         (json!({"vlanTrunk": [{"id": 7}]}), "vlanTrunk = [{\"id\":7}]"),
-        (json!({"macspoofchk": true}), "macspoofchk = true"),
         (json!({"ipMasqBackend": "iptables"}), "ipMasqBackend = iptables"),
     ] {
         let msg = format!("unsupported field in network configuration: {what}");

@@ -14,6 +14,7 @@ mod gateway;
 mod gc;
 mod host;
 mod kernel;
+mod macspoof;
 mod masquerade;
 mod network;
 mod result;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         gateway::tests(),
         gc::tests(),
         host::tests(),
+        macspoof::tests(),
         masquerade::tests(),
         result::tests(),
         rollback::tests(),

@@ -62,6 +62,7 @@ pub(crate) const ALL: &[Case] = &[
         },
         ..SIMPLE
     },
+    Case { name: "macspoofchk", keys: || json!({"macspoofchk": true, "ipam": ipam(&[V4])}), ..SIMPLE },
     Case {
         name: "vlan",
         keys: || json!({"isGateway": true, "vlan": 100, "ipam": ipam(&[V4])}),

@@ -1,0 +1,176 @@
+//! Rules as the kernel lists them, as far as they have to be understood: whose they are, and whether they still do
+//! what they were made for. What is not known is kept as such, so that a rule with more in it is not taken for a plain one.
+
+use super::batch::comment_of_userdata;
+use crate::netlink::{Answer, c_string};
+use netlink_packet_core::NlasIterator;
+
+/// include/uapi/linux/netfilter/nf_tables.h
+const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_META_KEY: u16 = 2;
+const NFT_META_IIFNAME: u32 = 6;
+const NFTA_PAYLOAD_BASE: u16 = 2;
+const NFTA_PAYLOAD_OFFSET: u16 = 3;
+const NFTA_PAYLOAD_LEN: u16 = 4;
+const NFTA_CMP_OP: u16 = 2;
+const NFTA_CMP_DATA: u16 = 3;
+const NFT_CMP_EQ: u32 = 0;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_VERDICT_CHAIN: u16 = 2;
+const NFGENMSG_LEN: usize = 4;
+
+/// Link header, offset 6, 6 bytes: `ether saddr`.
+const ETHER_SOURCE: [u32; 3] = [0, 6, 6];
+
+/// One expression of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The name of the interface that the packet came by is loaded.
+    LoadInputName,
+    /// The source address of the frame is loaded.
+    LoadEtherSource,
+    /// What was loaded equals this.
+    Equals(Vec<u8>),
+    /// What becomes of the packet, and the chain where that is one to go to.
+    Verdict(u32, Option<String>),
+    /// Packets are counted.
+    Count,
+    /// Anything else.
+    Other,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedRule {
+    pub(super) handle: u64,
+    pub(super) comment: String,
+    pub(super) steps: Vec<Step>,
+}
+
+impl ListedRule {
+    /// Reads the payload of an NFT_MSG_NEWRULE.
+    pub(super) fn parse(answer: &Answer) -> Option<Self> {
+        let (handle, comment) = handle_and_comment(answer)?;
+        let expressions = rule_attribute(answer, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
+        let elements = NlasIterator::new(expressions.as_slice()).flatten();
+        let steps = elements.filter(|e| e.kind() == NFTA_LIST_ELEM).map(|e| step(e.value()));
+        // A counter changes nothing for the packet.
+        let steps = steps.filter(|step| *step != Step::Count).collect();
+        Some(Self { handle, comment, steps })
+    }
+}
+
+/// What the rule is deleted by, and its comment, empty where it has none.
+pub(super) fn handle_and_comment(answer: &Answer) -> Option<(u64, String)> {
+    let handle = rule_attribute(answer, NFTA_RULE_HANDLE)?;
+    let handle = u64::from_be_bytes(<[u8; 8]>::try_from(handle.as_slice()).ok()?);
+    let comment = rule_attribute(answer, NFTA_RULE_USERDATA).and_then(|bytes| comment_of_userdata(&bytes));
+    Some((handle, comment.unwrap_or_default()))
+}
+
+/// The expressions of a rule, undecoded.
+pub(super) fn expressions(answer: &Answer) -> Option<Vec<u8>> {
+    rule_attribute(answer, NFTA_RULE_EXPRESSIONS)
+}
+
+fn rule_attribute(answer: &Answer, kind: u16) -> Option<Vec<u8>> {
+    value_of(answer.payload.get(NFGENMSG_LEN..)?, kind)
+}
+
+fn value_of(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+    let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
+    Some(attribute.value().to_vec())
+}
+
+fn number_of(attributes: &[u8], kind: u16) -> Option<u32> {
+    let value = value_of(attributes, kind)?;
+    Some(u32::from_be_bytes(<[u8; 4]>::try_from(value.as_slice()).ok()?))
+}
+
+fn step(expression: &[u8]) -> Step {
+    let name = value_of(expression, NFTA_EXPR_NAME).map(|name| c_string(&name)).unwrap_or_default();
+    let data = value_of(expression, NFTA_EXPR_DATA).unwrap_or_default();
+    let known = match name.as_str() {
+        "meta" => (number_of(&data, NFTA_META_KEY) == Some(NFT_META_IIFNAME)).then_some(Step::LoadInputName),
+        "payload" => {
+            let place = [NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET, NFTA_PAYLOAD_LEN];
+            (place.map(|kind| number_of(&data, kind)) == ETHER_SOURCE.map(Some))
+                .then_some(Step::LoadEtherSource)
+        }
+        "cmp" => equality(&data),
+        "immediate" => verdict(&data),
+        "counter" => Some(Step::Count),
+        _ => None,
+    };
+    known.unwrap_or(Step::Other)
+}
+
+fn equality(data: &[u8]) -> Option<Step> {
+    let wanted = value_of(&value_of(data, NFTA_CMP_DATA)?, NFTA_DATA_VALUE)?;
+    (number_of(data, NFTA_CMP_OP)? == NFT_CMP_EQ).then_some(Step::Equals(wanted))
+}
+
+fn verdict(data: &[u8]) -> Option<Step> {
+    let verdict = value_of(&value_of(data, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
+    let chain = value_of(&verdict, NFTA_VERDICT_CHAIN).map(|name| c_string(&name));
+    Some(Step::Verdict(number_of(&verdict, NFTA_VERDICT_CODE)?, chain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nft::expression;
+    use netlink_packet_core::Emitable;
+    use netlink_packet_netfilter::nftables::Verdict;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_passed_over(payload: Vec<u8>) {
+            let _ = ListedRule::parse(&Answer { payload });
+        }
+
+        #[test]
+        fn any_expression_is_one_step(bytes: Vec<u8>) {
+            let _ = step(&bytes);
+        }
+    }
+
+    /// What is written reads back as what was meant.
+    fn steps(expressions: &super::super::batch::Expressions) -> Vec<Step> {
+        let mut bytes = vec![0; expressions.as_slice().buffer_len()];
+        expressions.as_slice().emit(&mut bytes);
+        NlasIterator::new(bytes.as_slice()).map(|element| step(element.unwrap().value())).collect()
+    }
+
+    #[test]
+    fn the_expressions_of_a_spoof_check_are_understood() {
+        let came_by = expression::came_by("veth0");
+        let mut name = b"veth0".to_vec();
+        name.resize(16, 0);
+        assert_eq!(steps(&came_by), [Step::LoadInputName, Step::Equals(name)]);
+        let sent_by = expression::sent_by([2, 0, 0, 0, 0, 1]);
+        assert_eq!(steps(&sent_by), [Step::LoadEtherSource, Step::Equals(vec![2, 0, 0, 0, 0, 1])]);
+        let jump = vec![expression::verdict(Verdict::Jump, Some("c"))];
+        assert_eq!(steps(&jump), [Step::Verdict(Verdict::Jump.into(), Some("c".to_owned()))]);
+    }
+
+    #[test]
+    fn another_field_is_not_taken_for_the_source_address() {
+        let network = "10.0.0.0/8".parse().unwrap();
+        let matches = expression::matches(
+            expression::Field::Source,
+            netlink_packet_netfilter::nftables::Operator::NotEqual,
+            network,
+        );
+        assert_eq!(steps(&matches), [Step::Other, Step::Other]);
+    }
+}

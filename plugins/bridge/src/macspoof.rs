@@ -1,0 +1,224 @@
+//! `macspoofchk`: a container's frames pass the bridge with its own MAC address only.
+//!
+//! The kernel's chains are named by container id and interface, as the reference names them, and not by the network. So before
+//! anything is removed, the interface that leads to them is looked at: where it lives and its alias names another
+//! attachment, it stays. That is the DEL after an ADD that was refused because another network has the interface.
+//!
+//! DEL does not ask the configuration: one look-up by name tells whether there is anything.
+
+use crate::identity::{Identity, parse_alias};
+use cni_net::{
+    Errno, Link, NetError, Rtnl,
+    nft::{MacCheck, MacCheckJump, Nft},
+};
+use cni_types::{Code, Error, IfName, MacAddr, ValidAttachments};
+
+/// How often a removal is tried again because another process removed a part of it in between.
+const REMOVE_ATTEMPTS: u32 = 64;
+
+/// Refuses, before anything is touched, an attachment whose chains the kernel would refuse.
+pub(crate) fn require_nameable(identity: &Identity<'_>) -> Result<(), Error> {
+    check_of(identity).map(drop).ok_or_else(|| too_long(identity))
+}
+
+fn too_long(identity: &Identity<'_>) -> Error {
+    let cause = Error::new(Code::INVALID_ENVIRONMENT, "the name of the nftables chain would be too long");
+    setup_failure(cause).with_details(format!(
+        "CNI_CONTAINERID and CNI_IFNAME have {} bytes together, and may have {} with macspoofchk",
+        identity.container_id.as_str().len() + identity.if_name.as_str().len(),
+        MacCheck::MAX_IDENTITY
+    ))
+}
+
+fn check_of(identity: &Identity<'_>) -> Option<MacCheck> {
+    MacCheck::of(identity.container_id.as_str(), identity.if_name.as_str())
+}
+
+/// Lets frames pass with this address only. What an earlier attachment of the same name left is replaced.
+pub(crate) fn create(
+    host: &mut Rtnl,
+    identity: &Identity<'_>,
+    host_end: &IfName,
+    mac: Option<MacAddr>,
+) -> Result<(), Error> {
+    let check = check_of(identity).ok_or_else(|| too_long(identity))?;
+    let mac =
+        mac.ok_or_else(|| setup_failure(Error::new(Code::KERNEL, "the interface has no MAC address")))?;
+    let mut nft = Nft::open().map_err(|e| setup_failure(e.into()))?;
+    let outcome = match nft.create_mac_check(&check, host_end, mac) {
+        Err(e) if e.is_exists() => {
+            remove_found(&mut nft, host, identity, &check).map_err(setup_failure)?;
+            nft.create_mac_check(&check, host_end, mac)
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|e| refused(&mut nft, &check, e))
+}
+
+fn setup_failure(cause: Error) -> Error {
+    Error { msg: format!("failed to setup spoof-check: {}", cause.msg), ..cause }
+}
+
+/// Says why, where the kernel's error number does not.
+fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
+    let details = match cause.errno() {
+        Some(Errno::EEXIST) => {
+            let jumps = nft.mac_check_jumps().unwrap_or_default().into_iter();
+            let holders: Vec<String> =
+                jumps.filter(|jump| jump.leads_to(check)).map(|jump| jump.host_end).collect();
+            Some(format!(
+                "chain {} of table bridge nat is in use for another attachment, by [{}]; container id and interface name must \
+                 differ from those of others",
+                check.chain(),
+                holders.join(" ")
+            ))
+        }
+        Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
+            Some(lack_of_support(nft).to_owned())
+        }
+        _ => None,
+    };
+    let error = setup_failure(cause.into());
+    details.map_or(error.clone(), |details| error.with_details(details))
+}
+
+fn lack_of_support(nft: &mut Nft) -> &'static str {
+    if nft.has_mac_check_base().unwrap_or_default() {
+        "table bridge nat has a chain PREROUTING of another kind, wanted type filter hook prerouting priority -300; remove or \
+         rename it"
+    } else {
+        "macspoofchk needs nf_tables for the bridge family in the kernel (CONFIG_NF_TABLES_BRIDGE)"
+    }
+}
+
+/// Removes the attachment's rules and chains, where there are any. One look-up where there are none.
+pub(crate) fn remove(nft: &mut Nft, identity: &Identity<'_>) -> Result<(), Error> {
+    let Some(check) = check_of(identity) else { return Ok(()) };
+    if !nft.has_mac_check(&check).map_err(|e| teardown_failure(e.into()))? {
+        return Ok(());
+    }
+    Rtnl::open()
+        .map_err(Error::from)
+        .and_then(|mut host| remove_found(nft, &mut host, identity, &check))
+        .map_err(teardown_failure)
+}
+
+fn teardown_failure(cause: Error) -> Error {
+    Error { msg: format!("failed to teardown spoof-check: {}", cause.msg), ..cause }
+}
+
+fn remove_found(
+    nft: &mut Nft,
+    host: &mut Rtnl,
+    identity: &Identity<'_>,
+    check: &MacCheck,
+) -> Result<(), Error> {
+    for _ in 0..REMOVE_ATTEMPTS {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for jump in nft.mac_check_jumps()?.into_iter().filter(|jump| jump.leads_to(check)) {
+            if is_anothers(host, &jump, identity)? { others.push(jump) } else { own.push(jump) }
+        }
+        match remove_jumps(nft, check, &own, !others.is_empty()) {
+            Err(e) if e.is_absent() => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(NetError::TimedOut(format!("rules of {} that nobody else removes at the same time", check.chain()))
+        .into())
+}
+
+/// Removes jumps, and the chains too unless others lead to them.
+fn remove_jumps(
+    nft: &mut Nft,
+    check: &MacCheck,
+    jumps: &[MacCheckJump],
+    shared: bool,
+) -> Result<(), NetError> {
+    if shared {
+        return nft.remove_mac_check_jumps(jumps);
+    }
+    match nft.remove_mac_check(check, jumps) {
+        // A rule that is no attachment's leads there. Whose it is, is not known, so all stays.
+        Err(e) if e.errno() == Some(Errno::EBUSY) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Whether the interface that a jump names lives and says that it is another attachment's. The reference's interfaces say
+/// nothing; then the chain's name alone counts.
+fn is_anothers(host: &mut Rtnl, jump: &MacCheckJump, identity: &Identity<'_>) -> Result<bool, Error> {
+    let Ok(name) = IfName::parse(&jump.host_end) else { return Ok(false) };
+    let link = host.find_link(&name)?;
+    let owner = link.as_ref().and_then(|link| parse_alias(link.alias.as_deref()?));
+    Ok(owner.is_some_and(|owner| owner != identity.words()))
+}
+
+/// Removes what belongs to attachments of this network that are not valid any more, and what leads from interfaces that are gone.
+/// An interface that lives and does not say whose it is keeps its rules: it is the reference's, of any network.
+pub(crate) fn remove_stale(nft: &mut Nft, network: &str, valid: &ValidAttachments) -> Result<(), Error> {
+    if *valid == ValidAttachments::Unknown {
+        return Ok(());
+    }
+    // Rules before links: an interface is made before its rules.
+    let jumps = nft.mac_check_jumps()?;
+    if jumps.is_empty() {
+        return Ok(());
+    }
+    let links = Rtnl::open()?.links()?;
+    let is_stale = |jump: &MacCheckJump| {
+        let link = links.iter().find(|link| link.name == jump.host_end);
+        link.is_none_or(|link| belongs_to_invalid(link, network, valid))
+    };
+    let (mut stale, living): (Vec<_>, Vec<_>) = jumps.into_iter().partition(is_stale);
+    let mut failures = Vec::new();
+    while let Some(check) = stale.first().map(MacCheck::behind) {
+        let (of_one, rest): (Vec<_>, Vec<_>) = stale.into_iter().partition(|jump| jump.leads_to(&check));
+        stale = rest;
+        let shared = living.iter().any(|jump| jump.leads_to(&check));
+        failures.extend(remove_jumps(nft, &check, &of_one, shared).err().filter(|e| !e.is_absent()));
+    }
+    Error::join(failures.into_iter().map(Error::from)).map_err(teardown_failure)
+}
+
+fn belongs_to_invalid(link: &Link, network: &str, valid: &ValidAttachments) -> bool {
+    link.alias
+        .as_deref()
+        .and_then(parse_alias)
+        .is_some_and(|[of, container_id, if_name]| of == network && valid.excludes(container_id, if_name))
+}
+
+/// What is not as ADD left it, for CHECK.
+pub(crate) fn differences(
+    container_id: &str,
+    if_name: &IfName,
+    host_end: &Link,
+    container: &Link,
+) -> Result<Vec<String>, Error> {
+    let Some(check) = MacCheck::of(container_id, if_name.as_str()) else { return Ok(Vec::new()) };
+    let state = Nft::open()?.mac_check_state(&check)?;
+    let mut differences = Vec::new();
+    let mut require = |holds: bool, difference: String| differences.extend((!holds).then_some(difference));
+    require(
+        state.host_ends.contains(&host_end.name),
+        format!(
+            "macspoofchk rules missing: frames from [{}] are checked by chain {}, wanted {}",
+            state.host_ends.join(" "),
+            check.chain(),
+            host_end.name
+        ),
+    );
+    require(
+        state.leads_on && state.drops_others,
+        format!("macspoofchk rules missing: chain {} drops no frame", check.chain()),
+    );
+    let allowed: Vec<String> = state.allowed.iter().map(MacAddr::to_string).collect();
+    let own = container.mac.map(|mac| mac.to_string()).unwrap_or_default();
+    require(
+        allowed == [own.as_str()],
+        format!(
+            "macspoofchk lets frames from [{}] pass, wanted [{own}] of interface {if_name}",
+            allowed.join(" ")
+        ),
+    );
+    Ok(differences)
+}
