@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod addressing;
+mod chained;
 mod check;
 mod concurrency;
 mod container;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let themes = [
         addressing::tests(),
+        chained::tests(),
         check::tests(),
         concurrency::tests(),
         container::tests(),
