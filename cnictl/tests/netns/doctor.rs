@@ -435,5 +435,8 @@ fn it_changes_nothing(host: &Host) {
     node.cnictl(&["doctor"]).success();
     node.cnictl(&["list"]).success();
     node.cnictl(&["ipam"]).success();
-    assert_eq!(host.state(&[&pod]).difference(&before), "");
+    // The kernel gives the bridge its link-local address in its own time.
+    let changed = host.state(&[&pod]).difference(&before);
+    let changed: Vec<&str> = changed.lines().filter(|line| !line.contains("fe80::")).collect();
+    assert_eq!(changed, [""; 0]);
 }
