@@ -90,6 +90,13 @@ impl Error {
         self
     }
 
+    /// The same error with `what` was tried before its text.
+    #[must_use]
+    pub fn within(mut self, what: &str) -> Self {
+        self.msg = format!("{what}: {}", self.msg);
+        self
+    }
+
     /// The same error with `more` after the details it has.
     #[must_use]
     pub fn and_details(mut self, more: &str) -> Self {

@@ -71,9 +71,30 @@ pub struct Reply {
 
 /// Serves the request of this process, and only that: reads environment and stdin, prints the answer.
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
-    let stop = Stop::on_sigterm();
-    let reply = answer(plugin, Environment::of_process(), stop, read_stdin);
-    reply.print()
+    let (stop, environment, asked) = (Stop::on_sigterm(), Environment::of_process(), OnceCell::new());
+    let reply = answer(plugin, environment.clone(), stop, |stop| {
+        read_stdin(stop).inspect(|stdin| drop(asked.set(stdin.clone())))
+    });
+    let made = reply.success && environment.text("CNI_COMMAND") == Command::Add.as_str();
+    match reply.print() {
+        Ok(()) => reply.exit_code(),
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "cannot print the reply: {e}");
+            if let Some(stdin) = asked.into_inner().filter(|_| made) {
+                unmake(plugin, environment, stdin);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the attachment of an ADD whose result nobody got: to the runtime that ADD failed, and a failed one leaves nothing.
+fn unmake(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) {
+    let environment = environment.with("CNI_COMMAND", Command::Del.as_str());
+    let reply = answer(plugin, environment, Stop::never(), |_| Ok(stdin));
+    if let Some(error) = reply.stdout {
+        let _ = writeln!(std::io::stderr(), "taking it back: {error}");
+    }
 }
 
 /// Answers a request. `stdin` is read only by commands that need it.
@@ -242,21 +263,22 @@ fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
 }
 
 impl Reply {
-    /// Prints the reply. A closed stdout turns success into failure: the runtime did not get the result.
-    #[must_use]
-    pub fn print(self) -> ExitCode {
+    /// Prints the reply.
+    ///
+    /// # Errors
+    /// Where stdout takes nothing: then the runtime did not get the result.
+    pub fn print(&self) -> std::io::Result<()> {
         if let Some(text) = &self.stderr {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         let mut stdout = std::io::stdout().lock();
-        let printed = self
-            .stdout
-            .map_or(Ok(()), |text| stdout.write_all(text.as_bytes()))
-            .and_then(|()| stdout.flush());
-        if let Err(e) = printed {
-            let _ = writeln!(std::io::stderr(), "cannot print the reply: {e}");
-            return ExitCode::FAILURE;
-        }
+        let text = self.stdout.as_deref().unwrap_or_default();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    }
+
+    /// The exit status of a reply that was printed.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
         if self.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
