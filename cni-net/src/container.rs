@@ -3,11 +3,15 @@
 //! A runtime that hands over the host's namespace would have its interfaces reconfigured or deleted
 //! (containernetworking/plugins#714: `lo` of the host set down). So the two are compared before anything is done.
 
-use crate::{NetError, Netns, is_no_netns};
+use crate::{Errno, NetError, Netns, is_no_netns};
 use cni_types::{Call, Code, Error, NetnsPath};
 
 /// With this variable set to `1` or `true` the plugin's own namespace is taken for a container's.
 const OVERRIDE: &str = "CNI_NETNS_OVERRIDE";
+
+/// Sysctls are the only files that are written.
+const READ_ONLY: &str = "/proc/sys is read-only here: set the value before, or let it be writable for the plugin; where the value is right \
+     already it is not written";
 
 /// The namespace of an ADD or a CHECK.
 ///
@@ -54,6 +58,8 @@ impl From<NetError> for Error {
             | NetError::Protocol { .. }
             | NetError::TimedOut(_) => Code::KERNEL,
         };
-        Self::new(code, error.to_string())
+        let read_only = error.errno() == Some(Errno::EROFS);
+        let error = Self::new(code, error.to_string());
+        if read_only { error.with_details(READ_ONLY) } else { error }
     }
 }

@@ -130,7 +130,7 @@ impl AsFd for Netns {
     }
 }
 
-/// Brings the thread back when `inside` panics. `!Send`, since it is about this thread.
+/// Brings the thread back, also when `inside` panics. `!Send`, since it is about this thread.
 struct Guard<'a> {
     home: &'a Netns,
     entered: bool,
@@ -139,15 +139,17 @@ struct Guard<'a> {
 
 impl Guard<'_> {
     fn leave(mut self) -> Result<(), NetError> {
+        self.home.set()?;
         self.entered = false;
-        self.home.set()
+        Ok(())
     }
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if self.entered {
-            // Only on the way out of a panic; what follows uses sockets that know their namespace.
+            // On the way out of a panic, or once more where it was refused: whoever takes back what was done opens sockets
+            // where the thread is.
             let _ = self.home.set();
         }
     }

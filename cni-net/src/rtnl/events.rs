@@ -16,6 +16,7 @@ use std::{
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
 /// A subscription to the changes of links and addresses in the namespace that the thread is in.
 pub struct LinkEvents {
@@ -33,6 +34,16 @@ impl LinkEvents {
             socket.join(group)?;
         }
         Ok(Self { socket })
+    }
+
+    /// Subscribes to the changes of IPv6 routes too.
+    ///
+    /// # Errors
+    /// Where the socket cannot be opened.
+    pub fn subscribe_with_routes() -> Result<Self, NetError> {
+        let mut events = Self::subscribe()?;
+        events.socket.join(RTNLGRP_IPV6_ROUTE)?;
+        Ok(events)
     }
 
     /// Looks with `look`, after every event again, until it finds something.

@@ -61,11 +61,19 @@ impl Batch {
     /// Enters what is known about a neighbour, in place of what was known before. The kernel takes it for an entry that
     /// it learnt, and asks again in time.
     pub fn replace_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
+        self.enter_neighbour(NLM_F_CREATE | NLM_F_REPLACE, link, name, address, mac);
+    }
+
+    /// The same, but only where something is known already; `ENOENT` otherwise.
+    pub fn update_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
+        self.enter_neighbour(NLM_F_REPLACE, link, name, address, mac);
+    }
+
+    fn enter_neighbour(&mut self, flags: u16, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
         let mut message = message(link, address);
         message.header.state = NeighbourState::Reachable;
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
         let object = format!("{address} on {name}");
-        let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.push(RouteNetlinkMessage::NewNeighbour(message), flags, "replace neighbour", object);
     }
 

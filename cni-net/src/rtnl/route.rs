@@ -1,7 +1,7 @@
 //! Routes.
 
 use super::{Batch, Rtnl};
-use crate::error::NetError;
+use crate::{error::NetError, netlink::Request};
 use cni_types::{Cidr, IfName, Route};
 use netlink_packet_core::{NLM_F_CREATE, Parseable};
 use netlink_packet_route::{
@@ -11,7 +11,12 @@ use netlink_packet_route::{
         RouteType,
     },
 };
+use nix::errno::Errno;
 use std::net::IpAddr;
+
+/// include/uapi/linux/rtnetlink.h: where `struct rtmsg` has the type, and the type of a local address's route.
+const RTM_TYPE: usize = 7;
+const RTN_LOCAL: u8 = 2;
 
 /// A route of a result, with its next hop settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +93,25 @@ impl Rtnl {
             routes.extend(answers.iter().filter_map(|answer| InstalledRoute::parse(&answer.payload)));
         }
         Ok(routes)
+    }
+
+    /// Whether packets to `address` are taken in here.
+    ///
+    /// # Errors
+    /// Where the kernel does not say.
+    pub fn is_local(&mut self, address: IpAddr) -> Result<bool, NetError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family =
+            if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        let message = RouteNetlinkMessage::GetRoute(message);
+        let (operation, object) = ("look up the route to", address.to_string());
+        match self.socket.read(Request { message, flags: 0, operation, object }) {
+            Ok(answer) => Ok(answer.payload.get(RTM_TYPE) == Some(&RTN_LOCAL)),
+            Err(e) if matches!(e.errno(), Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH)) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Routes, with everything that spec 1.1.0 can say about one.
 
-use crate::scene::{cidr, connected, find, name, run};
+use crate::scene::{bridge, cidr, connected, find, name, run};
 use cni_net::{Errno, InstalledRoute, NetError, RouteSpec, Rtnl};
 use cni_types::Route;
 use conformance::testbed::{self, Host, Pod, Test};
@@ -8,6 +8,7 @@ use std::{net::IpAddr, process::Command};
 
 pub(crate) fn tests() -> Vec<Test> {
     testbed::tests![
+        only_packets_to_the_hosts_own_addresses_are_taken_in,
         default_routes_of_both_families_are_added,
         every_field_reaches_the_kernel,
         every_field_reaches_the_kernel_for_v6,
@@ -157,4 +158,26 @@ fn a_high_table_number_is_kept(host: &Host) {
     create(&mut inside, &high).unwrap();
     let found: Vec<u32> = installed(&mut inside, "192.0.2.0/24").iter().map(|route| route.table).collect();
     assert_eq!(found, [70_000]);
+}
+
+fn only_packets_to_the_hosts_own_addresses_are_taken_in(_: &Host) {
+    let mut rtnl = Rtnl::open().unwrap();
+    bridge(&mut rtnl);
+    for address in ["10.1.0.1/16", "fd00::1/64"] {
+        crate::scene::add_address(&mut rtnl, "br0", address);
+    }
+    let is_local = |address: &str| Rtnl::open().unwrap().is_local(address.parse().unwrap()).unwrap();
+    let start = std::time::Instant::now();
+    while !is_local("fd00::1") {
+        assert!(start.elapsed().as_secs() < 20, "the address never came into use");
+    }
+    for (address, wanted) in [
+        ("10.1.0.1", true),
+        ("10.1.0.2", false),
+        ("fd00::2", false),
+        ("192.0.2.1", false),
+        ("2001:db8::1", false),
+    ] {
+        assert_eq!(is_local(address), wanted, "{address}");
+    }
 }
