@@ -2,7 +2,7 @@
 //!
 //! [`runtime`] is the runtime's side of the specification: configuration files, chains, cached results.
 //! [`binaries`] builds the plugins, [`probe`] shows whether packets get through.
-//! [`sandbox`] makes the namespaces in which network plugins can run without root. With the feature `testbed`
+//! [`wire`] what is sent besides. [`sandbox`] makes the namespaces in which network plugins can run without root. With the feature `testbed`
 //! (on by default), `testbed` runs tests of plugins in them.
 
 pub mod binaries;
@@ -13,3 +13,4 @@ pub mod sandbox;
 mod script;
 #[cfg(feature = "testbed")]
 pub mod testbed;
+pub mod wire;
