@@ -7,7 +7,6 @@ mod arguments;
 mod attach;
 mod attachments;
 mod collect;
-mod doctor;
 mod failure;
 mod networks;
 mod places;
@@ -44,8 +43,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     let screen = Screen::new(arguments.json);
     match carry_out(arguments, environment, &screen) {
-        Ok(true) => FINE,
-        Ok(false) => PROBLEM,
+        Ok(()) => FINE,
         Err(failure) => {
             failure.show(&screen);
             PROBLEM
@@ -53,17 +51,17 @@ fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     }
 }
 
-/// True where all is well.
-fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<bool, Failure> {
+fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<(), Failure> {
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),
-        Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
-        Request::Gc { network, extent } => collect::gc(arguments, network, *extent, screen)?,
-        Request::Status { network } => plugins::status(arguments, network, screen)?,
-        Request::Version { network } => plugins::version(arguments, network.as_deref(), screen)?,
-        Request::List { network } => attachments::list(arguments, network.as_deref(), screen)?,
-        Request::Ipam { network, gc } => reservations::ipam(arguments, network.as_deref(), *gc, screen)?,
-        Request::Doctor => return Ok(doctor::doctor(arguments, screen)),
+        Request::Attachment { .. } => return attach::attachment(arguments, environment, screen),
+        Request::Gc { network, extent } => return collect::gc(arguments, network, *extent, screen),
+        Request::Status { network } => return plugins::status(arguments, network, screen),
+        Request::Version { network } => return plugins::version(arguments, network.as_deref(), screen),
+        Request::List { network } => return attachments::list(arguments, network.as_deref(), screen),
+        Request::Ipam { network, gc } => {
+            return reservations::ipam(arguments, network.as_deref(), *gc, screen);
+        }
     }
-    Ok(true)
+    Ok(())
 }

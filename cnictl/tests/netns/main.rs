@@ -2,7 +2,6 @@
 #![expect(clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod cnitool;
-mod doctor;
 mod lifecycle;
 mod node;
 
@@ -12,6 +11,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut all = lifecycle::tests();
     all.extend(cnitool::tests());
-    all.extend(doctor::tests());
     testbed::main(all)
 }

@@ -4,20 +4,18 @@
 //! bridge's address and forwarding; masquerading; wait until packets can pass. What is the attachment's own is
 //! taken back on failure.
 
-mod chained;
-
 use crate::{
-    chain,
     config::{Config, Container},
     container,
     gateway::Plan,
     host,
     identity::Identity,
+    in_use,
     ipam::Addresses,
-    macspoof,
+    macspoof, neighbours,
     undo::Undo,
 };
-use cni_net::{Link, Netns, Rtnl, container_netns, nft::Nft};
+use cni_net::{Link, LinkEvents, NetError, Netns, Rtnl, container_netns, nft::Nft};
 use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
@@ -59,12 +57,6 @@ impl<'a> Adding<'a> {
     fn run(&self, undo: &mut Undo<'a>) -> Result<Encoded, Error> {
         let (call, config) = (self.call, self.config);
         let mut container = Rtnl::open_in(self.netns)?;
-        let prev_result = call.prev_result()?;
-        if let Some(prev_result) = &prev_result
-            && let Some(result) = self.run_chained(&mut container, prev_result, undo)?
-        {
-            return Ok(result);
-        }
         // Before IPAM: whoever holds this name holds its addresses too.
         host::require_free_name(&mut container, &self.identity, &self.identity.host_name(0)?)?;
         let mut addresses = match config.ipam() {
@@ -87,13 +79,16 @@ impl<'a> Adding<'a> {
         self.check_spoofing(&mut host, &host_name, &link, undo)?;
         let from_ipam = addresses.wait()?;
         let plan = Plan::of(config, &from_ipam)?;
+        container::require_v6_mtu(config, &bridge, &plan)?;
         self.configure_container(&mut container, &link, &plan, undo)?;
-        host::ensure_gateway(&mut host, &bridge, config, &plan.gateways)?;
+        let gateways = host::ensure_gateway(&mut host, &bridge, config, &plan.gateways)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
         let ends = self.wait(&mut host, &mut container, &host_name, link)?;
+        in_use::wait(&mut host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
+        self.introduce(&mut host, &mut container, &bridge, &ends, &plan)?;
         call.stop.check()?;
-        chain::merged(prev_result, self.result(&bridge, &ends, plan, from_ipam)).encode(call.version)
+        self.result(&bridge, &ends, plan, from_ipam).encode(call.version)
     }
 
     fn attach(
@@ -163,11 +158,14 @@ impl<'a> Adding<'a> {
             return Ok(());
         }
         let owner = self.identity.owner();
-        Nft::open()?.create_masquerade(&owner, &addresses)?;
-        undo.on_failure("removing masquerade rules", move || {
-            Ok(Nft::open()?.remove_masquerade(&owner).map(drop)?)
-        });
-        Ok(())
+        let outcome = Nft::open()?.create_masquerade(&owner, &addresses);
+        // Where the kernel's answer was lost the rules may be there.
+        if !matches!(outcome, Err(NetError::Kernel { .. })) {
+            undo.on_failure("removing masquerade rules", move || {
+                Ok(Nft::open()?.remove_masquerade(&owner).map(drop)?)
+            });
+        }
+        Ok(outcome?)
     }
 
     /// Waits until packets can pass, and describes both ends as they are then.
@@ -187,6 +185,23 @@ impl<'a> Adding<'a> {
         let name = &self.attachment.if_name;
         let container = container::wait_ready(self.netns, container, link.index, name, detect, stop)?;
         Ok(Ends { host, container })
+    }
+
+    /// From here on packets find the container, whoever had its addresses before.
+    fn introduce(
+        &self,
+        host: &mut Rtnl,
+        container: &mut Rtnl,
+        bridge: &Link,
+        ends: &Ends,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        let stop = &self.call.stop;
+        let addresses = plan.ips.iter().map(|ip| ip.address);
+        let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
+        in_use::wait(container, addresses, stop, subscribe)?;
+        neighbours::correct(host, bridge, &self.config.bridge, &plan.ips, &ends.container);
+        neighbours::announce(container, &ends.container, &self.attachment.if_name, &plan.ips)
     }
 
     fn result(&self, bridge: &Link, ends: &Ends, plan: Plan, ipam: AddResult) -> AddResult {

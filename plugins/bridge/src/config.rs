@@ -6,6 +6,9 @@
 use cni_types::{Call, Code, Dns, Error, IfName, MacAddr};
 use serde::Deserialize;
 
+/// The most that a veth and a bridge can have (ETH_MAX_MTU of include/uapi/linux/if_ether.h).
+const MAX_MTU: i64 = 65535;
+
 const DEFAULT_BRIDGE: &str = "cni0";
 
 /// The keys of `CNI_ARGS` that the plugin knows.
@@ -167,6 +170,8 @@ impl Config {
 pub struct Remains {
     /// The type of the IPAM plugin that frees the addresses.
     pub ipam: Option<String>,
+    /// The bridge, where the configuration names one that can exist.
+    pub bridge: Option<IfName>,
 }
 
 impl Remains {
@@ -179,9 +184,18 @@ impl Remains {
         #[serde(default)]
         struct Wire {
             ipam: WireIpam,
+            bridge: Option<cni_types::Json>,
         }
-        let Wire { ipam } = call.config()?;
-        Ok(Self { ipam: Some(ipam.kind).filter(|kind| !kind.is_empty()) })
+        let Wire { ipam, bridge } = call.config()?;
+        let bridge = match &bridge {
+            None => Some(""),
+            Some(cni_types::Json::String(name)) => Some(name.as_str()),
+            Some(_) => None,
+        };
+        Ok(Self {
+            ipam: Some(ipam.kind).filter(|kind| !kind.is_empty()),
+            bridge: bridge.and_then(|name| bridge_name(name).ok()),
+        })
     }
 }
 
@@ -223,6 +237,11 @@ fn bridge_name(name: &str) -> Result<IfName, Error> {
 }
 
 fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
+    if mtu > MAX_MTU {
+        return Err(invalid(format!("invalid MTU {mtu}: it is too large")).with_details(format!(
+            "the key \"mtu\" is {mtu}, a bridge and a veth can have at most {MAX_MTU}"
+        )));
+    }
     match u32::try_from(mtu) {
         Ok(0) => Ok(None),
         // RFC 791: no link carries IPv4 with less; the kernel's own limit for Ethernet (ETH_MIN_MTU).

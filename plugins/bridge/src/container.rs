@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How long duplicate address detection may take (the reference's patience).
 const DAD_LIMIT: Duration = Duration::from_secs(5);
 
+/// IPV6_MIN_MTU of include/uapi/linux/ipv6.h.
+const MIN_V6_MTU: u32 = 1280;
+
 /// How long the interface may take to be operational once both ends are up.
 const UP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -22,25 +25,28 @@ pub(crate) fn set_parameters(netns: &Netns, config: &Config, name: &IfName) -> R
     netns.run(|| {
         // Peers hear of the address when it appears (containernetworking/plugins#756).
         Sysctl::of_interface(Family::V4, name, "arp_notify").write("1")?;
-        set_duplicate_detection(config, name)
+        set_v6_parameters(config, name)
     })?
 }
 
-fn set_duplicate_detection(config: &Config, name: &IfName) -> Result<(), Error> {
-    let set = |key, value| match Sysctl::of_interface(Family::V6, name, key).write(value) {
-        // Without IPv6 there is nothing to detect.
+/// The same for IPv6, with all that a neighbour could tell the container switched off: its addresses and routes are IPAM's. Another
+/// container must not become its router by an advertisement, neither where IPAM gives IPv6 addresses (containernetworking/plugins#160)
+/// nor where it gives none (CVE-2020-10749).
+fn set_v6_parameters(config: &Config, name: &IfName) -> Result<(), Error> {
+    let set = |(key, value)| match Sysctl::of_interface(Family::V6, name, key).write(value) {
+        // Without IPv6 there is nothing to set.
         Err(e) if e.is_absent() => Ok(()),
         outcome => Ok(outcome?),
     };
     if config.detect_duplicates {
-        set("enhanced_dad", "1")?;
-        return set("accept_dad", "1");
+        set(("enhanced_dad", "1"))?;
     }
-    set("accept_dad", "0")
+    let detect = if config.detect_duplicates { "1" } else { "0" };
+    let parameters = [("accept_ra", "0"), ("autoconf", "0"), ("ndisc_notify", "1"), ("accept_dad", detect)];
+    parameters.into_iter().try_for_each(set)
 }
 
-/// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. The addresses are IPAM's: none
-/// is taken from router advertisements. Returns the parameters that outlive the interface, for taking them back.
+/// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. Returns the parameters that outlive the interface, for taking them back.
 pub(crate) fn enable_ipv6(netns: &Netns, name: &IfName) -> Result<Vec<Changed>, Error> {
     netns.run(|| {
         let mut changed = Vec::new();
@@ -64,25 +70,39 @@ fn set_ipv6(name: &IfName, changed: &mut Vec<Changed>) -> Result<(), Error> {
     ] {
         let sysctl = Sysctl::of_interface(Family::V6, interface, key);
         let wanted = if key == "disable_ipv6" { "0" } else { "1" };
-        let before = sysctl.ensure(wanted).map_err(|e| no_ipv6(&e))?;
+        let before = sysctl.ensure(wanted).map_err(no_ipv6)?;
         if *interface == lo {
             changed.extend(before.map(|before| Changed { sysctl, before }));
         }
     }
-    for key in ["accept_ra", "autoconf"] {
-        Sysctl::of_interface(Family::V6, name, key).write("0")?;
-    }
     Ok(())
 }
 
-fn no_ipv6(error: &NetError) -> Error {
-    let error_text = Error::new(Code::KERNEL, format!("failed to enable IPv6: {error}"));
-    if error.is_absent() {
-        return error_text.with_details(
+/// With less the kernel has no IPv6 on a link, and says no more than "invalid argument" (addrconf_add_dev in net/ipv6/addrconf.c).
+pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan) -> Result<(), Error> {
+    let Some(ip) = plan.ips.iter().find(|ip| !ip.address.is_ipv4()) else { return Ok(()) };
+    let (what, mtu) = match config.mtu {
+        Some(mtu) if mtu < MIN_V6_MTU => ("the key \"mtu\"".to_owned(), mtu),
+        _ if bridge.mtu < MIN_V6_MTU && plan.gateways.iter().any(|gateway| !gateway.is_ipv4()) => {
+            (format!("the MTU of bridge {}", config.bridge), bridge.mtu)
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(Code::INVALID_CONFIG, format!("MTU {mtu} is too small for IPv6")).with_details(format!(
+        "{what} is {mtu}, IPv6 needs at least {MIN_V6_MTU} (RFC 8200, 5), and IPAM gave {}",
+        ip.address
+    )))
+}
+
+fn no_ipv6(error: NetError) -> Error {
+    let is_absent = error.is_absent();
+    let error = Error::from(error).within("failed to enable IPv6");
+    if is_absent {
+        return error.with_details(
             "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 address",
         );
     }
-    error_text
+    error
 }
 
 /// Gives parameters of the container their values back.

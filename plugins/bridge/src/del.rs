@@ -2,10 +2,9 @@
 //! ADD would accept. Every part is tried; what failed is told at the end.
 
 use crate::{
-    chain,
     config::Remains,
     identity::{Identity, parse_alias},
-    macspoof,
+    macspoof, neighbours,
 };
 use cni_net::{Link, LinkKind, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
@@ -20,7 +19,11 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     };
     let nft = remove_rules(&identity);
     let links = remove_links(call, detachment, &identity);
-    let addresses = release(call);
+    let remains = Remains::of(call);
+    if let Ok(Remains { bridge: Some(bridge), .. }) = &remains {
+        neighbours::forget(call, bridge);
+    }
+    let addresses = remains.and_then(|remains| release(call, &remains));
     // The socket is closed only now: closing waits until the deleted rule is out of use.
     let nft = nft.map(drop);
     Error::join([nft, links, addresses].into_iter().filter_map(Result::err))
@@ -36,9 +39,6 @@ fn remove_rules(identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
 
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
-    if chain::release(&mut host, call, identity)? {
-        return Ok(());
-    }
     if let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? {
         let mut container = Rtnl::open_in(&netns)?;
         if let Some(link) = container.find_link(&detachment.if_name)?
@@ -60,9 +60,6 @@ fn may_be_ours(host: &mut Rtnl, link: &Link, identity: &Identity<'_>) -> Result<
     let peer = link.peer_index.map(|index| host.link(index)).transpose()?.flatten();
     // Its peer may be in another namespace, where the same number is another link's.
     let peer = peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index));
-    if peer.as_ref().is_some_and(chain::is_taken) {
-        return Ok(false);
-    }
     let owner = peer.as_ref().and_then(|peer| parse_alias(peer.alias.as_deref()?));
     Ok(owner.is_none_or(|owner| owner == identity.words()))
 }
@@ -79,9 +76,9 @@ fn remove_host_end(host: &mut Rtnl, identity: &Identity<'_>) -> Result<(), Error
     ours.map_or(Ok(()), |link| Ok(host.remove_link(link.index)?))
 }
 
-fn release(call: &Call) -> Result<(), Error> {
-    match Remains::of(call)?.ipam {
-        Some(kind) => call.delegate(&kind)?.del(),
+fn release(call: &Call, remains: &Remains) -> Result<(), Error> {
+    match &remains.ipam {
+        Some(kind) => call.delegate(kind)?.del(),
         None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     config::{Config, Gateway, PortMode},
     identity::{Identity, parse_alias, random_mac},
+    mac,
 };
 use cni_net::{
     Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, Netns, PortState, Rtnl, Sysctl, VethPair,
@@ -32,12 +33,21 @@ pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Lin
 pub(crate) fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     match rtnl.create_bridge(&config.bridge, random_mac(), config.mtu) {
         Err(e) if !e.is_exists() => Err(e.into()),
-        _ => find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge)),
+        Ok(()) => {
+            // Before there is a port by which one could come.
+            refuse_router_advertisements(&config.bridge)?;
+            find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge))
+        }
+        Err(_) => find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge)),
     }
 }
 
-/// Sets a bridge up that was made by somebody else, and promiscuous if asked.
+/// Sets a bridge up that was made by somebody else, and promiscuous if asked. As a gateway it takes no router advertisements, from
+/// before the container can send one. A bridge of another's that is no gateway may have the host's own address by them.
 pub(crate) fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
+    if config.gateway != Gateway::No {
+        refuse_router_advertisements(&config.bridge)?;
+    }
     let mut batch = Batch::new();
     if !bridge.up {
         batch.set_up(bridge.index, &config.bridge);
@@ -64,10 +74,11 @@ pub(crate) fn create_veth(
 ) -> Result<IfName, Error> {
     for attempt in 0..NAME_ATTEMPTS {
         let host_name = identity.host_name(attempt)?;
+        let host_mac = mac::of_port(bridge.mac);
         let mut batch = Batch::new();
         batch.create_veth(&VethPair {
             host_name: &host_name,
-            host_mac: random_mac(),
+            host_mac,
             bridge: bridge.index,
             container_name: identity.if_name,
             container_mac: config.mac.unwrap_or_else(random_mac),
@@ -78,10 +89,25 @@ pub(crate) fn create_veth(
             Ok(()) => return Ok(host_name),
             Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
             Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
-            Err(e) => return Err(e.into()),
+            Err(e @ NetError::Kernel { .. }) => return Err(e.into()),
+            Err(e) => return Err(take_back_veth(&host_name, host_mac, e.into())),
         }
     }
     Err(Error::new(Code::TRY_AGAIN, "no free name for the host's end of the veth pair was found"))
+}
+
+/// The kernel's answer was lost, so the pair may be there. Its hardware address, chosen by chance, says that it is this one.
+fn take_back_veth(host_name: &IfName, host_mac: MacAddr, cause: Error) -> Error {
+    let remove = || -> Result<(), NetError> {
+        // The answer may still come, on the old socket.
+        let mut rtnl = Rtnl::open()?;
+        let made = rtnl.find_link(host_name)?.filter(|link| link.mac == Some(host_mac));
+        made.map_or(Ok(()), |link| rtnl.remove_link(link.index))
+    };
+    match remove() {
+        Ok(()) => cause,
+        Err(e) => cause.and_details(&format!("cleaning up: removing the veth pair: {e}")),
+    }
 }
 
 /// Refuses an interface name that the container has already.
@@ -113,20 +139,11 @@ pub(crate) fn configure_port(
     config: &Config,
     identity: &Identity<'_>,
 ) -> Result<(), Error> {
-    set_port(rtnl, host_name, config, &identity.alias())
-}
-
-/// The same for a port that an earlier plugin made, which has its own text.
-pub(crate) fn configure_taken_port(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<(), Error> {
-    set_port(rtnl, name, config, "")
-}
-
-fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Result<(), Error> {
     let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
     let mut batch = Batch::new();
-    batch.set_port(name, mode, alias);
+    batch.set_port(host_name, mode, &identity.alias());
     rtnl.run(batch)?;
-    refuse_router_advertisements(name)
+    refuse_router_advertisements(host_name)
 }
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
@@ -160,33 +177,37 @@ fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
     Ok(rtnl.ports(bridge.index)?.iter().any(|port| port.mac == bridge.mac && ours(port)))
 }
 
-/// Makes the bridge the gateway: its addresses, and forwarding.
+/// Makes the bridge the gateway: its addresses, and forwarding. Returns the addresses that were not there before.
 pub(crate) fn ensure_gateway(
     rtnl: &mut Rtnl,
     bridge: &Link,
     config: &Config,
     gateways: &[Cidr],
-) -> Result<(), Error> {
+) -> Result<Vec<Cidr>, Error> {
+    let mut added = Vec::new();
     if config.gateway == Gateway::No {
-        return Ok(());
+        return Ok(added);
     }
-    refuse_router_advertisements(&config.bridge)?;
     for gateway in gateways {
-        ensure_address(rtnl, bridge, config, *gateway)?;
+        if ensure_address(rtnl, bridge, config, *gateway)? {
+            added.push(*gateway);
+        }
         let forwarding = Sysctl::forwarding(Family::of(*gateway));
         forwarding.ensure("1").map_err(|e| {
-            Error::new(Code::KERNEL, format!("failed to enable forwarding: {e}"))
-                .with_details(format!("containers reach nothing outside without {}=1", forwarding.name()))
+            Error::from(e)
+                .within("failed to enable forwarding")
+                .and_details(&format!("containers reach nothing outside without {}=1", forwarding.name()))
         })?;
     }
-    Ok(())
+    Ok(added)
 }
 
-fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<(), Error> {
+/// Whether it was not there before.
+fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<bool, Error> {
     let name = &config.bridge;
     let addresses = addresses_beside(rtnl, bridge, wanted)?;
     if addresses.contains(&wanted) {
-        return Ok(());
+        return Ok(false);
     }
     let mut batch = Batch::new();
     for found in addresses.into_iter().filter(|other| wanted.is_ipv4() || other.overlaps(wanted)) {
@@ -207,9 +228,9 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
             if (e.is_exists() || e.is_absent())
                 && addresses_beside(rtnl, bridge, wanted)?.contains(&wanted) =>
         {
-            Ok(())
+            Ok(true)
         }
-        outcome => outcome.map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
+        outcome => outcome.map(|()| true).map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn random_mac() -> MacAddr {
 }
 
 /// Random bits from the system's source, by way of the standard library.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -4,7 +4,6 @@
 //! its traces on the host, `undo` for taking back a failed ADD.
 
 mod add;
-mod chain;
 mod check;
 pub mod config;
 mod container;
@@ -13,8 +12,11 @@ mod gateway;
 mod gc;
 mod host;
 mod identity;
+mod in_use;
 mod ipam;
+mod mac;
 mod macspoof;
+mod neighbours;
 mod status;
 mod undo;
 

@@ -5,24 +5,30 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod addressing;
-mod chained;
+mod bridge_mac;
 mod check;
 mod concurrency;
 mod container;
 mod del;
 mod errors;
+mod faults;
 mod gateway;
 mod gc;
 mod host;
+mod ipv6;
 mod kernel;
+mod limits;
 mod macspoof;
 mod masquerade;
 mod network;
 mod result;
+mod reuse;
 mod rollback;
 mod snapshot;
 mod status;
+mod trace;
 mod versions;
+mod waits;
 
 use conformance::testbed;
 use std::process::ExitCode;
@@ -30,21 +36,26 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let themes = [
         addressing::tests(),
-        chained::tests(),
+        bridge_mac::tests(),
         check::tests(),
         concurrency::tests(),
         container::tests(),
         del::tests(),
         errors::tests(),
+        faults::tests(),
         gateway::tests(),
         gc::tests(),
         host::tests(),
         macspoof::tests(),
+        ipv6::tests(),
+        limits::tests(),
         masquerade::tests(),
         result::tests(),
+        reuse::tests(),
         rollback::tests(),
         status::tests(),
         versions::tests(),
+        waits::tests(),
     ];
     testbed::main(themes.into_iter().flatten().collect())
 }

@@ -108,7 +108,6 @@ pub(crate) fn calls(host: &Host) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The folder of the scripts.
-pub(crate) fn files(host: &Host) -> PathBuf {
+fn files(host: &Host) -> PathBuf {
     host.file("ready", "").parent().unwrap().to_owned()
 }

@@ -22,7 +22,6 @@ pub(crate) fn tests() -> Vec<Test> {
         garbage_from_ipam_leaves_nothing,
         an_ipam_plugin_that_dies_leaves_nothing,
         a_bridge_name_that_is_taken_leaves_nothing,
-        an_mtu_that_the_kernel_refuses_leaves_nothing,
         an_address_that_ipam_gives_twice_leaves_nothing,
         an_unreachable_next_hop_leaves_nothing,
         a_conflicting_gateway_leaves_nothing,
@@ -105,13 +104,6 @@ fn a_bridge_name_that_is_taken_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let error = scene.failure(json!({"bridge": "lo"}));
     assert_eq!(error.msg, "failed to create bridge \"lo\": \"lo\" already exists but is not a bridge");
-}
-
-fn an_mtu_that_the_kernel_refuses_leaves_nothing(host: &Host) {
-    let scene = Scene::new(host);
-    let error = scene.failure(json!({"mtu": 1_000_000}));
-    assert_eq!(error.code, Code::KERNEL);
-    assert!(error.msg.starts_with("failed to create veth "), "{error}");
 }
 
 fn an_address_that_ipam_gives_twice_leaves_nothing(host: &Host) {

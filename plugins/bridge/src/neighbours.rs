@@ -1,0 +1,53 @@
+//! What the neighbours know of an address that was used before.
+//!
+//! An address is given again soon, and whoever spoke to its last owner still has that one's hardware address: packets go nowhere
+//! until the entry is given up, some ten seconds later (containernetworking/plugins#858). So ADD corrects the host's entry, and
+//! has the container announce itself to all others.
+
+use cni_net::{Batch, Link, NetError, Rtnl};
+use cni_types::{AddResult, Call, Cidr, Error, IfName, IpConfig};
+
+/// Corrects what the host knows, where it knows something: an entry that is not there is no obstacle.
+pub(crate) fn correct(host: &mut Rtnl, bridge: &Link, name: &IfName, ips: &[IpConfig], container: &Link) {
+    let Some(mac) = container.mac else { return };
+    let mut batch = Batch::new();
+    ips.iter().for_each(|ip| batch.update_neighbour(bridge.index, name, ip.address.address(), mac));
+    // At worst the host asks again, later.
+    let _ = host.run(batch);
+}
+
+/// Announces the container's addresses to everybody on the bridge: a gratuitous ARP and an unsolicited neighbour advertisement for
+/// each. The kernel sends them when the hardware address is set, though to the same (NETDEV_CHANGEADDR: inetdev_event in
+/// net/ipv4/devinet.c by `arp_notify`, ndisc_netdev_event in net/ipv6/ndisc.c by `ndisc_notify`). What it sends by itself when
+/// the interface comes up is lost: the bridge's port does not forward yet.
+pub(crate) fn announce(
+    container: &mut Rtnl,
+    link: &Link,
+    name: &IfName,
+    ips: &[IpConfig],
+) -> Result<(), Error> {
+    let Some(mac) = link.mac.filter(|_| !ips.is_empty()) else { return Ok(()) };
+    let mut batch = Batch::new();
+    batch.set_mac(link.index, name, mac);
+    Ok(container.run(batch)?)
+}
+
+/// Has the host forget the addresses of an attachment that is gone. Which they were tells `prevResult`; without it the
+/// entries grow old, and the next ADD of such an address corrects them.
+pub(crate) fn forget(call: &Call, bridge: &IfName) {
+    let Ok(Some(AddResult { ips, .. })) = call.prev_result() else { return };
+    let addresses: Vec<Cidr> = ips.iter().map(|ip| ip.address).collect();
+    // What is left behind does no harm, so nothing here makes a DEL fail.
+    let _ = delete(bridge, &addresses);
+}
+
+fn delete(bridge: &IfName, addresses: &[Cidr]) -> Result<(), NetError> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let mut host = Rtnl::open()?;
+    let Some(link) = host.find_link(bridge)? else { return Ok(()) };
+    let mut batch = Batch::new();
+    addresses.iter().for_each(|cidr| batch.delete_neighbour(link.index, bridge, cidr.address()));
+    host.run(batch)
+}

@@ -1,0 +1,176 @@
+//! ADD fails at each of its steps in turn: host, container and data are as before, and the first cause is told.
+//!
+//! strace makes one system call after another fail, as a security profile or a short memory would; so every step is met, also those
+//! that nobody thought of.
+
+use crate::{
+    kernel,
+    network::{Network, V4, V6, failing_plugin, host_local},
+    snapshot::Snapshot,
+    trace::Trace,
+};
+use cni_types::{Command, Error};
+use conformance::testbed::{self, Host, OrFail, Test, fail};
+use serde_json::json;
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        add_leaves_nothing_whichever_message_to_the_kernel_is_refused,
+        add_leaves_nothing_whichever_answer_of_the_kernel_is_lost,
+        add_leaves_nothing_whichever_file_cannot_be_opened,
+        add_leaves_nothing_whichever_write_fails,
+        add_leaves_nothing_whichever_change_of_namespace_is_refused,
+        add_leaves_nothing_whichever_socket_cannot_be_had,
+        add_leaves_nothing_without_net_admin,
+        del_frees_the_rest_or_tells_whichever_message_is_refused,
+        a_clean_up_that_fails_too_is_in_the_details,
+        a_result_that_nobody_reads_is_taken_back,
+    ]
+}
+
+fn network(host: &Host) -> Network<'_> {
+    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+}
+
+/// Lets one call of this kind fail after another, until an ADD makes fewer.
+fn sweep(host: &Host, call: &str, errno: &str) {
+    kernel::require_tool("strace");
+    let (network, other) = (network(host), host.pod("other"));
+    network.add(&other).success();
+    let mut failures = 0;
+    for number in 1.. {
+        let pod = host.pod("a");
+        let before = Snapshot::of(host, &[&other, &pod]);
+        let trace = Trace::with_fault(host, &network.attachment(Command::Add, &pod), call, errno, number);
+        let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));
+        if trace.outcome.status.success() {
+            network.check(&pod, &trace.outcome).silent_success();
+            network.del(&pod).silent_success();
+        } else {
+            failures += 1;
+            require_told(&trace);
+            host.note(format!("{call} {number}"));
+            before.require_unchanged_but_for_the_last_address();
+        }
+        pod.remove();
+        if !injected {
+            break;
+        }
+    }
+    assert!(failures > 0, "no ADD failed by {call}");
+}
+
+/// One error, unless the program never started: the loader opens libraries before.
+#[track_caller]
+fn require_told(trace: &Trace) {
+    let outcome = &trace.outcome;
+    if outcome.stdout.is_empty() {
+        let cannot_say =
+            outcome.stderr.contains("shared librar") || outcome.stderr.contains("cannot print the reply");
+        assert!(cannot_say, "no error is told: {outcome}");
+        return;
+    }
+    let error = outcome.error();
+    assert!(!error.msg.is_empty() && !error.details.contains("cleaning up"), "{error}");
+}
+
+fn add_leaves_nothing_whichever_message_to_the_kernel_is_refused(host: &Host) {
+    sweep(host, "sendto", "EPERM");
+}
+
+/// The kernel did what it was asked for, and the plugin does not know.
+fn add_leaves_nothing_whichever_answer_of_the_kernel_is_lost(host: &Host) {
+    sweep(host, "recvfrom", "ENOBUFS");
+}
+
+fn add_leaves_nothing_whichever_file_cannot_be_opened(host: &Host) {
+    sweep(host, "openat", "EACCES");
+}
+
+fn add_leaves_nothing_whichever_write_fails(host: &Host) {
+    sweep(host, "write", "EPERM");
+}
+
+fn add_leaves_nothing_whichever_change_of_namespace_is_refused(host: &Host) {
+    sweep(host, "setns", "EPERM");
+}
+
+fn add_leaves_nothing_whichever_socket_cannot_be_had(host: &Host) {
+    sweep(host, "socket", "EMFILE");
+}
+
+/// A runtime in a container of its own, without the capability.
+fn add_leaves_nothing_without_net_admin(host: &Host) {
+    kernel::require_tool("setpriv");
+    let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
+    network.add(&other).success();
+    let bridge = conformance::testbed::bin_dir().join("bridge");
+    let body = format!("exec setpriv --bounding-set -net_admin --inh-caps -net_admin {}", bridge.display());
+    let before = Snapshot::of(host, &[&other, &pod]);
+    let request = network.attachment(Command::Add, &pod).program(host.script("unprivileged", &body));
+    let error = request.run().error();
+    assert!(error.msg.contains("operation not permitted"), "{error}");
+    before.require_unchanged_but_for_the_last_address();
+}
+
+/// DEL either succeeds, and then nothing is left, or tells what is; and a second DEL does the rest.
+fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
+    kernel::require_tool("strace");
+    let (network, other) = (network(host), host.pod("other"));
+    network.add(&other).success();
+    for number in 1.. {
+        let pod = host.pod("a");
+        let before = Snapshot::of(host, &[&other, &pod]);
+        network.add(&pod).success();
+        let trace =
+            Trace::with_fault(host, &network.attachment(Command::Del, &pod), "sendto", "EPERM", number);
+        let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));
+        if !trace.outcome.status.success() {
+            assert!(trace.outcome.error().msg.contains("peration not permitted"), "{}", trace.outcome);
+            network.del(&pod).silent_success();
+        }
+        before.require_unchanged_but_for_the_last_address();
+        pod.remove();
+        if !injected {
+            assert!(number > 3, "DEL sends more than {number} messages");
+            break;
+        }
+    }
+}
+
+/// The IPAM plugin cannot free what it gave: that is told, after what began it all.
+fn a_clean_up_that_fails_too_is_in_the_details(host: &Host) {
+    let pod = host.pod("a");
+    let answer =
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}, {"address": "10.1.0.9/24"}]});
+    failing_plugin(host, "stuck", 117, "database is down");
+    let text =
+        format!("[ \"$CNI_COMMAND\" = ADD ] && {{ echo '{answer}'; exit 0; }}\nexec \"${{0%/*}}/stuck\"");
+    drop(host.script("half", &text));
+    let error: Error = Network::new(host, json!({"ipam": {"type": "half"}})).add(&pod).error();
+    assert!(error.msg.starts_with("failed to add address \"10.1.0.9/24 to eth0\": "), "{error}");
+    let wanted = "cleaning up: freeing addresses: database is down";
+    error.details.find(wanted).or_fail(&format!("{wanted:?} in {error}"));
+    if pod.inside(kernel::names) != ["lo"] {
+        fail("the pair was left because IPAM failed");
+    }
+}
+
+/// To the runtime an ADD without a result has failed.
+fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
+    let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
+    network.add(&other).success();
+    let before = Snapshot::of(host, &[&other, &pod]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").or_fail("open /dev/full");
+    let (closed, writer) = std::io::pipe().or_fail("make a pipe");
+    drop(closed);
+    for stdout in [std::process::Stdio::from(full), writer.into()] {
+        let mut process = network.attachment(Command::Add, &pod).process();
+        let output = process.stdout(stdout).stderr(std::process::Stdio::piped()).output().or_fail("run ADD");
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with("cannot print the reply: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        before.require_unchanged_but_for_the_last_address();
+    }
+}

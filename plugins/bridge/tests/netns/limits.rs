@@ -1,0 +1,196 @@
+//! Where the kernel's limits are reached, a sentence says which, and what to do: number of ports, MTU, a read-only `/proc/sys`.
+
+use crate::{
+    kernel,
+    network::{Network, V4, V6, host_local},
+    snapshot::Snapshot,
+};
+use cni_net::{Batch, Netns, Rtnl, VethPair};
+use cni_types::{Code, MacAddr};
+use conformance::testbed::{self, Host, OrFail, Pod, Test};
+use serde_json::{Value, json};
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        a_bridge_with_1023_ports_has_no_free_one_and_says_so,
+        an_mtu_that_is_too_large_is_named_with_the_limit,
+        the_largest_mtu_is_taken,
+        an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit,
+        an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named,
+        a_small_mtu_is_taken_without_ipv6,
+        a_read_only_proc_sys_is_fine_where_the_values_are_right_already,
+        a_read_only_proc_sys_is_named_with_the_sysctl_and_the_value,
+        a_read_only_proc_sys_is_named_where_forwarding_is_off,
+    ]
+}
+
+/// As many ports as a bridge can have (BR_MAX_PORTS of net/bridge/br_private.h, less the first).
+fn fill(bridge: &str, far: &Pod) {
+    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link(bridge).index);
+    for hundred in 0..11_u8 {
+        let mut batch = Batch::new();
+        for at in (0..100_u8).filter(|at| u16::from(hundred) * 100 + u16::from(*at) < 1023) {
+            batch.create_veth(&VethPair {
+                host_name: &kernel::if_name(&format!("p{hundred}-{at}")),
+                host_mac: MacAddr([2, 1, 0, 0, hundred, at]),
+                bridge,
+                container_name: &kernel::if_name(&format!("f{hundred}-{at}")),
+                container_mac: MacAddr([2, 2, 0, 0, hundred, at]),
+                netns: &netns,
+                mtu: None,
+            });
+        }
+        Rtnl::open().unwrap().run(batch).or_fail("fill the bridge");
+    }
+}
+
+fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
+    used_before(host);
+    let (far, pod) = (host.pod("far"), host.pod("a"));
+    fill("cni0", &far);
+    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
+    let before = Snapshot::of(host, &[&pod]);
+    let error = network.add(&pod).error();
+    assert_eq!((error.code, error.msg.as_str()), (Code::KERNEL, "bridge cni0 has no free port (1023 used)"));
+    before.require_unchanged_but_for_the_last_address();
+    kernel::remove_link("p0-0");
+    network.add(&pod).success();
+}
+
+/// A bridge and a network that were used before, so that their folders and lock are there.
+fn used_before(host: &Host) {
+    kernel::create_bridge("cni0");
+    let (network, pod) =
+        (Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})), host.pod("before"));
+    network.add(&pod).success();
+    network.del(&pod).silent_success();
+}
+
+/// Refused with this text, and these words in the details; nothing is changed.
+#[track_caller]
+fn require_refused(host: &Host, keys: Value, msg: &str, details: &[&str]) {
+    let pod = host.pod("a");
+    let before = Snapshot::of(host, &[&pod]);
+    let error = Network::new(host, keys).add(&pod).error();
+    assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg));
+    for word in details {
+        assert!(error.details.contains(word), "{word}: {error}");
+    }
+    before.require_unchanged_but_for_the_last_address();
+    pod.remove();
+}
+
+fn an_mtu_that_is_too_large_is_named_with_the_limit(host: &Host) {
+    kernel::create_bridge("cni0");
+    for mtu in [65536_i64, 1_000_000, 1 << 40] {
+        let keys = json!({"mtu": mtu, "ipam": host_local(host, &[V4])});
+        let msg = format!("invalid MTU {mtu}: it is too large");
+        require_refused(host, keys, &msg, &["\"mtu\"", &mtu.to_string(), "65535"]);
+    }
+}
+
+fn the_largest_mtu_is_taken(host: &Host) {
+    let pod = host.pod("a");
+    Network::new(host, json!({"mtu": 65535})).add(&pod).success();
+    assert_eq!((kernel::link("cni0").mtu, kernel::eth0(&pod).mtu), (65535, 65535));
+}
+
+fn an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit(host: &Host) {
+    used_before(host);
+    let keys = json!({"mtu": 1279, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+    require_refused(host, keys, "MTU 1279 is too small for IPv6", &["\"mtu\"", "1280", "IPAM gave fd01::"]);
+    let keys = json!({"mtu": 1280, "bridge": "new0", "isGateway": true, "ipam": host_local(host, &[V4, V6])});
+    Network::new(host, keys).add(&host.pod("b")).success();
+}
+
+fn an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named(host: &Host) {
+    used_before(host);
+    kernel::change("cni0", |batch, index, name| batch.set_mtu(index, name, 1000));
+    let keys = json!({"isGateway": true, "ipam": host_local(host, &[V6])});
+    require_refused(host, keys, "MTU 1000 is too small for IPv6", &["the MTU of bridge cni0", "1280"]);
+}
+
+fn a_small_mtu_is_taken_without_ipv6(host: &Host) {
+    let pod = host.pod("a");
+    Network::new(host, json!({"mtu": 576, "isGateway": true, "ipam": host_local(host, &[V4])}))
+        .add(&pod)
+        .success();
+    assert_eq!(kernel::eth0(&pod).mtu, 576);
+}
+
+/// What the plugin writes, as the defaults that new interfaces get.
+fn prepare(pod: &Pod) {
+    kernel::set_sysctl("ipv4/ip_forward", "1");
+    kernel::set_sysctl("ipv6/conf/all/forwarding", "1");
+    kernel::set_sysctl("ipv6/conf/default/accept_ra", "0");
+    pod.inside(|| {
+        kernel::set_sysctl("ipv4/conf/default/arp_notify", "1");
+        for (key, value) in [
+            ("accept_ra", "0"),
+            ("autoconf", "0"),
+            ("accept_dad", "0"),
+            ("ndisc_notify", "1"),
+            ("keep_addr_on_down", "1"),
+        ] {
+            kernel::set_sysctl(&format!("ipv6/conf/default/{key}"), value);
+        }
+        kernel::set_sysctl("ipv6/conf/lo/keep_addr_on_down", "1");
+    });
+}
+
+/// As it is in a container that runs containers.
+fn make_read_only() {
+    kernel::require_tool("mount");
+    kernel::tool("mount --bind /proc/sys /proc/sys");
+    kernel::tool("mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys");
+    assert!(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").is_err());
+}
+
+fn dual(host: &Host) -> Network<'_> {
+    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+}
+
+fn a_read_only_proc_sys_is_fine_where_the_values_are_right_already(host: &Host) {
+    let pod = host.pod("a");
+    prepare(&pod);
+    make_read_only();
+    let added = dual(host).add(&pod);
+    added.success();
+    dual(host).check(&pod, &added).silent_success();
+    dual(host).del(&pod).silent_success();
+}
+
+#[track_caller]
+fn require_read_only(host: &Host, pod: &Pod, sysctl: &str) {
+    let before = Snapshot::of(host, &[pod]);
+    let error = dual(host).add(pod).error();
+    assert!(error.msg.contains(sysctl), "{error}");
+    assert!(error.details.contains("/proc/sys is read-only here: "), "{error}");
+    before.require_unchanged_but_for_the_last_address();
+}
+
+fn a_read_only_proc_sys_is_named_with_the_sysctl_and_the_value(host: &Host) {
+    used_before(host);
+    let pod = host.pod("a");
+    prepare(&pod);
+    kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "0");
+    pod.inside(|| kernel::set_sysctl("ipv4/conf/default/arp_notify", "0"));
+    make_read_only();
+    require_read_only(host, &pod, "failed to set sysctl \"net.ipv4.conf.eth0.arp_notify=1\": ");
+}
+
+fn a_read_only_proc_sys_is_named_where_forwarding_is_off(host: &Host) {
+    used_before(host);
+    kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "0");
+    kernel::add_address("cni0", "10.1.0.1/24");
+    kernel::add_address("cni0", "fd01::1/64");
+    let pod = host.pod("a");
+    prepare(&pod);
+    kernel::set_sysctl("ipv4/ip_forward", "0");
+    make_read_only();
+    require_read_only(
+        host,
+        &pod,
+        "failed to enable forwarding: failed to set sysctl \"net.ipv4.ip_forward=1\": ",
+    );
+}
