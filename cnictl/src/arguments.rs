@@ -18,6 +18,7 @@ cnictl: CNI for the person at the node
   cnictl list   [NETWORK]        attachments: whose, where, alive or stale
   cnictl ipam   [NETWORK]        host-local's reservations: whose, how old, alive or stale; what is left
   cnictl ipam   [NETWORK] --gc   free those that are certainly dead
+  cnictl doctor                  what is wrong with this node's networks, why it matters, what to do
 
 Where NETNS is wanted, a path: /run/netns/blue. As in cnitool, gc and status take one and do without.
 
@@ -98,6 +99,8 @@ pub(crate) enum Request {
         /// Free what is dead, or say what would be freed.
         gc: Option<Extent>,
     },
+    /// What is wrong.
+    Doctor,
 }
 
 /// How far a clean-up goes.
@@ -201,6 +204,8 @@ impl Words {
             ["list", network] => Ok(Request::List { network: Some(network.to_owned()) }),
             ["ipam"] => Ok(Request::Ipam { network: None, gc }),
             ["ipam", network] => Ok(Request::Ipam { network: Some(network.to_owned()), gc }),
+            ["doctor"] => Ok(Request::Doctor),
+            ["doctor", ..] => Err("doctor takes no words".into()),
             ["add" | "check" | "del", ..] => Err("NETWORK and NETNS are wanted".into()),
             ["gc" | "status", ..] => Err("NETWORK is wanted".into()),
             ["version" | "list" | "ipam", ..] => Err("at most NETWORK is wanted".into()),

@@ -7,6 +7,7 @@ mod arguments;
 mod attach;
 mod attachments;
 mod collect;
+mod doctor;
 mod failure;
 mod networks;
 mod places;
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     let screen = Screen::new(arguments.json);
     match carry_out(arguments, environment, &screen) {
-        Ok(()) => FINE,
+        Ok(true) => FINE,
+        Ok(false) => PROBLEM,
         Err(failure) => {
             failure.show(&screen);
             PROBLEM
@@ -51,17 +53,17 @@ fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     }
 }
 
-fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<(), Failure> {
+/// True where all is well.
+fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<bool, Failure> {
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),
-        Request::Attachment { .. } => return attach::attachment(arguments, environment, screen),
-        Request::Gc { network, extent } => return collect::gc(arguments, network, *extent, screen),
-        Request::Status { network } => return plugins::status(arguments, network, screen),
-        Request::Version { network } => return plugins::version(arguments, network.as_deref(), screen),
-        Request::List { network } => return attachments::list(arguments, network.as_deref(), screen),
-        Request::Ipam { network, gc } => {
-            return reservations::ipam(arguments, network.as_deref(), *gc, screen);
-        }
+        Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
+        Request::Gc { network, extent } => collect::gc(arguments, network, *extent, screen)?,
+        Request::Status { network } => plugins::status(arguments, network, screen)?,
+        Request::Version { network } => plugins::version(arguments, network.as_deref(), screen)?,
+        Request::List { network } => attachments::list(arguments, network.as_deref(), screen)?,
+        Request::Ipam { network, gc } => reservations::ipam(arguments, network.as_deref(), *gc, screen)?,
+        Request::Doctor => return Ok(doctor::doctor(arguments, screen)),
     }
-    Ok(())
+    Ok(true)
 }

@@ -8,7 +8,7 @@ use crate::{
     screen::Screen,
 };
 use cni_types::{Call, Environment, Json, Plugin, Stop};
-use conformance::runtime::{CachedAttachment, Network};
+use conformance::runtime::{CachedAttachment, Network, PluginConfig};
 use host_local::{Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};
@@ -20,6 +20,8 @@ const HOST_LOCAL: &str = "host-local";
 pub(crate) struct Books {
     call: Call,
     plugin: HostLocal,
+    /// The plugin that delegates there.
+    pub(crate) user: PluginConfig,
     /// What is in there.
     pub(crate) inspection: Inspection,
 }
@@ -36,17 +38,17 @@ impl Books {
         };
         calls(network)
             .into_iter()
-            .map(|call| {
+            .map(|(user, call)| {
                 let call = call?;
                 let inspection = Inspection::of(&plugin, &call)?;
-                Ok(Self { call, plugin: plugin.clone(), inspection })
+                Ok(Self { call, plugin: plugin.clone(), user: user.clone(), inspection })
             })
             .collect()
     }
 }
 
 /// The request that host-local would get from each plugin of the network.
-fn calls(network: &Network) -> Vec<Result<Call, cni_types::Error>> {
+fn calls(network: &Network) -> Vec<(&PluginConfig, Result<Call, cni_types::Error>)> {
     let uses = network.plugins.iter().filter(|plugin| plugins::ipam(plugin).as_deref() == Some(HOST_LOCAL));
     let call = |config: &Json| {
         let mut config = config.clone();
@@ -54,7 +56,7 @@ fn calls(network: &Network) -> Vec<Result<Call, cni_types::Error>> {
         config.insert("name", network.name.as_str().into());
         Call::new(Environment::default(), config.to_string().into_bytes(), Stop::never())
     };
-    uses.map(|plugin| call(plugin.json())).collect()
+    uses.map(|plugin| (plugin, call(plugin.json()))).collect()
 }
 
 /// Container id and interface of everybody who holds an address and is not known to be dead.

@@ -1,11 +1,15 @@
-//! Rules as the kernel lists them, as far as they have to be understood: whose they are, and whether they still do
+//! Rules and chains as the kernel lists them, as far as they have to be understood: whose they are, and whether they still do
 //! what they were made for. What is not known is kept as such, so that a rule with more in it is not taken for a plain one.
 
-use super::batch::comment_of_userdata;
+use super::batch::{BaseChain, comment_of_userdata};
 use crate::netlink::{Answer, c_string};
 use netlink_packet_core::NlasIterator;
 
 /// include/uapi/linux/netfilter/nf_tables.h
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_TYPE: u16 = 7;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
@@ -81,6 +85,15 @@ pub(super) fn expressions(answer: &Answer) -> Option<Vec<u8>> {
     rule_attribute(answer, NFTA_RULE_EXPRESSIONS)
 }
 
+/// Whether the payload of an NFT_MSG_NEWCHAIN is that of a chain of this kind, at this hook.
+pub(super) fn is_base_chain(answer: &Answer, base: BaseChain) -> bool {
+    let attributes = answer.payload.get(NFGENMSG_LEN..).unwrap_or_default();
+    let hook = value_of(attributes, NFTA_CHAIN_HOOK).unwrap_or_default();
+    value_of(attributes, NFTA_CHAIN_TYPE).is_some_and(|kind| c_string(&kind) == base.kind)
+        && number_of(&hook, NFTA_HOOK_HOOKNUM) == Some(base.hook.into())
+        && number_of(&hook, NFTA_HOOK_PRIORITY) == Some(base.priority)
+}
+
 fn rule_attribute(answer: &Answer, kind: u16) -> Option<Vec<u8>> {
     value_of(answer.payload.get(NFGENMSG_LEN..)?, kind)
 }
@@ -129,13 +142,16 @@ mod tests {
     use super::*;
     use crate::nft::expression;
     use netlink_packet_core::Emitable;
-    use netlink_packet_netfilter::nftables::Verdict;
+    use netlink_packet_netfilter::nftables::{InetHookNumber, Verdict};
     use proptest::prelude::*;
+
+    const BASE: BaseChain = BaseChain { kind: "filter", hook: InetHookNumber::PreRouting, priority: 7 };
 
     proptest! {
         #[test]
         fn any_answer_is_read_or_passed_over(payload: Vec<u8>) {
-            let _ = ListedRule::parse(&Answer { payload });
+            let answer = Answer { payload };
+            let _ = (ListedRule::parse(&answer), is_base_chain(&answer, BASE));
         }
 
         #[test]

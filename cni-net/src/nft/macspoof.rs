@@ -25,7 +25,7 @@ use super::{
     Nft,
     batch::{BaseChain, Table, Transaction, chain_request, rules_request},
     expression::{came_by, sent_by, verdict},
-    listed::{ListedRule, Step},
+    listed::{ListedRule, Step, is_base_chain},
 };
 use crate::error::NetError;
 use cni_types::{IfName, MacAddr};
@@ -153,8 +153,10 @@ impl Nft {
         let enters = [came_by(host_end.as_str()), vec![jump_to(chain)]].concat();
         let is_own = [sent_by(mac.0), vec![verdict(Verdict::Return, None)]].concat();
         let mut transaction = Transaction::on(TABLE);
-        transaction.ensure_table();
-        transaction.ensure_chain(PREROUTING, Some(PREROUTING_CHAIN));
+        if !self.prerouting_is_in_order()? {
+            transaction.ensure_table();
+            transaction.ensure_chain(PREROUTING, Some(PREROUTING_CHAIN));
+        }
         transaction.create_chain(chain);
         transaction.create_chain(mac_chain);
         transaction.append_rule(PREROUTING, enters, Some(comment));
@@ -178,6 +180,15 @@ impl Nft {
     /// Where nf_tables is not to be had.
     pub fn has_mac_check_base(&mut self) -> Result<bool, NetError> {
         self.has_chain(PREROUTING)
+    }
+
+    /// Looked up first: to ensure a base chain that is there is a change to the kernel, and makes the closing of the socket
+    /// wait for RCU as a delete does (8 ms).
+    fn prerouting_is_in_order(&mut self) -> Result<bool, NetError> {
+        match self.socket.read(chain_request(TABLE, PREROUTING)) {
+            Err(e) if is_missing(&e) => Ok(false),
+            answer => Ok(is_base_chain(&answer?, PREROUTING_CHAIN)),
+        }
     }
 
     fn has_chain(&mut self, chain: &str) -> Result<bool, NetError> {

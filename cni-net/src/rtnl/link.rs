@@ -6,7 +6,7 @@ use crate::{
     netlink::{Answer, Request, c_string},
 };
 use cni_types::{IfName, MacAddr};
-use netlink_packet_core::{NlaBuffer, NlasIterator};
+use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
@@ -284,6 +284,21 @@ impl Batch {
     /// Gives a link an MTU, in bytes.
     pub fn set_mtu(&mut self, index: u32, name: &IfName, mtu: u32) {
         self.set_link(LinkUnspec::new_with_index(index).mtu(mtu), "set the MTU of", name);
+    }
+
+    /// Makes a link a port of the bridge with this index, or of none.
+    pub fn set_master(&mut self, index: u32, name: &IfName, bridge: Option<u32>) {
+        // Index 0 is no link: the kernel takes it for none (do_set_master in net/core/rtnetlink.c).
+        let builder = LinkUnspec::new_with_index(index).controller(bridge.unwrap_or(0));
+        self.set_link(builder, "set the bridge of", name);
+    }
+
+    /// Sets the text that tells people whose a link is: at most 255 bytes, empty for none.
+    pub fn set_alias(&mut self, index: u32, name: &IfName, alias: &str) {
+        // Without the NUL that `LinkAttribute::IfAlias` ends it with: the kernel counts that as a byte of 255.
+        let text = LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec()));
+        let builder = LinkUnspec::new_with_index(index).append_extra_attribute(text);
+        self.set_link(builder, "set the alias of", name);
     }
 
     /// Makes a link take frames for every address.

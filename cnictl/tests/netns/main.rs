@@ -2,6 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod cnitool;
+mod doctor;
 mod lifecycle;
 mod node;
 
@@ -11,5 +12,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut all = lifecycle::tests();
     all.extend(cnitool::tests());
+    all.extend(doctor::tests());
     testbed::main(all)
 }

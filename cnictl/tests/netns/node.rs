@@ -59,6 +59,11 @@ impl<'a> Node<'a> {
         self.file(&format!("etc/cni/net.d/{file}"), content)
     }
 
+    /// The program.
+    pub(crate) fn cnictl_path(&self) -> PathBuf {
+        bin_dir().join("cnictl")
+    }
+
     /// Runs cnictl for this node.
     pub(crate) fn cnictl(&self, arguments: &[&str]) -> Outcome {
         self.cnictl_with(arguments, &[])
@@ -66,7 +71,7 @@ impl<'a> Node<'a> {
 
     /// Runs cnictl with variables.
     pub(crate) fn cnictl_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
-        let mut command = Command::new(bin_dir().join("cnictl"));
+        let mut command = Command::new(self.cnictl_path());
         command.args(arguments).args(["--root", ROOT]);
         self.run(command, variables)
     }

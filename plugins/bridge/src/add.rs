@@ -4,7 +4,10 @@
 //! bridge's address and forwarding; masquerading; wait until packets can pass. What is the attachment's own is
 //! taken back on failure.
 
+mod chained;
+
 use crate::{
+    chain,
     config::{Config, Container},
     container,
     gateway::Plan,
@@ -57,6 +60,12 @@ impl<'a> Adding<'a> {
     fn run(&self, undo: &mut Undo<'a>) -> Result<Encoded, Error> {
         let (call, config) = (self.call, self.config);
         let mut container = Rtnl::open_in(self.netns)?;
+        let prev_result = call.prev_result()?;
+        if let Some(prev_result) = &prev_result
+            && let Some(result) = self.run_chained(&mut container, prev_result, undo)?
+        {
+            return Ok(result);
+        }
         // Before IPAM: whoever holds this name holds its addresses too.
         host::require_free_name(&mut container, &self.identity, &self.identity.host_name(0)?)?;
         let mut addresses = match config.ipam() {
@@ -88,7 +97,7 @@ impl<'a> Adding<'a> {
         in_use::wait(&mut host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
         self.introduce(&mut host, &mut container, &bridge, &ends, &plan)?;
         call.stop.check()?;
-        self.result(&bridge, &ends, plan, from_ipam).encode(call.version)
+        chain::merged(prev_result, self.result(&bridge, &ends, plan, from_ipam)).encode(call.version)
     }
 
     fn attach(

@@ -4,6 +4,7 @@
 //! (MTU, further addresses and routes) is not looked at, and its changes to what the result tells are in `prevResult`.
 
 use crate::{
+    chain,
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
     identity::Identity,
@@ -19,19 +20,26 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         call.delegate(kind)?.verify(Command::Check)?;
     }
     let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
-    let prev_result = own_part(call.prev_result()?.ok_or_else(missing)?, &attachment.if_name);
+    let told = call.prev_result()?.ok_or_else(missing)?;
     let identity = Identity {
         network: &call.network,
         container_id: &attachment.container_id,
         if_name: &attachment.if_name,
     };
+    let mut host = Rtnl::open()?;
+    let taken = chain::taken_port(&mut host, &told, &identity)?;
+    let told = taken.iter().fold(told, |told, port| chain::with_addresses_of(port, told));
+    let prev_result = own_part(told, &attachment.if_name);
     let mut checking =
         Checking { config: &config, attachment, prev_result: &prev_result, differences: Vec::new() };
-    let mut host = Rtnl::open()?;
     let bridge = checking.bridge(&mut host)?;
-    let link = checking.container(&netns)?;
-    if let (Some(bridge), Some(link)) = (bridge, link) {
-        checking.port(&mut host, &bridge, &link)?;
+    // Of a tap, the other side is a guest's and not the container's.
+    let inside = taken.is_none() || checking.told_interface().is_some();
+    let link = if inside { checking.container(&netns)? } else { taken.clone() };
+    match (bridge, link, taken) {
+        (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link)?,
+        (Some(bridge), Some(link), Some(port)) => checking.port_is_right(&bridge, &port, &link)?,
+        _ => {}
     }
     checking.masquerade(&identity)?;
     checking.outcome()
@@ -39,7 +47,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
 
 /// What of a result is this attachment's: a later plugin of the chain may have added interfaces with addresses and routes of their
 /// own.
-fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
+pub(crate) fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
     let interfaces = &result.interfaces;
     let is_own = |index: usize| {
         interfaces.get(index).is_some_and(|i| i.name == name.as_str() && !i.sandbox.is_empty())
@@ -57,7 +65,7 @@ struct Checking<'a> {
     differences: Vec<String>,
 }
 
-impl Checking<'_> {
+impl<'a> Checking<'a> {
     fn differs(&mut self, difference: String) {
         self.differences.push(difference);
     }
@@ -112,9 +120,7 @@ impl Checking<'_> {
     fn container(&mut self, netns: &Netns) -> Result<Option<Link>, Error> {
         let name = &self.attachment.if_name;
         let sandbox = self.attachment.netns.as_str();
-        let wanted =
-            self.prev_result.interfaces.iter().find(|i| i.name == name.as_str() && !i.sandbox.is_empty());
-        let Some(wanted) = wanted else {
+        let Some(wanted) = self.told_interface() else {
             self.differs(format!("Interface name {name} not found in prevResult"));
             return Ok(None);
         };
@@ -130,6 +136,12 @@ impl Checking<'_> {
         self.addresses(&mut rtnl, name, &link)?;
         self.routes(&mut rtnl, name, &link)?;
         Ok(Some(link))
+    }
+
+    /// The container's interface, where the result has it.
+    fn told_interface(&self) -> Option<&'a Interface> {
+        let name = self.attachment.if_name.as_str();
+        self.prev_result.interfaces.iter().find(|i| i.name == name && !i.sandbox.is_empty())
     }
 
     fn interface(&mut self, wanted: &Interface, link: &Link) {
@@ -179,6 +191,10 @@ impl Checking<'_> {
             self.differs(format!("host end of {} not found", container.name));
             return Ok(());
         };
+        self.port_is_right(bridge, &peer, container)
+    }
+
+    fn port_is_right(&mut self, bridge: &Link, peer: &Link, container: &Link) -> Result<(), Error> {
         let name = &peer.name;
         self.require(peer.master == Some(bridge.index), || {
             format!("{name} is not a port of bridge {}", bridge.name)
@@ -186,7 +202,7 @@ impl Checking<'_> {
         self.require(peer.up, || format!("{name} is down, wanted up"));
         if self.config.spoof_check {
             let id = self.attachment.container_id.as_str();
-            self.differences.extend(macspoof::differences(id, &self.attachment.if_name, &peer, container)?);
+            self.differences.extend(macspoof::differences(id, &self.attachment.if_name, peer, container)?);
         }
         let Some(port) = peer.port else { return Ok(()) };
         let hairpin = self.config.port == PortMode::Hairpin;
@@ -197,7 +213,7 @@ impl Checking<'_> {
         self.require(port.isolated == isolated, || {
             format!("{name} has port isolation {}, wanted {isolated}", port.isolated)
         });
-        let forwards = port.state == PortState::Forwarding || !container.up || !peer.up;
+        let forwards = port.state == PortState::Forwarding || !container.up || !peer.up || !peer.oper_up;
         self.require(forwards, || format!("{name} does not forward frames"));
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! ADD would accept. Every part is tried; what failed is told at the end.
 
 use crate::{
+    chain,
     config::Remains,
     identity::{Identity, parse_alias},
     macspoof, neighbours,
@@ -39,6 +40,9 @@ fn remove_rules(identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
 
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
+    if chain::release(&mut host, call, identity)? {
+        return Ok(());
+    }
     if let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? {
         let mut container = Rtnl::open_in(&netns)?;
         if let Some(link) = container.find_link(&detachment.if_name)?
@@ -60,6 +64,9 @@ fn may_be_ours(host: &mut Rtnl, link: &Link, identity: &Identity<'_>) -> Result<
     let peer = link.peer_index.map(|index| host.link(index)).transpose()?.flatten();
     // Its peer may be in another namespace, where the same number is another link's.
     let peer = peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index));
+    if peer.as_ref().is_some_and(chain::is_taken) {
+        return Ok(false);
+    }
     let owner = peer.as_ref().and_then(|peer| parse_alias(peer.alias.as_deref()?));
     Ok(owner.is_none_or(|owner| owner == identity.words()))
 }

@@ -1,7 +1,7 @@
 //! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade and macspoofchk rules,
 //! host ends of pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
 
-use crate::{config::Remains, identity::parse_alias, macspoof};
+use crate::{chain, config::Remains, identity::parse_alias, macspoof};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Command, Error, ValidAttachments};
 
@@ -24,6 +24,7 @@ fn remove_links(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
         return Ok(());
     }
     let mut rtnl = Rtnl::open()?;
+    let ports = chain::release_stale(&mut rtnl, call, valid).err();
     let stale = rtnl.links()?.into_iter().filter(|link| {
         let alias = link.alias.as_deref().and_then(parse_alias);
         link.kind == LinkKind::Veth
@@ -32,7 +33,9 @@ fn remove_links(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
             })
     });
     let stale: Vec<u32> = stale.map(|link| link.index).collect();
-    Error::join(stale.into_iter().filter_map(|index| rtnl.remove_link(index).err()).map(Error::from))
+    Error::join(
+        stale.into_iter().filter_map(|index| rtnl.remove_link(index).err()).map(Error::from).chain(ports),
+    )
 }
 
 fn forward(call: &Call) -> Result<(), Error> {

@@ -139,11 +139,20 @@ pub(crate) fn configure_port(
     config: &Config,
     identity: &Identity<'_>,
 ) -> Result<(), Error> {
+    set_port(rtnl, host_name, config, &identity.alias())
+}
+
+/// The same for a port that an earlier plugin made, which has its own text.
+pub(crate) fn configure_taken_port(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<(), Error> {
+    set_port(rtnl, name, config, "")
+}
+
+fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Result<(), Error> {
     let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
     let mut batch = Batch::new();
-    batch.set_port(host_name, mode, &identity.alias());
+    batch.set_port(name, mode, alias);
     rtnl.run(batch)?;
-    refuse_router_advertisements(host_name)
+    refuse_router_advertisements(name)
 }
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.

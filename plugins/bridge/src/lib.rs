@@ -4,6 +4,7 @@
 //! its traces on the host, `undo` for taking back a failed ADD.
 
 mod add;
+mod chain;
 mod check;
 pub mod config;
 mod container;

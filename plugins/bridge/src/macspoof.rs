@@ -50,6 +50,8 @@ pub(crate) fn create(
             remove_found(&mut nft, host, identity, &check).map_err(setup_failure)?;
             nft.create_mac_check(&check, host_end, mac)
         }
+        // Somebody removed the base chain since it was looked up.
+        Err(e) if e.is_absent() => nft.create_mac_check(&check, host_end, mac),
         outcome => outcome,
     };
     outcome.map_err(|e| refused(&mut nft, &check, e))

@@ -150,14 +150,21 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Runs a program of the machine in the thread's namespace, and gives its output.
 pub(crate) fn tool(line: &str) -> String {
+    run(line).unwrap_or_else(|e| fail(format_args!("{line}: {e}")))
+}
+
+/// The same where it may fail.
+pub(crate) fn try_tool(line: &str) -> Option<String> {
+    run(line).ok()
+}
+
+fn run(line: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let mut command = std::process::Command::new(words.next().unwrap());
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = command.args(words).env("PATH", path).output().or_fail(line);
-    if !output.status.success() {
-        fail(format_args!("{line}: {}", String::from_utf8_lossy(&output.stderr)));
-    }
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// Ignores the test where the machine lacks a program that no test can do without.

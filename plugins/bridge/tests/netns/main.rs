@@ -6,6 +6,7 @@
 
 mod addressing;
 mod bridge_mac;
+mod chained;
 mod check;
 mod concurrency;
 mod container;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let themes = [
         addressing::tests(),
+        chained::tests(),
         bridge_mac::tests(),
         check::tests(),
         concurrency::tests(),

@@ -108,6 +108,7 @@ pub(crate) fn calls(host: &Host) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn files(host: &Host) -> PathBuf {
+/// The folder of the scripts.
+pub(crate) fn files(host: &Host) -> PathBuf {
     host.file("ready", "").parent().unwrap().to_owned()
 }

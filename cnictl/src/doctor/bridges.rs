@@ -1,0 +1,182 @@
+//! The bridges of the host against what the networks want of them.
+
+use super::{
+    finding::Report,
+    pools::{NetworkBooks, subnets},
+    scene::{Interface, Scene, flag, text},
+};
+use cni_net::LinkKind;
+use cni_types::Cidr;
+use conformance::runtime::PluginConfig;
+use std::net::IpAddr;
+
+/// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h, BR_MAX_PORTS.
+const MAX_PORTS: usize = 1023;
+/// From how many ports it is worth telling.
+const MANY_PORTS: usize = 900;
+
+/// The bridge of a plugin's configuration.
+pub(super) fn name(plugin: &PluginConfig) -> &str {
+    text(plugin, "bridge").unwrap_or("cni0")
+}
+
+pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
+    for (_, plugin) in scene.plugins().filter(|(_, plugin)| plugin.kind() == "bridge") {
+        if let Some(interface) = scene.interface(name(plugin)) {
+            link(interface, report);
+            let ports =
+                scene.interfaces.iter().filter(|other| other.link.master == Some(interface.link.index));
+            port_limit(&interface.link.name, ports.count(), report);
+        }
+    }
+    for NetworkBooks { network, books } in books {
+        let plugin = &books.user;
+        for subnet in subnets(books) {
+            foreign(scene, network.as_str(), plugin, subnet, report);
+        }
+        if plugin.kind() == "bridge"
+            && let Some(interface) = scene.interface(name(plugin))
+        {
+            let pools = books.inspection.pools.iter().flatten();
+            let gateways: Vec<Cidr> = pools
+                .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
+                .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
+                .collect();
+            addresses(interface, plugin, &gateways, report);
+        }
+    }
+}
+
+fn link(interface: &Interface, report: &mut Report) {
+    let name = &interface.link.name;
+    if interface.link.kind != LinkKind::Bridge {
+        return report.error(
+            "bridge-kind",
+            format!("{name} is there, and is not a bridge"),
+            "every ADD fails",
+            format!("take it away (ip link del {name}), or name another bridge in the configuration"),
+        );
+    }
+    if !interface.link.up {
+        report.error(
+            "bridge-down",
+            format!("the bridge {name} is down"),
+            "pods that are attached to it reach nothing",
+            format!("ip link set {name} up"),
+        );
+    }
+}
+
+fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
+    let why = "the kernel allows 1023 ports on a bridge; the next ADD fails";
+    let remedy = "fewer pods on this node, or a second network with a bridge of its own";
+    if ports >= MAX_PORTS {
+        report.error(
+            "bridge-full",
+            format!("the bridge {bridge} has {ports} ports, and no free one"),
+            why,
+            remedy,
+        );
+    } else if ports >= MANY_PORTS {
+        report.warning("bridge-nearly-full", format!("the bridge {bridge} has {ports} ports"), why, remedy);
+    }
+}
+
+/// The addresses that the bridge has against those that it must have as a gateway.
+fn addresses(interface: &Interface, plugin: &PluginConfig, gateways: &[Cidr], report: &mut Report) {
+    let bridge = &interface.link.name;
+    let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
+    let own = interface.addresses.iter().filter(|address| !address.link_local).map(|address| address.cidr);
+    for has in own {
+        let same_family = |wanted: &&Cidr| wanted.is_ipv4() == has.is_ipv4();
+        if gateways.contains(&has) || !gateways.iter().any(|wanted| same_family(&wanted)) {
+            continue;
+        }
+        let in_the_way = has.is_ipv4() || gateways.iter().any(|wanted| wanted.overlaps(has));
+        if is_gateway && in_the_way && !flag(plugin, "forceAddress") {
+            let wanted: Vec<_> = gateways.iter().filter(same_family).map(ToString::to_string).collect();
+            report.error(
+                "bridge-address",
+                format!("the bridge {bridge} has {has}, and {} is wanted", wanted.join(" or ")),
+                "every ADD fails: \"could not add IP address\" (a podCIDR that has changed? another network's bridge?)",
+                format!("ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration"),
+            );
+        } else if !is_gateway && gateways.iter().any(|wanted| wanted.contains(has.address())) {
+            report.warning(
+                "bridge-address-in-range",
+                format!("the bridge {bridge} has {has}, which a pod may get too"),
+                "host-local keeps only the range's gateway back, and two with one address cut each other off",
+                format!("make {} the gateway of the range, or exclude it", has.address()),
+            );
+        }
+    }
+}
+
+/// Addresses and routes of other interfaces in the pods' subnet.
+fn foreign(scene: &Scene, network: &str, plugin: &PluginConfig, subnet: Cidr, report: &mut Report) {
+    let own_bridge = if plugin.kind() == "bridge" { name(plugin) } else { "" };
+    // Interface plugins that put pods straight into the host's network share its subnet on purpose.
+    if !["bridge", "ptp"].contains(&plugin.kind()) {
+        return;
+    }
+    let others =
+        scene.interfaces.iter().filter(|other| other.link.name != own_bridge && other.link.name != "lo");
+    for other in others.filter(|other| !other.link.name.starts_with("veth")) {
+        let clash = other
+            .addresses
+            .iter()
+            .map(|address| address.cidr)
+            .find(|cidr| cidr.overlaps(subnet) && !is_link_local(*cidr));
+        if let Some(cidr) = clash {
+            report.warning(
+                "subnet-overlaps",
+                format!("{network}: the pods' subnet {subnet} overlaps {cidr} of {}", other.link.name),
+                "the host has two ways to the same addresses, and takes one: pods or neighbours are cut off",
+                "give the pods a subnet that nothing else uses",
+            );
+        }
+    }
+    let own_index = scene.interface(own_bridge).map(|interface| interface.link.index);
+    for route in scene.routes.iter().filter(|route| route.link != own_index && route.gateway.is_some()) {
+        if is_routed_away(route.dst, subnet) {
+            report.warning(
+                "subnet-routed",
+                format!(
+                    "{network}: the host sends {}, which is in the pods' subnet {subnet}, elsewhere",
+                    route.dst
+                ),
+                "answers to pods of this node may leave the node",
+                "give the pods a subnet that nothing else uses, or take the route away",
+            );
+        }
+    }
+}
+
+/// Whether two networks collide. A route to the wide network that the pods' is a part of is usual: a cluster's
+/// 10.244.0.0/16 leads to the other nodes, and the node's own part to the bridge.
+fn is_routed_away(route: Cidr, subnet: Cidr) -> bool {
+    route.overlaps(subnet) && route.prefix() >= subnet.prefix() && !is_link_local(route)
+}
+
+fn is_link_local(cidr: Cidr) -> bool {
+    matches!(cidr.address(), IpAddr::V6(address) if address.segments().first().is_some_and(|first| first & 0xffc0 == 0xfe80))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_ports_is_told_before_it_is_reached() {
+        for (ports, wanted) in [
+            (899, vec![]),
+            (900, vec!["bridge-nearly-full"]),
+            (1022, vec!["bridge-nearly-full"]),
+            (1023, vec!["bridge-full"]),
+        ] {
+            let mut report = Report::default();
+            port_limit("cni0", ports, &mut report);
+            assert_eq!(report.ids(), wanted, "{ports}");
+        }
+    }
+}

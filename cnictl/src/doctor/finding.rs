@@ -1,0 +1,155 @@
+//! What was found, and what could not be looked at.
+
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Severity {
+    /// Pods cannot be attached, or are cut off.
+    Error,
+    /// Something does not do what was meant, or soon will not.
+    Warning,
+    /// Worth knowing; nothing is wrong.
+    Note,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    /// How bad it is.
+    pub(super) severity: Severity,
+    /// Its kind: stays the same when texts change.
+    pub(super) id: &'static str,
+    /// What is so.
+    pub(super) what: String,
+    /// Why it matters.
+    pub(super) why: String,
+    /// What to do.
+    pub(super) remedy: String,
+}
+
+/// All findings.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    findings: Vec<Finding>,
+    unseen: Vec<String>,
+}
+
+impl Report {
+    /// Adds an error.
+    pub(super) fn error(
+        &mut self,
+        id: &'static str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(Severity::Error, id, what, why, remedy);
+    }
+
+    /// Adds a warning.
+    pub(super) fn warning(
+        &mut self,
+        id: &'static str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, id, what, why, remedy);
+    }
+
+    /// Adds what is worth knowing.
+    pub(super) fn note(
+        &mut self,
+        id: &'static str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(Severity::Note, id, what, why, remedy);
+    }
+
+    /// Adds a finding.
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        id: &'static str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let finding = Finding { severity, id, what: what.into(), why: why.into(), remedy: remedy.into() };
+        // Two plugins of a list may share a bridge, and two networks a program.
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Says that something could not be looked at.
+    pub(super) fn unseen(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        if !self.unseen.contains(&what) {
+            self.unseen.push(what);
+        }
+    }
+
+    /// The worst first; otherwise in the order of the examination.
+    pub(super) fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| finding.severity);
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_fine(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Note)
+    }
+
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        let mut text = String::new();
+        for Finding { severity, id, what, why, remedy } in &self.findings {
+            let severity = match severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Note => "note",
+            };
+            text += &format!("{severity}: {what} [{id}]\n    why: {why}\n    do:  {remedy}\n\n");
+        }
+        self.unseen.iter().for_each(|what| text += &format!("not seen: {what}\n"));
+        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        if errors + warnings == 0 {
+            text + "nothing is wrong\n"
+        } else {
+            text + &format!("{} and {}\n", number(errors, "error"), number(warnings, "warning"))
+        }
+    }
+
+    /// For programs.
+    pub(super) fn as_json(&self, examined: &serde_json::Value) -> serde_json::Value {
+        serde_json::json!({
+            "examined": examined,
+            "fine": self.is_fine(),
+            "findings": self.findings,
+            "unseen": self.unseen,
+        })
+    }
+
+    /// The kinds of what was found, for tests.
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> Vec<&'static str> {
+        self.findings.iter().map(|finding| finding.id).collect()
+    }
+
+    /// What was found, for tests.
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> Vec<&str> {
+        self.findings.iter().map(|finding| finding.what.as_str()).collect()
+    }
+}
+
+/// A number and what it is of.
+pub(super) fn number(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}

@@ -1,0 +1,63 @@
+//! Forwarding, and whether the firewall sees what passes a bridge.
+
+use super::{
+    bridges,
+    finding::{Report, Severity},
+    scene::{Scene, flag},
+};
+
+pub(super) fn examine(scene: &Scene, report: &mut Report) {
+    forwarding(scene, report);
+    let has_bridge = scene.plugins().any(|(_, plugin)| plugin.kind() == "bridge");
+    if has_bridge {
+        firewall(scene, report);
+    }
+}
+
+/// bridge and ptp switch it on when they make a gateway. Where it is off all the same, somebody switched it off again.
+fn forwarding(scene: &Scene, report: &mut Report) {
+    if scene.sysctl("net/ipv4/ip_forward").as_deref() != Some("0") {
+        return;
+    }
+    let routed = scene.plugins().find(|(_, plugin)| {
+        let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
+        match plugin.kind() {
+            "bridge" if is_gateway => scene.interface(bridges::name(plugin)).is_some(),
+            "bridge" => flag(plugin, "ipMasq"),
+            _ => false,
+        }
+    });
+    if let Some((network, _)) = routed {
+        report.error(
+            "ip-forward",
+            format!("net.ipv4.ip_forward is 0, and {} needs it", network.name),
+            "pods reach their gateway, and nothing beyond",
+            "sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d; look for what switched it off",
+        );
+    }
+}
+
+fn firewall(scene: &Scene, report: &mut Report) {
+    // With kubelet there are Services, and kube-proxy's rules must see what pods of one bridge say to each other.
+    let kubernetes =
+        scene.places.file("/var/lib/kubelet").exists() || scene.places.file("/etc/kubernetes").exists();
+    let severity = if kubernetes { Severity::Warning } else { Severity::Note };
+    let why = "a pod that reaches a Service whose pod is on the same bridge gets no answer: kube-proxy's rules do not see it";
+    match scene.sysctl("net/bridge/bridge-nf-call-iptables").as_deref() {
+        Some("0") => report.add(
+            severity,
+            "bridge-nf",
+            "net.bridge.bridge-nf-call-iptables is 0",
+            why,
+            "sysctl -w net.bridge.bridge-nf-call-iptables=1, and in /etc/sysctl.d",
+        ),
+        Some(_) => {}
+        None => report.add(
+            severity,
+            "br-netfilter",
+            "the kernel module br_netfilter is not loaded (or not shown in this namespace)",
+            why,
+            "modprobe br_netfilter, and in /etc/modules-load.d",
+        ),
+    }
+}

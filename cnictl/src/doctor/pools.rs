@@ -1,0 +1,143 @@
+//! host-local's ranges and reservations: room, what nobody gave back, and ranges that collide.
+
+use super::{
+    finding::{Report, number},
+    scene::Scene,
+};
+use crate::reservations::Books;
+use cni_types::{Cidr, NetworkName};
+use host_local::{Fate, Owner, Pool};
+
+/// From how full a range set is worth telling, in percent.
+const NEARLY_FULL: u128 = 90;
+
+/// The books of one network.
+pub(super) struct NetworkBooks {
+    pub(super) network: NetworkName,
+    pub(super) books: Books,
+}
+
+pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
+    let mut all = Vec::new();
+    for (file, network) in scene.networks() {
+        match Books::of(network, &scene.places.root) {
+            Ok(books) => {
+                all.extend(
+                    books.into_iter().map(|books| NetworkBooks { network: network.name.clone(), books }),
+                );
+            }
+            Err(e) => report.unseen(format!("{}: {e}", file.name())),
+        }
+    }
+    for NetworkBooks { network, books } in &all {
+        match &books.inspection.pools {
+            Ok(pools) => pools.iter().for_each(|pool| room(network, pool, dead(books), report)),
+            Err(e) => report.error(
+                "ranges-invalid",
+                format!("{network}: {e}"),
+                "every ADD fails",
+                "correct ranges in the network's ipam section",
+            ),
+        }
+        reservations(network, books, report);
+    }
+    collisions(&all, report);
+    all
+}
+
+fn dead(books: &Books) -> usize {
+    books.inspection.reservations.iter().filter(|held| held.is_dead()).count()
+}
+
+fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
+    let Pool { ranges, capacity, used, .. } = pool;
+    let why = "an ADD without a free address fails with \"no IP addresses available in range set\"";
+    let remedy = if dead > 0 {
+        format!("cnictl ipam {network} --gc frees {dead}; also: a larger range")
+    } else {
+        format!("give the network a larger range; cnictl ipam {network} shows who holds what")
+    };
+    if used >= capacity {
+        report.error(
+            "pool-full",
+            format!("{network}: all {capacity} addresses of {ranges} are in use"),
+            why,
+            remedy,
+        );
+    } else if used.saturating_mul(100) >= capacity.saturating_mul(NEARLY_FULL) {
+        let what = format!("{network}: {used} of {capacity} addresses of {ranges} are in use");
+        report.warning("pool-nearly-full", what, why, remedy);
+    }
+}
+
+fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
+    let held = &books.inspection.reservations;
+    let count = |is: &dyn Fn(&host_local::Reservation) -> bool| held.iter().filter(|held| is(held)).count();
+    let kinds = [
+        (count(&|held| held.fate == Fate::EarlierBoot), "of an earlier boot"),
+        (count(&|held| held.fate == Fate::NetnsGone), "whose network namespace is gone"),
+        (count(&|held| held.owner == Owner::Nobody), "without content"),
+    ];
+    for (count, kind) in kinds.into_iter().filter(|(count, _)| *count > 0) {
+        report.warning(
+            "reservations-dead",
+            format!("{network}: {} {kind}", number(count, "reservation")),
+            "addresses that nobody gave back: the pool runs out of them some day",
+            format!("cnictl ipam {network} --gc (--dry-run shows which)"),
+        );
+    }
+    let outside = count(&|held| held.pool.is_none());
+    if outside > 0 && books.inspection.pools.is_ok() {
+        report.warning(
+            "reservations-outside",
+            format!("{network}: {} outside the configured ranges", number(outside, "reservation")),
+            "the ranges were changed while attachments used them: those keep addresses that routes no longer lead to",
+            "restart the pods that have them, or put the old range back",
+        );
+    }
+}
+
+/// Two pools that hand out the same addresses.
+fn collisions(all: &[NetworkBooks], report: &mut Report) {
+    let subnets: Vec<(&NetworkBooks, Cidr)> =
+        all.iter().flat_map(|books| subnets(&books.books).map(move |subnet| (books, subnet))).collect();
+    for (index, (first, a)) in subnets.iter().enumerate() {
+        for (second, b) in subnets.iter().skip(index + 1) {
+            if first.network != second.network && a.overlaps(*b) {
+                report.warning(
+                    "pools-overlap",
+                    format!("networks {} and {} share addresses: {a} and {b}", first.network, second.network),
+                    "each keeps its own books, so two pods get the same address",
+                    "give them ranges of their own",
+                );
+            }
+        }
+    }
+}
+
+/// The subnets of all pools; none where the ranges cannot be used.
+pub(super) fn subnets(books: &Books) -> impl Iterator<Item = Cidr> {
+    books.inspection.pools.iter().flatten().flat_map(|pool| pool.subnets.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_told_before_it_is_gone() {
+        for (used, wanted) in [(89, vec![]), (90, vec!["pool-nearly-full"]), (100, vec!["pool-full"])] {
+            let pool = Pool {
+                ranges: "r".into(),
+                subnets: vec![],
+                gateways: vec![],
+                capacity: 100,
+                excluded: 0,
+                used,
+            };
+            let mut report = Report::default();
+            room(&NetworkName::parse("n").unwrap(), &pool, 0, &mut report);
+            assert_eq!(report.ids(), wanted, "{used}");
+        }
+    }
+}

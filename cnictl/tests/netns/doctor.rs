@@ -1,0 +1,442 @@
+//! doctor: a healthy node, and one seeded fault for each finding.
+
+use crate::node::Node;
+use cni_net::{Batch, RouteSpec, Rtnl};
+use cni_types::{IfName, MacAddr, Route};
+use conformance::testbed::{Host, OrFail, Test, fail};
+use serde_json::{Value, json};
+use std::{fs, process::Command};
+
+pub(crate) fn tests() -> Vec<Test> {
+    crate::tests![
+        nothing_is_wrong_with_a_healthy_node,
+        a_report_is_readable,
+        faults_of_files_are_found,
+        the_first_file_decides_and_is_named,
+        faults_of_keys_are_found,
+        faults_of_programs_are_found,
+        a_status_that_fails_is_told,
+        faults_of_ranges_are_found,
+        dead_reservations_are_found,
+        faults_of_bridges_are_found,
+        subnets_that_collide_are_found,
+        an_mtu_larger_than_the_uplink_s_is_found,
+        forwarding_that_was_switched_off_is_found,
+        faults_of_kernel_parameters_are_found,
+        stale_attachments_and_damaged_files_are_found,
+        the_runtime_s_own_folders_are_examined,
+        without_privilege_it_says_what_it_cannot_see,
+        it_changes_nothing,
+    ]
+}
+
+/// A network that is right, with these ranges.
+fn pods(ranges: Value) -> Value {
+    json!({
+        "cniVersion": "1.1.0", "name": "pods",
+        "plugins": [{
+            "type": "bridge", "bridge": "br0", "isGateway": true,
+            "ipam": {"type": "host-local", "dataDir": "/run/cni-data", "ranges": ranges},
+        }],
+    })
+}
+
+fn healthy() -> Value {
+    pods(json!([[{"subnet": "10.1.0.0/24"}]]))
+}
+
+/// The healthy network with something else in its plugin.
+fn with(key: &str, value: Value) -> Value {
+    let mut network = healthy();
+    network["plugins"][0][key] = value;
+    network
+}
+
+/// The healthy network with a second plugin.
+fn followed_by(plugin: &str) -> Value {
+    let mut network = healthy();
+    network["plugins"].as_array_mut().or_fail("plugins").push(json!({"type": plugin}));
+    network
+}
+
+/// What doctor finds, notes left out where they are not asked for.
+fn found(node: &Node<'_>, notes: bool) -> Vec<(String, String)> {
+    let outcome = node.cnictl(&["doctor", "--json"]);
+    let report = outcome.json();
+    let findings = report["findings"].as_array().or_fail("findings").clone();
+    let wrong = findings.iter().any(|finding| finding["severity"] != "note");
+    outcome.exit(i32::from(wrong));
+    let text = |finding: &Value, key: &str| finding[key].as_str().or_fail(key).to_owned();
+    for finding in &findings {
+        assert!(!text(finding, "why").is_empty() && !text(finding, "remedy").is_empty(), "{finding}");
+    }
+    let told = findings.iter().filter(|finding| notes || finding["severity"] != "note");
+    told.map(|finding| (text(finding, "id"), text(finding, "what"))).collect()
+}
+
+/// Exactly this one thing is wrong.
+#[track_caller]
+fn wrong(node: &Node<'_>, id: &str, what: &str) {
+    let found = found(node, false);
+    let [(its_id, its_what)] = &found[..] else { fail(format_args!("{id} is wanted: {found:#?}")) };
+    assert_eq!((its_id.as_str(), its_what.contains(what)), (id, true), "{what:?} in {its_what:?}");
+}
+
+/// This is among what is told.
+#[track_caller]
+fn told(node: &Node<'_>, id: &str, what: &str) {
+    let found = found(node, true);
+    let is_it = |(its_id, its_what): &(String, String)| its_id == id && its_what.contains(what);
+    assert!(found.iter().any(is_it), "{id}: {what:?} in {found:#?}");
+}
+
+fn node(host: &Host) -> Node<'_> {
+    let node = Node::new(host);
+    node.network("10-pods.conflist", healthy());
+    node
+}
+
+fn name(text: &str) -> IfName {
+    IfName::parse(text).or_fail("a name")
+}
+
+/// Makes a bridge with an address.
+fn bridge(link: &str, mtu: Option<u32>, address: &str) -> u32 {
+    let mut rtnl = Rtnl::open().or_fail("open");
+    rtnl.create_bridge(&name(link), MacAddr([2, 0, 0, 0, 0, 1]), mtu).or_fail("make a bridge");
+    let index = rtnl.find_link(&name(link)).or_fail("look").or_fail("a bridge").index;
+    let mut batch = Batch::new();
+    if !address.is_empty() {
+        batch.create_address(index, &name(link), address.parse().or_fail("an address"), false);
+    }
+    rtnl.run(batch).or_fail("configure a bridge");
+    index
+}
+
+fn route(link: u32, dst: &str, gateway: &str) {
+    let route = Route::new(dst.parse().or_fail("a network"), None);
+    let mut batch = Batch::new();
+    let gateway = Some(gateway.parse().or_fail("a gateway"));
+    batch.create_route(link, &name("up0"), &RouteSpec { route, gateway });
+    Rtnl::open().or_fail("open").run(batch).or_fail("add a route");
+}
+
+fn nothing_is_wrong_with_a_healthy_node(host: &Host) {
+    let node = node(host);
+    assert_eq!(found(&node, false), []);
+    let _pod = host.pod("blue");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    assert_eq!(found(&node, false), []);
+}
+
+fn a_report_is_readable(host: &Host) {
+    let node = node(host);
+    node.file("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n");
+    node.network("10-pods.conflist", with("isGatway", true.into()));
+    let report = node.cnictl(&["doctor"]).exit(1).stdout.clone();
+    let wanted = "\
+networks in /run/node/etc/cni/net.d, in the order of runtimes:
+  10-pods.conflist: pods 1.1.0 bridge (host-local)  <- taken: the first
+plugins in /run/node/opt/cni/bin
+
+warning: 10-pods.conflist, line 1: bridge.isGatway is no key of bridge: did you mean isGateway? [key-unknown]
+    why: plugins ignore keys that they do not know, so it has no effect
+    do:  write isGateway
+
+0 errors and 1 warning
+";
+    assert_eq!(report, wanted);
+}
+
+fn faults_of_files_are_found(host: &Host) {
+    let node = Node::new(host);
+    wrong(&node, "conf-none", "/run/node/etc/cni/net.d has no network configuration");
+    let file = node.network("10-pods.conflist", "{\n\"name\": \"pods\",,\n}");
+    wrong(&node, "conf-json", "10-pods.conflist, line 2, column 16: not JSON");
+    node.network("10-pods.conflist", r#"{"name": "po/ds", "plugins": []}"#);
+    wrong(&node, "conf-invalid", "10-pods.conflist: ");
+    fs::remove_file(file).or_fail("remove");
+    let conf = node.network("10-pods.conf", healthy());
+    wrong(&node, "conf-extension", "10-pods.conf holds a list of plugins");
+    fs::remove_file(conf).or_fail("remove");
+    let mut old = healthy();
+    old["cniVersion"] = Value::Null;
+    node.network("10-pods.conflist", old.to_string().replace(r#""cniVersion":null,"#, ""));
+    wrong(&node, "version-missing", "10-pods.conflist has no cniVersion");
+    old["cniVersion"] = "1.0.0".into();
+    node.network("10-pods.conflist", &old);
+    told(&node, "version-no-gc", "says cniVersion 1.0.0");
+    old["cniVersion"] = "1.1.0".into();
+    old["disableGC"] = true.into();
+    node.network("10-pods.conflist", &old);
+    told(&node, "gc-disabled", "10-pods.conflist");
+    node.network("10-pods.conflist", healthy());
+    node.network("10-pods.conflist.bak", "{");
+    told(&node, "conf-ignored", "10-pods.conflist.bak is not read");
+    node.network("20-again.conflist", healthy());
+    wrong(&node, "conf-shadowed", "10-pods.conflist and 20-again.conflist both are network \"pods\"");
+}
+
+fn the_first_file_decides_and_is_named(host: &Host) {
+    let node = node(host);
+    node.network("00-broken.conflist", "");
+    let report = node.cnictl(&["doctor"]);
+    report.exit(1).says("00-broken.conflist: cannot be used  <- taken: the first");
+    report.says("containerd goes no further, and has no network; CRI-O passes it over");
+    let files = node.cnictl(&["doctor", "--json"]).json()["examined"]["files"].clone();
+    assert_eq!((&files[0]["network"], &files[1]["network"]), (&Value::Null, &"pods".into()));
+}
+
+fn faults_of_keys_are_found(host: &Host) {
+    let node = node(host);
+    for (network, id, what) in [
+        (with("isGatway", true.into()), "key-unknown", "did you mean isGateway?"),
+        (with("subnet", "10.1.0.0/24".into()), "key-unknown", "it is a key of ipam (host-local)"),
+        (
+            with("capabilities", json!({"portMapings": true})),
+            "capability-unknown",
+            "did you mean portMappings?",
+        ),
+    ] {
+        node.network("10-pods.conflist", network);
+        wrong(&node, id, what);
+    }
+    node.network("10-pods.conflist", with("hairpinMode", "yes".into()));
+    told(&node, "key-type", "bridge.hairpinMode is \"yes\", and true or false is wanted");
+    let twice = healthy().to_string().replacen(r#""bridge":"br0""#, r#""bridge":"br1","Bridge":"br0""#, 1);
+    node.network("10-pods.conflist", twice);
+    wrong(&node, "key-twice", "bridge.bridge is there twice");
+    node.network("10-pods.conflist", followed_by("portmap"));
+    told(&node, "capability-missing", "portmap does not declare");
+}
+
+fn faults_of_programs_are_found(host: &Host) {
+    let node = node(host);
+    node.network("10-pods.conflist", followed_by("tuning"));
+    wrong(&node, "binary-missing", "the plugin tuning is not in /run/node/opt/cni/bin");
+    let tuning = node.file("opt/cni/bin/tuning", "");
+    wrong(&node, "binary-not-executable", "tuning may not be executed");
+    let script = |body: &str| {
+        fs::remove_file(&tuning).or_fail("remove");
+        fs::copy(host.script("tuning", body), &tuning).or_fail("install a script");
+    };
+    script("exit 1");
+    wrong(&node, "binary-broken", "tuning gives no answer to VERSION");
+    script(r#"echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'"#);
+    wrong(&node, "binary-version", "says cniVersion 1.1.0, and tuning supports 0.4.0 1.0.0");
+    script(r#"test "$CNI_COMMAND" = STATUS || echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#);
+    assert_eq!(found(&node, false), []);
+    let bin = node.path("opt/cni/bin").display().to_string();
+    let twice = node.cnictl(&["doctor", "--json", "--bin-dir", &bin, "--bin-dir", &bin]);
+    twice.success().says("binary-twice");
+    fs::remove_file(node.path("opt/cni/bin/loopback")).or_fail("remove");
+    wrong(&node, "loopback-missing", "loopback is not installed");
+}
+
+fn a_status_that_fails_is_told(host: &Host) {
+    let node = node(host);
+    fs::create_dir_all("/run/cni-data").or_fail("make a folder");
+    fs::write("/run/cni-data/pods", "").or_fail("write a file in the folder's place");
+    told(&node, "status", "pods: plugin \"bridge\" failed STATUS: ");
+}
+
+fn faults_of_ranges_are_found(host: &Host) {
+    let node = node(host);
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.5/24"}]])));
+    told(&node, "ranges-invalid", "pods: invalid range set 0: Network has host bits set");
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.0/28"}]])));
+    fs::create_dir_all("/run/cni-data/pods").or_fail("make a folder");
+    for host in 2..14 {
+        fs::write(format!("/run/cni-data/pods/10.1.0.{host}"), "foreign\r\neth0").or_fail("write");
+    }
+    wrong(&node, "pool-nearly-full", "12 of 13 addresses of 10.1.0.1-10.1.0.14 are in use");
+    fs::write("/run/cni-data/pods/10.1.0.14", "foreign\r\neth0").or_fail("write");
+    told(&node, "pool-full", "all 13 addresses of 10.1.0.1-10.1.0.14 are in use");
+    told(&node, "status", "no IP addresses available");
+    node.network("10-pods.conflist", healthy());
+    let mut other = healthy();
+    other["name"] = "other".into();
+    node.network("20-other.conflist", other);
+    wrong(&node, "pools-overlap", "networks pods and other share addresses");
+}
+
+fn dead_reservations_are_found(host: &Host) {
+    let node = node(host);
+    let pod = host.pod("blue");
+    fs::create_dir_all("/run/cni-data/pods").or_fail("make a folder");
+    fs::write("/run/cni-data/pods/10.1.0.9", "").or_fail("write");
+    wrong(&node, "reservations-dead", "pods: 1 reservation without content");
+    fs::write("/run/cni-data/pods/10.1.0.9", "foreign\r\neth0").or_fail("write");
+    assert_eq!(found(&node, false), []);
+    fs::rename("/run/cni-data/pods/10.1.0.9", "/run/cni-data/pods/10.9.0.9").or_fail("rename");
+    wrong(&node, "reservations-outside", "pods: 1 reservation outside the configured ranges");
+    fs::remove_file("/run/cni-data/pods/10.9.0.9").or_fail("remove");
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    conformance::testbed::require("a machine-id(5)", machine.trim().len() == 32);
+    node.file("etc/machine-id", machine);
+    node.cnictl(&["add", "pods", "/run/netns/blue", "--cache-dir", "/run/elsewhere"]).success();
+    pod.remove();
+    wrong(&node, "reservations-dead", "pods: 1 reservation whose network namespace is gone");
+}
+
+fn faults_of_bridges_are_found(host: &Host) {
+    let node = node(host);
+    node.network("10-pods.conflist", with("bridge", "lo".into()));
+    told(&node, "bridge-kind", "lo is there, and is not a bridge");
+    node.network("10-pods.conflist", healthy());
+    let index = bridge("br0", None, "10.2.0.1/24");
+    wrong_apart_from_forwarding(
+        &node,
+        "bridge-address",
+        "the bridge br0 has 10.2.0.1/24, and 10.1.0.1/24 is wanted",
+    );
+    node.network("10-pods.conflist", with("forceAddress", true.into()));
+    assert_eq!(without_forwarding(&node), []);
+    node.network("10-pods.conflist", healthy());
+    let change = |change: &dyn Fn(&mut Batch)| {
+        let mut batch = Batch::new();
+        change(&mut batch);
+        Rtnl::open().or_fail("open").run(batch).or_fail("change the bridge");
+    };
+    change(&|batch| {
+        batch.delete_address(index, &name("br0"), "10.2.0.1/24".parse().or_fail("an address"));
+        batch.create_address(index, &name("br0"), "10.1.0.7/24".parse().or_fail("an address"), false);
+    });
+    node.network("10-pods.conflist", with("isGateway", false.into()));
+    wrong(&node, "bridge-address-in-range", "the bridge br0 has 10.1.0.7/24, which a pod may get too");
+    change(&|batch| {
+        batch.delete_address(index, &name("br0"), "10.1.0.7/24".parse().or_fail("an address"));
+        batch.set_down(index, &name("br0"));
+    });
+    wrong(&node, "bridge-down", "the bridge br0 is down");
+}
+
+/// In a new namespace nothing forwards yet, which a bridge that nobody's ADD made does not change.
+fn without_forwarding(node: &Node<'_>) -> Vec<(String, String)> {
+    found(node, false).into_iter().filter(|(id, _)| id != "ip-forward").collect()
+}
+
+#[track_caller]
+fn wrong_apart_from_forwarding(node: &Node<'_>, id: &str, what: &str) {
+    let found = without_forwarding(node);
+    assert!(
+        matches!(&found[..], [(its_id, its_what)] if its_id == id && its_what.contains(what)),
+        "{found:#?}"
+    );
+}
+
+fn subnets_that_collide_are_found(host: &Host) {
+    let node = node(host);
+    let index = bridge("up0", None, "192.0.2.1/24");
+    route(index, "10.0.0.0/8", "192.0.2.9");
+    assert_eq!(found(&node, false), [], "a wide route leads to the other nodes");
+    route(index, "10.1.0.128/25", "192.0.2.9");
+    wrong(&node, "subnet-routed", "the host sends 10.1.0.128/25");
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "192.0.2.0/28"}]])));
+    wrong(&node, "subnet-overlaps", "the pods' subnet 192.0.2.0/28 overlaps 192.0.2.1/24 of up0");
+}
+
+fn an_mtu_larger_than_the_uplink_s_is_found(host: &Host) {
+    let node = node(host);
+    let index = bridge("up0", Some(1400), "192.0.2.1/24");
+    route(index, "0.0.0.0/0", "192.0.2.9");
+    wrong(&node, "mtu-uplink", "pods get an MTU of 1500, and up0, by which they leave, has 1400");
+    node.network("10-pods.conflist", with("mtu", 1400.into()));
+    assert_eq!(found(&node, false), []);
+    let mut small = pods(json!([[{"subnet": "fd00:1::/64"}]]));
+    small["plugins"][0]["mtu"] = 1000.into();
+    node.network("10-pods.conflist", small);
+    wrong(&node, "mtu-ipv6", "pods get an MTU of 1000");
+}
+
+fn forwarding_that_was_switched_off_is_found(host: &Host) {
+    let node = node(host);
+    let _pod = host.pod("blue");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    fs::write("/proc/sys/net/ipv4/ip_forward", "0").or_fail("switch forwarding off");
+    wrong(&node, "ip-forward", "net.ipv4.ip_forward is 0, and pods needs it");
+}
+
+fn faults_of_kernel_parameters_are_found(host: &Host) {
+    let node = node(host);
+    let parameter = |name: &str, value: &str| node.file(&format!("proc/sys/net/{name}"), value);
+    parameter("ipv4/ip_forward", "1\n");
+    told(&node, "br-netfilter", "br_netfilter is not loaded");
+    parameter("bridge/bridge-nf-call-iptables", "0\n");
+    told(&node, "bridge-nf", "net.bridge.bridge-nf-call-iptables is 0");
+    assert_eq!(found(&node, false), [], "without kubelet a note");
+    node.file("var/lib/kubelet/config.yaml", "");
+    wrong(&node, "bridge-nf", "net.bridge.bridge-nf-call-iptables is 0");
+    parameter("bridge/bridge-nf-call-iptables", "1\n");
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "fd00:1::/64"}]])));
+    wrong(&node, "ipv6-missing", "pods has an IPv6 range, and this kernel has no IPv6");
+    parameter("ipv6/conf/all/disable_ipv6", "0\n");
+    parameter("ipv6/conf/default/disable_ipv6", "1\n");
+    wrong(&node, "ipv6-disabled", "net.ipv6.conf.default.disable_ipv6 is 1");
+    parameter("ipv6/conf/default/disable_ipv6", "0\n");
+    parameter("ipv6/conf/all/forwarding", "0\n");
+    assert_eq!(found(&node, false), [], "the first ADD switches it on");
+    bridge("br0", None, "");
+    wrong(&node, "ipv6-forward", "net.ipv6.conf.all.forwarding is 0, and pods needs it");
+}
+
+fn stale_attachments_and_damaged_files_are_found(host: &Host) {
+    let node = node(host);
+    let pod = host.pod("blue");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    pod.remove();
+    told(&node, "attachments-stale", "pods: 1 attachment whose network namespace is gone");
+    node.cnictl(&["gc", "pods"]).success();
+    assert_eq!(found(&node, false), []);
+    node.file("var/lib/cni/results/pods-c1-eth0", "");
+    wrong(&node, "cache-damaged", "pods-c1-eth0");
+}
+
+fn the_runtime_s_own_folders_are_examined(host: &Host) {
+    let node = node(host);
+    let containerd = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = '/srv/net.d'\n";
+    let file = node.file("etc/containerd/config.toml", containerd);
+    wrong(&node, "conf-none", "/run/node/srv/net.d has no network configuration");
+    let there = node.path("etc/cni/net.d").display().to_string();
+    node.cnictl(&["doctor", "--conf-dir", &there]).success().says("containerd reads /srv/net.d");
+    fs::write(&file, "disabled_plugins = ['cri']").or_fail("write");
+    wrong(&node, "containerd-no-cri", "disables the plugin \"cri\"");
+    fs::write(&file, "version = 2\nversion").or_fail("write");
+    wrong(&node, "runtime-toml", "/run/node/etc/containerd/config.toml: ");
+    fs::remove_file(file).or_fail("remove");
+    node.file("etc/crio/crio.conf.d/10-net.conf", "[crio.network]\ncni_default_network = 'prod'\n");
+    wrong(&node, "crio-default-network", "cni_default_network is \"prod\"");
+    let mut prod = pods(json!([[{"subnet": "10.2.0.0/24"}]]));
+    prod["name"] = "prod".into();
+    node.network("20-prod.conflist", prod);
+    node.cnictl(&["doctor"]).success().says("(host-local)  <- taken: CRI-O's cni_default_network");
+}
+
+fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
+    let node = node(host);
+    let mut network = healthy();
+    network["plugins"][0]["ipMasq"] = true.into();
+    node.network("10-pods.conflist", network);
+    let mut command = Command::new("setpriv");
+    let there = command.arg("--version").output().is_ok();
+    conformance::testbed::require("setpriv(1)", there);
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-all").arg("--inh-caps=-all").arg(node.cnictl_path());
+    command.args(["doctor", "--root", "/run/node"]);
+    let report = node.run(command, &[]);
+    report.success().says("not seen: STATUS of pods: not judged without CAP_NET_ADMIN");
+}
+
+fn it_changes_nothing(host: &Host) {
+    let node = node(host);
+    let pod = host.pod("blue");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    let before = host.state(&[&pod]);
+    node.cnictl(&["doctor"]).success();
+    node.cnictl(&["list"]).success();
+    node.cnictl(&["ipam"]).success();
+    // The kernel gives the bridge its link-local address in its own time.
+    let changed = host.state(&[&pod]).difference(&before);
+    let changed: Vec<&str> = changed.lines().filter(|line| !line.contains("fe80::")).collect();
+    assert_eq!(changed, [""; 0]);
+}
