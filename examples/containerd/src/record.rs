@@ -1,0 +1,94 @@
+//! A recorder in the place of a plugin: runs the real one of the same name, passes everything through, and writes a line
+//! about it.
+//!
+//! A runtime is configured with a folder in which every plugin's name is a link to this program. The delegates are found in the
+//! same folder, so they are recorded too. `<folder>/../plugins/NAME` is the real one, `<folder>/../cni.jsonl` the record.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::OpenOptions,
+    io::{self, Read, Write},
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// One call of a plugin.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CniCall {
+    /// When it began, in seconds since 1970.
+    pub began: f64,
+    /// How long it took, in milliseconds.
+    pub took: f64,
+    pub plugin: String,
+    pub command: String,
+    pub container: String,
+    pub interface: String,
+    pub netns: String,
+    pub stdin: String,
+    pub stdout: String,
+    pub stderr: String,
+    pub exit: Option<i32>,
+}
+
+impl CniCall {
+    /// When it ended.
+    pub fn ended(&self) -> f64 {
+        self.began + self.took / 1000.0
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
+}
+
+/// Runs the real plugin and records it.
+pub fn run(program: &Path) -> io::Result<ExitCode> {
+    let absent = || io::Error::other("called without a name");
+    let folder = program.parent().and_then(Path::parent).ok_or_else(absent)?;
+    let plugin = program.file_name().ok_or_else(absent)?;
+    let mut stdin = Vec::new();
+    io::stdin().read_to_end(&mut stdin)?;
+
+    let (began, clock) = (now(), Instant::now());
+    let mut child = Command::new(folder.join("plugins").join(plugin))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A plugin need not read it.
+        let _ = pipe.write_all(&stdin);
+    }
+    let output = child.wait_with_output()?;
+    let took = clock.elapsed().as_secs_f64() * 1000.0;
+
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let call = CniCall {
+        began,
+        took,
+        plugin: plugin.to_string_lossy().into_owned(),
+        command: variable("CNI_COMMAND"),
+        container: variable("CNI_CONTAINERID"),
+        interface: variable("CNI_IFNAME"),
+        netns: variable("CNI_NETNS"),
+        stdin: text(&stdin),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+        exit: output.status.code(),
+    };
+    let line = serde_json::to_string(&call)? + "\n";
+    // One write of a line: calls that run at the same time do not mix.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("cni.jsonl"))?
+        .write_all(line.as_bytes())?;
+
+    io::stderr().write_all(&output.stderr)?;
+    io::stdout().write_all(&output.stdout)?;
+    let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}

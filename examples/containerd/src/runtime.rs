@@ -1,0 +1,97 @@
+//! A connection to a container runtime, as the kubelet has one. Every call is shown with the CNI calls that came of it.
+
+use crate::{
+    cri::*,
+    record::{CniCall, now},
+    show,
+};
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use std::{
+    collections::HashSet,
+    error::Error,
+    path::{Path, PathBuf},
+};
+use tokio::net::UnixStream;
+use tonic::{
+    Request,
+    client::Grpc,
+    transport::{Channel, Endpoint, Uri},
+};
+use tonic_prost::ProstCodec;
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+pub struct Runtime {
+    channel: Channel,
+    records: PathBuf,
+    shown: usize,
+    began: f64,
+}
+
+impl Runtime {
+    /// Connects to the socket. `records` is what the recorder writes.
+    pub async fn connect(socket: &Path, records: &Path) -> Outcome<Self> {
+        let socket = socket.to_owned();
+        let connector = tower::service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?)) }
+        });
+        // The address is not used: the connector knows the socket.
+        let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
+        Ok(Self { channel, records: records.to_owned(), shown: 0, began: now() })
+    }
+
+    /// One call: `service` is Runtime or Image, `subject` says for whom.
+    pub async fn call<Q, A>(&mut self, service: &str, name: &str, subject: &str, request: Q) -> Outcome<A>
+    where
+        Q: Message + 'static,
+        A: Message + Default + Told + 'static,
+    {
+        let began = now();
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await?;
+        let path = PathAndQuery::try_from(format!("/runtime.v1.{service}Service/{name}"))?;
+        let answer = grpc.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await;
+        let outcome = match &answer {
+            Ok(answer) => answer.get_ref().told(),
+            Err(status) => format!("FAILED: {}", status.message()),
+        };
+        show::cri_call(began - self.began, now() - began, name, subject, &outcome);
+        self.show_cni_calls()?;
+        let answer = answer.map_err(|status| format!("{name} {subject}: {}", status.message()))?;
+        Ok(answer.into_inner())
+    }
+
+    /// All calls of plugins so far, in the order in which they began.
+    pub fn cni_calls(&self) -> Outcome<Vec<CniCall>> {
+        let text = std::fs::read_to_string(&self.records).unwrap_or_default();
+        let calls: Result<Vec<CniCall>, _> = text.lines().map(serde_json::from_str).collect();
+        Ok(calls?)
+    }
+
+    fn show_cni_calls(&mut self) -> Outcome<()> {
+        let calls = self.cni_calls()?;
+        let mut new: Vec<&CniCall> = calls.iter().skip(self.shown).collect();
+        new.sort_by(|a, b| a.began.total_cmp(&b.began));
+        for call in &new {
+            let within = |outer: &&&CniCall| {
+                outer.plugin != call.plugin && outer.began < call.began && call.ended() < outer.ended()
+            };
+            let same =
+                |outer: &&&CniCall| outer.interface == call.interface && outer.container == call.container;
+            let delegated = new.iter().filter(within).any(|outer| same(&outer));
+            show::cni_call(call.began - self.began, call, delegated);
+        }
+        self.shown = calls.len();
+        Ok(())
+    }
+
+    /// How many pods the runtime knows.
+    pub async fn pods(&mut self) -> Outcome<HashSet<String>> {
+        let request = ListPodSandboxRequest {};
+        let answer: ListPodSandboxResponse = self.call("Runtime", "ListPodSandbox", "", request).await?;
+        Ok(answer.items.into_iter().map(|item| item.pod_sandbox_id).collect())
+    }
+}

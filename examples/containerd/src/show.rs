@@ -1,0 +1,39 @@
+//! What a person reads.
+
+use crate::record::CniCall;
+use serde_json::Value;
+
+/// A call to the runtime: when, what, for whom, how long, what came of it.
+pub fn cri_call(at: f64, took: f64, name: &str, subject: &str, outcome: &str) {
+    println!("{at:8.3}  CRI  {:<34} {:>9.1} ms   {outcome}", format!("{name} {subject}"), took * 1000.0);
+}
+
+/// A call of a plugin. What another plugin asked for stands further to the right.
+pub fn cni_call(at: f64, call: &CniCall, delegated: bool) {
+    let indent = if delegated { "      " } else { "    " };
+    let name = format!("{indent}{} {} {}", call.plugin, call.command, call.interface);
+    println!("{at:8.3}  CNI  {name:<34} {:>9.1} ms   {}", call.took, answer(call));
+}
+
+fn answer(call: &CniCall) -> String {
+    let value: Value = serde_json::from_str(&call.stdout).unwrap_or_default();
+    if call.exit != Some(0) {
+        let said = value.get("msg").and_then(Value::as_str).unwrap_or(&call.stderr);
+        return format!("FAILED: {said}");
+    }
+    let addresses = value.get("ips").and_then(Value::as_array).into_iter().flatten();
+    let addresses: Vec<&str> = addresses.filter_map(|ip| ip.get("address")?.as_str()).collect();
+    match (call.command.as_str(), call.netns.is_empty()) {
+        ("DEL", true) => "(no netns)".to_owned(),
+        _ => addresses.join(" "),
+    }
+}
+
+/// Something that had to hold.
+pub fn point(holds: bool, what: &str) {
+    println!("          {}  {what}", if holds { "ok  " } else { "FAIL" });
+}
+
+pub fn heading(text: &str) {
+    println!("\n          {text}");
+}
