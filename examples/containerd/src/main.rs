@@ -99,10 +99,10 @@ async fn introduce(runtime: &mut Runtime) -> Outcome<()> {
     let _: VersionResponse = runtime.call("Runtime", "Version", "", VersionRequest::default()).await?;
     let status: StatusResponse = runtime.call("Runtime", "Status", "", StatusRequest {}).await?;
     let conditions = status.status.unwrap_or_default().conditions;
-    for condition in conditions.iter().filter(|condition| !condition.status) {
-        return Err(format!("{} is false: {} {}", condition.kind, condition.reason, condition.message).into());
+    match conditions.iter().find(|condition| !condition.status) {
+        Some(wrong) => Err(format!("{} is false: {} {}", wrong.kind, wrong.reason, wrong.message).into()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 async fn start(
