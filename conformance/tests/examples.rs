@@ -69,10 +69,7 @@ fn install_leaves_whole_files_and_no_others() {
     assert_eq!(fs::metadata(node.root.join("bin/bridge")).unwrap().permissions().mode() & 0o777, 0o755);
     let conf: serde_json::Value = serde_json::from_str(&node.read("net.d/10-pods.conflist")).unwrap();
     let ranges = conf.pointer("/plugins/0/ipam/ranges").unwrap();
-    assert_eq!(
-        *ranges,
-        serde_json::json!([[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:244:1::/64"}]])
-    );
+    assert_eq!(*ranges, serde_json::json!([[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:244:1::/64"}]]));
     assert_eq!(conf.pointer("/plugins/1"), None, "portmap is not there");
 }
 
