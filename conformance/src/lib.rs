@@ -1,11 +1,13 @@
 //! The other side of the CNI protocol: what calls plugins, and what they are tested with.
 //!
 //! [`runtime`] is the runtime's side of the specification: configuration files, chains, cached results.
-//! [`binaries`] builds the plugins, [`probe`] shows whether packets get through.
-//! [`wire`] what is sent besides. [`sandbox`] makes the namespaces in which network plugins can run without root. With the feature `testbed`
+//! [`binaries`] builds the plugins, [`probe`] shows whether packets get through, [`wire`] what is sent besides,
+//! [`frame`] whether frames get through that should not. [`sandbox`] makes the namespaces in which network plugins
+//! can run without root. With the feature `testbed`
 //! (on by default), `testbed` runs tests of plugins in them.
 
 pub mod binaries;
+pub mod frame;
 pub mod probe;
 pub mod runtime;
 pub mod sandbox;

@@ -2,13 +2,16 @@
 
 use nix::{
     errno::Errno,
+    ifaddrs::getifaddrs,
     sys::socket::{
-        AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt::Ipv6MulticastHops,
+        AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, bind, setsockopt, socket,
+        sockopt::Ipv6MulticastHops,
     },
 };
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6, UdpSocket},
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +27,7 @@ const ICMPV6: u8 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Every frame that the interfaces of a namespace get.
+/// Every frame that the interfaces of a namespace get, or one of them.
 #[derive(Debug)]
 pub struct Listener {
     socket: UdpSocket,
@@ -39,6 +42,24 @@ impl Listener {
         let kind = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
         // std knows no such sockets, but receives on this one as on any other.
         Ok(Self { socket: UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?) })
+    }
+
+    /// The same for one interface, from which it can also send.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such interface, or where the socket cannot be opened.
+    pub fn start_on(interface: &str) -> io::Result<Self> {
+        let listener = Self::start()?;
+        bind(listener.socket.as_raw_fd(), &link_address(interface)?)?;
+        Ok(listener)
+    }
+
+    /// Sends a frame from the one interface, as it is.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send(frame).map(drop)
     }
 
     /// The next frame that `wanted` takes, or `None` where none comes in time.
@@ -67,6 +88,14 @@ impl Listener {
             }
         }
     }
+}
+
+/// An interface's index in the form that a packet socket is bound to.
+fn link_address(interface: &str) -> io::Result<LinkAddr> {
+    getifaddrs()?
+        .filter(|entry| entry.interface_name == interface)
+        .find_map(|entry| entry.address?.as_link_addr().copied())
+        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("there is no interface {interface}")))
 }
 
 /// The address that a frame announces to all: a gratuitous ARP (RFC 5227, 3: sender and target are the same), or an unsolicited

@@ -13,6 +13,7 @@ mod container;
 mod del;
 mod errors;
 mod faults;
+mod frames;
 mod gateway;
 mod gc;
 mod host;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         del::tests(),
         errors::tests(),
         faults::tests(),
+        frames::tests(),
         gateway::tests(),
         gc::tests(),
         host::tests(),
