@@ -95,7 +95,7 @@ impl<'a> Adding<'a> {
         self.masquerade(&plan, undo)?;
         let ends = self.wait(&mut host, &mut container, &host_name, link)?;
         in_use::wait(&mut host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
-        self.introduce(&mut host, &mut container, &bridge, &ends, &plan)?;
+        self.introduce(&mut host, &mut container, &bridge, &ends.container, &plan)?;
         call.stop.check()?;
         chain::merged(prev_result, self.result(&bridge, &ends, plan, from_ipam)).encode(call.version)
     }
@@ -202,15 +202,15 @@ impl<'a> Adding<'a> {
         host: &mut Rtnl,
         container: &mut Rtnl,
         bridge: &Link,
-        ends: &Ends,
+        link: &Link,
         plan: &Plan,
     ) -> Result<(), Error> {
         let stop = &self.call.stop;
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
         in_use::wait(container, addresses, stop, subscribe)?;
-        neighbours::correct(host, bridge, &self.config.bridge, &plan.ips, &ends.container);
-        neighbours::announce(container, &ends.container, &self.attachment.if_name, &plan.ips)
+        neighbours::correct(host, bridge, &self.config.bridge, &plan.ips, link);
+        neighbours::announce(container, link, &self.attachment.if_name, &plan.ips)
     }
 
     fn result(&self, bridge: &Link, ends: &Ends, plan: Plan, ipam: AddResult) -> AddResult {

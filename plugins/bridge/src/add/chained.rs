@@ -52,6 +52,11 @@ impl<'a> Adding<'a> {
         host::ensure_gateway(host, &bridge, config, &plan.gateways)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
+        let inside = chained.inside.as_ref().map(|inside| container.link(inside.index)).transpose()?;
+        // Who makes the interface may leave it down, for a later plugin.
+        if let Some(link) = inside.flatten().filter(|link| link.oper_up) {
+            self.introduce(host, container, &bridge, &link, &plan)?;
+        }
         call.stop.check()?;
         self.chained_result(&bridge, plan, chained.prev_result.clone(), from_ipam).encode(call.version)
     }

@@ -34,7 +34,10 @@ pub(crate) fn tests() -> Vec<Test> {
         check_tells_another_hairpin_mode,
         check_tells_another_port_isolation,
         check_tells_a_port_that_left_the_bridge,
+        check_tells_a_port_of_another_bridge,
         check_tells_a_host_end_that_is_down,
+        check_passes_a_mac_that_a_later_plugin_changed_and_told,
+        check_passes_a_route_that_a_later_plugin_added,
         check_tells_a_port_that_does_not_forward,
         check_tells_a_bridge_that_is_down,
         check_tells_a_missing_bridge,
@@ -327,4 +330,30 @@ fn check_refuses_a_missing_netns(host: &Host) {
     let outcome = attached.check();
     assert_eq!(outcome.code(), Code::INVALID_NETNS);
     assert!(outcome.msg().starts_with("failed to open netns \"/run/netns/a\": "), "{}", outcome.msg());
+}
+
+fn check_tells_a_port_of_another_bridge(host: &Host) {
+    kernel::require_tool("ip");
+    let attached = Attached::with(host, json!({}));
+    kernel::create_bridge("other0");
+    kernel::tool(&format!("ip link set {} master other0", attached.port()));
+    attached.require(&format!("{} is not a port of bridge cni0", attached.port()));
+}
+
+/// As the reference's tuning does.
+fn check_passes_a_mac_that_a_later_plugin_changed_and_told(host: &Host) {
+    let attached = Attached::new(host);
+    let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    attached.pod.inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+    let mut result = attached.added.json();
+    result["interfaces"][2]["mac"] = json!(mac.to_string());
+    let network = attached.network.with(json!({"prevResult": result}));
+    network.attachment(Command::Check, &attached.pod).run().silent_success();
+}
+
+fn check_passes_a_route_that_a_later_plugin_added(host: &Host) {
+    kernel::require_tool("ip");
+    let attached = Attached::new(host);
+    attached.pod.inside(|| kernel::tool("ip route add 192.0.2.0/24 via 10.1.0.1"));
+    attached.check().silent_success();
 }

@@ -22,6 +22,12 @@ pub(crate) fn tests() -> Vec<Test> {
         the_own_netns_is_taken_when_that_is_asked_for,
         an_interface_name_that_is_taken_is_refused,
         an_ipam_type_cannot_leave_cni_path,
+        an_ipam_type_with_a_nul_is_refused,
+        names_that_would_lead_elsewhere_are_refused,
+        lo_of_the_caller_stays_up_whatever_is_asked_with_its_own_netns,
+        check_takes_the_own_netns_when_that_is_asked_for,
+        host_local_does_not_mind_the_own_netns,
+        nat_rules_at_a_priority_of_their_own_go_on_deciding,
     ]
 }
 
@@ -185,4 +191,89 @@ fn an_ipam_type_cannot_leave_cni_path(host: &Host) {
         require_refused(host, &request, Code::INVALID_CONFIG, &msg);
     }
     assert!(!script.with_file_name("ran").exists());
+}
+
+/// CVE-2021-20206 in another dress: what is behind a NUL, the system does not see.
+fn an_ipam_type_with_a_nul_is_refused(host: &Host) {
+    let script = host.script("evil", "touch /run/cni-files/ran");
+    let pod = host.pod("a");
+    for kind in ["evil\0", "\0evil", "host-local\0/../evil"] {
+        let before = Snapshot::of(host, &[&pod]);
+        let error = add(host, json!({"ipam": {"type": kind}})).pod(&pod).run().error();
+        assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
+        before.require_unchanged();
+    }
+    assert!(!script.with_file_name("ran").exists());
+}
+
+/// Names become parts of paths: of sysctls, of host-local's folders.
+fn names_that_would_lead_elsewhere_are_refused(host: &Host) {
+    let pod = host.pod("a");
+    for ifname in [".", "..", "a/b", "a b", "a:b", "../../x", "sixteen-letters-"] {
+        let request = add(host, json!({})).pod(&pod).ifname(ifname);
+        let before = Snapshot::of(host, &[&pod]);
+        assert_eq!(request.run().code(), Code::INVALID_ENVIRONMENT, "{ifname}");
+        before.require_unchanged();
+    }
+    let request = add(host, json!({"name": "../../evil"})).pod(&pod);
+    require_refused(host, &request, Code::INVALID_CONFIG, "invalid characters found in network name");
+    let request = add(host, json!({})).pod(&pod).container("../../evil");
+    require_refused(host, &request, Code::INVALID_ENVIRONMENT, "invalid characters in containerID");
+}
+
+fn lo_of_the_caller_stays_up_whatever_is_asked_with_its_own_netns(host: &Host) {
+    for (plugin, ifname) in [("bridge", "eth0"), ("bridge", "lo"), ("loopback", "lo")] {
+        for command in [Command::Add, Command::Check, Command::Del] {
+            let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": plugin, "bridge": "cni0"});
+            let before = Snapshot::of(host, &[]);
+            let request = host.plugin(plugin, command).ifname(ifname).netns("/proc/self/ns/net").conf(conf);
+            let outcome = request.run();
+            if command == Command::Del {
+                outcome.silent_success();
+            } else {
+                assert_eq!(outcome.code(), Code::INVALID_NETNS, "{plugin} {command:?}");
+                assert_eq!(outcome.json()["code"], 8, "one document");
+            }
+            assert!(kernel::link("lo").up, "{plugin} {command:?}");
+            before.require_unchanged();
+        }
+    }
+}
+
+fn check_takes_the_own_netns_when_that_is_asked_for(host: &Host) {
+    let network = Network::new(host, json!({}));
+    let added =
+        network.request(Command::Add, "a").netns("/proc/self/ns/net").env("CNI_NETNS_OVERRIDE", "true").run();
+    let network = network.with(json!({"prevResult": added.json()}));
+    let check = network.request(Command::Check, "a").netns("/proc/self/ns/net");
+    assert_eq!(check.run().code(), Code::INVALID_NETNS);
+    check.env("CNI_NETNS_OVERRIDE", "1").run().silent_success();
+}
+
+/// A delegate enters no namespace; its caller has looked.
+fn host_local_does_not_mind_the_own_netns(host: &Host) {
+    let conf =
+        json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": host_local(host, &[V4])});
+    let request = |command| host.plugin("host-local", command).netns("/proc/self/ns/net").conf(&conf);
+    let result = request(Command::Add).run().result();
+    assert_eq!(result.ips[0].address.to_string(), "10.1.0.2/24");
+    request(Command::Del).run().silent_success();
+    assert!(!host.data_dir().join("net/10.1.0.2").exists());
+}
+
+/// CVE-2019-9946: what an administrator set up before goes on deciding. Not so at the very same priority, where the kernel puts the chain that
+/// came later in front (nf_hook_entries_grow in net/netfilter/core.c); ours is the reference's, since the table is shared with it.
+fn nat_rules_at_a_priority_of_their_own_go_on_deciding(host: &Host) {
+    kernel::require_tool("nft");
+    let (outside, pod) = (crate::masquerade::outside(host), host.pod("a"));
+    kernel::add_address("uplink", "192.0.2.77/24");
+    let rules = host.file(
+        "rules",
+        "table ip theirs { chain post { type nat hook postrouting priority srcnat - 1; ip saddr 10.1.0.0/24 snat to 192.0.2.77; }; }\n",
+    );
+    kernel::tool(&format!("nft -f {}", rules.display()));
+    let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
+    Network::new(host, keys).add(&pod).success();
+    let seen = crate::masquerade::seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap());
+    assert_eq!(seen, "192.0.2.77");
 }

@@ -104,10 +104,8 @@ fn add_leaves_nothing_without_net_admin(host: &Host) {
     kernel::require_tool("setpriv");
     let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
     network.add(&other).success();
-    let bridge = conformance::testbed::bin_dir().join("bridge");
-    let body = format!("exec setpriv --bounding-set -net_admin --inh-caps -net_admin {}", bridge.display());
     let before = Snapshot::of(host, &[&other, &pod]);
-    let request = network.attachment(Command::Add, &pod).program(host.script("unprivileged", &body));
+    let request = network.attachment(Command::Add, &pod).program(kernel::without_net_admin(host));
     let error = request.run().error();
     assert!(error.msg.contains("operation not permitted"), "{error}");
     before.require_unchanged_but_for_the_last_address();

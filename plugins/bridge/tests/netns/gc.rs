@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         gc_reads_the_older_key,
         gc_refuses_a_malformed_list_and_touches_nothing,
         gc_finishes_though_ipam_fails,
+        gc_goes_on_after_errors_and_tells_all_of_them,
         gc_leaves_the_links_of_others,
         gc_needs_no_bridge_and_no_valid_configuration,
     ]
@@ -166,4 +167,20 @@ fn gc_needs_no_bridge_and_no_valid_configuration(host: &Host) {
     let broken = json!({"bridge": "a/b", "mtu": -1, "vlan": -100, "ipMasqBackend": "foo"});
     network.with(broken).gc(&[]).silent_success();
     assert_eq!(alive(host, &pods), [GONE, GONE, GONE]);
+}
+
+/// Nothing can be removed, and each refusal is told; with the capability the same request does it all.
+fn gc_goes_on_after_errors_and_tells_all_of_them(host: &Host) {
+    kernel::require_tool("setpriv");
+    let (network, pods) = three(host);
+    failing_plugin(host, "failing", 117, "database is down");
+    let list = json!([{"containerID": "a", "ifname": "eth0"}]);
+    let network = network.with(json!({"cni.dev/valid-attachments": list, "ipam": {"type": "failing"}}));
+    let error = network.request(Command::Gc, "").program(kernel::without_net_admin(host)).run().error();
+    let all = error.to_string();
+    for wanted in ["failed to reach \"nf_tables\"", "failed to delete \"link ", "database is down"] {
+        assert!(all.contains(wanted), "{wanted}: {all}");
+    }
+    assert_eq!(all.matches("failed to delete \"link ").count(), 2, "{all}");
+    assert_eq!(alive(host, &pods), [ALIVE, ALIVE, ALIVE]);
 }

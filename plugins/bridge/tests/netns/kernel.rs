@@ -2,7 +2,7 @@
 
 use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
 use cni_types::{IfName, MacAddr};
-use conformance::testbed::{OrFail, Pod, fail};
+use conformance::testbed::{Host, OrFail, Pod, fail};
 use std::time::{Duration, Instant};
 
 pub(crate) fn find_link(name: &str) -> Option<Link> {
@@ -165,6 +165,13 @@ fn run(line: &str) -> Result<String, String> {
     let output = command.args(words).env("PATH", path).output().or_fail(line);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// A program that runs the plugin without the capability to change the network.
+pub(crate) fn without_net_admin(host: &Host) -> std::path::PathBuf {
+    let bridge = conformance::testbed::bin_dir().join("bridge");
+    let body = format!("exec setpriv --bounding-set -net_admin --inh-caps -net_admin {}", bridge.display());
+    host.script("unprivileged", &body)
 }
 
 /// Ignores the test where the machine lacks a program that no test can do without.

@@ -127,7 +127,7 @@ fn the_rules_of_others_stay(host: &Host) {
 
 /// A host outside, behind a link of its own: 192.0.2.1 and 2001:db8::1 are this host's addresses there. It knows no
 /// way to the containers' networks.
-fn outside(host: &Host) -> Pod {
+pub(crate) fn outside(host: &Host) -> Pod {
     let outside = host.pod("outside");
     // A router asks for neighbours from its link-local address, and for none while that is tentative.
     kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");

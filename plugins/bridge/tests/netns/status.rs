@@ -18,6 +18,9 @@ pub(crate) fn tests() -> Vec<Test> {
         status_passes_ipams_error_on,
         status_refuses_a_configuration_that_add_refuses,
         status_tells_a_bridge_that_is_none,
+        status_takes_less_than_5_ms,
+        status_tells_where_nf_tables_cannot_be_used,
+        status_makes_no_table_and_no_file,
     ]
 }
 
@@ -74,4 +77,31 @@ fn status_passes_ipams_error_on(host: &Host) {
 fn status_refuses_a_configuration_that_add_refuses(host: &Host) {
     let outcome = Network::new(host, json!({"hairpinMode": true, "promiscMode": true})).status();
     assert_eq!(outcome.msg(), "cannot set hairpin mode and promiscuous mode at the same time");
+}
+
+/// Runtimes ask every few seconds. The tests' build is slower than a release, and the machine may be busy: the best of many, and four
+/// times the time.
+fn status_takes_less_than_5_ms(host: &Host) {
+    let network =
+        Network::new(host, json!({"ipMasq": true, "isGateway": true, "ipam": host_local(host, &[V4])}));
+    network.add(&host.pod("a")).success();
+    let best = (0..30).map(|_| network.status().duration).min().unwrap();
+    assert!(best < std::time::Duration::from_millis(20), "{best:?}");
+}
+
+fn status_tells_where_nf_tables_cannot_be_used(host: &Host) {
+    kernel::require_tool("setpriv");
+    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
+    let outcome = network.request(Command::Status, "").program(kernel::without_net_admin(host)).run();
+    assert_eq!(outcome.code(), Code::UNAVAILABLE);
+    assert!(outcome.msg().starts_with("failed to reach \"nf_tables\": "), "{}", outcome.msg());
+    assert!(outcome.details().contains("CAP_NET_ADMIN"), "{}", outcome.details());
+}
+
+fn status_makes_no_table_and_no_file(host: &Host) {
+    kernel::require_tool("nft");
+    let keys = json!({"ipMasq": true, "macspoofchk": true, "ipam": host_local(host, &[V4])});
+    Network::new(host, keys).status().silent_success();
+    assert_eq!(kernel::tool("nft list tables"), "");
+    assert!(!host.data_dir().exists());
 }
