@@ -123,7 +123,7 @@ fn alias(identity: &Identity<'_>) -> String {
 }
 
 /// Network, container id and interface of a port that was taken.
-fn owner(link: &Link) -> Option<[&str; 3]> {
+pub(crate) fn owner(link: &Link) -> Option<[&str; 3]> {
     let mut words = link.alias.as_deref()?.strip_prefix(TAG)?.strip_prefix(' ')?.split(' ');
     let parts = [words.next()?, words.next()?, words.next()?];
     words.next().is_none().then_some(parts)

@@ -6,7 +6,10 @@
 //!
 //! DEL does not ask the configuration: one look-up by name tells whether there is anything.
 
-use crate::identity::{Identity, parse_alias};
+use crate::{
+    chain,
+    identity::{Identity, parse_alias},
+};
 use cni_net::{
     Errno, Link, NetError, Rtnl,
     nft::{MacCheck, MacCheckJump, Nft},
@@ -151,8 +154,12 @@ fn remove_jumps(
 fn is_anothers(host: &mut Rtnl, jump: &MacCheckJump, identity: &Identity<'_>) -> Result<bool, Error> {
     let Ok(name) = IfName::parse(&jump.host_end) else { return Ok(false) };
     let link = host.find_link(&name)?;
-    let owner = link.as_ref().and_then(|link| parse_alias(link.alias.as_deref()?));
-    Ok(owner.is_some_and(|owner| owner != identity.words()))
+    Ok(link.as_ref().and_then(owner).is_some_and(|owner| owner != identity.words()))
+}
+
+/// Network, container id and interface of a pair of ours, or of a port that an earlier plugin of the chain made.
+fn owner(link: &Link) -> Option<[&str; 3]> {
+    link.alias.as_deref().and_then(parse_alias).or_else(|| chain::owner(link))
 }
 
 /// Removes what belongs to attachments of this network that are not valid any more, and what leads from interfaces that are gone.
@@ -183,9 +190,7 @@ pub(crate) fn remove_stale(nft: &mut Nft, network: &str, valid: &ValidAttachment
 }
 
 fn belongs_to_invalid(link: &Link, network: &str, valid: &ValidAttachments) -> bool {
-    link.alias
-        .as_deref()
-        .and_then(parse_alias)
+    owner(link)
         .is_some_and(|[of, container_id, if_name]| of == network && valid.excludes(container_id, if_name))
 }
 

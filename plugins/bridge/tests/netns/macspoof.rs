@@ -31,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         gc_removes_the_rules_of_attachments_that_are_not_valid,
         gc_leaves_the_rules_of_others,
         gc_removes_rules_whose_interface_is_gone,
+        the_rules_of_an_earlier_plugins_interface_are_known_by_its_alias,
         status_asks_for_nf_tables,
         twenty_at_once_leave_nothing,
     ]
@@ -401,6 +402,34 @@ fn gc_removes_rules_whose_interface_is_gone(host: &Host) {
     }
     network.gc(&[("a", "eth0")]).silent_success();
     assert_eq!(ruleset(), of("a", &added));
+}
+
+/// In chained use the interface is another plugin's, and stays. Its alias says whose attachment it serves.
+fn the_rules_of_an_earlier_plugins_interface_are_known_by_its_alias(host: &Host) {
+    let (network, pod) = (network(host), host.pod("a"));
+    let other = network.with(json!({"name": "other"}));
+    kernel::require_tool("ip");
+    kernel::tool("ip link add port0 type veth peer name eth0 address 02:00:00:00:01:02 netns a");
+    pod.inside(|| kernel::set_up("eth0"));
+    let interfaces = json!([{"name": "port0"}, {"name": "eth0", "sandbox": pod.path()}]);
+    let prev = json!({"prevResult": {"cniVersion": "1.1.0", "interfaces": interfaces}});
+    let wanted = with_one("a", "port0", "02:00:00:00:01:02");
+    for remove in
+        [&|added: &Outcome| network.with(json!({"prevResult": added.json()})).del(&pod), &|_: &Outcome| {
+            network.gc(&[])
+        }] as [&dyn Fn(&Outcome) -> Outcome; 2]
+    {
+        let added = network.with(prev.clone()).add(&pod);
+        assert_eq!(ruleset(), wanted);
+        other.del(&pod).silent_success();
+        other.gc(&[]).silent_success();
+        network.gc(&[("a", "eth0")]).silent_success();
+        assert_eq!(ruleset(), wanted);
+        network.check(&pod, &added).silent_success();
+        remove(&added).silent_success();
+        assert_eq!(ruleset(), BASE);
+        assert_eq!(kernel::link("port0").master, None);
+    }
 }
 
 fn status_asks_for_nf_tables(host: &Host) {
