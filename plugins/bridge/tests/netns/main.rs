@@ -26,6 +26,7 @@ mod network;
 mod result;
 mod reuse;
 mod rollback;
+mod runtimes;
 mod snapshot;
 mod status;
 mod trace;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         result::tests(),
         reuse::tests(),
         rollback::tests(),
+        runtimes::tests(),
         status::tests(),
         versions::tests(),
         waits::tests(),
