@@ -5,6 +5,7 @@ mod expression;
 mod listed;
 mod macspoof;
 mod masquerade;
+mod ruleset;
 
 pub use macspoof::{MacCheck, MacCheckJump, MacCheckState};
 pub use masquerade::{MasqueradeEntry, Owner};

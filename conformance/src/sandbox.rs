@@ -89,6 +89,14 @@ pub fn become_host() -> Result<(), Error> {
     set_lo_up()
 }
 
+/// Covers a further folder, which must be there, by an empty one: for the host that the calling thread has become.
+///
+/// # Errors
+/// Where there is no such folder, or the kernel refuses.
+pub fn cover(folder: &Path) -> Result<(), Error> {
+    mounts::cover(folder)
+}
+
 /// Sets the loopback interface of the thread's namespace up, as it is on every host.
 ///
 /// # Errors

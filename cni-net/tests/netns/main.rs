@@ -12,6 +12,7 @@ mod masquerade_packets;
 mod namespaces;
 mod neighbours;
 mod routes;
+mod ruleset;
 mod scene;
 mod sysctls;
 mod veth;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         masquerade_at_once::tests(),
         masquerade_packets::tests(),
         macspoof::tests(),
+        ruleset::tests(),
     ];
     testbed::main(suites.into_iter().flatten().collect())
 }

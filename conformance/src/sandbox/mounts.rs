@@ -21,7 +21,9 @@ pub(super) fn cover_state_directories() -> Result<(), Error> {
     cover(STATE)
 }
 
-fn cover(target: &str) -> Result<(), Error> {
+/// Puts an empty folder over `target`, which must be there.
+pub(super) fn cover(target: impl AsRef<Path>) -> Result<(), Error> {
+    let target = target.as_ref();
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some("mode=0755"))
         .map_err(|e| Error::new("mount a tmpfs on", target, e))

@@ -1,0 +1,214 @@
+//! The command line as values.
+
+use conformance::suite::Level;
+use lexopt::{Arg, Parser, ValueExt};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+/// What `--help` says.
+pub(crate) const USAGE: &str = "\
+Shows whether CNI plugins keep the specification, by running them: in namespaces of
+their own, without root, without a trace on the machine.
+
+usage: cni-conformance run     --bin-dir DIR [options]   run the cases, print a report
+       cni-conformance explain CASE --bin-dir DIR        run one case and show every step
+       cni-conformance list    [options]                 the cases, and what they rest on
+
+which plugins
+  --bin-dir DIR     the folder with the plugins and their delegates
+  --plugin NAME     only this plugin (may be repeated); all that have a profile otherwise
+  --profile FILE    describes a plugin that is not built in (may be repeated)
+  --config FILE     use this network configuration for the one --plugin
+
+which cases
+  --filter TEXT     only cases in whose plugin:family/case@version the text occurs;
+                    with *, the whole must fit (may be repeated)
+  --level LEVEL     must, should or may: leave weaker ones out (default: may)
+
+how
+  --jobs N          how many at once (default: twice the processors)
+  --timeout SECS    how long a run of a plugin may take (default: 30)
+  --format FORMAT   table, json, junit or markdown (default: table)
+  --output FILE     write the report there
+  --quiet           no progress
+
+CASE is family/case or family/case@version; without a version, the newest is taken.
+Exit status: 0 every MUST and SHOULD is kept, 1 one is not, 2 nothing can be said.
+";
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Help,
+    Version,
+    List(Box<Run>),
+    Run(Box<Run>),
+    Explain { case: String, run: Box<Run> },
+}
+
+/// How the report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    #[default]
+    Table,
+    Json,
+    Junit,
+    Markdown,
+}
+
+/// The options, which all actions share.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) bin_dir: Option<PathBuf>,
+    pub(crate) plugins: Vec<String>,
+    pub(crate) profiles: Vec<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) filters: Vec<String>,
+    pub(crate) level: Level,
+    pub(crate) jobs: usize,
+    pub(crate) limit: Duration,
+    pub(crate) format: Format,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) quiet: bool,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        // Much of a case's time is waiting, for a process or for the kernel to take a namespace away.
+        let jobs = std::thread::available_parallelism().map_or(2, |n| n.get() * 2);
+        Self {
+            bin_dir: None,
+            plugins: Vec::new(),
+            profiles: Vec::new(),
+            config: None,
+            filters: Vec::new(),
+            level: Level::May,
+            jobs,
+            limit: Duration::from_secs(30),
+            format: Format::default(),
+            output: None,
+            quiet: false,
+        }
+    }
+}
+
+/// Reads the command line.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action, String> {
+    read(Parser::from_iter(arguments)).map_err(|e| e.to_string())
+}
+
+fn read(mut parser: Parser) -> Result<Action, lexopt::Error> {
+    let mut run = Box::<Run>::default();
+    let mut words: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Action::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Action::Version),
+            Arg::Long("list") => words.insert(0, "list".to_owned()),
+            Arg::Long("explain") => words = vec!["explain".to_owned(), parser.value()?.string()?],
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                run.take(&name, &mut parser)?;
+            }
+            Arg::Value(word) => words.push(word.string()?),
+            Arg::Short(_) => return Err(argument.unexpected()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        // `run --list` and `run --explain CASE` are what other suites call it.
+        ["list"] | ["list", "run"] => Ok(Action::List(run)),
+        ["run"] => Ok(Action::Run(run)),
+        ["explain", case] | ["explain", case, "run"] => Ok(Action::Explain { case: (*case).to_owned(), run }),
+        [] => Err("run, explain or list?".into()),
+        ["explain"] => Err("explain which case?".into()),
+        other => Err(format!("what is {:?}?", other.join(" ")).into()),
+    }
+}
+
+impl Run {
+    /// Takes one option with its value.
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
+        match name {
+            "bin-dir" => self.bin_dir = Some(parser.value()?.into()),
+            "plugin" => self.plugins.push(parser.value()?.string()?),
+            "profile" => self.profiles.push(parser.value()?.into()),
+            "config" => self.config = Some(parser.value()?.into()),
+            "filter" => self.filters.push(parser.value()?.string()?),
+            "level" => self.level = parser.value()?.parse_with(level)?,
+            "jobs" => {
+                self.jobs = parser.value()?.parse_with(|text| text.parse().map_err(|_| "not a number"))?
+            }
+            "timeout" => self.limit = parser.value()?.parse_with(seconds)?,
+            "format" => self.format = parser.value()?.parse_with(format)?,
+            "output" => self.output = Some(parser.value()?.into()),
+            "quiet" => self.quiet = true,
+            other => return Err(format!("no option --{other}").into()),
+        }
+        Ok(())
+    }
+}
+
+fn level(text: &str) -> Result<Level, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "must" => Ok(Level::Must),
+        "should" => Ok(Level::Should),
+        "may" => Ok(Level::May),
+        _ => Err("not one of must, should, may"),
+    }
+}
+
+fn format(text: &str) -> Result<Format, &'static str> {
+    match text {
+        "table" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
+        "junit" => Ok(Format::Junit),
+        "markdown" => Ok(Format::Markdown),
+        _ => Err("not one of table, json, junit, markdown"),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Action, String> {
+        parse(std::iter::once("cni-conformance").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_word() {
+        for line in ["run --bin-dir /x --jobs 3", "--bin-dir=/x run --jobs=3"] {
+            let Ok(Action::Run(run)) = parsed(line) else { panic!("{line}") };
+            assert_eq!((run.bin_dir, run.jobs), (Some("/x".into()), 3));
+        }
+    }
+
+    #[test]
+    fn list_and_explain_are_words_and_options() {
+        assert!(matches!(parsed("run --list"), Ok(Action::List(_))));
+        assert!(matches!(parsed("list"), Ok(Action::List(_))));
+        for line in ["explain a/b", "run --explain a/b"] {
+            assert!(matches!(parsed(line), Ok(Action::Explain { case, .. }) if case == "a/b"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told() {
+        for (line, wanted) in [
+            ("", "run, explain or list?"),
+            ("run --level most", "not one of must, should, may"),
+            ("run --bin", "no option --bin"),
+            ("run twice", "what is \"run twice\"?"),
+            ("run --timeout -1", "not a time"),
+            ("explain", "explain which case?"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(wanted), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What the words of the command line do.
+
+use super::{
+    EXIT_TROUBLE,
+    arguments::{Format, Run},
+    print,
+};
+use conformance::{
+    sandbox,
+    suite::{
+        self, Case, Item, Options, Profile, Progress, Report, Selection, Subject, Verdict,
+        report::{explain as tell, junit, markdown, table},
+    },
+};
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+/// The sandbox puts empty folders over these.
+const COVERED: [&str; 2] = ["/run", "/var/lib/cni"];
+
+/// `run`
+pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
+    let subjects = subjects(options)?;
+    let selection = Selection { filters: options.filters.clone(), level: options.level };
+    let items = suite::plan(suite::cases(), &subjects, &selection);
+    if items.is_empty() {
+        return Err("no case fits: see `cni-conformance list`".to_owned());
+    }
+    sandbox::enter().map_err(|e| e.to_string())?;
+    let start = Instant::now();
+    let progress = Meter::new(options.quiet);
+    let how = Options { jobs: options.jobs, explaining: false };
+    let outcomes = suite::run(&items, how, &|progress_now| progress.show(progress_now));
+    progress.clear();
+    let report = Report::new(&bin_dir(options)?, &items, &outcomes, start.elapsed());
+    write(options, &report)?;
+    Ok(if report.summary.failed > 0 {
+        ExitCode::FAILURE
+    } else if report.summary.errors > 0 {
+        ExitCode::from(EXIT_TROUBLE)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// `list`
+pub(super) fn list(options: &Run) -> Result<ExitCode, String> {
+    let wanted = |case: &&Case| {
+        let fits = |filter: &String| case.id.contains(filter.trim_matches('*'));
+        case.level <= options.level && (options.filters.is_empty() || options.filters.iter().any(fits))
+    };
+    let mut text = String::new();
+    for (family, about) in suite::family::FAMILIES {
+        text += &format!("{family}: {about}\n");
+        for case in suite::cases().iter().filter(|case| case.family() == family).filter(wanted) {
+            let kinds: Vec<&str> = case.kinds.iter().map(|kind| kind.as_str()).collect();
+            let (level, section) = (case.level.as_str(), case.clause.section);
+            text += &format!("  {:<34} {level:<7} {:<12} {}\n", case.id, case.versions, kinds.join(" "));
+            text += &format!("      {} [{section}]\n", case.title);
+        }
+    }
+    print(&text).map(|()| ExitCode::SUCCESS)
+}
+
+/// `explain CASE`
+pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, String> {
+    let (id, version) = wanted.split_once('@').map_or((wanted, None), |(id, version)| (id, Some(version)));
+    let case = suite::cases().iter().find(|case| case.id == id);
+    let case = case.ok_or_else(|| format!("no case {id:?}: see `cni-conformance list`"))?;
+    if options.bin_dir.is_none() {
+        return print(&tell::case(case)).map(|()| ExitCode::SUCCESS);
+    }
+    options.filters = vec![format!("*:{id}@{}", version.unwrap_or("*"))];
+    let selection = Selection { filters: options.filters.clone(), ..Selection::default() };
+    let items = suite::plan(suite::cases(), &subjects(&options)?, &selection);
+    let newest = newest_of_each(items);
+    if newest.is_empty() {
+        return Err(format!("{wanted} applies to none of these plugins"));
+    }
+    sandbox::enter().map_err(|e| e.to_string())?;
+    let outcomes = suite::run(&newest, Options { jobs: 1, explaining: true }, &|_| ());
+    let mut text = tell::case(case) + "\n";
+    for (item, outcome) in newest.iter().zip(&outcomes) {
+        text += &tell::run(item, outcome);
+        text += "\n";
+    }
+    print(&text)?;
+    let failed = outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed { .. }));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The last version of each plugin.
+fn newest_of_each(items: Vec<Item>) -> Vec<Item> {
+    let mut newest: Vec<Item> = Vec::new();
+    for item in items {
+        match newest.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.subject, &item.subject) => *last = item,
+            _ => newest.push(item),
+        }
+    }
+    newest
+}
+
+/// The plugins to look at: those asked for, or all in the folder that have a profile.
+fn subjects(options: &Run) -> Result<Vec<Arc<Subject>>, String> {
+    let bin_dir = bin_dir(options)?;
+    let mut profiles = Profile::built_in().map_err(|e| e.to_string())?;
+    for file in &options.profiles {
+        let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let profile = Profile::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
+        profiles.retain(|known| known.name != profile.name);
+        profiles.push(profile);
+    }
+    if let Some(file) = &options.config {
+        profiles = vec![configured(file, &options.plugins, profiles)?];
+    } else {
+        select(&mut profiles, &options.plugins, &bin_dir)?;
+    }
+    if let Some(missing) = profiles.iter().find(|profile| !bin_dir.join(&profile.binary).is_file()) {
+        return Err(format!("no plugin {} in {}", missing.binary, bin_dir.display()));
+    }
+    let double = std::env::current_exe().ok();
+    let subject = |profile| {
+        let (bin_dir, double) = (bin_dir.clone(), double.clone());
+        Arc::new(Subject { profile, bin_dir, double, limit: options.limit })
+    };
+    Ok(profiles.into_iter().map(subject).collect())
+}
+
+fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Result<(), String> {
+    if plugins.is_empty() {
+        profiles.retain(|profile| bin_dir.join(&profile.binary).is_file());
+        return if profiles.is_empty() {
+            Err(format!("no plugin in {} has a profile: give one by --profile", bin_dir.display()))
+        } else {
+            Ok(())
+        };
+    }
+    if let Some(unknown) = plugins.iter().find(|name| profiles.iter().all(|known| known.name != **name)) {
+        return Err(format!("no profile for the plugin {unknown}: give one by --profile, or --config"));
+    }
+    profiles.retain(|profile| plugins.contains(&profile.name));
+    Ok(())
+}
+
+/// The one plugin with the configuration in the file; without a profile it is one that is made up from it.
+fn configured(file: &Path, plugins: &[String], profiles: Vec<Profile>) -> Result<Profile, String> {
+    let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let made_up = Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
+    let name = match plugins {
+        [] => made_up.name.clone(),
+        [name] => name.clone(),
+        _ => return Err("--config is for one --plugin".to_owned()),
+    };
+    let known = profiles.into_iter().find(|profile| profile.name == name);
+    Ok(match known {
+        Some(profile) => profile.with_config(made_up.config),
+        None => made_up,
+    })
+}
+
+/// The folder with the plugins, as it is found from any working directory.
+fn bin_dir(options: &Run) -> Result<PathBuf, String> {
+    let given = options.bin_dir.as_ref().ok_or("where are the plugins? give --bin-dir DIR")?;
+    let folder = given.canonicalize().map_err(|e| format!("{}: {e}", given.display()))?;
+    match COVERED.into_iter().find(|covered| folder.starts_with(covered)) {
+        Some(covered) => Err(format!(
+            "{} cannot be used: the suite puts an empty folder over {covered}; copy the plugins elsewhere",
+            folder.display()
+        )),
+        None => Ok(folder),
+    }
+}
+
+fn write(options: &Run, report: &Report) -> Result<(), String> {
+    let to_terminal = options.output.is_none() && std::io::stdout().is_terminal();
+    let color = to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = match options.format {
+        Format::Table => table::render(report, table::Style { color }),
+        Format::Json => report.json(),
+        Format::Junit => junit::render(report),
+        Format::Markdown => markdown::render(report),
+    };
+    match &options.output {
+        Some(file) => fs::write(file, text).map_err(|e| format!("{}: {e}", file.display())),
+        None => print(&text),
+    }
+}
+
+/// A line that shows how far it is, on a terminal only.
+struct Meter {
+    visible: bool,
+}
+
+impl Meter {
+    fn new(quiet: bool) -> Self {
+        Self { visible: !quiet && std::io::stderr().is_terminal() }
+    }
+
+    fn show(&self, progress: &Progress<'_>) {
+        if self.visible {
+            let Progress { item, done, total, .. } = progress;
+            let _ = write!(std::io::stderr(), "\r\x1b[K{done}/{total} {}", item.full_id());
+        }
+    }
+
+    fn clear(&self) {
+        if self.visible {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! An attachment of a container to the network under test, and the requests that concern it.
+
+use super::{
+    case::Kind,
+    context::Context,
+    failure::Failure,
+    fixture,
+    outcome::{Run, decode},
+    request::Request,
+};
+use crate::sandbox::Netns;
+use cni_net::{Link, LinkKind, Rtnl};
+use cni_types::{AddResult, Command};
+use serde_json::Value;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long the kernel may take to remove a namespace. One that a process holds open stays.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A container with a network namespace, to be added and deleted. Requests are as a runtime makes them: once ADD has
+/// succeeded, its result goes as prevResult with CHECK and DEL, in the versions that want it.
+#[derive(Debug)]
+pub struct Attachment<'c> {
+    context: &'c Context<'c>,
+    container: String,
+    netns: Netns,
+    /// What a chained plugin finds in place.
+    fixture: Option<Value>,
+    result: Mutex<Option<Value>>,
+}
+
+impl<'c> Attachment<'c> {
+    pub(super) fn create(context: &'c Context<'c>, container: &str) -> Result<Self, Failure> {
+        let netns = context.netns(container)?;
+        let fixture = match context.profile().kind {
+            Kind::Chained => {
+                let ifname = &context.profile().ifname;
+                Some(fixture::attach(&netns, container, ifname, context.version())?)
+            }
+            Kind::Interface | Kind::Ipam => None,
+        };
+        Ok(Self { context, container: container.to_owned(), netns, fixture, result: Mutex::default() })
+    }
+
+    /// `CNI_CONTAINERID`.
+    #[must_use]
+    pub fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// The container's namespace.
+    #[must_use]
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// What a chained plugin gets as prevResult with ADD.
+    #[must_use]
+    pub fn fixture(&self) -> Option<&Value> {
+        self.fixture.as_ref()
+    }
+
+    /// The result of the last successful ADD made with [`Attachment::add`].
+    #[must_use]
+    pub fn last_result(&self) -> Option<Value> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request as a runtime makes it, to be sent as it is or made wrong first.
+    pub fn request(&self, command: Command) -> Request<'c> {
+        let request = self.context.request(command);
+        if matches!(command, Command::Gc | Command::Status | Command::Version) {
+            return request;
+        }
+        let request = request
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", self.netns.path())
+            .env("CNI_IFNAME", &self.context.profile().ifname);
+        let prev_result = match command {
+            Command::Add => self.fixture.clone(),
+            // Up to 0.3.1 there was no prevResult with DEL.
+            _ => self.last_result().filter(|_| self.context.version().has_check()),
+        };
+        match prev_result {
+            Some(result) => request.key("prevResult", result),
+            None => request,
+        }
+    }
+
+    /// Runs ADD, which must succeed, and remembers its result.
+    ///
+    /// # Errors
+    /// Where ADD fails, or prints something else than one JSON object.
+    pub fn add(&self) -> Result<Value, Failure> {
+        let result = self.request(Command::Add).run()?.result()?;
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.clone());
+        Ok(result)
+    }
+
+    /// As [`Attachment::add`], with the result as values.
+    ///
+    /// # Errors
+    /// The same, and where the result cannot be decoded.
+    pub fn add_decoded(&self) -> Result<AddResult, Failure> {
+        decode(&self.add()?)
+    }
+
+    /// Runs DEL, which must succeed.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn del(&self) -> Result<Run, Failure> {
+        let run = self.request(Command::Del).run()?;
+        run.succeeded()?;
+        Ok(run)
+    }
+
+    /// Runs CHECK, whatever it says.
+    ///
+    /// # Errors
+    /// Where it cannot be run.
+    pub fn check(&self) -> Result<Run, Failure> {
+        self.request(Command::Check).run()
+    }
+
+    /// Takes the namespace away, as a runtime does which is in a hurry, and waits until the kernel has removed the pairs
+    /// that had one end in it: it does so at its leisure.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove_netns(&self) -> Result<(), Failure> {
+        self.context.step(format!("the namespace {} is taken away", self.netns.path().display()));
+        let inside = self.netns.run(|| Rtnl::open()?.links())??;
+        let mut host = Rtnl::open()?;
+        let is_peer = |link: &Link| {
+            link.kind == LinkKind::Veth
+                && inside
+                    .iter()
+                    .any(|end| end.peer_index == Some(link.index) && link.peer_index == Some(end.index))
+        };
+        let peers: Vec<u32> =
+            host.links()?.iter().filter(|link| is_peer(link)).map(|link| link.index).collect();
+        self.netns.remove()?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && host.links()?.iter().any(|link| peers.contains(&link.index)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! What a case is: a rule, where it stands, to whom it applies, and how to see whether it is kept.
+
+use super::{context::Context, failure::Failure, fault::Fault, profile::Made};
+use cni_types::{Command, SpecVersion};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One rule and the way to see whether a plugin keeps it.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// `family/name`. It never changes and is never given to another rule.
+    pub id: &'static str,
+    /// What is seen of a plugin that keeps the rule, as a sentence without a final stop.
+    pub title: &'static str,
+    /// The rule.
+    pub clause: Clause,
+    /// How binding it is.
+    pub level: Level,
+    /// In which versions it holds.
+    pub versions: Versions,
+    /// To which plugins it applies.
+    pub kinds: &'static [Kind],
+    /// What the plugin or the machine must have for it.
+    pub needs: &'static [Need],
+    /// Ways to be wrong that this case notices; a test shows that it does.
+    pub faults: &'static [Fault],
+    /// Sees whether the rule is kept.
+    pub body: fn(&Context<'_>) -> Result<(), Failure>,
+}
+
+impl Case {
+    /// The part of the id before the slash.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        self.id.split_once('/').map_or(self.id, |(family, _)| family)
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+/// A rule of the specification, or of its conventions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Clause {
+    /// Where it stands: `2 DEL` for section 2, "DEL". `silent` where the specification says nothing.
+    pub section: &'static str,
+    /// What it says, in few and other words.
+    pub rule: &'static str,
+}
+
+/// How binding a rule is (RFC 2119). The order is from the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Who breaks it is no CNI plugin.
+    Must,
+    /// There may be reasons against it.
+    Should,
+    /// Good to know. What such a case finds is a note, never a failure.
+    May,
+}
+
+impl Level {
+    /// As RFC 2119 writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::May => "MAY",
+        }
+    }
+}
+
+/// What a plugin does in a network (spec sections 2 and 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It makes the container's interface, and comes first in a chain.
+    Interface,
+    /// It changes what an interface plugin made.
+    Chained,
+    /// It gives out addresses, and is called by another plugin.
+    Ipam,
+}
+
+impl Kind {
+    /// As a profile writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Chained => "chained",
+            Self::Ipam => "ipam",
+        }
+    }
+}
+
+/// For rules that hold for all plugins.
+pub const EVERY_KIND: &[Kind] = &[Kind::Interface, Kind::Chained, Kind::Ipam];
+
+/// A range of versions, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    first: SpecVersion,
+    last: SpecVersion,
+}
+
+impl Versions {
+    /// All released versions.
+    pub const ALL: Self = Self::since(SpecVersion::V0_1_0);
+    /// The versions in which a result has interfaces, and plugins can be chained.
+    pub const WITH_INTERFACES: Self = Self::since(SpecVersion::V0_3_0);
+    /// The versions with CHECK, and with a prevResult for DEL.
+    pub const WITH_CHECK: Self = Self::since(SpecVersion::V0_4_0);
+    /// The versions with GC and STATUS.
+    pub const WITH_GC: Self = Self::since(SpecVersion::V1_1_0);
+
+    /// From this version on.
+    #[must_use]
+    pub const fn since(first: SpecVersion) -> Self {
+        Self { first, last: SpecVersion::LATEST }
+    }
+
+    /// Up to this version.
+    #[must_use]
+    pub const fn until(last: SpecVersion) -> Self {
+        Self { first: SpecVersion::V0_1_0, last }
+    }
+
+    /// Whether the version is in the range.
+    #[must_use]
+    pub fn contains(self, version: SpecVersion) -> bool {
+        self.first <= version && version <= self.last
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, last } = self;
+        if first == last { write!(f, "{first}") } else { write!(f, "{first}–{last}") }
+    }
+}
+
+/// What a case cannot do without. Where it is missing, the case is skipped, with the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The profile lists the operation.
+    Verb(Command),
+    /// The profile says that an ADD makes this.
+    Makes(Made),
+    /// The profile's configuration has an IPAM plugin.
+    Ipam,
+    /// A program in `PATH`.
+    Program(&'static str),
+    /// The suite's own program, which can stand in for a delegate ([`Context::double`]).
+    Double,
+}

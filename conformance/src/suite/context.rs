@@ -1,0 +1,212 @@
+//! What a case works with: a host of its own, the plugin under test, the state of everything.
+
+use super::{
+    attachment::Attachment,
+    case::Kind,
+    failure::Failure,
+    fixture,
+    glob::matches,
+    journal::{Entry, Journal},
+    plan::Subject,
+    profile::Profile,
+    request::Request,
+    state::State,
+};
+use crate::sandbox::{self, Netns};
+use cni_types::{Command, SpecVersion};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// The name of the network in every configuration.
+pub(super) const NETWORK: &str = "conformance";
+
+/// `${BRIDGE}` in profiles.
+const BRIDGE: &str = "cnf0";
+/// `${MASTER}` in profiles: an interface of the host with a peer, up.
+pub(super) const MASTER: &str = "cnfup0";
+/// `${DATA_DIR}` in profiles. Not made in advance: that is the plugin's work.
+const DATA_DIR: &str = "/run/cni-conformance/data";
+/// For the case's own files; no part of the state.
+const FILES: &str = "/run/cni-conformance/files";
+
+/// One case's view of one plugin in one version. Threads may share it.
+#[derive(Debug)]
+pub struct Context<'a> {
+    subject: &'a Subject,
+    version: SpecVersion,
+    explaining: bool,
+    journal: Journal,
+    notes: Mutex<Vec<String>>,
+}
+
+impl<'a> Context<'a> {
+    /// Makes the calling thread a host, with what the profile's configuration refers to.
+    pub(super) fn new(subject: &'a Subject, version: SpecVersion, explaining: bool) -> Result<Self, Failure> {
+        sandbox::become_host()?;
+        for folder in &subject.profile.state_dirs {
+            sandbox::cover(folder)?;
+        }
+        let config = Value::Object(subject.profile.config.clone()).to_string();
+        if subject.profile.kind == Kind::Chained {
+            fixture::ensure_bridge()?;
+        }
+        if config.contains("${MASTER}") {
+            fixture::create_master()?;
+        }
+        std::fs::create_dir_all(FILES)?;
+        let (journal, notes) = (Journal::default(), Mutex::default());
+        Ok(Self { subject, version, explaining, journal, notes })
+    }
+
+    /// The version of the specification that requests are made in.
+    #[must_use]
+    pub fn version(&self) -> SpecVersion {
+        self.version
+    }
+
+    /// The plugin under test.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.subject.profile
+    }
+
+    /// The plugin's binary.
+    #[must_use]
+    pub fn binary(&self) -> PathBuf {
+        self.subject.binary()
+    }
+
+    /// The folder with the plugin and its delegates: `CNI_PATH`.
+    #[must_use]
+    pub fn bin_dir(&self) -> &Path {
+        &self.subject.bin_dir
+    }
+
+    /// The suite's own program, which behaves as a plugin where it is called by another name. Cases that use it need
+    /// [`Need::Double`](super::Need::Double).
+    ///
+    /// # Errors
+    /// A skip where it is not there.
+    pub fn double(&self) -> Result<&Path, Failure> {
+        self.subject.double.as_deref().ok_or_else(|| Failure::skip("the suite's own program is not at hand"))
+    }
+
+    /// How long a run of the plugin may take.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.subject.limit
+    }
+
+    /// The profile's configuration as a runtime derives it: with `cniVersion`, `name` and `type`.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        let text = Value::Object(self.profile().config.clone()).to_string();
+        let text = text.replace("${DATA_DIR}", DATA_DIR).replace("${BRIDGE}", BRIDGE);
+        let text = text.replace("${MASTER}", MASTER).replace("${IFNAME}", &self.profile().ifname);
+        // A placeholder's value has nothing in it that JSON would escape.
+        let mut config: Value = serde_json::from_str(&text).unwrap_or_default();
+        if let Some(config) = config.as_object_mut() {
+            config.insert("cniVersion".to_owned(), json!(self.version.as_str()));
+            config.insert("name".to_owned(), json!(NETWORK));
+            config.insert("type".to_owned(), json!(self.profile().name));
+        }
+        config
+    }
+
+    /// A request for the plugin under test with nothing but the command, `CNI_PATH` and the configuration: for VERSION,
+    /// STATUS and GC. What concerns an attachment comes from [`Attachment::request`].
+    pub fn request(&self, command: Command) -> Request<'_> {
+        Request::new(self, self.binary(), self.config())
+            .env("CNI_COMMAND", command.as_str())
+            .env("CNI_PATH", self.bin_dir())
+    }
+
+    /// A container with a namespace, and for a chained plugin with an interface; not yet added.
+    ///
+    /// # Errors
+    /// Where the namespace or the interface cannot be made.
+    pub fn attachment(&self, container: &str) -> Result<Attachment<'_>, Failure> {
+        Attachment::create(self, container)
+    }
+
+    /// A network namespace at `/run/netns/<name>`: part of the state, and good for a host outside as well.
+    ///
+    /// # Errors
+    /// Where the name is taken or the kernel refuses.
+    pub fn netns(&self, name: &str) -> Result<Netns, Failure> {
+        Ok(Netns::create(name)?)
+    }
+
+    /// The state of everything, now.
+    ///
+    /// # Errors
+    /// Where the kernel refuses to tell.
+    pub fn state(&self) -> Result<State, Failure> {
+        let mut folders = vec![PathBuf::from(DATA_DIR), PathBuf::from("/var/lib/cni")];
+        folders.extend(self.profile().state_dirs.iter().cloned());
+        State::read(&folders)
+    }
+
+    /// Fails unless the state is as it was, but for what the profile says may stay.
+    ///
+    /// # Errors
+    /// The mismatch, with every line that came or went.
+    pub fn require_unchanged(&self, before: &State, since: &str) -> Result<(), Failure> {
+        let changes = self.state()?.changes_since(before);
+        let residue: Vec<&str> =
+            changes.iter().filter(|line| !self.is_expected(line, &changes)).map(String::as_str).collect();
+        if residue.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::mismatch(format!("everything as it was before {since}"), residue.join("\n")))
+    }
+
+    /// A line may come where a pattern of the profile fits. It may go where another line came that fits the same
+    /// pattern: the record of the last address, a kernel parameter.
+    fn is_expected(&self, change: &str, changes: &[String]) -> bool {
+        self.profile().stays.iter().any(|pattern| {
+            let comes = |change: &str| change.strip_prefix("+ ").is_some_and(|line| matches(pattern, line));
+            match change.strip_prefix("- ") {
+                Some(line) => matches(pattern, line) && changes.iter().any(|other| comes(other)),
+                None => comes(change),
+            }
+        })
+    }
+
+    /// A file for the case, and its path. No part of the state.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn file(&self, name: &str, content: &str) -> Result<PathBuf, Failure> {
+        let path = Path::new(FILES).join(name);
+        std::fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    /// Says what was seen where the specification is silent. A case that passes with notes is reported as noted.
+    pub fn note(&self, text: impl Into<String>) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+    }
+
+    /// Says what the suite did or saw, for the report of a failure and for `explain`.
+    pub fn step(&self, text: impl Into<String>) {
+        self.enter(Entry::Step(text.into()));
+    }
+
+    pub(super) fn enter(&self, entry: Entry) {
+        self.journal.push(entry);
+    }
+
+    /// Each run's changes are shown by `explain` only: they take longer than the run.
+    pub(super) fn state_if_explaining(&self) -> Result<Option<State>, Failure> {
+        self.explaining.then(|| self.state()).transpose()
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<String>) {
+        (self.journal.into_entries(), self.notes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}

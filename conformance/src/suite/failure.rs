@@ -1,0 +1,79 @@
+//! Why a case did not pass.
+
+use crate::sandbox;
+use cni_net::NetError;
+use serde_json::Value;
+use std::{fmt::Display, io};
+
+/// Why a case did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The plugin did something else than the rule wants.
+    Mismatch {
+        /// What the rule wants.
+        wanted: String,
+        /// What was seen.
+        found: String,
+    },
+    /// Whether it keeps the rule cannot be seen here, for this reason.
+    Skip(String),
+    /// The suite could not do its own part.
+    Suite(String),
+}
+
+impl Failure {
+    /// The plugin did something else than the rule wants.
+    pub fn mismatch(wanted: impl Into<String>, found: impl Display) -> Self {
+        Self::Mismatch { wanted: wanted.into(), found: found.to_string() }
+    }
+
+    /// Whether it keeps the rule cannot be seen here.
+    pub fn skip(reason: impl Into<String>) -> Self {
+        Self::Skip(reason.into())
+    }
+
+    /// The suite could not do its own part.
+    pub fn suite(what: &str, error: impl Display) -> Self {
+        Self::Suite(format!("{what}: {error}"))
+    }
+}
+
+impl From<NetError> for Failure {
+    fn from(e: NetError) -> Self {
+        Self::Suite(e.to_string())
+    }
+}
+
+impl From<sandbox::Error> for Failure {
+    fn from(e: sandbox::Error) -> Self {
+        Self::Suite(e.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Self::Suite(e.to_string())
+    }
+}
+
+/// Fails unless `kept`: `wanted` is what the rule wants, `found` what was seen.
+///
+/// # Errors
+/// The mismatch.
+pub fn require(kept: bool, wanted: impl Into<String>, found: impl Display) -> Result<(), Failure> {
+    if kept { Ok(()) } else { Err(Failure::mismatch(wanted, found)) }
+}
+
+/// What is at a JSON pointer, as `/ips/0/address`; `null` where nothing is.
+#[must_use]
+pub fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// Fails unless both are the same JSON: `what` names the thing, as in "the result's cniVersion".
+///
+/// # Errors
+/// The mismatch.
+pub fn require_same(what: &str, wanted: &Value, found: &Value) -> Result<(), Failure> {
+    require(wanted == found, format!("{what}: {wanted}"), found)
+}

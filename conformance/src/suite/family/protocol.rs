@@ -1,0 +1,10 @@
+//! The protocol: environment and stdin in, one document and an exit status out (spec sections 2 and 5).
+
+mod answers;
+mod refusals;
+
+use crate::suite::case::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    [answers::CASES, refusals::CASES].concat()
+}

@@ -1,0 +1,159 @@
+//! What must be there before some plugins can do anything: an interface for a chained plugin, and one of the host for
+//! plugins that need a parent. Made over netlink, so that no other plugin and no `ip` is needed.
+
+use super::{context::MASTER, failure::Failure};
+use crate::sandbox::{Netns, set_lo_up};
+use cni_net::{Batch, RouteSpec, Rtnl, VethPair};
+use cni_types::{AddResult, Cidr, IfName, Interface, IpConfig, MacAddr, Route, SpecVersion};
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The bridge of the network that chained plugins find.
+const BRIDGE: &str = "cnffix0";
+const BRIDGE_MAC: MacAddr = MacAddr([0x0a, 0x58, 0xc0, 0, 2, 1]);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const PREFIX: u8 = 24;
+
+/// Gives a container an interface with an address and a default route, as an interface plugin would, and the
+/// result that such a plugin would print.
+pub(super) fn attach(
+    netns: &Netns,
+    container: &str,
+    ifname: &str,
+    version: SpecVersion,
+) -> Result<Value, Failure> {
+    let mut host = Rtnl::open()?;
+    let bridge = ensure_bridge()?;
+    let last = 2 + u8::try_from(host.ports(bridge)?.len()).unwrap_or(0) % 250;
+    let end = Ends::new(container, ifname, last)?;
+    let inside = cni_net::Netns::open(netns.path())?;
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        host_name: &end.host_name,
+        host_mac: end.host_mac,
+        bridge,
+        container_name: &end.container_name,
+        container_mac: end.container_mac,
+        netns: &inside,
+        mtu: None,
+    });
+    host.run(batch)?;
+    inside.run(|| end.configure())??;
+    let text = end.result(netns).encode(version).map_err(|e| Failure::suite("write a prevResult", e))?;
+    serde_json::from_str(&text.to_string()).map_err(|e| Failure::suite("write a prevResult", e))
+}
+
+/// Makes the interface that `${MASTER}` stands for: one end of a pair whose other end is in a namespace of its own.
+pub(super) fn create_master() -> Result<(), Failure> {
+    let mut host = Rtnl::open()?;
+    let bridge = ensure_bridge()?;
+    let outside = Netns::create("outside")?;
+    let inside = cni_net::Netns::open(outside.path())?;
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        host_name: &name(MASTER)?,
+        host_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 1]),
+        bridge,
+        container_name: &name("up0")?,
+        container_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 2]),
+        netns: &inside,
+        mtu: None,
+    });
+    host.run(batch)?;
+    Ok(())
+}
+
+/// The two ends of a container's pair.
+struct Ends {
+    host_name: IfName,
+    host_mac: MacAddr,
+    container_name: IfName,
+    container_mac: MacAddr,
+    address: Ipv4Addr,
+}
+
+impl Ends {
+    fn new(container: &str, ifname: &str, last: u8) -> Result<Self, Failure> {
+        let short: String = container.chars().take(8).collect();
+        Ok(Self {
+            host_name: name(&format!("fx{short}"))?,
+            host_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 1, last]),
+            container_name: name(ifname)?,
+            container_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 2, last]),
+            address: Ipv4Addr::new(192, 0, 2, last),
+        })
+    }
+
+    fn cidr(&self) -> Result<Cidr, Failure> {
+        Cidr::new(self.address.into(), PREFIX).map_err(|e| Failure::suite("make an address", e))
+    }
+
+    /// Inside the container.
+    fn configure(&self) -> Result<(), Failure> {
+        set_lo_up()?;
+        let mut rtnl = Rtnl::open()?;
+        let link = rtnl.find_link(&self.container_name)?;
+        let index = link.ok_or_else(|| Failure::suite("find", &self.container_name))?.index;
+        let mut batch = Batch::new();
+        batch.create_address(index, &self.container_name, self.cidr()?, false);
+        batch.set_up(index, &self.container_name);
+        let gateway: IpAddr = GATEWAY.into();
+        let route = Route::new(default_route()?, Some(gateway));
+        batch.create_route(index, &self.container_name, &RouteSpec { route, gateway: Some(gateway) });
+        Ok(rtnl.run(batch)?)
+    }
+
+    fn result(&self, netns: &Netns) -> AddResult {
+        let interface = |name: &str, mac: MacAddr, sandbox: Option<String>| Interface {
+            name: name.to_owned(),
+            mac: mac.to_string(),
+            sandbox: sandbox.unwrap_or_default(),
+            ..Interface::default()
+        };
+        let path = netns.path().display().to_string();
+        let ip = self.cidr().ok().map(|address| IpConfig {
+            address,
+            gateway: Some(GATEWAY.into()),
+            interface: Some(2),
+        });
+        AddResult {
+            interfaces: vec![
+                interface(BRIDGE, BRIDGE_MAC, None),
+                interface(self.host_name.as_str(), self.host_mac, None),
+                interface(self.container_name.as_str(), self.container_mac, Some(path)),
+            ],
+            ips: ip.into_iter().collect(),
+            routes: default_route()
+                .ok()
+                .map(|dst| Route::new(dst, Some(GATEWAY.into())))
+                .into_iter()
+                .collect(),
+            ..AddResult::default()
+        }
+    }
+}
+
+fn default_route() -> Result<Cidr, Failure> {
+    Cidr::new(Ipv4Addr::UNSPECIFIED.into(), 0).map_err(|e| Failure::suite("make a route", e))
+}
+
+fn name(text: &str) -> Result<IfName, Failure> {
+    IfName::parse(text).map_err(|e| Failure::suite("name an interface", e))
+}
+
+/// The bridge that interfaces of the fixture are ports of: its index.
+pub(super) fn ensure_bridge() -> Result<u32, Failure> {
+    let mut host = Rtnl::open()?;
+    let bridge = name(BRIDGE)?;
+    if let Some(link) = host.find_link(&bridge)? {
+        return Ok(link.index);
+    }
+    host.create_bridge(&bridge, BRIDGE_MAC, None)?;
+    let index = host.find_link(&bridge)?.ok_or_else(|| Failure::suite("find", BRIDGE))?.index;
+    let mut batch = Batch::new();
+    let gateway = Cidr::new(GATEWAY.into(), PREFIX).map_err(|e| Failure::suite("make an address", e))?;
+    batch.create_address(index, &bridge, gateway, false);
+    batch.set_up(index, &bridge);
+    host.run(batch)?;
+    Ok(index)
+}

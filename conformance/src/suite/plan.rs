@@ -1,0 +1,145 @@
+//! Which cases are run, with which plugins, in which versions.
+
+use super::{
+    case::{Case, Level, Need},
+    glob,
+    profile::Profile,
+};
+use cni_types::SpecVersion;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A plugin under test.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// How it is used.
+    pub profile: Profile,
+    /// The folder with it and its delegates.
+    pub bin_dir: PathBuf,
+    /// The suite's own program, to stand in for a delegate.
+    pub double: Option<PathBuf>,
+    /// How long a run of it may take.
+    pub limit: Duration,
+}
+
+impl Subject {
+    /// Its file.
+    #[must_use]
+    pub fn binary(&self) -> PathBuf {
+        self.bin_dir.join(&self.profile.binary)
+    }
+
+    /// Why cases cannot be run with it here, where that is so.
+    fn lack(&self) -> Option<String> {
+        let mut programs = self.profile.needs.iter();
+        if let Some(program) = programs.find(|program| !is_in_path(program)) {
+            return Some(format!("the plugin needs the program {program}"));
+        }
+        let ipam = self.profile.ipam()?;
+        let there = self.bin_dir.join(ipam).is_file();
+        (!there).then(|| format!("the configuration needs the plugin {ipam}"))
+    }
+}
+
+/// Which cases are wanted.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Patterns for `plugin:family/case@version`; one that fits is enough. All cases where there are none.
+    pub filters: Vec<String>,
+    /// Cases below this level are left out.
+    pub level: Level,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { filters: Vec::new(), level: Level::May }
+    }
+}
+
+/// One case with one plugin in one version.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The case.
+    pub case: &'static Case,
+    /// The plugin.
+    pub subject: Arc<Subject>,
+    /// The version.
+    pub version: SpecVersion,
+}
+
+impl Item {
+    /// `family/case@version`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.case.id, self.version)
+    }
+
+    /// `plugin:family/case@version`: what filters are for.
+    #[must_use]
+    pub fn full_id(&self) -> String {
+        format!("{}:{}", self.subject.profile.name, self.id())
+    }
+
+    /// Why it cannot be run here.
+    pub(super) fn lack(&self) -> Option<String> {
+        self.subject.lack().or_else(|| self.case.needs.iter().find_map(|need| self.unmet(*need)))
+    }
+
+    fn unmet(&self, need: Need) -> Option<String> {
+        let profile = &self.subject.profile;
+        match need {
+            Need::Verb(verb) => (!profile.verbs.contains(&verb))
+                .then(|| format!("the profile says that the plugin has no {}", verb.as_str())),
+            Need::Program(program) => (!is_in_path(program)).then(|| format!("no program {program} here")),
+            Need::Double => {
+                self.subject.double.is_none().then(|| "the suite's own program is not at hand".to_owned())
+            }
+            // These say to which plugins a case applies; `plan` has looked at them.
+            Need::Makes(_) | Need::Ipam => None,
+        }
+    }
+}
+
+/// All pairs that make sense and are wanted: by plugin, then as the cases are listed, then by version.
+#[must_use]
+pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selection) -> Vec<Item> {
+    let mut items = Vec::new();
+    for subject in subjects {
+        for case in cases.iter().filter(|case| applies(case, &subject.profile)) {
+            let versions = SpecVersion::ALL.into_iter();
+            for version in versions.filter(|version| {
+                case.versions.contains(*version) && subject.profile.versions.contains(version)
+            }) {
+                items.push(Item { case, subject: Arc::clone(subject), version });
+            }
+        }
+    }
+    items.retain(|item| selection.wants(item));
+    items
+}
+
+impl Selection {
+    fn wants(&self, item: &Item) -> bool {
+        let id = item.full_id();
+        item.case.level <= self.level
+            && (self.filters.is_empty() || self.filters.iter().any(|filter| glob::occurs(filter, &id)))
+    }
+}
+
+fn applies(case: &Case, profile: &Profile) -> bool {
+    case.kinds.contains(&profile.kind)
+        && case.needs.iter().all(|need| match need {
+            Need::Makes(made) => profile.makes.contains(made),
+            Need::Ipam => profile.ipam().is_some(),
+            Need::Verb(_) | Need::Program(_) | Need::Double => true,
+        })
+}
+
+/// Whether a program is found as execvp(3) finds it.
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+}

@@ -1,0 +1,184 @@
+//! A plugin as a process: started, watched, and killed with all its children where it does not end in time.
+
+use super::{failure::Failure, outcome::Run};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use std::{
+    io::{self, Read},
+    os::fd::AsFd,
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a pipe is read on after the plugin's end: a process that it left behind may hold it for ever.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How often the end of the plugin is looked for while nothing is printed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running plugin. Killed where it is dropped before its end.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Child,
+    start: Instant,
+    limit: Duration,
+}
+
+impl Spawned {
+    /// Starts the program in a process group of its own.
+    pub(super) fn start(mut command: Command, limit: Duration) -> Result<Self, Failure> {
+        let program = command.get_program().display().to_string();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let start = Instant::now();
+        let child = command.spawn().map_err(|e| Failure::suite(&format!("start {program}"), e))?;
+        Ok(Self { child, start, limit })
+    }
+
+    /// Its process id, and that of its group.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends a signal to it and to what it started.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; one that has ended is none.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        match killpg(self.pid(), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(e) => Err(Failure::suite("send a signal to the plugin", e)),
+        }
+    }
+
+    /// Waits for its end and reads what it prints. One that does not end in time is killed, and that is a mismatch.
+    ///
+    /// # Errors
+    /// The mismatch, or what keeps the suite from waiting.
+    pub fn finish(mut self) -> Result<Run, Failure> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = self.read_to_end(&mut stdout, &mut stderr)?;
+        let duration = self.start.elapsed();
+        let Some(status) = status else {
+            let printed = String::from_utf8_lossy(&stdout).into_owned();
+            let found = format!("it is still running; so far it has printed {printed:?}");
+            return Err(Failure::mismatch(format!("an end within {:?}", self.limit), found));
+        };
+        Ok(Run { stdout, stderr, status, duration })
+    }
+
+    /// The exit status, or `None` where the time is up.
+    fn read_to_end(
+        &mut self,
+        stdout: &mut Vec<u8>,
+        stderr: &mut Vec<u8>,
+    ) -> Result<Option<ExitStatus>, Failure> {
+        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        loop {
+            let patience = match ended {
+                Some((status, at)) if out.is_none() && err.is_none() || at.elapsed() > GRACE => {
+                    return Ok(Some(status));
+                }
+                Some(_) => LOOK,
+                None if self.start.elapsed() > self.limit => return Ok(None),
+                None if out.is_none() && err.is_none() => Duration::from_micros(200),
+                None => LOOK,
+            };
+            wait_readable(out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd), patience)?;
+            read_some(&mut out, stdout)?;
+            read_some(&mut err, stderr)?;
+            if ended.is_none() {
+                ended = self.child.try_wait()?.map(|status| (status, Instant::now()));
+            }
+        }
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+type Fd<'a> = std::os::fd::BorrowedFd<'a>;
+
+fn wait_readable(out: Option<Fd<'_>>, err: Option<Fd<'_>>, patience: Duration) -> Result<(), Failure> {
+    let mut fds: Vec<PollFd<'_>> =
+        [out, err].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    if fds.is_empty() {
+        std::thread::sleep(patience);
+        return Ok(());
+    }
+    match poll(&mut fds, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(Failure::suite("wait for the plugin", e)),
+    }
+}
+
+/// Takes what is there. At its end the pipe becomes `None`.
+fn read_some<R: Read + AsFd>(pipe: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<()> {
+    let Some(open) = pipe else { return Ok(()) };
+    let mut fds = [PollFd::new(open.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 0 {
+        return Ok(());
+    }
+    let mut buffer = [0; 4096];
+    match open.read(&mut buffer)? {
+        0 => *pipe = None,
+        n => into.extend(buffer.iter().take(n)),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Result<Run, Failure> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        Spawned::start(command, limit)?.finish()
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_is_printed_is_read_however_much_it_is() {
+        let run = shell("head -c 300000 /dev/zero; echo e >&2; exit 3", LONG).unwrap();
+        assert_eq!(
+            (run.stdout.len(), run.stderr.as_slice(), run.status.code()),
+            (300_000, &b"e\n"[..], Some(3))
+        );
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_with_its_children() {
+        let start = Instant::now();
+        let failure = shell("echo so far; sleep 100 & sleep 100", Duration::from_millis(100)).unwrap_err();
+        assert!(matches!(failure, Failure::Mismatch { found, .. } if found.contains("so far")));
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_pipe_that_is_held_open_does_not_keep_the_suite() {
+        let start = Instant::now();
+        let run = shell("sleep 3 & echo done", LONG).unwrap();
+        assert_eq!(run.stdout, b"done\n");
+        assert!(start.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn closed_streams_are_no_end() {
+        let run = shell("exec >&- 2>&-; sleep 0.05; exit 4", LONG).unwrap();
+        assert_eq!(run.status.code(), Some(4));
+    }
+}

@@ -1,0 +1,261 @@
+//! What came out, in one shape for all formats. `report.schema.json` describes it as JSON.
+
+pub mod explain;
+pub mod junit;
+pub mod markdown;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    case::{Case, Clause, Kind, Level},
+    outcome::{Outcome, Verdict},
+    plan::Item,
+};
+use serde::Serialize;
+use std::{path::Path, time::Duration};
+
+/// The version of the report's shape. It changes with every change that could break a reader.
+const SCHEMA: u32 = 1;
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The version of the report's shape.
+    pub schema: u32,
+    /// This program.
+    pub tool: Tool,
+    /// The folder with the plugins.
+    pub bin_dir: String,
+    /// From the first case to the last, in milliseconds.
+    pub duration_ms: f64,
+    /// How many there are of each outcome.
+    pub summary: Summary,
+    /// Whether every MUST and every SHOULD is kept, as far as could be seen.
+    pub conforms: bool,
+    /// The plugins, in order.
+    pub plugins: Vec<Plugin>,
+    /// The cases: by plugin, then by case, then by version.
+    pub results: Vec<CaseResult>,
+}
+
+/// A program and its version.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// How many there are of each outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The rule is kept.
+    pub passed: usize,
+    /// It is not.
+    pub failed: usize,
+    /// Something was seen where the specification is silent, or says MAY.
+    pub noted: usize,
+    /// It could not be seen here.
+    pub skipped: usize,
+    /// The suite could not do its own part.
+    pub errors: usize,
+}
+
+/// A plugin that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plugin {
+    /// Its name.
+    pub name: String,
+    /// What it does in a network.
+    pub kind: Kind,
+    /// Its file.
+    pub binary: String,
+}
+
+/// One case with one plugin in one version.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaseResult {
+    /// `family/case@version`.
+    pub id: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The family.
+    pub family: &'static str,
+    /// The case without the version.
+    pub case: &'static str,
+    /// The version of the specification.
+    pub version: &'static str,
+    /// What is seen of a plugin that keeps the rule.
+    pub title: &'static str,
+    /// How binding the rule is.
+    pub level: Level,
+    /// The rule.
+    pub clause: Clause,
+    /// `passed`, `failed`, `noted`, `skipped` or `error`.
+    pub outcome: &'static str,
+    /// For `failed`: what the rule wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// For `failed`: what was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// For `skipped` and `error`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For `noted`: what was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// For `failed` and `error`: what was done, step by step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub journal: Vec<String>,
+}
+
+impl Report {
+    /// Puts together what came out: the outcomes are in the order of the items.
+    #[must_use]
+    pub fn new(bin_dir: &Path, items: &[Item], outcomes: &[Outcome], duration: Duration) -> Self {
+        let mut plugins: Vec<Plugin> = Vec::new();
+        for item in items {
+            let profile = &item.subject.profile;
+            if plugins.last().is_none_or(|last| last.name != profile.name) {
+                plugins.push(Plugin {
+                    name: profile.name.clone(),
+                    kind: profile.kind,
+                    binary: item.subject.binary().display().to_string(),
+                });
+            }
+        }
+        let results: Vec<CaseResult> =
+            items.iter().zip(outcomes).map(|(item, outcome)| CaseResult::new(item, outcome)).collect();
+        let summary = Summary::of(&results);
+        Self {
+            schema: SCHEMA,
+            tool: Tool { name: "cni-conformance", version: env!("CARGO_PKG_VERSION") },
+            bin_dir: bin_dir.display().to_string(),
+            duration_ms: milliseconds(duration),
+            summary,
+            conforms: summary.failed == 0 && summary.errors == 0,
+            plugins,
+            results,
+        }
+    }
+
+    /// The report as JSON, as `report.schema.json` has it.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Fails only for maps whose keys are not strings; there is none in a report.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Results with the same case, plugin and outcome, in neighbouring versions or not, told once.
+    #[must_use]
+    pub fn grouped(&self, outcome: &str) -> Vec<Group<'_>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for result in self.results.iter().filter(|result| result.outcome == outcome) {
+            let same = groups.iter_mut().find(|group| group.first.says_the_same(result));
+            match same {
+                Some(group) => group.versions.push(result.version),
+                None => groups.push(Group { first: result, versions: vec![result.version] }),
+            }
+        }
+        groups
+    }
+
+    /// The families that there are results of, in order.
+    #[must_use]
+    pub fn families(&self) -> Vec<&'static str> {
+        let there = |family: &&str| self.results.iter().any(|result| result.family == *family);
+        super::family::FAMILIES.iter().map(|(family, _)| *family).filter(there).collect()
+    }
+}
+
+/// The same outcome in several versions.
+#[derive(Clone, Debug)]
+pub struct Group<'a> {
+    /// The result in the oldest of them.
+    pub first: &'a CaseResult,
+    /// The versions.
+    pub versions: Vec<&'static str>,
+}
+
+impl Summary {
+    /// Counts.
+    pub fn of<'a>(results: impl IntoIterator<Item = &'a CaseResult>) -> Self {
+        let mut summary = Self::default();
+        for result in results {
+            match result.outcome {
+                "passed" => summary.passed += 1,
+                "failed" => summary.failed += 1,
+                "noted" => summary.noted += 1,
+                "skipped" => summary.skipped += 1,
+                _ => summary.errors += 1,
+            }
+        }
+        summary
+    }
+}
+
+impl CaseResult {
+    fn new(item: &Item, outcome: &Outcome) -> Self {
+        let Case { id, title, clause, level, .. } = *item.case;
+        let mut result = Self {
+            id: item.id(),
+            plugin: item.subject.profile.name.clone(),
+            family: item.case.family(),
+            case: id,
+            version: item.version.as_str(),
+            title,
+            level,
+            clause,
+            outcome: outcome.verdict.as_str(),
+            wanted: None,
+            found: None,
+            reason: None,
+            notes: Vec::new(),
+            duration_ms: milliseconds(outcome.duration),
+            journal: Vec::new(),
+        };
+        match &outcome.verdict {
+            Verdict::Passed => return result,
+            Verdict::Failed { wanted, found } => {
+                (result.wanted, result.found) = (Some(wanted.clone()), Some(found.clone()));
+            }
+            Verdict::Noted(notes) => {
+                result.notes.clone_from(notes);
+                return result;
+            }
+            Verdict::Skipped(reason) => {
+                result.reason = Some(reason.clone());
+                return result;
+            }
+            Verdict::Error(reason) => result.reason = Some(reason.clone()),
+        }
+        result.journal = outcome.journal.iter().map(ToString::to_string).collect();
+        result
+    }
+
+    /// What is different from run to run, or names the version, does not count.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let of = |result: &Self| {
+            let without_version = |text: &String| text.replace(result.version, "VERSION");
+            (
+                result.case,
+                result.plugin.clone(),
+                result.wanted.as_ref().map(without_version),
+                result.reason.clone(),
+                result.notes.iter().map(without_version).collect::<Vec<_>>(),
+            )
+        };
+        of(self) == of(other)
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}

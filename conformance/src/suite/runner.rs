@@ -1,0 +1,146 @@
+//! Runs what was planned: each case on a thread that is a host of its own, several at once, reported in order.
+
+use super::{
+    case::Level,
+    context::Context,
+    failure::Failure,
+    journal::Entry,
+    outcome::{Outcome, Verdict},
+    plan::Item,
+};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How cases are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many at once.
+    pub jobs: usize,
+    /// Whether the journal shows what each run of a plugin changed.
+    pub explaining: bool,
+}
+
+/// How far it is: told after each case, from the thread that ran it.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// The case that has just ended.
+    pub item: &'a Item,
+    /// How it did.
+    pub verdict: &'a Verdict,
+    /// How many have ended.
+    pub done: usize,
+    /// Of how many.
+    pub total: usize,
+}
+
+/// Runs all items. The process must have entered the sandbox ([`crate::sandbox::enter`]). The outcomes are in the
+/// order of the items.
+#[must_use]
+pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Sync)) -> Vec<Outcome> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
+    let work = || {
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(item) = items.get(index)
+        {
+            let outcome = on_own_host(item, options.explaining);
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            tell(&Progress { item, verdict: &outcome.verdict, done, total: items.len() });
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, items.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|(index, _)| *index);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// A thread becomes a host once and for all, so each case has a thread of its own.
+fn on_own_host(item: &Item, explaining: bool) -> Outcome {
+    let start = Instant::now();
+    let died = |text: &str| Outcome {
+        verdict: Verdict::Error(text.to_owned()),
+        duration: start.elapsed(),
+        journal: Vec::new(),
+    };
+    if let Some(lack) = item.lack() {
+        return Outcome { verdict: Verdict::Skipped(lack), duration: Duration::ZERO, journal: Vec::new() };
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(item.id());
+        match thread.spawn_scoped(scope, || one(item, explaining)) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| died("the case panicked")),
+            Err(e) => died(&format!("cannot start a thread: {e}")),
+        }
+    })
+}
+
+fn one(item: &Item, explaining: bool) -> Outcome {
+    let start = Instant::now();
+    let context = match Context::new(&item.subject, item.version, explaining) {
+        Ok(context) => context,
+        Err(failure) => {
+            let verdict = verdict(item.case.level, Err(failure), Vec::new());
+            return Outcome { verdict, duration: start.elapsed(), journal: Vec::new() };
+        }
+    };
+    let ended = (item.case.body)(&context);
+    let duration = start.elapsed();
+    let state = if explaining || matches!(ended, Err(Failure::Mismatch { .. })) {
+        context.state().map(|state| state.to_string()).ok()
+    } else {
+        None
+    };
+    let (mut journal, notes) = context.into_parts();
+    journal.extend(state.map(|state| Entry::Step(format!("the state at the end\n{}", shown(&state)))));
+    Outcome { verdict: verdict(item.case.level, ended, notes), duration, journal }
+}
+
+/// Without the kernel parameters, of which a host has hundreds.
+fn shown(state: &str) -> String {
+    let lines = state.lines().filter(|line| !line.contains(": sysctl "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn verdict(level: Level, ended: Result<(), Failure>, mut notes: Vec<String>) -> Verdict {
+    match ended {
+        Ok(()) if notes.is_empty() => Verdict::Passed,
+        Ok(()) => Verdict::Noted(notes),
+        Err(Failure::Mismatch { wanted, found }) if level == Level::May => {
+            notes.push(format!("not {wanted}, but {found}"));
+            Verdict::Noted(notes)
+        }
+        Err(Failure::Mismatch { wanted, found }) => Verdict::Failed { wanted, found },
+        Err(Failure::Skip(reason)) => Verdict::Skipped(reason),
+        Err(Failure::Suite(text)) => Verdict::Error(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_may_case_finds_is_a_note() {
+        let mismatch = || Err(Failure::mismatch("a", "b"));
+        assert!(matches!(verdict(Level::Must, mismatch(), Vec::new()), Verdict::Failed { .. }));
+        assert_eq!(
+            verdict(Level::May, mismatch(), Vec::new()),
+            Verdict::Noted(vec!["not a, but b".to_owned()])
+        );
+        assert_eq!(verdict(Level::Must, Ok(()), vec!["n".to_owned()]), Verdict::Noted(vec!["n".to_owned()]));
+        assert_eq!(
+            verdict(Level::Must, Err(Failure::skip("x")), Vec::new()),
+            Verdict::Skipped("x".to_owned())
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! A case counts only where it fails for a plugin that is broken: each is run against every fault that it names, put
+//! before a good plugin of the workspace.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
+
+use conformance::{
+    binaries, sandbox,
+    suite::{self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, fault},
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+/// The plugins that are broken. A case is tried with the first to which it applies.
+const GOOD: [&str; 3] = ["bridge", "loopback", "host-local"];
+
+/// A broken plugin may hang, and must be found out.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    binaries::build(&["--workspace", "--example", "broken-plugin"]).unwrap();
+    let program = std::env::current_exe().unwrap().with_file_name("../examples/broken-plugin");
+    let program = program.canonicalize().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("broken-{}", std::process::id()));
+    let mut trials = Vec::new();
+    for (number, (case, fault)) in faults().enumerate() {
+        let (program, folder) = (program.clone(), folder.join(number.to_string()));
+        let name = format!("{} notices a plugin that {}", case.id, fault.name);
+        trials.push(Trial::test(name, move || is_noticed(case, fault, &program, &folder)));
+    }
+    if !arguments.list {
+        sandbox::enter().unwrap();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let _ = fs::remove_dir_all(folder);
+    conclusion.exit_code()
+}
+
+fn faults() -> impl Iterator<Item = (&'static Case, &'static Fault)> {
+    suite::cases().iter().flat_map(|case| case.faults.iter().map(move |fault| (case, fault)))
+}
+
+fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path) -> Result<(), Failed> {
+    let profile = profile_for(case, fault);
+    let good = item(case, profile.clone(), binaries::bin_dir().to_owned());
+    let is_may = case.level == Level::May;
+    match verdict(&good) {
+        Verdict::Passed => {}
+        Verdict::Noted(_) if !is_may => {}
+        other => return Err(format!("the good {} is {other:?}", profile.name).into()),
+    }
+    let bad = item(case, profile.clone(), broken_folder(case, fault, program, folder, &profile));
+    match verdict(&bad) {
+        Verdict::Failed { .. } => Ok(()),
+        Verdict::Noted(_) if is_may => Ok(()),
+        other => Err(format!("the broken {} is {other:?}", profile.name).into()),
+    }
+}
+
+fn profile_for(case: &'static Case, fault: &Fault) -> Profile {
+    let profiles = Profile::built_in().unwrap();
+    let named = |name: &str| profiles.iter().find(|profile| profile.name == name).unwrap().clone();
+    let applies = |profile: &Profile| !plan(case, profile.clone(), PathBuf::new()).is_empty();
+    let wanted: Vec<&str> = GOOD.into_iter().filter(|name| fault.of.is_none_or(|of| of == *name)).collect();
+    let found = wanted.into_iter().map(named).find(applies);
+    found.unwrap_or_else(|| panic!("{} applies to none of the plugins that could have the fault", case.id))
+}
+
+/// The broken plugin under the good one's name, and the other good ones beside it.
+fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, profile: &Profile) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    for name in GOOD.into_iter().filter(|name| *name != profile.name) {
+        symlink(binaries::bin_dir().join(name), folder.join(name)).unwrap();
+    }
+    let good = binaries::bin_dir().join(&profile.binary);
+    fault::install(folder, program, &good, case.id, fault).unwrap();
+    folder.to_owned()
+}
+
+fn plan(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Vec<Item> {
+    let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
+    let subject = Arc::new(Subject { profile, bin_dir, double, limit: LIMIT });
+    suite::plan(std::slice::from_ref(case), &[subject], &Selection::default())
+}
+
+/// In the newest version.
+fn item(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Item {
+    plan(case, profile, bin_dir).pop().unwrap()
+}
+
+fn verdict(item: &Item) -> Verdict {
+    let outcomes = suite::run(std::slice::from_ref(item), Options { jobs: 1, explaining: false }, &|_| ());
+    outcomes.into_iter().next().unwrap().verdict
+}
