@@ -12,6 +12,7 @@
 mod attachment;
 mod case;
 mod context;
+pub mod double;
 mod failure;
 pub mod family;
 pub mod fault;
@@ -30,6 +31,7 @@ mod state;
 pub use attachment::Attachment;
 pub use case::{Case, Clause, EVERY_KIND, Kind, Level, Need, Versions};
 pub use context::Context;
+pub use double::Double;
 pub use failure::{Failure, at, require, require_same};
 pub use family::cases;
 pub use fault::Fault;

@@ -10,7 +10,9 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most of a case's time the kernel makes it wait, so there may be more of them than processors.
+    arguments.test_threads = arguments.test_threads.or(Some(8));
     binaries::build(&["--workspace"])?;
     let items = suite::plan(suite::cases(), &subjects()?, &Selection::default());
     if !arguments.list {

@@ -58,7 +58,7 @@ pub(super) fn list(options: &Run) -> Result<ExitCode, String> {
     let mut text = String::new();
     for (family, about) in suite::family::FAMILIES {
         text += &format!("{family}: {about}\n");
-        for case in suite::cases().iter().filter(|case| case.family() == family).filter(wanted) {
+        for case in suite::cases().iter().filter(|case| case.family() == *family).filter(wanted) {
             let kinds: Vec<&str> = case.kinds.iter().map(|kind| kind.as_str()).collect();
             let (level, section) = (case.level.as_str(), case.clause.section);
             text += &format!("  {:<34} {level:<7} {:<12} {}\n", case.id, case.versions, kinds.join(" "));

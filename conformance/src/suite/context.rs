@@ -3,6 +3,7 @@
 use super::{
     attachment::Attachment,
     case::Kind,
+    double::{Double, Reply},
     failure::Failure,
     fixture,
     glob::matches,
@@ -86,13 +87,15 @@ impl<'a> Context<'a> {
         &self.subject.bin_dir
     }
 
-    /// The suite's own program, which behaves as a plugin where it is called by another name. Cases that use it need
-    /// [`Need::Double`](super::Need::Double).
+    /// A plugin called `name` that answers as it is told and writes down what it is asked, in a folder of its own.
+    /// Operations without a reply succeed and print nothing. Cases that use it need [`Need::Double`](super::Need::Double).
     ///
     /// # Errors
-    /// A skip where it is not there.
-    pub fn double(&self) -> Result<&Path, Failure> {
-        self.subject.double.as_deref().ok_or_else(|| Failure::skip("the suite's own program is not at hand"))
+    /// Where it cannot be put there.
+    pub fn double(&self, name: &str, replies: &[(Command, Reply)]) -> Result<Double, Failure> {
+        let program = self.subject.double.as_deref();
+        let program = program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))?;
+        Double::install(program, &Path::new(FILES).join(format!("double-{name}")), name, replies)
     }
 
     /// How long a run of the plugin may take.

@@ -1,5 +1,6 @@
 //! The cases, one module a family. A family is a list of [`Case`]s; what is listed here is run.
 
+mod delegation;
 mod lifecycle;
 mod protocol;
 
@@ -7,16 +8,17 @@ use super::case::Case;
 use std::sync::OnceLock;
 
 /// All families with what they are about, in the order of the report.
-pub const FAMILIES: [(&str, &str); 2] = [
+pub const FAMILIES: &[(&str, &str)] = &[
     ("protocol", "environment, stdin, documents, exit status, error codes, versions"),
     ("lifecycle", "what ADD makes, CHECK sees and DEL leaves"),
+    ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
 ];
 
 /// All cases, by family and in the order in which they are written.
 #[must_use]
 pub fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
-    CASES.get_or_init(|| [protocol::cases(), lifecycle::cases()].concat())
+    CASES.get_or_init(|| [protocol::cases(), lifecycle::cases(), delegation::cases()].concat())
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
     fn cases_are_listed_by_family() {
         let mut order: Vec<&str> = cases().iter().map(Case::family).collect();
         order.dedup();
-        assert_eq!(order, FAMILIES.map(|(family, _)| family));
+        assert_eq!(order, FAMILIES.iter().map(|(family, _)| *family).collect::<Vec<_>>());
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Report {
     #[must_use]
     pub fn families(&self) -> Vec<&'static str> {
         let there = |family: &&str| self.results.iter().any(|result| result.family == *family);
-        super::family::FAMILIES.iter().map(|(family, _)| *family).filter(there).collect()
+        crate::suite::family::FAMILIES.iter().map(|(family, _)| *family).filter(there).collect()
     }
 }
 

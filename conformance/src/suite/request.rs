@@ -104,15 +104,16 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// The process, for cases that want to trace it, limit it or close a stream. Its run is not in the journal unless
+    /// The process, for cases that want to trace it, limit it or close a stream. Besides the variables of the request it has
+    /// this process's `PATH`. Its run is not in the journal unless
     /// the case puts it there ([`Request::record`]).
     ///
     /// # Errors
     /// Where stdin cannot be prepared.
     pub fn command(&self) -> Result<Command, Failure> {
         let mut command = Command::new(&self.program);
-        command.env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.stdin(self.stdin_file()?);
         Ok(command)
     }

@@ -45,8 +45,8 @@ fn table(text: &mut String, results: &[&CaseResult]) {
     let versions = SpecVersion::ALL.map(SpecVersion::as_str);
     let _ = writeln!(text, "| family | {} |", versions.join(" | "));
     let _ = writeln!(text, "|---|{}", "---|".repeat(versions.len()));
-    for (family, _) in super::super::family::FAMILIES {
-        let of_family: Vec<_> = results.iter().filter(|result| result.family == family).copied().collect();
+    for (family, _) in crate::suite::family::FAMILIES {
+        let of_family: Vec<_> = results.iter().filter(|result| result.family == *family).copied().collect();
         if of_family.is_empty() {
             continue;
         }

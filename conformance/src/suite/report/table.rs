@@ -62,7 +62,7 @@ fn table_of(text: &mut String, style: Style, heading: &str, results: &[&CaseResu
     let _ = write!(text, "{}", style.paint(Style::BOLD, &format!("{heading:<24}")));
     versions.iter().for_each(|version| text.push_str(&style.paint(Style::DIM, &format!("{version:>8}"))));
     text.push('\n');
-    let families = super::super::family::FAMILIES.iter().map(|(family, _)| *family);
+    let families = crate::suite::family::FAMILIES.iter().map(|(family, _)| *family);
     for family in families.filter(|family| results.iter().any(|result| result.family == *family)) {
         let _ = write!(text, "  {family:<22}");
         for version in &versions {
