@@ -4,8 +4,10 @@
 //! container, and nothing where the interface is not there, as with a tap for a virtual machine.
 
 use super::{Adding, Undo};
-use crate::{chain, check::own_part, config::Gateway, container, gateway::Plan, host, ipam::Addresses};
-use cni_net::{Batch, Link, NetError, Rtnl};
+use crate::{
+    chain, check::own_part, config::Gateway, container, gateway::Plan, host, in_use, ipam::Addresses,
+};
+use cni_net::{Batch, Link, LinkEvents, NetError, Rtnl};
 use cni_types::{AddResult, Cidr, Code, Encoded, Error, IfName, Interface, IpConfig};
 
 impl<'a> Adding<'a> {
@@ -49,9 +51,10 @@ impl<'a> Adding<'a> {
         if let Some(inside) = &chained.inside {
             self.configure_inside(container, inside, &plan, from_ipam.is_some(), undo)?;
         }
-        host::ensure_gateway(host, &bridge, config, &plan.gateways)?;
+        let gateways = host::ensure_gateway(host, &bridge, config, &plan.gateways)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
+        in_use::wait(host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
         let inside = chained.inside.as_ref().map(|inside| container.link(inside.index)).transpose()?;
         // Who makes the interface may leave it down, for a later plugin.
         if let Some(link) = inside.flatten().filter(|link| link.oper_up) {

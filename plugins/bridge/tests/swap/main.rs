@@ -1,13 +1,14 @@
 //! Swap on a live node: these plugins and the Go reference take over from one another while pods run.
 //!
 //! [`matrix`] is a table of networks times both directions times the versions of the reference that Debian has. [`traffic`] shows
-//! that pods keep talking meanwhile. Where the reference is known to fall short, [`quirks`] names it, and what is expected instead.
-#![expect(clippy::unwrap_used, reason = "a failing test may panic")]
+//! that pods keep talking meanwhile, [`seen`] what differs between the two. Where the reference is known to fall short, [`quirks`] names it, and what is expected instead.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 mod cases;
 mod matrix;
 mod node;
 mod quirks;
+mod seen;
 mod traffic;
 mod whole;
 
@@ -15,5 +16,5 @@ use conformance::testbed;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::main([matrix::tests(), traffic::tests()].into_iter().flatten().collect())
+    testbed::main([matrix::tests(), traffic::tests(), seen::tests()].into_iter().flatten().collect())
 }

@@ -1,0 +1,68 @@
+//! README's table "reference / ours": each of its rows is run on both sides, and must say what is seen.
+//!
+//! The reference's column is about the version that README names, and is passed over when sid has moved on.
+
+mod attachments;
+mod errors;
+mod scene;
+
+use crate::node::{Node, Side};
+use conformance::testbed::{Host, Suite, Test, fail, require};
+use scene::Scene;
+
+/// The version that README's table is about.
+const VERSION: &str = "1.9.1";
+const README: &str = include_str!("../../README.md");
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    /// What is done.
+    pub(crate) what: &'static str,
+    /// What is seen then.
+    pub(crate) reference: &'static str,
+    pub(crate) ours: &'static str,
+    /// Does it, and tells what it saw.
+    pub(crate) see: fn(&Scene<'_>) -> String,
+}
+
+pub(crate) fn tests() -> Vec<Test> {
+    let rows: Vec<Row> = attachments::ROWS.iter().chain(errors::ROWS).copied().collect();
+    let table = rows.clone();
+    let mut tests = vec![Test::new("seen::the_readme_has_the_table", move |_| require_table(&table))];
+    for row in rows {
+        for side in [Side::Reference, Side::Ours] {
+            tests.push(Test::new(name(&row, side), move |host| see(host, &row, side)));
+        }
+    }
+    tests
+}
+
+/// Nothing that a shell would take for something else.
+fn name(row: &Row, side: Side) -> String {
+    let words = row.what.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    format!("seen::{side:?}::{}", words.collect::<Vec<_>>().join("_")).to_lowercase()
+}
+
+fn see(host: &Host, row: &Row, side: Side) {
+    if side == Side::Reference {
+        let folder = Suite::Sid.require();
+        require(&format!("version {VERSION} of the reference in sid"), folder.ends_with(VERSION));
+    }
+    let wanted = if side == Side::Ours { row.ours } else { row.reference };
+    let seen = (row.see)(&Scene::new(host, side));
+    if seen != wanted {
+        fail(format_args!("{}\n  seen:   {seen}\n  README: {wanted}", row.what));
+    }
+}
+
+fn require_table(rows: &[Row]) {
+    let missing: String = rows
+        .iter()
+        .map(|row| format!("| {} | {} | {} |\n", row.what, row.reference, row.ours))
+        .filter(|line| !README.contains(line.as_str()))
+        .collect();
+    if !missing.is_empty() {
+        fail(format_args!("README.md lacks:\n{missing}"));
+    }
+}
