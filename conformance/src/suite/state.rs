@@ -82,6 +82,7 @@ fn pods() -> Vec<PathBuf> {
 /// All of the thread's network namespace.
 fn network() -> Result<Vec<String>, Failure> {
     let mut lines = inventory::network()?;
+    lines.retain(|line| !is_link_local(line));
     if let Some(mut nft) = Nft::open_if_there()? {
         lines.extend(nft.ruleset()?.into_iter().map(|line| format!("nft {line}")));
     }
@@ -91,6 +92,11 @@ fn network() -> Result<Vec<String>, Failure> {
     }
     sysctls(&mut lines);
     Ok(lines)
+}
+
+/// The kernel gives every interface such an address and its route some time after it came up.
+fn is_link_local(line: &str) -> bool {
+    line.starts_with("address fe80::") || line.starts_with("route fe80::/64 ")
 }
 
 /// The kernel parameters below `net`. Of an interface only those that differ from the defaults: each new interface
