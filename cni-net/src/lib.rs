@@ -17,7 +17,7 @@ pub use error::{KernelError, NetError};
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{
-    Address, Batch, InstalledRoute, Link, LinkEvents, LinkKind, Neighbour, Port, PortMode, PortState,
-    RouteSpec, Rtnl, VethPair,
+    Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership, Neighbour,
+    Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, VethPair,
 };
 pub use sysctl::{Family, Sysctl};

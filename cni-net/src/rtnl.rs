@@ -11,14 +11,16 @@ mod link;
 mod neighbour;
 mod route;
 mod veth;
+mod vlan;
 
 pub use address::Address;
 pub use bridge::PortMode;
 pub use events::LinkEvents;
-pub use link::{Link, LinkKind, Port, PortState};
+pub use link::{BridgeVlans, Link, LinkKind, Port, PortState};
 pub use neighbour::Neighbour;
 pub use route::{InstalledRoute, RouteSpec};
-pub use veth::VethPair;
+pub use veth::{HostPair, VethPair};
+pub use vlan::{Membership, PortVlans};
 
 use crate::{
     error::NetError,

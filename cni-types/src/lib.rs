@@ -28,5 +28,7 @@ pub use plugin::{Plugin, Reply, answer, main};
 pub use program::{Output, Program, Running, Stderr};
 pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};
 pub use stop::{Stop, Woken};
-pub use value::{Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName};
+pub use value::{
+    Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName, VlanId,
+};
 pub use version::{SpecVersion, UnknownVersion};

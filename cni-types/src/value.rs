@@ -6,6 +6,7 @@ mod if_name;
 mod mac_addr;
 mod netns_path;
 mod network_name;
+mod vlan_id;
 
 pub use cidr::{Cidr, InvalidCidr};
 pub use container_id::ContainerId;
@@ -13,6 +14,7 @@ pub use if_name::IfName;
 pub use mac_addr::{InvalidMac, MacAddr};
 pub use netns_path::NetnsPath;
 pub use network_name::NetworkName;
+pub use vlan_id::VlanId;
 
 /// The grammar that the spec gives to container ids and network names: an alphanumeric character, then
 /// alphanumeric characters, `_`, `.` or `-` (ASCII, as the reference has it).

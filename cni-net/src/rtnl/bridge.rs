@@ -5,7 +5,7 @@ use crate::{error::NetError, netlink::Request};
 use cni_types::{IfName, MacAddr};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
-use rtnetlink::{LinkBridge, LinkBridgePort};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkUnspec};
 
 /// What a port of a bridge does beyond the ordinary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,12 @@ impl Rtnl {
 }
 
 impl Batch {
+    /// Makes a link a port of a bridge. By name, so that it can follow the link's creation in one batch.
+    pub fn attach(&mut self, name: &IfName, bridge: u32) {
+        let message = LinkUnspec::new_with_name(name.as_str()).controller(bridge).build();
+        self.push(RouteNetlinkMessage::SetLink(message), 0, "attach to the bridge", name.to_string());
+    }
+
     /// Sets the mode of a port, and the text that tells people whose it is: at most 255 bytes, empty for none. By name, so that it can follow the port's
     /// creation in one batch. Through RTM_NEWLINK: RTM_SETLINK ignores port attributes.
     pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {

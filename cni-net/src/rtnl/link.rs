@@ -5,7 +5,7 @@ use crate::{
     error::NetError,
     netlink::{Answer, Request, c_string},
 };
-use cni_types::{IfName, MacAddr};
+use cni_types::{IfName, MacAddr, VlanId};
 use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -28,8 +28,11 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
@@ -67,6 +70,15 @@ pub struct Port {
     pub isolated: bool,
 }
 
+/// What a bridge does with VLANs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeVlans {
+    /// Frames pass only between ports of their VLAN.
+    pub filtering: bool,
+    /// The VLAN that a new port gets by itself, as the one of untagged frames.
+    pub default: Option<VlanId>,
+}
+
 /// A link, as far as the plugins look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -94,6 +106,9 @@ pub struct Link {
     pub alias: Option<String>,
     /// As a bridge port, where it is one.
     pub port: Option<Port>,
+    /// For a bridge: what it does with VLANs. `None` where the kernel has no bridge VLAN filtering, of which it says
+    /// nothing: it takes `vlan_filtering` without an error and ignores it (br_changelink in net/bridge/br_netlink.c).
+    pub vlans: Option<BridgeVlans>,
 }
 
 impl Link {
@@ -114,6 +129,7 @@ impl Link {
             peer_index: None,
             alias: None,
             port: None,
+            vlans: None,
         };
         for attribute in NlasIterator::new(attributes) {
             link.take(&attribute.ok()?);
@@ -148,11 +164,29 @@ impl Link {
                         other => LinkKind::Other(other.to_owned()),
                     }
                 }
+                IFLA_INFO_DATA if self.kind == LinkKind::Bridge => self.vlans = BridgeVlans::parse(value),
                 IFLA_INFO_SLAVE_KIND => is_port = c_string(value) == "bridge",
                 IFLA_INFO_SLAVE_DATA if is_port => self.port = Some(Port::parse(value)),
                 _ => {}
             }
         }
+    }
+}
+
+impl BridgeVlans {
+    fn parse(data: &[u8]) -> Option<Self> {
+        let (mut filtering, mut default) = (None, None);
+        for attribute in NlasIterator::new(data).flatten() {
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_BR_VLAN_FILTERING => filtering = value.first().map(|on| *on != 0),
+                IFLA_BR_VLAN_DEFAULT_PVID => {
+                    default = value.first_chunk().and_then(|id| VlanId::new(u16::from_ne_bytes(*id)));
+                }
+                _ => {}
+            }
+        }
+        filtering.map(|filtering| Self { filtering, default })
     }
 }
 
@@ -355,6 +389,23 @@ mod tests {
         assert!(link.up && link.oper_up && link.promiscuous);
         assert_eq!(link.kind, LinkKind::Veth);
         assert_eq!(link.port, Some(Port { state: PortState::Forwarding, hairpin: true, isolated: false }));
+    }
+
+    #[test]
+    fn a_bridge_is_read_with_what_it_does_with_vlans() {
+        let bridge = |data: &[Vec<u8>]| {
+            let info =
+                [attribute(IFLA_INFO_KIND, b"bridge\0"), attribute(IFLA_INFO_DATA, &data.concat())].concat();
+            Link::parse(&newlink(&[attribute(IFLA_LINKINFO, &info)])).unwrap().vlans
+        };
+        let filtering = attribute(IFLA_BR_VLAN_FILTERING, &[1]);
+        let default = |id: u16| attribute(IFLA_BR_VLAN_DEFAULT_PVID, &id.to_ne_bytes());
+        let vlans = |default| Some(BridgeVlans { filtering: true, default });
+        assert_eq!(bridge(&[filtering.clone(), default(1)]), vlans(VlanId::new(1)));
+        assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
+        assert_eq!(bridge(&[filtering]), vlans(None));
+        // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
+        assert_eq!(bridge(&[attribute(6, &[0, 128])]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! veth pairs whose one end is born in another namespace.
+//! veth pairs, mostly such whose one end is born in another namespace.
 //!
 //! One request makes both ends, puts the peer into the container and the host's end on the bridge. Nothing is
 //! moved between namespaces, so no name can clash on the way and no event is sent twice.
@@ -33,7 +33,39 @@ pub struct VethPair<'a> {
     pub mtu: Option<u32>,
 }
 
+/// A pair with both ends on the host.
+#[derive(Debug)]
+pub struct HostPair<'a> {
+    /// The end that is used as an interface.
+    pub name: &'a IfName,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// The other end.
+    pub peer_name: &'a IfName,
+    /// Its hardware address.
+    pub peer_mac: MacAddr,
+    /// The MTU of both ends, in bytes.
+    pub mtu: u32,
+}
+
 impl Batch {
+    /// Makes a pair on the host, both ends down; `EEXIST` where either name is taken. The kernel makes the peer first, so it has
+    /// the lower index.
+    pub fn create_host_pair(&mut self, pair: &HostPair<'_>) {
+        let peer = LinkMessageBuilder::<LinkUnspec>::default()
+            .name(pair.peer_name.to_string())
+            .address(pair.peer_mac.0.to_vec())
+            .mtu(pair.mtu)
+            .build();
+        let message = LinkMessageBuilder::<LinkVeth>::new(pair.name.as_str(), "_")
+            .address(pair.mac.0.to_vec())
+            .mtu(pair.mtu)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        let object = format!("{} with peer {}", pair.name, pair.peer_name);
+        self.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, "create veth", object);
+    }
+
     /// Makes the pair; `EEXIST` where either name is taken. The host's end is set up at once. The container's cannot be
     /// in the same request (veth_open in drivers/net/veth.c answers ENOTCONN), and should not: what is set
     /// before it comes up is in force from its first packet.

@@ -17,6 +17,7 @@ use crate::{
     ipam::Addresses,
     macspoof, neighbours,
     undo::Undo,
+    vlan,
 };
 use cni_net::{Link, LinkEvents, NetError, Netns, Rtnl, container_netns, nft::Nft};
 use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
@@ -90,14 +91,16 @@ impl<'a> Adding<'a> {
         let plan = Plan::of(config, &from_ipam)?;
         container::require_v6_mtu(config, &bridge, &plan)?;
         self.configure_container(&mut container, &link, &plan, undo)?;
-        let gateways = host::ensure_gateway(&mut host, &bridge, config, &plan.gateways)?;
+        let (vlan_gateway, gateways) = self.ensure_gateway(&mut host, &bridge, &plan)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
         let ends = self.wait(&mut host, &mut container, &host_name, link)?;
         in_use::wait(&mut host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
-        self.introduce(&mut host, &mut container, &bridge, &ends.container, &plan)?;
+        let gateway = vlan_gateway.as_ref().unwrap_or(&bridge);
+        self.introduce(&mut host, &mut container, gateway, &ends.container, &plan)?;
         call.stop.check()?;
-        chain::merged(prev_result, self.result(&bridge, &ends, plan, from_ipam)).encode(call.version)
+        let own = self.result(&bridge, &ends, vlan_gateway.as_ref(), plan, from_ipam);
+        chain::merged(prev_result, own).encode(call.version)
     }
 
     fn attach(
@@ -111,7 +114,22 @@ impl<'a> Adding<'a> {
         let name = host_name.clone();
         undo.on_failure("removing the veth pair", move || Ok(Rtnl::open()?.remove_link_named(&name)?));
         host::configure_port(host, &host_name, self.config, &self.identity)?;
+        vlan::confine_port(host, bridge, &host_name, self.config)?;
         Ok(host_name)
+    }
+
+    /// The gateway's addresses, on the bridge or on the interface of the VLAN. Returns that, and the addresses that were not there
+    /// before.
+    fn ensure_gateway(
+        &self,
+        host: &mut Rtnl,
+        bridge: &Link,
+        plan: &Plan,
+    ) -> Result<(Option<Link>, Vec<Cidr>), Error> {
+        let (config, stop) = (self.config, &self.call.stop);
+        let of_vlan = vlan::ensure_gateway_interface(host, bridge, config, &plan.gateways, stop)?;
+        let added = host::ensure_gateway(host, of_vlan.as_ref().unwrap_or(bridge), config, &plan.gateways)?;
+        Ok((of_vlan, added))
     }
 
     /// Before the container's interface is up, so that no frame passes unchecked.
@@ -201,7 +219,7 @@ impl<'a> Adding<'a> {
         &self,
         host: &mut Rtnl,
         container: &mut Rtnl,
-        bridge: &Link,
+        gateway: &Link,
         link: &Link,
         plan: &Plan,
     ) -> Result<(), Error> {
@@ -209,11 +227,18 @@ impl<'a> Adding<'a> {
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
         in_use::wait(container, addresses, stop, subscribe)?;
-        neighbours::correct(host, bridge, &self.config.bridge, &plan.ips, link);
+        neighbours::correct(host, gateway, self.config.gateway_interface(), &plan.ips, link);
         neighbours::announce(container, link, &self.attachment.if_name, &plan.ips)
     }
 
-    fn result(&self, bridge: &Link, ends: &Ends, plan: Plan, ipam: AddResult) -> AddResult {
+    fn result(
+        &self,
+        bridge: &Link,
+        ends: &Ends,
+        vlan_gateway: Option<&Link>,
+        plan: Plan,
+        ipam: AddResult,
+    ) -> AddResult {
         let of_host = |link: &Link| Interface {
             name: link.name.clone(),
             mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
@@ -222,8 +247,10 @@ impl<'a> Adding<'a> {
         };
         let in_container =
             Interface { sandbox: self.attachment.netns.to_string(), ..of_host(&ends.container) };
+        let mut interfaces = vec![of_host(bridge), of_host(&ends.host), in_container];
+        interfaces.extend(vlan_gateway.map(of_host));
         AddResult {
-            interfaces: vec![of_host(bridge), of_host(&ends.host), in_container],
+            interfaces,
             ips: plan.ips,
             routes: plan.routes,
             dns: self.config.dns.clone().unwrap_or(ipam.dns),

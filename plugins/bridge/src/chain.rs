@@ -4,7 +4,7 @@
 //! The interface stays its maker's, who removes it. What this plugin did to it is marked by an alias, by which CHECK, DEL and GC know
 //! it again: `cni-port <network> <container id> <interface>`.
 
-use crate::{config::Config, identity::Identity};
+use crate::{config::Config, identity::Identity, vlan};
 use cni_net::{Batch, Link, LinkKind, Rtnl};
 use cni_types::{AddResult, Call, Code, Error, IfName, Interface, ValidAttachments};
 
@@ -90,11 +90,13 @@ pub(crate) fn take(
     name: &IfName,
     bridge: &Link,
     identity: &Identity<'_>,
+    config: &Config,
 ) -> Result<(), Error> {
     let mut batch = Batch::new();
     if port.master.is_none() {
         batch.set_master(port.index, name, Some(bridge.index));
     }
+    vlan::confine(&mut batch, bridge, port.index, name, config);
     if port.alias.as_deref().is_none_or(str::is_empty) {
         batch.set_alias(port.index, name, &alias(identity));
     }

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
     identity::Identity,
-    macspoof,
+    macspoof, vlan,
 };
 use cni_net::{Errno, Family, Link, Netns, PortState, Rtnl, Sysctl, container_netns, nft::Nft};
 use cni_types::{AddResult, Attachment, Call, Code, Command, Error, IfName, Interface};
@@ -38,7 +38,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let link = if inside { checking.container(&netns)? } else { taken.clone() };
     match (bridge, link, taken) {
         (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link)?,
-        (Some(bridge), Some(link), Some(port)) => checking.port_is_right(&bridge, &port, &link)?,
+        (Some(bridge), Some(link), Some(port)) => checking.port_is_right(&mut host, &bridge, &port, &link)?,
         _ => {}
     }
     checking.masquerade(&identity)?;
@@ -96,6 +96,7 @@ impl<'a> Checking<'a> {
             });
         }
         self.require(link.up, || format!("Bridge interface {name} is down, wanted up"));
+        self.differences.extend(vlan::bridge_differences(&link, self.config));
         self.gateway(rtnl, &link)?;
         Ok(Some(link))
     }
@@ -105,10 +106,22 @@ impl<'a> Checking<'a> {
             return Ok(());
         }
         let plan = Plan::of(self.config, self.prev_result)?;
-        let found = rtnl.addresses(bridge.index)?;
+        if plan.gateways.is_empty() {
+            return Ok(());
+        }
+        let (interface, what) = match &self.config.vlan_gateway {
+            Some(gateway) => {
+                let (link, differences) = vlan::gateway_differences(rtnl, bridge, gateway)?;
+                self.differences.extend(differences);
+                (link, "VLAN interface")
+            }
+            None => (Some(bridge.clone()), "Bridge interface"),
+        };
+        let found = interface.map(|link| rtnl.addresses(link.index)).transpose()?.unwrap_or_default();
+        let name = self.config.gateway_interface();
         for wanted in plan.gateways {
             self.require(found.iter().any(|address| address.cidr == wanted), || {
-                format!("Bridge interface {} lacks the gateway address, wanted {wanted}", bridge.name)
+                format!("{what} {name} lacks the gateway address, wanted {wanted}")
             });
             let sysctl = Sysctl::forwarding(Family::of(wanted));
             let value = sysctl.read()?.unwrap_or_default();
@@ -191,10 +204,16 @@ impl<'a> Checking<'a> {
             self.differs(format!("host end of {} not found", container.name));
             return Ok(());
         };
-        self.port_is_right(bridge, &peer, container)
+        self.port_is_right(rtnl, bridge, &peer, container)
     }
 
-    fn port_is_right(&mut self, bridge: &Link, peer: &Link, container: &Link) -> Result<(), Error> {
+    fn port_is_right(
+        &mut self,
+        rtnl: &mut Rtnl,
+        bridge: &Link,
+        peer: &Link,
+        container: &Link,
+    ) -> Result<(), Error> {
         let name = &peer.name;
         self.require(peer.master == Some(bridge.index), || {
             format!("{name} is not a port of bridge {}", bridge.name)
@@ -203,6 +222,9 @@ impl<'a> Checking<'a> {
         if self.config.spoof_check {
             let id = self.attachment.container_id.as_str();
             self.differences.extend(macspoof::differences(id, &self.attachment.if_name, peer, container)?);
+        }
+        if peer.master == Some(bridge.index) {
+            self.differences.extend(vlan::port_differences(rtnl, bridge, peer, self.config)?);
         }
         let Some(port) = peer.port else { return Ok(()) };
         let hairpin = self.config.port == PortMode::Hairpin;

@@ -3,7 +3,11 @@
 //! [`Config`] cannot hold what makes no sense. Everything is refused here, before anything is touched. DEL and GC must work
 //! with a configuration that ADD would refuse, so they read only what they need ([`Remains`]).
 
-use cni_types::{Call, Code, Dns, Error, IfName, MacAddr};
+mod vlan;
+
+pub use vlan::{DefaultVlan, Vlan, VlanGateway};
+
+use cni_types::{Call, Code, Dns, Error, IfName, Json, MacAddr, VlanId};
 use serde::Deserialize;
 
 /// The most that a veth and a bridge can have (ETH_MAX_MTU of include/uapi/linux/if_ether.h).
@@ -30,7 +34,8 @@ struct Wire {
     disable_container_interface: bool,
     port_isolation: bool,
     vlan: i64,
-    vlan_trunk: Vec<cni_types::Json>,
+    vlan_trunk: Vec<Option<vlan::WireTrunk>>,
+    preserve_default_vlan: bool,
     macspoofchk: bool,
     dns: Dns,
     ipam: WireIpam,
@@ -110,6 +115,10 @@ pub struct Config {
     pub port: PortMode,
     /// Whether the port exchanges no frames with other isolated ports.
     pub isolated: bool,
+    /// The port's VLANs.
+    pub vlan: Vlan,
+    /// The interface that is the gateway in place of the bridge, once there are addresses.
+    pub vlan_gateway: Option<VlanGateway>,
     /// The container's interface.
     pub container: Container,
     /// Whether frames pass with the container's own source address only.
@@ -135,17 +144,22 @@ impl Config {
             [wire.runtime_config.mac.as_str(), &wire.args.cni.mac, args.value("MAC").unwrap_or_default()]
                 .into_iter()
                 .find(|mac| !mac.is_empty());
+        let (bridge, container) = (bridge_name(&wire.bridge)?, container(&wire)?);
+        let vlan = Vlan::of(wire.vlan, &wire.vlan_trunk, wire.preserve_default_vlan)?;
+        let gateway = gateway(&wire);
         Ok(Self {
+            vlan_gateway: if gateway == Gateway::No {
+                None
+            } else {
+                VlanGateway::of(&bridge, &vlan, &container)?
+            },
+            vlan,
             mac: mac.map(parse_mac).transpose()?,
-            bridge: bridge_name(&wire.bridge)?,
+            bridge,
             mtu: mtu(wire.mtu)?,
             port: port_mode(&wire)?,
-            container: container(&wire)?,
-            gateway: match (wire.is_default_gateway, wire.is_gateway) {
-                (true, _) => Gateway::Default,
-                (false, true) => Gateway::Yes,
-                (false, false) => Gateway::No,
-            },
+            container,
+            gateway,
             force_address: wire.force_address,
             masquerade: wire.ip_masq,
             isolated: wire.port_isolation,
@@ -153,6 +167,12 @@ impl Config {
             detect_duplicates: wire.enabledad,
             dns: (!wire.dns.is_empty()).then_some(wire.dns),
         })
+    }
+
+    /// The interface that gets the gateway's addresses.
+    #[must_use]
+    pub fn gateway_interface(&self) -> &IfName {
+        self.vlan_gateway.as_ref().map_or(&self.bridge, |gateway| &gateway.name)
     }
 
     /// The type of the IPAM plugin, where there is one.
@@ -170,8 +190,8 @@ impl Config {
 pub struct Remains {
     /// The type of the IPAM plugin that frees the addresses.
     pub ipam: Option<String>,
-    /// The bridge, where the configuration names one that can exist.
-    pub bridge: Option<IfName>,
+    /// The interface that has the gateway's addresses, where the configuration names one that can exist.
+    pub gateway_interface: Option<IfName>,
 }
 
 impl Remains {
@@ -184,17 +204,26 @@ impl Remains {
         #[serde(default)]
         struct Wire {
             ipam: WireIpam,
-            bridge: Option<cni_types::Json>,
+            bridge: Option<Json>,
+            vlan: Option<Json>,
         }
-        let Wire { ipam, bridge } = call.config()?;
+        let Wire { ipam, bridge, vlan } = call.config()?;
         let bridge = match &bridge {
             None => Some(""),
-            Some(cni_types::Json::String(name)) => Some(name.as_str()),
+            Some(Json::String(name)) => Some(name.as_str()),
             Some(_) => None,
+        };
+        let bridge = bridge.and_then(|name| bridge_name(name).ok());
+        let vlan = match vlan {
+            Some(Json::Number(id)) => id.as_i64().and_then(VlanId::new),
+            _ => None,
         };
         Ok(Self {
             ipam: Some(ipam.kind).filter(|kind| !kind.is_empty()),
-            bridge: bridge.and_then(|name| bridge_name(name).ok()),
+            gateway_interface: bridge.and_then(|bridge| match vlan {
+                Some(id) => vlan::gateway_name(&bridge, id).ok(),
+                None => Some(bridge),
+            }),
         })
     }
 }
@@ -210,12 +239,6 @@ fn refuse_unsupported(wire: &Wire) -> Result<(), Error> {
         Err(Error::new(Code::UNSUPPORTED_FIELD, msg)
             .with_details("this version of the bridge plugin does not know it"))
     };
-    if wire.vlan != 0 {
-        return refuse("vlan", wire.vlan.to_string());
-    }
-    if !wire.vlan_trunk.is_empty() {
-        return refuse("vlanTrunk", cni_types::Json::Array(wire.vlan_trunk.clone()).to_string());
-    }
     match wire.ip_masq_backend.as_str() {
         "" | "nftables" => Ok(()),
         "iptables" => refuse("ipMasqBackend", "iptables".to_owned()),
@@ -260,6 +283,14 @@ fn port_mode(wire: &Wire) -> Result<PortMode, Error> {
     }
 }
 
+fn gateway(wire: &Wire) -> Gateway {
+    match (wire.is_default_gateway, wire.is_gateway) {
+        (true, _) => Gateway::Default,
+        (false, true) => Gateway::Yes,
+        (false, false) => Gateway::No,
+    }
+}
+
 fn container(wire: &Wire) -> Result<Container, Error> {
     match (wire.ipam.kind.as_str(), wire.disable_container_interface) {
         ("", true) => Ok(Container::Down),
@@ -289,7 +320,7 @@ mod tests {
         Config::of(&Call::new(environment, stdin.into(), Stop::never())?)
     }
 
-    fn config(keys: &str) -> Result<Config, Error> {
+    pub(super) fn config(keys: &str) -> Result<Config, Error> {
         config_with("", keys)
     }
 
@@ -341,16 +372,9 @@ mod tests {
 
     #[test]
     fn keys_that_are_not_supported_yet_are_refused_by_name_and_value() {
-        for (keys, msg) in [
-            (r#","vlan":100"#, "vlan = 100"),
-            (r#","vlanTrunk":[{"id":7}]"#, r#"vlanTrunk = [{"id":7}]"#),
-            (r#","ipMasqBackend":"iptables""#, "ipMasqBackend = iptables"),
-        ] {
-            let error = config(keys).unwrap_err();
-            assert_eq!(error.code, Code::UNSUPPORTED_FIELD);
-            assert!(error.msg.ends_with(msg), "{error}");
-        }
-        assert!(config(r#","vlan":0,"vlanTrunk":[],"macspoofchk":false"#).is_ok());
+        let error = config(r#","ipMasqBackend":"iptables""#).unwrap_err();
+        assert_eq!(error.code, Code::UNSUPPORTED_FIELD);
+        assert!(error.msg.ends_with("ipMasqBackend = iptables"), "{error}");
     }
 
     #[test]
@@ -370,5 +394,22 @@ mod tests {
         let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
         assert_eq!(Remains::of(&call).unwrap().ipam.as_deref(), Some("host-local"));
         assert!(Config::of(&call).is_err());
+    }
+
+    #[test]
+    fn del_knows_the_interface_that_had_the_gateways_addresses() {
+        for (keys, interface) in [
+            ("", Some("cni0")),
+            (r#","vlan":100"#, Some("cni0.100")),
+            (r#","vlan":0,"bridge":"br1""#, Some("br1")),
+            (r#","vlan":"100""#, Some("cni0")),
+            (r#","vlan":100,"bridge":"a/b""#, None),
+            (r#","vlan":100,"bridge":"bridge123456""#, None),
+        ] {
+            let stdin = format!(r#"{{"name":"n"{keys}}}"#);
+            let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
+            let found = Remains::of(&call).unwrap().gateway_interface;
+            assert_eq!(found.as_ref().map(IfName::as_str), interface, "{keys}");
+        }
     }
 }

@@ -21,8 +21,8 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let nft = remove_rules(&identity);
     let links = remove_links(call, detachment, &identity);
     let remains = Remains::of(call);
-    if let Ok(Remains { bridge: Some(bridge), .. }) = &remains {
-        neighbours::forget(call, bridge);
+    if let Ok(Remains { gateway_interface: Some(interface), .. }) = &remains {
+        neighbours::forget(call, interface);
     }
     let addresses = remains.and_then(|remains| release(call, &remains));
     // The socket is closed only now: closing waits until the deleted rule is out of use.

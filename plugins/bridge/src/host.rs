@@ -3,7 +3,7 @@
 use crate::{
     config::{Config, Gateway, PortMode},
     identity::{Identity, parse_alias, random_mac},
-    mac,
+    mac, vlan,
 };
 use cni_net::{
     Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, Netns, PortState, Rtnl, Sysctl, VethPair,
@@ -42,8 +42,9 @@ pub(crate) fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Er
     }
 }
 
-/// Sets a bridge up that was made by somebody else, and promiscuous if asked. As a gateway it takes no router advertisements, from
-/// before the container can send one. A bridge of another's that is no gateway may have the host's own address by them.
+/// Sets a bridge up that was made by somebody else; promiscuous, and with VLANs kept apart, if asked. As a gateway it takes no
+/// router advertisements, from before the container can send one. A bridge of another's that is no gateway may have the host's
+/// own address by them.
 pub(crate) fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     if config.gateway != Gateway::No {
         refuse_router_advertisements(&config.bridge)?;
@@ -55,10 +56,11 @@ pub(crate) fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> 
     if config.port == PortMode::Promiscuous && !bridge.promiscuous {
         batch.set_promiscuous(bridge.index, &config.bridge);
     }
+    vlan::ensure_filtering(&mut batch, bridge, config)?;
     Ok(rtnl.run(batch)?)
 }
 
-fn vanished(name: &IfName) -> Error {
+pub(crate) fn vanished(name: &IfName) -> Error {
     Error::new(Code::TRY_AGAIN, format!("interface {name} was removed by somebody else during the operation"))
 }
 
@@ -156,7 +158,7 @@ fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Res
 }
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
-fn refuse_router_advertisements(interface: &IfName) -> Result<(), Error> {
+pub(crate) fn refuse_router_advertisements(interface: &IfName) -> Result<(), Error> {
     match Sysctl::of_interface(Family::V6, interface, "accept_ra").ensure("0") {
         // Without IPv6 there is nothing to refuse.
         Err(e) if e.is_absent() => Ok(()),
@@ -186,10 +188,11 @@ fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
     Ok(rtnl.ports(bridge.index)?.iter().any(|port| port.mac == bridge.mac && ours(port)))
 }
 
-/// Makes the bridge the gateway: its addresses, and forwarding. Returns the addresses that were not there before.
+/// Makes the bridge, or the interface of the VLAN, the gateway: its addresses, and forwarding. Returns the addresses that were
+/// not there before.
 pub(crate) fn ensure_gateway(
     rtnl: &mut Rtnl,
-    bridge: &Link,
+    interface: &Link,
     config: &Config,
     gateways: &[Cidr],
 ) -> Result<Vec<Cidr>, Error> {
@@ -198,7 +201,7 @@ pub(crate) fn ensure_gateway(
         return Ok(added);
     }
     for gateway in gateways {
-        if ensure_address(rtnl, bridge, config, *gateway)? {
+        if ensure_address(rtnl, interface, config, *gateway)? {
             added.push(*gateway);
         }
         let forwarding = Sysctl::forwarding(Family::of(*gateway));
@@ -212,9 +215,9 @@ pub(crate) fn ensure_gateway(
 }
 
 /// Whether it was not there before.
-fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr) -> Result<bool, Error> {
-    let name = &config.bridge;
-    let addresses = addresses_beside(rtnl, bridge, wanted)?;
+fn ensure_address(rtnl: &mut Rtnl, interface: &Link, config: &Config, wanted: Cidr) -> Result<bool, Error> {
+    let name = config.gateway_interface();
+    let addresses = addresses_beside(rtnl, interface, wanted)?;
     if addresses.contains(&wanted) {
         return Ok(false);
     }
@@ -223,19 +226,19 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
         if !config.force_address {
             return Err(conflict(name, found, wanted));
         }
-        batch.delete_address(bridge.index, name, found);
+        batch.delete_address(interface.index, name, found);
     }
-    batch.create_address(bridge.index, name, wanted, config.detect_duplicates);
+    batch.create_address(interface.index, name, wanted, config.detect_duplicates);
     // Written though it is the same: from here on it is a chosen one, which stays when a port leaves from which an adopted
     // bridge had it. Not at every ADD: the kernel forgets the bridge's neighbours then.
-    if let Some(mac) = bridge.mac {
-        batch.set_mac(bridge.index, name, mac);
+    if let Some(mac) = interface.mac {
+        batch.set_mac(interface.index, name, mac);
     }
     match rtnl.run(batch) {
         // Another ADD was faster, in adding this address or in deleting the one before.
         Err(e)
             if (e.is_exists() || e.is_absent())
-                && addresses_beside(rtnl, bridge, wanted)?.contains(&wanted) =>
+                && addresses_beside(rtnl, interface, wanted)?.contains(&wanted) =>
         {
             Ok(true)
         }
@@ -243,9 +246,9 @@ fn ensure_address(rtnl: &mut Rtnl, bridge: &Link, config: &Config, wanted: Cidr)
     }
 }
 
-/// The bridge's addresses of the family of `wanted`.
-fn addresses_beside(rtnl: &mut Rtnl, bridge: &Link, wanted: Cidr) -> Result<Vec<Cidr>, Error> {
-    let addresses = rtnl.addresses_of(bridge.index, Family::of(wanted))?;
+/// The interface's addresses of the family of `wanted`.
+fn addresses_beside(rtnl: &mut Rtnl, interface: &Link, wanted: Cidr) -> Result<Vec<Cidr>, Error> {
+    let addresses = rtnl.addresses_of(interface.index, Family::of(wanted))?;
     Ok(addresses.into_iter().map(|address| address.cidr).collect())
 }
 

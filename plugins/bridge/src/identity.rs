@@ -46,9 +46,7 @@ impl<'a> Identity<'a> {
     /// The name of the host's end: `veth` and eight hexadecimal digits. The first attempt is made from the identity, and
     /// found again by DEL; later ones, for the case that another interface has that name, are random.
     pub(crate) fn host_name(&self, attempt: u32) -> Result<IfName, Error> {
-        let number = if attempt == 0 { self.digest() } else { random() };
-        let [a, b, c, d, ..] = number.to_be_bytes();
-        IfName::parse(&format!("veth{a:02x}{b:02x}{c:02x}{d:02x}"))
+        if attempt == 0 { name_of(self.digest()) } else { random_name() }
     }
 
     fn digest(&self) -> u64 {
@@ -66,6 +64,16 @@ pub(crate) fn parse_alias(alias: &str) -> Option<[&str; 3]> {
     }
     let parts = [words.next()?, words.next()?, words.next()?];
     words.next().is_none().then_some(parts)
+}
+
+/// A name for an end of a pair that nobody else has, as far as chance goes.
+pub(crate) fn random_name() -> Result<IfName, Error> {
+    name_of(random())
+}
+
+fn name_of(number: u64) -> Result<IfName, Error> {
+    let [a, b, c, d, ..] = number.to_be_bytes();
+    IfName::parse(&format!("veth{a:02x}{b:02x}{c:02x}{d:02x}"))
 }
 
 /// A hardware address that nobody else has, as far as chance goes. Given explicitly it stays: an address that the kernel

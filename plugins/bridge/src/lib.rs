@@ -20,6 +20,7 @@ mod macspoof;
 mod neighbours;
 mod status;
 mod undo;
+mod vlan;
 
 use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
 

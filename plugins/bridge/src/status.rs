@@ -1,6 +1,6 @@
 //! STATUS: could an ADD succeed now? Asks, and changes nothing.
 
-use crate::{config::Config, host::find_bridge};
+use crate::{config::Config, host::find_bridge, vlan};
 use cni_net::{Rtnl, nft::Nft};
 use cni_types::{Call, Code, Command, Error};
 
@@ -8,7 +8,9 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let config = Config::of(call)?;
     let unavailable = |e: Error| Error { code: Code::UNAVAILABLE, ..e };
     let mut rtnl = Rtnl::open().map_err(|e| unavailable(e.into()))?;
-    find_bridge(&mut rtnl, &config).map_err(unavailable)?;
+    if let Some(bridge) = find_bridge(&mut rtnl, &config).map_err(unavailable)? {
+        vlan::require_support(&bridge, &config).map_err(unavailable)?;
+    }
     if config.masquerade || config.spoof_check {
         let probe = Nft::open().and_then(|mut nft| nft.probe());
         probe.map_err(|e| {

@@ -51,17 +51,18 @@ impl<'a> Adding<'a> {
         if let Some(inside) = &chained.inside {
             self.configure_inside(container, inside, &plan, from_ipam.is_some(), undo)?;
         }
-        let gateways = host::ensure_gateway(host, &bridge, config, &plan.gateways)?;
+        let (vlan_gateway, gateways) = self.ensure_gateway(host, &bridge, &plan)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
         in_use::wait(host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
         let inside = chained.inside.as_ref().map(|inside| container.link(inside.index)).transpose()?;
         // Who makes the interface may leave it down, for a later plugin.
         if let Some(link) = inside.flatten().filter(|link| link.oper_up) {
-            self.introduce(host, container, &bridge, &link, &plan)?;
+            self.introduce(host, container, vlan_gateway.as_ref().unwrap_or(&bridge), &link, &plan)?;
         }
         call.stop.check()?;
-        self.chained_result(&bridge, plan, chained.prev_result.clone(), from_ipam).encode(call.version)
+        let ours = [Some(bridge), vlan_gateway];
+        self.chained_result(&ours, plan, chained.prev_result.clone(), from_ipam).encode(call.version)
     }
 
     /// Before it is a port, so that no frame passes unchecked.
@@ -89,7 +90,7 @@ impl<'a> Adding<'a> {
         undo.on_failure("taking the interface off the bridge", move || {
             chain::give_back(&mut Rtnl::open()?, &before, &undone)
         });
-        chain::take(host, port, &name, bridge, &self.identity)?;
+        chain::take(host, port, &name, bridge, &self.identity, self.config)?;
         host::configure_taken_port(host, &name, self.config)?;
         // Without carrier, as a tap whose guest is not started, it does not forward yet.
         if host::end(host, &name)?.oper_up {
@@ -154,15 +155,17 @@ impl<'a> Adding<'a> {
     /// The earlier result, with the bridge, the gateways, and what this plugin's IPAM gave.
     fn chained_result(
         &self,
-        bridge: &Link,
+        ours: &[Option<Link>],
         plan: Plan,
         mut prev: AddResult,
         from_ipam: Option<AddResult>,
     ) -> AddResult {
         let is_inside = |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
         let inside = prev.interfaces.iter().position(is_inside).and_then(|at| i64::try_from(at).ok());
-        if !prev.interfaces.iter().any(|i| i.name == bridge.name && i.sandbox.is_empty()) {
-            prev.interfaces.push(of_host(bridge));
+        for link in ours.iter().flatten() {
+            if !prev.interfaces.iter().any(|i| i.name == link.name && i.sandbox.is_empty()) {
+                prev.interfaces.push(of_host(link));
+            }
         }
         match &from_ipam {
             Some(_) => prev.ips.extend(plan.ips.into_iter().map(|ip| IpConfig { interface: inside, ..ip })),

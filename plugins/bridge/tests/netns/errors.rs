@@ -70,14 +70,9 @@ fn keys_that_make_no_sense_are_refused(host: &Host) {
 
 fn keys_of_later_versions_are_refused_by_name_and_value(host: &Host) {
     let pod = host.pod("a");
-    for (keys, what) in [
-        (json!({"vlan": 100}), "vlan = 100"),
-        (json!({"vlanTrunk": [{"id": 7}]}), "vlanTrunk = [{\"id\":7}]"),
-        (json!({"ipMasqBackend": "iptables"}), "ipMasqBackend = iptables"),
-    ] {
-        let msg = format!("unsupported field in network configuration: {what}");
-        require_refused(host, &add(host, keys).pod(&pod), Code::UNSUPPORTED_FIELD, &msg);
-    }
+    let request = add(host, json!({"ipMasqBackend": "iptables"})).pod(&pod);
+    let msg = "unsupported field in network configuration: ipMasqBackend = iptables";
+    require_refused(host, &request, Code::UNSUPPORTED_FIELD, msg);
 }
 
 fn bad_cni_args_are_refused(host: &Host) {

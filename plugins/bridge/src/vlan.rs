@@ -1,0 +1,239 @@
+//! VLANs of the bridge port, and the interface of the host that is the gateway of a VLAN.
+//!
+//! The port is put into its VLANs while the container's end is down, so no frame passes in another one. The gateway of a
+//! VLAN is a veth pair on the host: `<bridge>.<vlan>` has the address, its peer is a port in that VLAN (a VLAN device on
+//! the bridge would need the bridge itself in the VLAN, and is not what the reference makes). It belongs to the network, like the
+//! bridge, so it stays. Whoever needs it makes of it what is missing: several ADDs may do so at once, and one may
+//! have been killed in the middle.
+
+use crate::{
+    config::{Config, Vlan, VlanGateway},
+    host::{refuse_router_advertisements, vanished, wait_forwarding},
+    identity::{random_mac, random_name},
+};
+use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortState, PortVlans, Rtnl};
+use cni_types::{Cidr, Code, Error, IfName, Stop, VlanId};
+
+/// How often another name is tried for the peer.
+const NAME_ATTEMPTS: u32 = 8;
+
+/// What the bridge does with VLANs, where the configuration asks for some.
+///
+/// # Errors
+/// Where the kernel knows no VLANs of bridges.
+pub(crate) fn require_support(bridge: &Link, config: &Config) -> Result<Option<BridgeVlans>, Error> {
+    if config.vlan == Vlan::None {
+        return Ok(None);
+    }
+    let missing = || {
+        let msg = "the kernel has no bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
+        Error::new(Code::KERNEL, msg).with_details("the keys vlan and vlanTrunk need it")
+    };
+    bridge.vlans.map(Some).ok_or_else(missing)
+}
+
+/// Makes the bridge keep VLANs apart, where the configuration asks for some. Its ports stay in the VLANs that they have.
+pub(crate) fn ensure_filtering(batch: &mut Batch, bridge: &Link, config: &Config) -> Result<(), Error> {
+    if require_support(bridge, config)?.is_some_and(|vlans| !vlans.filtering) {
+        batch.set_vlan_filtering(&config.bridge);
+    }
+    Ok(())
+}
+
+/// Puts the port into its VLANs and into no other.
+pub(crate) fn confine_port(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    host_name: &IfName,
+    config: &Config,
+) -> Result<(), Error> {
+    if config.vlan == Vlan::None {
+        return Ok(());
+    }
+    let port = rtnl.find_link(host_name)?.ok_or_else(|| vanished(host_name))?;
+    let mut batch = Batch::new();
+    confine(&mut batch, bridge, port.index, host_name, config);
+    Ok(rtnl.run(batch)?)
+}
+
+/// The same in a batch that makes it a port.
+pub(crate) fn confine(batch: &mut Batch, bridge: &Link, port: u32, name: &IfName, config: &Config) {
+    let default = default_of(bridge);
+    if let Some(wanted) = config.vlan.wanted(default) {
+        set_vlans(batch, port, name, &wanted, default);
+    }
+}
+
+fn default_of(bridge: &Link) -> Option<VlanId> {
+    bridge.vlans.and_then(|vlans| vlans.default)
+}
+
+fn set_vlans(batch: &mut Batch, port: u32, name: &IfName, wanted: &PortVlans, default: Option<VlanId>) {
+    batch.add_port_vlans(port, name, wanted);
+    if let Some(default) = default.filter(|default| wanted.membership(*default).is_none()) {
+        batch.remove_port_vlan(port, name, default);
+    }
+}
+
+/// The gateway's interface of the VLAN, where there is one and addresses for it: made if missing, mended if it is not as it
+/// should be.
+pub(crate) fn ensure_gateway_interface(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    config: &Config,
+    addresses: &[Cidr],
+    stop: &Stop,
+) -> Result<Option<Link>, Error> {
+    let Some(gateway) = config.vlan_gateway.as_ref().filter(|_| !addresses.is_empty()) else {
+        return Ok(None);
+    };
+    let link = match rtnl.find_link(&gateway.name)? {
+        Some(link) => link,
+        None => create(rtnl, bridge, config, gateway)?,
+    };
+    refuse_router_advertisements(&gateway.name)?;
+    if link.kind != LinkKind::Veth {
+        // Somebody else's work, a VLAN device for instance: taken as it is, as the reference does.
+        set_up(rtnl, &[(&link, &gateway.name)])?;
+        return Ok(Some(link));
+    }
+    let peer = peer_of(rtnl, &link, gateway)?;
+    let peer_name = IfName::parse(&peer.name)?;
+    let mut batch = Batch::new();
+    if peer.master != Some(bridge.index) {
+        batch.attach(&peer_name, bridge.index);
+    }
+    let wanted = [(gateway.id, Membership::NATIVE)].into_iter().collect();
+    set_vlans(&mut batch, peer.index, &peer_name, &wanted, default_of(bridge));
+    rtnl.run(batch)?;
+    set_up(rtnl, &[(&link, &gateway.name), (&peer, &peer_name)])?;
+    if !forwards(&peer) {
+        wait_forwarding(rtnl, &peer_name, stop)?;
+    }
+    Ok(Some(link))
+}
+
+fn forwards(port: &Link) -> bool {
+    port.port.is_some_and(|port| port.state == PortState::Forwarding)
+}
+
+fn set_up(rtnl: &mut Rtnl, links: &[(&Link, &IfName)]) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    links.iter().filter(|(link, _)| !link.up).for_each(|(link, name)| batch.set_up(link.index, name));
+    Ok(rtnl.run(batch)?)
+}
+
+/// The other end of the gateway's pair, which must be on the host.
+fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, Error> {
+    let peer = link.peer_index.map(|index| rtnl.link(index)).transpose()?.flatten();
+    peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index)).ok_or_else(|| {
+        let name = &gateway.name;
+        Error::new(
+            Code::INVALID_CONFIG,
+            format!("\"{name}\" already exists but is not the gateway of VLAN {}", gateway.id),
+        )
+        .with_details(format!(
+            "the other end of {name} is not on the host, wanted as a port of the bridge; remove {name}"
+        ))
+    })
+}
+
+/// Makes the pair, down, its peer on the bridge. The bridge keeps its address: it becomes a chosen one before the port comes that
+/// might give it another.
+fn create(rtnl: &mut Rtnl, bridge: &Link, config: &Config, gateway: &VlanGateway) -> Result<Link, Error> {
+    let name = &gateway.name;
+    for _ in 0..NAME_ATTEMPTS {
+        let peer_name = random_name()?;
+        let mut batch = Batch::new();
+        batch.create_host_pair(&HostPair {
+            name,
+            mac: random_mac(),
+            peer_name: &peer_name,
+            peer_mac: random_mac(),
+            mtu: bridge.mtu,
+        });
+        if let Some(mac) = bridge.mac {
+            batch.set_mac(bridge.index, &config.bridge, mac);
+        }
+        batch.attach(&peer_name, bridge.index);
+        let created = rtnl.run(batch);
+        let found = rtnl.find_link(name)?;
+        match (created, found) {
+            (Ok(()), Some(link)) => {
+                refuse_router_advertisements(&peer_name)?;
+                return Ok(link);
+            }
+            (Ok(()), None) => return Err(vanished(name)),
+            // Another ADD was faster.
+            (Err(e), Some(link)) if e.is_exists() => return Ok(link),
+            // The peer's name was taken.
+            (Err(e), None) if e.is_exists() => {}
+            (Err(e), _) => return Err(e.into()),
+        }
+    }
+    Err(Error::new(Code::TRY_AGAIN, format!("no free name for the other end of {name} was found")))
+}
+
+/// What CHECK finds different on the bridge.
+pub(crate) fn bridge_differences(bridge: &Link, config: &Config) -> Vec<String> {
+    let off = config.vlan != Vlan::None && !bridge.vlans.is_some_and(|vlans| vlans.filtering);
+    let difference = || format!("Bridge interface {} has VLAN filtering false, wanted true", config.bridge);
+    off.then(difference).into_iter().collect()
+}
+
+/// What CHECK finds different on the container's port.
+pub(crate) fn port_differences(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    port: &Link,
+    config: &Config,
+) -> Result<Vec<String>, Error> {
+    let Some(wanted) = config.vlan.wanted(default_of(bridge)) else { return Ok(Vec::new()) };
+    let found = rtnl.port_vlans(port.index)?;
+    let difference = || format!("{} has VLANs {found}; wanted {wanted}", port.name);
+    Ok((found != wanted).then(difference).into_iter().collect())
+}
+
+/// What CHECK finds different on the gateway's interface of the VLAN; and the interface that is to have the gateway's addresses, if
+/// it is there.
+pub(crate) fn gateway_differences(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    gateway: &VlanGateway,
+) -> Result<(Option<Link>, Vec<String>), Error> {
+    let name = &gateway.name;
+    let Some(link) = rtnl.find_link(name)? else {
+        return Ok((
+            None,
+            vec![format!("VLAN interface {name} not found, wanted as the gateway of VLAN {}", gateway.id)],
+        ));
+    };
+    let mut differences = Vec::new();
+    let mut require = |holds: bool, difference: String| {
+        if !holds {
+            differences.push(difference)
+        }
+    };
+    require(link.up, format!("VLAN interface {name} is down, wanted up"));
+    if link.kind == LinkKind::Veth {
+        let peer = peer_of(rtnl, &link, gateway).ok();
+        let master = peer.as_ref().and_then(|peer| peer.master);
+        require(
+            master == Some(bridge.index),
+            format!("the other end of {name} is not a port of bridge {}", bridge.name),
+        );
+        if let Some(peer) = peer.filter(|peer| peer.master == Some(bridge.index)) {
+            require(peer.up, format!("{} (the other end of {name}) is down, wanted up", peer.name));
+            let found = rtnl.port_vlans(peer.index)?;
+            let there = found.membership(gateway.id) == Some(Membership::NATIVE);
+            require(
+                there,
+                format!(
+                    "{} (the other end of {name}) has VLANs {found}; wanted {} pvid untagged",
+                    peer.name, gateway.id
+                ),
+            );
+        }
+    }
+    Ok((Some(link), differences))
+}
