@@ -106,8 +106,7 @@ pub struct Link {
     pub alias: Option<String>,
     /// As a bridge port, where it is one.
     pub port: Option<Port>,
-    /// For a bridge: what it does with VLANs. `None` where the kernel has no bridge VLAN filtering, of which it says
-    /// nothing: it takes `vlan_filtering` without an error and ignores it (br_changelink in net/bridge/br_netlink.c).
+    /// For a bridge: what it does with VLANs. `None` where the kernel has no bridge VLAN filtering.
     pub vlans: Option<BridgeVlans>,
 }
 
@@ -174,19 +173,21 @@ impl Link {
 }
 
 impl BridgeVlans {
+    /// Every kernel tells whether a bridge filters; only one that can filter tells the default VLAN (br_fill_info in
+    /// net/bridge/br_netlink.c).
     fn parse(data: &[u8]) -> Option<Self> {
-        let (mut filtering, mut default) = (None, None);
+        let (mut filtering, mut default) = (false, None);
         for attribute in NlasIterator::new(data).flatten() {
             let value = attribute.value();
             match attribute.kind() {
-                IFLA_BR_VLAN_FILTERING => filtering = value.first().map(|on| *on != 0),
+                IFLA_BR_VLAN_FILTERING => filtering = value.first().is_some_and(|on| *on != 0),
                 IFLA_BR_VLAN_DEFAULT_PVID => {
-                    default = value.first_chunk().and_then(|id| VlanId::new(u16::from_ne_bytes(*id)));
+                    default = value.first_chunk().map(|id| VlanId::new(u16::from_ne_bytes(*id)));
                 }
                 _ => {}
             }
         }
-        filtering.map(|filtering| Self { filtering, default })
+        default.map(|default| Self { filtering, default })
     }
 }
 
@@ -403,9 +404,8 @@ mod tests {
         let vlans = |default| Some(BridgeVlans { filtering: true, default });
         assert_eq!(bridge(&[filtering.clone(), default(1)]), vlans(VlanId::new(1)));
         assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
-        assert_eq!(bridge(&[filtering]), vlans(None));
         // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
-        assert_eq!(bridge(&[attribute(6, &[0, 128])]), None);
+        assert_eq!(bridge(&[attribute(IFLA_BR_VLAN_FILTERING, &[0])]), None);
     }
 
     #[test]

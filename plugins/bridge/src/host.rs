@@ -224,7 +224,7 @@ fn ensure_address(rtnl: &mut Rtnl, interface: &Link, config: &Config, wanted: Ci
     let mut batch = Batch::new();
     for found in addresses.into_iter().filter(|other| wanted.is_ipv4() || other.overlaps(wanted)) {
         if !config.force_address {
-            return Err(conflict(name, found, wanted));
+            return Err(conflict(config, found, wanted));
         }
         batch.delete_address(interface.index, name, found);
     }
@@ -252,9 +252,14 @@ fn addresses_beside(rtnl: &mut Rtnl, interface: &Link, wanted: Cidr) -> Result<V
     Ok(addresses.into_iter().map(|address| address.cidr).collect())
 }
 
-fn conflict(name: &IfName, found: Cidr, wanted: Cidr) -> Error {
-    let msg =
-        format!("failed to set bridge addr: \"{name}\" already has an IP address different from {wanted}");
+fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
+    let name = config.gateway_interface();
+    let what = if config.vlan_gateway.is_some() {
+        "failed to set vlan interface for bridge with addr"
+    } else {
+        "failed to set bridge addr"
+    };
+    let msg = format!("{what}: \"{name}\" already has an IP address different from {wanted}");
     Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
         "found {found}, wanted {wanted}; correct the subnet or gateway in ipam, or remove the address (ip addr del \
          {found} dev {name}), or have it replaced with \"forceAddress\": true"

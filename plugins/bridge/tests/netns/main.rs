@@ -31,6 +31,8 @@ mod snapshot;
 mod status;
 mod trace;
 mod versions;
+mod vlan;
+mod vlan_gateway;
 mod waits;
 
 use conformance::testbed;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         status::tests(),
         versions::tests(),
         waits::tests(),
+        vlan::tests(),
+        vlan_gateway::tests(),
     ];
     testbed::main(themes.into_iter().flatten().collect())
 }
