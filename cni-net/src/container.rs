@@ -9,6 +9,9 @@ use cni_types::{Call, Code, Error, NetnsPath};
 /// With this variable set to `1` or `true` the plugin's own namespace is taken for a container's.
 const OVERRIDE: &str = "CNI_NETNS_OVERRIDE";
 
+/// What can be done where a program of iptables is missing.
+const NO_IPTABLES: &str = "install iptables, or leave ipMasqBackend out: nf_tables needs no program";
+
 /// Sysctls are the only files that are written.
 const READ_ONLY: &str = "/proc/sys is read-only here: set the value before, or let it be writable for the plugin; where the value is right \
      already it is not written";
@@ -56,10 +59,17 @@ impl From<NetError> for Error {
             NetError::Kernel { .. }
             | NetError::Io { .. }
             | NetError::Protocol { .. }
-            | NetError::TimedOut(_) => Code::KERNEL,
+            | NetError::TimedOut(_)
+            | NetError::NoProgram(_)
+            | NetError::Program { .. } => Code::KERNEL,
         };
-        let read_only = error.errno() == Some(Errno::EROFS);
-        let error = Self::new(code, error.to_string());
-        if read_only { error.with_details(READ_ONLY) } else { error }
+        let text = error.to_string();
+        let details = match &error {
+            NetError::Program { said, .. } => said,
+            NetError::NoProgram(_) => NO_IPTABLES,
+            _ if error.errno() == Some(Errno::EROFS) => READ_ONLY,
+            _ => "",
+        };
+        Self::new(code, text).with_details(details)
     }
 }

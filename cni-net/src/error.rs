@@ -60,6 +60,19 @@ pub enum NetError {
     /// The process was asked to stop while it waited.
     #[error("terminated while waiting for {0}")]
     Stopped(String),
+    /// A program of the system that is needed is not installed. The first words are the reference's.
+    #[error("failed to locate iptables: no program {0:?} in PATH or the usual folders")]
+    NoProgram(String),
+    /// A program of the system failed.
+    #[error("{program} failed: {reason}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// How it ended, or why it could not be run.
+        reason: String,
+        /// Its words.
+        said: String,
+    },
 }
 
 impl NetError {
@@ -77,7 +90,11 @@ impl NetError {
         match self {
             Self::Kernel { source, .. } => Some(source.errno),
             Self::Io { source, .. } => source.raw_os_error().map(Errno::from_raw),
-            Self::Protocol { .. } | Self::TimedOut(_) | Self::Stopped(_) => None,
+            Self::Protocol { .. }
+            | Self::TimedOut(_)
+            | Self::Stopped(_)
+            | Self::NoProgram(_)
+            | Self::Program { .. } => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The kernel, as the plugins need it: namespaces, rtnetlink, nf_tables, sysctls.
+//! The kernel, as the plugins need it: namespaces, rtnetlink, nf_tables, iptables, sysctls.
 //!
 //! This is the only crate that speaks to the kernel's network configuration. Its functions are named for what they
 //! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
@@ -6,6 +6,7 @@
 
 mod container;
 mod error;
+mod iptables;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -14,6 +15,7 @@ mod sysctl;
 
 pub use container::{container_netns, remaining_netns};
 pub use error::{KernelError, NetError};
+pub use iptables::{Iptables, Tables};
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{

@@ -1,10 +1,12 @@
 //! nf_tables over netlink: no `nft` program, no C library, one transaction for what belongs together.
 
+mod attribute;
 mod batch;
 mod expression;
 mod listed;
 mod macspoof;
 mod masquerade;
+mod nat;
 mod ruleset;
 
 pub use macspoof::{MacCheck, MacCheckJump, MacCheckState};

@@ -1,5 +1,5 @@
 //! A plugin as a program that is run: found in `CNI_PATH`, given an environment and a configuration, and read.
-//! Delegation needs it, and so does every runtime.
+//! Delegation needs it, and so does every runtime. A program of the system is run the same way.
 
 use crate::{
     environment::Environment,
@@ -29,11 +29,18 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The most that a plugin may print, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
-/// A plugin's program.
+/// Where a program of the system is looked for after `PATH`, which a runtime may have left empty.
+const SYSTEM_FOLDERS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// A plugin's program, or one of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
+    /// `plugin` or `program`, for errors.
+    what: &'static str,
     kind: String,
     path: PathBuf,
+    arguments: Vec<String>,
 }
 
 /// Where a plugin's stderr goes.
@@ -76,7 +83,22 @@ impl Program {
             Error::new(Code::DELEGATE, format!("failed to find plugin {kind:?} in path [{searched}]"))
                 .with_details("install the plugin there, or correct the type in the network configuration")
         })?;
-        Ok(Self { kind: kind.to_owned(), path })
+        Ok(Self { what: "plugin", kind: kind.to_owned(), path, arguments: Vec::new() })
+    }
+
+    /// Looks for a program of the system in the folders of `path`, the value of `PATH`, and then in the usual ones.
+    #[must_use]
+    pub fn of_system(name: &str, path: &str) -> Option<Self> {
+        let folders = path.split(':').filter(|folder| folder.starts_with('/')).chain(SYSTEM_FOLDERS);
+        let path = folders.map(|folder| Path::new(folder).join(name)).find(|path| is_executable(path))?;
+        Some(Self { what: "program", kind: name.to_owned(), path, arguments: Vec::new() })
+    }
+
+    /// The same program, run with these arguments. Plugins get none.
+    #[must_use]
+    pub fn with_arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments = arguments.map(str::to_owned).to_vec();
+        self
     }
 
     /// The plugin's name.
@@ -113,6 +135,7 @@ impl Program {
         let input = file_of(stdin).map_err(|e| self.failed("prepare the input of", &e))?;
         let log = Log::new(stderr).map_err(|e| self.failed("prepare the log of", &e))?;
         let child = std::process::Command::new(&self.path)
+            .args(&self.arguments)
             .env_clear()
             .envs(environment.iter())
             .stdin(input)
@@ -124,7 +147,7 @@ impl Program {
     }
 
     fn failed(&self, what: &str, e: &dyn std::fmt::Display) -> Error {
-        Error::new(Code::DELEGATE, format!("failed to {what} plugin {:?}: {e}", self.kind))
+        Error::new(Code::DELEGATE, format!("failed to {what} {} {:?}: {e}", self.what, self.kind))
             .with_details(self.path.display().to_string())
     }
 }
@@ -270,11 +293,30 @@ mod tests {
 
     #[test]
     fn a_captured_log_is_kept_apart_from_the_document() {
-        let shell = Program { kind: "sh".into(), path: "/bin/sh".into() };
+        let shell = Program::of_system("sh", "").unwrap();
         let script = b"echo '{}'; echo log >&2; exit 3";
         let output = shell.run(&Environment::of_process(), script, Stderr::Captured, &Stop::never()).unwrap();
         assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"{}\n"[..], &b"log\n"[..]));
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(output.document().unwrap_err().code, Code::DELEGATE);
+    }
+
+    #[test]
+    fn a_program_of_the_system_is_found_without_a_path_and_never_in_a_relative_folder() {
+        for path in ["", ":", "relative:.", "/nonexistent"] {
+            let found = Program::of_system("sh", path).unwrap();
+            assert!(
+                SYSTEM_FOLDERS.iter().any(|folder| found.path() == Path::new(folder).join("sh")),
+                "{path}"
+            );
+        }
+        assert_eq!(Program::of_system("no-such-program", "/bin"), None);
+    }
+
+    #[test]
+    fn an_error_tells_a_program_of_the_system_from_a_plugin() {
+        let gone = Program { path: "/nonexistent/sh".into(), ..Program::of_system("sh", "").unwrap() };
+        let error = gone.start(&Environment::default(), b"", Stderr::Captured).unwrap_err();
+        assert!(error.msg.starts_with("failed to run program \"sh\": "), "{error}");
     }
 }

@@ -149,6 +149,13 @@ pub(super) fn chain_request(table: Table, chain: &str) -> Request<NetfilterMessa
     Request { message, flags: 0, operation: "look up nftables chain", object: chain.to_owned() }
 }
 
+/// Lists the rules of all chains of a table.
+pub(super) fn table_rules_request(table: Table) -> Request<NetfilterMessage> {
+    let attributes = vec![RuleAttribute::Table(table.name.to_owned())];
+    let message = message(table.family, NfTablesMessage::GetRule(RuleMessage { attributes }));
+    Request { message, flags: 0, operation: "list nftables rules of table", object: table.name.to_owned() }
+}
+
 /// Lists the rules of a chain; none where there is no such chain.
 pub(super) fn rules_request(table: Table, chain: &str) -> Request<NetfilterMessage> {
     let attributes =

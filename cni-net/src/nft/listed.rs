@@ -1,35 +1,25 @@
 //! Rules and chains as the kernel lists them, as far as they have to be understood: whose they are, and whether they still do
 //! what they were made for. What is not known is kept as such, so that a rule with more in it is not taken for a plain one.
 
-use super::batch::{BaseChain, comment_of_userdata};
+use super::{
+    attribute::{
+        self, NFT_CMP_EQ, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_EXPR_DATA,
+        NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_LIST_ELEM, NFTA_PAYLOAD_OFFSET, NFTA_RULE_EXPRESSIONS,
+        NFTA_RULE_HANDLE, NFTA_RULE_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, number, value,
+    },
+    batch::{BaseChain, comment_of_userdata},
+};
 use crate::netlink::{Answer, c_string};
-use netlink_packet_core::NlasIterator;
 
 /// include/uapi/linux/netfilter/nf_tables.h
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
-const NFTA_RULE_HANDLE: u16 = 3;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_RULE_USERDATA: u16 = 7;
-const NFTA_LIST_ELEM: u16 = 1;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_META_KEY: u16 = 2;
 const NFT_META_IIFNAME: u32 = 6;
 const NFTA_PAYLOAD_BASE: u16 = 2;
-const NFTA_PAYLOAD_OFFSET: u16 = 3;
 const NFTA_PAYLOAD_LEN: u16 = 4;
-const NFTA_CMP_OP: u16 = 2;
-const NFTA_CMP_DATA: u16 = 3;
-const NFT_CMP_EQ: u32 = 0;
-const NFTA_IMMEDIATE_DATA: u16 = 2;
-const NFTA_DATA_VALUE: u16 = 1;
-const NFTA_DATA_VERDICT: u16 = 2;
-const NFTA_VERDICT_CODE: u16 = 1;
-const NFTA_VERDICT_CHAIN: u16 = 2;
-const NFGENMSG_LEN: usize = 4;
 
 /// Link header, offset 6, 6 bytes: `ether saddr`.
 const ETHER_SOURCE: [u32; 3] = [0, 6, 6];
@@ -63,9 +53,9 @@ impl ListedRule {
     /// Reads the payload of an NFT_MSG_NEWRULE.
     pub(super) fn parse(answer: &Answer) -> Option<Self> {
         let (handle, comment) = handle_and_comment(answer)?;
-        let expressions = rule_attribute(answer, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
-        let elements = NlasIterator::new(expressions.as_slice()).flatten();
-        let steps = elements.filter(|e| e.kind() == NFTA_LIST_ELEM).map(|e| step(e.value()));
+        let expressions = expressions(answer).unwrap_or_default();
+        let elements = attribute::each(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM);
+        let steps = elements.map(|(_, expression)| step(expression));
         // A counter changes nothing for the packet.
         let steps = steps.filter(|step| *step != Step::Count).collect();
         Some(Self { handle, comment, steps })
@@ -74,52 +64,36 @@ impl ListedRule {
 
 /// What the rule is deleted by, and its comment, empty where it has none.
 pub(super) fn handle_and_comment(answer: &Answer) -> Option<(u64, String)> {
-    let handle = rule_attribute(answer, NFTA_RULE_HANDLE)?;
-    let handle = u64::from_be_bytes(<[u8; 8]>::try_from(handle.as_slice()).ok()?);
-    let comment = rule_attribute(answer, NFTA_RULE_USERDATA).and_then(|bytes| comment_of_userdata(&bytes));
+    let attributes = attribute::of_answer(&answer.payload);
+    let handle = u64::from_be_bytes(value(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
+    let comment = value(attributes, NFTA_RULE_USERDATA).and_then(comment_of_userdata);
     Some((handle, comment.unwrap_or_default()))
 }
 
 /// The expressions of a rule, undecoded.
-pub(super) fn expressions(answer: &Answer) -> Option<Vec<u8>> {
-    rule_attribute(answer, NFTA_RULE_EXPRESSIONS)
+pub(super) fn expressions(answer: &Answer) -> Option<&[u8]> {
+    value(attribute::of_answer(&answer.payload), NFTA_RULE_EXPRESSIONS)
 }
 
 /// Whether the payload of an NFT_MSG_NEWCHAIN is that of a chain of this kind, at this hook.
 pub(super) fn is_base_chain(answer: &Answer, base: BaseChain) -> bool {
-    let attributes = answer.payload.get(NFGENMSG_LEN..).unwrap_or_default();
-    let hook = value_of(attributes, NFTA_CHAIN_HOOK).unwrap_or_default();
-    value_of(attributes, NFTA_CHAIN_TYPE).is_some_and(|kind| c_string(&kind) == base.kind)
-        && number_of(&hook, NFTA_HOOK_HOOKNUM) == Some(base.hook.into())
-        && number_of(&hook, NFTA_HOOK_PRIORITY) == Some(base.priority)
-}
-
-fn rule_attribute(answer: &Answer, kind: u16) -> Option<Vec<u8>> {
-    value_of(answer.payload.get(NFGENMSG_LEN..)?, kind)
-}
-
-fn value_of(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
-    let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
-    Some(attribute.value().to_vec())
-}
-
-fn number_of(attributes: &[u8], kind: u16) -> Option<u32> {
-    let value = value_of(attributes, kind)?;
-    Some(u32::from_be_bytes(<[u8; 4]>::try_from(value.as_slice()).ok()?))
+    let attributes = attribute::of_answer(&answer.payload);
+    let hook = value(attributes, NFTA_CHAIN_HOOK).unwrap_or_default();
+    attribute::text(attributes, NFTA_CHAIN_TYPE) == base.kind
+        && number(hook, NFTA_HOOK_HOOKNUM) == Some(base.hook.into())
+        && number(hook, NFTA_HOOK_PRIORITY) == Some(base.priority)
 }
 
 fn step(expression: &[u8]) -> Step {
-    let name = value_of(expression, NFTA_EXPR_NAME).map(|name| c_string(&name)).unwrap_or_default();
-    let data = value_of(expression, NFTA_EXPR_DATA).unwrap_or_default();
-    let known = match name.as_str() {
-        "meta" => (number_of(&data, NFTA_META_KEY) == Some(NFT_META_IIFNAME)).then_some(Step::LoadInputName),
+    let data = value(expression, NFTA_EXPR_DATA).unwrap_or_default();
+    let known = match attribute::text(expression, NFTA_EXPR_NAME).as_str() {
+        "meta" => (number(data, NFTA_META_KEY) == Some(NFT_META_IIFNAME)).then_some(Step::LoadInputName),
         "payload" => {
             let place = [NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET, NFTA_PAYLOAD_LEN];
-            (place.map(|kind| number_of(&data, kind)) == ETHER_SOURCE.map(Some))
-                .then_some(Step::LoadEtherSource)
+            (place.map(|kind| number(data, kind)) == ETHER_SOURCE.map(Some)).then_some(Step::LoadEtherSource)
         }
-        "cmp" => equality(&data),
-        "immediate" => verdict(&data),
+        "cmp" => equality(data),
+        "immediate" => verdict(data),
         "counter" => Some(Step::Count),
         _ => None,
     };
@@ -127,21 +101,21 @@ fn step(expression: &[u8]) -> Step {
 }
 
 fn equality(data: &[u8]) -> Option<Step> {
-    let wanted = value_of(&value_of(data, NFTA_CMP_DATA)?, NFTA_DATA_VALUE)?;
-    (number_of(data, NFTA_CMP_OP)? == NFT_CMP_EQ).then_some(Step::Equals(wanted))
+    let wanted = value(value(data, NFTA_CMP_DATA)?, NFTA_DATA_VALUE)?;
+    (number(data, NFTA_CMP_OP)? == NFT_CMP_EQ).then(|| Step::Equals(wanted.to_vec()))
 }
 
 fn verdict(data: &[u8]) -> Option<Step> {
-    let verdict = value_of(&value_of(data, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
-    let chain = value_of(&verdict, NFTA_VERDICT_CHAIN).map(|name| c_string(&name));
-    Some(Step::Verdict(number_of(&verdict, NFTA_VERDICT_CODE)?, chain))
+    let verdict = value(value(data, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
+    let chain = value(verdict, NFTA_VERDICT_CHAIN).map(c_string);
+    Some(Step::Verdict(number(verdict, NFTA_VERDICT_CODE)?, chain))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nft::expression;
-    use netlink_packet_core::Emitable;
+    use netlink_packet_core::{Emitable, NlasIterator};
     use netlink_packet_netfilter::nftables::{InetHookNumber, Verdict};
     use proptest::prelude::*;
 

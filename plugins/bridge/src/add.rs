@@ -8,18 +8,20 @@ mod chained;
 
 use crate::{
     chain,
-    config::{Config, Container},
+    config::{Backend, Config, Container},
     container,
     gateway::Plan,
     host,
     identity::Identity,
     in_use,
     ipam::Addresses,
-    macspoof, neighbours,
+    macspoof,
+    masquerade::Masquerade,
+    neighbours,
     undo::Undo,
     vlan,
 };
-use cni_net::{Link, LinkEvents, NetError, Netns, Rtnl, container_netns, nft::Nft};
+use cni_net::{Iptables, Link, LinkEvents, Netns, Rtnl, container_netns, nft::Nft};
 use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
@@ -28,6 +30,9 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     if attachment.if_name.as_str().contains('%') {
         return Err(Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
             .with_details(format!("CNI_IFNAME is {}", attachment.if_name)));
+    }
+    if config.masquerade == Some(Backend::Iptables) {
+        Iptables::require_program(call.environment())?;
     }
     let netns = container_netns(call, &attachment.netns)?;
     let identity = Identity {
@@ -181,18 +186,12 @@ impl<'a> Adding<'a> {
 
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
-        if !self.config.masquerade || addresses.is_empty() {
-            return Ok(());
+        match self.config.masquerade {
+            Some(backend) if !addresses.is_empty() => {
+                Masquerade::of(self.call, self.identity).create(backend, addresses, undo)
+            }
+            _ => Ok(()),
         }
-        let owner = self.identity.owner();
-        let outcome = Nft::open()?.create_masquerade(&owner, &addresses);
-        // Where the kernel's answer was lost the rules may be there.
-        if !matches!(outcome, Err(NetError::Kernel { .. })) {
-            undo.on_failure("removing masquerade rules", move || {
-                Ok(Nft::open()?.remove_masquerade(&owner).map(drop)?)
-            });
-        }
-        Ok(outcome?)
     }
 
     /// Waits until packets can pass, and describes both ends as they are then.

@@ -84,6 +84,15 @@ pub enum PortMode {
     Promiscuous,
 }
 
+/// By what traffic is masqueraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// nf_tables, over netlink.
+    Nftables,
+    /// The program `iptables-restore`.
+    Iptables,
+}
+
 /// What becomes of the container's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Container {
@@ -109,8 +118,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Whether another address on the bridge is replaced.
     pub force_address: bool,
-    /// Whether traffic to outside is masqueraded.
-    pub masquerade: bool,
+    /// By what traffic to outside is masqueraded, where it is.
+    pub masquerade: Option<Backend>,
     /// The port's mode.
     pub port: PortMode,
     /// Whether the port exchanges no frames with other isolated ports.
@@ -139,7 +148,6 @@ impl Config {
     pub fn of(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
         let args = call.args(&KNOWN_ARGS)?;
-        refuse_unsupported(&wire)?;
         let mac =
             [wire.runtime_config.mac.as_str(), &wire.args.cni.mac, args.value("MAC").unwrap_or_default()]
                 .into_iter()
@@ -161,7 +169,7 @@ impl Config {
             container,
             gateway,
             force_address: wire.force_address,
-            masquerade: wire.ip_masq,
+            masquerade: Some(backend(&wire.ip_masq_backend)?).filter(|_| wire.ip_masq),
             isolated: wire.port_isolation,
             spoof_check: wire.macspoofchk,
             detect_duplicates: wire.enabledad,
@@ -192,6 +200,8 @@ pub struct Remains {
     pub ipam: Option<String>,
     /// The interface that has the gateway's addresses, where the configuration names one that can exist.
     pub gateway_interface: Option<IfName>,
+    /// Whether `ipMasq` is `true`.
+    pub masquerade: bool,
 }
 
 impl Remains {
@@ -201,13 +211,14 @@ impl Remains {
     /// Code 6 where `ipam` itself is of a wrong type: then addresses could not be freed.
     pub fn of(call: &Call) -> Result<Self, Error> {
         #[derive(Default, Deserialize)]
-        #[serde(default)]
+        #[serde(default, rename_all = "camelCase")]
         struct Wire {
             ipam: WireIpam,
             bridge: Option<Json>,
             vlan: Option<Json>,
+            ip_masq: Option<Json>,
         }
-        let Wire { ipam, bridge, vlan } = call.config()?;
+        let Wire { ipam, bridge, vlan, ip_masq } = call.config()?;
         let bridge = match &bridge {
             None => Some(""),
             Some(Json::String(name)) => Some(name.as_str()),
@@ -224,6 +235,7 @@ impl Remains {
                 Some(id) => vlan::gateway_name(&bridge, id).ok(),
                 None => Some(bridge),
             }),
+            masquerade: matches!(ip_masq, Some(Json::Bool(true))),
         })
     }
 }
@@ -232,18 +244,12 @@ fn invalid(msg: impl Into<String>) -> Error {
     Error::new(Code::INVALID_CONFIG, msg)
 }
 
-/// Keys that change what the network is must not be passed over in silence.
-fn refuse_unsupported(wire: &Wire) -> Result<(), Error> {
-    let refuse = |key: &str, value: String| {
-        let msg = format!("unsupported field in network configuration: {key} = {value}");
-        Err(Error::new(Code::UNSUPPORTED_FIELD, msg)
-            .with_details("this version of the bridge plugin does not know it"))
-    };
-    match wire.ip_masq_backend.as_str() {
-        "" | "nftables" => Ok(()),
-        "iptables" => refuse("ipMasqBackend", "iptables".to_owned()),
+fn backend(name: &str) -> Result<Backend, Error> {
+    match name {
+        "" | "nftables" => Ok(Backend::Nftables),
+        "iptables" => Ok(Backend::Iptables),
         other => Err(invalid(format!("unknown ipmasq backend {other:?}"))
-            .with_details("ipMasqBackend is nftables, or left out")),
+            .with_details("ipMasqBackend is nftables or iptables; left out, it is nftables")),
     }
 }
 
@@ -368,13 +374,6 @@ mod tests {
             let error = config(keys).unwrap_err();
             assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg));
         }
-    }
-
-    #[test]
-    fn keys_that_are_not_supported_yet_are_refused_by_name_and_value() {
-        let error = config(r#","ipMasqBackend":"iptables""#).unwrap_err();
-        assert_eq!(error.code, Code::UNSUPPORTED_FIELD);
-        assert!(error.msg.ends_with("ipMasqBackend = iptables"), "{error}");
     }
 
     #[test]

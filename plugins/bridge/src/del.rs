@@ -5,7 +5,9 @@ use crate::{
     chain,
     config::Remains,
     identity::{Identity, parse_alias},
-    macspoof, neighbours,
+    macspoof,
+    masquerade::Masquerade,
+    neighbours,
 };
 use cni_net::{Link, LinkKind, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
@@ -18,7 +20,7 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
         container_id: &detachment.container_id,
         if_name: &detachment.if_name,
     };
-    let nft = remove_rules(&identity);
+    let rules = remove_rules(call, detachment, &identity);
     let links = remove_links(call, detachment, &identity);
     let remains = Remains::of(call);
     if let Ok(Remains { gateway_interface: Some(interface), .. }) = &remains {
@@ -26,16 +28,16 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     }
     let addresses = remains.and_then(|remains| release(call, &remains));
     // The socket is closed only now: closing waits until the deleted rule is out of use.
-    let nft = nft.map(drop);
-    Error::join([nft, links, addresses].into_iter().filter_map(Result::err))
+    let rules = rules.map(drop);
+    Error::join([rules, links, addresses].into_iter().filter_map(Result::err))
 }
 
-/// Returns the socket, to be closed at the end. A kernel without nf_tables has no rules of ours.
-fn remove_rules(identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
-    let Some(mut nft) = Nft::open_if_there()? else { return Ok(None) };
-    let masquerade = nft.remove_masquerade(&identity.owner()).map(drop).map_err(Error::from);
-    let spoof_check = macspoof::remove(&mut nft, identity);
-    Error::join([masquerade, spoof_check].into_iter().filter_map(Result::err)).map(|()| Some(nft))
+/// Returns the socket, to be closed at the end. A kernel without nf_tables may have rules of the legacy iptables.
+fn remove_rules(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
+    let mut nft = Nft::open_if_there()?;
+    let masquerade = Masquerade::of(call, *identity).remove(nft.as_mut(), detachment);
+    let spoof_check = nft.as_mut().map_or(Ok(()), |nft| macspoof::remove(nft, identity));
+    Error::join([masquerade, spoof_check].into_iter().filter_map(Result::err)).map(|()| nft)
 }
 
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {

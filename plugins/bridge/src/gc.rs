@@ -1,7 +1,7 @@
 //! GC: what belongs to attachments of this network that are not valid any more is removed: masquerade and macspoofchk rules,
 //! host ends of pairs, and, by the IPAM plugin, addresses. Other networks and the bridge are not touched.
 
-use crate::{chain, config::Remains, identity::parse_alias, macspoof};
+use crate::{chain, config::Remains, identity::parse_alias, macspoof, masquerade};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Command, Error, ValidAttachments};
 
@@ -12,10 +12,10 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
 }
 
 fn remove_rules(call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
-    let Some(mut nft) = Nft::open_if_there()? else { return Ok(()) };
-    let network = call.network.as_str();
-    let masquerade = nft.remove_stale_masquerade(network, valid).map(drop).map_err(Error::from);
-    let spoof_checks = macspoof::remove_stale(&mut nft, network, valid);
+    let mut nft = Nft::open_if_there()?;
+    let masquerade = masquerade::remove_stale(call, nft.as_mut(), valid);
+    let spoof_checks =
+        nft.as_mut().map_or(Ok(()), |nft| macspoof::remove_stale(nft, call.network.as_str(), valid));
     Error::join([masquerade, spoof_checks].into_iter().filter_map(Result::err))
 }
 

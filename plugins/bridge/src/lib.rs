@@ -17,6 +17,7 @@ mod in_use;
 mod ipam;
 mod mac;
 mod macspoof;
+mod masquerade;
 mod neighbours;
 mod status;
 mod undo;

@@ -1,7 +1,11 @@
 //! STATUS: could an ADD succeed now? Asks, and changes nothing.
 
-use crate::{config::Config, host::find_bridge, vlan};
-use cni_net::{Rtnl, nft::Nft};
+use crate::{
+    config::{Backend, Config},
+    host::find_bridge,
+    vlan,
+};
+use cni_net::{Iptables, Rtnl, nft::Nft};
 use cni_types::{Call, Code, Command, Error};
 
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
@@ -11,12 +15,15 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
     if let Some(bridge) = find_bridge(&mut rtnl, &config).map_err(unavailable)? {
         vlan::require_support(&bridge, &config).map_err(unavailable)?;
     }
-    if config.masquerade || config.spoof_check {
+    if config.masquerade == Some(Backend::Nftables) || config.spoof_check {
         let probe = Nft::open().and_then(|mut nft| nft.probe());
         probe.map_err(|e| {
             unavailable(e.into())
                 .with_details("ipMasq and macspoofchk need nf_tables in the kernel and CAP_NET_ADMIN")
         })?;
+    }
+    if config.masquerade == Some(Backend::Iptables) {
+        Iptables::require_program(call.environment()).map_err(|e| unavailable(e.into()))?;
     }
     match config.ipam() {
         Some(kind) => call.delegate(kind).map_err(unavailable)?.verify(Command::Status),

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 pub(crate) fn tests() -> Vec<Test> {
     testbed::tests![
         keys_that_make_no_sense_are_refused,
-        keys_of_later_versions_are_refused_by_name_and_value,
         bad_cni_args_are_refused,
         a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local,
         a_missing_netns_is_named,
@@ -66,13 +65,6 @@ fn keys_that_make_no_sense_are_refused(host: &Host) {
     let outcome = add(host, json!({"isGateway": "yes"})).pod(&pod).run();
     assert_eq!(outcome.code(), Code::DECODE);
     before.require_unchanged();
-}
-
-fn keys_of_later_versions_are_refused_by_name_and_value(host: &Host) {
-    let pod = host.pod("a");
-    let request = add(host, json!({"ipMasqBackend": "iptables"})).pod(&pod);
-    let msg = "unsupported field in network configuration: ipMasqBackend = iptables";
-    require_refused(host, &request, Code::UNSUPPORTED_FIELD, msg);
 }
 
 fn bad_cni_args_are_refused(host: &Host) {

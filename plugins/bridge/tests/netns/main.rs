@@ -11,17 +11,20 @@ mod check;
 mod concurrency;
 mod container;
 mod del;
+mod del_matrix;
 mod errors;
 mod faults;
 mod frames;
 mod gateway;
 mod gc;
 mod host;
+mod iptables;
 mod ipv6;
 mod kernel;
 mod limits;
 mod macspoof;
 mod masquerade;
+mod nat;
 mod network;
 mod result;
 mod reuse;
@@ -47,12 +50,14 @@ fn main() -> ExitCode {
         concurrency::tests(),
         container::tests(),
         del::tests(),
+        del_matrix::tests(),
         errors::tests(),
         faults::tests(),
         frames::tests(),
         gateway::tests(),
         gc::tests(),
         host::tests(),
+        iptables::tests(),
         macspoof::tests(),
         ipv6::tests(),
         limits::tests(),

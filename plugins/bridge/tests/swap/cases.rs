@@ -44,6 +44,12 @@ pub(crate) const ALL: &[Case] = &[
         suites: &[Suite::Sid],
         ..SIMPLE
     },
+    Case {
+        name: "masquerade_iptables",
+        keys: || json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": "iptables", "ipam": ipam(&[V4, V6])}),
+        needs: || require_tool("iptables-restore"),
+        ..SIMPLE
+    },
     Case { name: "hairpin", keys: || json!({"hairpinMode": true, "ipam": ipam(&[V4])}), ..SIMPLE },
     Case { name: "promiscuous", keys: || json!({"promiscMode": true, "ipam": ipam(&[V4])}), ..SIMPLE },
     Case {

@@ -1,0 +1,263 @@
+//! What rules say and which of them have to go, whoever keeps them. Pure.
+
+use super::POSTROUTING;
+use crate::nft::Owner;
+use cni_types::{Cidr, ValidAttachments};
+use sha2::{Digest, Sha512};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+};
+
+/// XT_MAX_COMMENT_LEN of include/uapi/linux/netfilter/xt_comment.h, less the closing NUL.
+const MAX_COMMENT: usize = 255;
+
+const CHAIN_PREFIX: &str = "CNI-";
+const CHAIN_DIGITS: usize = 24;
+
+/// How a rule is named when it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The number that nf_tables gave it.
+    Handle(u64),
+    /// What `iptables-save` printed after `-A`.
+    Text(String),
+}
+
+/// What becomes of a packet that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Accept,
+    Masquerade,
+    Jump(String),
+    Other,
+}
+
+/// A rule of table `nat`, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) place: Place,
+    pub(crate) chain: String,
+    pub(crate) source: Option<Cidr>,
+    pub(crate) destination: Option<Cidr>,
+    pub(crate) comment: String,
+    pub(crate) action: Action,
+}
+
+impl Rule {
+    fn jumps_to(&self, chain: &str) -> bool {
+        self.chain == POSTROUTING && matches!(&self.action, Action::Jump(to) if to == chain)
+    }
+
+    /// The chain of an attachment that the rule is in or leads to.
+    fn attachment_chain(&self) -> Option<&str> {
+        let to = match &self.action {
+            Action::Jump(to) => to,
+            _ => "",
+        };
+        [self.chain.as_str(), to].into_iter().find(|chain| is_chain_name(chain))
+    }
+}
+
+/// Rules of a table `nat`, all or those around one chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nat {
+    /// The names of its chains, as far as asked for.
+    pub(crate) chains: HashSet<String>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// What is to be deleted, all at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removal {
+    pub(crate) jumps: Vec<Place>,
+    pub(crate) chains: Vec<String>,
+}
+
+impl Nat {
+    pub(crate) fn has(&self, chain: &str) -> bool {
+        self.chains.contains(chain)
+    }
+
+    /// The addresses from which packets are led to the chain.
+    pub(crate) fn sources(&self, chain: &str) -> impl Iterator<Item = IpAddr> {
+        self.rules.iter().filter(move |rule| rule.jumps_to(chain)).filter_map(source)
+    }
+
+    /// The networks to which a chain lets packets go as they are.
+    pub(crate) fn spared(&self, chain: &str) -> impl Iterator<Item = Cidr> {
+        let spares = move |rule: &&Rule| rule.chain == chain && rule.action == Action::Accept;
+        self.rules.iter().filter(spares).filter_map(|rule| rule.destination)
+    }
+
+    /// Whether what comes from this address and leaves its network is masqueraded by the chain.
+    pub(crate) fn masquerades(&self, chain: &str, address: Cidr) -> bool {
+        self.sources(chain).any(|source| source == address.address())
+            && self.spared(chain).any(|network| network == address.network())
+            && self.rules.iter().any(|rule| rule.chain == chain && rule.action == Action::Masquerade)
+    }
+
+    /// What goes when these addresses do. A jump that names no address is nobody else's.
+    pub(crate) fn removal(&self, chain: &str, is_doomed: &dyn Fn(IpAddr) -> bool) -> Removal {
+        let jumps: Vec<&Rule> = self.rules.iter().filter(|rule| rule.jumps_to(chain)).collect();
+        let doomed: Vec<Place> = jumps
+            .iter()
+            .filter(|rule| source(rule).is_none_or(is_doomed))
+            .map(|rule| rule.place.clone())
+            .collect();
+        let is_last = doomed.len() == jumps.len();
+        let chains = if is_last && self.has(chain) { vec![chain.to_owned()] } else { Vec::new() };
+        Removal { jumps: doomed, chains }
+    }
+
+    /// What goes because no attachment of the container is valid. The chain's name is a hash, so the comment tells the network.
+    pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
+        let ValidAttachments::Only(valid) = valid else { return Removal::default() };
+        let valid: HashSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
+        let prefix = comment_prefix(network);
+        let of_network = |rule: &&Rule| rule.comment.starts_with(&prefix);
+        let stale: BTreeSet<&str> = self
+            .rules
+            .iter()
+            .filter(of_network)
+            .filter_map(Rule::attachment_chain)
+            .filter(|chain| !valid.contains(*chain))
+            .collect();
+        let leads_there = |rule: &&Rule| {
+            rule.chain == POSTROUTING && rule.attachment_chain().is_some_and(|chain| stale.contains(chain))
+        };
+        Removal {
+            jumps: self.rules.iter().filter(leads_there).map(|rule| rule.place.clone()).collect(),
+            chains: stale.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+impl Removal {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jumps.is_empty() && self.chains.is_empty()
+    }
+}
+
+/// The one address that a rule is for.
+fn source(rule: &Rule) -> Option<IpAddr> {
+    rule.source.filter(|source| *source == Cidr::host(source.address())).map(Cidr::address)
+}
+
+/// The chain of an attachment.
+pub(crate) fn chain_name(owner: &Owner<'_>) -> String {
+    name_of_chain(owner.network, owner.container_id)
+}
+
+fn name_of_chain(network: &str, container_id: &str) -> String {
+    let digest = Sha512::digest(format!("{network}{container_id}").as_bytes());
+    let mut name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    name.truncate(CHAIN_DIGITS);
+    format!("{CHAIN_PREFIX}{name}")
+}
+
+/// The portmap plugin's chains begin with the same letters.
+fn is_chain_name(name: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.strip_prefix(CHAIN_PREFIX)
+        .is_some_and(|digits| digits.len() == CHAIN_DIGITS && digits.bytes().all(is_digit))
+}
+
+/// What all rules of an attachment say about it.
+pub(crate) fn comment(owner: &Owner<'_>) -> String {
+    let comment = format!("{}{}\"", comment_prefix(owner.network), owner.container_id);
+    comment.chars().take(MAX_COMMENT).collect()
+}
+
+fn comment_prefix(network: &str) -> String {
+    format!("name: \"{network}\" id: \"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Owner<'_> = Owner { network: "net", container_id: "a", if_name: "eth0" };
+    /// `printf neta | sha512sum | cut -c-24`
+    const CHAIN: &str = "CNI-c3a99edf74e2fcceab44dece";
+
+    fn jump(handle: u64, source: &str, owner: &Owner<'_>) -> Rule {
+        Rule {
+            place: Place::Handle(handle),
+            chain: POSTROUTING.to_owned(),
+            source: source.parse().ok(),
+            destination: None,
+            comment: comment(owner),
+            action: Action::Jump(chain_name(owner)),
+        }
+    }
+
+    fn inside(action: Action, destination: &str) -> Rule {
+        let chain = CHAIN.to_owned();
+        Rule { chain, source: None, destination: destination.parse().ok(), action, ..jump(9, "", &OWNER) }
+    }
+
+    fn nat(rules: Vec<Rule>) -> Nat {
+        Nat { chains: HashSet::from([CHAIN.to_owned()]), rules }
+    }
+
+    #[test]
+    fn chain_and_comment_are_the_references() {
+        assert_eq!(chain_name(&OWNER), CHAIN);
+        assert_eq!(comment(&OWNER), "name: \"net\" id: \"a\"");
+        let long = Owner { container_id: &"c".repeat(250), ..OWNER };
+        assert_eq!(comment(&long).len(), 255);
+    }
+
+    #[test]
+    fn the_chain_goes_with_the_last_address_that_leads_there() {
+        let nat = nat(vec![jump(1, "10.1.0.2/32", &OWNER), jump(2, "10.1.0.3/32", &OWNER)]);
+        let first = nat.removal(CHAIN, &|address| address.to_string() == "10.1.0.2");
+        assert_eq!(first, Removal { jumps: vec![Place::Handle(1)], chains: vec![] });
+        let all = nat.removal(CHAIN, &|_| true);
+        assert_eq!((all.jumps.len(), all.chains), (2, vec![CHAIN.to_owned()]));
+    }
+
+    #[test]
+    fn a_chain_that_nothing_leads_to_goes() {
+        let all = nat(vec![inside(Action::Masquerade, "")]).removal(CHAIN, &|_| false);
+        assert_eq!(all, Removal { jumps: vec![], chains: vec![CHAIN.to_owned()] });
+    }
+
+    #[test]
+    fn an_address_is_masqueraded_by_all_three_rules_together() {
+        let address: Cidr = "10.1.0.2/24".parse().unwrap();
+        let rules = vec![
+            jump(1, "10.1.0.2/32", &OWNER),
+            inside(Action::Accept, "10.1.0.0/24"),
+            inside(Action::Masquerade, ""),
+        ];
+        assert!(nat(rules.clone()).masquerades(CHAIN, address));
+        for missing in 0..rules.len() {
+            let mut rules = rules.clone();
+            rules.remove(missing);
+            assert!(!nat(rules).masquerades(CHAIN, address), "without rule {missing}");
+        }
+    }
+
+    #[test]
+    fn only_rules_of_the_network_whose_container_is_not_valid_are_stale() {
+        let b = Owner { container_id: "b", ..OWNER };
+        let elsewhere = Owner { network: "net2", ..OWNER };
+        let mut portmap = jump(4, "10.1.0.9/32", &OWNER);
+        portmap.action = Action::Jump("CNI-DN-c3a99edf74e2fcceab44d".to_owned());
+        let nat = nat(vec![
+            jump(1, "10.1.0.2/32", &OWNER),
+            jump(2, "10.1.0.3/32", &b),
+            jump(3, "10.1.0.4/32", &elsewhere),
+            portmap,
+        ]);
+        let valid = |ids: &[&str]| {
+            ValidAttachments::Only(ids.iter().map(|id| ((*id).to_owned(), "eth0".to_owned())).collect())
+        };
+        let stale = nat.stale("net", &valid(&["b"]));
+        assert_eq!(stale, Removal { jumps: vec![Place::Handle(1)], chains: vec![CHAIN.to_owned()] });
+        assert_eq!(nat.stale("net", &valid(&[])).chains.len(), 2);
+        assert!(nat.stale("net", &ValidAttachments::Unknown).is_empty());
+    }
+}

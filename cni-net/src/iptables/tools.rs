@@ -1,0 +1,82 @@
+//! Running the programs of iptables.
+
+use crate::{error::NetError, sysctl::Family};
+use cni_types::{Environment, Program, Stderr, Stop};
+
+/// A program, for either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// What the host calls `iptables-restore`.
+    Restore,
+    /// That of the legacy iptables.
+    LegacyRestore,
+    /// The same for `iptables-save`.
+    LegacySave,
+}
+
+impl Tool {
+    /// The names that it may have, the surest first. Where only one iptables is installed, its names are the short ones.
+    fn names(self, family: Family) -> Vec<String> {
+        let prefix = match family {
+            Family::V4 => "iptables",
+            Family::V6 => "ip6tables",
+        };
+        let endings: &[&str] = match self {
+            Self::Restore => &["restore"],
+            Self::LegacyRestore => &["legacy-restore", "restore"],
+            Self::LegacySave => &["legacy-save", "save"],
+        };
+        endings.iter().map(|ending| format!("{prefix}-{ending}")).collect()
+    }
+}
+
+/// The environment in which they are run, and whether the plugin was asked to stop meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tools<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) stop: &'a Stop,
+}
+
+impl Tools<'_> {
+    pub(super) fn find(&self, tool: Tool, family: Family) -> Option<Program> {
+        let path = self.environment.text("PATH");
+        tool.names(family).iter().find_map(|name| Program::of_system(name, &path))
+    }
+
+    /// # Errors
+    /// With the reference's phrase, where it is not there.
+    pub(super) fn require(&self, tool: Tool, family: Family) -> Result<Program, NetError> {
+        self.find(tool, family).ok_or_else(|| NetError::NoProgram(tool.names(family).swap_remove(0)))
+    }
+
+    /// Changes the table in one go, and leaves all else in it as it is.
+    pub(super) fn restore(&self, tool: Tool, family: Family, script: &str) -> Result<(), NetError> {
+        // -w: waits for whoever else changes the legacy tables just now.
+        let program = self.require(tool, family)?.with_arguments(["--noflush", "-w"]);
+        self.run(&program, script).map(drop)
+    }
+
+    /// All rules of the legacy table; none where its program is not there: then it can have made none.
+    pub(super) fn save(&self, family: Family) -> Result<String, NetError> {
+        let Some(program) = self.find(Tool::LegacySave, family) else { return Ok(String::new()) };
+        self.run(&program.with_arguments(["-t", "nat"]), "")
+    }
+
+    /// Its errors are in the words of the program. A request to stop is passed on to it, for it may wait without an end.
+    fn run(&self, program: &Program, stdin: &str) -> Result<String, NetError> {
+        let failed = |reason: String, said: &[u8]| NetError::Program {
+            program: program.kind().to_owned(),
+            reason,
+            said: String::from_utf8_lossy(said).trim().to_owned(),
+        };
+        let ended = program.run(self.environment, stdin.as_bytes(), Stderr::Captured, self.stop);
+        if self.stop.check().is_err() {
+            return Err(NetError::Stopped(program.kind().to_owned()));
+        }
+        let output = ended.map_err(|e| failed(e.msg, e.details.as_bytes()))?;
+        if !output.status.success() {
+            return Err(failed(output.status.to_string(), &output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}

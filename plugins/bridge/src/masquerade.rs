@@ -1,0 +1,207 @@
+//! Masquerading, in one of two ways that the rest of the plugin need not tell apart.
+//!
+//! Rules are added in the way that is configured, looked for and removed in both: a node may have been the reference's, which
+//! takes iptables where that is installed, or its configuration another one. Where there is nothing of iptables, that
+//! costs two requests and two files, and no program is run.
+
+use crate::{
+    check::own_part,
+    config::{Backend, Remains},
+    identity::Identity,
+    undo::Undo,
+};
+use cni_net::{
+    Errno, Iptables, NetError, Rtnl, Tables,
+    nft::{Nft, Owner},
+    remaining_netns,
+};
+use cni_types::{Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments};
+use std::{cell::OnceCell, net::IpAddr};
+
+/// The rules of one attachment.
+#[derive(Clone, Copy)]
+pub(crate) struct Masquerade<'a> {
+    call: &'a Call,
+    identity: Identity<'a>,
+}
+
+impl<'a> Masquerade<'a> {
+    pub(crate) fn of(call: &'a Call, identity: Identity<'a>) -> Self {
+        Self { call, identity }
+    }
+
+    fn owner(&self) -> Owner<'a> {
+        self.identity.owner()
+    }
+
+    fn iptables<'b>(&self, nft: Option<&'b mut Nft>, tables: Tables, stop: &'b Stop) -> Iptables<'b>
+    where
+        'a: 'b,
+    {
+        Iptables::new(nft, tables, self.call.environment(), stop)
+    }
+
+    /// Adds the rules; on failure of the ADD they go again.
+    pub(crate) fn create(
+        self,
+        backend: Backend,
+        addresses: Vec<Cidr>,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        const WHAT: &str = "removing masquerade rules";
+        match backend {
+            Backend::Nftables => {
+                let outcome = Nft::open()?.create_masquerade(&self.owner(), &addresses);
+                // Where the kernel's answer was lost the rules may be there.
+                if !matches!(outcome, Err(NetError::Kernel { .. })) {
+                    undo.on_failure(WHAT, move || {
+                        Ok(Nft::open()?.remove_masquerade(&self.owner()).map(drop)?)
+                    });
+                }
+                Ok(outcome?)
+            }
+            Backend::Iptables => {
+                let mut nft = Nft::open_if_there()?;
+                let wanted = addresses.clone();
+                // Before: where it fails, is stopped or is killed, some of it may have been done.
+                undo.on_failure(WHAT, move || self.take_back(&wanted));
+                let mut iptables = self.iptables(nft.as_mut(), Tables::All, &self.call.stop);
+                Ok(iptables.create(&self.owner(), &addresses)?)
+            }
+        }
+    }
+
+    fn take_back(&self, addresses: &[Cidr]) -> Result<(), Error> {
+        let (mut nft, stop) = (Nft::open_if_there()?, Stop::never());
+        let is_doomed = |address| addresses.iter().any(|own| own.address() == address);
+        Ok(self.iptables(nft.as_mut(), Tables::All, &stop).remove(&self.owner(), &is_doomed)?)
+    }
+
+    /// Removes the rules of either way.
+    pub(crate) fn remove(&self, mut nft: Option<&mut Nft>, detachment: &Detachment) -> Result<(), Error> {
+        let owner = self.owner();
+        let own = nft.as_mut().map_or(Ok(()), |nft| nft.remove_masquerade(&owner).map(drop));
+        let tables = match Remains::of(self.call) {
+            // Listing the legacy tables takes as long as others have rules there, and without ipMasq nobody made any for this.
+            Ok(remains) if !remains.masquerade => Tables::Nft,
+            _ => Tables::All,
+        };
+        let fate = OnceCell::new();
+        let is_doomed = |address| fate.get_or_init(|| self.fate(detachment)).is_doomed(address);
+        let others = self.iptables(nft, tables, &self.call.stop).remove(&owner, &is_doomed);
+        Error::join([own, others].into_iter().filter_map(Result::err).map(Error::from))
+    }
+
+    /// The rules of iptables name container and address, not the interface, and another interface of the container may be in
+    /// the same network. The previous result tells whose an address is; without one, the container's namespace does;
+    /// without that, the container is gone, and all of it with it.
+    fn fate(&self, detachment: &Detachment) -> Fate {
+        let told = self.call.prev_result().ok().flatten().unwrap_or_default();
+        let mut ips = own_part(told.clone(), self.identity.if_name).ips;
+        if ips.is_empty() {
+            // Those of an interface that an earlier plugin of the chain made, and that was taken.
+            ips = told.ips;
+        }
+        if ips.is_empty() {
+            // What cannot be looked into keeps nothing: DEL tells so where it looks for the interface.
+            return Fate::AllBut(self.held_by_others(detachment).unwrap_or_default());
+        }
+        Fate::Only(ips.iter().map(|ip| ip.address.address()).collect())
+    }
+
+    /// The addresses of the container's other interfaces.
+    fn held_by_others(&self, detachment: &Detachment) -> Result<Vec<IpAddr>, Error> {
+        let Some(netns) = remaining_netns(self.call, detachment.netns.as_ref())? else {
+            return Ok(Vec::new());
+        };
+        let own: &IfName = self.identity.if_name;
+        let mut rtnl = Rtnl::open_in(&netns)?;
+        let mut held = Vec::new();
+        for link in rtnl.links()?.iter().filter(|link| link.name != own.as_str()) {
+            held.extend(rtnl.addresses(link.index)?.iter().map(|address| address.cidr.address()));
+        }
+        Ok(held)
+    }
+
+    /// What is wrong with the rules for these addresses. Those of either way will do.
+    pub(crate) fn differences(&self, backend: Backend, addresses: &[Cidr]) -> Result<Vec<String>, Error> {
+        let mut nft = Nft::open_if_there()?;
+        let mut found = Vec::new();
+        for way in [backend, backend.other()] {
+            let differences = match way {
+                Backend::Nftables => self.nftables_differences(nft.as_mut(), addresses.len())?,
+                Backend::Iptables => self.iptables_differences(nft.as_mut(), addresses)?,
+            };
+            if differences.is_empty() {
+                return Ok(Vec::new());
+            }
+            found.push(differences);
+        }
+        Ok(found.swap_remove(0))
+    }
+
+    fn nftables_differences(&self, nft: Option<&mut Nft>, wanted: usize) -> Result<Vec<String>, Error> {
+        let (found, led_to) = match nft.map(|nft| nft.count_masquerade(&self.owner())) {
+            None => (0, false),
+            Some(Err(e)) if e.errno() == Some(Errno::ENOENT) => (0, false),
+            Some(outcome) => outcome?,
+        };
+        let missing =
+            (found < wanted).then(|| format!("masquerade rules missing: found {found}, wanted {wanted}"));
+        let unreached = (!led_to).then(|| {
+            "table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks".to_owned()
+        });
+        Ok(missing.into_iter().chain(unreached).collect())
+    }
+
+    fn iptables_differences(&self, nft: Option<&mut Nft>, addresses: &[Cidr]) -> Result<Vec<String>, Error> {
+        let mut iptables = self.iptables(nft, Tables::All, &self.call.stop);
+        let missing = iptables.missing(&self.owner(), addresses)?;
+        let (wanted, found) = (addresses.len(), addresses.len() - missing.len());
+        let missing: Vec<String> = missing.iter().map(Cidr::to_string).collect();
+        let difference = || {
+            format!(
+                "masquerade rules missing: found {found}, wanted {wanted}; iptables has none for {}",
+                missing.join(", ")
+            )
+        };
+        Ok(if missing.is_empty() { Vec::new() } else { vec![difference()] })
+    }
+}
+
+impl Backend {
+    fn other(self) -> Self {
+        match self {
+            Self::Nftables => Self::Iptables,
+            Self::Iptables => Self::Nftables,
+        }
+    }
+}
+
+/// Which addresses lose their rules.
+enum Fate {
+    Only(Vec<IpAddr>),
+    AllBut(Vec<IpAddr>),
+}
+
+impl Fate {
+    fn is_doomed(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Only(doomed) => doomed.contains(&address),
+            Self::AllBut(kept) => !kept.contains(&address),
+        }
+    }
+}
+
+/// GC: removes the rules, of either way, of attachments that are not valid any more.
+pub(crate) fn remove_stale(
+    call: &Call,
+    mut nft: Option<&mut Nft>,
+    valid: &ValidAttachments,
+) -> Result<(), Error> {
+    let network = call.network.as_str();
+    let own = nft.as_mut().map_or(Ok(()), |nft| nft.remove_stale_masquerade(network, valid).map(drop));
+    let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
+    let outcomes = [own, iptables.remove_stale(network, valid)];
+    Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
+}
