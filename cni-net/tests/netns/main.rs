@@ -16,6 +16,7 @@ mod ruleset;
 mod scene;
 mod sysctls;
 mod veth;
+mod vlans;
 
 use conformance::testbed;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         namespaces::tests(),
         links::tests(),
         veth::tests(),
+        vlans::tests(),
         addresses::tests(),
         routes::tests(),
         neighbours::tests(),

@@ -68,7 +68,8 @@ fn filtering() -> Option<BridgeVlans> {
 }
 
 pub(crate) fn reaches(pod: &Pod, address: &str) -> bool {
-    pod.inside(|| probe::ping(address.parse().unwrap(), Duration::from_millis(700))).is_ok()
+    // An emulated machine may stand still for seconds.
+    pod.inside(|| probe::ping(address.parse().unwrap(), Duration::from_secs(10))).is_ok()
 }
 
 fn vlans_that_make_no_sense_are_refused_and_nothing_is_touched(host: &Host) {
@@ -244,7 +245,7 @@ fn pods_of_different_vlans_do_not_reach_one_another(host: &Host) {
     let in_100 = network.with(json!({"vlan": 100})).add(&b).result().ips[0].address.address().to_string();
     let in_200 = network.with(json!({"vlan": 200})).add(&c).result().ips[0].address.address().to_string();
     assert!(reaches(&a, &in_100));
-    assert!(!reaches(&a, &in_200));
+    assert!(a.inside(|| probe::ping(in_200.parse().unwrap(), Duration::from_secs(1))).is_err());
 }
 
 fn check_passes_in_vlans(host: &Host) {
