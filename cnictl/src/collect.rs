@@ -30,11 +30,8 @@ impl Plan {
         let mut valid: Vec<_> = living.iter().map(key).collect();
         if extent != Extent::All {
             let ended: Vec<_> = stale.iter().map(key).collect();
-            valid.extend(
-                reservations::possible_holders(network, &arguments.places.root)
-                    .into_iter()
-                    .filter(|holder| !ended.contains(holder)),
-            );
+            let holders = reservations::possible_holders(network, &arguments.places.root)?;
+            valid.extend(holders.into_iter().filter(|holder| !ended.contains(holder)));
         }
         valid.sort();
         valid.dedup();

@@ -60,12 +60,16 @@ fn calls(network: &Network) -> Vec<(&PluginConfig, Result<Call, cni_types::Error
 }
 
 /// Container id and interface of everybody who holds an address and is not known to be dead.
-pub(crate) fn possible_holders(network: &Network, root: &Path) -> Vec<(String, String)> {
-    let books = Books::of(network, root).unwrap_or_default();
-    let held = books.into_iter().flat_map(|books| books.inspection.reservations);
-    held.filter(|reservation| !reservation.is_dead())
-        .filter_map(|reservation| holder(&reservation.owner))
-        .collect()
+///
+/// # Errors
+/// Where the records cannot be read: then nobody knows, and a GC without their holders would free them all.
+pub(crate) fn possible_holders(
+    network: &Network,
+    root: &Path,
+) -> Result<Vec<(String, String)>, cni_types::Error> {
+    let held = Books::of(network, root)?.into_iter().flat_map(|books| books.inspection.reservations);
+    let living = held.filter(|reservation| !reservation.is_dead());
+    Ok(living.filter_map(|reservation| holder(&reservation.owner)).collect())
 }
 
 fn holder(owner: &Owner) -> Option<(String, String)> {

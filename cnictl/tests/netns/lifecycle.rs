@@ -31,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         usage_exits_2,
         del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more,
         gc_ends_what_is_stale_and_keeps_what_may_live,
+        gc_frees_nothing_where_it_cannot_see_who_holds_what,
         a_dry_run_of_gc_changes_nothing,
         ipam_shows_holders_and_what_is_left,
         ipam_gc_frees_the_dead_and_only_them,
@@ -152,6 +153,15 @@ fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
     node.cnictl(&["gc", "n", "--all"]).success();
     assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
     assert!(!fs::exists("/run/cni-data/n/10.1.0.6").or_fail("look"));
+}
+
+fn gc_frees_nothing_where_it_cannot_see_who_holds_what(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    node.cnictl(&["add", "n", "/run/netns/blue"]).success();
+    fs::rename("/run/cni-data", "/run/moved").or_fail("rename");
+    std::os::unix::fs::symlink("/run/moved", "/run/cni-data").or_fail("link");
+    node.cnictl(&["gc", "n"]).exit(1).says("symbolic link");
+    assert!(!notes().iter().any(|note| note.starts_with("GC")), "{:?}", notes());
 }
 
 fn a_dry_run_of_gc_changes_nothing(host: &Host) {
