@@ -28,7 +28,7 @@ pub use outcome::Outcome;
 pub use pod::Pod;
 pub use reference::Suite;
 pub use state::State;
-pub use verdict::{OrFail, fail, require};
+pub use verdict::{OrFail, fail, only_where, require};
 
 use crate::{binaries, sandbox};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -103,6 +103,6 @@ fn run(name: &str, body: Box<dyn FnOnce(&Host) + Send>) -> Result<Completion, Fa
         Verdict::Passed => Ok(Completion::Completed),
         Verdict::Failed(text) => Err(text.into()),
         Verdict::Missing(what) if verdict::require_all() => Err(format!("missing here: {what}").into()),
-        Verdict::Missing(what) => Ok(Completion::ignored_with(what)),
+        Verdict::Missing(what) | Verdict::NotHere(what) => Ok(Completion::ignored_with(what)),
     }
 }

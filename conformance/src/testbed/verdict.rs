@@ -14,6 +14,8 @@ pub(super) enum Verdict {
     Failed(String),
     /// The kernel lacks what the test needs.
     Missing(String),
+    /// The test is for other kernels.
+    NotHere(String),
 }
 
 impl Verdict {
@@ -27,6 +29,9 @@ impl Verdict {
 
 /// What [`require`] throws.
 struct Missing(String);
+
+/// What [`only_where`] throws.
+struct NotHere(String);
 
 thread_local! {
     /// In the thread of a test: the text of the panic that ended it. `None` in all other threads.
@@ -54,7 +59,10 @@ pub(super) fn of(body: impl FnOnce()) -> Verdict {
         Ok(()) => Verdict::Passed,
         Err(thrown) => match thrown.downcast::<Missing>() {
             Ok(missing) => Verdict::Missing(missing.0),
-            Err(_) => Verdict::Failed(text),
+            Err(thrown) => match thrown.downcast::<NotHere>() {
+                Ok(other) => Verdict::NotHere(other.0),
+                Err(_) => Verdict::Failed(text),
+            },
         },
     }
 }
@@ -69,6 +77,14 @@ pub fn require(what: &str, there: bool) {
     if !there {
         // Not a panic: the hook has nothing to keep.
         std::panic::resume_unwind(Box::new(Missing(what.to_owned())));
+    }
+}
+
+/// Ends the test as ignored unless `holds`: `condition` is why, and nothing that anybody could mend. Thus with
+/// `CNI_TEST_REQUIRE_ALL=1` too: a test of what is said on a lesser kernel cannot run on a complete one.
+pub fn only_where(condition: &str, holds: bool) {
+    if !holds {
+        std::panic::resume_unwind(Box::new(NotHere(format!("only where {condition}"))));
     }
 }
 
@@ -121,6 +137,13 @@ mod tests {
     fn a_missing_feature_is_not_a_failure_and_is_named() {
         let verdict = of(|| require("bridge VLAN filtering", false));
         assert!(matches!(verdict, Verdict::Missing(what) if what == "bridge VLAN filtering"));
+    }
+
+    #[test]
+    fn a_test_for_other_kernels_is_not_a_missing_feature() {
+        let verdict = of(|| only_where("nothing works", false));
+        assert!(matches!(verdict, Verdict::NotHere(why) if why == "only where nothing works"));
+        assert!(matches!(of(|| only_where("all works", true)), Verdict::Passed));
     }
 
     #[test]

@@ -148,6 +148,18 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+pub(crate) fn has_vlan_filtering() -> bool {
+    let there = create_bridge("probe0").vlans.is_some();
+    remove_link("probe0");
+    there
+}
+
+/// Ignores the test where bridges have no VLANs.
+pub(crate) fn require_vlan_filtering() {
+    let what = "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
+    conformance::testbed::require(what, has_vlan_filtering());
+}
+
 /// Runs a program of the machine in the thread's namespace, and gives its output.
 pub(crate) fn tool(line: &str) -> String {
     run(line).unwrap_or_else(|e| fail(format_args!("{line}: {e}")))

@@ -38,15 +38,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn has_filtering() -> bool {
-    let there = kernel::create_bridge("probe0").vlans.is_some();
-    kernel::remove_link("probe0");
-    there
-}
-
 /// A network of the bridge `cni0` with these keys, on a kernel with VLANs.
 pub(crate) fn network(host: &Host, keys: Value) -> Network<'_> {
-    testbed::require("bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)", has_filtering());
+    kernel::require_vlan_filtering();
     Network::new(host, keys)
 }
 
@@ -111,7 +105,7 @@ fn a_bridge_name_that_leaves_no_room_for_the_vlan_is_refused(host: &Host) {
 
 /// The kernel itself says no more than "operation not supported".
 fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
-    testbed::require("a kernel without bridge VLAN filtering", !has_filtering());
+    testbed::only_where("the kernel has no bridge VLAN filtering", !kernel::has_vlan_filtering());
     let pod = host.pod("a");
     kernel::create_bridge("cni0");
     for keys in [json!({"vlan": 100}), json!({"vlanTrunk": [{"id": 7}]})] {
