@@ -2,16 +2,23 @@
 //!
 //! ```text
 //! cri-walk SOCKET RECORDS OUTSIDE HOST LOGS
+//! cri-walk timeline RECORDS RUNTIME-LOG SINCE ZERO
+//! cri-walk pods
 //! ```
 //!
 //! SOCKET is the runtime's, RECORDS what the recorder writes (`record`), OUTSIDE the address of a web server beyond the
 //! host, HOST the host's address to the outside, LOGS a folder. Started under the name of a plugin, it is the recorder.
+//!
+//! The other two are for a real kubelet's calls: what containerd's log and the recorder tell (`timeline`), and the
+//! kubelet's own list of its pods (`pods`).
 
 mod cri;
 mod pod;
+mod pods;
 mod record;
 mod runtime;
 mod show;
+mod timeline;
 
 use cri::{PortMapping, StatusRequest, StatusResponse, VersionRequest, VersionResponse};
 use pod::Pod;
@@ -45,10 +52,15 @@ fn main() -> ExitCode {
         return record::run(&program).unwrap_or_else(|e| failure(&e.to_string()));
     }
     let words: Vec<OsString> = arguments.collect();
-    let [socket, records, outside, host, logs] = words.as_slice() else {
-        return failure("usage: cri-walk SOCKET RECORDS OUTSIDE HOST LOGS");
-    };
     let text = |word: &OsString| word.to_string_lossy().into_owned();
+    let (socket, records, outside, host, logs) = match words.as_slice() {
+        [mode, records, log, since, zero] if mode == "timeline" => {
+            return finish(timeline::print(records.as_ref(), log.as_ref(), &text(since), &text(zero)));
+        }
+        [mode] if mode == "pods" => return finish(pods::print()),
+        [socket, records, outside, host, logs] => (socket, records, outside, host, logs),
+        _ => return failure("usage: cri-walk SOCKET RECORDS OUTSIDE HOST LOGS"),
+    };
     let scene = Scene {
         socket: socket.into(),
         records: records.into(),
@@ -62,6 +74,10 @@ fn main() -> ExitCode {
         Ok(false) => failure("not everything held"),
         Err(e) => failure(&e.to_string()),
     }
+}
+
+fn finish(outcome: Outcome<()>) -> ExitCode {
+    outcome.map_or_else(|e| failure(&e.to_string()), |()| ExitCode::SUCCESS)
 }
 
 fn failure(text: &str) -> ExitCode {

@@ -5,6 +5,7 @@
 //! same folder, so they are recorded too. `<folder>/../plugins/NAME` is the real one, `<folder>/../cni.jsonl` the record.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{
     fs::OpenOptions,
     io::{self, Read, Write},
@@ -23,6 +24,9 @@ pub struct CniCall {
     pub plugin: String,
     pub command: String,
     pub container: String,
+    /// The pod's name, where the runtime tells it in `CNI_ARGS`.
+    #[serde(default)]
+    pub pod: String,
     pub interface: String,
     pub netns: String,
     pub stdin: String,
@@ -31,16 +35,28 @@ pub struct CniCall {
     pub exit: Option<i32>,
 }
 
-impl CniCall {
-    /// When it ended.
-    pub fn ended(&self) -> f64 {
-        self.began + self.took / 1000.0
-    }
-}
-
 /// Seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
+}
+
+/// What `CNI_ARGS` call the pod.
+fn pod_name(arguments: &str) -> String {
+    let name = arguments.split(';').find_map(|argument| argument.strip_prefix("K8S_POD_NAME="));
+    name.unwrap_or_default().to_owned()
+}
+
+/// All calls that were recorded, in the order in which they ended.
+pub fn read(records: &Path) -> io::Result<Vec<CniCall>> {
+    let text = std::fs::read_to_string(records).unwrap_or_default();
+    let calls: Result<Vec<CniCall>, _> = text.lines().map(serde_json::from_str).collect();
+    Ok(calls?)
+}
+
+/// Whether another plugin asked for this call: a delegate is given that plugin's configuration, whose type is not its own.
+pub fn is_delegated(call: &CniCall) -> bool {
+    let configuration: Value = serde_json::from_str(&call.stdin).unwrap_or_default();
+    configuration.get("type").and_then(Value::as_str).is_some_and(|name| name != call.plugin)
 }
 
 /// Runs the real plugin and records it.
@@ -72,6 +88,7 @@ pub fn run(program: &Path) -> io::Result<ExitCode> {
         plugin: plugin.to_string_lossy().into_owned(),
         command: variable("CNI_COMMAND"),
         container: variable("CNI_CONTAINERID"),
+        pod: pod_name(&variable("CNI_ARGS")),
         interface: variable("CNI_IFNAME"),
         netns: variable("CNI_NETNS"),
         stdin: text(&stdin),

@@ -2,7 +2,7 @@
 
 use crate::{
     cri::*,
-    record::{CniCall, now},
+    record::{self, CniCall, now},
     show,
 };
 use http::uri::PathAndQuery;
@@ -66,9 +66,7 @@ impl Runtime {
 
     /// All calls of plugins so far, in the order in which they began.
     pub fn cni_calls(&self) -> Outcome<Vec<CniCall>> {
-        let text = std::fs::read_to_string(&self.records).unwrap_or_default();
-        let calls: Result<Vec<CniCall>, _> = text.lines().map(serde_json::from_str).collect();
-        Ok(calls?)
+        Ok(record::read(&self.records)?)
     }
 
     fn show_cni_calls(&mut self) -> Outcome<()> {
@@ -76,13 +74,7 @@ impl Runtime {
         let mut new: Vec<&CniCall> = calls.iter().skip(self.shown).collect();
         new.sort_by(|a, b| a.began.total_cmp(&b.began));
         for call in &new {
-            let within = |outer: &&&CniCall| {
-                outer.plugin != call.plugin && outer.began < call.began && call.ended() < outer.ended()
-            };
-            let same =
-                |outer: &&&CniCall| outer.interface == call.interface && outer.container == call.container;
-            let delegated = new.iter().filter(within).any(|outer| same(&outer));
-            show::cni_call(call.began - self.began, call, delegated);
+            show::cni_call(call.began - self.began, call);
         }
         self.shown = calls.len();
         Ok(())

@@ -1,18 +1,23 @@
 //! What a person reads.
 
-use crate::record::CniCall;
+use crate::record::{self, CniCall};
 use serde_json::Value;
 
 /// A call to the runtime: when, what, for whom, how long, what came of it.
 pub fn cri_call(at: f64, took: f64, name: &str, subject: &str, outcome: &str) {
-    println!("{at:8.3}  CRI  {:<34} {:>9.1} ms   {outcome}", format!("{name} {subject}"), took * 1000.0);
+    println!("{at:8.3}  CRI  {:<40} {:>9.1} ms   {outcome}", format!("{name} {subject}"), took * 1000.0);
 }
 
 /// A call of a plugin. What another plugin asked for stands further to the right.
-pub fn cni_call(at: f64, call: &CniCall, delegated: bool) {
-    let indent = if delegated { "      " } else { "    " };
-    let name = format!("{indent}{} {} {}", call.plugin, call.command, call.interface);
-    println!("{at:8.3}  CNI  {name:<34} {:>9.1} ms   {}", call.took, answer(call));
+pub fn cni_call(at: f64, call: &CniCall) {
+    let indent = if record::is_delegated(call) { "      " } else { "    " };
+    let name = format!("{indent}{} {} {} {}", call.plugin, call.command, call.interface, call.pod);
+    println!("{at:8.3}  CNI  {name:<40} {:>9.1} ms   {}", call.took, answer(call));
+}
+
+/// A line of the runtime's log about a call to it.
+pub fn log_line(at: f64, text: &str) {
+    println!("{at:8.3}  CRI  {text}");
 }
 
 fn answer(call: &CniCall) -> String {
