@@ -81,6 +81,15 @@ impl<'a> Node<'a> {
         self.request(side, Command::Del, &id(pod), keys).pod(pod).run().silent_success();
     }
 
+    /// A run that fails with this text.
+    pub(crate) fn fail(&self, command: Command, side: Side, pod: &Pod, added: &Outcome, text: &str) {
+        let keys = json!({"prevResult": added.json()});
+        let msg = self.request(side, command, &id(pod), keys).pod(pod).run().msg();
+        if !msg.contains(text) {
+            fail(format_args!("{msg:?}, wanted a text with {text:?}"));
+        }
+    }
+
     /// GC with one pod as the only valid attachment. Always in version 1.1.0, which brought it.
     pub(crate) fn gc(&self, side: Side, valid: &Pod) {
         let list = json!([{"containerID": id(valid), "ifname": "eth0"}]);

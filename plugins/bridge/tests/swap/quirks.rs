@@ -36,6 +36,19 @@ pub(crate) fn has_gc(side: Side, suite: Suite) -> bool {
     side == Side::Ours || suite == Suite::Sid
 }
 
+/// 1.1.1 does not know the nftables backend: its ADD makes iptables rules whatever `ipMasqBackend` says, and its DEL fails over rules of
+/// nf_tables. A node that goes back to it needs the pods that ours masqueraded so deleted before, or a DEL by ours for what is left.
+pub(crate) fn leaves_nftables_rules(node: &Node<'_>, side: Side) -> bool {
+    side == Side::Reference
+        && node.suite == Suite::Bookworm
+        && node.key("ipMasqBackend").is_some_and(|backend| backend == "nftables")
+}
+
+/// 1.1.1 leaves every port in VLAN 1 (containernetworking/plugins#667), which CHECK tells.
+pub(crate) fn leaves_vlan_1(node: &Node<'_>, side: Side) -> bool {
+    side == Side::Reference && node.suite == Suite::Bookworm && node.key("vlan").is_some()
+}
+
 /// Bridges without VLAN filtering take no `vlan_filtering`.
 pub(crate) fn has_vlan_filtering() -> bool {
     let made = try_tool("ip link add name probe type bridge vlan_filtering 1").is_some();
