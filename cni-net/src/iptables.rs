@@ -55,7 +55,10 @@ const TABLES: [(Keeper, Family); 4] = [
 pub enum Tables {
     /// Those that can be read without running a program.
     Nft,
-    /// Those of the legacy iptables too.
+    /// Those of the legacy iptables too, as far as its program can read them: it cannot where another version of it, in a container
+    /// for instance, made rules of a kind that it does not know.
+    Readable,
+    /// All, or else it is an error.
     All,
 }
 
@@ -64,6 +67,7 @@ pub struct Iptables<'a> {
     nft: Option<&'a mut Nft>,
     tables: Tables,
     tools: Tools<'a>,
+    unread: Option<NetError>,
 }
 
 impl<'a> Iptables<'a> {
@@ -76,7 +80,7 @@ impl<'a> Iptables<'a> {
         environment: &'a Environment,
         stop: &'a Stop,
     ) -> Self {
-        Self { nft, tables, tools: Tools { environment, stop } }
+        Self { nft, tables, tools: Tools { environment, stop }, unread: None }
     }
 
     /// Tells whether rules can be added, without running anything. That for IPv6 is looked for when it is needed.
@@ -122,6 +126,12 @@ impl<'a> Iptables<'a> {
         self.remove_from_all(|iptables, keeper, family| {
             Ok(iptables.around(keeper, family, &chain)?.removal(&chain, is_doomed))
         })
+    }
+
+    /// Why a legacy table could not be read, where that was no error.
+    #[must_use]
+    pub fn unread(&self) -> Option<&NetError> {
+        self.unread.as_ref()
     }
 
     /// Removes the chains of a network's containers of which no attachment is valid, and what leads there.
@@ -214,11 +224,17 @@ impl<'a> Iptables<'a> {
         }
     }
 
-    fn legacy(&self, family: Family) -> Result<Nat, NetError> {
+    fn legacy(&mut self, family: Family) -> Result<Nat, NetError> {
         if self.tables == Tables::Nft || !has_legacy_table(family) {
             return Ok(Nat::default());
         }
-        self.tools.save(family).map(|saved| text::parse(&saved))
+        match self.tools.save(family) {
+            Err(e @ NetError::Program { .. }) if self.tables == Tables::Readable => {
+                self.unread = Some(e);
+                Ok(Nat::default())
+            }
+            saved => saved.map(|saved| text::parse(&saved)),
+        }
     }
 }
 

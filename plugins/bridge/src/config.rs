@@ -200,8 +200,8 @@ pub struct Remains {
     pub ipam: Option<String>,
     /// The interface that has the gateway's addresses, where the configuration names one that can exist.
     pub gateway_interface: Option<IfName>,
-    /// Whether `ipMasq` is `true`.
-    pub masquerade: bool,
+    /// By what traffic is masqueraded, where it is.
+    pub masquerade: Option<Backend>,
 }
 
 impl Remains {
@@ -217,8 +217,9 @@ impl Remains {
             bridge: Option<Json>,
             vlan: Option<Json>,
             ip_masq: Option<Json>,
+            ip_masq_backend: Option<Json>,
         }
-        let Wire { ipam, bridge, vlan, ip_masq } = call.config()?;
+        let Wire { ipam, bridge, vlan, ip_masq, ip_masq_backend } = call.config()?;
         let bridge = match &bridge {
             None => Some(""),
             Some(Json::String(name)) => Some(name.as_str()),
@@ -235,7 +236,10 @@ impl Remains {
                 Some(id) => vlan::gateway_name(&bridge, id).ok(),
                 None => Some(bridge),
             }),
-            masquerade: matches!(ip_masq, Some(Json::Bool(true))),
+            masquerade: (ip_masq == Some(Json::Bool(true))).then_some(match ip_masq_backend {
+                Some(Json::String(name)) => backend(&name).unwrap_or(Backend::Nftables),
+                _ => Backend::Nftables,
+            }),
         })
     }
 }

@@ -16,7 +16,7 @@ use cni_net::{
     remaining_netns,
 };
 use cni_types::{Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments};
-use std::{cell::OnceCell, net::IpAddr};
+use std::{cell::OnceCell, io::Write, net::IpAddr};
 
 /// The rules of one attachment.
 #[derive(Clone, Copy)]
@@ -81,14 +81,19 @@ impl<'a> Masquerade<'a> {
     pub(crate) fn remove(&self, mut nft: Option<&mut Nft>, detachment: &Detachment) -> Result<(), Error> {
         let owner = self.owner();
         let own = nft.as_mut().map_or(Ok(()), |nft| nft.remove_masquerade(&owner).map(drop));
-        let tables = match Remains::of(self.call) {
+        let tables = match Remains::of(self.call).map(|remains| remains.masquerade) {
             // Listing the legacy tables takes as long as others have rules there, and without ipMasq nobody made any for this.
-            Ok(remains) if !remains.masquerade => Tables::Nft,
-            _ => Tables::All,
+            Ok(None) => Tables::Nft,
+            Ok(Some(backend)) => backend.tables(),
+            Err(_) => Tables::All,
         };
         let fate = OnceCell::new();
         let is_doomed = |address| fate.get_or_init(|| self.fate(detachment)).is_doomed(address);
-        let others = self.iptables(nft, tables, &self.call.stop).remove(&owner, &is_doomed);
+        let mut iptables = self.iptables(nft, tables, &self.call.stop);
+        let others = iptables.remove(&owner, &is_doomed);
+        if let Some(e) = iptables.unread() {
+            let _ = writeln!(std::io::stderr(), "the legacy table nat was not looked into: {e}");
+        }
         Error::join([own, others].into_iter().filter_map(Result::err).map(Error::from))
     }
 
@@ -130,7 +135,7 @@ impl<'a> Masquerade<'a> {
         for way in [backend, backend.other()] {
             let differences = match way {
                 Backend::Nftables => self.nftables_differences(nft.as_mut(), addresses.len())?,
-                Backend::Iptables => self.iptables_differences(nft.as_mut(), addresses)?,
+                Backend::Iptables => self.iptables_differences(nft.as_mut(), backend.tables(), addresses)?,
             };
             if differences.is_empty() {
                 return Ok(Vec::new());
@@ -154,8 +159,13 @@ impl<'a> Masquerade<'a> {
         Ok(missing.into_iter().chain(unreached).collect())
     }
 
-    fn iptables_differences(&self, nft: Option<&mut Nft>, addresses: &[Cidr]) -> Result<Vec<String>, Error> {
-        let mut iptables = self.iptables(nft, Tables::All, &self.call.stop);
+    fn iptables_differences(
+        &self,
+        nft: Option<&mut Nft>,
+        tables: Tables,
+        addresses: &[Cidr],
+    ) -> Result<Vec<String>, Error> {
+        let mut iptables = self.iptables(nft, tables, &self.call.stop);
         let missing = iptables.missing(&self.owner(), addresses)?;
         let (wanted, found) = (addresses.len(), addresses.len() - missing.len());
         let missing: Vec<String> = missing.iter().map(Cidr::to_string).collect();
@@ -174,6 +184,15 @@ impl Backend {
         match self {
             Self::Nftables => Self::Iptables,
             Self::Iptables => Self::Nftables,
+        }
+    }
+
+    /// The tables in which rules of iptables may be. Where others are configured there probably are none: no reason to fail,
+    /// and so to keep the pod, for as long as somebody has legacy rules that cannot be read.
+    fn tables(self) -> Tables {
+        match self {
+            Self::Nftables => Tables::Readable,
+            Self::Iptables => Tables::All,
         }
     }
 }

@@ -460,6 +460,12 @@ fn without_ip_masq_the_legacy_table_is_not_looked_into(host: &Host) {
     del(&network(host, &[V4]).with(json!({"ipMasq": false}))).silent_success();
     assert_eq!(recorded(host), NO_RULES);
     // The counterpart: with it, it is looked into, and here in vain.
+    let looked = ["iptables-legacy-save -t nat", "ip6tables-legacy-save -t nat"];
     assert_eq!(del(&network(host, &[V4])).msg(), "iptables-legacy-save failed: exit status: 1");
-    assert_eq!(recorded(host), ["iptables-legacy-save -t nat", "ip6tables-legacy-save -t nat"]);
+    assert_eq!(recorded(host), looked);
+    // Where nothing is expected there, what cannot be read is no error, but told.
+    let outcome = del(&network(host, &[V4]).with(json!({"ipMasqBackend": null})));
+    outcome.silent_success();
+    assert!(outcome.stderr.starts_with("the legacy table nat was not looked into: "), "{}", outcome.stderr);
+    assert_eq!(recorded(host), [looked, looked].concat());
 }
