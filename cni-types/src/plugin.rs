@@ -197,9 +197,13 @@ fn attachment(call: &Call) -> Result<Attachment, Error> {
 
 fn detachment(call: &Call) -> Result<Detachment, Error> {
     let variable = |name| call.environment().text(name);
+    let (container_id, if_name) = (variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
+    // Spec section 5, "Error": the error names the variable.
+    let named = |e: Error, name, value| e.and_details(&format!("{name} is {value:?}"));
     Ok(Detachment {
-        container_id: ContainerId::parse(&variable("CNI_CONTAINERID"))?,
-        if_name: IfName::parse(&variable("CNI_IFNAME"))?,
+        container_id: ContainerId::parse(&container_id)
+            .map_err(|e| named(e, "CNI_CONTAINERID", &container_id))?,
+        if_name: IfName::parse(&if_name).map_err(|e| named(e, "CNI_IFNAME", &if_name))?,
         netns: NetnsPath::new(&variable("CNI_NETNS")),
     })
 }

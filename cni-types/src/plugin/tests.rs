@@ -193,7 +193,8 @@ fn a_bad_container_id_is_refused_and_shown() {
     for command in ["ADD", "DEL", "CHECK"] {
         for id in ["../../etc", "a/b", "a b", "-a", ".a", "a\nb", "é"] {
             let error = refused(environment(command).with("CNI_CONTAINERID", id), &conf("1.1.0"));
-            assert_environment_error(&error, "invalid characters in containerID", id);
+            let details = format!("{id}; CNI_CONTAINERID is {id:?}");
+            assert_environment_error(&error, "invalid characters in containerID", &details);
         }
     }
 }
@@ -215,7 +216,9 @@ fn a_bad_interface_name_is_refused() {
     ] {
         for command in ["ADD", "DEL", "CHECK"] {
             let error = refused(environment(command).with("CNI_IFNAME", name), &conf("1.1.0"));
-            assert_environment_error(&error, msg, details);
+            let named = format!("CNI_IFNAME is {name:?}");
+            let details = [details, &named].into_iter().filter(|text| !text.is_empty());
+            assert_environment_error(&error, msg, &details.collect::<Vec<_>>().join("; "));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod delegation;
 mod lifecycle;
 mod protocol;
+mod security;
 
 use super::case::Case;
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use std::sync::OnceLock;
 pub const FAMILIES: &[(&str, &str)] = &[
     ("protocol", "environment, stdin, documents, exit status, error codes, versions"),
     ("lifecycle", "what ADD makes, CHECK sees and DEL leaves"),
+    ("security", "hostile names and documents, advisories"),
     ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
 ];
 
@@ -18,7 +20,9 @@ pub const FAMILIES: &[(&str, &str)] = &[
 #[must_use]
 pub fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
-    CASES.get_or_init(|| [protocol::cases(), lifecycle::cases(), delegation::cases()].concat())
+    CASES.get_or_init(|| {
+        [protocol::cases(), lifecycle::cases(), security::cases(), delegation::cases()].concat()
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns};
 use cni_types::{
-    AddResult, Attachment, Call, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig, MacAddr,
-    NetnsPath, Plugin,
+    AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig,
+    MacAddr, NetnsPath, Plugin,
 };
 
 /// The plugin.
@@ -43,11 +43,22 @@ impl Plugin for Loopback {
 
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
         let netns = container_netns(call, &attachment.netns)?;
-        if Lo::find(&netns)?.link.up {
-            return Ok(());
+        let mut lo = Lo::find(&netns)?;
+        if !lo.link.up {
+            return Err(Error::new(Code::CHECK_MISMATCH, "loopback interface is down")
+                .with_details(format!("lo in {} is down, wanted up", attachment.netns)));
         }
-        Err(Error::new(Code::CHECK_MISMATCH, "loopback interface is down")
-            .with_details(format!("lo in {} is down, wanted up", attachment.netns)))
+        let Some(prev_result) = call.prev_result()? else { return Ok(()) };
+        let found: Vec<_> = lo.rtnl.addresses(lo.link.index)?.iter().map(|address| address.cidr).collect();
+        match addresses_of_lo(&prev_result).find(|wanted| !found.contains(wanted)) {
+            Some(wanted) => {
+                let found: Vec<String> = found.iter().map(Cidr::to_string).collect();
+                Err(Error::new(Code::CHECK_MISMATCH, "loopback interface lacks an address").with_details(
+                    format!("lo in {} has [{}], wanted {wanted}", attachment.netns, found.join(" ")),
+                ))
+            }
+            None => Ok(()),
+        }
     }
 
     fn status(&self, _call: &Call) -> Result<(), Error> {
@@ -58,6 +69,15 @@ impl Plugin for Loopback {
     fn gc(&self, call: &Call) -> Result<(), Error> {
         call.valid_attachments().map(drop)
     }
+}
+
+/// The addresses that a result puts on the container's `lo`.
+fn addresses_of_lo(result: &AddResult) -> impl Iterator<Item = Cidr> {
+    let is_lo = |index: i64| {
+        let interface = usize::try_from(index).ok().and_then(|index| result.interfaces.get(index));
+        interface.is_some_and(|interface| interface.name == "lo" && !interface.sandbox.is_empty())
+    };
+    result.ips.iter().filter(move |ip| ip.interface.is_some_and(is_lo)).map(|ip| ip.address)
 }
 
 /// The loopback interface of a namespace.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         del_succeeds_whatever_is_left_of_the_pod,
         del_succeeds_with_a_result_before_that_nobody_can_read,
         check_tells_up_from_down,
+        check_misses_an_address_of_prev_result,
         check_is_refused_before_0_4_0,
         status_and_gc_succeed_without_a_word_at_1_1_0,
         status_and_gc_are_refused_before_1_1_0,
@@ -363,6 +364,19 @@ fn check_tells_up_from_down(host: &Host) {
     loopback(host, Command::Check, &pod).conf(with_result("0.4.0", result)).run().silent_success();
     loopback(host, Command::Del, &pod).run().silent_success();
     assert_eq!(loopback(host, Command::Check, &pod).run().code(), Code::CHECK_MISMATCH);
+}
+
+fn check_misses_an_address_of_prev_result(host: &Host) {
+    let pod = host.pod("a");
+    let mut result = loopback(host, Command::Add, &pod).run().json();
+    result["ips"][0]["address"] = json!("127.0.0.9/8");
+    let outcome = loopback(host, Command::Check, &pod).conf(with_result("1.0.0", result.clone())).run();
+    assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
+    assert_eq!(outcome.msg(), "loopback interface lacks an address");
+    assert!(outcome.details().contains("wanted 127.0.0.9/8"), "{}", outcome.details());
+    // Another plugin's interface is none of its business.
+    result["interfaces"][0]["name"] = json!("eth0");
+    loopback(host, Command::Check, &pod).conf(with_result("1.0.0", result)).run().silent_success();
 }
 
 fn check_is_refused_before_0_4_0(host: &Host) {

@@ -1,0 +1,171 @@
+//! DEL where something is missing that a runtime gives or that ADD made.
+
+use crate::suite::{
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions, fault::Answer,
+};
+use cni_types::Command;
+use std::{fs, path::Path};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        id: "lifecycle/del-without-netns",
+        title: "DEL succeeds without CNI_NETNS, and leaves nothing on the host",
+        clause: Clause {
+            section: "2 DEL",
+            rule: "CNI_NETNS is optional for DEL, which frees what it can even where the namespace is gone",
+        },
+        level: Level::Must,
+        versions: Versions::ALL,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[
+            Fault::new("wants CNI_NETNS", |real, call| {
+                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+                    return Ok(Answer::error(4, "missing CNI_NETNS"));
+                }
+                real.run(&call)
+            }),
+            Fault::new("has nothing to do without CNI_NETNS", |real, call| {
+                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+                    return Ok(Answer::default());
+                }
+                real.run(&call)
+            }),
+        ],
+        body: del_needs_no_netns,
+    },
+    Case {
+        id: "lifecycle/del-netns-is-file",
+        title: "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
+        clause: Clause {
+            section: "2 DEL",
+            rule: "a plugin cleans up its own resources even if the container's namespace no longer exists",
+        },
+        level: Level::Must,
+        versions: Versions::ALL,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("is put off by the file", |real, call| {
+            let path = call.env("CNI_NETNS");
+            if call.is(Command::Del) && cni_net::Netns::open(Path::new(&path)).is_err() {
+                return Ok(Answer::error(8, "unknown FS magic"));
+            }
+            real.run(&call)
+        })],
+        body: del_succeeds_where_netns_is_a_file,
+    },
+    Case {
+        id: "lifecycle/del-without-prevresult",
+        title: "DEL succeeds without prevResult, and leaves nothing",
+        clause: Clause { section: "2 DEL", rule: "a plugin returns without error if prevResult is empty" },
+        level: Level::Should,
+        versions: Versions::WITH_CHECK,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[
+            Fault::new("wants prevResult", |real, call| {
+                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+                    return Ok(Answer::error(7, "required prevResult missing"));
+                }
+                real.run(&call)
+            }),
+            Fault::new("deletes only what prevResult names", |real, call| {
+                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+                    return Ok(Answer::default());
+                }
+                real.run(&call)
+            }),
+        ],
+        body: del_needs_no_prev_result,
+    },
+    Case {
+        id: "lifecycle/del-without-both",
+        title: "DEL succeeds without CNI_NETNS and prevResult, as after a crash, and leaves nothing on the host",
+        clause: Clause {
+            section: "2 DEL",
+            rule: "DEL is best effort: it completes although state is missing, and frees what it can",
+        },
+        level: Level::Should,
+        versions: Versions::WITH_CHECK,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("gives up with so little", |real, call| {
+            let little = call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
+            if call.is(Command::Del) && little { Ok(Answer::default()) } else { real.run(&call) }
+        })],
+        body: del_needs_neither,
+    },
+    Case {
+        id: "lifecycle/del-interface-gone",
+        title: "DEL succeeds where the container's interface is gone, and leaves nothing",
+        clause: Clause { section: "2 DEL", rule: "DEL succeeds where the interface is missing" },
+        level: Level::Must,
+        versions: Versions::ALL,
+        kinds: &[Kind::Interface],
+        needs: &[Need::Makes(Made::Interface)],
+        faults: &[Fault::new("wants to see the interface", |real, call| {
+            let gone = || -> Option<bool> {
+                let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
+                let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
+                Some(netns.run(|| cni_net::Rtnl::open()?.find_link(&name)).ok()?.ok()?.is_none())
+            };
+            if call.is(Command::Del) && gone() == Some(true) {
+                return Ok(Answer::error(999, "Link not found"));
+            }
+            real.run(&call)
+        })],
+        body: del_succeeds_where_the_interface_is_gone,
+    },
+];
+
+fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
+    let before = context.state()?;
+    for (container, empty) in [("c1", false), ("c2", true)] {
+        let attachment = context.attachment(container)?;
+        attachment.add()?;
+        attachment.remove_netns()?;
+        let del = attachment.request(Command::Del);
+        let del = if empty { del.env("CNI_NETNS", "") } else { del.without_env("CNI_NETNS") };
+        del.run()?.succeeded()?;
+    }
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+fn del_succeeds_where_netns_is_a_file(context: &Context<'_>) -> Result<(), Failure> {
+    let before = context.state()?;
+    let attachment = context.attachment("c1")?;
+    attachment.add()?;
+    attachment.remove_netns()?;
+    fs::write(attachment.netns().path(), "")?;
+    attachment.del()?;
+    fs::remove_file(attachment.netns().path())?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+fn del_needs_no_prev_result(context: &Context<'_>) -> Result<(), Failure> {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    attachment.add()?;
+    attachment.request(Command::Del).without_key("prevResult").run()?.succeeded()?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+fn del_needs_neither(context: &Context<'_>) -> Result<(), Failure> {
+    let before = context.state()?;
+    let attachment = context.attachment("c1")?;
+    attachment.add()?;
+    attachment.remove_netns()?;
+    let del = attachment.request(Command::Del).without_key("prevResult").env("CNI_NETNS", "");
+    del.run()?.succeeded()?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+fn del_succeeds_where_the_interface_is_gone(context: &Context<'_>) -> Result<(), Failure> {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    attachment.add()?;
+    let name = super::kernel::name(&context.profile().ifname)?;
+    attachment.netns().run(|| cni_net::Rtnl::open()?.remove_link_named(&name))??;
+    attachment.del()?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
