@@ -26,6 +26,7 @@ mod profile;
 pub mod report;
 mod request;
 mod runner;
+mod spoken;
 mod state;
 
 pub use attachment::Attachment;

@@ -156,6 +156,9 @@ pub enum Need {
     Ipam,
     /// A program in `PATH`.
     Program(&'static str),
+    /// Nothing: the case sees for itself whether the plugin speaks the version. Other cases are skipped where VERSION
+    /// does not list it.
+    AnyVersion,
     /// The suite's own program, which can stand in for a delegate ([`Context::double`]).
     Double,
 }

@@ -157,6 +157,22 @@ impl Answer {
     }
 }
 
+/// Sets what is at a JSON pointer, as `/ips/0/address`; nothing where there is no object or list to set it in.
+pub fn put(document: &mut Value, pointer: &str, value: impl Into<Value>) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+    match document.pointer_mut(parent) {
+        Some(Value::Object(object)) => {
+            object.insert(key.to_owned(), value.into());
+        }
+        Some(Value::Array(list)) => {
+            if let Some(place) = key.parse().ok().and_then(|index: usize| list.get_mut(index)) {
+                *place = value.into();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What stands in the file beside the broken plugin.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {

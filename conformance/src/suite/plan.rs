@@ -4,6 +4,7 @@ use super::{
     case::{Case, Level, Need},
     glob,
     profile::Profile,
+    spoken,
 };
 use cni_types::SpecVersion;
 use std::{
@@ -85,7 +86,19 @@ impl Item {
 
     /// Why it cannot be run here.
     pub(super) fn lack(&self) -> Option<String> {
-        self.subject.lack().or_else(|| self.case.needs.iter().find_map(|need| self.unmet(*need)))
+        let unmet = || self.case.needs.iter().find_map(|need| self.unmet(*need));
+        self.subject.lack().or_else(unmet).or_else(|| self.unspoken())
+    }
+
+    /// A plugin need not speak every version; it says which it does.
+    fn unspoken(&self) -> Option<String> {
+        if self.case.needs.contains(&Need::AnyVersion) {
+            return None;
+        }
+        let list = spoken::versions(&self.subject.binary(), self.subject.limit)?;
+        let version = self.version.as_str();
+        let unspoken = !list.iter().any(|listed| listed == version);
+        unspoken.then(|| format!("VERSION does not list {version}"))
     }
 
     fn unmet(&self, need: Need) -> Option<String> {
@@ -98,7 +111,7 @@ impl Item {
                 self.subject.double.is_none().then(|| "the suite's own program is not at hand".to_owned())
             }
             // These say to which plugins a case applies; `plan` has looked at them.
-            Need::Makes(_) | Need::Ipam => None,
+            Need::Makes(_) | Need::Ipam | Need::AnyVersion => None,
         }
     }
 }
@@ -134,7 +147,7 @@ fn applies(case: &Case, profile: &Profile) -> bool {
         && case.needs.iter().all(|need| match need {
             Need::Makes(made) => profile.makes.contains(made),
             Need::Ipam => profile.ipam().is_some(),
-            Need::Verb(_) | Need::Program(_) | Need::Double => true,
+            Need::Verb(_) | Need::Program(_) | Need::Double | Need::AnyVersion => true,
         })
 }
 

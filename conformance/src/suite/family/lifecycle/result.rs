@@ -2,7 +2,8 @@
 
 use super::kernel::{Kernel, interface_of, made_routes};
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, fault::put,
+    require,
 };
 use serde_json::{Value, json};
 
@@ -22,15 +23,13 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("tells the hardware address that it asked for", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| result["interfaces"][0]["mac"] = json!("02:00:00:00:00:99")))
+                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/0/mac", "02:00:00:00:00:99")))
             }),
             Fault::new("tells the name of a temporary interface", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["interfaces"][0]["name"] = json!("tmp1234")))
+                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/0/name", "tmp1234")))
             }),
             Fault::new("tells an MTU that is none", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["interfaces"][1]["mtu"] = json!(9001)))
+                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/1/mtu", 9001)))
             }),
         ],
         body: interfaces_are_there,
@@ -57,7 +56,7 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("tells a path of its own", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
                     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
-                        interface["sandbox"] = json!("/proc/1/ns/net");
+                        put(interface, "/sandbox", "/proc/1/ns/net");
                     }
                 }))
             }),
@@ -74,16 +73,17 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("tells an address that it did not set", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["ips"][0]["address"] = json!("10.77.0.99/24")))
+                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/address", "10.77.0.99/24")))
             }),
             Fault::new("tells another prefix", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
-                    let text = result["ips"][0]["address"].as_str().unwrap_or_default().replace("/24", "/32");
-                    result["ips"][0]["address"] = json!(text);
+                    let text =
+                        at(result, "/ips/0/address").as_str().unwrap_or_default().replace("/24", "/32");
+                    put(result, "/ips/0/address", text);
                 }))
             }),
             Fault::new("tells the wrong interface", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["ips"][0]["interface"] = json!(0)))
+                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/interface", 0)))
             }),
         ],
         body: addresses_are_there,
@@ -98,7 +98,9 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Makes(Made::Route)],
         faults: &[Fault::new("tells a route that it did not make", |real, call| {
             Ok(real.run(&call)?.edited(|result| {
-                result["routes"].as_array_mut().map(|routes| routes.push(json!({"dst": "203.0.113.0/24"})));
+                if let Some(routes) = result["routes"].as_array_mut() {
+                    routes.push(json!({"dst": "203.0.113.0/24"}));
+                }
             }))
         })],
         body: routes_are_there,
@@ -119,7 +121,7 @@ pub(super) const CASES: &[Case] = &[
                 if let Some(interfaces) = result["interfaces"].as_array_mut() {
                     interfaces.retain(|interface| interface.get("sandbox").is_some());
                 }
-                result["ips"][0]["interface"] = json!(0);
+                put(result, "/ips/0/interface", 0);
             }))
         })],
         body: no_interface_is_hidden,
@@ -169,12 +171,12 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("tells an interface that others make", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
                     if result.get("ips").is_some() {
-                        result["interfaces"] = json!([{"name": call.env("CNI_IFNAME")}]);
+                        put(result, "/interfaces", json!([{"name": call.env("CNI_IFNAME")}]));
                     }
                 }))
             }),
             Fault::new("says which interface an address is for", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["ips"][0]["interface"] = json!(0)))
+                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/interface", 0)))
             }),
         ],
         body: ipam_knows_no_interfaces,

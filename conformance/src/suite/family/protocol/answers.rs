@@ -3,7 +3,7 @@
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Versions, at, require, require_same,
 };
-use cni_types::Command;
+use cni_types::{Code, Command};
 use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
@@ -79,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         id: "protocol/version",
-        title: "VERSION lists the supported versions, and this one among them",
+        title: "VERSION lists the supported versions: this one, or ADD refuses it with code 1",
         clause: Clause {
             section: "5 VERSION Success",
             rule: "the answer has supportedVersions, a list of specification versions",
@@ -87,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
-        needs: &[Need::Verb(Command::Version)],
+        needs: &[Need::Verb(Command::Version), Need::AnyVersion],
         faults: &[
             Fault::new("leaves this version out", |real, call| {
                 let version = at(&call.config(), "/cniVersion").clone();
@@ -162,8 +162,14 @@ fn ask_version(context: &Context<'_>) -> Result<Value, Failure> {
 fn version_lists_this_one(context: &Context<'_>) -> Result<(), Failure> {
     let answer = ask_version(context)?;
     let list = at(&answer, "/supportedVersions").as_array();
-    let has_it = list.is_some_and(|list| list.contains(&json!(context.version().as_str())));
-    require(has_it, format!("supportedVersions with {:?} in it", context.version().as_str()), answer)
+    let list = list.ok_or_else(|| Failure::mismatch("a list as supportedVersions", &answer))?;
+    let version = context.version().as_str();
+    if list.contains(&json!(version)) {
+        return Ok(());
+    }
+    let refused =
+        context.attachment("c1")?.request(Command::Add).run()?.error_with(Code::INCOMPATIBLE_VERSION);
+    require(refused.is_ok(), format!("supportedVersions with {version:?} in it, which ADD serves"), answer)
 }
 
 fn version_echoes(context: &Context<'_>) -> Result<(), Failure> {

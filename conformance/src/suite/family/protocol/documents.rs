@@ -2,7 +2,7 @@
 
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run, Versions, at,
-    decode, require,
+    decode, fault::put, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
@@ -23,14 +23,14 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("numbers its errors from 20", |real, call| {
                 Ok(real.run(&call)?.edited(|answer| {
                     if let Some(code) = answer["code"].as_u64() {
-                        answer["code"] = json!(code + 20);
+                        put(answer, "/code", code + 20);
                     }
                 }))
             }),
             Fault::new("gives code 0", |real, call| {
                 Ok(real.run(&call)?.edited(|answer| {
                     if answer.get("code").is_some() {
-                        answer["code"] = json!(0);
+                        put(answer, "/code", 0);
                     }
                 }))
             }),
@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("puts an object into the details", |real, call| {
             Ok(real.run(&call)?.edited(|answer| {
                 if answer.get("code").is_some() {
-                    answer["details"] = json!({"file": "main"});
+                    put(answer, "/details", json!({"file": "main"}));
                 }
             }))
         })],

@@ -1,7 +1,8 @@
 //! Stdin: what is refused, and what is no obstacle.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions, fault::Answer,
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    fault::{Answer, put},
     require,
 };
 use cni_types::{Code, Command, SpecVersion};
@@ -99,7 +100,7 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("answers in the newest version", |real, call| {
             real.run(&call.edited(|config| {
                 if config.get("cniVersion").is_none() {
-                    config["cniVersion"] = json!("1.1.0");
+                    put(config, "/cniVersion", "1.1.0");
                 }
             }))
         })],
@@ -119,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("takes what it cannot read for the newest", |real, call| {
             real.run(&call.edited(|config| {
                 if config["cniVersion"].as_str().is_none_or(|text| text.split('.').count() != 3) {
-                    config["cniVersion"] = json!("1.1.0");
+                    put(config, "/cniVersion", "1.1.0");
                 }
             }))
         })],
@@ -139,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("does without a name", |real, call| {
             real.run(&call.edited(|config| {
                 if config.get("name").is_none() {
-                    config["name"] = json!("default");
+                    put(config, "/name", "default");
                 }
             }))
         })],

@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
-        needs: &[],
+        needs: &[Need::AnyVersion],
         faults: &[
             Fault::new("takes any version for the newest", |real, call| {
                 let call = call.edited(|config| {

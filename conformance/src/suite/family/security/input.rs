@@ -1,11 +1,11 @@
 //! Hostile text: names that are paths, documents that are too much.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run, Versions, fault::Answer,
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run, Versions, at,
+    fault::{Answer, put},
     require,
 };
 use cni_types::{Code, Command, SpecVersion};
-use serde_json::json;
 use std::path::Path;
 
 /// Between the folder that it leaves and the root there are some, and each plugin begins in another.
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("makes a folder for any name", |real, call| {
-                let name = call.config()["name"].as_str().unwrap_or_default().to_owned();
+                let name = at(&call.config(), "/name").as_str().unwrap_or_default().to_owned();
                 if name.starts_with("..") {
                     std::fs::create_dir_all(Path::new("/run/cni-conformance/data"))?;
                     std::fs::create_dir_all(Path::new("/run/cni-conformance/data").join(name))?;
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
                 real.run(&call)
             }),
             Fault::new("takes any name", |real, call| {
-                real.run(&call.edited(|config| config["name"] = json!("n")))
+                real.run(&call.edited(|config| put(config, "/name", "n")))
             }),
         ],
         body: a_network_name_is_no_path,
@@ -94,7 +94,7 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
         faults: &[Fault::new("goes where the type leads", |real, call| {
-            let kind = call.config()["ipam"]["type"].as_str().unwrap_or_default().to_owned();
+            let kind = at(&call.config(), "/ipam/type").as_str().unwrap_or_default().to_owned();
             let path = call.env("CNI_PATH");
             if kind.contains('/') {
                 let program = Path::new(path.split(':').next().unwrap_or_default()).join(kind);
@@ -114,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("puts text into errors as it is", |real, call| {
             let answer = real.run(&call)?;
-            let name = call.config()["name"].as_str().unwrap_or_default().to_owned();
+            let name = at(&call.config(), "/name").as_str().unwrap_or_default().to_owned();
             let text = format!("{{\"code\":7,\"msg\":\"bad name {name}\"}}");
             Ok(if answer.status == 0 { answer } else { Answer { stdout: text.into(), ..answer } })
         })],
@@ -211,7 +211,7 @@ fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     {
         for command in [Command::Add, Command::Del] {
             let mut config = attachment.request(command).config();
-            config["ipam"]["type"] = json!(kind);
+            put(&mut config, "/ipam/type", kind.as_str());
             let run = attachment.request(command).with_config(config).env("CNI_PATH", &path).run()?;
             if command == Command::Add {
                 run.error()?;

@@ -1,7 +1,7 @@
 //! What a plugin opens to containers and to whoever calls it: routers, rules, the host's own namespace.
 
 use crate::{
-    suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, require},
+    suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require},
     wire::RogueRouter,
 };
 use cni_net::Rtnl;
@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("lets the host believe routers", |real, call| {
             let answer = real.run(&call)?;
             if call.is(Command::Add) {
-                for interface in answer.document()["interfaces"].as_array().into_iter().flatten() {
+                for interface in at(&answer.document(), "/interfaces").as_array().into_iter().flatten() {
                     let name = interface["name"].as_str().unwrap_or_default();
                     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "2");
                 }
