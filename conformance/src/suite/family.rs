@@ -1,6 +1,7 @@
 //! The cases, one module a family. A family is a list of [`Case`]s; what is listed here is run.
 
 mod delegation;
+mod gc_status;
 mod lifecycle;
 mod protocol;
 mod security;
@@ -14,6 +15,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("lifecycle", "what ADD makes, CHECK sees and DEL leaves"),
     ("security", "hostile names and documents, advisories"),
     ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
+    ("gc_status", "what GC frees and keeps, and what STATUS says"),
 ];
 
 /// All cases, by family and in the order in which they are written.
@@ -21,7 +23,8 @@ pub const FAMILIES: &[(&str, &str)] = &[
 pub fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
-        [protocol::cases(), lifecycle::cases(), security::cases(), delegation::cases()].concat()
+        [protocol::cases(), lifecycle::cases(), security::cases(), delegation::cases(), gc_status::cases()]
+            .concat()
     })
 }
 
