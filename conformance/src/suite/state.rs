@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::inventory;
-use cni_net::nft::Nft;
+use cni_net::{Rtnl, nft::Nft};
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -83,6 +83,7 @@ fn pods() -> Vec<PathBuf> {
 fn network() -> Result<Vec<String>, Failure> {
     let mut lines = inventory::network()?;
     lines.retain(|line| !is_link_local(line));
+    vlans(&mut lines)?;
     if let Some(mut nft) = Nft::open_if_there()? {
         lines.extend(nft.ruleset()?.into_iter().map(|line| format!("nft {line}")));
     }
@@ -92,6 +93,19 @@ fn network() -> Result<Vec<String>, Failure> {
     }
     sysctls(&mut lines);
     Ok(lines)
+}
+
+/// The VLANs of bridges that tell them apart, and of their ports. Others have lists too, which mean nothing.
+fn vlans(lines: &mut Vec<String>) -> Result<(), Failure> {
+    let mut rtnl = Rtnl::open()?;
+    let links = rtnl.links()?;
+    for link in &links {
+        let bridge = links.iter().find(|bridge| Some(bridge.index) == link.master).unwrap_or(link);
+        if bridge.vlans.is_some_and(|vlans| vlans.filtering) {
+            lines.push(format!("vlans {} dev {}", rtnl.port_vlans(link.index)?, link.name));
+        }
+    }
+    Ok(())
 }
 
 /// The kernel gives every interface such an address and its route some time after it came up.

@@ -57,6 +57,11 @@ impl Kernel {
     }
 }
 
+/// A route in words.
+pub(super) fn route(dst: Cidr, gateway: Option<IpAddr>) -> String {
+    gateway.map_or_else(|| format!("a route to {dst}"), |gateway| format!("a route to {dst} via {gateway}"))
+}
+
 /// The routes that somebody made: not those that come with an address.
 pub(super) fn made_routes(kernel: &Kernel) -> Vec<&InstalledRoute> {
     let comes_with_address = |route: &InstalledRoute| {

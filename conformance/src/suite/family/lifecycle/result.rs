@@ -1,6 +1,6 @@
 //! The result of ADD and the kernel: what the one says is in the other, and nothing else.
 
-use super::kernel::{Kernel, interface_of, made_routes};
+use super::kernel::{Kernel, interface_of, made_routes, route as words};
 use crate::suite::{
     Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, fault::put,
     require,
@@ -243,9 +243,8 @@ fn routes_are_there(context: &Context<'_>) -> Result<(), Failure> {
     let result = attachment.add_decoded()?;
     let inside = Kernel::inside(&attachment)?;
     for route in &result.routes {
-        let wanted = format!("a route to {} via {:?}", route.dst, route.gw);
-        let found: Vec<String> =
-            inside.routes.iter().map(|route| format!("{} via {:?}", route.dst, route.gateway)).collect();
+        let wanted = words(route.dst, route.gw);
+        let found: Vec<String> = inside.routes.iter().map(|route| words(route.dst, route.gateway)).collect();
         require(inside.has_route(route.dst, route.gw, route.table), wanted, found.join(", "))?;
     }
     Ok(())
@@ -293,8 +292,7 @@ fn no_route_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
     let (inside, text, result) = added(&attachment)?;
     for route in made_routes(&inside) {
         let told = result.routes.iter().any(|known| known.dst.network() == route.dst);
-        let wanted =
-            format!("the route to {} via {:?}, which ADD made, in the result", route.dst, route.gateway);
+        let wanted = format!("{}, which ADD made, in the result", words(route.dst, route.gateway));
         require(told, wanted, &text)?;
     }
     Ok(())
