@@ -115,6 +115,19 @@ impl Call {
         serde_json::from_slice(&self.stdin).unwrap_or_default()
     }
 
+    /// The IPAM plugin that the configuration names, found in `CNI_PATH`: for a plugin that is wrong in how it uses it.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn delegate(&self) -> io::Result<Real> {
+        let config = self.config();
+        let kind = config.pointer("/ipam/type").and_then(Value::as_str).unwrap_or_default();
+        let path = self.env("CNI_PATH");
+        let mut programs = path.split(':').map(|folder| Path::new(folder).join(kind));
+        let program = programs.find(|program| program.is_file()).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Real { program })
+    }
+
     /// The same request with the configuration changed.
     #[must_use]
     pub fn edited(mut self, edit: impl FnOnce(&mut Value)) -> Self {

@@ -89,6 +89,11 @@ impl<'c> Request<'c> {
         self
     }
 
+    /// The variables of the request.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
+    }
+
     /// Another program than the plugin under test.
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
