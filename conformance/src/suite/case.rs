@@ -107,6 +107,7 @@ pub const EVERY_KIND: &[Kind] = &[Kind::Interface, Kind::Chained, Kind::Ipam];
 pub struct Versions {
     first: SpecVersion,
     last: SpecVersion,
+    newest_only: bool,
 }
 
 impl Versions {
@@ -118,29 +119,41 @@ impl Versions {
     pub const WITH_CHECK: Self = Self::since(SpecVersion::V0_4_0);
     /// The versions with GC and STATUS.
     pub const WITH_GC: Self = Self::since(SpecVersion::V1_1_0);
+    /// Only the newest that the plugin speaks: for cases that take long and do not depend on the version.
+    pub const NEWEST: Self = Self { newest_only: true, ..Self::ALL };
 
     /// From this version on.
     #[must_use]
     pub const fn since(first: SpecVersion) -> Self {
-        Self { first, last: SpecVersion::LATEST }
+        Self { first, last: SpecVersion::LATEST, newest_only: false }
     }
 
     /// Up to this version.
     #[must_use]
     pub const fn until(last: SpecVersion) -> Self {
-        Self { first: SpecVersion::V0_1_0, last }
+        Self { first: SpecVersion::V0_1_0, last, newest_only: false }
     }
 
-    /// Whether the version is in the range.
+    /// Those of a plugin's versions in which the rule holds.
     #[must_use]
-    pub fn contains(self, version: SpecVersion) -> bool {
-        self.first <= version && version <= self.last
+    pub fn of(self, spoken: &[SpecVersion]) -> Vec<SpecVersion> {
+        let all = SpecVersion::ALL.into_iter();
+        let mut versions: Vec<_> = all
+            .filter(|version| self.first <= *version && *version <= self.last && spoken.contains(version))
+            .collect();
+        if self.newest_only {
+            versions.drain(..versions.len().saturating_sub(1));
+        }
+        versions
     }
 }
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, last } = self;
+        let Self { first, last, newest_only } = self;
+        if *newest_only {
+            return f.write_str("newest");
+        }
         if first == last { write!(f, "{first}") } else { write!(f, "{first}–{last}") }
     }
 }

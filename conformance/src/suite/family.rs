@@ -1,5 +1,6 @@
 //! The cases, one module a family. A family is a list of [`Case`]s; what is listed here is run.
 
+mod concurrency;
 mod delegation;
 mod gc_status;
 mod lifecycle;
@@ -16,6 +17,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("security", "hostile names and documents, advisories"),
     ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
     ("gc_status", "what GC frees and keeps, and what STATUS says"),
+    ("concurrency", "many containers at once"),
 ];
 
 /// All cases, by family and in the order in which they are written.
@@ -23,8 +25,15 @@ pub const FAMILIES: &[(&str, &str)] = &[
 pub fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
-        [protocol::cases(), lifecycle::cases(), security::cases(), delegation::cases(), gc_status::cases()]
-            .concat()
+        [
+            protocol::cases(),
+            lifecycle::cases(),
+            security::cases(),
+            delegation::cases(),
+            gc_status::cases(),
+            concurrency::cases(),
+        ]
+        .concat()
     })
 }
 

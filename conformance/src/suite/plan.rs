@@ -122,10 +122,7 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
     let mut items = Vec::new();
     for subject in subjects {
         for case in cases.iter().filter(|case| applies(case, &subject.profile)) {
-            let versions = SpecVersion::ALL.into_iter();
-            for version in versions.filter(|version| {
-                case.versions.contains(*version) && subject.profile.versions.contains(version)
-            }) {
+            for version in case.versions.of(&subject.profile.versions) {
                 items.push(Item { case, subject: Arc::clone(subject), version });
             }
         }
