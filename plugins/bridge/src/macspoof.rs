@@ -66,25 +66,28 @@ fn setup_failure(cause: Error) -> Error {
 
 /// Says why, where the kernel's error number does not.
 fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
+    // Linux 6.1 says EEXIST of a base chain of another kind, where later ones say EOPNOTSUPP.
+    let of_base = cause.to_string().contains("chain \"PREROUTING\"");
     let details = match cause.errno() {
-        Some(Errno::EEXIST) => {
-            let jumps = nft.mac_check_jumps().unwrap_or_default().into_iter();
-            let holders: Vec<String> =
-                jumps.filter(|jump| jump.leads_to(check)).map(|jump| jump.host_end).collect();
-            Some(format!(
-                "chain {} of table bridge nat is in use for another attachment, by [{}]; container id and interface name must \
-                 differ from those of others",
-                check.chain(),
-                holders.join(" ")
-            ))
-        }
-        Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
+        Some(Errno::EEXIST) if !of_base => Some(in_use(nft, check)),
+        Some(Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
             Some(lack_of_support(nft).to_owned())
         }
         _ => None,
     };
     let error = setup_failure(cause.into());
     details.map_or(error.clone(), |details| error.with_details(details))
+}
+
+fn in_use(nft: &mut Nft, check: &MacCheck) -> String {
+    let jumps = nft.mac_check_jumps().unwrap_or_default().into_iter();
+    let holders: Vec<String> = jumps.filter(|jump| jump.leads_to(check)).map(|jump| jump.host_end).collect();
+    format!(
+        "chain {} of table bridge nat is in use for another attachment, by [{}]; container id and interface name must differ from \
+         those of others",
+        check.chain(),
+        holders.join(" ")
+    )
 }
 
 fn lack_of_support(nft: &mut Nft) -> &'static str {

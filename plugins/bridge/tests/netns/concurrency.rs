@@ -41,6 +41,7 @@ fn records(host: &Host) -> usize {
 }
 
 fn twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing(host: &Host) {
+    kernel::only_at_full_speed();
     let (network, pods) = (network(host), pods(host));
     let added = all(&pods, |_, pod| network.add(pod));
     let addresses: HashSet<String> =

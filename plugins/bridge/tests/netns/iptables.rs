@@ -265,6 +265,8 @@ fn a_failed_add_takes_the_rules_back(host: &Host, flavour: Flavour) {
     let network = network(host, &[V4, V6]);
     add(&network, flavour, &host.pod("a"));
     let pod = host.pod("b");
+    // The addresses are not settled before the plugin gives up.
+    pod.inside(|| kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60"));
     let (before, rules) = (Snapshot::of(host, &[&pod]), flavour.rules());
     let slow =
         network.with(json!({"enabledad": true})).attachment(Command::Add, &pod).env("PATH", flavour.path());

@@ -154,6 +154,12 @@ pub(crate) fn has_vlan_filtering() -> bool {
     there
 }
 
+/// Ignores a test of speed, or of much work within a time limit, in an emulated machine (`scripts/vlan-vm`).
+pub(crate) fn only_at_full_speed() {
+    let emulated = std::env::var_os("CNI_TEST_EMULATED").is_some();
+    conformance::testbed::only_where("the machine is not emulated", !emulated);
+}
+
 /// Ignores the test where bridges have no VLANs.
 pub(crate) fn require_vlan_filtering() {
     let what = "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
