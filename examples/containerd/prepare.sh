@@ -43,12 +43,21 @@ record() { # NAME: the recorder in the place of a plugin
     install "$cache/target/release/cri-walk" "$work/cni/bin/$1"
 }
 
+# A run that did not get to its end leaves containers' cgroups, which are the machine's. containerd's state names them.
+clear_away() {
+    local bundle
+    for bundle in "$work"/state/io.containerd.runtime.v2.task/k8s.io/*; do
+        [ ! -d "$bundle" ] || find /sys/fs/cgroup -depth -type d -path "*/k8s.io/${bundle##*/}" -exec rmdir {} + || true
+    done
+    rm -rf --one-file-system "$work"
+}
+
 # Makes $work, to be removed at exit, with the plugins, and the recorder in their place. Below the target directory and not below
 # /tmp: overlayfs and the runtime's socket need a real file system and a short path, and a name of its own lets two runs be
 # at once.
 lay_out() {
     work=$(mktemp -d "$cache/run.XXXXXX")
-    trap 'rm -rf --one-file-system "$work"' EXIT
+    trap clear_away EXIT
     mkdir -p "$work"/{cni/bin,cni/plugins,conf,log}
     local plugin portmap=$top/target/reference/latest/portmap
     for plugin in bridge loopback host-local; do

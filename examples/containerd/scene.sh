@@ -18,11 +18,12 @@ nothing_left() { # WHAT FOUND
     if [ -z "$2" ]; then holds "no $1 left"; else broken "$1 left: $2"; fi
 }
 
-# What belongs to the machine is out of sight: its namespaces and sockets, its reservations and cached results.
+# What belongs to the machine is out of sight: its namespaces and sockets, its networks, reservations and cached results.
 hide_the_machine() {
     mount -t proc proc /proc
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /var/lib
+    [ ! -d /etc/cni ] || mount -t tmpfs tmpfs /etc/cni
     mkdir -p /run/netns
 }
 

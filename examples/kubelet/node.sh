@@ -112,7 +112,7 @@ network_is_of() { # PODS
 }
 
 # A shell's line that reads a page. By nc: wget of a static busybox wants the C library's files for names.
-reading() { printf '%s\n' "printf 'GET $4 HTTP/1.0\r\n\r\n' | $1 nc -w 5 $2 $3"; } # BUSYBOX ADDRESS PORT PATH
+reading() { printf '%s\n' "printf 'GET $4 HTTP/1.0\r\n\r\n' | $1 nc -w 10 $2 $3"; } # BUSYBOX ADDRESS PORT PATH
 body() { sed '1,/^\r*$/d'; }
 page() { # ADDRESS PORT PATH [COMMAND-BEFORE…]
     local line; line=$(reading "$busybox" "$1" "$2" "$3")
@@ -151,7 +151,14 @@ in_pod() { # NAME BUSYBOX-COMMAND…
 }
 
 reads() { # WHO WHAT-IT-SHOULD-READ WHAT-IT-READ
-    if [ "$3" = "$2" ]; then holds "$1: $2"; else broken "$1: '$3', not '$2'"; fi
+    if [ "$3" = "$2" ]; then
+        holds "$1: $2"
+    else
+        broken "$1: '$3', not '$2'"
+        # What tells a lost packet from a command that could not be run and from a machine that has no time.
+        printf '          %s\n' "pages served outside: $(lines <"$work/log/outside")" "load: $(cat /proc/loadavg)"
+        { ip neigh; ip -n outside neigh; tail -n 2 "$work/log/ctr"; } 2>&1 | sed 's/^/          /' || true
+    fi
 }
 
 look_around() {
