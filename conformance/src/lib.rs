@@ -3,7 +3,7 @@
 //! [`runtime`] is the runtime's side of the specification: configuration files, chains, cached results.
 //! [`suite`] is the black-box suite `cni-conformance`, for any plugin.
 //! [`binaries`] builds the plugins, [`probe`] shows whether packets get through, [`wire`] what is sent besides,
-//! [`frame`] whether frames get through that should not. [`sandbox`] makes the namespaces in which network plugins
+//! [`trace`] follows a program from system call to system call, [`frame`] whether frames get through that should not. [`sandbox`] makes the namespaces in which network plugins
 //! can run without root. With the feature `testbed`
 //! (on by default), `testbed` runs tests of plugins in them.
 
@@ -18,4 +18,5 @@ mod script;
 pub mod suite;
 #[cfg(feature = "testbed")]
 pub mod testbed;
+pub mod trace;
 pub mod wire;

@@ -97,6 +97,22 @@ pub fn cover(folder: &Path) -> Result<(), Error> {
     mounts::cover(folder)
 }
 
+/// Covers a folder, which must be there, by an empty one with room for 64 KiB of data.
+///
+/// # Errors
+/// As [`cover`].
+pub fn cover_small(folder: &Path) -> Result<(), Error> {
+    mounts::cover_small(folder)
+}
+
+/// Makes a folder that [`cover`] or [`cover_small`] has covered read-only, or writable again.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn set_read_only(folder: &Path, read_only: bool) -> Result<(), Error> {
+    mounts::set_read_only(folder, read_only)
+}
+
 /// Sets the loopback interface of the thread's namespace up, as it is on every host.
 ///
 /// # Errors

@@ -23,9 +23,25 @@ pub(super) fn cover_state_directories() -> Result<(), Error> {
 
 /// Puts an empty folder over `target`, which must be there.
 pub(super) fn cover(target: impl AsRef<Path>) -> Result<(), Error> {
-    let target = target.as_ref();
+    mount_tmpfs(target.as_ref(), "mode=0755")
+}
+
+/// As [`cover`], with room for 64 KiB of data.
+pub(super) fn cover_small(target: &Path) -> Result<(), Error> {
+    mount_tmpfs(target, "mode=0755,size=64k")
+}
+
+/// Changes a covered folder between read-only and writable.
+pub(super) fn set_read_only(target: &Path, read_only: bool) -> Result<(), Error> {
+    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    flags.set(MsFlags::MS_RDONLY, read_only);
+    mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
+        .map_err(|e| Error::new("mount again", target, e))
+}
+
+fn mount_tmpfs(target: &Path, options: &str) -> Result<(), Error> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some("mode=0755"))
+    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))
         .map_err(|e| Error::new("mount a tmpfs on", target, e))
 }
 

@@ -167,6 +167,8 @@ pub enum Need {
     Makes(Made),
     /// The profile's configuration has an IPAM plugin.
     Ipam,
+    /// The profile's configuration has a folder for state, `${DATA_DIR}`.
+    DataDir,
     /// A program in `PATH`.
     Program(&'static str),
     /// Nothing: the case sees for itself whether the plugin speaks the version. Other cases are skipped where VERSION

@@ -104,6 +104,12 @@ impl<'a> Context<'a> {
         self.subject.limit
     }
 
+    /// What `${DATA_DIR}` stands for. The plugin makes it, where the case does not.
+    #[must_use]
+    pub fn data_dir(&self) -> &'static Path {
+        Path::new(DATA_DIR)
+    }
+
     /// The profile's configuration as a runtime derives it: with `cniVersion`, `name` and `type`.
     #[must_use]
     pub fn config(&self) -> Value {

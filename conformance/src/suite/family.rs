@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod delegation;
+mod faults;
 mod gc_status;
 mod lifecycle;
 mod protocol;
@@ -18,6 +19,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
     ("gc_status", "what GC frees and keeps, and what STATUS says"),
     ("concurrency", "many containers at once"),
+    ("faults", "plugins that are killed, closed streams, disks without room"),
 ];
 
 /// All cases, by family and in the order in which they are written.
@@ -32,6 +34,7 @@ pub fn cases() -> &'static [Case] {
             delegation::cases(),
             gc_status::cases(),
             concurrency::cases(),
+            faults::cases(),
         ]
         .concat()
     })

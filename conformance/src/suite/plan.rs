@@ -111,7 +111,7 @@ impl Item {
                 self.subject.double.is_none().then(|| "the suite's own program is not at hand".to_owned())
             }
             // These say to which plugins a case applies; `plan` has looked at them.
-            Need::Makes(_) | Need::Ipam | Need::AnyVersion => None,
+            Need::Makes(_) | Need::Ipam | Need::DataDir | Need::AnyVersion => None,
         }
     }
 }
@@ -144,6 +144,7 @@ fn applies(case: &Case, profile: &Profile) -> bool {
         && case.needs.iter().all(|need| match need {
             Need::Makes(made) => profile.makes.contains(made),
             Need::Ipam => profile.ipam().is_some(),
+            Need::DataDir => profile.has_data_dir(),
             Need::Verb(_) | Need::Program(_) | Need::Double | Need::AnyVersion => true,
         })
 }

@@ -172,6 +172,12 @@ impl Profile {
         self.config.get("ipam")?.get("type")?.as_str().filter(|_| self.kind != Kind::Ipam)
     }
 
+    /// Whether the configuration has a folder for state.
+    #[must_use]
+    pub fn has_data_dir(&self) -> bool {
+        Value::Object(self.config.clone()).to_string().contains("${DATA_DIR}")
+    }
+
     /// Whether a line of the state's difference may stay after DEL.
     #[must_use]
     pub fn may_stay(&self, line: &str) -> bool {

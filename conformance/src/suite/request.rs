@@ -13,7 +13,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{Seek, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -116,7 +116,16 @@ impl<'c> Request<'c> {
     /// # Errors
     /// Where stdin cannot be prepared.
     pub fn command(&self) -> Result<Command, Failure> {
-        let mut command = Command::new(&self.program);
+        self.command_by(|program| Command::new(program))
+    }
+
+    /// As [`Request::command`], of another program that becomes the plugin, or is told to run it: a shell which closes
+    /// a stream first.
+    ///
+    /// # Errors
+    /// Where stdin cannot be prepared.
+    pub fn command_by(&self, wrap: impl FnOnce(&Path) -> Command) -> Result<Command, Failure> {
+        let mut command = wrap(&self.program);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.stdin(self.stdin_file()?);
@@ -149,6 +158,16 @@ impl<'c> Request<'c> {
             None => None,
         };
         self.enter_in_journal(&run, changes);
+        Ok(run)
+    }
+
+    /// Runs the plugin through another program, as [`Request::command_by`].
+    ///
+    /// # Errors
+    /// Where it cannot be started, or does not end in time.
+    pub fn run_by(&self, wrap: impl FnOnce(&Path) -> Command) -> Result<Run, Failure> {
+        let run = Spawned::start(self.command_by(wrap)?, self.context.limit())?.finish()?;
+        self.record(&run);
         Ok(run)
     }
 

@@ -1,0 +1,12 @@
+//! What goes wrong on a node: a plugin is killed half-way, its streams are closed, the disk is full. What counts is that
+//! the runtime can clean up with a DEL afterwards.
+
+mod disk;
+mod killed;
+mod streams;
+
+use crate::suite::case::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    [killed::CASES, streams::CASES, disk::CASES].concat()
+}

@@ -1,0 +1,224 @@
+//! A plugin that gets a signal before one of its system calls: whatever it had done until then, the runtime ends the
+//! attachment with a DEL.
+//!
+//! A Go program makes thousands of system calls, so only some of them are tried: spread over the whole run, as many as
+//! there is time for. The journal says how many.
+
+use crate::{
+    suite::{
+        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions,
+        fault::{Answer, Call, Real},
+        require,
+    },
+    trace::{self, Blow, Traced},
+};
+use cni_types::Command;
+use nix::sys::signal::Signal;
+use std::{
+    fs, io,
+    os::unix::process::CommandExt,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+/// How long points are tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many points at most.
+const MOST: usize = 64;
+
+const SILENT: &str = "silent";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        id: "faults/killed-add",
+        title: "after an ADD that was killed at any system call, DEL and a new ADD succeed",
+        clause: Clause {
+            section: "2 DEL",
+            rule: "DEL generally completes without error, even if some resources or state are missing",
+        },
+        level: Level::Should,
+        versions: Versions::NEWEST,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[
+            Fault::new("deletes only what was added to the end", |real, call| {
+                let mark = format!("/run/added-{}", call.env("CNI_CONTAINERID"));
+                if call.is(Command::Del) && fs::remove_file(&mark).is_err() {
+                    return Ok(Answer::error(3, "unknown container"));
+                }
+                let answer = real.run(&call)?;
+                if call.is(Command::Add) {
+                    fs::write(&mark, "")?;
+                }
+                Ok(answer)
+            }),
+            Fault::new("keeps a lock that nobody frees", |real, call| {
+                if call.is(Command::Add) && fs::File::create_new("/run/add.lock").is_err() {
+                    return Ok(Answer::error(11, "is locked"));
+                }
+                let answer = real.run(&call);
+                if call.is(Command::Add) {
+                    fs::remove_file("/run/add.lock")?;
+                }
+                answer
+            }),
+        ],
+        body: a_killed_add_can_be_ended,
+    },
+    Case {
+        id: "faults/killed-add-residue",
+        title: "after an ADD that was killed at any system call, DEL leaves nothing that piles up",
+        clause: Clause { section: SILENT, rule: "nothing is said of a plugin that is killed" },
+        level: Level::May,
+        versions: Versions::NEWEST,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("leaves a note of an ADD that it did not end", note_that_stays)],
+        body: |context| nothing_is_left_after(context, Signal::SIGKILL),
+    },
+    Case {
+        id: "faults/sigterm-add",
+        title: "after an ADD that got SIGTERM at any system call, DEL leaves nothing that piles up",
+        clause: Clause { section: SILENT, rule: "nothing is said of a plugin that is told to end" },
+        level: Level::May,
+        versions: Versions::NEWEST,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("leaves a note of an ADD that it did not end", note_that_stays)],
+        body: |context| nothing_is_left_after(context, Signal::SIGTERM),
+    },
+    Case {
+        id: "faults/killed-del",
+        title: "after a DEL that was killed at any system call, another DEL removes the rest",
+        clause: Clause {
+            section: "2 DEL",
+            rule: "several DELs for one container and interface succeed; the last one has deleted everything",
+        },
+        level: Level::Should,
+        versions: Versions::NEWEST,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("takes a DEL that was begun for one that was done", |real, call| {
+            if !call.is(Command::Del) {
+                return real.run(&call);
+            }
+            if fs::File::create_new("/run/deleted").is_err() {
+                return Ok(Answer::default());
+            }
+            let answer = real.run(&call);
+            fs::remove_file("/run/deleted")?;
+            answer
+        })],
+        body: a_killed_del_can_be_repeated,
+    },
+];
+
+/// Writes a note before an ADD and removes it after it.
+fn note_that_stays(real: &Real, call: Call) -> io::Result<Answer> {
+    let note = format!("/var/lib/cni/pending-{}", call.env("CNI_CONTAINERID"));
+    if !call.is(Command::Add) {
+        return real.run(&call);
+    }
+    fs::write(&note, call.env("CNI_CONTAINERID"))?;
+    let answer = real.run(&call);
+    fs::remove_file(note)?;
+    answer
+}
+
+/// Runs the plugin under ptrace.
+fn traced(
+    attachment: &Attachment<'_>,
+    context: &Context<'_>,
+    command: Command,
+    blow: Option<Blow>,
+) -> Result<Traced, Failure> {
+    let mut process = attachment.request(command).command_by(|program| trace::stopped(program))?;
+    let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
+    let traced = trace::follow(&child, blow, context.limit());
+    if traced.is_err() {
+        let _ = child.kill();
+    }
+    child.wait()?;
+    traced.map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => Failure::skip(format!("programs cannot be traced here: {e}")),
+        io::ErrorKind::TimedOut => Failure::mismatch("an end of the plugin", e),
+        _ => Failure::suite("trace the plugin", e),
+    })
+}
+
+/// Tries points spread over `calls` system calls, each multiple of the golden section, until the time is up.
+fn at_many_points(
+    context: &Context<'_>,
+    calls: usize,
+    attempt: &dyn Fn(usize) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut tried = 0;
+    while tried < MOST.min(calls) && start.elapsed() < PATIENCE {
+        let before = 1 + tried * 618_034 % 1_000_000 * calls / 1_000_000;
+        attempt(before).map_err(|failure| with_place(failure, before, calls))?;
+        tried += 1;
+    }
+    context.step(format!("{tried} of {calls} system calls were tried"));
+    Ok(())
+}
+
+fn with_place(failure: Failure, before: usize, calls: usize) -> Failure {
+    match failure {
+        Failure::Mismatch { wanted, found } => Failure::Mismatch {
+            wanted: format!("{wanted} (struck before system call {before} of {calls})"),
+            found,
+        },
+        other => other,
+    }
+}
+
+/// How many system calls an ADD makes; it is deleted again.
+fn calls_of_add(attachment: &Attachment<'_>, context: &Context<'_>) -> Result<usize, Failure> {
+    let whole = traced(attachment, context, Command::Add, None)?;
+    attachment.del()?;
+    require(whole.system_calls > 0, "a plugin that makes system calls", "none")?;
+    Ok(whole.system_calls)
+}
+
+fn a_killed_add_can_be_ended(context: &Context<'_>) -> Result<(), Failure> {
+    let attachment = context.attachment("c1")?;
+    let calls = calls_of_add(&attachment, context)?;
+    at_many_points(context, calls, &|before| {
+        traced(&attachment, context, Command::Add, Some(Blow { before, signal: Signal::SIGKILL }))?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        attachment.request(Command::Add).run()?.succeeded()?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        Ok(())
+    })
+}
+
+fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Failure> {
+    let (attachment, other) = (context.attachment("c1")?, context.attachment("c2")?);
+    let before_all = context.state()?;
+    let calls = calls_of_add(&attachment, context)?;
+    at_many_points(context, calls, &|before| {
+        traced(&attachment, context, Command::Add, Some(Blow { before, signal }))?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        if context.require_unchanged(&before_all, "the ADD").is_ok() {
+            return Ok(());
+        }
+        // What the next container's attachment clears away, as a file half written, does not pile up.
+        other.add()?;
+        other.del()?;
+        context.require_unchanged(&before_all, "the ADD, even after another container's ADD and DEL")
+    })
+}
+
+fn a_killed_del_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
+    let attachment = context.attachment("c1")?;
+    let before_all = context.state()?;
+    attachment.add()?;
+    let whole = traced(&attachment, context, Command::Del, None)?;
+    at_many_points(context, whole.system_calls, &|before| {
+        attachment.add()?;
+        traced(&attachment, context, Command::Del, Some(Blow { before, signal: Signal::SIGKILL }))?;
+        attachment.del()?;
+        context.require_unchanged(&before_all, "the ADD")
+    })
+}
