@@ -4,10 +4,13 @@
 
 use conformance::{
     binaries, sandbox,
-    suite::{self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, fault},
+    suite::{
+        self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply, fault,
+    },
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -18,6 +21,9 @@ use std::{
 
 /// The plugins that are broken. A case is tried with the first to which it applies.
 const GOOD: [&str; 3] = ["bridge", "loopback", "host-local"];
+
+/// A good chained plugin, of which the workspace has none: the suite's own double, which passes on what it gets.
+const PASSER: &str = "passer";
 
 /// A broken plugin may hang, and must be found out.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -50,14 +56,19 @@ fn faults() -> impl Iterator<Item = (&'static Case, &'static Fault)> {
 
 fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path) -> Result<(), Failed> {
     let profile = profile_for(case, fault);
-    let good = item(case, profile.clone(), binaries::bin_dir().to_owned());
+    let good_folder = good_folder(folder, &profile);
+    let good = item(case, profile.clone(), good_folder.clone());
     let is_may = case.level == Level::May;
     match verdict(&good) {
         Verdict::Passed => {}
         Verdict::Noted(_) if !is_may => {}
         other => return Err(format!("the good {} is {other:?}", profile.name).into()),
     }
-    let bad = item(case, profile.clone(), broken_folder(case, fault, program, folder, &profile));
+    let bad = item(
+        case,
+        profile.clone(),
+        broken_folder(case, fault, program, folder, &good_folder.join(&profile.binary)),
+    );
     match verdict(&bad) {
         Verdict::Failed { .. } => Ok(()),
         Verdict::Noted(_) if is_may => Ok(()),
@@ -70,18 +81,34 @@ fn profile_for(case: &'static Case, fault: &Fault) -> Profile {
     let named = |name: &str| profiles.iter().find(|profile| profile.name == name).unwrap().clone();
     let applies = |profile: &Profile| !plan(case, profile.clone(), PathBuf::new()).is_empty();
     let wanted: Vec<&str> = GOOD.into_iter().filter(|name| fault.of.is_none_or(|of| of == *name)).collect();
-    let found = wanted.into_iter().map(named).find(applies);
+    let found = wanted.into_iter().map(named).chain([passer()]).find(applies);
     found.unwrap_or_else(|| panic!("{} applies to none of the plugins that could have the fault", case.id))
 }
 
+fn passer() -> Profile {
+    Profile::parse(PASSER, &format!(r#"{{"name":"{PASSER}","kind":"chained","config":{{}}}}"#)).unwrap()
+}
+
+/// The folder with the good plugin.
+fn good_folder(folder: &Path, profile: &Profile) -> PathBuf {
+    if profile.name != PASSER {
+        return binaries::bin_dir().to_owned();
+    }
+    let folder = folder.join("good");
+    fs::create_dir_all(&folder).unwrap();
+    symlink(env!("CARGO_BIN_EXE_cni-conformance"), folder.join(PASSER)).unwrap();
+    let replies = BTreeMap::from([("ADD", Reply::passing_on(serde_json::json!({})))]);
+    fs::write(folder.join(format!("{PASSER}.double")), serde_json::to_string(&replies).unwrap()).unwrap();
+    folder
+}
+
 /// The broken plugin under the good one's name, and the other good ones beside it.
-fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, profile: &Profile) -> PathBuf {
+fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, good: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
-    for name in GOOD.into_iter().filter(|name| *name != profile.name) {
+    for name in GOOD.into_iter().filter(|name| !good.ends_with(name)) {
         symlink(binaries::bin_dir().join(name), folder.join(name)).unwrap();
     }
-    let good = binaries::bin_dir().join(&profile.binary);
-    fault::install(folder, program, &good, case.id, fault).unwrap();
+    fault::install(folder, program, good, case.id, fault).unwrap();
     folder.to_owned()
 }
 

@@ -32,6 +32,10 @@ pub struct Reply {
     pub stdout: String,
     /// What it prints on stderr.
     pub stderr: String,
+    /// Where it is set, it prints the prevResult that it got instead, with these members: lists are appended to, everything
+    /// else is replaced. Without a prevResult it fails, as a chained plugin does.
+    #[serde(default)]
+    pub passes_on: Option<Value>,
 }
 
 /// What a double was asked.
@@ -54,7 +58,29 @@ impl Reply {
     #[must_use]
     pub fn error(code: u32, msg: &str) -> Self {
         let stdout = serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
-        Self { status: 1, stdout, stderr: String::new() }
+        Self { status: 1, stdout, ..Self::default() }
+    }
+
+    /// The answer of a chained plugin: the prevResult that it gets, with these members of its own.
+    #[must_use]
+    pub fn passing_on(additions: Value) -> Self {
+        Self { passes_on: Some(additions), ..Self::default() }
+    }
+
+    /// The answer to a request with this configuration.
+    fn to(self, config: &Value) -> Self {
+        let Some(additions) = &self.passes_on else { return self };
+        let Some(Value::Object(result)) = config.get("prevResult") else {
+            return Self::error(7, "required prevResult missing");
+        };
+        let mut result = result.clone();
+        for (key, addition) in additions.as_object().into_iter().flatten() {
+            match (result.get_mut(key), addition) {
+                (Some(Value::Array(list)), Value::Array(more)) => list.extend(more.iter().cloned()),
+                _ => drop(result.insert(key.clone(), addition.clone())),
+            }
+        }
+        Self::success(Value::Object(result))
     }
 }
 
@@ -143,7 +169,7 @@ fn serve(plugin: &Path, replies: &[u8]) -> io::Result<ExitCode> {
     let line = serde_json::to_string(&call)? + "\n";
     let mut notes = OpenOptions::new().create(true).append(true).open(beside(plugin, "calls"))?;
     notes.write_all(line.as_bytes())?;
-    let reply = replies.remove(call.command()).unwrap_or_default();
+    let reply = replies.remove(call.command()).unwrap_or_default().to(&call.config());
     io::stderr().write_all(reply.stderr.as_bytes())?;
     io::stdout().write_all(reply.stdout.as_bytes())?;
     Ok(ExitCode::from(reply.status))

@@ -1,5 +1,6 @@
 //! The cases, one module a family. A family is a list of [`Case`]s; what is listed here is run.
 
+mod chains;
 mod concurrency;
 mod delegation;
 mod faults;
@@ -17,6 +18,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("lifecycle", "what ADD makes, CHECK sees and DEL leaves"),
     ("security", "hostile names and documents, advisories"),
     ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
+    ("chains", "several plugins in one network"),
     ("gc_status", "what GC frees and keeps, and what STATUS says"),
     ("concurrency", "many containers at once"),
     ("faults", "plugins that are killed, closed streams, disks without room"),
@@ -32,6 +34,7 @@ pub fn cases() -> &'static [Case] {
             lifecycle::cases(),
             security::cases(),
             delegation::cases(),
+            chains::cases(),
             gc_status::cases(),
             concurrency::cases(),
             faults::cases(),

@@ -135,7 +135,7 @@ fn the_routes_are_used(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 fn the_log_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
-    let log = |text: &str, stdout: String| Reply { status: 0, stdout, stderr: format!("{text}\n") };
+    let log = |text: &str, stdout: String| Reply { stdout, stderr: format!("{text}\n"), ..Reply::default() };
     let added = result(context.version(), &json!([])).to_string();
     let replies =
         [(Command::Add, log("an address is given", added)), (Command::Del, log("it is back", String::new()))];
