@@ -5,6 +5,7 @@ mod add;
 mod later;
 mod list;
 mod scene;
+mod watch;
 
 use crate::suite::case::{Case, Kind};
 

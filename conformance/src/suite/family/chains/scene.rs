@@ -1,5 +1,6 @@
 //! A network with the plugin under test, a double after it, and for a chained plugin one before it.
 
+use super::watch::limited;
 use crate::{
     runtime::{Cache, Error, Event, Network, Parameters, Runtime},
     suite::{
@@ -64,7 +65,7 @@ impl<'c> Chain<'c> {
 
     /// Runs ADD of the chain: what the plugin under test printed.
     pub(super) fn add(&self) -> Result<Value, Failure> {
-        let added = self.runtime.add(&self.network, &self.parameters);
+        let added = self.limited(|| self.runtime.add(&self.network, &self.parameters))?;
         let printed = self.entered(Command::Add);
         added.map_err(failure)?;
         serde_json::from_str(&printed).map_err(|e| Failure::suite("read a result again", e))
@@ -72,7 +73,7 @@ impl<'c> Chain<'c> {
 
     /// Runs ADD of a chain whose last plugin fails.
     pub(super) fn add_failing(&self) -> Result<(), Failure> {
-        let added = self.runtime.add(&self.network, &self.parameters);
+        let added = self.limited(|| self.runtime.add(&self.network, &self.parameters))?;
         self.entered(Command::Add);
         match added {
             Err(Error::Plugin { plugin, .. }) if plugin == self.next.name() => Ok(()),
@@ -82,21 +83,24 @@ impl<'c> Chain<'c> {
     }
 
     pub(super) fn del(&self) -> Result<(), Failure> {
-        self.done(Command::Del, self.runtime.del(&self.network, &self.parameters))
+        let ended = self.limited(|| self.runtime.del(&self.network, &self.parameters))?;
+        self.done(Command::Del, ended)
     }
 
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.done(Command::Check, self.runtime.check(&self.network, &self.parameters).map(drop))
+        let ended = self.limited(|| self.runtime.check(&self.network, &self.parameters))?;
+        self.done(Command::Check, ended.map(drop))
     }
 
     pub(super) fn status(&self) -> Result<(), Failure> {
-        self.done(Command::Status, self.runtime.status(&self.network).map(drop))
+        let ended = self.limited(|| self.runtime.status(&self.network))?;
+        self.done(Command::Status, ended.map(drop))
     }
 
     /// GC with the container as the only valid attachment.
     pub(super) fn gc(&self) -> Result<(), Failure> {
         let valid = (self.attachment.container().to_owned(), self.context.profile().ifname.clone());
-        let ended = self.runtime.gc(&self.network, &[valid]);
+        let ended = self.limited(|| self.runtime.gc(&self.network, &[valid]))?;
         self.done(
             Command::Gc,
             ended.map(drop).map_err(|errors| {
@@ -104,6 +108,12 @@ impl<'c> Chain<'c> {
                 Error::Refused(texts.join("; "))
             }),
         )
+    }
+
+    /// No plugin may take longer than the suite allows one.
+    fn limited<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+        let ended = limited(self.context.limit(), work);
+        ended.ok_or_else(|| Failure::suite("run a chain", "its thread panicked"))
     }
 
     fn done(&self, command: Command, ended: Result<(), Error>) -> Result<(), Failure> {
