@@ -2,8 +2,9 @@
 
 use super::{CHAINABLE, scene::Chain};
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Level, Need, Versions, decode, double::Reply,
-    fault::Answer,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions,
+    double::Reply,
+    fault::{Answer, put},
 };
 use cni_net::{Batch, RouteSpec, Rtnl};
 use cni_types::{Cidr, Command, IfName, Route};
@@ -105,17 +106,28 @@ fn del_takes_the_final_result(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 fn check_allows_for_a_later_route(context: &Context<'_>) -> Result<(), Failure> {
+    let gateway = gateway(context)?;
     let (address, prefix) = DST;
-    let routes = json!([{"dst": format!("{address}/{prefix}")}]);
-    let chain = Chain::new(context, Reply::passing_on(json!({"routes": routes})))?;
-    let result = decode(&chain.add()?)?;
-    let gateway = result.ips.iter().filter_map(|ip| ip.gateway).find(IpAddr::is_ipv4);
+    let mut route = json!({"dst": format!("{address}/{prefix}")});
+    if let Some(gateway) = gateway {
+        put(&mut route, "/gw", gateway.to_string());
+    }
+    let chain = Chain::new(context, Reply::passing_on(json!({"routes": [route]})))?;
+    chain.add()?;
     add_route(context, chain.attachment(), gateway)?;
     chain.check()
 }
 
-/// Does what the double has said: a plugin may look whether the routes of the result are there. One that names no next hop
-/// goes by the gateway of the addresses.
+/// The gateway that another container of the network is given. A route names its next hop: one that names none may go by
+/// the gateway of the addresses or not.
+fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
+    let other = context.attachment("c0")?;
+    let result = other.add_decoded()?;
+    other.del()?;
+    Ok(result.ips.iter().filter_map(|ip| ip.gateway).find(IpAddr::is_ipv4))
+}
+
+/// Does what the double has said: a plugin may look whether the routes of the result are there.
 fn add_route(
     context: &Context<'_>,
     attachment: &Attachment<'_>,
@@ -139,5 +151,12 @@ fn a_failed_chain_is_undone(context: &Context<'_>) -> Result<(), Failure> {
     let before = context.state()?;
     chain.add_failing()?;
     chain.del()?;
-    context.require_unchanged(&before, "the failed ADD and the DEL of the chain")
+    match context.require_unchanged(&before, "the failed ADD and the DEL of the chain") {
+        // It may know of an attachment by prevResult alone, and there is none.
+        Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
+            context.note(format!("without a result of the chain it leaves {found}"));
+            Ok(())
+        }
+        other => other,
+    }
 }
