@@ -4,6 +4,7 @@
 //! the command line, no user namespaces, an error of the suite itself.
 
 mod arguments;
+mod compare;
 mod execute;
 
 use arguments::{Action, USAGE};
@@ -22,6 +23,9 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Action::List(run)) => execute::list(&run),
         Ok(Action::Run(run)) => execute::run(&run),
         Ok(Action::Explain { case, run }) => execute::explain(&case, run),
+        Ok(Action::Swap(run)) => compare::swap(&run),
+        Ok(Action::Diff(run)) => compare::diff(&run),
+        Ok(Action::Bench { folders, run }) => compare::bench(&folders, &run),
         Err(text) => Err(format!("{text}\n\n{USAGE}")),
     };
     ended.unwrap_or_else(|text| {

@@ -28,6 +28,7 @@ mod request;
 mod runner;
 mod spoken;
 mod state;
+pub mod swap;
 
 pub use attachment::Attachment;
 pub use case::{Case, Clause, EVERY_KIND, Kind, Level, Need, Versions};

@@ -51,7 +51,10 @@ fn main() -> ExitCode {
 }
 
 fn faults() -> impl Iterator<Item = (&'static Case, &'static Fault)> {
-    suite::cases().iter().flat_map(|case| case.faults.iter().map(move |fault| (case, fault)))
+    suite::cases()
+        .iter()
+        .chain(suite::swap::CASES)
+        .flat_map(|case| case.faults.iter().map(move |fault| (case, fault)))
 }
 
 fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path) -> Result<(), Failed> {
@@ -114,7 +117,8 @@ fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, good
 
 fn plan(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Vec<Item> {
     let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
-    let subject = Arc::new(Subject { profile, bin_dir, double, limit: LIMIT });
+    let other = Some(bin_dir.clone());
+    let subject = Arc::new(Subject { profile, bin_dir, double, other, limit: LIMIT });
     suite::plan(std::slice::from_ref(case), &[subject], &Selection::default())
 }
 

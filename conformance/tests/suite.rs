@@ -14,7 +14,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     // Most of a case's time the kernel makes it wait, so there may be more of them than processors.
     arguments.test_threads = arguments.test_threads.or(Some(8));
     binaries::build(&["--workspace"])?;
-    let items = suite::plan(suite::cases(), &subjects()?, &Selection::default());
+    let subjects = subjects()?;
+    let mut items = suite::plan(suite::cases(), &subjects, &Selection::default());
+    items.extend(suite::plan(suite::swap::CASES, &subjects, &Selection::default()));
     if !arguments.list {
         sandbox::enter()?;
     }
@@ -28,8 +30,12 @@ fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
     profiles.retain(|profile| bin_dir.join(&profile.binary).is_file());
     let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
     let limit = Duration::from_secs(60);
-    let subject =
-        |profile| Arc::new(Subject { profile, bin_dir: bin_dir.clone(), double: double.clone(), limit });
+    // The same build stands for the other.
+    let other = Some(bin_dir.clone());
+    let subject = |profile| {
+        let (bin_dir, double, other) = (bin_dir.clone(), double.clone(), other.clone());
+        Arc::new(Subject { profile, bin_dir, double, other, limit })
+    };
     Ok(profiles.into_iter().map(subject).collect())
 }
 

@@ -12,6 +12,9 @@ their own, without root, without a trace on the machine.
 usage: cni-conformance run     --bin-dir DIR [options]   run the cases, print a report
        cni-conformance explain CASE --bin-dir DIR        run one case and show every step
        cni-conformance list    [options]                 the cases, and what they rest on
+       cni-conformance swap    --a DIR --b DIR [options] ADD by one build, CHECK, DEL and GC by the other, both ways
+       cni-conformance diff    --a DIR --b DIR [options] the same requests to two builds, the answers compared
+       cni-conformance bench   DIR [DIR] [options]       time, CPU and memory of each operation, side by side
 
 which plugins
   --bin-dir DIR     the folder with the plugins and their delegates
@@ -30,9 +33,10 @@ how
   --format FORMAT   table, json, junit or markdown (default: table)
   --output FILE     write the report there
   --quiet           no progress
+  --rounds N        bench: how often each operation is measured (default: 20)
 
 CASE is family/case or family/case@version; without a version, the newest is taken.
-Exit status: 0 every MUST and SHOULD is kept, 1 one is not, 2 nothing can be said.
+Exit status: 0 every MUST and SHOULD is kept (diff: no difference), 1 one is not, 2 nothing can be said.
 ";
 
 /// What is asked for.
@@ -43,6 +47,9 @@ pub(crate) enum Action {
     List(Box<Run>),
     Run(Box<Run>),
     Explain { case: String, run: Box<Run> },
+    Swap(Box<Run>),
+    Diff(Box<Run>),
+    Bench { folders: Vec<PathBuf>, run: Box<Run> },
 }
 
 /// How the report is written.
@@ -59,6 +66,9 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) bin_dir: Option<PathBuf>,
+    /// The two folders of `swap` and `diff`.
+    pub(crate) a: Option<PathBuf>,
+    pub(crate) b: Option<PathBuf>,
     pub(crate) plugins: Vec<String>,
     pub(crate) profiles: Vec<PathBuf>,
     pub(crate) config: Option<PathBuf>,
@@ -69,6 +79,7 @@ pub(crate) struct Run {
     pub(crate) format: Format,
     pub(crate) output: Option<PathBuf>,
     pub(crate) quiet: bool,
+    pub(crate) rounds: usize,
 }
 
 impl Default for Run {
@@ -77,6 +88,8 @@ impl Default for Run {
         let jobs = std::thread::available_parallelism().map_or(2, |n| n.get() * 2);
         Self {
             bin_dir: None,
+            a: None,
+            b: None,
             plugins: Vec::new(),
             profiles: Vec::new(),
             config: None,
@@ -87,6 +100,7 @@ impl Default for Run {
             format: Format::default(),
             output: None,
             quiet: false,
+            rounds: 20,
         }
     }
 }
@@ -119,7 +133,13 @@ fn read(mut parser: Parser) -> Result<Action, lexopt::Error> {
         ["list"] | ["list", "run"] => Ok(Action::List(run)),
         ["run"] => Ok(Action::Run(run)),
         ["explain", case] | ["explain", case, "run"] => Ok(Action::Explain { case: (*case).to_owned(), run }),
-        [] => Err("run, explain or list?".into()),
+        ["swap"] => Ok(Action::Swap(run)),
+        ["diff"] => Ok(Action::Diff(run)),
+        ["bench"] => Err("bench which folder?".into()),
+        ["bench", folders @ ..] if folders.len() <= 2 => {
+            Ok(Action::Bench { folders: folders.iter().map(PathBuf::from).collect(), run })
+        }
+        [] => Err("run, explain, list, swap, diff or bench?".into()),
         ["explain"] => Err("explain which case?".into()),
         other => Err(format!("what is {:?}?", other.join(" ")).into()),
     }
@@ -130,6 +150,14 @@ impl Run {
     fn take(&mut self, name: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
         match name {
             "bin-dir" => self.bin_dir = Some(parser.value()?.into()),
+            "a" => self.a = Some(parser.value()?.into()),
+            "b" => self.b = Some(parser.value()?.into()),
+            "rounds" => {
+                self.rounds = parser.value()?.parse_with(|text| match text.parse() {
+                    Ok(0) | Err(_) => Err("not a number above 0"),
+                    Ok(rounds) => Ok(rounds),
+                })?
+            }
             "plugin" => self.plugins.push(parser.value()?.string()?),
             "profile" => self.profiles.push(parser.value()?.into()),
             "config" => self.config = Some(parser.value()?.into()),
@@ -200,7 +228,10 @@ mod tests {
     #[test]
     fn a_mistake_is_told() {
         for (line, wanted) in [
-            ("", "run, explain or list?"),
+            ("", "run, explain, list, swap, diff or bench?"),
+            ("bench", "bench which folder?"),
+            ("bench a b c", "what is \"bench a b c\"?"),
+            ("bench a --rounds 0", "not a number above 0"),
             ("run --level most", "not one of must, should, may"),
             ("run --bin", "no option --bin"),
             ("run twice", "what is \"run twice\"?"),

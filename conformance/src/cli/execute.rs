@@ -110,6 +110,23 @@ fn newest_of_each(items: Vec<Item>) -> Vec<Item> {
 /// The plugins to look at: those asked for, or all in the folder that have a profile.
 fn subjects(options: &Run) -> Result<Vec<Arc<Subject>>, String> {
     let bin_dir = bin_dir(options)?;
+    let subject = |profile| Arc::new(subject(options, profile, &bin_dir, None));
+    Ok(profiles(options, &bin_dir)?.into_iter().map(subject).collect())
+}
+
+/// A plugin of a folder, beside another build of it where one is given.
+pub(super) fn subject(options: &Run, profile: Profile, bin_dir: &Path, other: Option<&Path>) -> Subject {
+    Subject {
+        profile,
+        bin_dir: bin_dir.to_owned(),
+        double: std::env::current_exe().ok(),
+        other: other.map(Path::to_owned),
+        limit: options.limit,
+    }
+}
+
+/// The profiles of the plugins to look at, all of which are in the folder.
+pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, String> {
     let mut profiles = Profile::built_in().map_err(|e| e.to_string())?;
     for file in &options.profiles {
         let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -120,17 +137,12 @@ fn subjects(options: &Run) -> Result<Vec<Arc<Subject>>, String> {
     if let Some(file) = &options.config {
         profiles = vec![configured(file, &options.plugins, profiles)?];
     } else {
-        select(&mut profiles, &options.plugins, &bin_dir)?;
+        select(&mut profiles, &options.plugins, bin_dir)?;
     }
     if let Some(missing) = profiles.iter().find(|profile| !bin_dir.join(&profile.binary).is_file()) {
         return Err(format!("no plugin {} in {}", missing.binary, bin_dir.display()));
     }
-    let double = std::env::current_exe().ok();
-    let subject = |profile| {
-        let (bin_dir, double) = (bin_dir.clone(), double.clone());
-        Arc::new(Subject { profile, bin_dir, double, limit: options.limit })
-    };
-    Ok(profiles.into_iter().map(subject).collect())
+    Ok(profiles)
 }
 
 fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Result<(), String> {
@@ -165,9 +177,13 @@ fn configured(file: &Path, plugins: &[String], profiles: Vec<Profile>) -> Result
     })
 }
 
-/// The folder with the plugins, as it is found from any working directory.
+/// The folder with the plugins.
 fn bin_dir(options: &Run) -> Result<PathBuf, String> {
-    let given = options.bin_dir.as_ref().ok_or("where are the plugins? give --bin-dir DIR")?;
+    folder(options.bin_dir.as_ref().ok_or("where are the plugins? give --bin-dir DIR")?)
+}
+
+/// A folder with plugins, as it is found from any working directory.
+pub(super) fn folder(given: &Path) -> Result<PathBuf, String> {
     let folder = given.canonicalize().map_err(|e| format!("{}: {e}", given.display()))?;
     match COVERED.into_iter().find(|covered| folder.starts_with(covered)) {
         Some(covered) => Err(format!(
@@ -178,7 +194,7 @@ fn bin_dir(options: &Run) -> Result<PathBuf, String> {
     }
 }
 
-fn write(options: &Run, report: &Report) -> Result<(), String> {
+pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     let to_terminal = options.output.is_none() && std::io::stdout().is_terminal();
     let color = to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let text = match options.format {
@@ -194,23 +210,23 @@ fn write(options: &Run, report: &Report) -> Result<(), String> {
 }
 
 /// A line that shows how far it is, on a terminal only.
-struct Meter {
+pub(super) struct Meter {
     visible: bool,
 }
 
 impl Meter {
-    fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Self { visible: !quiet && std::io::stderr().is_terminal() }
     }
 
-    fn show(&self, progress: &Progress<'_>) {
+    pub(super) fn show(&self, progress: &Progress<'_>) {
         if self.visible {
             let Progress { item, done, total, .. } = progress;
             let _ = write!(std::io::stderr(), "\r\x1b[K{done}/{total} {}", item.full_id());
         }
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         if self.visible {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }

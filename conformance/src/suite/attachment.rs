@@ -96,8 +96,13 @@ impl<'c> Attachment<'c> {
     /// Where ADD fails, or prints something else than one JSON object.
     pub fn add(&self) -> Result<Value, Failure> {
         let result = self.request(Command::Add).run()?.result()?;
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.clone());
+        self.remember(result.clone());
         Ok(result)
+    }
+
+    /// Remembers the result of an ADD that was made in another way than with [`Attachment::add`].
+    pub fn remember(&self, result: Value) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }
 
     /// As [`Attachment::add`], with the result as values.

@@ -176,4 +176,6 @@ pub enum Need {
     AnyVersion,
     /// The suite's own program, which can stand in for a delegate ([`Context::double`]).
     Double,
+    /// A second folder with the same plugin ([`Context::other`]).
+    Other,
 }

@@ -87,6 +87,14 @@ impl<'a> Context<'a> {
         &self.subject.bin_dir
     }
 
+    /// The folder with another build of the plugin. Cases that use it need [`Need::Other`](super::Need::Other).
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn other(&self) -> Result<&Path, Failure> {
+        self.subject.other.as_deref().ok_or_else(|| Failure::skip("there is no other build of the plugin"))
+    }
+
     /// A plugin called `name` that answers as it is told and writes down what it is asked, in a folder of its own.
     /// Operations without a reply succeed and print nothing. Cases that use it need [`Need::Double`](super::Need::Double).
     ///

@@ -5,7 +5,7 @@
 //! beside it, in a file of the same name with `.fault` at the end, stand the good plugin's path, the case and the fault.
 //! So a fault is written in the module of the case that is to notice it, and nothing else has to know of it.
 
-use super::family;
+use super::{family, swap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -227,7 +227,7 @@ pub fn main() -> ExitCode {
 fn serve() -> io::Result<ExitCode> {
     let plugin = PathBuf::from(std::env::args_os().next().unwrap_or_default());
     let order: Order = serde_json::from_slice(&fs::read(beside(&plugin))?)?;
-    let case = family::cases().iter().find(|case| case.id == order.case);
+    let case = family::cases().iter().chain(swap::CASES).find(|case| case.id == order.case);
     let fault = case.and_then(|case| case.faults.iter().find(|fault| fault.name == order.fault));
     let fault =
         fault.ok_or_else(|| io::Error::other(format!("no fault {:?} in {}", order.fault, order.case)))?;

@@ -22,6 +22,8 @@ pub struct Subject {
     pub bin_dir: PathBuf,
     /// The suite's own program, to stand in for a delegate.
     pub double: Option<PathBuf>,
+    /// The folder with another build of it, for cases about both ([`super::swap`]).
+    pub other: Option<PathBuf>,
     /// How long a run of it may take.
     pub limit: Duration,
 }
@@ -110,6 +112,9 @@ impl Item {
             Need::Double => {
                 self.subject.double.is_none().then(|| "the suite's own program is not at hand".to_owned())
             }
+            Need::Other => {
+                self.subject.other.is_none().then(|| "there is no other build of the plugin".to_owned())
+            }
             // These say to which plugins a case applies; `plan` has looked at them.
             Need::Makes(_) | Need::Ipam | Need::DataDir | Need::AnyVersion => None,
         }
@@ -145,7 +150,7 @@ fn applies(case: &Case, profile: &Profile) -> bool {
             Need::Makes(made) => profile.makes.contains(made),
             Need::Ipam => profile.ipam().is_some(),
             Need::DataDir => profile.has_data_dir(),
-            Need::Verb(_) | Need::Program(_) | Need::Double | Need::AnyVersion => true,
+            Need::Verb(_) | Need::Program(_) | Need::Double | Need::Other | Need::AnyVersion => true,
         })
 }
 

@@ -170,8 +170,12 @@ impl Report {
     /// The families that there are results of, in order.
     #[must_use]
     pub fn families(&self) -> Vec<&'static str> {
-        let there = |family: &&str| self.results.iter().any(|result| result.family == *family);
-        crate::suite::family::FAMILIES.iter().map(|(family, _)| *family).filter(there).collect()
+        let mut families: Vec<&'static str> = self.results.iter().map(|result| result.family).collect();
+        families.sort_by_key(|family| {
+            crate::suite::family::FAMILIES.iter().position(|(known, _)| known == family)
+        });
+        families.dedup();
+        families
     }
 }
 

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 fn report() -> Report {
     let profile = Profile::built_in().unwrap().remove(0);
     let (bin_dir, limit) = ("/bin-dir".into(), Duration::ZERO);
-    let subject = Arc::new(Subject { profile, bin_dir, double: None, limit });
+    let subject = Arc::new(Subject { profile, bin_dir, double: None, other: None, limit });
     let selection =
         Selection { filters: vec!["protocol/add-one-document".to_owned()], ..Selection::default() };
     let items = plan(cases(), &[subject], &selection);
