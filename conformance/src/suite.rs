@@ -12,6 +12,7 @@
 mod attachment;
 mod case;
 mod context;
+pub mod diff;
 pub mod double;
 mod failure;
 pub mod family;
@@ -19,6 +20,7 @@ pub mod fault;
 mod fixture;
 mod glob;
 mod journal;
+pub mod meter;
 mod outcome;
 mod plan;
 mod process;

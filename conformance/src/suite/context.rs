@@ -8,6 +8,7 @@ use super::{
     fixture,
     glob::matches,
     journal::{Entry, Journal},
+    meter,
     plan::Subject,
     profile::Profile,
     request::Request,
@@ -104,6 +105,18 @@ impl<'a> Context<'a> {
         let program = self.subject.double.as_deref();
         let program = program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))?;
         Double::install(program, &Path::new(FILES).join(format!("double-{name}")), name, replies)
+    }
+
+    /// The folder with a meter in the plugin's place ([`super::meter`]).
+    ///
+    /// # Errors
+    /// Where it cannot be put there.
+    pub(super) fn meter(&self) -> Result<PathBuf, Failure> {
+        let program = self.subject.double.as_deref();
+        let program = program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))?;
+        let folder = Path::new(FILES).join("meter");
+        meter::install(program, &folder, &self.binary())?;
+        Ok(folder)
     }
 
     /// How long a run of the plugin may take.

@@ -131,7 +131,7 @@ fn both_live_beside_each_other(context: &Context<'_>) -> Result<(), Failure> {
     let (first, second) = (addresses(&first), addresses(&second));
     let both: Vec<_> = first.intersection(&second).collect();
     require(
-        both.is_empty() || context.profile().kind == super::Kind::Chained,
+        both.is_empty() || !context.profile().makes.contains(&super::Made::Reservation),
         "no address given twice",
         format!("{both:?}"),
     )?;
