@@ -7,8 +7,8 @@ use netlink_packet_core::{NLM_F_CREATE, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-        RouteType,
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol,
+        RouteScope, RouteType,
     },
 };
 use nix::errno::Errno;
@@ -27,7 +27,8 @@ pub struct RouteSpec {
     pub gateway: Option<IpAddr>,
 }
 
-/// A route that the kernel has.
+/// A route that the kernel has. One with several next hops is several of these: the kernel merges IPv6 routes that differ in
+/// nothing else (fib6_add_rt2node in net/ipv6/ip6_fib.c), such as the default routes of two interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledRoute {
     /// The destination, the default route as /0.
@@ -45,8 +46,26 @@ pub struct InstalledRoute {
 }
 
 impl InstalledRoute {
-    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
-        let message = RouteMessage::parse(payload).ok()?;
+    /// One for each next hop.
+    pub(super) fn parse_all(payload: &[u8]) -> Vec<Self> {
+        let Ok(message) = RouteMessage::parse(payload) else { return Vec::new() };
+        let Some(route) = Self::of(&message) else { return Vec::new() };
+        let hops = message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => Some(hops),
+            _ => None,
+        });
+        let Some(hops) = hops else { return vec![route] };
+        let through = |hop: &RouteNextHop| {
+            let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Gateway(address) => ip(address),
+                _ => None,
+            });
+            Self { gateway, link: Some(hop.interface_index), ..route.clone() }
+        };
+        hops.iter().map(through).collect()
+    }
+
+    fn of(message: &RouteMessage) -> Option<Self> {
         if message.header.kind != RouteType::Unicast {
             return None;
         }
@@ -90,7 +109,7 @@ impl Rtnl {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
             let answers = self.dump(RouteNetlinkMessage::GetRoute(message), "routes")?;
-            routes.extend(answers.iter().filter_map(|answer| InstalledRoute::parse(&answer.payload)));
+            routes.extend(answers.iter().flat_map(|answer| InstalledRoute::parse_all(&answer.payload)));
         }
         Ok(routes)
     }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 pub(crate) fn tests() -> Vec<Test> {
     testbed::tests![
         check_passes_after_add,
+        check_passes_two_interfaces_with_default_routes,
         check_changes_nothing,
         check_needs_a_previous_result,
         check_tells_promiscuous_mode,
@@ -105,6 +106,19 @@ fn check_passes_after_add(host: &Host) {
         network.check(&pod, &added).silent_success();
         network.check(&pod, &added).silent_success();
     }
+}
+
+/// The kernel makes one route with two next hops of the IPv6 default routes.
+fn check_passes_two_interfaces_with_default_routes(host: &Host) {
+    let first =
+        Network::new(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &["fd01::/64"])}));
+    let second = json!({"name": "second", "bridge": "cni1", "ipam": host_local(host, &["fd02::/64"])});
+    let (second, pod) = (first.with(second), host.pod("a"));
+    let added = first.add(&pod);
+    let also = second.attachment(Command::Add, &pod).ifname("eth1").run();
+    first.check(&pod, &added).silent_success();
+    let second = second.with(json!({"prevResult": also.json()}));
+    second.attachment(Command::Check, &pod).ifname("eth1").run().silent_success();
 }
 
 fn check_changes_nothing(host: &Host) {
