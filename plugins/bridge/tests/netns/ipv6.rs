@@ -107,7 +107,7 @@ fn an_adopted_bridge_that_is_no_gateway_keeps_its_accept_ra(host: &Host) {
     assert_eq!(kernel::sysctl("ipv6/conf/cni0/accept_ra"), "2");
 }
 
-/// A detection takes a second at the least, and here it would take a minute.
+/// A detection would take a minute here, of which a plugin that waits takes 5 s. An emulated machine takes 1 s without one.
 fn without_enabledad_nothing_waits_for_duplicate_address_detection(host: &Host) {
     kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60");
     let pod = host.pod("a");
@@ -115,7 +115,7 @@ fn without_enabledad_nothing_waits_for_duplicate_address_detection(host: &Host) 
     let network = Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])}));
     let added = network.add(&pod);
     added.success();
-    assert!(added.duration < Duration::from_secs(1), "{:?}", added.duration);
+    assert!(added.duration < Duration::from_secs(3), "{:?}", added.duration);
     for address in ["fd01::1/64", "fd01::2/64"] {
         assert!(!kernel::tentative("cni0").contains(&address.to_owned()));
         assert!(!pod.inside(|| kernel::tentative("eth0")).contains(&address.to_owned()));
