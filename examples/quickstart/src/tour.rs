@@ -249,8 +249,9 @@ impl Tour<'_> {
 }
 
 impl Pod {
+    /// Those by which others reach it; the result has those of `lo` as well.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.added.result.ips.iter().map(|ip| ip.address.address())
+        self.added.result.ips.iter().map(|ip| ip.address.address()).filter(|address| !address.is_loopback())
     }
 
     fn gateways(&self) -> impl Iterator<Item = IpAddr> {
