@@ -238,12 +238,6 @@ impl<'a> Adding<'a> {
         plan: Plan,
         ipam: AddResult,
     ) -> AddResult {
-        let of_host = |link: &Link| Interface {
-            name: link.name.clone(),
-            mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-            mtu: Some(link.mtu),
-            ..Interface::default()
-        };
         let in_container =
             Interface { sandbox: self.attachment.netns.to_string(), ..of_host(&ends.container) };
         let mut interfaces = vec![of_host(bridge), of_host(&ends.host), in_container];
@@ -261,4 +255,14 @@ impl<'a> Adding<'a> {
 struct Ends {
     host: Link,
     container: Link,
+}
+
+/// An interface of the host as the result tells it.
+fn of_host(link: &Link) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        mtu: Some(link.mtu),
+        ..Interface::default()
+    }
 }

@@ -3,7 +3,7 @@
 //! Addresses are those of this plugin's IPAM, or without it those that the earlier plugins told. Only what is new is set up inside the
 //! container, and nothing where the interface is not there, as with a tap for a virtual machine.
 
-use super::{Adding, Undo};
+use super::{Adding, Undo, of_host};
 use crate::{
     chain, check::own_part, config::Gateway, container, gateway::Plan, host, in_use, ipam::Addresses,
 };
@@ -190,13 +190,4 @@ struct Chained<'a> {
     /// The container's, where there is one.
     inside: Option<Link>,
     prev_result: &'a AddResult,
-}
-
-fn of_host(link: &Link) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        mtu: Some(link.mtu),
-        ..Interface::default()
-    }
 }
