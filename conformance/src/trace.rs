@@ -9,7 +9,7 @@ use nix::{
     sys::{
         ptrace::{self, Event, Options},
         signal::{Signal, kill},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
@@ -17,18 +17,17 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     io,
-    process::{Child, Command},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus},
     sync::mpsc,
     time::Duration,
 };
 
-/// The events of a new thread or process.
-const STARTS: [i32; 3] =
-    [Event::PTRACE_EVENT_FORK as i32, Event::PTRACE_EVENT_VFORK as i32, Event::PTRACE_EVENT_CLONE as i32];
-
-/// What a traced run was like. The program has ended, and whoever started it still has to wait for it.
+/// What a traced run was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traced {
+    /// How the program ended.
+    pub status: ExitStatus,
     /// How many system calls were begun, by all threads and processes.
     pub system_calls: usize,
     /// The most memory that the program itself had in use, in KiB; 0 where it did not end by itself.
@@ -54,8 +53,9 @@ pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     shell
 }
 
-/// Lets a command made by [`stopped`] run to its end, or to the blow and whatever it does then. The calling thread must have
-/// started it. What it started and has not ended by then is killed at the end of the calling thread.
+/// Lets a command made by [`stopped`] run to its end, or to the blow and whatever it does then, and waits for it in its
+/// parent's stead. The calling thread must have started it, and have no other children. What was struck has ended with all
+/// that it started; what an unharmed program leaves running is killed at the end of the calling thread.
 ///
 /// # Errors
 /// Where the kernel forbids to trace. A program that does not end within `limit` is killed, and that is one too.
@@ -87,15 +87,14 @@ struct Tracer {
     is_program: bool,
     /// The threads that are in a system call: at each there are two stops.
     inside: BTreeSet<Pid>,
-    /// Threads and processes besides the program's first.
-    others: BTreeSet<Pid>,
+    has_ended: bool,
     traced: Traced,
 }
 
 impl Tracer {
     fn new(main: Pid, blow: Option<Blow>) -> Self {
-        let (inside, others) = (BTreeSet::new(), BTreeSet::new());
-        Self { main, blow, is_program: false, inside, others, traced: Traced::default() }
+        let (is_program, has_ended) = (false, false);
+        Self { main, blow, is_program, inside: BTreeSet::new(), has_ended, traced: Traced::default() }
     }
 
     fn run(mut self) -> io::Result<Traced> {
@@ -108,46 +107,35 @@ impl Tracer {
         ptrace::setoptions(self.main, options)?;
         kill(self.main, Signal::SIGCONT)?;
         go_on(self.main, None)?;
-        while let Some(pid) = self.next()? {
-            let signal = self.see(waitpid(pid, Some(WaitPidFlag::__WALL))?)?;
-            go_on(pid, signal)?;
-        }
-        if self.traced.was_struck {
-            self.others.iter().try_for_each(|pid| follow_to_end(*pid))?;
+        while let Some(status) = next()? {
+            self.see(status)?;
+            if self.has_ended && !self.traced.was_struck {
+                break;
+            }
         }
         Ok(self.traced)
     }
 
-    /// Who has stopped or ended; `None` once the program has ended, which is left for its parent to see.
-    fn next(&self) -> io::Result<Option<Pid>> {
-        // Other threads have children as well.
-        let mine = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        let kinds = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
-        loop {
-            match waitid(Id::All, mine | kinds) {
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if pid == self.main => {
-                    return Ok(None);
-                }
-                Ok(status) => return Ok(status.pid()),
-            }
-        }
-    }
-
-    /// The signal that is to be handed on.
-    fn see(&mut self, status: WaitStatus) -> io::Result<Option<Signal>> {
+    fn see(&mut self, status: WaitStatus) -> io::Result<()> {
+        let mut signal = None;
         match status {
             WaitStatus::PtraceSyscall(pid) if self.is_program => self.pass(pid)?,
             WaitStatus::PtraceEvent(pid, _, event) => self.note(pid, event),
-            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
-                self.others.remove(&pid);
-            }
+            WaitStatus::Exited(pid, code) if pid == self.main => self.end(ExitStatus::from_raw(code << 8)),
+            WaitStatus::Signaled(pid, by, _) if pid == self.main => self.end(ExitStatus::from_raw(by as i32)),
             // Each new thread or process begins with a SIGSTOP that is none.
-            WaitStatus::Stopped(_, signal) if signal != Signal::SIGSTOP => return Ok(Some(signal)),
+            WaitStatus::Stopped(_, other) if other != Signal::SIGSTOP => signal = Some(other),
             _ => {}
         }
-        Ok(None)
+        match status {
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => Ok(()),
+            stopped => stopped.pid().map_or(Ok(()), |pid| go_on(pid, signal)),
+        }
+    }
+
+    fn end(&mut self, status: ExitStatus) {
+        self.traced.status = status;
+        self.has_ended = true;
     }
 
     /// The beginning of a system call, or its end.
@@ -166,9 +154,6 @@ impl Tracer {
             self.is_program = true;
         } else if event == Event::PTRACE_EVENT_EXIT as i32 && pid == self.main {
             self.traced.peak_memory = peak_memory(pid);
-        } else if STARTS.contains(&event) {
-            let started = ptrace::getevent(pid).ok().and_then(|pid| pid.try_into().ok());
-            self.others.extend(started.map(Pid::from_raw));
         }
     }
 
@@ -185,13 +170,17 @@ impl Tracer {
     }
 }
 
-/// What was struck may hold a lock as long as it stands in a stop.
-fn follow_to_end(pid: Pid) -> io::Result<()> {
+/// What happened next to anything that is traced; `None` where nothing is left. Waits for all at once: whatever has begun
+/// and been killed before the kernel could tell of it is among them, and a process ends only when each of its threads has
+/// been waited for.
+fn next() -> io::Result<Option<WaitStatus>> {
+    // Other threads have children as well.
+    let mine = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
     loop {
-        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD) => return Ok(()),
-            Ok(_) => go_on(pid, None)?,
-            Err(e) => return Err(e.into()),
+        match waitpid(None, Some(mine)) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECHILD) => return Ok(None),
+            status => return Ok(Some(status?)),
         }
     }
 }
@@ -219,27 +208,45 @@ fn peak_memory(pid: Pid) -> u64 {
 mod tests {
     use super::*;
     use std::{
-        os::unix::process::{CommandExt, ExitStatusExt},
+        os::unix::{fs::PermissionsExt, process::CommandExt},
         process::Stdio,
     };
 
-    fn traced(program: &str, blow: Option<Blow>) -> (Traced, std::process::ExitStatus) {
+    #[expect(clippy::zombie_processes, reason = "`follow` waits for it")]
+    fn traced(program: &str, blow: Option<Blow>) -> Traced {
         let mut command = stopped(program);
-        let mut child = command.stdout(Stdio::null()).process_group(0).spawn().unwrap();
-        let traced = follow(&child, blow, Duration::from_secs(20)).unwrap();
-        (traced, child.wait().unwrap())
+        let child = command.stdout(Stdio::null()).process_group(0).spawn().unwrap();
+        follow(&child, blow, Duration::from_secs(20)).unwrap()
     }
 
     #[test]
     fn a_program_is_followed_to_its_end_and_killed_before_each_of_its_calls() {
-        let (whole, status) = traced("/bin/true", None);
-        assert!(status.success() && !whole.was_struck);
+        let whole = traced("/bin/true", None);
+        assert!(whole.status.success() && !whole.was_struck);
         assert!(whole.system_calls > 3 && whole.peak_memory > 0, "{whole:?}");
         for before in 1..=whole.system_calls {
-            let (cut, status) = traced("/bin/true", Some(Blow { before, signal: Signal::SIGKILL }));
-            assert_eq!((cut.was_struck, cut.system_calls, status.signal()), (true, before - 1, Some(9)));
+            let cut = traced("/bin/true", Some(Blow { before, signal: Signal::SIGKILL }));
+            assert_eq!((cut.was_struck, cut.system_calls, cut.status.signal()), (true, before - 1, Some(9)));
         }
         let blow = Blow { before: whole.system_calls + 50, signal: Signal::SIGKILL };
-        assert!(!traced("/bin/true", Some(blow)).0.was_struck);
+        assert!(!traced("/bin/true", Some(blow)).was_struck);
+    }
+
+    /// Programs with threads are at hand: this one, at the tests of another module.
+    #[test]
+    fn what_a_struck_program_started_is_followed_to_its_end_with_its_threads() {
+        let script = std::env::temp_dir().join(format!("threads-{}.sh", std::process::id()));
+        let tests = std::env::current_exe().unwrap();
+        let tests = format!("{} --test-threads 4 base64", tests.display());
+        std::fs::write(&script, format!("#!/bin/sh\n{tests} & {tests}\nwait\n")).unwrap();
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        let whole = traced(script.to_str().unwrap(), None).system_calls;
+        for part in 1..=16 {
+            for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+                let cut = traced(script.to_str().unwrap(), Some(Blow { before: whole * part / 20, signal }));
+                assert!(cut.was_struck, "{signal} at {part}/20 of {whole}: {cut:?}");
+            }
+        }
+        std::fs::remove_file(script).unwrap();
     }
 }

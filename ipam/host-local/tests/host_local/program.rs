@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -150,6 +150,14 @@ impl Request {
     /// Waits for a program that [`Self::spawn`] started.
     pub(crate) fn answer(&self, child: Child) -> Answer {
         Answer { request: self.clone(), output: child.wait_with_output().unwrap() }
+    }
+
+    /// As [`Self::answer`], of a program that somebody else has waited for.
+    pub(crate) fn answer_of(&self, child: Child, status: ExitStatus) -> Answer {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        child.stdout.unwrap().read_to_end(&mut stdout).unwrap();
+        child.stderr.unwrap().read_to_end(&mut stderr).unwrap();
+        Answer { request: self.clone(), output: Output { status, stdout, stderr } }
     }
 }
 

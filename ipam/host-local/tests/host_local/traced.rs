@@ -26,7 +26,7 @@ pub(crate) fn run(request: &Request, kill_before: Option<usize>) -> Traced {
     let blow = kill_before.map(|before| Blow { before, signal: Signal::SIGKILL });
     let traced = trace::follow(&child, blow, LIMIT).unwrap();
     Traced {
-        answer: request.answer(child),
+        answer: request.answer_of(child, traced.status),
         system_calls: traced.system_calls,
         peak_memory: traced.peak_memory,
         was_killed: traced.was_struck,

@@ -137,8 +137,8 @@ fn traced(
     let traced = trace::follow(&child, blow, context.limit());
     if traced.is_err() {
         let _ = child.kill();
+        let _ = child.wait();
     }
-    child.wait()?;
     traced.map_err(|e| match e.kind() {
         io::ErrorKind::PermissionDenied => Failure::skip(format!("programs cannot be traced here: {e}")),
         io::ErrorKind::TimedOut => Failure::mismatch("an end of the plugin", e),
