@@ -195,6 +195,21 @@ impl<'a> Context<'a> {
         Err(Failure::mismatch(format!("everything as it was before {since}"), residue.join("\n")))
     }
 
+    /// As [`Context::require_unchanged`], after a DEL without prevResult. A chained plugin may know of an attachment by
+    /// prevResult alone: what it leaves is worth a note.
+    ///
+    /// # Errors
+    /// The same, for a plugin that is not chained.
+    pub fn require_freed(&self, before: &State, since: &str) -> Result<(), Failure> {
+        match self.require_unchanged(before, since) {
+            Err(Failure::Mismatch { found, .. }) if self.profile().kind == Kind::Chained => {
+                self.note(format!("without prevResult it leaves {found}"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     /// A line may come where a pattern of the profile fits. It may go where another line came that fits the same
     /// pattern: the record of the last address, a kernel parameter.
     fn is_expected(&self, change: &str, changes: &[String]) -> bool {

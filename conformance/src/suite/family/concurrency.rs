@@ -6,7 +6,7 @@ use crate::suite::{
     fault::{Answer, Call, Real},
     require,
 };
-use cni_types::{Cidr, Command};
+use cni_types::{AddResult, Cidr, Command};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -156,7 +156,11 @@ fn require_success(runs: &[Run], what: &str) -> Result<(), Failure> {
 }
 
 fn addresses(run: &Run) -> Result<Vec<Cidr>, Failure> {
-    Ok(decode(&run.result()?)?.ips.into_iter().map(|ip| ip.address).collect())
+    Ok(addresses_of(decode(&run.result()?)?))
+}
+
+fn addresses_of(result: AddResult) -> Vec<Cidr> {
+    result.ips.into_iter().map(|ip| ip.address).collect()
 }
 
 /// Whether two containers, one after the other, get different addresses. A plugin may give to all the same, and the
@@ -165,11 +169,10 @@ fn gives_each_its_own(context: &Context<'_>) -> Result<bool, Failure> {
     let pair = [context.attachment("alone1")?, context.attachment("alone2")?];
     let mut results = Vec::new();
     for attachment in &pair {
-        let run = attachment.request(Command::Add).run()?;
-        if !run.status.success() {
-            return Err(Failure::skip("a second container cannot be added with the profile's configuration"));
-        }
-        results.push(addresses(&run)?);
+        let added = attachment.add_decoded().map_err(|_| {
+            Failure::skip("a second container cannot be added with the profile's configuration")
+        })?;
+        results.push(addresses_of(added));
     }
     let mut different = true;
     if let [a, b] = results.as_slice() {

@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
             section: "2 DEL",
             rule: "a plugin cleans up its own resources even if the container's namespace no longer exists",
         },
-        level: Level::Must,
+        level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],

@@ -2,47 +2,54 @@
 
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, State, Versions,
-    fault::Answer,
+    fault::{Answer, Call},
 };
 use cni_types::Command;
 use std::{fs, path::Path};
 
+const OWN_RESOURCES: Clause = Clause {
+    section: "2 DEL",
+    rule: "a plugin cleans up its own resources even if the container's namespace or interface no longer exists",
+};
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/del-without-netns",
-        title: "DEL succeeds without CNI_NETNS, and leaves nothing on the host",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "CNI_NETNS is optional for DEL, which frees what it can even where the namespace is gone",
-        },
+        title: "DEL succeeds without CNI_NETNS",
+        clause: Clause { section: "2 DEL", rule: "CNI_NETNS is one of the optional variables of DEL" },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[
-            Fault::new("wants CNI_NETNS", |real, call| {
-                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
-                    return Ok(Answer::error(4, "missing CNI_NETNS"));
-                }
-                real.run(&call)
-            }),
-            Fault::new("has nothing to do without CNI_NETNS", |real, call| {
-                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
-                    return Ok(Answer::default());
-                }
-                real.run(&call)
-            }),
-        ],
+        faults: &[Fault::new("wants CNI_NETNS", |real, call| {
+            if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+                return Ok(Answer::error(4, "missing CNI_NETNS"));
+            }
+            real.run(&call)
+        })],
         body: del_needs_no_netns,
+    },
+    Case {
+        id: "lifecycle/del-without-netns-frees",
+        title: "DEL without CNI_NETNS leaves nothing on the host",
+        clause: OWN_RESOURCES,
+        level: Level::Should,
+        versions: Versions::ALL,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("has nothing to do without CNI_NETNS", |real, call| {
+            if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+                return Ok(Answer::default());
+            }
+            real.run(&call)
+        })],
+        body: del_without_netns_leaves_nothing,
     },
     Case {
         id: "lifecycle/del-netns-is-file",
         title: "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "a plugin cleans up its own resources even if the container's namespace no longer exists",
-        },
-        level: Level::Must,
+        clause: OWN_RESOURCES,
+        level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
@@ -98,29 +105,53 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         id: "lifecycle/del-interface-gone",
-        title: "DEL succeeds where the container's interface is gone, and leaves nothing",
+        title: "DEL succeeds where the container's interface is gone",
         clause: Clause { section: "2 DEL", rule: "DEL succeeds where the interface is missing" },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
         faults: &[Fault::new("wants to see the interface", |real, call| {
-            let gone = || -> Option<bool> {
-                let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
-                let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
-                Some(netns.run(|| cni_net::Rtnl::open()?.find_link(&name)).ok()?.ok()?.is_none())
-            };
-            if call.is(Command::Del) && gone() == Some(true) {
+            if call.is(Command::Del) && is_interface_gone(&call) {
                 return Ok(Answer::error(999, "Link not found"));
             }
             real.run(&call)
         })],
-        body: del_succeeds_where_the_interface_is_gone,
+        body: |context| del_where_the_interface_is_gone(context).map(drop),
+    },
+    Case {
+        id: "lifecycle/del-interface-gone-frees",
+        title: "DEL leaves nothing where the container's interface is gone",
+        clause: OWN_RESOURCES,
+        level: Level::Should,
+        versions: Versions::ALL,
+        kinds: &[Kind::Interface],
+        needs: &[Need::Makes(Made::Interface)],
+        faults: &[Fault::new("has nothing to do without the interface", |real, call| {
+            if call.is(Command::Del) && is_interface_gone(&call) {
+                return Ok(Answer::default());
+            }
+            real.run(&call)
+        })
+        .of("bridge")],
+        body: |context| {
+            let before = del_where_the_interface_is_gone(context)?;
+            context.require_unchanged(&before, "ADD and DEL")
+        },
     },
 ];
 
+/// What a broken plugin looks at.
+fn is_interface_gone(call: &Call) -> bool {
+    let found = || -> Option<bool> {
+        let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
+        let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
+        Some(netns.run(|| cni_net::Rtnl::open()?.find_link(&name)).ok()?.ok()?.is_some())
+    };
+    found() == Some(false)
+}
+
 fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
-    let before = context.state()?;
     for (container, empty) in [("c1", false), ("c2", true)] {
         let attachment = context.attachment(container)?;
         attachment.add()?;
@@ -129,6 +160,12 @@ fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
         let del = if empty { del.env("CNI_NETNS", "") } else { del.without_env("CNI_NETNS") };
         del.run()?.succeeded()?;
     }
+    Ok(())
+}
+
+fn del_without_netns_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
+    let before = context.state()?;
+    del_needs_no_netns(context)?;
     context.require_unchanged(&before, "ADD and DEL")
 }
 
@@ -148,18 +185,7 @@ fn del_needs_no_prev_result(context: &Context<'_>) -> Result<(), Failure> {
     let before = context.state()?;
     attachment.add()?;
     attachment.request(Command::Del).without_key("prevResult").run()?.succeeded()?;
-    require_freed(context, &before)
-}
-
-/// A chained plugin may know of an attachment by prevResult alone: what it leaves is worth a note.
-fn require_freed(context: &Context<'_>, before: &State) -> Result<(), Failure> {
-    match context.require_unchanged(before, "ADD and DEL") {
-        Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
-            context.note(format!("without prevResult it leaves {found}"));
-            Ok(())
-        }
-        other => other,
-    }
+    context.require_freed(&before, "ADD and DEL")
 }
 
 fn del_needs_neither(context: &Context<'_>) -> Result<(), Failure> {
@@ -169,15 +195,16 @@ fn del_needs_neither(context: &Context<'_>) -> Result<(), Failure> {
     attachment.remove_netns()?;
     let del = attachment.request(Command::Del).without_key("prevResult").env("CNI_NETNS", "");
     del.run()?.succeeded()?;
-    require_freed(context, &before)
+    context.require_freed(&before, "ADD and DEL")
 }
 
-fn del_succeeds_where_the_interface_is_gone(context: &Context<'_>) -> Result<(), Failure> {
+/// Gives the state before all.
+fn del_where_the_interface_is_gone(context: &Context<'_>) -> Result<State, Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment.add()?;
     let name = super::kernel::name(&context.profile().ifname)?;
     attachment.netns().run(|| cni_net::Rtnl::open()?.remove_link_named(&name))??;
     attachment.del()?;
-    context.require_unchanged(&before, "ADD and DEL")
+    Ok(before)
 }
