@@ -1,30 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# What the examples with containerd do before they enter their namespaces: fetch, build, lay out. Sourced by their `run`,
-# which sets `top` and `example`.
+# What the examples with containerd do before they enter their namespaces, beyond ../prepare.sh: its packages, its client, the folders.
+# Sourced by their `run`, which sets `top` and `example`.
 
-target=${CARGO_TARGET_DIR:-$top/target}
+# shellcheck source-path=SCRIPTDIR source=../prepare.sh
+. "$top/examples/prepare.sh"
+# One for all examples with containerd.
 cache=$target/containerd
-PATH=$PATH:/usr/sbin:/sbin
-
-fail() { printf 'examples/%s: %s\n' "$example" "$*" >&2; exit 1; }
-
-need() { # TOOL…
-    [ "$(id -u)" = 0 ] || fail "needs root: containerd mounts file systems and makes cgroups"
-    for tool in "$@"; do
-        command -v "$tool" >/dev/null || fail "the program $tool is missing"
-    done
-}
-
-fetch() { # SUITE PACKAGE…: unpacked to $cache/SUITE
-    local suite=$1; shift
-    [ ! -e "$cache/$suite/.complete" ] || return 0
-    rm -rf "${cache:?}/$suite" && mkdir -p "$cache/$suite/debs"
-    "$top/scripts/private-apt" "$cache/apt" "$suite" -qq update
-    (cd "$cache/$suite/debs" && "$top/scripts/private-apt" "$cache/apt" "$suite" -qq download "$@")
-    for deb in "$cache/$suite"/debs/*.deb; do dpkg-deb -x "$deb" "$cache/$suite"; done
-    rm -r "$cache/$suite/debs" && touch "$cache/$suite/.complete"
-}
 
 # containerd of the suite, with runc and busybox of bookworm's age: newer ones want newer libraries.
 fetch_runtime() { # SUITE
@@ -35,7 +17,7 @@ fetch_runtime() { # SUITE
 }
 
 build() {
-    cargo build --locked --release --manifest-path "$top/Cargo.toml" -p bridge -p loopback -p host-local
+    build_plugins
     CARGO_TARGET_DIR=$cache/target cargo build --locked --release --manifest-path "$top/examples/containerd/Cargo.toml"
 }
 
@@ -71,9 +53,8 @@ lay_out() {
     install "$cache/target/release/cri-walk" "$work/"
 }
 
-# Runs a command with containerd of a suite, runc and busybox in PATH, as the first process of namespaces of its own.
-enter() { # SUITE COMMAND…
+# Runs a command in namespaces of its own, with containerd of a suite, runc and busybox in PATH.
+enter_with() { # SUITE COMMAND…
     local suite=$1; shift
-    PATH=$cache/$suite/usr/bin:$cache/bookworm/usr/sbin:$cache/bookworm/bin:$PATH \
-        unshare --net --mount --pid --fork --kill-child --propagation private "$@"
+    PATH=$cache/$suite/usr/bin:$cache/bookworm/usr/sbin:$cache/bookworm/bin:$PATH enter "$@"
 }
