@@ -1,0 +1,24 @@
+# shellcheck shell=bash disable=SC2154
+#
+# README.md's commands. Sourced by `run` and `inside`, which set `top`.
+
+# The first block of commands after the paragraph that begins with TEXT, in bold or not.
+commands() { # TEXT
+    awk -v text="$1" '
+        index($0, text) == 1 || index($0, "**" text) == 1 { here = 1 }
+        here && /^```/ { if (inside) exit; inside = 1; next }
+        inside { print }' "$top/README.md"
+}
+
+# Runs them as a person would who types one after the other: stops where one fails, and is where `cd` led to.
+run_commands() { # TEXT
+    local lines where status=0
+    lines=$(commands "$1")
+    [ -n "$lines" ] || { echo "README.md has no commands for: $1" >&2; return 1; }
+    printf '\n%s\n' "$lines"
+    where=$(mktemp)
+    bash -e -c "$lines"$'\npwd >"$0"' "$where" </dev/null 2>&1 | sed 's/^/    | /' || status=$?
+    [ "$status" != 0 ] || cd "$(cat "$where")" || status=$?
+    rm "$where"
+    return "$status"
+}
