@@ -25,15 +25,16 @@ Where NETNS is wanted, a path: /run/netns/blue. As in cnitool, gc and status tak
 Options
   --json             print JSON
   --trace            show every run of a plugin on stderr: environment, input, output, time
-  --id ID            container id; made from NETNS, as cnitool's, where it is left out
-  --ifname NAME      interface in the namespace (CNI_IFNAME, else eth0)
-  --dry-run          gc, ipam --gc: say what would be done
+  --id ID            add, check, del: container id; made from NETNS, as cnitool's, where it is left out
+  --ifname NAME      add, check, del: interface in the namespace (CNI_IFNAME, else eth0)
+  --dry-run          gc, ipam --gc: only say what would be done
   --all              gc: every attachment is stale, as cnitool has it
   --conf-dir DIR     network configurations (NETCONFPATH, else /etc/cni/net.d)
   --bin-dir DIR      plugins; may be repeated (CNI_PATH, else /opt/cni/bin)
   --cache-dir DIR    results of ADDs are in DIR/results (/var/lib/cni)
   --root DIR         what stands for / in these defaults
   -h, --help         print this
+  -V, --version      print cnictl's own version
 
 Also read: CNI_ARGS (KEY=VALUE;...), CAP_ARGS (a JSON object of capability arguments).
 Exit status: 0 fine, 1 something failed or is wrong, 2 the command line makes no sense.
@@ -57,6 +58,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Request {
     /// The text above.
     Help,
+    /// cnictl's own version.
+    OwnVersion,
     /// ADD, CHECK or DEL of one attachment.
     Attachment {
         /// Which of the three.
@@ -74,8 +77,10 @@ pub(crate) enum Request {
     Gc {
         /// Its name.
         network: String,
-        /// How far it goes.
+        /// Whose attachments are ended.
         extent: Extent,
+        /// Only say what would be done.
+        dry_run: bool,
     },
     /// STATUS of one network.
     Status {
@@ -96,22 +101,32 @@ pub(crate) enum Request {
     Ipam {
         /// Of one network only.
         network: Option<String>,
-        /// Free what is dead, or say what would be freed.
-        gc: Option<Extent>,
+        /// What is done with them.
+        task: IpamTask,
     },
     /// What is wrong.
     Doctor,
 }
 
-/// How far a clean-up goes.
+/// Whose attachments a GC ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// It only says what it would do.
-    DryRun,
-    /// What is dead for certain.
+    /// Those whose namespace is gone.
     Dead,
-    /// Everything.
+    /// All.
     All,
+}
+
+/// What is done with reservations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpamTask {
+    /// They are shown.
+    Show,
+    /// The dead ones are freed.
+    Free {
+        /// Only say which.
+        dry_run: bool,
+    },
 }
 
 /// A command line that makes no sense.
@@ -122,6 +137,7 @@ pub(crate) type UsageError = lexopt::Error;
 struct Words {
     words: Vec<String>,
     help: bool,
+    own_version: bool,
     json: bool,
     trace: bool,
     dry_run: bool,
@@ -142,6 +158,7 @@ impl Arguments {
         environment: &Environment,
     ) -> Result<Self, UsageError> {
         let mut words = Words::read(Parser::from_args(arguments))?;
+        words.refuse_idle_options()?;
         let environment_if_name = Some(environment.text("CNI_IFNAME")).filter(|name| !name.is_empty());
         words.if_name = words.if_name.or(environment_if_name);
         Ok(Self {
@@ -159,6 +176,7 @@ impl Words {
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Short('h') | Arg::Long("help") => read.help = true,
+                Arg::Short('V') | Arg::Long("version") => read.own_version = true,
                 Arg::Long("json") => read.json = true,
                 Arg::Long("trace") => read.trace = true,
                 Arg::Long("dry-run") => read.dry_run = true,
@@ -177,22 +195,45 @@ impl Words {
         Ok(read)
     }
 
+    /// An option that the command does not know does not do what was meant: `del --dry-run` would detach.
+    fn refuse_idle_options(&self) -> Result<(), UsageError> {
+        let command = self.words.first().map_or("", String::as_str);
+        if self.help || self.own_version || command == "help" {
+            return Ok(());
+        }
+        let attaches = ["add", "check", "del"].contains(&command);
+        for (is_there, has_effect, name, owners) in [
+            (self.dry_run, command == "gc" || self.gc, "--dry-run", "gc and ipam --gc"),
+            (self.all, command == "gc", "--all", "gc"),
+            (self.gc, command == "ipam", "--gc", "ipam"),
+            (self.id.is_some(), attaches, "--id", "add, check and del"),
+            (self.if_name.is_some(), attaches, "--ifname", "add, check and del"),
+        ] {
+            if is_there && !has_effect {
+                return Err(format!("{name} is for {owners}").into());
+            }
+        }
+        Ok(())
+    }
+
     fn request(self) -> Result<Request, UsageError> {
         if self.help || self.words.first().is_some_and(|word| word == "help") {
             return Ok(Request::Help);
         }
+        if self.own_version {
+            return Ok(Request::OwnVersion);
+        }
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let extent = match (self.dry_run, self.all) {
-            (true, _) => Extent::DryRun,
-            (_, true) => Extent::All,
-            _ => Extent::Dead,
-        };
-        let gc = self.gc.then_some(extent);
+        let task = if self.gc { IpamTask::Free { dry_run: self.dry_run } } else { IpamTask::Show };
         match words[..] {
             ["add", network, netns] => Ok(self.attachment(Command::Add, network, netns)),
             ["check", network, netns] => Ok(self.attachment(Command::Check, network, netns)),
             ["del", network, netns] => Ok(self.attachment(Command::Del, network, netns)),
-            ["gc", network] | ["gc", network, _] => Ok(Request::Gc { network: network.to_owned(), extent }),
+            ["gc", network] | ["gc", network, _] => Ok(Request::Gc {
+                network: network.to_owned(),
+                extent: if self.all { Extent::All } else { Extent::Dead },
+                dry_run: self.dry_run,
+            }),
             ["status", network] | ["status", network, _] => {
                 Ok(Request::Status { network: network.to_owned() })
             }
@@ -202,8 +243,8 @@ impl Words {
             }
             ["list"] => Ok(Request::List { network: None }),
             ["list", network] => Ok(Request::List { network: Some(network.to_owned()) }),
-            ["ipam"] => Ok(Request::Ipam { network: None, gc }),
-            ["ipam", network] => Ok(Request::Ipam { network: Some(network.to_owned()), gc }),
+            ["ipam"] => Ok(Request::Ipam { network: None, task }),
+            ["ipam", network] => Ok(Request::Ipam { network: Some(network.to_owned()), task }),
             ["doctor"] => Ok(Request::Doctor),
             ["doctor", ..] => Err("doctor takes no words".into()),
             ["add" | "check" | "del", ..] => Err("NETWORK and NETNS are wanted".into()),
@@ -245,7 +286,9 @@ mod tests {
             if_name: "net1".into(),
         };
         assert_eq!(request("add n /run/netns/p"), Ok(wanted));
-        assert_eq!(request("gc n /x"), Ok(Request::Gc { network: "n".into(), extent: Extent::Dead }));
+        let gc = |extent, dry_run| Ok(Request::Gc { network: "n".into(), extent, dry_run });
+        assert_eq!(request("gc n /x"), gc(Extent::Dead, false));
+        assert_eq!(request("gc n --all --dry-run"), gc(Extent::All, true));
         assert_eq!(request("status n /x"), Ok(Request::Status { network: "n".into() }));
     }
 
@@ -264,8 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_would_have_no_effect_is_refused() {
+        for (line, wanted) in [
+            ("del n p --dry-run", "--dry-run is for gc and ipam --gc"),
+            ("ipam n --dry-run", "--dry-run is for gc and ipam --gc"),
+            ("ipam n --gc --all", "--all is for gc"),
+            ("gc n --gc", "--gc is for ipam"),
+            ("list --id c1", "--id is for add, check and del"),
+            ("gc n --ifname eth1", "--ifname is for add, check and del"),
+        ] {
+            assert_eq!(request(line), Err(wanted.to_owned()), "{line}");
+        }
+        let free = IpamTask::Free { dry_run: true };
+        assert_eq!(request("ipam --gc --dry-run"), Ok(Request::Ipam { network: None, task: free }));
+    }
+
+    #[test]
     fn help_wins_whatever_else_is_there() {
         assert_eq!(request("add --help"), Ok(Request::Help));
         assert_eq!(request("help"), Ok(Request::Help));
+        assert_eq!(request("del n p --dry-run --help"), Ok(Request::Help));
+        assert_eq!(request("--version"), Ok(Request::OwnVersion));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 use cni_types::{AddResult, Command, Environment, Json, NetworkName};
 use conformance::runtime::{Asked, CachedAttachment, Parameters};
 use sha2::{Digest, Sha512};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Carries out one of the three.
 ///
@@ -25,9 +25,12 @@ pub(crate) fn attachment(
         return Ok(());
     };
     let netns = absolute(netns)?;
-    let id = id.clone().unwrap_or_else(|| container_id(&netns));
-    let mut parameters = Parameters::new(&id, if_name, &netns)?;
+    let own_id = id.clone().unwrap_or_else(|| container_id(&netns));
+    let mut parameters = Parameters::new(&own_id, if_name, &netns)?;
     let cached = if *command == Command::Add { None } else { cached(arguments, network, &parameters) };
+    if *command != Command::Add && cached.is_none() && id.is_none() {
+        refuse_another_s(arguments, network, &parameters)?;
+    }
     set_arguments(&mut parameters, environment, cached.as_ref())?;
     let network = networks::find_or_remember(&arguments.places, network, cached.as_ref(), screen)?;
     let runtime = trace::runtime(arguments);
@@ -49,11 +52,37 @@ fn container_id(netns: &str) -> String {
     format!("cnitool-{digest}")
 }
 
-/// The path without a look at what it leads to: a DEL must find the name of a namespace that is gone.
+/// The path without a look at what it leads to: a DEL must find the name of a namespace that is gone. Written as cnitool
+/// writes it, since the container id is made from it: no `..`, no slash at the end.
 fn absolute(netns: &Path) -> Result<String, Failure> {
     let path = std::path::absolute(netns)
         .map_err(|e| Failure::text(format!("cannot tell where {} is: {e}", netns.display())))?;
-    Ok(path.display().to_string())
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            clean.pop();
+        } else {
+            clean.push(component);
+        }
+    }
+    Ok(clean.display().to_string())
+}
+
+/// A runtime has its own container ids. Asked by a namespace alone, the wrong attachment would be checked, or the right one
+/// half ended.
+fn refuse_another_s(arguments: &Arguments, network: &str, parameters: &Parameters) -> Result<(), Failure> {
+    let is_there = |known: &CachedAttachment| {
+        known.network.as_str() == network
+            && known.parameters.netns == parameters.netns
+            && known.parameters.if_name == parameters.if_name
+    };
+    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
+    known.into_iter().find(is_there).map_or(Ok(()), |known| {
+        let id = known.parameters.container_id.as_str();
+        Err(Failure::text(format!(
+            "a runtime attached this namespace to {network} as container {id}: say --id {id}"
+        )))
+    })
 }
 
 fn cached(arguments: &Arguments, network: &str, parameters: &Parameters) -> Option<CachedAttachment> {
@@ -135,6 +164,15 @@ mod tests {
     #[test]
     fn the_container_id_is_cnitool_s() {
         assert_eq!(container_id("/run/x/p"), "cnitool-1a158be93b9ef8d76976");
+    }
+
+    #[test]
+    fn a_namespace_s_path_is_written_as_cnitool_writes_it() {
+        for (path, wanted) in
+            [("/run/netns/../netns/a", "/run/netns/a"), ("/run//netns/./a/", "/run/netns/a"), ("/../a", "/a")]
+        {
+            assert_eq!(absolute(Path::new(path)).unwrap(), wanted);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen};
 use cni_types::AddResult;
 use conformance::runtime::{CacheEntry, CachedAttachment};
 use serde::Serialize;
-use std::{fs::metadata, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
+use std::{fs::metadata, io::ErrorKind, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
 /// What became of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -12,22 +12,25 @@ use std::{fs::metadata, os::unix::fs::MetadataExt, path::Path, time::SystemTime}
 pub(crate) enum Life {
     /// A namespace is mounted where it was.
     Alive,
-    /// None is.
+    /// The name is gone.
     Stale,
-    /// Nobody can tell: the path cannot be reached, or none was given.
+    /// Nobody can tell: something else is there, the path cannot be reached, or none was given.
     Unknown,
 }
 
 impl Life {
-    /// The life of the namespace at `path`.
+    /// The life of the namespace at `path`. Only what is certain counts as gone: where a process has other mounts, as in a
+    /// container for debugging, it sees the mount point of a living namespace as an empty file, or not even its folder; below
+    /// `/proc` it may see other processes.
     pub(crate) fn of(path: Option<&Path>) -> Self {
         let Some(path) = path else { return Self::Unknown };
         // All namespaces lie on one file system of the kernel's, nsfs.
         let namespaces = metadata("/proc/self/ns/net").map(|meta| meta.dev());
         match (metadata(path), namespaces) {
             (Ok(meta), Ok(device)) if meta.dev() == device => Self::Alive,
-            (Ok(_), Ok(_)) => Self::Stale,
-            (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => Self::Stale,
+            (Err(e), _) if e.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
+                Self::Stale
+            }
             _ => Self::Unknown,
         }
     }
@@ -123,10 +126,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_namespace_is_alive() {
-        assert_eq!(Life::of(Some(Path::new("/proc/self/ns/net"))), Life::Alive);
-        assert_eq!(Life::of(Some(Path::new("/nonexistent/netns"))), Life::Stale);
-        assert_eq!(Life::of(Some(Path::new("/etc/passwd"))), Life::Stale);
+    fn only_a_namespace_is_alive_and_only_a_name_that_is_gone_is_stale() {
+        for (path, wanted) in [
+            ("/proc/self/ns/net", Life::Alive),
+            ("/tmp/nonexistent-netns", Life::Stale),
+            ("/nonexistent/netns", Life::Unknown),
+            ("/proc/4194305/ns/net", Life::Unknown),
+            ("/etc/passwd", Life::Unknown),
+        ] {
+            assert_eq!(Life::of(Some(Path::new(path))), wanted, "{path}");
+        }
         assert_eq!(Life::of(None), Life::Unknown);
     }
 }

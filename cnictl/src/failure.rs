@@ -21,6 +21,11 @@ impl Failure {
         Self(vec![Cause::Text(text.into())])
     }
 
+    /// Failures that are sentences.
+    pub(crate) fn texts(texts: Vec<String>) -> Self {
+        Self(texts.into_iter().map(Cause::Text).collect())
+    }
+
     /// All failures of an operation that went on to its end.
     ///
     /// # Errors

@@ -58,11 +58,14 @@ fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) 
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),
         Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
-        Request::Gc { network, extent } => collect::gc(arguments, network, *extent, screen)?,
+        Request::OwnVersion => screen.print(concat!("cnictl ", env!("CARGO_PKG_VERSION"), "\n")),
+        Request::Gc { network, extent, dry_run } => {
+            collect::gc(arguments, network, *extent, *dry_run, screen)?;
+        }
         Request::Status { network } => plugins::status(arguments, network, screen)?,
         Request::Version { network } => plugins::version(arguments, network.as_deref(), screen)?,
         Request::List { network } => attachments::list(arguments, network.as_deref(), screen)?,
-        Request::Ipam { network, gc } => reservations::ipam(arguments, network.as_deref(), *gc, screen)?,
+        Request::Ipam { network, task } => reservations::ipam(arguments, network.as_deref(), *task, screen)?,
         Request::Doctor => return Ok(doctor::doctor(arguments, screen)),
     }
     Ok(true)

@@ -60,7 +60,10 @@ pub(crate) fn version(arguments: &Arguments, network: Option<&str>, screen: &Scr
             Err(e) => screen.complain(&e.to_string()),
         }
     }
-    show(&rows, screen);
+    // One document: where something fails it is the one with the errors.
+    if errors.is_empty() || !screen.is_json() {
+        show(&rows, screen);
+    }
     Failure::join(errors)
 }
 

@@ -1,10 +1,12 @@
 //! `cnictl ipam`: what host-local has given away, to whom, and what is left.
 
 use crate::{
-    arguments::{Arguments, Extent},
+    arguments::{Arguments, IpamTask},
     attachments::Life,
     failure::Failure,
-    networks, plugins,
+    networks,
+    places::Places,
+    plugins,
     screen::Screen,
 };
 use cni_types::{Call, Environment, Json, Plugin, Stop};
@@ -100,12 +102,12 @@ struct Row {
 }
 
 impl Row {
-    fn of(reservation: &Reservation, known: &[CachedAttachment]) -> Self {
+    fn of(reservation: &Reservation, known: &[&CachedAttachment]) -> Self {
         let holder = holder(&reservation.owner);
         // The reference keeps no origin; the runtime's cache may know the namespace.
         let cached = || {
             let (id, if_name) = holder.as_ref()?;
-            let is_its = |cached: &&CachedAttachment| {
+            let is_its = |cached: &&&CachedAttachment| {
                 cached.parameters.container_id.as_str() == id && cached.parameters.if_name.as_str() == if_name
             };
             Some(known.iter().find(is_its)?.parameters.netns.as_ref()?.as_path().to_owned())
@@ -167,92 +169,120 @@ impl PoolRow {
     }
 }
 
-/// Shows the reservations of one network, or of all that use host-local; frees the dead ones where `gc` says so.
+/// Shows the reservations of one network, or of all that use host-local; or frees the dead ones. Goes on after a network
+/// that cannot be looked at.
 ///
 /// # Errors
 /// Where records cannot be read, or not be freed.
 pub(crate) fn ipam(
     arguments: &Arguments,
     name: Option<&str>,
-    gc: Option<Extent>,
+    task: IpamTask,
     screen: &Screen,
 ) -> Result<(), Failure> {
+    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
     let networks = match name {
-        Some(name) => vec![networks::find(&arguments.places, name, screen)?],
+        Some(name) => {
+            let cached = known.iter().find(|cached| cached.network.as_str() == name);
+            vec![networks::find_or_remember(&arguments.places, name, cached, screen)?]
+        }
         None => networks::all(&arguments.places, screen)?,
     };
-    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
-    let mut documents = Vec::new();
+    let (mut documents, mut failures) = (Vec::new(), Vec::new());
     for network in &networks {
-        for books in Books::of(network, &arguments.places.root)? {
-            let known: Vec<_> =
-                known.iter().filter(|cached| cached.network == network.name).cloned().collect();
-            match gc {
-                None => documents.extend(show(network, &books.inspection, &known, screen)),
-                Some(extent) => documents.extend(free(network, &books, extent, screen)?),
-            }
+        let known: Vec<_> = known.iter().filter(|cached| cached.network == network.name).collect();
+        match of_network(network, &arguments.places.root, &known, task, screen) {
+            Ok(more) => documents.extend(more),
+            Err(e) => failures.push(format!("{}: {e}", network.name)),
         }
+    }
+    if !failures.is_empty() {
+        return Err(Failure::texts(failures));
     }
     if screen.is_json() {
         screen.json(&documents);
+    } else if documents.is_empty() {
+        screen.complain(&nothing_there(name, &arguments.places));
     }
     Ok(())
+}
+
+fn nothing_there(name: Option<&str>, places: &Places) -> String {
+    match name {
+        Some(name) => format!(
+            "the configuration of {name} names no host-local; where its plugin runs it by itself, as flannel does, the \
+             reservations are in {}",
+            places.file("/var/lib/cni/networks").join(name).display()
+        ),
+        None => format!("no network in {} uses host-local", places.conf_dir().display()),
+    }
+}
+
+/// Shows or frees, and gives the same as documents.
+fn of_network(
+    network: &Network,
+    root: &Path,
+    known: &[&CachedAttachment],
+    task: IpamTask,
+    screen: &Screen,
+) -> Result<Vec<serde_json::Value>, cni_types::Error> {
+    let one = |books: Books| match task {
+        IpamTask::Show => Ok(show(network, &books.inspection, known, screen)),
+        IpamTask::Free { dry_run } => free(network, &books, dry_run, screen),
+    };
+    Books::of(network, root)?.into_iter().map(one).collect()
 }
 
 fn show(
     network: &Network,
     inspection: &Inspection,
-    known: &[CachedAttachment],
+    known: &[&CachedAttachment],
     screen: &Screen,
-) -> Option<serde_json::Value> {
+) -> serde_json::Value {
     let rows: Vec<Row> = inspection.reservations.iter().map(|held| Row::of(held, known)).collect();
-    let (pools, error) = match &inspection.pools {
+    let (pools, error): (Vec<_>, _) = match &inspection.pools {
         Ok(pools) => (pools.iter().map(PoolRow::of).collect(), None),
         Err(e) => (Vec::new(), Some(e.to_string())),
     };
-    if screen.is_json() {
-        return Some(serde_json::json!({
-            "network": network.name.as_str(),
-            "folder": inspection.folder,
-            "ranges": pools,
-            "rangesError": error,
-            "reservations": rows,
-        }));
+    if !screen.is_json() {
+        screen.print(&format!("{} in {}\n", network.name, inspection.folder.display()));
+        pools.iter().for_each(|pool| screen.print(&pool.describe()));
+        error.iter().for_each(|error| screen.print(&format!("the ranges cannot be used: {error}\n")));
+        if !rows.is_empty() {
+            let heading = ["ADDRESS", "CONTAINER", "IFNAME", "AGE", "NETNS", "REMARKS", "PATH"];
+            screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
+        }
     }
-    screen.print(&format!("{} in {}\n", network.name, inspection.folder.display()));
-    pools.iter().for_each(|pool| screen.print(&pool.describe()));
-    error.iter().for_each(|error| screen.print(&format!("the ranges cannot be used: {error}\n")));
-    if !rows.is_empty() {
-        let heading = ["ADDRESS", "CONTAINER", "IFNAME", "AGE", "NETNS", "REMARKS", "PATH"];
-        screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
-    }
-    None
+    serde_json::json!({
+        "network": network.name.as_str(),
+        "folder": inspection.folder,
+        "ranges": pools,
+        "rangesError": error,
+        "reservations": rows,
+    })
 }
 
 fn free(
     network: &Network,
     books: &Books,
-    extent: Extent,
+    dry_run: bool,
     screen: &Screen,
-) -> Result<Option<serde_json::Value>, Failure> {
+) -> Result<serde_json::Value, cni_types::Error> {
     let dead: Vec<&Reservation> =
         books.inspection.reservations.iter().filter(|held| held.is_dead()).collect();
-    if extent != Extent::DryRun {
+    if !dry_run {
         // Without a list of valid attachments: what host-local judges under its lock is what goes.
         books.plugin.gc(&books.call)?;
     }
-    let verb = if extent == Extent::DryRun { "would free" } else { "freed" };
-    if screen.is_json() {
-        let addresses: Vec<String> = dead.iter().map(|held| held.address.to_string()).collect();
-        return Ok(Some(serde_json::json!({
-            "network": network.name.as_str(), "dryRun": extent == Extent::DryRun, "dead": addresses,
-        })));
+    if !screen.is_json() {
+        let verb = if dry_run { "would free" } else { "freed" };
+        for held in &dead {
+            screen.print(&format!("{verb} {} of {}: {}\n", held.address, held.owner, held.fate.as_text()));
+        }
+        if dead.is_empty() {
+            screen.print(&format!("{}: nothing is certainly dead\n", network.name));
+        }
     }
-    for held in &dead {
-        screen.print(&format!("{verb} {} of {}: {}\n", held.address, held.owner, held.fate.as_text()));
-    }
-    if dead.is_empty() {
-        screen.print(&format!("{}: nothing is certainly dead\n", network.name));
-    }
-    Ok(None)
+    let addresses: Vec<String> = dead.iter().map(|held| held.address.to_string()).collect();
+    Ok(serde_json::json!({ "network": network.name.as_str(), "dryRun": dry_run, "dead": addresses }))
 }

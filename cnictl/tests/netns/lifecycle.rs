@@ -29,12 +29,16 @@ pub(crate) fn tests() -> Vec<Test> {
         a_trace_shows_every_run_with_input_output_and_time,
         a_failure_is_told_and_exits_1,
         usage_exits_2,
+        a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id,
         del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more,
         gc_ends_what_is_stale_and_keeps_what_may_live,
         gc_frees_nothing_where_it_cannot_see_who_holds_what,
+        gc_spares_what_it_may_only_not_see,
+        gc_works_where_no_file_has_the_network_any_more,
         a_dry_run_of_gc_changes_nothing,
         ipam_shows_holders_and_what_is_left,
         ipam_gc_frees_the_dead_and_only_them,
+        ipam_goes_on_after_a_network_that_cannot_be_looked_at,
         versions_of_all_plugins_are_shown,
     ]
 }
@@ -123,6 +127,18 @@ fn usage_exits_2(host: &Host) {
     node.cnictl(&["--help"]).success().says("cnictl add");
 }
 
+fn a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    node.cnictl(&["add", "n", "/run/netns/blue", "--id", "pod-1"]).success();
+    for command in ["check", "del"] {
+        node.cnictl(&[command, "n", "/run/netns/blue"]).exit(1).says("as container pod-1: say --id pod-1");
+    }
+    assert_eq!(notes(), ["ADD pod-1 eth0"]);
+    node.cnictl(&["check", "n", "/run/netns/../netns/blue/", "--id", "pod-1"]).success();
+    node.cnictl(&["del", "n", "/run/netns/blue", "--id", "pod-1"]).success();
+    node.cnictl(&["del", "n", "/run/netns/blue"]).success();
+}
+
 fn del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more(host: &Host) {
     let (node, pod) = (node(host), host.pod("blue"));
     let path = pod.path().display().to_string();
@@ -162,6 +178,34 @@ fn gc_frees_nothing_where_it_cannot_see_who_holds_what(host: &Host) {
     std::os::unix::fs::symlink("/run/moved", "/run/cni-data").or_fail("link");
     node.cnictl(&["gc", "n"]).exit(1).says("symbolic link");
     assert!(!notes().iter().any(|note| note.starts_with("GC")), "{:?}", notes());
+}
+
+fn gc_spares_what_it_may_only_not_see(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    node.cnictl(&["add", "n", "/run/netns/blue"]).success();
+    node.cnictl(&["add", "n", "/run/netns/blue", "--id", "pod-1", "--ifname", "net1"]).success();
+    node.file("var/lib/cni/results/n-pod-1-net1", "");
+    // As a container sees it that has other mounts.
+    pod.remove();
+    fs::write("/run/netns/blue", "").or_fail("write");
+    node.cnictl(&["gc", "n", "--dry-run"]).success().says("keep  cnitool-").says("keep  pod-1 net1");
+    fs::rename("/run/netns", "/run/moved").or_fail("rename");
+    node.cnictl(&["list"]).success().says("unknown");
+    node.cnictl(&["gc", "n"]).success();
+    assert!(!notes().iter().any(|note| note.starts_with("DEL")), "{:?}", notes());
+    node.cnictl(&["gc", "n", "--dry-run", "--all"]).success().says("end   cnitool-");
+    fs::rename("/run/moved", "/run/netns").or_fail("rename");
+}
+
+fn gc_works_where_no_file_has_the_network_any_more(host: &Host) {
+    let (node, pod) = (node(host), host.pod("red"));
+    node.cnictl(&["add", "n", "/run/netns/red"]).success();
+    fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
+    node.cnictl(&["ipam", "n"]).success().says("1 of 5 in use");
+    pod.remove();
+    node.cnictl(&["gc", "n"]).success().says("taking the one that the attachment was made with");
+    assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
+    node.cnictl(&["gc", "n"]).exit(1).says(r#"no net configuration with name "n""#);
 }
 
 fn a_dry_run_of_gc_changes_nothing(host: &Host) {
@@ -207,6 +251,18 @@ fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
     node.file("etc/machine-id", machine);
     node.cnictl(&["ipam", "n", "--gc"]).success().says("freed 10.1.0.3").says("freed 10.1.0.5");
     assert_eq!(records(), [true, false, false, true]);
+}
+
+fn ipam_goes_on_after_a_network_that_cannot_be_looked_at(host: &Host) {
+    let node = node(host);
+    let list = |name: &str, plugin: &str| format!(r#"{{"name":"{name}","plugins":[{plugin}]}}"#);
+    let shut =
+        r#"{"type":"bridge","ipam":{"type":"host-local","dataDir":"/run/shut","subnet":"10.2.0.0/24"}}"#;
+    node.network("00-shut.conflist", list("shut", shut));
+    std::os::unix::fs::symlink("/run", "/run/shut").or_fail("link");
+    node.cnictl(&["ipam"]).exit(1).says("0 of 5 in use").says("cnictl: shut: ");
+    node.network("00-flannel.conflist", list("cbr0", r#"{"type":"flannel"}"#));
+    node.cnictl(&["ipam", "cbr0"]).success().says("/run/node/var/lib/cni/networks/cbr0");
 }
 
 fn versions_of_all_plugins_are_shown(host: &Host) {
