@@ -150,7 +150,7 @@ fn reason(errno: Errno) -> String {
         }
         None => format!(
             "{errno}: forbidden by this container or kernel (sysctls user.max_user_namespaces and \
-             kernel.apparmor_restrict_unprivileged_userns are not the cause; a seccomp profile may be)"
+             kernel.apparmor_restrict_unprivileged_userns are not the cause; a seccomp profile may be, or a chroot)"
         ),
     }
 }

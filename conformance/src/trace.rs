@@ -23,6 +23,9 @@ use std::{
     time::Duration,
 };
 
+/// What a program is started with that is stopped first, or has no standard streams.
+pub const SHELL: &str = "/bin/sh";
+
 /// What a traced run was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traced {
@@ -48,7 +51,7 @@ pub struct Blow {
 /// A command that stops itself and then becomes `program`, to be started and given to [`follow`].
 #[must_use]
 pub fn stopped(program: impl AsRef<OsStr>) -> Command {
-    let mut shell = Command::new("/bin/sh");
+    let mut shell = Command::new(SHELL);
     shell.args(["-c", "kill -STOP $$; exec \"$0\""]).arg(program);
     shell
 }

@@ -5,8 +5,16 @@ mod disk;
 mod killed;
 mod streams;
 
-use crate::suite::case::Case;
+use crate::{
+    suite::{Failure, case::Case},
+    trace::SHELL,
+};
+use std::path::Path;
 
 pub(super) fn cases() -> Vec<Case> {
     [killed::CASES, streams::CASES, disk::CASES].concat()
+}
+
+fn require_shell() -> Result<(), Failure> {
+    if Path::new(SHELL).exists() { Ok(()) } else { Err(Failure::skip(format!("there is no {SHELL}"))) }
 }

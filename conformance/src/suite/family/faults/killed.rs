@@ -4,6 +4,7 @@
 //! A Go program makes thousands of system calls, so only some of them are tried: spread over the whole run, as many as
 //! there is time for. The journal says how many.
 
+use super::require_shell;
 use crate::{
     suite::{
         Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions,
@@ -132,6 +133,7 @@ fn traced(
     command: Command,
     blow: Option<Blow>,
 ) -> Result<Traced, Failure> {
+    require_shell()?;
     let mut process = attachment.request(command).command_by(|program| trace::stopped(program))?;
     let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
     let traced = trace::follow(&child, blow, context.limit());

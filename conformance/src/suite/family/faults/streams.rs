@@ -1,7 +1,12 @@
 //! Streams that are closed, or lead nowhere.
 
-use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions, fault::Answer, require,
+use super::require_shell;
+use crate::{
+    suite::{
+        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions, fault::Answer,
+        require,
+    },
+    trace::SHELL,
 };
 use cni_types::Command;
 use std::{fs, path::Path, process};
@@ -64,24 +69,27 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// A shell that becomes the plugin after a redirection.
-fn redirected(program: &Path, redirection: &str) -> process::Command {
-    let mut shell = process::Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("exec \"$0\" {redirection}")).arg(program);
-    shell
+/// Runs ADD with a shell that becomes the plugin after a redirection.
+fn redirected(attachment: &Attachment<'_>, redirection: &str) -> Result<Run, Failure> {
+    require_shell()?;
+    attachment.request(Command::Add).run_by(|program| {
+        let mut shell = process::Command::new(SHELL);
+        shell.arg("-c").arg(format!("exec \"$0\" {redirection}")).arg(program);
+        shell
+    })
 }
 
 fn an_add_without_stdin_fails(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    attachment.request(Command::Add).run_by(|program| redirected(program, "<&-"))?.error()?;
+    redirected(&attachment, "<&-")?.error()?;
     context.require_unchanged(&before, "the ADD")
 }
 
 fn an_add_without_stdout_can_be_deleted(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    attachment.request(Command::Add).run_by(|program| redirected(program, ">&-"))?;
+    redirected(&attachment, ">&-")?;
     // Whoever has no result has no prevResult to give.
     attachment.del()?;
     context.require_freed(&before, "the ADD")?;
@@ -93,7 +101,7 @@ fn an_add_without_stdout_can_be_deleted(context: &Context<'_>) -> Result<(), Fai
 fn an_add_with_a_lost_result_fails(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    let run = attachment.request(Command::Add).run_by(|program| redirected(program, ">/dev/full"))?;
+    let run = redirected(&attachment, ">/dev/full")?;
     require(!run.status.success(), "an exit status other than 0", run.summary())?;
     context.require_unchanged(&before, "the ADD")
 }
