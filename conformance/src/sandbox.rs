@@ -6,8 +6,10 @@
 
 mod mounts;
 mod netns;
+mod processes;
 
 pub use netns::Netns;
+pub use processes::end_processes;
 
 use cni_net::{Batch, NetError, Rtnl};
 use cni_types::IfName;

@@ -9,12 +9,15 @@ pub(crate) const USAGE: &str = "\
 Shows whether CNI plugins keep the specification, by running them: in namespaces of
 their own, without root, without a trace on the machine.
 
-usage: cni-conformance run     --bin-dir DIR [options]   run the cases, print a report
-       cni-conformance explain CASE --bin-dir DIR        run one case and show every step
-       cni-conformance list    [options]                 the cases, and what they rest on
-       cni-conformance swap    --a DIR --b DIR [options] ADD by one build, CHECK, DEL and GC by the other, both ways
-       cni-conformance diff    --a DIR --b DIR [options] the same requests to two builds, the answers compared
-       cni-conformance bench   DIR [DIR] [options]       time, CPU and memory of each operation, side by side
+usage: cni-conformance run     --bin-dir DIR [options]    run the cases, print a report
+       cni-conformance explain CASE --bin-dir DIR         run one case and show every step
+       cni-conformance list    [options]                  the cases, and what they rest on
+       cni-conformance swap    --a DIR --b DIR [options]  ADD by one build, CHECK, DEL and GC
+                                                          by the other, both ways
+       cni-conformance diff    --a DIR --b DIR [options]  the same requests to two builds,
+                                                          the answers compared
+       cni-conformance bench   DIR [DIR] [options]        time, CPU and memory of each
+                                                          operation, side by side
 
 which plugins
   --bin-dir DIR     the folder with the plugins and their delegates
@@ -26,6 +29,8 @@ which cases
   --filter TEXT     only cases in whose plugin:family/case@version the text occurs;
                     with *, the whole must fit (may be repeated)
   --level LEVEL     must, should or may: leave weaker ones out (default: may)
+  --list            as `list`: name the cases, run none
+  --explain CASE    as `explain CASE`: run this one, and show every step
 
 how
   --jobs N          how many at once (default: twice the processors)
@@ -36,7 +41,8 @@ how
   --rounds N        bench: how often each operation is measured (default: 20)
 
 CASE is family/case or family/case@version; without a version, the newest is taken.
-Exit status: 0 every MUST and SHOULD is kept (diff: no difference), 1 one is not, 2 nothing can be said.
+Exit status: 0 every MUST and SHOULD is kept (diff: no difference), 1 one is not,
+2 nothing can be said. Colours: on a terminal, unless NO_COLOR is set or CLICOLOR is 0.
 ";
 
 /// What is asked for.
@@ -223,6 +229,11 @@ mod tests {
         for line in ["explain a/b", "run --explain a/b"] {
             assert!(matches!(parsed(line), Ok(Action::Explain { case, .. }) if case == "a/b"), "{line}");
         }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        assert!(USAGE.lines().all(|line| line.len() <= 100));
     }
 
     #[test]

@@ -2,14 +2,11 @@
 
 use super::{
     arguments::{Format, Run},
-    execute::{Meter, folder, profiles, subject, write},
+    execute::{Meter, enter, folder, profiles, subject, write},
     print,
 };
-use conformance::{
-    sandbox,
-    suite::{
-        self, Item, Options, Outcome, Profile, Report, Selection, Subject, Verdict, diff::differences, meter,
-    },
+use conformance::suite::{
+    self, Item, Options, Outcome, Profile, Report, Selection, Subject, Verdict, diff::differences, meter,
 };
 use serde_json::json;
 use std::{
@@ -30,12 +27,15 @@ pub(super) fn swap(options: &Run) -> Result<ExitCode, String> {
         return Err("swap prints to stdout".to_owned());
     }
     let mut conforms = true;
-    sandbox::enter().map_err(|e| e.to_string())?;
-    for (one, other) in [(&a, &b), (&b, &a)] {
+    let items = |one: &Path, other: &Path| {
         let subjects = common(options, one, other)?.into_iter();
         let subjects: Vec<_> =
             subjects.map(|profile| Arc::new(subject(options, profile, one, Some(other)))).collect();
-        let items = suite::plan(suite::swap::CASES, &subjects, &selection(options));
+        Ok::<_, String>(suite::plan(suite::swap::CASES, &subjects, &selection(options)))
+    };
+    let (there, back) = (items(&a, &b)?, items(&b, &a)?);
+    enter(&[there.as_slice(), &back].concat())?;
+    for (one, other, items) in [(&a, &b, there), (&b, &a, back)] {
         let start = Instant::now();
         let outcomes = run(options, &items);
         print(&format!("ADD by {}, the rest by {}\n", one.display(), other.display()))?;
@@ -51,13 +51,13 @@ pub(super) fn swap(options: &Run) -> Result<ExitCode, String> {
 pub(super) fn diff(options: &Run) -> Result<ExitCode, String> {
     let [a, b] = both(options)?;
     let common = common(options, &a, &b)?;
-    sandbox::enter().map_err(|e| e.to_string())?;
     let items = |folder: &Path| {
         let subjects: Vec<Arc<Subject>> =
             common.iter().map(|profile| Arc::new(subject(options, profile.clone(), folder, None))).collect();
         suite::plan(std::slice::from_ref(&suite::diff::REQUESTS), &subjects, &selection(options))
     };
     let (of_a, of_b) = (items(&a), items(&b));
+    enter(&[of_a.as_slice(), &of_b].concat())?;
     let (by_a, by_b) = (run(options, &of_a), run(options, &of_b));
     let mut text = format!("a  {}\nb  {}\n", a.display(), b.display());
     let mut same = true;
@@ -93,11 +93,14 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
     let folders: Vec<PathBuf> = folders.iter().map(|given| folder(given)).collect::<Result<_, _>>()?;
     let first = folders.first().ok_or("bench which folder?")?;
     let common = common(options, first, folders.last().unwrap_or(first))?;
-    sandbox::enter().map_err(|e| e.to_string())?;
+    let all: Vec<Item> = common
+        .iter()
+        .flat_map(|profile| folders.iter().filter_map(|folder| newest(options, profile, folder)))
+        .collect();
+    enter(&all)?;
     let mut rows = Vec::new();
-    for profile in common {
-        let items: Vec<Item> =
-            folders.iter().filter_map(|folder| newest(options, &profile, folder)).collect();
+    for profile in &common {
+        let items: Vec<Item> = folders.iter().filter_map(|folder| newest(options, profile, folder)).collect();
         let mut readings: Vec<Vec<meter::Reading>> = vec![Vec::new(); items.len()];
         // In turns, so that what disturbs the machine disturbs both.
         for _ in 0..options.rounds {

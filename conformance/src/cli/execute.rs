@@ -17,7 +17,10 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -32,7 +35,7 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
     if items.is_empty() {
         return Err("no case fits: see `cni-conformance list`".to_owned());
     }
-    sandbox::enter().map_err(|e| e.to_string())?;
+    enter(&items)?;
     let start = Instant::now();
     let progress = Meter::new(options.quiet);
     let how = Options { jobs: options.jobs, explaining: false };
@@ -42,11 +45,17 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
     write(options, &report)?;
     Ok(if report.summary.failed > 0 {
         ExitCode::FAILURE
-    } else if report.summary.errors > 0 {
-        ExitCode::from(EXIT_TROUBLE)
-    } else {
+    } else if report.conforms {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_TROUBLE)
     })
+}
+
+/// Enters the sandbox, and sees there whether the plugins can be started at all.
+pub(super) fn enter(items: &[Item]) -> Result<(), String> {
+    sandbox::enter().map_err(|e| e.to_string())?;
+    items.iter().find_map(|item| item.subject.refusal()).map_or(Ok(()), Err)
 }
 
 /// `list`
@@ -83,7 +92,7 @@ pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, S
     if newest.is_empty() {
         return Err(format!("{wanted} applies to none of these plugins"));
     }
-    sandbox::enter().map_err(|e| e.to_string())?;
+    enter(&newest)?;
     let outcomes = suite::run(&newest, Options { jobs: 1, explaining: true }, &|_| ());
     let mut text = tell::case(case) + "\n";
     for (item, outcome) in newest.iter().zip(&outcomes) {
@@ -196,7 +205,7 @@ pub(super) fn folder(given: &Path) -> Result<PathBuf, String> {
 
 pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     let to_terminal = options.output.is_none() && std::io::stdout().is_terminal();
-    let color = to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = to_terminal && is_color_wanted(|name| std::env::var(name).ok());
     let text = match options.format {
         Format::Table => table::render(report, table::Style { color }),
         Format::Json => report.json(),
@@ -209,20 +218,36 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     }
 }
 
+/// https://no-color.org, https://bixense.com/clicolors, and terminals that show no colours.
+fn is_color_wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("NO_COLOR").is_none_or(|value| value.is_empty())
+        && variable("CLICOLOR").is_none_or(|value| value != "0")
+        && variable("TERM").is_none_or(|value| value != "dumb")
+}
+
 /// A line that shows how far it is, on a terminal only.
 pub(super) struct Meter {
     visible: bool,
+    failed: AtomicUsize,
 }
+
+/// The line must fit, or the terminal breaks it, and what is written over it is the last part only.
+const MOST_OF_LINE: usize = 79;
 
 impl Meter {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { visible: !quiet && std::io::stderr().is_terminal() }
+        Self { visible: !quiet && std::io::stderr().is_terminal(), failed: AtomicUsize::new(0) }
     }
 
     pub(super) fn show(&self, progress: &Progress<'_>) {
+        let Progress { item, verdict, done, total } = progress;
+        let failed = usize::from(matches!(verdict, Verdict::Failed { .. }));
+        let failed = self.failed.fetch_add(failed, Ordering::Relaxed) + failed;
         if self.visible {
-            let Progress { item, done, total, .. } = progress;
-            let _ = write!(std::io::stderr(), "\r\x1b[K{done}/{total} {}", item.full_id());
+            let failed = if failed > 0 { format!(" {failed} failed") } else { String::new() };
+            let line = format!("{done}/{total}{failed} {}", item.full_id());
+            let line: String = line.chars().take(MOST_OF_LINE).collect();
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }
     }
 
@@ -230,5 +255,19 @@ impl Meter {
         if self.visible {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_color_wanted;
+
+    #[test]
+    fn colours_can_be_switched_off() {
+        let with = |set: &'static str, value: &'static str| {
+            is_color_wanted(move |name| (name == set).then(|| value.to_owned()))
+        };
+        assert!(with("NO_COLOR", "") && with("CLICOLOR", "1") && with("TERM", "xterm"));
+        assert!(!with("NO_COLOR", "1") && !with("CLICOLOR", "0") && !with("TERM", "dumb"));
     }
 }

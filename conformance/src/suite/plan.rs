@@ -35,6 +35,15 @@ impl Subject {
         self.bin_dir.join(&self.profile.binary)
     }
 
+    /// Why nothing can be said of it, where that is so: its file, or that of its IPAM plugin, cannot be started. The process
+    /// must have entered the sandbox ([`crate::sandbox::enter`]).
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let ipam = self.profile.ipam().map(|name| self.bin_dir.join(name)).filter(|file| file.is_file());
+        let files = [Some(self.binary()), ipam].into_iter().flatten();
+        files.filter_map(|file| spoken::refusal(&file, self.limit)).next()
+    }
+
     /// Why cases cannot be run with it here, where that is so.
     fn lack(&self) -> Option<String> {
         let mut programs = self.profile.needs.iter();

@@ -1,6 +1,9 @@
 //! A plugin as a process: started, watched, and killed with all its children where it does not end in time.
 
-use super::{failure::Failure, outcome::Run};
+use super::{
+    failure::{Failure, require},
+    outcome::Run,
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -18,6 +21,12 @@ use std::{
 /// How long a pipe is read on after the plugin's end: a process that it left behind may hold it for ever.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// What a plugin may print. The runtime side takes no more from a plugin either.
+const MOST: usize = 16 << 20;
+
+/// So much of what was printed is told in a failure.
+const TOLD: usize = 1000;
+
 /// How often the end of the plugin is looked for while nothing is printed.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -31,12 +40,16 @@ pub struct Spawned {
 
 impl Spawned {
     /// Starts the program in a process group of its own.
-    pub(super) fn start(mut command: Command, limit: Duration) -> Result<Self, Failure> {
+    pub(super) fn start(command: Command, limit: Duration) -> Result<Self, Failure> {
         let program = command.get_program().display().to_string();
+        Self::try_start(command, limit).map_err(|e| Failure::suite(&format!("start {program}"), e))
+    }
+
+    /// The same, with the kernel's word where it cannot be started.
+    pub(super) fn try_start(mut command: Command, limit: Duration) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let start = Instant::now();
-        let child = command.spawn().map_err(|e| Failure::suite(&format!("start {program}"), e))?;
-        Ok(Self { child, start, limit })
+        Ok(Self { child: command.spawn()?, start, limit })
     }
 
     /// Its process id, and that of its group.
@@ -56,7 +69,8 @@ impl Spawned {
         }
     }
 
-    /// Waits for its end and reads what it prints. One that does not end in time is killed, and that is a mismatch.
+    /// Waits for its end and reads what it prints. One that does not end in time, or prints without end, is killed, and
+    /// that is a mismatch.
     ///
     /// # Errors
     /// The mismatch, or what keeps the suite from waiting.
@@ -65,7 +79,7 @@ impl Spawned {
         let status = self.read_to_end(&mut stdout, &mut stderr)?;
         let duration = self.start.elapsed();
         let Some(status) = status else {
-            let printed = String::from_utf8_lossy(&stdout).into_owned();
+            let printed = String::from_utf8_lossy(stdout.get(..TOLD).unwrap_or(&stdout)).into_owned();
             let found = format!("it is still running; so far it has printed {printed:?}");
             return Err(Failure::mismatch(format!("an end within {:?}", self.limit), found));
         };
@@ -93,6 +107,8 @@ impl Spawned {
             wait_readable(out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd), patience)?;
             read_some(&mut out, stdout)?;
             read_some(&mut err, stderr)?;
+            let wanted = format!("at most {} MiB of output", MOST >> 20);
+            require(stdout.len().max(stderr.len()) <= MOST, wanted, "more")?;
             if ended.is_none() {
                 ended = self.child.try_wait()?.map(|status| (status, Instant::now()));
             }
@@ -131,7 +147,7 @@ fn read_some<R: Read + AsFd>(pipe: &mut Option<R>, into: &mut Vec<u8>) -> io::Re
     if poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 0 {
         return Ok(());
     }
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; 64 << 10];
     match open.read(&mut buffer)? {
         0 => *pipe = None,
         n => into.extend(buffer.iter().take(n)),
@@ -158,6 +174,12 @@ mod tests {
             (run.stdout.len(), run.stderr.as_slice(), run.status.code()),
             (300_000, &b"e\n"[..], Some(3))
         );
+    }
+
+    #[test]
+    fn one_that_prints_without_end_is_killed() {
+        let failure = shell("exec cat /dev/zero", LONG).unwrap_err();
+        assert!(matches!(failure, Failure::Mismatch { wanted, .. } if wanted == "at most 16 MiB of output"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     outcome::{Outcome, Verdict},
     plan::Item,
 };
+use crate::sandbox;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -100,6 +101,7 @@ fn one(item: &Item, explaining: bool) -> Outcome {
     } else {
         None
     };
+    sandbox::end_processes();
     let (mut journal, notes) = context.into_parts();
     journal.extend(state.map(|state| Entry::Step(format!("the state at the end\n{}", shown(&state)))));
     Outcome { verdict: verdict(item.case.level, ended, notes), duration, journal }

@@ -1,10 +1,12 @@
-//! Which versions a plugin says that it speaks. Asked once for each plugin, before any case.
+//! Which versions a plugin says that it speaks, and whether it can be started at all. Asked once for each plugin, before any
+//! case.
 
 use super::process::Spawned;
+use crate::sandbox;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -12,23 +14,76 @@ use std::{
 };
 
 /// The answers, by the plugins' files.
-static KNOWN: Mutex<BTreeMap<PathBuf, Option<Vec<String>>>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<BTreeMap<PathBuf, Answer>> = Mutex::new(BTreeMap::new());
 
-/// The `supportedVersions` of VERSION; `None` where the plugin does not tell. Cases find out then.
-pub(super) fn versions(plugin: &Path, limit: Duration) -> Option<Vec<String>> {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(plugin.to_owned()).or_insert_with(|| ask(plugin, limit)).clone()
+#[derive(Clone, Default)]
+struct Answer {
+    /// The `supportedVersions` of VERSION; `None` where the plugin does not tell. Cases find out then.
+    versions: Option<Vec<String>>,
+    /// Why the plugin cannot be started.
+    refusal: Option<String>,
 }
 
-fn ask(plugin: &Path, limit: Duration) -> Option<Vec<String>> {
-    let (reader, mut writer) = std::io::pipe().ok()?;
-    writer.write_all(b"{\"cniVersion\":\"1.0.0\"}").ok()?;
-    drop(writer);
+/// The `supportedVersions` of VERSION; `None` where the plugin does not tell.
+pub(super) fn versions(plugin: &Path, limit: Duration) -> Option<Vec<String>> {
+    answer(plugin, limit).versions
+}
+
+/// Why the plugin cannot be started, where that is so: then nothing can be said of it.
+pub(super) fn refusal(plugin: &Path, limit: Duration) -> Option<String> {
+    answer(plugin, limit).refusal
+}
+
+fn answer(plugin: &Path, limit: Duration) -> Answer {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(plugin.to_owned()).or_insert_with(|| on_a_host(plugin, limit)).clone()
+}
+
+/// A thread becomes a host once and for all. What the plugin leaves running ends with it.
+fn on_a_host(plugin: &Path, limit: Duration) -> Answer {
+    let work = || {
+        if sandbox::become_host().is_err() {
+            // The cases tell.
+            return Answer::default();
+        }
+        let answer = match ask(plugin) {
+            Ok(command) => match Spawned::try_start(command, limit) {
+                Ok(plugin) => Answer { versions: listed(plugin), refusal: None },
+                Err(e) => Answer { versions: None, refusal: Some(reason(plugin, &e)) },
+            },
+            Err(_) => Answer::default(),
+        };
+        sandbox::end_processes();
+        answer
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_default())
+}
+
+fn ask(plugin: &Path) -> io::Result<Command> {
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(b"{\"cniVersion\":\"1.0.0\"}")?;
     let mut command = Command::new(plugin);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.env("CNI_COMMAND", "VERSION").env("CNI_PATH", plugin.parent()?).stdin(Stdio::from(reader));
-    let run = Spawned::start(command, limit).ok()?.finish().ok()?;
+    command.env("CNI_COMMAND", "VERSION").stdin(Stdio::from(reader));
+    command.envs(plugin.parent().map(|folder| ("CNI_PATH", folder)));
+    Ok(command)
+}
+
+fn listed(plugin: Spawned) -> Option<Vec<String>> {
+    let run = plugin.finish().ok()?;
     let answer: Value = serde_json::from_slice(&run.stdout).ok()?;
     let list = answer.get("supportedVersions")?.as_array()?.iter();
     Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// With what is behind the kernel's few words.
+fn reason(plugin: &Path, e: &io::Error) -> String {
+    use nix::errno::Errno;
+    let cause = match e.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) => "; it is not executable, or its file system is mounted noexec",
+        Some(Errno::ENOEXEC) => "; it is no program, or one for another machine",
+        Some(Errno::ENOENT) => "; the interpreter or loader that it names is not there",
+        _ => "",
+    };
+    format!("{} cannot be started: {e}{cause}", plugin.display())
 }

@@ -27,6 +27,9 @@ impl Style {
     }
 }
 
+/// What a line has room for, commands to be copied excepted.
+const WIDTH: usize = 100;
+
 /// Lines of a value that is shown below another one.
 const MAX_LINES: usize = 14;
 
@@ -47,8 +50,8 @@ pub fn render(report: &Report, style: Style) -> String {
     for group in report.grouped("error") {
         error(&mut text, style, &group);
     }
-    short_list(&mut text, style, "noted", &report.grouped("noted"));
-    short_list(&mut text, style, "skipped", &report.grouped("skipped"));
+    short_list(&mut text, style, &report.grouped("noted"));
+    skipped(&mut text, style, report);
     text + &last_line(report, style) + "\n"
 }
 
@@ -90,9 +93,11 @@ fn cell(summary: Summary, style: Style) -> String {
 fn failure(text: &mut String, style: Style, group: &Group<'_>, bin_dir: &str) {
     let result = group.first;
     head(text, style, Style::RED, "FAILED", group);
-    let _ = writeln!(text, "  rule    {}: {}", section(result), result.clause.rule);
-    let _ = writeln!(text, "  wanted  {}", below(result.wanted.as_deref().unwrap_or_default()));
-    let _ = writeln!(text, "  found   {}", below(result.found.as_deref().unwrap_or_default()));
+    let rule = format!("{}: {}", section(result), result.clause.rule);
+    let parts = [("rule", Some(rule)), ("wanted", result.wanted.clone()), ("found", result.found.clone())];
+    for (name, said) in parts {
+        let _ = writeln!(text, "  {name:<6}  {}", below(&said.unwrap_or_default(), 10));
+    }
     // Cases about two builds are none that one folder could explain.
     if crate::suite::family::FAMILIES.iter().any(|(family, _)| *family == result.family) {
         let command =
@@ -105,7 +110,7 @@ fn failure(text: &mut String, style: Style, group: &Group<'_>, bin_dir: &str) {
 fn error(text: &mut String, style: Style, group: &Group<'_>) {
     head(text, style, Style::YELLOW, "ERROR", group);
     let reason = group.first.reason.as_deref().unwrap_or_default();
-    let _ = writeln!(text, "  the suite could not do its own part: {}\n", below(reason));
+    let _ = writeln!(text, "  the suite could not do its own part: {}\n", below(reason, 10));
 }
 
 fn head(text: &mut String, style: Style, code: &str, word: &str, group: &Group<'_>) {
@@ -113,18 +118,45 @@ fn head(text: &mut String, style: Style, code: &str, word: &str, group: &Group<'
     let versions = group.versions.join(" ");
     let word = style.paint(code, word);
     let _ = writeln!(text, "{word} {} {case} @ {versions}", style.paint(Style::BOLD, plugin));
-    let _ = writeln!(text, "  {}    {title}", level.as_str());
+    let _ = writeln!(text, "  {:<6}  {}", level.as_str(), below(title, 10));
 }
 
-fn short_list(text: &mut String, style: Style, word: &str, groups: &[Group<'_>]) {
+fn short_list(text: &mut String, style: Style, groups: &[Group<'_>]) {
     for group in groups {
-        let CaseResult { plugin, case, reason, notes, .. } = group.first;
-        let said = reason.clone().unwrap_or_else(|| notes.join("; "));
+        let CaseResult { plugin, case, notes, .. } = group.first;
         let versions = group.versions.join(" ");
-        let word = style.paint(Style::YELLOW, word);
-        let _ = writeln!(text, "{word} {plugin} {case} @ {versions}\n  {}", below(&said));
+        let word = style.paint(Style::YELLOW, "noted");
+        let _ = writeln!(text, "{word} {plugin} {case} @ {versions}\n  {}", below(&notes.join("; "), 2));
     }
     if !groups.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// Most often many cases are skipped for the same reason, which is told once.
+fn skipped(text: &mut String, style: Style, report: &Report) {
+    let mut reasons: Vec<(&CaseResult, Vec<&CaseResult>)> = Vec::new();
+    for result in report.results.iter().filter(|result| result.outcome == "skipped") {
+        let same = |first: &CaseResult| first.plugin == result.plugin && first.reason == result.reason;
+        match reasons.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, all)) => all.push(result),
+            None => reasons.push((result, vec![result])),
+        }
+    }
+    for (first, all) in &reasons {
+        let of = |part: fn(&CaseResult) -> &'static str| {
+            let mut parts: Vec<&str> = all.iter().map(|result| part(result)).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        };
+        let (cases, versions) = (of(|result| result.case), of(|result| result.version).join(" "));
+        let named = if let [case] = cases[..] { case.to_owned() } else { format!("{} cases", cases.len()) };
+        let (word, plugin) = (style.paint(Style::YELLOW, "skipped"), &first.plugin);
+        let reason = below(first.reason.as_deref().unwrap_or_default(), 2);
+        let _ = writeln!(text, "{word} {plugin} {named} @ {versions}\n  {reason}");
+    }
+    if !reasons.is_empty() {
         text.push('\n');
     }
 }
@@ -136,13 +168,38 @@ fn section(result: &CaseResult) -> String {
     }
 }
 
-/// Further lines stand below the first; very many are cut.
-fn below(text: &str) -> String {
-    let mut lines: Vec<&str> = text.lines().collect();
+/// Further lines stand below the first, and long ones are broken; very many are cut.
+fn below(text: &str, indent: usize) -> String {
+    let mut lines: Vec<String> = text.lines().flat_map(|line| broken(line, WIDTH - indent)).collect();
     let cut = lines.len().saturating_sub(MAX_LINES);
     lines.truncate(MAX_LINES);
-    let more = if cut > 0 { format!("\n          … and {cut} lines more") } else { String::new() };
-    lines.join("\n          ") + &more
+    let start = format!("\n{:indent$}", "");
+    let more = if cut > 0 { format!("{start}… and {cut} lines more") } else { String::new() };
+    lines.join(&start) + &more
+}
+
+/// Breaks a line where it has spaces, and what has none where it must.
+fn broken(line: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut current, mut used) = (Vec::new(), String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        if used > 0 && used + word.trim_end().chars().count() > width {
+            lines.push(std::mem::take(&mut current));
+            used = 0;
+        }
+        for letter in word.chars() {
+            if used == width && letter == ' ' {
+                continue;
+            }
+            if used == width {
+                lines.push(std::mem::take(&mut current));
+                used = 0;
+            }
+            current.push(letter);
+            used += 1;
+        }
+    }
+    lines.push(current);
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn last_line(report: &Report, style: Style) -> String {
@@ -160,4 +217,21 @@ fn last_line(report: &Report, style: Style) -> String {
     .collect();
     let said = if parts.is_empty() { "no case".to_owned() } else { parts.join(", ") };
     format!("{said} in {:.1} s", report.duration_ms / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken() {
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(broken("12345678", 3), ["123", "456", "78"]);
+        assert_eq!(broken("a 12345678 b", 3), ["a", "123", "456", "78", "b"]);
+        assert_eq!(broken("", 3), [""]);
+        assert_eq!(
+            below("a\n12345", 97),
+            "a\n".to_owned() + &" ".repeat(97) + "123\n" + &" ".repeat(97) + "45"
+        );
+    }
 }

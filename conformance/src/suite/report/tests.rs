@@ -15,7 +15,7 @@ fn report() -> Report {
     let verdicts = [
         Verdict::Passed,
         Verdict::Failed { wanted: "A <one>".to_owned(), found: "a|b\nc in 0.2.0".to_owned() },
-        Verdict::Failed { wanted: "A <one>".to_owned(), found: "another".to_owned() },
+        Verdict::Failed { wanted: "A <one>".to_owned(), found: "another ".repeat(40) },
         Verdict::Noted(vec!["seen".to_owned()]),
         Verdict::Skipped("no nft".to_owned()),
         Verdict::Error("EPERM".to_owned()),
@@ -96,6 +96,8 @@ fn the_table_shows_numbers_and_explains_failures() {
         assert!(text.contains(wanted), "{wanted}\nin\n{text}");
     }
     assert!(!text.contains('\u{1b}'));
+    let long = text.lines().filter(|line| !line.starts_with("  more") && line.chars().count() > 100);
+    assert_eq!(long.collect::<Vec<_>>(), [""; 0]);
     assert!(table::render(&report(), table::Style { color: true }).contains("\u{1b}[31mFAILED\u{1b}[0m"));
 }
 

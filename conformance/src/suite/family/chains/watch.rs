@@ -1,5 +1,6 @@
 //! The runtime library waits for a plugin for as long as it takes. A suite cannot: what hangs is killed, and so fails.
 
+use crate::sandbox;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, gettid},
@@ -13,7 +14,8 @@ use std::{
 /// Between two looks at what a thread has started since.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Does `work` on a thread of its own. After `limit` everything that this thread has started is killed, until it ends.
+/// Does `work` on a thread of its own. After `limit` everything that this thread has started is killed, and all that else
+/// runs on the case's host, until it ends.
 /// `None` where it panicked.
 pub(super) fn limited<T: Send>(limit: Duration, work: impl FnOnce() -> T + Send) -> Option<T> {
     let (started, starts) = channel();
@@ -30,6 +32,8 @@ pub(super) fn limited<T: Send>(limit: Duration, work: impl FnOnce() -> T + Send)
         while let (Err(RecvTimeoutError::Timeout), Some(tid)) = (ends.recv_timeout(patience), tid) {
             let own = Pid::this();
             children(own, tid).into_iter().for_each(kill_tree);
+            // What has been left behind is nobody's child, and holds the plugin's output open as well.
+            sandbox::end_processes();
             patience = AGAIN;
         }
         thread.join().ok()

@@ -1,0 +1,47 @@
+//! The processes of a host. A plugin may leave one behind, in a session of its own: it would live on, and with it its host's
+//! namespaces, and whoever reads what it holds open would wait for it.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long it may take until they are gone; one that waits for a disk cannot be killed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// Kills every process of the host that the calling thread has become ([`super::become_host`]), or on which a thread was
+/// started that has. Does nothing where the thread is on no host of its own.
+pub fn end_processes() {
+    // Mounts tell hosts apart: a process in one of a host's containers has them too.
+    let Ok(host) = fs::read_link("/proc/thread-self/ns/mnt") else { return };
+    if fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == host) {
+        return;
+    }
+    let start = Instant::now();
+    // In the time until the next look one may have started another.
+    while let living = on(&host)
+        && !living.is_empty()
+        && start.elapsed() < PATIENCE
+    {
+        for pid in living {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// Those that have ended, and wait for their parents to notice, have no namespaces any more.
+fn on(host: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_host = |pid: &Pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == host);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.map(Pid::from_raw).filter(of_host).collect()
+}

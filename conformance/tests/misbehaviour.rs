@@ -1,0 +1,122 @@
+//! The suite survives what plugins do: it ends in bounded time and memory, leaves no process behind, and says what is wrong.
+#![expect(clippy::unwrap_used, reason = "a failing test may panic")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+/// A folder with a plugin called loopback.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, plugin: &[u8], mode: u32) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("loopback"), plugin).unwrap();
+        fs::set_permissions(folder.join("loopback"), fs::Permissions::from_mode(mode)).unwrap();
+        Self(folder)
+    }
+
+    fn script(name: &str, script: &str) -> Self {
+        Self::new(name, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755)
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Output, String) {
+        let mut suite = Command::new(env!("CARGO_BIN_EXE_cni-conformance"));
+        let output = suite.arg("run").arg("--bin-dir").arg(&self.0).args(arguments).output().unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output, text)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_cannot_be_started_is_refused_with_the_reason() {
+    let other_machine =
+        [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xff\xfe\x01\0\0\0"[..], &[0; 400]].concat();
+    for (name, plugin, mode, wanted) in [
+        ("not-executable", &b"#!/bin/sh\n"[..], 0o644, "it is not executable"),
+        ("other-machine", &other_machine, 0o755, "one for another machine"),
+        (
+            "no-interpreter",
+            b"#!/nowhere/python9\n",
+            0o755,
+            "the interpreter or loader that it names is not there",
+        ),
+    ] {
+        let (output, text) = Folder::new(name, plugin, mode).run(&[]);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.starts_with("cni-conformance: ") && text.lines().count() == 1, "{text}");
+        assert!(text.contains("/loopback cannot be started: ") && text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
+    let folder = Folder::script("none", "exit 1");
+    fs::rename(folder.0.join("loopback"), folder.0.join("bridge")).unwrap();
+    let (output, text) = folder.run(&["--filter", "protocol/add"]);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("skipped bridge protocol/add-one-document @ 0.1.0 0.2.0"), "{text}");
+    assert!(text.contains("the configuration needs the plugin host-local"), "{text}");
+    for (arguments, wanted) in [
+        (&["--plugin", "loopback"][..], "no plugin loopback in "),
+        (&["--plugin", "frob"], "no profile for the plugin frob: give one by --profile, or --config"),
+        (&["--filter", "frob"], "no case fits"),
+    ] {
+        let (output, text) = folder.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
+fn a_plugin_that_hangs_does_not_keep_the_suite() {
+    let start = Instant::now();
+    let folder = Folder::script("hangs", "sleep 600");
+    let (output, text) = folder.run(&[
+        "--filter",
+        "*:protocol/add-one*@1.1.0",
+        "--filter",
+        "*:chains/*@1.1.0",
+        "--timeout",
+        "0.2",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("an end within 200ms"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_plugin_that_prints_without_end_does_not_fill_the_memory() {
+    let folder = Folder::script("endless", "exec cat /dev/zero");
+    let (output, text) = folder.run(&["--filter", "*:protocol/add-one*@1.1.0"]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("at most 16 MiB of output"), "{text}");
+}
+
+/// In a session of its own, as a daemon is, and with the plugin's streams open.
+#[test]
+fn a_process_that_a_plugin_leaves_behind_is_ended() {
+    let number = format!("600.{}", std::process::id());
+    let folder = Folder::script("daemon", &format!("setsid sleep {number} &\nexit 1"));
+    let arguments =
+        ["--filter", "*:protocol/add-one*@1.1.0", "--filter", "*:chains/status*@1.1.0", "--timeout", "1"];
+    let (output, text) = folder.run(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let alive = fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command) == format!("sleep\0{number}\0")
+    });
+    assert!(!alive, "{text}");
+}
