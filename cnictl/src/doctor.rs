@@ -10,6 +10,7 @@ mod finding;
 mod ipv6;
 mod kernel;
 mod keys;
+mod lines;
 mod mtu;
 mod pools;
 mod programs;

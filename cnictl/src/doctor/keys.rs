@@ -4,92 +4,109 @@
 
 use super::{
     finding::Report,
+    lines::{Lines, Way},
     scene::{ConfFile, Scene},
     schema::{self, Keys, Kind},
     spelling::nearest,
 };
 use cni_types::Json;
-use conformance::runtime::PluginConfig;
+use conformance::runtime::{Network, PluginConfig};
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     for (file, network) in scene.networks() {
-        let mut walk = Walk { file, report };
-        if let Ok(json) = Json::parse(&file.bytes)
-            && json.lookup("plugins").is_some()
-        {
-            walk.object(&json, "", &[schema::NETWORK], "a network configuration");
+        if let Ok(json) = Json::parse(&file.bytes) {
+            of_file(file, network, &json, report);
         }
-        for plugin in &network.plugins {
-            walk.plugin(plugin);
+    }
+}
+
+fn of_file(file: &ConfFile, network: &Network, json: &Json, report: &mut Report) {
+    let lines = Lines::of(&String::from_utf8_lossy(&file.bytes));
+    let mut walk = Walk { file: file.name(), lines, report };
+    let inlined = match json.lookup("plugins") {
+        Some(Json::Array(plugins)) => Some(plugins.len()),
+        Some(_) => Some(0),
+        None => None,
+    };
+    if inlined.is_some() {
+        walk.object(json, &Way::new(String::new(), ""), &[schema::NETWORK], "a network configuration");
+    }
+    for (index, plugin) in network.plugins.iter().enumerate() {
+        if inlined.is_some_and(|inlined| index >= inlined) {
+            walk.file = format!("{}/*.conf, which follows {}", network.name, file.name());
         }
+        let pointer = if inlined.is_some() { format!("/plugins/{index}") } else { String::new() };
+        walk.plugin(plugin, &Way::new(pointer, plugin.kind()));
     }
 }
 
 /// One file's keys.
 struct Walk<'a> {
-    file: &'a ConfFile,
+    file: String,
+    lines: Lines,
     report: &'a mut Report,
 }
 
 impl Walk<'_> {
-    fn plugin(&mut self, plugin: &PluginConfig) {
-        self.capabilities(plugin);
+    fn plugin(&mut self, plugin: &PluginConfig, way: &Way) {
+        self.capabilities(plugin, way);
         let Some(keys) = schema::of(schema::PLUGINS, plugin.kind()) else { return };
-        self.object(plugin.json(), plugin.kind(), &[schema::EVERY_PLUGIN, keys], plugin.kind());
+        self.object(plugin.json(), way, &[schema::EVERY_PLUGIN, keys], plugin.kind());
     }
 
     /// An object whose keys are those of all `tables`.
-    fn object(&mut self, json: &Json, path: &str, tables: &[Keys], whose: &str) {
+    fn object(&mut self, json: &Json, way: &Way, tables: &[Keys], whose: &str) {
         let Json::Object(members) = json else { return };
         for (index, (key, value)) in members.iter().enumerate() {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let way = way.key(key);
             if members.iter().skip(index + 1).any(|(later, _)| later.eq_ignore_ascii_case(key)) {
-                self.twice(key, &path);
+                self.twice(key, &way);
             }
             let known = || tables.iter().flat_map(|keys| keys.iter());
             match known().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
-                Some((_, kind)) => self.value(value, *kind, &path),
+                Some((_, kind)) => self.value(value, *kind, &way),
                 None if is_remark(key) => {}
-                None => self.unknown(key, &path, nearest(key, known().map(|(name, _)| *name)), whose),
+                None => self.unknown(key, &way, nearest(key, known().map(|(name, _)| *name)), whose),
             }
         }
     }
 
-    fn value(&mut self, json: &Json, kind: Kind, path: &str) {
+    fn value(&mut self, json: &Json, kind: Kind, way: &Way) {
         let wanted = match (kind, json) {
             (Kind::Any, _) | (_, Json::Null) | (Kind::Flag, Json::Bool(_)) => return,
-            (Kind::Number, Json::Number(_))
-            | (Kind::Text, Json::String(_))
-            | (Kind::Map, Json::Object(_)) => return,
-            (Kind::Object(keys), Json::Object(_)) => return self.object(json, path, &[keys], path),
-            (Kind::List(entry), Json::Array(entries)) => {
-                return entries.iter().for_each(|json| self.value(json, *entry, path));
+            (Kind::Number, Json::Number(_)) | (Kind::Text, Json::String(_)) => return,
+            (Kind::Object(keys), Json::Object(_)) => return self.object(json, way, &[keys], way.shown()),
+            (Kind::Map(kind), Json::Object(members)) => {
+                return members.iter().for_each(|(name, json)| self.value(json, *kind, &way.key(name)));
             }
-            (Kind::Ipam, Json::Object(_)) => return self.ipam(json, path),
+            (Kind::List(kind), Json::Array(entries)) => {
+                let numbered = entries.iter().enumerate();
+                return numbered.for_each(|(index, json)| self.value(json, *kind, &way.entry(index)));
+            }
+            (Kind::Ipam, Json::Object(_)) => return self.ipam(json, way),
             (Kind::Flag, _) => "true or false",
             (Kind::Number, _) => "a number",
             (Kind::Text, _) => "a text",
             (Kind::List(_), _) => "a list",
-            (Kind::Object(_) | Kind::Map | Kind::Ipam, _) => "an object",
+            (Kind::Object(_) | Kind::Map(_) | Kind::Ipam, _) => "an object",
         };
-        let (name, line) = (self.file.name(), self.line_of(last(path)));
+        let place = self.place(way);
         self.report.error(
             "key-type",
-            format!("{name}{line}: {path} is {json}, and {wanted} is wanted"),
+            format!("{place}: {} is {json}, and {wanted} is wanted", way.shown()),
             "the plugin cannot decode its configuration, and every ADD fails",
             format!("write {wanted}"),
         );
     }
 
-    fn ipam(&mut self, json: &Json, path: &str) {
+    fn ipam(&mut self, json: &Json, way: &Way) {
         let Some(Json::String(kind)) = json.lookup("type") else { return };
         if let Some(keys) = schema::of(schema::IPAMS, kind) {
-            self.object(json, path, &[schema::EVERY_IPAM, keys], kind);
+            self.object(json, way, &[schema::EVERY_IPAM, keys], kind);
         }
     }
 
-    fn unknown(&mut self, key: &str, path: &str, meant: Option<&str>, whose: &str) {
-        let (name, line) = (self.file.name(), self.line_of(key));
+    fn unknown(&mut self, key: &str, way: &Way, meant: Option<&str>, whose: &str) {
         let (question, remedy) = match (meant, owner_of(key)) {
             (Some(meant), _) => (format!(": did you mean {meant}?"), format!("write {meant}")),
             (None, Some(owner)) => {
@@ -97,33 +114,36 @@ impl Walk<'_> {
             }
             (None, None) => (String::new(), "take it away, or see the plugin's documentation".to_owned()),
         };
+        let place = self.place(way);
         self.report.warning(
             "key-unknown",
-            format!("{name}{line}: {path} is no key of {whose}{question}"),
+            format!("{place}: {} is no key of {whose}{question}", way.shown()),
             "plugins ignore keys that they do not know, so it has no effect",
             remedy,
         );
     }
 
-    fn twice(&mut self, key: &str, path: &str) {
-        let name = self.file.name();
+    fn twice(&mut self, key: &str, way: &Way) {
+        let lines: Vec<_> = self.lines.of_key(way).map(|line| line.to_string()).collect();
+        let lines = if lines.len() > 1 { format!(", lines {}", lines.join(" and ")) } else { String::new() };
         self.report.warning(
             "key-twice",
-            format!("{name}: {path} is there twice"),
+            format!("{}{lines}: {} is there twice", self.file, way.shown()),
             "the last one counts (keys match without regard to case)",
             format!("take one {key} away"),
         );
     }
 
-    fn capabilities(&mut self, plugin: &PluginConfig) {
-        let (name, kind) = (self.file.name(), plugin.kind());
+    fn capabilities(&mut self, plugin: &PluginConfig, way: &Way) {
+        let kind = plugin.kind();
         let declared = plugin.json().lookup("capabilities");
         let has =
             |capability: &str| declared.and_then(|map| map.lookup(capability)) == Some(&Json::Bool(true));
         if kind == "portmap" && !has("portMappings") && plugin.json().lookup("runtimeConfig").is_none() {
+            let place = self.place(&way.key("type"));
             self.report.warning(
                 "capability-missing",
-                format!("{name}: portmap does not declare the capability portMappings"),
+                format!("{place}: portmap does not declare the capability portMappings"),
                 "runtimes tell it no hostPort, so none works",
                 r#"add "capabilities": {"portMappings": true} to it"#,
             );
@@ -132,9 +152,10 @@ impl Walk<'_> {
         for (capability, _) in members {
             let known = schema::CAPABILITIES.contains(&capability.as_str()) || capability.contains('.');
             if let (false, Some(meant)) = (known, nearest(capability, schema::CAPABILITIES)) {
+                let place = self.place(&way.key("capabilities").key(capability));
                 self.report.warning(
                     "capability-unknown",
-                    format!("{name}: {kind} declares the capability {capability}: did you mean {meant}?"),
+                    format!("{place}: {kind} declares the capability {capability}: did you mean {meant}?"),
                     "capabilities are compared letter by letter, and runtimes offer none of that name",
                     format!("write {meant}"),
                 );
@@ -142,23 +163,19 @@ impl Walk<'_> {
         }
     }
 
-    /// `, line 7`: where the key is first, or nothing.
-    fn line_of(&self, key: &str) -> String {
-        let text = String::from_utf8_lossy(&self.file.bytes);
-        let quoted = format!("\"{key}\"");
-        text.lines()
-            .position(|line| line.contains(&quoted))
-            .map_or_else(String::new, |line| format!(", line {}", line + 1))
+    /// `10-n.conflist, line 7`: the file, and where the key is in it. Of a key that is there twice the last one counts.
+    fn place(&self, way: &Way) -> String {
+        match self.lines.of_key(way).next_back() {
+            Some(line) => format!("{}, line {line}", self.file),
+            None => self.file.clone(),
+        }
     }
 }
 
-fn last(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or(path)
-}
-
-/// People write remarks as keys, since JSON has none.
+/// People write remarks as keys, since JSON has none; nerdctl keeps its own in the networks that it makes.
 fn is_remark(key: &str) -> bool {
     key.starts_with(['_', '/', '#', '$'])
+        || key.starts_with("nerdctl")
         || ["comment", "description"].contains(&key)
         || key.contains(".dev/")
 }
@@ -176,22 +193,11 @@ fn owner_of(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conformance::runtime::Network;
-
     fn examined(text: &str) -> Report {
         let network = Network::parse(text.as_bytes());
         let file = ConfFile { path: "/n/a.conflist".into(), bytes: text.as_bytes().to_vec(), network };
         let mut report = Report::default();
-        let mut walk = Walk { file: &file, report: &mut report };
-        walk.object(
-            &Json::parse(text.as_bytes()).unwrap(),
-            "",
-            &[schema::NETWORK],
-            "a network configuration",
-        );
-        for plugin in &file.network.as_ref().unwrap().plugins {
-            walk.plugin(plugin);
-        }
+        of_file(&file, file.network.as_ref().unwrap(), &Json::parse(text.as_bytes()).unwrap(), &mut report);
         report
     }
 
@@ -237,6 +243,55 @@ mod tests {
             bridge(r#""ipam":{"type":"host-local","ranges":[{"subnet":"10.0.0.0/24"}]}"#).ids(),
             ["key-type"]
         );
+    }
+
+    #[test]
+    fn the_line_is_the_key_s_own_where_others_are_called_the_same() {
+        let network = r#"{"name":"n","plugins":[
+            {"type":"bridge","ipam":{"type":"host-local",
+             "subnet":"10.0.0.0/24"}},
+            {"type":"tuning",
+             "subnet":"10.0.0.0/24","mtu":1,
+             "MTU":"2"}]}"#;
+        assert_eq!(
+            examined(network).texts(),
+            [
+                "a.conflist, line 5: tuning.subnet is no key of tuning: it is a key of ipam (host-local)",
+                "a.conflist, lines 5 and 6: tuning.mtu is there twice",
+                r#"a.conflist, line 6: tuning.MTU is "2", and a number is wanted"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_map_are_judged() {
+        assert_eq!(
+            examined("{\"name\":\"n\",\"plugins\":[\n{\"type\":\"tuning\",\"sysctl\":{\"net.core.somaxconn\":512}}]}")
+                .texts(),
+            ["a.conflist, line 2: tuning.sysctl.net.core.somaxconn is 512, and a text is wanted"]
+        );
+        assert_eq!(bridge(r#""capabilities":{"mac":"true"}"#).ids(), ["key-type"]);
+    }
+
+    #[test]
+    fn what_tools_and_other_projects_write_is_not_told() {
+        for text in [
+            // nerdctl network create
+            r#"{"cniVersion":"1.0.0","name":"blue","nerdctlID":"a1","nerdctlLabels":{"a":"b"},"plugins":[{"type":"bridge","bridge":"br-a1",
+                "isGateway":true,"ipMasq":true,"hairpinMode":true,"ipam":{"ranges":[[{"gateway":"10.4.1.1","subnet":"10.4.1.0/24"}]],
+                "routes":[{"dst":"0.0.0.0/0"}],"type":"host-local"}},{"type":"portmap","capabilities":{"portMappings":true}},
+                {"type":"firewall","ingressPolicy":"same-bridge"},{"type":"tuning"}]}"#,
+            // podman network create --label
+            r#"{"args":{"podman_labels":{"a":"b"}},"cniVersion":"0.4.0","name":"net","plugins":[{"type":"bridge","bridge":"cni-podman1",
+                "isGateway":true,"ipMasq":true,"hairpinMode":true,"ipam":{"type":"host-local","routes":[{"dst":"0.0.0.0/0"}],
+                "ranges":[[{"subnet":"10.89.0.0/24","gateway":"10.89.0.1"}]]},"capabilities":{"ips":true}},
+                {"type":"portmap","capabilities":{"portMappings":true}},{"type":"firewall","backend":""},{"type":"tuning"},
+                {"type":"dnsname","domainName":"dns.podman","capabilities":{"aliases":true}}]}"#,
+            r#"{"name":"t","type":"tap","mac":"02:00:00:00:00:01","selinuxcontext":"x","multiQueue":true,"owner":0,"group":0}"#,
+            r#"{"name":"m","type":"macvlan","master":"eth0","mac":"02:00:00:00:00:01","ipam":{"type":"dhcp"}}"#,
+        ] {
+            assert_eq!(examined(text).texts(), [""; 0], "{text}");
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(super) enum Kind {
     List(&'static Kind),
     /// An object with these keys.
     Object(Keys),
-    /// An object whose keys are names that somebody chose.
-    Map,
+    /// An object whose keys are names that somebody chose, with values of this kind.
+    Map(&'static Kind),
     /// The `ipam` section: its `type` says which keys it has.
     Ipam,
 }
@@ -52,6 +52,8 @@ pub(super) const NETWORK: Keys = &[
     ("disableCheck", Any),
     ("disableGC", Any),
     ("loadOnlyInlinedPlugins", Any),
+    // Not in the spec; podman keeps labels and options there.
+    ("args", Map(&Any)),
     ("plugins", List(&Any)),
 ];
 
@@ -60,9 +62,9 @@ pub(super) const EVERY_PLUGIN: Keys = &[
     ("cniVersion", Text),
     ("name", Text),
     ("type", Text),
-    ("capabilities", Map),
-    ("runtimeConfig", Map),
-    ("args", Map),
+    ("capabilities", Map(&Flag)),
+    ("runtimeConfig", Map(&Any)),
+    ("args", Map(&Any)),
     ("dns", DNS),
     ("ipam", Ipam),
     ("ipMasq", Flag),
@@ -122,19 +124,28 @@ pub(super) const PLUGINS: &[(&str, Keys)] = &[
             ("mtu", Number),
             ("linkInContainer", Flag),
             ("bcqueuelen", Number),
+            ("mac", Text),
         ],
     ),
     ("ipvlan", &[("master", Text), ("mode", Text), ("mtu", Number), ("linkInContainer", Flag)]),
     ("vlan", &[("master", Text), ("vlanId", Number), ("mtu", Number), ("linkInContainer", Flag)]),
     (
         "host-device",
-        &[("device", Text), ("hwaddr", Text), ("kernelpath", Text), ("pciBusID", Text), ("deviceID", Text)],
+        &[
+            ("device", Text),
+            ("hwaddr", Text),
+            ("kernelpath", Text),
+            ("pciBusID", Text),
+            ("deviceID", Text),
+            ("dpdkMode", Flag),
+        ],
     ),
     ("dummy", &[]),
     (
         "tap",
         &[
             ("multiQueue", Flag),
+            ("mac", Text),
             ("mtu", Number),
             ("owner", Number),
             ("group", Number),
@@ -166,7 +177,7 @@ pub(super) const PLUGINS: &[(&str, Keys)] = &[
     (
         "tuning",
         &[
-            ("sysctl", Map),
+            ("sysctl", Map(&Text)),
             ("mac", Text),
             ("mtu", Number),
             ("promisc", Flag),

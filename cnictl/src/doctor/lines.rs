@@ -1,0 +1,147 @@
+//! On which line of a configuration a key is. The same key may be in several plugins, so the way to it counts.
+
+/// A way through a document to a value, and how it is told to people.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// Keys and indices: `/plugins/0/ipam/subnet`.
+    pointer: String,
+    /// `bridge.ipam.subnet`.
+    shown: String,
+}
+
+impl Way {
+    /// To the value at `pointer`, which is told as `shown`.
+    pub(super) fn new(pointer: String, shown: &str) -> Self {
+        Self { pointer, shown: shown.to_owned() }
+    }
+
+    /// To the value of a key.
+    pub(super) fn key(&self, key: &str) -> Self {
+        let dot = if self.shown.is_empty() { "" } else { "." };
+        Self { pointer: format!("{}/{key}", self.pointer), shown: format!("{}{dot}{key}", self.shown) }
+    }
+
+    /// To an entry of a list.
+    pub(super) fn entry(&self, index: usize) -> Self {
+        Self { pointer: format!("{}/{index}", self.pointer), shown: self.shown.clone() }
+    }
+
+    /// For people.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+/// The keys of a document and their lines, in their order.
+pub(super) struct Lines(Vec<(String, usize)>);
+
+/// What encloses a place in the document.
+enum Level {
+    /// An object, and the key that was read last.
+    Object(String),
+    /// A list, and the index of the next entry.
+    List(usize),
+}
+
+impl Lines {
+    /// Reads a document that is known to be JSON.
+    pub(super) fn of(text: &str) -> Self {
+        let (mut keys, mut levels, mut line) = (Vec::new(), Vec::new(), 1);
+        let mut is_key = false;
+        let mut rest = text.char_indices();
+        while let Some((at, symbol)) = rest.next() {
+            match symbol {
+                '\n' => line += 1,
+                '{' => levels.push(Level::Object(String::new())),
+                '[' => levels.push(Level::List(0)),
+                '}' | ']' => drop(levels.pop()),
+                ',' => {
+                    if let Some(Level::List(index)) = levels.last_mut() {
+                        *index += 1;
+                    }
+                }
+                '"' => {
+                    let end = end_of_string(&mut rest);
+                    if let (true, Some(Level::Object(key))) = (is_key, levels.last_mut()) {
+                        *key = text
+                            .get(at..=end)
+                            .and_then(|word| serde_json::from_str(word).ok())
+                            .unwrap_or_default();
+                        keys.push((pointer(&levels), line));
+                    }
+                }
+                _ => {}
+            }
+            // After an opening brace, or a comma in an object, comes a key.
+            is_key = match symbol {
+                '{' => true,
+                ',' => matches!(levels.last(), Some(Level::Object(_))),
+                symbol => is_key && symbol.is_whitespace(),
+            };
+        }
+        Self(keys)
+    }
+
+    /// The lines of a key; several where it is there twice. Keys match without regard to case.
+    pub(super) fn of_key(&self, way: &Way) -> impl DoubleEndedIterator<Item = usize> {
+        self.0.iter().filter(|(pointer, _)| pointer.eq_ignore_ascii_case(&way.pointer)).map(|(_, line)| *line)
+    }
+}
+
+/// The place of the quotation mark that ends a string.
+fn end_of_string(rest: &mut std::str::CharIndices<'_>) -> usize {
+    let mut is_escaped = false;
+    for (at, symbol) in rest {
+        match symbol {
+            '"' if !is_escaped => return at,
+            '\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    usize::MAX
+}
+
+fn pointer(levels: &[Level]) -> String {
+    let part = |level: &Level| match level {
+        Level::Object(key) => format!("/{key}"),
+        Level::List(index) => format!("/{index}"),
+    };
+    levels.iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{
+  "a\"b": {"x": "{[,\\"},
+  "list": [
+    {"x": 1},
+    ["y", {"x": [],
+           "X": 2}]
+  ], "end": null
+}"#;
+
+    #[test]
+    fn a_key_is_told_by_the_way_to_it() {
+        let lines = Lines::of(TEXT);
+        let found = |pointer: &str| lines.of_key(&Way::new(pointer.to_owned(), "")).collect::<Vec<_>>();
+        for (pointer, wanted) in [
+            ("/a\"b", vec![2]),
+            ("/a\"b/x", vec![2]),
+            ("/list", vec![3]),
+            ("/list/0/x", vec![4]),
+            ("/list/1/1/x", vec![5, 6]),
+            ("/end", vec![7]),
+            ("/list/0", vec![]),
+            ("/x", vec![]),
+        ] {
+            assert_eq!(found(pointer), wanted, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_in_a_string_is_read_to_its_end() {
+        assert_eq!(Lines::of("{\"a").0.len(), 1);
+    }
+}
