@@ -86,22 +86,41 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
 fn addresses(interface: &Interface, plugin: &PluginConfig, gateways: &[Cidr], report: &mut Report) {
     let bridge = &interface.link.name;
     let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
-    let own = interface.addresses.iter().filter(|address| !address.link_local).map(|address| address.cidr);
-    for has in own {
-        let same_family = |wanted: &&Cidr| wanted.is_ipv4() == has.is_ipv4();
-        if gateways.contains(&has) || !gateways.iter().any(|wanted| same_family(&wanted)) {
+    let own: Vec<Cidr> = interface
+        .addresses
+        .iter()
+        .filter(|address| !address.link_local)
+        .map(|address| address.cidr)
+        .collect();
+    for (place, has) in own.iter().copied().enumerate() {
+        let of_family: Vec<Cidr> =
+            gateways.iter().filter(|wanted| wanted.is_ipv4() == has.is_ipv4()).copied().collect();
+        if of_family.contains(&has) || of_family.is_empty() {
             continue;
         }
-        let in_the_way = has.is_ipv4() || gateways.iter().any(|wanted| wanted.overlaps(has));
+        let in_the_way = has.is_ipv4() || of_family.iter().any(|wanted| wanted.overlaps(has));
+        let wanted: Vec<_> = of_family.iter().map(ToString::to_string).collect();
+        let what = format!("the bridge {bridge} has {has}, and {} is wanted", wanted.join(" or "));
+        let remedy =
+            format!("ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration");
         if is_gateway && in_the_way && !flag(plugin, "forceAddress") {
-            let wanted: Vec<_> = gateways.iter().filter(same_family).map(ToString::to_string).collect();
-            report.error(
-                "bridge-address",
-                format!("the bridge {bridge} has {has}, and {} is wanted", wanted.join(" or ")),
-                "every ADD fails: \"could not add IP address\" (a podCIDR that has changed? another network's bridge?)",
-                format!("ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration"),
-            );
-        } else if !is_gateway && gateways.iter().any(|wanted| wanted.contains(has.address())) {
+            match own.iter().position(|own| of_family.contains(own)) {
+                None => report.error(
+                    "bridge-address",
+                    what,
+                    "every ADD fails: \"could not add IP address\" (a podCIDR that has changed? another network's bridge?)",
+                    remedy,
+                ),
+                // With both this project's bridge is content; the reference's looks at the first.
+                Some(right) if right > place => report.note(
+                    "bridge-address",
+                    format!("{what}, which it has too, but not as the first"),
+                    "with the reference's bridge plugin every ADD fails: \"already has an IP address different from\"",
+                    remedy,
+                ),
+                Some(_) => {}
+            }
+        } else if !is_gateway && of_family.iter().any(|wanted| wanted.contains(has.address())) {
             report.warning(
                 "bridge-address-in-range",
                 format!("the bridge {bridge} has {has}, which a pod may get too"),

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     let folder = scene.places.conf_dir();
-    if scene.files.is_empty() {
+    if scene.folder_was_read && scene.files.is_empty() {
+        let missing = if folder.is_dir() { "" } else { "; it is not there" };
         report.error(
             "conf-none",
-            format!("{} has no network configuration (*.conflist, *.conf, *.json)", folder.display()),
+            format!("{} has no network configuration (*.conflist, *.conf, *.json){missing}", folder.display()),
             "runtimes say \"cni plugin not initialized\", and the node stays NotReady",
             "let the network's installer write its conflist there, or write one; if it is there already, the runtime \
              looks elsewhere: see conf_dir (containerd) or network_dir (CRI-O)",
@@ -43,35 +44,69 @@ fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut R
     {
         return report.unseen(format!("{name}: {source}"));
     }
-    if let Err(e) = serde_json::from_slice::<IgnoredAny>(&file.bytes) {
-        let text = String::from_utf8_lossy(&file.bytes);
-        let line = text.lines().nth(e.line().saturating_sub(1)).unwrap_or_default().trim();
-        return report.error(
-            "conf-json",
-            format!("{name}, line {}, column {}: not JSON: {}", e.line(), e.column(), reason(&e)),
-            consequence,
-            format!("correct this line: {line}"),
-        );
+    if let Some((what, remedy)) = not_json(&file.bytes) {
+        return report.error("conf-json", format!("{name}{what}"), consequence, remedy);
     }
     let text = error.to_string();
-    let text = text.strip_prefix(&format!("{}: ", file.path.display())).unwrap_or(&text).to_owned();
+    let text = text.strip_prefix(&format!("{}: ", file.path.display())).unwrap_or(&text);
+    // Said once, also of an entry of the list.
+    let text = text.replace("error parsing configuration list: ", "");
     report.error("conf-invalid", format!("{name}: {text}"), consequence, "correct the file, or take it away");
 }
 
-/// serde_json's words without the place, which has been told.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+/// Why it is not JSON, and what to do; nothing where it is.
+fn not_json(bytes: &[u8]) -> Option<(String, String)> {
+    let told = |what: &str, remedy: &str| Some((what.to_owned(), remedy.to_owned()));
+    if bytes.trim_ascii().is_empty() {
+        return told(
+            " is empty",
+            "write it again, or take it away (a disk that was full? an installer that was broken off?)",
+        );
+    }
+    if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| bytes.starts_with(mark)) {
+        return told(
+            ", line 1, column 1: not JSON: it begins with a byte order mark, which no editor shows",
+            "save it as UTF-8 without BOM",
+        );
+    }
+    let e = serde_json::from_slice::<IgnoredAny>(bytes).err()?;
+    // Its words without the place, which is told before.
+    let text = e.to_string();
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    let what = format!(", line {}, column {}: not JSON: {reason}", e.line(), e.column());
+    let place = excerpt(bytes, e.line(), e.column());
+    let remedy = if e.is_eof() {
+        format!("it ends too early: complete it after: {place}")
+    } else if reason.starts_with("expected `,`") {
+        format!("a comma is missing before: {place}")
+    } else if place.starts_with(['}', ']']) {
+        format!("a comma is too much before: {place}")
+    } else {
+        format!("correct: {place}")
+    };
+    Some((what, remedy))
+}
+
+/// How much of a line is shown, in bytes.
+const EXCERPT: usize = 60;
+
+/// What is at a place of the text: from there, or where the line ends there, its end.
+fn excerpt(bytes: &[u8], line: usize, column: usize) -> String {
+    let line = bytes.split(|byte| *byte == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let start = column.saturating_sub(1);
+    let rest = line.get(start..).unwrap_or_default();
+    let shown = if rest.trim_ascii().len() > 1 || rest.starts_with(b"}") || rest.starts_with(b"]") {
+        rest.get(..EXCERPT).unwrap_or(rest)
+    } else {
+        line.get(line.len().saturating_sub(EXCERPT)..).unwrap_or(line)
+    };
+    String::from_utf8_lossy(shown).trim().to_owned()
 }
 
 fn usable(file: &ConfFile, network: &Network, report: &mut Report) {
     let name = file.name();
     let Ok(json) = Json::parse(&file.bytes) else { return };
-    let is_list = json.lookup("plugins").is_some();
-    let is_conflist = name.ends_with(".conflist");
-    if is_list != is_conflist && (is_list || json.lookup("type").is_some()) {
-        let (is, wanted) =
-            if is_list { ("a list of plugins", "conflist") } else { ("a single plugin", "conf") };
+    if let Some((is, wanted)) = file.misnamed() {
         report.error(
             "conf-extension",
             format!("{name} holds {is}"),
@@ -117,7 +152,8 @@ fn shadowed(scene: &Scene, report: &mut Report) {
                     file.name(),
                     network.name.as_str()
                 ),
-                "the second is never used, but looks as if it were",
+                "containerd and CRI-O use the first file of that name, cnitool and multus the first conflist; the other looks as if it \
+                 were used",
                 "take the one away that is not meant, or give it another name",
             );
         } else {
@@ -181,6 +217,25 @@ mod tests {
     fn what_is_not_json_is_told_with_line_and_column() {
         let report = examined("10-n.conflist", "{\n  \"name\": \"n\"\n  \"plugins\": []\n}");
         assert_eq!(report.texts(), ["10-n.conflist, line 3, column 3: not JSON: expected `,` or `}`"]);
+    }
+
+    #[test]
+    fn the_remedy_for_what_is_not_json_shows_the_place() {
+        let remedy = |text: &str| not_json(text.as_bytes()).map(|(_, remedy)| remedy).unwrap_or_default();
+        for (text, wanted) in [
+            ("{\n  \"name\": \"n\"\n  \"plugins\": []\n}", "a comma is missing before: \"plugins\": []"),
+            ("{\n  \"name\": \"n\",\n}", "a comma is too much before: }"),
+            ("{\"a\":[1,]}", "a comma is too much before: ]}"),
+            ("{\"a\": tru", "it ends too early: complete it after: {\"a\": tru"),
+            ("{\"a\": 'b'}", "correct: 'b'}"),
+            ("\n", "write it again"),
+            ("\u{feff}{}", "save it as UTF-8 without BOM"),
+            ("{}", ""),
+        ] {
+            assert!(remedy(text).starts_with(wanted), "{text}: {}", remedy(text));
+        }
+        let long = format!("{{\"a\":\"{}\" x}}", "y".repeat(1_000_000));
+        assert!(remedy(&long).len() < 200, "{}", remedy(&long));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! IPv6: wanted, and there?
 
 use super::{
+    bridges,
     finding::Report,
     pools::{NetworkBooks, subnets},
     scene::{Scene, flag},
@@ -21,18 +22,19 @@ pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report
             );
             continue;
         }
-        for name in ["all", "default"] {
-            if scene.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6")).as_deref() == Some("1") {
-                report.error(
-                    "ipv6-disabled",
-                    format!("{network} has an IPv6 range, and net.ipv6.conf.{name}.disable_ipv6 is 1"),
-                    "the gateway's address cannot be set: \"permission denied\"",
-                    format!("{remedy}: sysctl -w net.ipv6.conf.{name}.disable_ipv6=0"),
-                );
-            }
-        }
         let is_gateway = flag(&books.user, "isGateway") || flag(&books.user, "isDefaultGateway");
-        let bridge = scene.interface(super::bridges::name(&books.user));
+        let bridge = scene.interface(bridges::name(&books.user)).filter(|_| books.user.kind() == "bridge");
+        // The bridge's own counts; a new one gets the default. What "all" says, only writing it did.
+        let name = bridge.map_or("default", |bridge| bridge.link.name.as_str());
+        let is_wanted = is_gateway || books.user.kind() == "ptp";
+        if is_wanted && scene.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6")).as_deref() == Some("1") {
+            report.error(
+                "ipv6-disabled",
+                format!("{network} has an IPv6 range, and net.ipv6.conf.{name}.disable_ipv6 is 1"),
+                "the gateway's address cannot be set: \"permission denied\"",
+                format!("{remedy}: sysctl -w net.ipv6.conf.{name}.disable_ipv6=0"),
+            );
+        }
         if is_gateway
             && bridge.is_some()
             && scene.sysctl("net/ipv6/conf/all/forwarding").as_deref() == Some("0")

@@ -3,6 +3,7 @@
 use super::{
     bridges,
     finding::{Report, Severity},
+    runtimes::has_kubelet,
     scene::{Scene, flag},
 };
 
@@ -39,9 +40,7 @@ fn forwarding(scene: &Scene, report: &mut Report) {
 
 fn firewall(scene: &Scene, report: &mut Report) {
     // With kubelet there are Services, and kube-proxy's rules must see what pods of one bridge say to each other.
-    let kubernetes =
-        scene.places.file("/var/lib/kubelet").exists() || scene.places.file("/etc/kubernetes").exists();
-    let severity = if kubernetes { Severity::Warning } else { Severity::Note };
+    let severity = if has_kubelet(&scene.places) { Severity::Warning } else { Severity::Note };
     let why = "a pod that reaches a Service whose pod is on the same bridge gets no answer: kube-proxy's rules do not see it";
     match scene.sysctl("net/bridge/bridge-nf-call-iptables").as_deref() {
         Some("0") => report.add(

@@ -3,10 +3,13 @@
 use super::{
     finding::{Report, number},
     scene::Scene,
+    schema,
 };
 use crate::reservations::Books;
-use cni_types::{Cidr, NetworkName};
+use cni_types::{Cidr, Json, NetworkName};
+use conformance::runtime::PluginConfig;
 use host_local::{Fate, Owner, Pool};
+use std::net::IpAddr;
 
 /// From how full a range set is worth telling, in percent.
 const NEARLY_FULL: u128 = 90;
@@ -31,18 +34,58 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
     }
     for NetworkBooks { network, books } in &all {
         match &books.inspection.pools {
-            Ok(pools) => pools.iter().for_each(|pool| room(network, pool, dead(books), report)),
-            Err(e) => report.error(
-                "ranges-invalid",
-                format!("{network}: {e}"),
-                "every ADD fails",
-                "correct ranges in the network's ipam section",
-            ),
+            Ok(pools) => {
+                for pool in pools {
+                    room(network, pool, dead(books), report);
+                    gateways(network, &books.user, pool, report);
+                }
+            }
+            Err(e) => unusable(network, &books.user, e, report),
         }
         reservations(network, books, report);
     }
     collisions(&all, report);
     all
+}
+
+/// Ranges that host-local refuses. Others, as calico and antrea, write theirs into the section when they delegate; or the
+/// runtime gives them.
+fn unusable(network: &NetworkName, user: &PluginConfig, error: &cni_types::Error, report: &mut Report) {
+    let capability = user.json().lookup("capabilities").and_then(|map| map.lookup("ipRanges"));
+    if schema::of(schema::PLUGINS, user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
+        return report.unseen(format!(
+            "the ranges of {network}: they are not in the configuration of {}, which gets them elsewhere",
+            user.kind()
+        ));
+    }
+    report.error(
+        "ranges-invalid",
+        format!("{network}: {error}"),
+        "every ADD fails",
+        "correct ranges in the network's ipam section",
+    );
+}
+
+/// Gateways that pods cannot reach.
+fn gateways(network: &NetworkName, user: &PluginConfig, pool: &Pool, report: &mut Report) {
+    let kinds = ["bridge", "ptp", "macvlan", "ipvlan", "vlan"];
+    for (gateway, subnet) in pool.gateways.iter().zip(&pool.subnets) {
+        if kinds.contains(&user.kind()) && !subnet.contains(*gateway) && !is_link_local(*gateway) {
+            report.warning(
+                "gateway-outside",
+                format!("{network}: the gateway {gateway} is not in its subnet {subnet}"),
+                "a route by way of it cannot be set: an ADD fails with \"network is unreachable\"",
+                format!("write a gateway in {subnet}, or leave the key out: the first address of the subnet"),
+            );
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 fn dead(books: &Books) -> usize {

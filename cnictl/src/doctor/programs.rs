@@ -2,12 +2,18 @@
 
 use super::{
     finding::{Report, Severity},
+    runtimes::has_kubelet,
     scene::{ConfFile, Scene},
 };
 use crate::{networks, plugins};
 use cni_types::Code;
 use conformance::runtime::{Network, Runtime};
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 /// What a program answered to VERSION.
 type Versions = BTreeMap<String, Result<Vec<String>, String>>;
@@ -36,14 +42,21 @@ fn program(scene: &Scene, file: &ConfFile, name: &str, severity: Severity, repor
         .iter()
         .filter_map(|path| Some((path, path.metadata().ok().filter(|meta| meta.is_file())?)))
         .collect();
+    let unreadable: Vec<_> = candidates.iter().filter_map(|path| Some((path, cannot_look(path)?))).collect();
+    if let ([], [(path, e), ..]) = (&found[..], &unreadable[..]) {
+        report.unseen(format!("{}: {e}", path.display()));
+        return false;
+    }
     let Some((first, meta)) = found.first() else {
         let folders: Vec<_> =
             scene.places.bin_dirs().iter().map(|folder| folder.display().to_string()).collect();
         let folders = folders.join(" and ");
+        let dangles = candidates.iter().any(|path| path.is_symlink());
+        let link = if dangles { ": the symbolic link there leads nowhere" } else { "" };
         report.add(
             severity,
             "binary-missing",
-            format!("{}: the plugin {name} is not in {folders}", file.name()),
+            format!("{}: the plugin {name} is not in {folders}{link}", file.name()),
             "every ADD fails with \"failed to find plugin\"",
             "install it there; if it is somewhere else, the runtime's bin_dir is wrong",
         );
@@ -68,6 +81,11 @@ fn program(scene: &Scene, file: &ConfFile, name: &str, severity: Severity, repor
         );
     }
     true
+}
+
+/// Why it is not known whether the file is there.
+fn cannot_look(path: &Path) -> Option<io::Error> {
+    path.metadata().err().filter(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether it speaks the network's version.
@@ -128,15 +146,20 @@ fn status(scene: &Scene, runtime: &Runtime, network: &Network, severity: Severit
     report.add(severity, "status", format!("{}: {e}", network.name), why, "see what the plugin says");
 }
 
-/// containerd calls it for every pod, whichever networks there are.
+/// containerd runs it for every pod, whichever networks there are. Where no runtime's configuration is found, a kubelet's is
+/// probably containerd.
 fn loopback(scene: &Scene, report: &mut Report) {
-    let there = scene.places.bin_dirs().iter().any(|folder| folder.join("loopback").is_file());
-    if !there && !scene.files.is_empty() {
-        report.warning(
-            "loopback-missing",
-            "the plugin loopback is not installed",
-            "containerd runs it for every pod, beside the network's own plugins; without it no pod starts",
-            "install it with the other plugins",
-        );
+    let paths: Vec<_> = scene.places.bin_dirs().iter().map(|folder| folder.join("loopback")).collect();
+    let may_be_there = paths.iter().any(|path| path.is_file() || cannot_look(path).is_some());
+    if may_be_there || scene.files.is_empty() || scene.runs_loopback == Some(false) {
+        return;
     }
+    let is_needed = scene.runs_loopback == Some(true) || has_kubelet(&scene.places);
+    report.add(
+        if is_needed { Severity::Warning } else { Severity::Note },
+        "loopback-missing",
+        "the plugin loopback is not installed",
+        "containerd runs it for every pod, beside the network's own plugins; without it no pod starts",
+        "install it with the other plugins, or tell containerd 2 use_internal_loopback = true",
+    );
 }

@@ -1,6 +1,6 @@
 //! What containerd and CRI-O are told about networks: where configurations and plugins are.
 
-use super::finding::Report;
+use super::finding::{Report, Severity};
 use crate::places::Places;
 use serde_json::Value;
 use std::{
@@ -26,6 +26,29 @@ struct Settings {
     conf_dir: Option<PathBuf>,
     bin_dirs: Vec<PathBuf>,
     default_network: Option<String>,
+    /// containerd runs the plugin loopback for every pod, unless it is told to do without; CRI-O does not.
+    runs_loopback: bool,
+}
+
+/// Where a runtime that is told nothing else looks.
+const CONF_DIR: &str = "/etc/cni/net.d";
+
+/// containerd's configuration: its own, k3s's and RKE2's.
+const CONTAINERD_FILES: [&str; 3] = [
+    "/etc/containerd/config.toml",
+    "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+    "/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
+];
+
+impl Settings {
+    fn conf_dir(&self) -> &Path {
+        self.conf_dir.as_deref().unwrap_or(Path::new(CONF_DIR))
+    }
+}
+
+/// Whether this is a node of a Kubernetes cluster.
+pub(super) fn has_kubelet(places: &Places) -> bool {
+    ["/var/lib/kubelet", "/etc/kubernetes"].iter().any(|path| places.file(path).exists())
 }
 
 /// What all runtimes are told.
@@ -35,16 +58,20 @@ pub(super) struct Runtimes(Vec<Settings>);
 impl Runtimes {
     /// Puts the runtime's folders in the place of those by custom, unless somebody asked for others.
     pub(super) fn settle(&self, places: &mut Places) {
-        let below = |path: &PathBuf, root: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        let Some(first) = self.0.first() else { return };
         let root = places.root.clone();
+        let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
         if places.conf_dir.is_none() {
-            places.conf_dir =
-                self.0.iter().find_map(|runtime| runtime.conf_dir.as_ref()).map(|path| below(path, &root));
+            places.conf_dir = first.conf_dir.as_deref().map(below);
         }
-        if places.bin_dirs.is_none() {
-            let dirs = self.0.iter().map(|runtime| &runtime.bin_dirs).find(|dirs| !dirs.is_empty());
-            places.bin_dirs = dirs.map(|dirs| dirs.iter().map(|path| below(path, &root)).collect());
+        if places.bin_dirs.is_none() && !first.bin_dirs.is_empty() {
+            places.bin_dirs = Some(first.bin_dirs.iter().map(|path| below(path)).collect());
         }
+    }
+
+    /// Whether pods need the plugin loopback; nothing where no runtime's configuration is there.
+    pub(super) fn run_loopback(&self) -> Option<bool> {
+        (!self.0.is_empty()).then(|| self.0.iter().any(|runtime| runtime.runs_loopback))
     }
 
     /// The network that a runtime is to take, whichever file is first.
@@ -54,16 +81,17 @@ impl Runtimes {
 }
 
 pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
-    let runtimes: Vec<_> = [containerd(places, report), crio(places, report)].into_iter().flatten().collect();
+    let crio = crio(places, report);
+    let containerd = containerd(places, crio.is_some(), report);
+    let runtimes: Vec<_> = [containerd, crio].into_iter().flatten().collect();
     if let [first, second] = &runtimes[..]
-        && first.conf_dir.as_deref().unwrap_or(Path::new("/etc/cni/net.d"))
-            != second.conf_dir.as_deref().unwrap_or(Path::new("/etc/cni/net.d"))
+        && first.conf_dir() != second.conf_dir()
     {
         report.note(
             "runtimes-differ",
             format!("{} and {} read different folders of networks", first.name, second.name),
-            "only the first one's is examined",
-            "say --conf-dir for the other",
+            format!("only {}, which {} reads, is examined", first.conf_dir().display(), first.name),
+            format!("say --conf-dir {} for the other", second.conf_dir().display()),
         );
     }
     for runtime in &runtimes {
@@ -74,8 +102,9 @@ pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
 
 /// Somebody asked for a folder that the runtime does not read.
 fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
-    let (Some(examined), Some(read)) = (&places.conf_dir, &runtime.conf_dir) else { return };
-    if examined != read {
+    let Some(examined) = &places.conf_dir else { return };
+    let read = runtime.conf_dir();
+    if examined != read && *examined != places.file(&read.to_string_lossy()) {
         report.note(
             "runtime-elsewhere",
             format!("{} reads {}, not {}", runtime.name, read.display(), examined.display()),
@@ -85,23 +114,30 @@ fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
     }
 }
 
-fn containerd(places: &Places, report: &mut Report) -> Option<Settings> {
-    let main = document(&places.file("/etc/containerd/config.toml"), report)?;
+fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Settings> {
+    let path = CONTAINERD_FILES.iter().find(|path| places.file(path).exists())?;
+    let main = document(&places.file(path), report)?;
+    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
     let mut documents = vec![main.clone()];
     for pattern in texts(main.get("imports")) {
-        documents
-            .extend(matching(places, Path::new(&pattern)).iter().filter_map(|path| document(path, report)));
+        // A relative one is beside the file.
+        let found = matching(places, &folder.join(pattern));
+        documents.extend(found.iter().filter_map(|path| document(path, report)));
     }
-    let mut settings = Settings { name: "containerd", ..Settings::default() };
+    let mut settings = Settings { name: "containerd", runs_loopback: true, ..Settings::default() };
     for document in &documents {
         let disabled = texts(document.get("disabled_plugins"));
         if let Some(plugin) = disabled.iter().find(|plugin| CRI_PLUGINS.contains(&plugin.as_str())) {
-            report.error(
+            // The package docker ships it so, and docker, nerdctl or CRI-O beside it miss nothing.
+            let is_missed = has_kubelet(places) && !has_crio;
+            report.add(
+                if is_missed { Severity::Error } else { Severity::Note },
                 "containerd-no-cri",
                 format!("containerd's configuration disables the plugin {plugin:?}"),
                 "containerd serves no kubelet and no crictl (the package docker ships it so)",
-                "take it out of disabled_plugins in /etc/containerd/config.toml, and restart containerd",
+                format!("if it is to: take it out of disabled_plugins in {path}, and restart containerd"),
             );
+            return None;
         }
         for path in CONTAINERD_CNI {
             if let Some(section) = path.iter().try_fold(document, |value, key| value.get(key)) {
@@ -120,6 +156,9 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
     if let Some(dir) = texts(section.get("conf_dir")).first().filter(|dir| !dir.is_empty()) {
         settings.conf_dir = Some(dir.into());
     }
+    if let Some(is_internal) = section.get("use_internal_loopback").and_then(Value::as_bool) {
+        settings.runs_loopback = !is_internal;
+    }
     if let Some(template) = texts(section.get("conf_template")).first().filter(|text| !text.is_empty()) {
         report.note(
             "containerd-template",
@@ -132,7 +171,8 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
 
 fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
     let mut files = vec![places.file("/etc/crio/crio.conf")];
-    files.extend(matching(places, Path::new("/etc/crio/crio.conf.d/*.conf")));
+    // Every file there, whatever its name.
+    files.extend(matching(places, Path::new("/etc/crio/crio.conf.d/*")));
     let documents: Vec<Value> = files.iter().filter_map(|path| document(path, report)).collect();
     if documents.is_empty() {
         return None;
@@ -143,7 +183,9 @@ fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
         let text = |key| texts(section.get(key)).into_iter().next().filter(|text| !text.is_empty());
         settings.conf_dir = text("network_dir").map(PathBuf::from).or(settings.conf_dir);
         settings.default_network = text("cni_default_network").or(settings.default_network);
-        let dirs = texts(section.get("plugin_dirs"));
+        // plugin_dir is its older name.
+        let dirs = [texts(section.get("plugin_dirs")), texts(section.get("plugin_dir"))].concat();
+        let dirs: Vec<_> = dirs.into_iter().filter(|dir| !dir.is_empty()).collect();
         if !dirs.is_empty() {
             settings.bin_dirs = dirs.into_iter().map(PathBuf::from).collect();
         }
@@ -170,7 +212,7 @@ fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let fits = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(start) && name.ends_with(end)
+        name.starts_with(start) && name.ends_with(end) && !path.is_dir()
     };
     let mut paths: Vec<_> = entries.filter(fits).collect();
     paths.sort();
@@ -261,7 +303,14 @@ mod tests {
         let root = Root::new(
             "imports",
             &[
-                ("etc/containerd/config.toml", "version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n"),
+                (
+                    "etc/containerd/config.toml",
+                    "version = 3\nimports = ['conf.d/*.toml', '/etc/containerd/b.toml']\n",
+                ),
+                (
+                    "etc/containerd/b.toml",
+                    "[plugins.'io.containerd.cri.v1.runtime'.cni]\nuse_internal_loopback = true\n",
+                ),
                 (
                     "etc/containerd/conf.d/a.toml",
                     "[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = '/c'\n",
@@ -269,8 +318,43 @@ mod tests {
             ],
         );
         let mut places = root.places();
-        examine(&places, &mut Report::default()).settle(&mut places);
+        let runtimes = examine(&places, &mut Report::default());
+        runtimes.settle(&mut places);
         assert_eq!(places.conf_dir(), root.0.join("c"));
+        assert_eq!(runtimes.run_loopback(), Some(false));
+    }
+
+    #[test]
+    fn k3s_keeps_its_configuration_elsewhere() {
+        let text = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/k\"\n";
+        let root = Root::new("k3s", &[("var/lib/rancher/k3s/agent/etc/containerd/config.toml", text)]);
+        let mut places = root.places();
+        let runtimes = examine(&places, &mut Report::default());
+        runtimes.settle(&mut places);
+        assert_eq!((places.conf_dir(), runtimes.run_loopback()), (root.0.join("k"), Some(true)));
+    }
+
+    #[test]
+    fn docker_s_containerd_beside_crio_is_nobody_s_concern() {
+        let files = [
+            (
+                "etc/containerd/config.toml",
+                "disabled_plugins = ['cri']\n[plugins.cri.cni]\nconf_dir = '/d'\n",
+            ),
+            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/c'\nplugin_dir = '/p'\n"),
+            ("var/lib/kubelet/config.yaml", ""),
+        ];
+        let root = Root::new("docker", &files);
+        let (mut places, mut report) = (root.places(), Report::default());
+        let runtimes = examine(&places, &mut report);
+        runtimes.settle(&mut places);
+        assert_eq!((report.ids(), report.is_fine()), (vec!["containerd-no-cri"], true));
+        assert_eq!((places.conf_dir(), places.bin_dirs()), (root.0.join("c"), vec![root.0.join("p")]));
+        assert_eq!(runtimes.run_loopback(), Some(false));
+        std::fs::remove_dir_all(root.0.join("etc/crio")).unwrap();
+        let mut report = Report::default();
+        assert_eq!(examine(&root.places(), &mut report).run_loopback(), None);
+        assert!(!report.is_fine(), "a kubelet has no other");
     }
 
     #[test]
@@ -307,11 +391,12 @@ mod tests {
         }
         let both = [
             ("etc/containerd/config.toml", "[plugins.cri.cni]\nconf_dir = '/a'\n"),
-            ("etc/crio/crio.conf", ""),
+            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/b'\n"),
         ];
         let root = Root::new("both", &both);
-        let mut report = Report::default();
-        examine(&root.places(), &mut report);
+        let (mut report, mut places) = (Report::default(), root.places());
+        examine(&places, &mut report).settle(&mut places);
         assert_eq!(report.ids(), ["runtimes-differ"]);
+        assert_eq!(places.conf_dir(), root.0.join("a"), "the first one's");
     }
 }

@@ -29,10 +29,14 @@ pub(super) struct Scene {
     pub(super) places: Places,
     /// In the order in which runtimes see them.
     pub(super) files: Vec<ConfFile>,
+    /// Whether the folder of the files could be looked into. One that is not there is empty.
+    pub(super) folder_was_read: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) routes: Vec<InstalledRoute>,
     /// The network that CRI-O is told to take, whichever file is first.
     pub(super) chosen: Option<String>,
+    /// Whether pods need the plugin loopback, as far as the runtimes' configuration tells.
+    pub(super) runs_loopback: Option<bool>,
     /// Whether plugins may change the network here, and so judge whether they could.
     pub(super) privileged: bool,
 }
@@ -42,17 +46,37 @@ impl ConfFile {
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+
+    /// What it holds, and the extension that this must have, where it has another.
+    pub(super) fn misnamed(&self) -> Option<(&'static str, &'static str)> {
+        let json = Json::parse(&self.bytes).ok()?;
+        let is_list = json.lookup("plugins").is_some();
+        let is_conflist = self.path.extension().is_some_and(|extension| extension == "conflist");
+        match (is_list, is_conflist) {
+            (true, false) => Some(("a list of plugins", "conflist")),
+            (false, true) if json.lookup("type").is_some() => Some(("a single plugin", "conf")),
+            _ => None,
+        }
+    }
+
+    /// Whether runtimes can use it.
+    fn is_usable(&self) -> bool {
+        self.network.is_ok() && self.misnamed().is_none()
+    }
 }
 
 impl Scene {
     /// Reads files and kernel.
     pub(super) fn gather(places: Places, runtimes: &Runtimes, report: &mut Report) -> Self {
+        let files = conf_files(&places.conf_dir(), report);
         let mut scene = Self {
-            files: conf_files(&places.conf_dir(), report),
+            folder_was_read: files.is_some(),
+            files: files.unwrap_or_default(),
             places,
             interfaces: Vec::new(),
             routes: Vec::new(),
             chosen: runtimes.default_network(),
+            runs_loopback: runtimes.run_loopback(),
             privileged: is_privileged(),
         };
         if let Err(e) = scene.read_kernel() {
@@ -103,6 +127,7 @@ impl Scene {
                     let plugins: Vec<String> = network.plugins.iter().map(name_with_ipam).collect();
                     format!("{} {} {}", network.name, network.version, plugins.join(", "))
                 }
+                Err(ConfigError::Read { .. }) => "cannot be read".to_owned(),
                 Err(_) => "cannot be used".to_owned(),
             };
             text += &format!("  {}: {content}{}\n", file.name(), self.why_taken(index, file));
@@ -117,9 +142,14 @@ impl Scene {
     /// Whether a runtime takes this file's network, and why.
     fn why_taken(&self, index: usize, file: &ConfFile) -> &'static str {
         let is_chosen = |network: &Network| self.chosen.as_deref() == Some(network.name.as_str());
-        match (index, &file.network) {
-            (_, Ok(network)) if is_chosen(network) => "  <- taken: CRI-O's cni_default_network",
-            (0, _) if self.chosen.is_none() => "  <- taken: the first",
+        let first_usable = self.files.iter().position(ConfFile::is_usable);
+        match &file.network {
+            Ok(network) if is_chosen(network) => "  <- taken: CRI-O's cni_default_network",
+            _ if self.chosen.is_some() => "",
+            Err(ConfigError::Read { .. }) if index == 0 => "  <- the first",
+            _ if index == 0 && first_usable == Some(0) => "  <- taken: the first",
+            _ if index == 0 => "  <- the first: containerd stops here",
+            Ok(_) if first_usable == Some(index) => "  <- the first that can be used: CRI-O takes it",
             _ => "",
         }
     }
@@ -155,20 +185,21 @@ fn name_with_ipam(plugin: &PluginConfig) -> String {
     }
 }
 
-fn conf_files(folder: &Path, report: &mut Report) -> Vec<ConfFile> {
+/// Nothing where the folder cannot be looked into.
+fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     let paths = match Network::files(folder) {
         Ok(paths) => paths,
         Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => {
             report.unseen(e.to_string());
-            return Vec::new();
+            return None;
         }
     };
     let read = |path: PathBuf| {
         let bytes = std::fs::read(&path).unwrap_or_default();
         ConfFile { network: Network::load(&path), path, bytes }
     };
-    paths.into_iter().map(read).collect()
+    Some(paths.into_iter().map(read).collect())
 }
 
 /// Whether a flag of a plugin's configuration is set.

@@ -5,7 +5,7 @@ use cni_net::{Batch, RouteSpec, Rtnl};
 use cni_types::{IfName, MacAddr, Route};
 use conformance::testbed::{Host, OrFail, Test, fail};
 use serde_json::{Value, json};
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 pub(crate) fn tests() -> Vec<Test> {
     crate::tests![
@@ -18,7 +18,9 @@ pub(crate) fn tests() -> Vec<Test> {
         a_status_that_fails_is_told,
         faults_of_ranges_are_found,
         dead_reservations_are_found,
+        ranges_that_another_plugin_writes_are_not_judged,
         faults_of_bridges_are_found,
+        a_bridge_with_the_wanted_address_and_another_is_no_error,
         subnets_that_collide_are_found,
         an_mtu_larger_than_the_uplink_s_is_found,
         forwarding_that_was_switched_off_is_found,
@@ -181,8 +183,9 @@ fn the_first_file_decides_and_is_named(host: &Host) {
     let node = node(host);
     node.network("00-broken.conflist", "");
     let report = node.cnictl(&["doctor"]);
-    report.exit(1).says("00-broken.conflist: cannot be used  <- taken: the first");
+    report.exit(1).says("00-broken.conflist: cannot be used  <- the first: containerd stops here");
     report.says("containerd goes no further, and has no network; CRI-O passes it over");
+    report.says("(host-local)  <- the first that can be used: CRI-O takes it");
     let files = node.cnictl(&["doctor", "--json"]).json()["examined"]["files"].clone();
     assert_eq!((&files[0]["network"], &files[1]["network"]), (&Value::Null, &"pods".into()));
 }
@@ -230,7 +233,11 @@ fn faults_of_programs_are_found(host: &Host) {
     let twice = node.cnictl(&["doctor", "--json", "--bin-dir", &bin, "--bin-dir", &bin]);
     twice.success().says("binary-twice");
     fs::remove_file(node.path("opt/cni/bin/loopback")).or_fail("remove");
+    told(&node, "loopback-missing", "loopback is not installed");
+    assert_eq!(found(&node, false), [], "podman needs none");
+    let file = node.file("etc/containerd/config.toml", "version = 3\n");
     wrong(&node, "loopback-missing", "loopback is not installed");
+    fs::remove_file(file).or_fail("remove");
 }
 
 fn a_status_that_fails_is_told(host: &Host) {
@@ -277,6 +284,35 @@ fn dead_reservations_are_found(host: &Host) {
     node.cnictl(&["add", "pods", "/run/netns/blue", "--cache-dir", "/run/elsewhere"]).success();
     pod.remove();
     wrong(&node, "reservations-dead", "pods: 1 reservation whose network namespace is gone");
+}
+
+fn ranges_that_another_plugin_writes_are_not_judged(host: &Host) {
+    let node = node(host);
+    let script = host.script("calico", r#"echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#);
+    fs::copy(script, node.path("opt/cni/bin/calico")).or_fail("install a script");
+    for ipam in [json!({"type": "host-local"}), json!({"type": "host-local", "subnet": "usePodCidr"})] {
+        let network =
+            json!({"cniVersion": "1.1.0", "name": "k8s", "plugins": [{"type": "calico", "ipam": ipam}]});
+        node.network("10-pods.conflist", network);
+        node.cnictl(&["doctor"]).success().says("not seen: the ranges of k8s");
+    }
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"}]])));
+    wrong(&node, "gateway-outside", "pods: the gateway 10.2.0.1 is not in its subnet 10.1.0.0/24");
+}
+
+fn a_bridge_with_the_wanted_address_and_another_is_no_error(host: &Host) {
+    let node = node(host);
+    let _pod = host.pod("blue");
+    let index = bridge("br0", None, "10.1.0.1/24");
+    let mut batch = Batch::new();
+    batch.create_address(index, &name("br0"), "10.9.0.1/24".parse().or_fail("an address"), false);
+    Rtnl::open().or_fail("open").run(batch).or_fail("add an address");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    assert_eq!(found(&node, true), []);
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.9.0.0/24"}]])));
+    let found = found(&node, true);
+    let told = found.iter().find(|(id, _)| id == "bridge-address").or_fail("a note");
+    assert!(told.1.contains("has 10.1.0.1/24, and 10.9.0.1/24 is wanted, which it has too"), "{told:?}");
 }
 
 fn faults_of_bridges_are_found(host: &Host) {
@@ -374,9 +410,13 @@ fn faults_of_kernel_parameters_are_found(host: &Host) {
     parameter("ipv6/conf/default/disable_ipv6", "1\n");
     wrong(&node, "ipv6-disabled", "net.ipv6.conf.default.disable_ipv6 is 1");
     parameter("ipv6/conf/default/disable_ipv6", "0\n");
+    parameter("ipv6/conf/all/disable_ipv6", "1\n");
     parameter("ipv6/conf/all/forwarding", "0\n");
     assert_eq!(found(&node, false), [], "the first ADD switches it on");
     bridge("br0", None, "");
+    parameter("ipv6/conf/br0/disable_ipv6", "1\n");
+    told(&node, "ipv6-disabled", "net.ipv6.conf.br0.disable_ipv6 is 1");
+    parameter("ipv6/conf/br0/disable_ipv6", "0\n");
     wrong(&node, "ipv6-forward", "net.ipv6.conf.all.forwarding is 0, and pods needs it");
 }
 
@@ -400,7 +440,7 @@ fn the_runtime_s_own_folders_are_examined(host: &Host) {
     let there = node.path("etc/cni/net.d").display().to_string();
     node.cnictl(&["doctor", "--conf-dir", &there]).success().says("containerd reads /srv/net.d");
     fs::write(&file, "disabled_plugins = ['cri']").or_fail("write");
-    wrong(&node, "containerd-no-cri", "disables the plugin \"cri\"");
+    told(&node, "containerd-no-cri", "disables the plugin \"cri\"");
     fs::write(&file, "version = 2\nversion").or_fail("write");
     wrong(&node, "runtime-toml", "/run/node/etc/containerd/config.toml: ");
     fs::remove_file(file).or_fail("remove");
@@ -425,6 +465,26 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
     command.args(["doctor", "--root", "/run/node"]);
     let report = node.run(command, &[]);
     report.success().says("not seen: STATUS of pods: not judged without CAP_NET_ADMIN");
+    let without_rights = || {
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-all").arg("--inh-caps=-all").arg(node.cnictl_path());
+        command.args(["doctor", "--root", "/run/node"]);
+        node.run(command, &[])
+    };
+    let closed = |path: &str, is_closed: bool| {
+        let mode = fs::Permissions::from_mode(if is_closed { 0 } else { 0o755 });
+        fs::set_permissions(node.path(path), mode).or_fail("set permissions");
+    };
+    for (path, told) in [
+        ("opt/cni/bin", "not seen: /run/node/opt/cni/bin/bridge: Permission denied"),
+        ("etc/cni/net.d", "not seen: error reading /run/node/etc/cni/net.d: Permission denied"),
+        ("etc/cni/net.d/10-pods.conflist", "10-pods.conflist: cannot be read  <- the first"),
+    ] {
+        closed(path, true);
+        let report = without_rights();
+        closed(path, false);
+        report.success().says(told).says("nothing is wrong");
+    }
 }
 
 fn it_changes_nothing(host: &Host) {
