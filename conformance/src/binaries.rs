@@ -28,6 +28,9 @@ pub enum Error {
 /// Names the folder with the plugins to use.
 const BIN_DIR: &str = "CNI_TEST_BIN_DIR";
 
+/// What Cargo puts into its target directory: the first only where it made the directory itself.
+const MARKS_OF_TARGET_DIR: [&str; 2] = ["CACHEDIR.TAG", ".rustc_info.json"];
+
 /// Where Cargo puts binaries, and how to make it put them there again.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
@@ -38,7 +41,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// Reads `<target dir>/[<target>/]<profile>/[deps/]<program>`; tests are in `deps`. Cargo marks the target directory with a CACHEDIR.TAG.
+    /// Reads `<target dir>/[<target>/]<profile>/[deps/]<program>`; tests are in `deps`.
     fn of(program: &Path) -> Option<Self> {
         let folder = program.parent()?;
         let bin_dir = if folder.ends_with("deps") { folder.parent()? } else { folder }.to_owned();
@@ -48,7 +51,7 @@ impl Layout {
             other => other.to_owned(),
         };
         let above = bin_dir.parent()?.to_owned();
-        if above.join("CACHEDIR.TAG").exists() {
+        if MARKS_OF_TARGET_DIR.iter().any(|mark| above.join(mark).exists()) {
             return Some(Self { bin_dir, target_dir: above, target: None, profile });
         }
         let target_dir = above.parent()?.to_owned();
@@ -100,17 +103,20 @@ mod tests {
 
     #[test]
     fn the_layout_is_read_with_and_without_a_target() {
-        let root = std::env::temp_dir().join(format!("layout-{}", std::process::id()));
-        std::fs::create_dir_all(&root).unwrap();
-        std::fs::write(root.join("CACHEDIR.TAG"), "").unwrap();
-        let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
-        let program = Layout::of(&root.join("debug/program")).unwrap();
-        let cross = Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
-        std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!(plain, program);
-        assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
-        assert_eq!((plain.bin_dir, plain.target_dir), (root.join("debug"), root.clone()));
-        assert_eq!(cross.target.as_deref(), Some("x86_64-unknown-linux-musl"));
-        assert_eq!((cross.profile.as_str(), cross.target_dir), ("release", root));
+        // Without the first mark: target/ was there before Cargo was, with what scripts fetch.
+        for mark in MARKS_OF_TARGET_DIR {
+            let root = std::env::temp_dir().join(format!("layout-{}", std::process::id()));
+            std::fs::create_dir_all(&root).unwrap();
+            std::fs::write(root.join(mark), "").unwrap();
+            let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
+            let program = Layout::of(&root.join("debug/program")).unwrap();
+            let cross = Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
+            std::fs::remove_dir_all(&root).unwrap();
+            assert_eq!(plain, program);
+            assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
+            assert_eq!((plain.bin_dir, plain.target_dir), (root.join("debug"), root.clone()));
+            assert_eq!(cross.target.as_deref(), Some("x86_64-unknown-linux-musl"));
+            assert_eq!((cross.profile.as_str(), cross.target_dir), ("release", root));
+        }
     }
 }
