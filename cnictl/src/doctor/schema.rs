@@ -241,3 +241,36 @@ pub(super) const IPAMS: &[(&str, Keys)] = &[
 pub(super) fn of(table: &[(&str, Keys)], name: &str) -> Option<Keys> {
     table.iter().find(|(known, _)| *known == name).map(|(_, keys)| *keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The keys in the tables of a page between two texts: what stands between backticks in a first column.
+    fn keys_on(page: &str, begin: &str, end: &str) -> BTreeSet<String> {
+        let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let part = text.split_once(begin).unwrap().1.split_once(end).unwrap().0;
+        let cells =
+            part.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+    }
+
+    fn names(keys: Keys, more: &[&str]) -> BTreeSet<String> {
+        keys.iter().map(|(name, _)| *name).chain(more.iter().copied()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_pages_have_the_same_keys() {
+        let bridge = of(PLUGINS, "bridge").unwrap();
+        assert_eq!(
+            keys_on("bridge.md", "## Keys", "From the runtime"),
+            names(bridge, &["ipMasq", "dns", "ipam"])
+        );
+        let host_local = of(IPAMS, "host-local").unwrap();
+        assert_eq!(keys_on("host-local.md", "## Keys", "Keys of a range"), names(host_local, &[]));
+        let Object(range) = RANGE else { panic!("{RANGE:?}") };
+        assert_eq!(keys_on("host-local.md", "Keys of a range", "From the runtime"), names(range, &[]));
+    }
+}

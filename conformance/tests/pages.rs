@@ -1,0 +1,145 @@
+//! The pages of docs/: an error that can be brought about here stands there, with its code, and their examples work. So what people
+//! look up is what they see.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+
+#[path = "pages/bridge.rs"]
+mod bridge;
+#[path = "pages/host_local.rs"]
+mod host_local;
+#[path = "pages/page.rs"]
+mod page;
+#[path = "pages/protocol.rs"]
+mod protocol;
+
+use cni_types::Command;
+use conformance::testbed::{self, Host, Invocation, bin_dir, fail};
+use page::{Page, text};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testbed::main(testbed::tests![
+        errors_of_bridge_are_on_its_page,
+        differences_that_check_tells_are_on_the_page,
+        errors_of_host_local_are_on_its_page,
+        errors_of_loopback_are_on_its_page,
+        errors_of_the_protocol_are_on_their_page,
+        the_examples_of_the_pages_work,
+    ])
+}
+
+fn errors_of_bridge_are_on_its_page(host: &Host) {
+    let mut page = Page::of("bridge.md", "text begins with", &["CHECK tells"]);
+    bridge::configurations(host, &mut page);
+    bridge::surroundings(host, &mut page);
+    bridge::delegates(host, &mut page);
+    bridge::chains(host, &mut page);
+    page.require_all_seen(bridge::NOT_HERE);
+}
+
+fn differences_that_check_tells_are_on_the_page(host: &Host) {
+    let mut page = Page::of("bridge.md", "CHECK tells", &["## Where it differs"]);
+    bridge::differences(host, &mut page);
+    page.require_all_seen(bridge::DIFFERENCES_NOT_HERE);
+}
+
+fn errors_of_host_local_are_on_its_page(host: &Host) {
+    let mut page = Page::of("host-local.md", "## Errors", &["## Where it differs"]);
+    host_local::configurations(host, &mut page);
+    host_local::requests(host, &mut page);
+    page.require_all_seen(host_local::NOT_HERE);
+}
+
+fn errors_of_loopback_are_on_its_page(host: &Host) {
+    let mut page = Page::of("loopback.md", "## Errors", &["## Where it differs"]);
+    let conf = |keys: Value| {
+        let mut conf = json!({"cniVersion": "1.1.0", "name": "lo", "type": "loopback"});
+        conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        conf
+    };
+    let pod = host.pod("a");
+    let request = |command, keys| host.plugin("loopback", command).pod(&pod).conf(conf(keys));
+    page.sees(request(Command::Check, json!({})));
+    let added = request(Command::Add, json!({})).run().json();
+    let mut told = added.clone();
+    told["ips"][0]["address"] = "127.9.9.9/8".into();
+    page.sees(request(Command::Check, json!({"prevResult": told})));
+    request(Command::Check, json!({"prevResult": added})).run().silent_success();
+    page.sees(request(Command::Add, json!({})).netns("/run/none"));
+    page.sees(request(Command::Add, json!({})).netns("/proc/self/ns/net"));
+    page.require_all_seen(&[]);
+}
+
+fn errors_of_the_protocol_are_on_their_page(host: &Host) {
+    let mut page = Page::of("errors.md", "## Errors", &[]);
+    protocol::errors(host, &mut page);
+    page.require_all_seen(protocol::NOT_HERE);
+}
+
+/// The blocks of JSON in a file, those that are a part of a network made whole.
+fn networks_in(file: &str) -> Vec<Value> {
+    let text = text(file);
+    let blocks = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let whole = blocks.map(|block| match block.trim_start().starts_with('{') {
+        true => block.to_owned(),
+        false => format!(
+            r#"{{"cniVersion": "1.1.0", "name": "part", "plugins": [{{"type": "bridge", "isGateway": true, {block}}}]}}"#
+        ),
+    });
+    whole.map(|block| serde_json::from_str(&block).unwrap()).collect()
+}
+
+/// Each by cnictl: ADD, CHECK, STATUS, DEL, and doctor has nothing to say against its keys.
+fn the_examples_of_the_pages_work(host: &Host) {
+    let mut seen = 0;
+    for file in [
+        "docs/bridge.md",
+        "docs/loopback.md",
+        "docs/host-local.md",
+        "plugins/bridge/README.md",
+        "ipam/host-local/README.md",
+    ] {
+        for network in networks_in(file) {
+            seen += 1;
+            let pod = host.pod(&format!("pod{seen}"));
+            let ending = if network.get("plugins").is_some() { "conflist" } else { "conf" };
+            let folder = host.file("ready", "").with_file_name(format!("net{seen}.d"));
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join(format!("10-pods.{ending}")), network.to_string()).unwrap();
+            let cnictl = |arguments: &[&str]| {
+                let mut command = std::process::Command::new(bin_dir().join("cnictl"));
+                command.args(arguments).env("NETCONFPATH", &folder).env("CNI_PATH", bin_dir());
+                let output = command.output().unwrap();
+                if !output.status.success() {
+                    fail(format_args!("{file}: cnictl {arguments:?}: {output:?}"));
+                }
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let (name, path) = (network["name"].as_str().unwrap(), pod.path().to_str().unwrap());
+            for command in ["add", "check", "del"] {
+                cnictl(&[command, name, path]);
+            }
+            cnictl(&["status", name]);
+            let report: Value = serde_json::from_str(&cnictl(&["doctor", "--json"])).unwrap();
+            assert_eq!(report["findings"], json!([]), "{file}");
+            remove_bridge();
+        }
+    }
+    assert_eq!(seen, 5);
+}
+
+/// The next example has another network's address on it.
+fn remove_bridge() {
+    let name = cni_types::IfName::parse("cni0").unwrap();
+    cni_net::Rtnl::open().unwrap().remove_link_named(&name).unwrap();
+}
+
+/// What the modules have in common: a request of `plugin` with these keys over others.
+fn request<'a>(host: &'a Host, plugin: &str, command: Command, base: &Value, keys: Value) -> Invocation<'a> {
+    let mut conf = base.clone();
+    conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    conf.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    let scripts = host.file("ready", "").parent().unwrap().to_owned();
+    let path = format!("{}:{}", scripts.display(), bin_dir().display());
+    host.plugin(plugin, command).env("CNI_PATH", path).conf(conf)
+}
