@@ -2,10 +2,17 @@
 
 use crate::{
     sandbox,
-    suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Need, State, Versions, fault::Answer},
+    suite::{
+        Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, State, Versions,
+        fault::{Answer, Call, Real},
+    },
 };
 use cni_types::Command;
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 const ERRORS: Clause = Clause {
     section: "2 Errors",
@@ -31,38 +38,78 @@ pub(super) const CASES: &[Case] = &[
                 }
                 Ok(answer)
             }),
-            Fault::new("dies without an error object", |real, call| {
-                let answer = real.run(&call)?;
-                let failed = answer.status != 0;
-                Ok(if failed { Answer { stdout: Vec::new(), ..answer } } else { answer })
-            }),
+            Fault::new("dies without an error object", die_silently),
         ],
-        body: a_full_disk_is_an_error,
+        body: |context| on_a_full_disk(context).map(drop),
+    },
+    Case {
+        id: "faults/room-again",
+        title: "an ADD that failed on a full disk succeeds after DEL, once there is room",
+        clause: Clause {
+            section: "2 ADD",
+            rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
+        },
+        level: Level::Should,
+        versions: Versions::NEWEST,
+        kinds: KINDS,
+        needs: &[Need::DataDir],
+        faults: &[Fault::new("remembers that it failed", |real, call| {
+            if call.is(Command::Add) && Path::new("/run/failed").exists() {
+                return Ok(Answer::error(11, "has failed before"));
+            }
+            let answer = real.run(&call)?;
+            if answer.status != 0 {
+                fs::write("/run/failed", "")?;
+            }
+            Ok(answer)
+        })],
+        body: |context| {
+            let (attachment, filler) = on_a_full_disk(context)?;
+            fs::remove_file(filler)?;
+            attachment.add()?;
+            attachment.del()?;
+            Ok(())
+        },
     },
     Case {
         id: "faults/read-only-state",
-        title: "where its state is read-only, ADD fails, and DEL does not say that it has removed what is still there",
+        title: "where its state is read-only, ADD fails with an error, and DEL succeeds once it can be written",
         clause: ERRORS,
         level: Level::Should,
         versions: Versions::NEWEST,
         kinds: KINDS,
         needs: &[Need::DataDir],
-        faults: &[
-            Fault::new("takes a DEL that failed for done", |real, call| {
-                let answer = real.run(&call)?;
-                Ok(if call.is(Command::Del) { Answer::default() } else { answer })
-            }),
-            Fault::new("dies without an error object", |real, call| {
-                let answer = real.run(&call)?;
-                let failed = answer.status != 0;
-                Ok(if failed { Answer { stdout: Vec::new(), ..answer } } else { answer })
-            }),
-        ],
-        body: read_only_state_is_an_error,
+        faults: &[Fault::new("dies without an error object", die_silently)],
+        body: an_add_with_read_only_state_fails,
+    },
+    Case {
+        id: "faults/read-only-del",
+        title: "where its state is read-only, DEL does not say that it has removed what is still there",
+        clause: Clause {
+            section: "silent",
+            rule: "DEL completes without error to the fullest extent possible; nothing is said of what it cannot remove",
+        },
+        level: Level::May,
+        versions: Versions::NEWEST,
+        kinds: KINDS,
+        needs: &[Need::DataDir],
+        faults: &[Fault::new("takes a DEL that failed for done", |real, call| {
+            let answer = real.run(&call)?;
+            Ok(if call.is(Command::Del) { Answer::default() } else { answer })
+        })],
+        body: a_del_with_read_only_state_is_no_success,
     },
 ];
 
-fn a_full_disk_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
+/// What a broken plugin does.
+fn die_silently(real: &Real, call: Call) -> io::Result<Answer> {
+    let answer = real.run(&call)?;
+    let failed = answer.status != 0;
+    Ok(if failed { Answer { stdout: Vec::new(), ..answer } } else { answer })
+}
+
+/// ADD and DEL where no more can be written. Gives the file that takes all the room.
+fn on_a_full_disk<'c>(context: &'c Context<'c>) -> Result<(Attachment<'c>, PathBuf), Failure> {
     let folder = context.data_dir();
     fs::create_dir_all(folder)?;
     sandbox::cover_small(folder)?;
@@ -80,10 +127,7 @@ fn a_full_disk_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
     }
     attachment.request(Command::Del).run()?.succeeded()?;
     context.require_unchanged(&before, "ADD and DEL")?;
-    fs::remove_file(filler)?;
-    attachment.add()?;
-    attachment.del()?;
-    Ok(())
+    Ok((attachment, filler))
 }
 
 /// A plugin may leave it to the runtime's DEL to clean up after an ADD that failed.
@@ -104,29 +148,43 @@ fn fill(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_only_state_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
-    let folder = context.data_dir();
-    fs::create_dir_all(folder)?;
-    sandbox::cover(folder)?;
-    let (old, new) = (context.attachment("c1")?, context.attachment("c2")?);
+fn an_add_with_read_only_state_fails(context: &Context<'_>) -> Result<(), Failure> {
+    let folder = read_only(context)?;
+    let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    old.add()?;
-    let with_old = context.state()?;
-    sandbox::set_read_only(folder, true)?;
-    let run = new.request(Command::Add).run()?;
+    let run = attachment.request(Command::Add).run()?;
     if !run.status.success() {
         run.error()?;
-        note_what_is_left(context, &with_old)?;
+        note_what_is_left(context, &before)?;
     }
-    let del = old.request(Command::Del).run()?;
-    if del.status.success() && !run.status.success() {
+    sandbox::set_read_only(folder, false)?;
+    attachment.request(Command::Del).run()?.succeeded()?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+fn a_del_with_read_only_state_is_no_success(context: &Context<'_>) -> Result<(), Failure> {
+    let folder = read_only(context)?;
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    sandbox::set_read_only(folder, false)?;
+    attachment.add()?;
+    sandbox::set_read_only(folder, true)?;
+    let del = attachment.request(Command::Del).run()?;
+    if del.status.success() {
         context.require_unchanged(&before, "the ADD whose DEL succeeded")?;
-    }
-    if !del.status.success() {
+    } else {
         del.error()?;
     }
     sandbox::set_read_only(folder, false)?;
-    new.request(Command::Del).run()?.succeeded()?;
-    old.del()?;
-    context.require_unchanged(&before, "the ADDs")
+    attachment.del()?;
+    context.require_unchanged(&before, "ADD and DEL")
+}
+
+/// Makes the folder for state one in which nothing can be changed.
+fn read_only<'c>(context: &'c Context<'_>) -> Result<&'c Path, Failure> {
+    let folder = context.data_dir();
+    fs::create_dir_all(folder)?;
+    sandbox::cover(folder)?;
+    sandbox::set_read_only(folder, true)?;
+    Ok(folder)
 }
