@@ -11,6 +11,7 @@
 
 mod attachment;
 mod case;
+mod codes;
 mod context;
 pub mod diff;
 pub mod double;

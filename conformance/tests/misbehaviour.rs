@@ -120,3 +120,22 @@ fn a_process_that_a_plugin_leaves_behind_is_ended() {
     });
     assert!(!alive, "{text}");
 }
+
+/// What makes this one fail is in another case than the one about codes.
+#[test]
+fn a_code_that_the_specification_does_not_know_is_seen_wherever_it_is_given() {
+    let script = r#"cat >/dev/null
+case $CNI_COMMAND in
+  VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}' ;;
+  DEL) echo '{"cniVersion":"1.1.0","code":42,"msg":"no"}'; exit 1 ;;
+  *) echo '{"cniVersion":"1.1.0","code":100,"msg":"no"}'; exit 1 ;;
+esac"#;
+    let folder = Folder::script("codes", script);
+    let (output, text) = folder.run(&["--filter", "protocol/error-codes@1.1.0"]);
+    assert!(output.status.success(), "{text}");
+    let (output, text) =
+        folder.run(&["--filter", "protocol/error-codes@1.1.0", "--filter", "lifecycle/del-before-add@1.1.0"]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAILED loopback protocol/error-codes @ 1.1.0"), "{text}");
+    assert!(text.contains("in lifecycle/del-before-add: {\"cniVersion\":\"1.1.0\",\"code\":42"), "{text}");
+}

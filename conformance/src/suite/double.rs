@@ -109,11 +109,20 @@ impl Double {
         fs::create_dir_all(folder)?;
         let plugin = folder.join(name);
         std::os::unix::fs::symlink(program, &plugin)?;
+        let double = Self { folder: folder.to_owned(), name: name.to_owned() };
+        double.answer(replies)?;
+        Ok(double)
+    }
+
+    /// Other answers from here on, in place of all that it was told.
+    ///
+    /// # Errors
+    /// Where they cannot be written down.
+    pub fn answer(&self, replies: &[(Command, Reply)]) -> Result<(), Failure> {
         let replies: BTreeMap<&str, &Reply> =
             replies.iter().map(|(command, reply)| (command.as_str(), reply)).collect();
         let text = serde_json::to_string(&replies).map_err(|e| Failure::suite("prepare a double", e))?;
-        fs::write(beside(&plugin, "double"), text)?;
-        Ok(Self { folder: folder.to_owned(), name: name.to_owned() })
+        Ok(fs::write(beside(&self.folder.join(&self.name), "double"), text)?)
     }
 
     /// The folder that it is in.

@@ -12,6 +12,9 @@ mod security;
 use super::case::Case;
 use std::sync::OnceLock;
 
+/// The case about the codes of errors, against which every wrong code counts that is seen anywhere.
+pub(super) const ERROR_CODES: &str = "protocol/error-codes";
+
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[
     ("protocol", "environment, stdin, documents, exit status, error codes, versions"),

@@ -171,6 +171,18 @@ impl<'c> Request<'c> {
         Ok(run)
     }
 
+    /// Runs the plugin, as a process that is made wrong first: with another stdin.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or does not end in time.
+    pub fn run_with(&self, change: impl FnOnce(&mut Command)) -> Result<Run, Failure> {
+        let mut command = self.command()?;
+        change(&mut command);
+        let run = Spawned::start(command, self.context.limit())?.finish()?;
+        self.record(&run);
+        Ok(run)
+    }
+
     /// Puts a run that the case watched by itself into the journal.
     pub fn record(&self, run: &Run) {
         self.enter_in_journal(run, None);

@@ -2,6 +2,7 @@
 
 use super::{
     case::Level,
+    codes,
     context::Context,
     failure::Failure,
     journal::Entry,
@@ -62,7 +63,9 @@ pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Syn
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|(index, _)| *index);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    codes::judge(items, &mut outcomes);
+    outcomes
 }
 
 /// A thread becomes a host once and for all, so each case has a thread of its own.

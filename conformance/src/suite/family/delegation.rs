@@ -2,6 +2,7 @@
 
 mod answers;
 mod failures;
+mod kinds;
 mod requests;
 mod scene;
 mod undone;
@@ -9,5 +10,5 @@ mod undone;
 use crate::suite::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [requests::CASES, answers::CASES, failures::CASES, undone::CASES].concat()
+    [requests::CASES, answers::CASES, failures::CASES, kinds::CASES, undone::CASES].concat()
 }

@@ -29,6 +29,11 @@ impl<'c> Scene<'c> {
         Ok(Self { context, attachment: context.attachment("c1")?, ipam })
     }
 
+    /// Other answers of the double from here on.
+    pub(super) fn answer(&self, replies: &[(Command, Reply)]) -> Result<(), Failure> {
+        self.ipam.answer(replies)
+    }
+
     pub(super) fn attachment(&self) -> &Attachment<'c> {
         &self.attachment
     }

@@ -2,14 +2,14 @@
 
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run, Versions, at,
-    decode, fault::put, require,
+    codes, decode, family::ERROR_CODES, fault::put, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        id: "protocol/error-codes",
+        id: ERROR_CODES,
         title: "the code of an error is one that the specification lists, or 100 and above",
         clause: Clause {
             section: "5 Error",
@@ -168,12 +168,11 @@ fn error_codes_are_known(context: &Context<'_>) -> Result<(), Failure> {
     for run in failures(&attachment)? {
         let error = run.error()?;
         let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
-        if code == 8 {
+        if code == codes::NAMESPACE {
             context.note(format!("code 8, for a namespace that cannot be used, is a convention: {error}"));
             continue;
         }
-        let known = matches!(code, 1..=7 | 11 | 50 | 51 | 100..);
-        require(known, "a code that the specification lists, or one from 100 on", &error)?;
+        require(codes::is_known(code), "a code that the specification lists, or one from 100 on", &error)?;
     }
     Ok(())
 }

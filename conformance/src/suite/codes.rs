@@ -1,0 +1,57 @@
+//! The codes of errors, wherever one is seen: many cases make a plugin fail, each in another way, and a code that the
+//! specification does not know is wrong in all of them. What is found counts against the one case about codes.
+
+use super::{
+    family::ERROR_CODES,
+    journal::{Entry, RunEntry},
+    outcome::{Outcome, Verdict},
+    plan::Item,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Code 8, for a namespace that cannot be used. No clause has it, and plugins everywhere give it.
+pub(super) const NAMESPACE: u64 = 8;
+
+/// Whether the specification lists the code (section 5, Error), or leaves it to the plugin.
+pub(super) fn is_known(code: u64) -> bool {
+    matches!(code, 1..=7 | 11 | 50 | 51 | 100..)
+}
+
+/// Where the case about codes has seen nothing wrong, and another one of the same plugin in the same version has, it fails.
+pub(super) fn judge(items: &[Item], outcomes: &mut [Outcome]) {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| item.case.id == ERROR_CODES) {
+        let others = items.iter().zip(outcomes.iter());
+        let mut others = others
+            .filter(|(other, _)| Arc::ptr_eq(&other.subject, &item.subject) && other.version == item.version);
+        let seen = others.find_map(|(other, outcome)| Some((other.case.id, unknown(other, outcome)?)));
+        found.extend(seen.map(|(case, error)| (index, format!("in {case}: {error}"))));
+    }
+    for (index, found) in found {
+        if let Some(outcome) = outcomes.get_mut(index)
+            && matches!(outcome.verdict, Verdict::Passed | Verdict::Noted(_))
+        {
+            let wanted = "a code that the specification lists, or one from 100 on, in every error".to_owned();
+            outcome.verdict = Verdict::Failed { wanted, found };
+        }
+    }
+}
+
+/// The first error of the plugin itself with a code that is not known.
+fn unknown(item: &Item, outcome: &Outcome) -> Option<Value> {
+    let binary = item.subject.binary();
+    let runs = outcome.journal.iter().filter_map(|entry| match entry {
+        Entry::Run(run) => Some(run.as_ref()),
+        Entry::Step(_) => None,
+    });
+    let mut errors = runs.filter(|run| run.program == binary).filter_map(error_of);
+    errors.find(|error| {
+        let code = error.get("code").and_then(Value::as_u64);
+        code.is_some_and(|code| code != NAMESPACE && !is_known(code))
+    })
+}
+
+fn error_of(entry: &RunEntry) -> Option<Value> {
+    if entry.run.status.success() { None } else { entry.run.document().ok() }
+}
