@@ -1,11 +1,16 @@
 //! A page of docs/ and what was seen of its errors.
 
 use conformance::testbed::{Invocation, fail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file of the repository.
 pub(crate) fn text(file: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap()
+    std::fs::read_to_string(path_of(file)).unwrap()
+}
+
+/// Where it is.
+pub(crate) fn path_of(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
 }
 
 /// A text of a table's first column. `…` stands for anything.
