@@ -1,9 +1,11 @@
 //! What goes wrong on a node: a plugin is killed half-way, its streams are closed, the disk is full. What counts is that
 //! the runtime can clean up with a DEL afterwards.
 
+mod collected;
 mod disk;
 mod killed;
 mod streams;
+mod times;
 
 use crate::{
     suite::{Failure, case::Case},
@@ -12,7 +14,7 @@ use crate::{
 use std::path::Path;
 
 pub(super) fn cases() -> Vec<Case> {
-    [killed::CASES, streams::CASES, disk::CASES].concat()
+    [killed::CASES, collected::CASES, times::CASES, streams::CASES, disk::CASES].concat()
 }
 
 fn require_shell() -> Result<(), Failure> {

@@ -7,7 +7,7 @@
 use super::require_shell;
 use crate::{
     suite::{
-        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions,
+        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Versions,
         fault::{Answer, Call, Real},
         require,
     },
@@ -126,15 +126,23 @@ fn note_that_stays(real: &Real, call: Call) -> io::Result<Answer> {
     answer
 }
 
-/// Runs the plugin under ptrace.
 fn traced(
     attachment: &Attachment<'_>,
     context: &Context<'_>,
     command: Command,
     blow: Option<Blow>,
 ) -> Result<Traced, Failure> {
+    traced_request(context, &attachment.request(command), blow)
+}
+
+/// Runs the plugin under ptrace.
+pub(super) fn traced_request(
+    context: &Context<'_>,
+    request: &Request<'_>,
+    blow: Option<Blow>,
+) -> Result<Traced, Failure> {
     require_shell()?;
-    let mut process = attachment.request(command).command_by(|program| trace::stopped(program))?;
+    let mut process = request.command_by(|program| trace::stopped(program))?;
     let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
     let traced = trace::follow(&child, blow, context.limit());
     if traced.is_err() {
@@ -149,7 +157,7 @@ fn traced(
 }
 
 /// Tries points spread over `calls` system calls, each multiple of the golden section, until the time is up.
-fn at_many_points(
+pub(super) fn at_many_points(
     context: &Context<'_>,
     calls: usize,
     attempt: &dyn Fn(usize) -> Result<(), Failure>,

@@ -1,0 +1,84 @@
+//! A plugin that is killed at any moment, by the clock: while it waits for the kernel, for a lock or for its delegate as well as
+//! between two system calls, at full speed, and where nothing can be traced.
+
+use crate::suite::{
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions,
+    fault::{Answer, put},
+};
+use cni_types::Command;
+use nix::sys::signal::Signal;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+/// How long moments are tried.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How many at most.
+const MOST: u32 = 48;
+
+pub(super) const CASES: &[Case] = &[Case {
+    id: "faults/killed-any-time",
+    title: "after an ADD that was killed at any moment, DEL and a new ADD succeed",
+    clause: Clause {
+        section: "2 DEL",
+        rule: "DEL generally completes without error, even if some resources or state are missing",
+    },
+    level: Level::Should,
+    versions: Versions::NEWEST,
+    kinds: EVERY_KIND,
+    needs: &[],
+    faults: &[
+        Fault::new("keeps a lock that nobody frees", |real, call| {
+            if call.is(Command::Add) && fs::File::create_new("/run/add.lock").is_err() {
+                return Ok(Answer::error(11, "is locked"));
+            }
+            let answer = real.run(&call);
+            if call.is(Command::Add) {
+                fs::remove_file("/run/add.lock")?;
+            }
+            answer
+        }),
+        Fault::new("cannot read at DEL what it has not written to the end", |real, call| {
+            let mark = format!("/run/writing-{}", call.env("CNI_CONTAINERID"));
+            if call.is(Command::Add) {
+                fs::write(&mark, "")?;
+            }
+            let answer = real.run(&call)?;
+            if call.is(Command::Add) {
+                fs::remove_file(&mark)?;
+            } else if fs::remove_file(&mark).is_ok() {
+                let error = Answer::error(6, "cannot read the record");
+                return Ok(error.edited(|error| put(error, "/details", mark)));
+            }
+            Ok(answer)
+        }),
+    ],
+    body: an_add_that_was_killed_at_any_moment_can_be_ended,
+}];
+
+fn an_add_that_was_killed_at_any_moment_can_be_ended(context: &Context<'_>) -> Result<(), Failure> {
+    let attachment = context.attachment("c1")?;
+    let whole = attachment.request(Command::Add).run()?;
+    whole.succeeded()?;
+    attachment.del()?;
+    let before = context.state()?;
+    let (start, mut tried) = (Instant::now(), 0);
+    while tried < MOST && start.elapsed() < PATIENCE {
+        // Spread over the whole run, and a bit more: each multiple of the golden section.
+        let moment = whole.duration * (tried * 618 % 1000) / 900;
+        let plugin = attachment.request(Command::Add).spawn()?;
+        std::thread::sleep(moment);
+        plugin.signal(Signal::SIGKILL)?;
+        plugin.finish()?;
+        context.step(format!("an ADD is killed after {moment:.1?} of {:.1?}", whole.duration));
+        attachment.request(Command::Del).run()?.succeeded()?;
+        attachment.request(Command::Add).run()?.result()?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        tried += 1;
+    }
+    if let Err(Failure::Mismatch { found, .. }) = context.require_unchanged(&before, "the ADDs") {
+        context.note(format!("{tried} ADDs that were killed leave: {found}"));
+    }
+    Ok(())
+}
