@@ -24,8 +24,9 @@ use std::{
 
 /// How long points are tried.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many points at most.
+/// How many points at most, and how many also where the machine is so busy that the time is up before.
 const MOST: usize = 64;
+const FEWEST: usize = 8;
 
 const SILENT: &str = "silent";
 
@@ -164,7 +165,7 @@ pub(super) fn at_many_points(
 ) -> Result<(), Failure> {
     let start = Instant::now();
     let mut tried = 0;
-    while tried < MOST.min(calls) && start.elapsed() < PATIENCE {
+    while tried < MOST.min(calls) && (tried < FEWEST || start.elapsed() < PATIENCE) {
         let before = 1 + tried * 618_034 % 1_000_000 * calls / 1_000_000;
         attempt(before).map_err(|failure| with_place(failure, before, calls))?;
         tried += 1;
