@@ -24,6 +24,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Stop {
     signalled: Option<UnixStream>,
+    deadline: Option<Instant>,
 }
 
 /// Why a wait ended.
@@ -47,7 +48,13 @@ impl Stop {
             pipe::register(SIGTERM, handler)?;
             Ok::<_, std::io::Error>(signalled)
         };
-        Self { signalled: watch().ok() }
+        Self { signalled: watch().ok(), deadline: None }
+    }
+
+    /// Asks to stop when this time has passed: for callers that wait for a program which may hang.
+    #[must_use]
+    pub fn after(patience: Duration) -> Self {
+        Self { signalled: None, deadline: Instant::now().checked_add(patience) }
     }
 
     /// Never asks to stop: for callers that have no process of their own, and during a clean-up.
@@ -61,12 +68,19 @@ impl Stop {
     /// # Errors
     /// Code 11, since the same request may succeed later.
     pub fn check(&self) -> Result<(), Error> {
+        if self.has_passed() {
+            return Err(Error::new(Code::TRY_AGAIN, "no time is left for the request"));
+        }
         let Some(signalled) = &self.signalled else { return Ok(()) };
         let mut fds = [PollFd::new(signalled.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(n) if n > 0 => Err(Self::error()),
             _ => Ok(()),
         }
+    }
+
+    fn has_passed(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// The error of a request that was cut short.
@@ -85,9 +99,12 @@ impl Stop {
             if let Some(signalled) = &self.signalled {
                 fds.push(PollFd::new(signalled.as_fd(), PollFlags::POLLIN));
             }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let until = self.deadline.into_iter().chain(deadline).min();
+            let left = until.map(|at| at.saturating_duration_since(Instant::now()));
             match poll(&mut fds, timeout(left)) {
-                Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => return Ok(Woken::TimedOut),
+                Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => {
+                    return Ok(if self.has_passed() { Woken::Stopped } else { Woken::TimedOut });
+                }
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => {
                     let ready = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
@@ -118,6 +135,17 @@ mod tests {
         let deadline = start + Duration::from_millis(20);
         assert_eq!(Stop::never().wait_readable(ours.as_fd(), Some(deadline)), Ok(Woken::TimedOut));
         assert!(start.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn patience_that_is_at_its_end_asks_to_stop() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let start = Instant::now();
+        let stop = Stop::after(Duration::from_millis(20));
+        assert!(stop.check().is_ok());
+        assert_eq!(stop.wait_readable(ours.as_fd(), None), Ok(Woken::Stopped));
+        assert!(start.elapsed() >= Duration::from_millis(20));
+        assert_eq!(stop.check().unwrap_err().code, Code::TRY_AGAIN);
     }
 
     #[test]

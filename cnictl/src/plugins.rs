@@ -3,7 +3,10 @@
 use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen, trace};
 use cni_types::{Json, SpecVersion};
 use conformance::runtime::{Asked, Network, PluginConfig};
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+/// How long a plugin may take to answer what needs no work. In the folder there may be programs that are no plugins.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks every plugin of a network whether an ADD could succeed.
 ///
@@ -46,7 +49,7 @@ pub(crate) fn ipam(plugin: &PluginConfig) -> Option<String> {
 /// # Errors
 /// Where one of a network's plugins gives no answer.
 pub(crate) fn version(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
-    let runtime = trace::runtime(arguments);
+    let runtime = trace::runtime(arguments).with_patience(PATIENCE);
     let (names, all_must_answer) = match network {
         Some(name) => (names(&networks::find(&arguments.places, name, screen)?), true),
         None => (programs(&arguments.places.bin_dirs()), false),

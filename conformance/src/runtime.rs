@@ -26,7 +26,7 @@ use serde::Deserialize;
 use std::{
     path::Path,
     sync::{PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Gets every run of a plugin, as soon as it has ended.
@@ -38,6 +38,7 @@ pub struct Runtime {
     cache: Cache,
     environment: Environment,
     observer: Option<Observer>,
+    patience: Option<Duration>,
     /// GC must be alone (spec section 3, "Lifecycle"): it writes, ADD and DEL read.
     turnstile: RwLock<()>,
 }
@@ -70,6 +71,7 @@ impl Runtime {
             cache,
             environment: Environment::of_process(),
             observer: None,
+            patience: None,
             turnstile: RwLock::new(()),
         }
     }
@@ -78,6 +80,13 @@ impl Runtime {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Ends a plugin that gives no answer in this time: for VERSION and STATUS, which change nothing.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -235,7 +244,8 @@ impl Runtime {
         let program = Program::find(kind, &self.cni_path)?;
         let environment = parameters::environment(&self.environment, command, &self.cni_path, parameters);
         let start = Instant::now();
-        let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &Stop::never())?;
+        let stop = self.patience.map_or_else(Stop::never, Stop::after);
+        let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &stop)?;
         if let Some(observe) = &self.observer {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             observe(&Event {
@@ -250,7 +260,17 @@ impl Runtime {
                 duration: start.elapsed(),
             });
         }
-        output.document()
+        let error = match output.document() {
+            Ok(document) => return Ok(document),
+            Err(error) => error,
+        };
+        match self.patience.filter(|patience| *patience <= start.elapsed()) {
+            Some(patience) => Err(cni_types::Error::new(
+                Code::TRY_AGAIN,
+                format!("it did not end within {} seconds", patience.as_secs_f64()),
+            )),
+            None => Err(error),
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use std::{
 type Versions = BTreeMap<String, Result<Vec<String>, String>>;
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    let runtime = Runtime::new(&scene.places.bin_dirs(), networks::cache(&scene.places));
+    let runtime = Runtime::new(&scene.places.bin_dirs(), networks::cache(&scene.places))
+        .with_patience(plugins::PATIENCE);
     let mut versions = Versions::new();
     for (index, (file, network)) in scene.networks().enumerate() {
         let severity = if index == 0 { Severity::Error } else { Severity::Warning };

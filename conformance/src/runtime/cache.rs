@@ -159,6 +159,8 @@ impl Cache {
                 .and_then(|entries| entries.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>())
                 .map_err(failed)?,
         };
+        // What a killed writer left is no attachment.
+        paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
         paths.sort();
         Ok(paths.into_iter().map(CacheEntry::read).collect())
     }
@@ -279,6 +281,13 @@ mod tests {
         cache.remove(&network().name, &full).unwrap();
         cache.remove(&network().name, &full).unwrap();
         assert_eq!(cache.attachments().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_no_attachment() {
+        let folder = Folder::new("cache-killed");
+        folder.write("results/.n-c1-eth0.4711", "{");
+        assert_eq!(Cache::new(folder.path()).entries().unwrap().len(), 0);
     }
 
     #[test]

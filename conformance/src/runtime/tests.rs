@@ -198,3 +198,15 @@ fn versions_are_read_from_the_plugin() {
     assert_eq!(bench.runtime.versions("first").unwrap(), ["0.4.0", "1.1.0"]);
     assert_eq!(bench.events.lock().unwrap()[0].stderr, r#"{"cniVersion":"1.1.0"}"#);
 }
+
+#[test]
+fn a_plugin_that_hangs_is_ended_when_patience_is() {
+    let bench = Bench::new("patience");
+    bench.folder.script("hangs", "exec sleep 60");
+    let runtime = Runtime::new(&[bench.folder.path()], Cache::new(bench.folder.path()))
+        .with_patience(Duration::from_millis(100));
+    let start = Instant::now();
+    let error = runtime.versions("hangs").unwrap_err();
+    assert_eq!(error.plugin_error().unwrap().msg, "it did not end within 0.1 seconds");
+    assert!(start.elapsed() < Duration::from_secs(30));
+}
