@@ -55,6 +55,9 @@ fn container_id(netns: &str) -> String {
 /// The path without a look at what it leads to: a DEL must find the name of a namespace that is gone. Written as cnitool
 /// writes it, since the container id is made from it: no `..`, no slash at the end.
 fn absolute(netns: &Path) -> Result<String, Failure> {
+    if netns.as_os_str().is_empty() {
+        return Err(Failure::text("NETNS is empty: the path of a network namespace is wanted"));
+    }
     let path = std::path::absolute(netns)
         .map_err(|e| Failure::text(format!("cannot tell where {} is: {e}", netns.display())))?;
     let mut clean = PathBuf::new();
@@ -173,6 +176,7 @@ mod tests {
         {
             assert_eq!(absolute(Path::new(path)).unwrap(), wanted);
         }
+        assert!(absolute(Path::new("")).is_err());
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Plan {
     }
 
     fn as_json(&self, dry_run: bool) -> serde_json::Value {
-        let name = |(id, if_name): Key| serde_json::json!({ "containerID": id, "ifname": if_name });
+        let name = |(id, if_name): Key| serde_json::json!({ "containerId": id, "ifName": if_name });
         serde_json::json!({
             "dryRun": dry_run,
             "stale": self.stale.iter().map(key).map(name).collect::<Vec<_>>(),

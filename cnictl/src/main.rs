@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     let code = match Arguments::parse(std::env::args_os().skip(1), &environment) {
         Ok(arguments) => run(&arguments, &environment),
         Err(e) => {
-            Screen::new(false).complain(&format!("{e}\n\n{}", arguments::USAGE.trim_end()));
+            // Last what is wrong: it is what is left on a small screen.
+            let screen = Screen::new(false);
+            screen.tell(arguments::USAGE);
+            screen.complain(&e.to_string());
             USAGE
         }
     };

@@ -21,14 +21,23 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 /// Where there is none.
 pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Network, Failure> {
     let folder = places.conf_dir();
-    for file in files(&folder)? {
+    for file in files(&folder).map_err(|e| elsewhere(places, &e.to_string()))? {
         match Network::load(&file) {
             Ok(network) if network.name.as_str() == name => return Ok(network),
             Ok(_) => {}
             Err(e) => screen.complain(&format!("passed over: {e}")),
         }
     }
-    Err(Failure::text(format!("no net configuration with name {name:?} in {}", folder.display())))
+    Err(elsewhere(places, &format!("no net configuration with name {name:?} in {}", folder.display())))
+}
+
+/// A runtime may have its configurations in another folder than the usual one, as k3s does.
+fn elsewhere(places: &Places, what: &str) -> Failure {
+    let hint = match places.conf_dir {
+        Some(_) => "",
+        None => "; --conf-dir names another folder, and cnictl doctor tells which one the runtime reads",
+    };
+    Failure::text(format!("{what}{hint}"))
 }
 
 /// All networks of the folder, in the order in which container runtimes take them.
@@ -37,7 +46,8 @@ pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Netwo
 /// Where the folder cannot be read.
 pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Failure> {
     let mut networks = Vec::new();
-    for file in Network::files(&places.conf_dir())? {
+    let files = Network::files(&places.conf_dir()).map_err(|e| elsewhere(places, &e.to_string()))?;
+    for file in files {
         match Network::load(&file) {
             Ok(network) => networks.push(network),
             Err(e) => screen.complain(&format!("passed over: {e}")),

@@ -37,9 +37,14 @@ impl Screen {
         self.print(&(indented(value) + "\n"));
     }
 
+    /// Text on stderr as it is.
+    pub(crate) fn tell(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
     /// A sentence on stderr.
     pub(crate) fn complain(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "cnictl: {text}");
+        self.tell(&format!("cnictl: {text}"));
     }
 
     /// A table with a heading; the last column is not padded.

@@ -226,7 +226,7 @@ mod tests {
             ),
             (
                 r#""ipam":{"type":"host-local","ranges":[[{"subnett":"10.0.0.0/24"}]]}"#,
-                "bridge.ipam.ranges.subnett is no key of bridge.ipam.ranges: did you mean subnet?",
+                "bridge.ipam.ranges[0][0].subnett is no key of bridge.ipam.ranges[0][0]: did you mean subnet?",
             ),
         ] {
             assert_eq!(bridge(text).texts(), [format!("a.conflist, line 2: {wanted}")]);
@@ -240,8 +240,10 @@ mod tests {
             [r#"a.conflist, line 2: bridge.isGateway is "true", and true or false is wanted"#]
         );
         assert_eq!(
-            bridge(r#""ipam":{"type":"host-local","ranges":[{"subnet":"10.0.0.0/24"}]}"#).ids(),
-            ["key-type"]
+            bridge(r#""ipam":{"type":"host-local","ranges":[{"subnet":"10.0.0.0/24"}]}"#).texts(),
+            [
+                r#"a.conflist, line 2: bridge.ipam.ranges[0] is {"subnet":"10.0.0.0/24"}, and a list is wanted"#
+            ]
         );
     }
 

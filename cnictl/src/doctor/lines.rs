@@ -5,7 +5,7 @@
 pub(super) struct Way {
     /// Keys and indices: `/plugins/0/ipam/subnet`.
     pointer: String,
-    /// `bridge.ipam.subnet`.
+    /// `bridge.ipam.ranges[0]`.
     shown: String,
 }
 
@@ -23,7 +23,19 @@ impl Way {
 
     /// To an entry of a list.
     pub(super) fn entry(&self, index: usize) -> Self {
-        Self { pointer: format!("{}/{index}", self.pointer), shown: self.shown.clone() }
+        Self { pointer: format!("{}/{index}", self.pointer), shown: format!("{}[{index}]", self.shown) }
+    }
+
+    /// The pointer to the key whose value it is, or a part of.
+    fn key_pointer(&self) -> &str {
+        let mut pointer = self.pointer.as_str();
+        while let Some((above, last)) = pointer.rsplit_once('/') {
+            if last.is_empty() || last.contains(|symbol: char| !symbol.is_ascii_digit()) {
+                break;
+            }
+            pointer = above;
+        }
+        pointer
     }
 
     /// For people.
@@ -82,9 +94,11 @@ impl Lines {
         Self(keys)
     }
 
-    /// The lines of a key; several where it is there twice. Keys match without regard to case.
+    /// The lines of the key whose value is meant, or a part of it; several where the key is there twice. Keys match without
+    /// regard to case.
     pub(super) fn of_key(&self, way: &Way) -> impl DoubleEndedIterator<Item = usize> {
-        self.0.iter().filter(|(pointer, _)| pointer.eq_ignore_ascii_case(&way.pointer)).map(|(_, line)| *line)
+        let wanted = way.key_pointer();
+        self.0.iter().filter(move |(pointer, _)| pointer.eq_ignore_ascii_case(wanted)).map(|(_, line)| *line)
     }
 }
 
@@ -133,7 +147,8 @@ mod tests {
             ("/list/0/x", vec![4]),
             ("/list/1/1/x", vec![5, 6]),
             ("/end", vec![7]),
-            ("/list/0", vec![]),
+            ("/list/0", vec![3]),
+            ("/list/1/1", vec![3]),
             ("/x", vec![]),
         ] {
             assert_eq!(found(pointer), wanted, "{pointer}");

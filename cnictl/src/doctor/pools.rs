@@ -140,22 +140,25 @@ fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
     }
 }
 
-/// Two pools that hand out the same addresses.
+/// Networks that hand out the same addresses. That they have a subnet in common is usual on a LAN.
 fn collisions(all: &[NetworkBooks], report: &mut Report) {
-    let subnets: Vec<(&NetworkBooks, Cidr)> =
-        all.iter().flat_map(|books| subnets(&books.books).map(move |subnet| (books, subnet))).collect();
-    for (index, (first, a)) in subnets.iter().enumerate() {
-        for (second, b) in subnets.iter().skip(index + 1) {
-            if first.network != second.network && a.overlaps(*b) {
+    for (index, first) in all.iter().enumerate() {
+        for second in all.iter().skip(index + 1).filter(|second| second.network != first.network) {
+            let rows = rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
+            if let Some((from, to)) = rows.into_iter().find(|(from, to)| from <= to) {
                 report.warning(
                     "pools-overlap",
-                    format!("networks {} and {} share addresses: {a} and {b}", first.network, second.network),
+                    format!("networks {} and {} share addresses: {from}-{to}", first.network, second.network),
                     "each keeps its own books, so two pods get the same address",
                     "give them ranges of their own",
                 );
             }
         }
     }
+}
+
+fn rows(books: &NetworkBooks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    books.books.inspection.pools.iter().flatten().flat_map(|pool| pool.rows.iter().copied())
 }
 
 /// The subnets of all pools; none where the ranges cannot be used.
@@ -174,6 +177,7 @@ mod tests {
                 ranges: "r".into(),
                 subnets: vec![],
                 gateways: vec![],
+                rows: vec![],
                 capacity: 100,
                 excluded: 0,
                 used,

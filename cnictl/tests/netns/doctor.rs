@@ -237,7 +237,15 @@ fn faults_of_ranges_are_found(host: &Host) {
     let mut other = healthy();
     other["name"] = "other".into();
     node.network("20-other.conflist", other);
-    wrong(&node, "pools-overlap", "networks pods and other share addresses");
+    wrong(&node, "pools-overlap", "networks pods and other share addresses: 10.1.0.2-10.1.0.254");
+    let half = |start: &str, end: &str| {
+        pods(json!([[{"subnet": "10.1.0.0/24", "rangeStart": start, "rangeEnd": end}]]))
+    };
+    node.network("10-pods.conflist", half("10.1.0.2", "10.1.0.99"));
+    let mut other = half("10.1.0.100", "10.1.0.200");
+    other["name"] = "other".into();
+    node.network("20-other.conflist", other);
+    assert_eq!(found(&node, false), [], "two ranges of one subnet");
 }
 
 fn dead_reservations_are_found(host: &Host) {

@@ -35,7 +35,9 @@ pub struct Pool {
     pub subnets: Vec<Cidr>,
     /// The ranges' gateways.
     pub gateways: Vec<IpAddr>,
-    /// How many addresses can be given to attachments.
+    /// The addresses that can be given to attachments: first and last of each row.
+    pub rows: Vec<(IpAddr, IpAddr)>,
+    /// How many these are.
     pub capacity: u128,
     /// How many the configuration keeps from being given away.
     pub excluded: u128,
@@ -109,6 +111,7 @@ impl Pool {
             ranges: set.to_string(),
             subnets: set.ranges().iter().map(crate::range::Range::subnet).collect(),
             gateways: set.ranges().iter().map(crate::range::Range::gateway).collect(),
+            rows: set.spans().iter().map(|span| (span.first, span.last)).collect(),
             capacity: set.capacity(),
             excluded: set.excluded(),
             used: u128::try_from(used.count()).unwrap_or(u128::MAX),
@@ -155,6 +158,7 @@ mod tests {
         let pool = &seen.pools.unwrap()[0];
         // 126 are left of 253 by the exclusion: 10.1.0.2 to 10.1.0.127.
         assert_eq!((pool.capacity, pool.excluded, pool.used), (126, 127, 1));
+        assert_eq!(pool.rows, [(IpAddr::from([10, 1, 0, 2]), IpAddr::from([10, 1, 0, 127]))]);
         assert_eq!(pool.gateways, [IpAddr::from([10, 1, 0, 1])]);
     }
 
