@@ -19,6 +19,7 @@ mod failure;
 pub mod family;
 pub mod fault;
 mod fixture;
+mod gate;
 mod glob;
 mod journal;
 pub mod meter;

@@ -144,7 +144,8 @@ pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, St
         profiles.push(profile);
     }
     if let Some(file) = &options.config {
-        profiles = vec![configured(file, &options.plugins, profiles)?];
+        let known = profiles.clone();
+        profiles = vec![configured(file, &options.plugins, profiles)?.beside(&known)];
     } else {
         select(&mut profiles, &options.plugins, bin_dir)?;
     }

@@ -15,6 +15,9 @@ use std::sync::OnceLock;
 /// The case about the codes of errors, against which every wrong code counts that is seen anywhere.
 pub(super) const ERROR_CODES: &str = "protocol/error-codes";
 
+/// The case that fails, and all others with it, where a plugin cannot be attached at all.
+pub(super) const ADD_SUCCEEDS: &str = "lifecycle/add-succeeds";
+
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[
     ("protocol", "environment, stdin, documents, exit status, error codes, versions"),

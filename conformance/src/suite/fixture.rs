@@ -13,6 +13,8 @@ const BRIDGE: &str = "cnffix0";
 const BRIDGE_MAC: MacAddr = MacAddr([0x0a, 0x58, 0xc0, 0, 2, 1]);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PREFIX: u8 = 24;
+/// `IFLA_MASTER` 0: the port of none.
+const NO_BRIDGE: u32 = 0;
 
 /// Gives a container an interface with an address and a default route, as an interface plugin would, and the
 /// result that such a plugin would print.
@@ -43,24 +45,32 @@ pub(super) fn attach(
     serde_json::from_str(&text.to_string()).map_err(|e| Failure::suite("write a prevResult", e))
 }
 
-/// Makes the interface that `${MASTER}` stands for: one end of a pair whose other end is in a namespace of its own.
+/// Makes the interface that `${MASTER}` stands for: one end of a pair whose other end is in a namespace of its own. No port of
+/// a bridge, on which a macvlan would be refused (`netdev_is_rx_handler_busy`).
 pub(super) fn create_master() -> Result<(), Failure> {
     let mut host = Rtnl::open()?;
-    let bridge = ensure_bridge()?;
     let outside = Netns::create("outside")?;
     let inside = cni_net::Netns::open(outside.path())?;
     let mut batch = Batch::new();
     batch.create_veth(&VethPair {
         host_name: &name(MASTER)?,
         host_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 1]),
-        bridge,
+        bridge: NO_BRIDGE,
         container_name: &name("up0")?,
         container_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 2]),
         netns: &inside,
         mtu: None,
     });
     host.run(batch)?;
-    Ok(())
+    // Without its other end up it has no carrier.
+    inside.run(|| -> Result<(), Failure> {
+        let mut rtnl = Rtnl::open()?;
+        let name = name("up0")?;
+        let link = rtnl.find_link(&name)?.ok_or_else(|| Failure::suite("find", &name))?;
+        let mut batch = Batch::new();
+        batch.set_up(link.index, &name);
+        Ok(rtnl.run(batch)?)
+    })?
 }
 
 /// The two ends of a container's pair.

@@ -166,6 +166,15 @@ impl Profile {
         self
     }
 
+    /// The same plugin; what its IPAM plugin's profile, if it is among these, says may stay may stay after its DEL.
+    #[must_use]
+    pub fn beside(mut self, others: &[Self]) -> Self {
+        let ipam = self.ipam().and_then(|name| others.iter().find(|other| other.name == name));
+        let stays = ipam.map(|ipam| ipam.stays.clone()).unwrap_or_default();
+        self.stays.extend(stays);
+        self
+    }
+
     /// The name of the IPAM plugin in the configuration.
     #[must_use]
     pub fn ipam(&self) -> Option<&str> {
@@ -223,5 +232,14 @@ mod tests {
         let profile = Profile::of_config("c.json", text).unwrap();
         assert_eq!((profile.kind, profile.ipam()), (Kind::Interface, Some("y")));
         assert_eq!(profile.config.keys().collect::<Vec<_>>(), ["ipam", "z"]);
+    }
+
+    #[test]
+    fn what_the_ipam_plugin_may_leave_may_stay() {
+        let profile = Profile::of_config("c", r#"{"type":"x","ipam":{"type":"host-local"}}"#).unwrap();
+        let lock = "file: 100640 /var/lib/cni/networks/conformance/lock \"\"";
+        assert!(!profile.may_stay(lock));
+        let profile = profile.beside(&Profile::built_in().unwrap());
+        assert!(profile.may_stay(lock) && !profile.may_stay(&lock.replace("lock", "10.1.0.2")));
     }
 }

@@ -5,6 +5,7 @@ use super::{
     codes,
     context::Context,
     failure::Failure,
+    gate::Gate,
     journal::Entry,
     outcome::{Outcome, Verdict},
     plan::Item,
@@ -44,13 +45,14 @@ pub struct Progress<'a> {
 /// order of the items.
 #[must_use]
 pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Sync)) -> Vec<Outcome> {
+    let gate = Gate::of(items);
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
     let work = || {
         while let index = next.fetch_add(1, Ordering::Relaxed)
             && let Some(item) = items.get(index)
         {
-            let outcome = on_own_host(item, options.explaining);
+            let outcome = on_own_host(item, &gate, options.explaining);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             tell(&Progress { item, verdict: &outcome.verdict, done, total: items.len() });
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));
@@ -69,14 +71,14 @@ pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Syn
 }
 
 /// A thread becomes a host once and for all, so each case has a thread of its own.
-fn on_own_host(item: &Item, explaining: bool) -> Outcome {
+fn on_own_host(item: &Item, gate: &Gate, explaining: bool) -> Outcome {
     let start = Instant::now();
     let died = |text: &str| Outcome {
         verdict: Verdict::Error(text.to_owned()),
         duration: start.elapsed(),
         journal: Vec::new(),
     };
-    if let Some(lack) = item.lack() {
+    if let Some(lack) = item.lack().or_else(|| gate.reason(item)) {
         return Outcome { verdict: Verdict::Skipped(lack), duration: Duration::ZERO, journal: Vec::new() };
     }
     std::thread::scope(|scope| {

@@ -13,6 +13,9 @@ pub(super) const ADDRESS: &str = "10.77.0.9/24";
 /// The gateway that goes with it.
 pub(super) const GATEWAY: &str = "10.77.0.1";
 
+/// The double's name.
+pub(super) const DOUBLE: &str = "double-ipam";
+
 /// A plugin under test, a container, and the double that the configuration names as IPAM plugin.
 pub(super) struct Scene<'c> {
     context: &'c Context<'c>,
@@ -25,7 +28,7 @@ impl<'c> Scene<'c> {
     pub(super) fn new(context: &'c Context<'c>, replies: &[(Command, Reply)]) -> Result<Self, Failure> {
         let usual = (Command::Add, Reply::success(result(context.version(), &json!([]))));
         let replies: Vec<_> = std::iter::once(usual).chain(replies.iter().cloned()).collect();
-        let ipam = context.double("double-ipam", &replies)?;
+        let ipam = context.double(DOUBLE, &replies)?;
         Ok(Self { context, attachment: context.attachment("c1")?, ipam })
     }
 

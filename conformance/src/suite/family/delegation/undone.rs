@@ -1,8 +1,8 @@
 //! After a failed ADD the delegate is asked to take back what it gave.
 
-use super::scene::{Scene, result};
+use super::scene::{DOUBLE, Scene, result};
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions,
+    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions, at,
     double::Reply,
     fault::{Answer, Call, Real},
 };
@@ -51,8 +51,11 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// For faults: gets as far as the delegate, and gives up.
-fn fails_after_the_delegate(_: &Real, call: Call) -> io::Result<Answer> {
+/// For faults: gets as far as the double, and gives up.
+fn fails_after_the_delegate(real: &Real, call: Call) -> io::Result<Answer> {
+    if at(&call.config(), "/ipam/type") != DOUBLE {
+        return real.run(&call);
+    }
     call.delegate()?.run(&call)?;
     Ok(Answer::error(999, "failed"))
 }

@@ -1,13 +1,31 @@
 //! ADD, and ADD where something is there already.
 
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, fault::Answer, require,
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    family::ADD_SUCCEEDS, fault::Answer, require,
 };
 use cni_net::Rtnl;
 use cni_types::{Command, IfName};
 use serde_json::json;
 
 pub(super) const CASES: &[Case] = &[
+    Case {
+        id: ADD_SUCCEEDS,
+        title: "ADD succeeds with the configuration of the profile",
+        clause: Clause {
+            section: "2 ADD",
+            rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
+        },
+        level: Level::Must,
+        versions: Versions::ALL,
+        kinds: EVERY_KIND,
+        needs: &[],
+        faults: &[Fault::new("never succeeds", |real, call| {
+            let is_add = call.is(Command::Add);
+            if is_add { Ok(Answer::error(999, "operation not supported")) } else { real.run(&call) }
+        })],
+        body: |context| context.attachment("c1")?.add().map(drop),
+    },
     Case {
         id: "lifecycle/add-makes-interface",
         title: "ADD makes the interface CNI_IFNAME in the container",

@@ -205,7 +205,6 @@ fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     std::fs::create_dir_all(&beside)?;
     let path = format!("{}:{}", beside.display(), context.bin_dir().display());
     let attachment = context.attachment("c1")?;
-    let before = context.state()?;
     for kind in
         ["../double-evil/evil".to_owned(), program.display().to_string(), "..".to_owned(), "a\0b".to_owned()]
     {
@@ -220,8 +219,7 @@ fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     }
     let calls = evil.calls()?;
     let found = calls.iter().map(|call| call.command()).collect::<Vec<_>>().join(", ");
-    require(calls.is_empty(), "no run of the program that the type leads to", found)?;
-    context.require_unchanged(&before, "the refused requests")
+    require(calls.is_empty(), "no run of the program that the type leads to", found)
 }
 
 fn an_error_quotes(context: &Context<'_>) -> Result<(), Failure> {

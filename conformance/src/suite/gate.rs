@@ -1,0 +1,54 @@
+//! Whether a plugin can be attached at all with its profile's configuration. Where it cannot, every case would fail, and
+//! the reason may lie in the configuration or in the machine: one case says so, and the others are passed over.
+
+use super::{
+    context::Context,
+    failure::Failure,
+    family::ADD_SUCCEEDS,
+    plan::{Item, Subject},
+};
+use crate::sandbox;
+use cni_types::{Command, SpecVersion};
+use std::sync::Arc;
+
+/// The plugins whose plain ADD fails, with what it said.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Vec<(Arc<Subject>, String)>);
+
+impl Gate {
+    /// Tries each plugin once, in the newest version that is planned and can be run.
+    pub(super) fn of(items: &[Item]) -> Self {
+        let mut closed = Vec::new();
+        for group in items.chunk_by(|a, b| Arc::ptr_eq(&a.subject, &b.subject)) {
+            let Some(item) =
+                group.iter().filter(|item| item.lack().is_none()).max_by_key(|item| item.version)
+            else {
+                continue;
+            };
+            let refused = refused(&item.subject, item.version);
+            closed.extend(refused.map(|text| (Arc::clone(&item.subject), text)));
+        }
+        Self(closed)
+    }
+
+    /// Why the case need not be run.
+    pub(super) fn reason(&self, item: &Item) -> Option<String> {
+        if item.case.id == ADD_SUCCEEDS {
+            return None;
+        }
+        let closed = self.0.iter().find(|(subject, _)| Arc::ptr_eq(subject, &item.subject));
+        closed.map(|(_, text)| format!("ADD fails with the profile's configuration: {text}"))
+    }
+}
+
+/// What the plugin says, where it fails. Whatever else goes wrong the cases tell better.
+fn refused(subject: &Subject, version: SpecVersion) -> Option<String> {
+    let attempt = || -> Result<Option<String>, Failure> {
+        let context = Context::new(subject, version, false)?;
+        let run = context.attachment("c1")?.request(Command::Add).run()?;
+        sandbox::end_processes();
+        Ok((!run.status.success()).then(|| run.summary()))
+    };
+    // A thread becomes a host once and for all.
+    std::thread::scope(|scope| scope.spawn(attempt).join()).ok()?.ok()?
+}
