@@ -22,8 +22,8 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
     let runtime = Runtime::new(&scene.places.bin_dirs(), networks::cache(&scene.places))
         .with_patience(plugins::PATIENCE);
     let mut versions = Versions::new();
-    for (index, (file, network)) in scene.networks().enumerate() {
-        let severity = if index == 0 { Severity::Error } else { Severity::Warning };
+    for (file, network) in scene.networks() {
+        let severity = if scene.is_taken(file) { Severity::Error } else { Severity::Warning };
         let mut complete = true;
         for name in plugins::names(network) {
             complete &= program(scene, file, &name, severity, report)

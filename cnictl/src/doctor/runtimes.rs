@@ -28,6 +28,8 @@ struct Settings {
     default_network: Option<String>,
     /// containerd runs the plugin loopback for every pod, unless it is told to do without; CRI-O does not.
     runs_loopback: bool,
+    /// How many networks each pod gets, where it is not one.
+    networks: Option<usize>,
 }
 
 /// Where a runtime that is told nothing else looks.
@@ -74,9 +76,16 @@ impl Runtimes {
         (!self.0.is_empty()).then(|| self.0.iter().any(|runtime| runtime.runs_loopback))
     }
 
-    /// The network that a runtime is to take, whichever file is first.
+    /// The network that CRI-O is to take, whichever file is first; where it reads the folder that is examined.
     pub(super) fn default_network(&self) -> Option<String> {
-        self.0.iter().find_map(|runtime| runtime.default_network.clone())
+        let first = self.0.first()?;
+        let others = self.0.iter().filter(|runtime| runtime.conf_dir() == first.conf_dir());
+        others.filter_map(|runtime| runtime.default_network.clone()).next()
+    }
+
+    /// How many networks each pod gets: the first of the folder.
+    pub(super) fn networks(&self) -> usize {
+        self.0.first().and_then(|runtime| runtime.networks).unwrap_or(1)
     }
 }
 
@@ -155,6 +164,11 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
     }
     if let Some(dir) = texts(section.get("conf_dir")).first().filter(|dir| !dir.is_empty()) {
         settings.conf_dir = Some(dir.into());
+    }
+    if let Some(number) = section.get("max_conf_num").and_then(Value::as_u64) {
+        // None means all.
+        settings.networks =
+            Some(usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(usize::MAX));
     }
     if let Some(is_internal) = section.get("use_internal_loopback").and_then(Value::as_bool) {
         settings.runs_loopback = !is_internal;
@@ -309,7 +323,7 @@ mod tests {
                 ),
                 (
                     "etc/containerd/b.toml",
-                    "[plugins.'io.containerd.cri.v1.runtime'.cni]\nuse_internal_loopback = true\n",
+                    "[plugins.'io.containerd.cri.v1.runtime'.cni]\nuse_internal_loopback = true\nmax_conf_num = 0\n",
                 ),
                 (
                     "etc/containerd/conf.d/a.toml",
@@ -322,6 +336,7 @@ mod tests {
         runtimes.settle(&mut places);
         assert_eq!(places.conf_dir(), root.0.join("c"));
         assert_eq!(runtimes.run_loopback(), Some(false));
+        assert_eq!(runtimes.networks(), usize::MAX, "all");
     }
 
     #[test]
@@ -391,11 +406,17 @@ mod tests {
         }
         let both = [
             ("etc/containerd/config.toml", "[plugins.cri.cni]\nconf_dir = '/a'\n"),
-            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/b'\n"),
+            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/b'\ncni_default_network = 'n'\n"),
         ];
         let root = Root::new("both", &both);
         let (mut report, mut places) = (Report::default(), root.places());
-        examine(&places, &mut report).settle(&mut places);
+        let runtimes = examine(&places, &mut report);
+        runtimes.settle(&mut places);
+        assert_eq!(
+            (runtimes.default_network(), runtimes.networks()),
+            (None, 1),
+            "not in containerd's folder"
+        );
         assert_eq!(report.ids(), ["runtimes-differ"]);
         assert_eq!(places.conf_dir(), root.0.join("a"), "the first one's");
     }

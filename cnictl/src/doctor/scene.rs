@@ -35,6 +35,8 @@ pub(super) struct Scene {
     pub(super) routes: Vec<InstalledRoute>,
     /// The network that CRI-O is told to take, whichever file is first.
     pub(super) chosen: Option<String>,
+    /// How many networks, from the first, each pod gets.
+    taken: usize,
     /// Whether pods need the plugin loopback, as far as the runtimes' configuration tells.
     pub(super) runs_loopback: Option<bool>,
     /// Whether plugins may change the network here, and so judge whether they could.
@@ -76,6 +78,7 @@ impl Scene {
             interfaces: Vec::new(),
             routes: Vec::new(),
             chosen: runtimes.default_network(),
+            taken: runtimes.networks(),
             runs_loopback: runtimes.run_loopback(),
             privileged: is_privileged(),
         };
@@ -139,16 +142,30 @@ impl Scene {
         text + &format!("plugins in {}\n", bins.join(":"))
     }
 
+    /// Whether pods get this file's network: the chosen one, else the first that can be used.
+    pub(super) fn is_taken(&self, file: &ConfFile) -> bool {
+        let Ok(network) = &file.network else { return false };
+        match &self.chosen {
+            Some(chosen) => network.name.as_str() == chosen,
+            None => {
+                let mut usable = self.files.iter().filter(|file| file.is_usable()).take(self.taken);
+                usable.any(|usable| usable.path == file.path)
+            }
+        }
+    }
+
     /// Whether a runtime takes this file's network, and why.
     fn why_taken(&self, index: usize, file: &ConfFile) -> &'static str {
-        let is_chosen = |network: &Network| self.chosen.as_deref() == Some(network.name.as_str());
         let first_usable = self.files.iter().position(ConfFile::is_usable);
         match &file.network {
-            Ok(network) if is_chosen(network) => "  <- taken: CRI-O's cni_default_network",
+            _ if self.chosen.is_some() && self.is_taken(file) => "  <- taken: CRI-O's cni_default_network",
             _ if self.chosen.is_some() => "",
             Err(ConfigError::Read { .. }) if index == 0 => "  <- the first",
             _ if index == 0 && first_usable == Some(0) => "  <- taken: the first",
             _ if index == 0 => "  <- the first: containerd stops here",
+            Ok(_) if index < self.taken && first_usable == Some(0) => {
+                "  <- taken too: containerd's max_conf_num"
+            }
             Ok(_) if first_usable == Some(index) => "  <- the first that can be used: CRI-O takes it",
             _ => "",
         }
@@ -166,6 +183,7 @@ impl Scene {
                     "network": network.map(|network| network.name.as_str()),
                     "cniVersion": network.map(|network| network.version.as_str()),
                     "plugins": network.map(plugins::names),
+                    "taken": self.is_taken(file),
                 })
             })
             .collect();

@@ -159,6 +159,7 @@ fn the_first_file_decides_and_is_named(host: &Host) {
     report.says("(host-local)  <- the first that can be used: CRI-O takes it");
     let files = node.cnictl(&["doctor", "--json"]).json()["examined"]["files"].clone();
     assert_eq!((&files[0]["network"], &files[1]["network"]), (&Value::Null, &"pods".into()));
+    assert_eq!((&files[0]["taken"], &files[1]["taken"]), (&false.into(), &true.into()));
 }
 
 fn faults_of_keys_are_found(host: &Host) {
@@ -304,13 +305,17 @@ fn the_runtime_s_own_folders_are_examined(host: &Host) {
     told(&node, "containerd-no-cri", "disables the plugin \"cri\"");
     fs::write(&file, "version = 2\nversion").or_fail("write");
     wrong(&node, "runtime-toml", "/run/node/etc/containerd/config.toml: ");
-    fs::remove_file(file).or_fail("remove");
+    fs::remove_file(&file).or_fail("remove");
     node.file("etc/crio/crio.conf.d/10-net.conf", "[crio.network]\ncni_default_network = 'prod'\n");
     wrong(&node, "crio-default-network", "cni_default_network is \"prod\"");
     let mut prod = pods(json!([[{"subnet": "10.2.0.0/24"}]]));
     prod["name"] = "prod".into();
     node.network("20-prod.conflist", prod);
     node.cnictl(&["doctor"]).success().says("(host-local)  <- taken: CRI-O's cni_default_network");
+    fs::remove_file(node.path("etc/crio/crio.conf.d/10-net.conf")).or_fail("remove");
+    fs::write(&file, "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nmax_conf_num = 2\n")
+        .or_fail("write");
+    node.cnictl(&["doctor"]).success().says("(host-local)  <- taken too: containerd's max_conf_num");
 }
 
 fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
