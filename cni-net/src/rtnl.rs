@@ -9,6 +9,7 @@ mod bridge;
 mod events;
 mod link;
 mod neighbour;
+mod policy;
 mod route;
 mod veth;
 mod vlan;

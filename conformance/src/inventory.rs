@@ -3,9 +3,11 @@
 //! What changes by itself as time passes is left out: duplicate address detection, states of ports, reachability.
 
 use cni_net::{InstalledRoute, Link, LinkKind, NetError, Rtnl};
+use cni_types::MacAddr;
 use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
-/// Links, addresses, routes and neighbours of the thread's namespace, in order.
+/// Links, addresses, routes, neighbours, rules that choose a routing table, queueing disciplines, and what was entered into
+/// bridges' tables, of the thread's namespace, in order.
 pub(crate) fn network() -> Result<Vec<String>, NetError> {
     let mut rtnl = Rtnl::open()?;
     let links = rtnl.links()?;
@@ -17,6 +19,15 @@ pub(crate) fn network() -> Result<Vec<String>, NetError> {
         lines.extend(neighbours.map(|n| format!("neighbour {} dev {name} {}", n.address, or_none(n.mac))));
     }
     lines.extend(rtnl.routes()?.iter().map(|route| describe_route(route, &links)));
+    lines.extend(rtnl.policy_rules()?);
+    for link in &links {
+        let control = rtnl.traffic_control(link.index)?.into_iter();
+        lines.extend(control.map(|line| format!("{line} dev {}", link.name)));
+    }
+    let own: Vec<MacAddr> = links.iter().filter_map(|link| link.mac).collect();
+    for (link, mac) in rtnl.static_forwarding(&own)? {
+        lines.push(format!("forwarding {mac} dev {}", name_of(link, &links)));
+    }
     lines.sort();
     Ok(lines)
 }
@@ -70,15 +81,21 @@ const DERIVED: [&str; 2] = [".index", ".origin"];
 
 /// Files with modes and contents, folders in order. A folder that is missing and an empty one are the same.
 pub(crate) fn files(folder: &Path, lines: &mut Vec<String>) {
+    files_besides(&[], folder, lines);
+}
+
+/// The same, without what is at one of these paths.
+pub(crate) fn files_besides(others: &[&str], folder: &Path, lines: &mut Vec<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| !DERIVED.iter().any(|name| path.ends_with(name)));
+    paths.retain(|path| !others.iter().any(|other| path == Path::new(other)));
     paths.sort();
     for path in paths {
         let mode = path.symlink_metadata().map(|m| m.permissions().mode()).unwrap_or_default();
         if path.is_dir() {
             lines.push(format!("{mode:o} {}/", path.display()));
-            files(&path, lines);
+            files_besides(others, &path, lines);
         } else {
             let content = std::fs::read(&path).unwrap_or_default();
             lines.push(format!("{mode:o} {} {:?}", path.display(), String::from_utf8_lossy(&content)));

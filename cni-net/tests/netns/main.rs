@@ -11,6 +11,7 @@ mod masquerade_at_once;
 mod masquerade_packets;
 mod namespaces;
 mod neighbours;
+mod policies;
 mod routes;
 mod ruleset;
 mod scene;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         addresses::tests(),
         routes::tests(),
         neighbours::tests(),
+        policies::tests(),
         events::tests(),
         sysctls::tests(),
         disturbed_lists::tests(),

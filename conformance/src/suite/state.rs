@@ -18,6 +18,9 @@ pub struct State(Vec<String>);
 /// Where each case's namespaces are bound.
 const NETNS: &str = "/run/netns";
 
+/// In `/run`, what is the suite's own, or looked at in another way; and the lock of iptables(8), which never goes away.
+const NOT_OF_PLUGINS: [&str; 3] = [NETNS, "/run/cni-conformance", "/run/xtables.lock"];
+
 /// Values that change by themselves, or say the same for all namespaces.
 const VOLATILE: [&str; 4] = [
     "net.netfilter.nf_conntrack_count",
@@ -40,7 +43,9 @@ impl State {
             };
             lines.extend(netns.run(network)??.into_iter().map(|line| format!("pod {name}: {line}")));
         }
+        lines.extend(mounts().into_iter().map(|line| format!("host: {line}")));
         let mut files = Vec::new();
+        inventory::files_besides(&NOT_OF_PLUGINS, Path::new("/run"), &mut files);
         folders.iter().for_each(|folder| inventory::files(folder, &mut files));
         lines.extend(files.into_iter().map(|line| format!("file: {line}")));
         Ok(Self(lines))
@@ -77,6 +82,18 @@ fn pods() -> Vec<PathBuf> {
         fs::read_dir(NETNS).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     pods.sort();
     pods
+}
+
+/// What is mounted where, but for the names of namespaces: each is a container of its own.
+fn mounts() -> Vec<String> {
+    let list = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let mount = |line: &str| {
+        // proc(5): … mount point at the fifth place … a hyphen, the kind.
+        let (place, kind) = (line.split(' ').nth(4)?, line.split(" - ").nth(1)?.split(' ').next()?);
+        let is_netns = Path::new(place).starts_with(NETNS);
+        (!is_netns).then(|| format!("mount {place} {kind}"))
+    };
+    list.lines().filter_map(mount).collect()
 }
 
 /// All of the thread's network namespace.

@@ -109,7 +109,7 @@ fn while_alone(
     alone: impl FnOnce() -> io::Result<Answer>,
     busy: impl FnOnce() -> io::Result<Answer>,
 ) -> io::Result<Answer> {
-    const MARK: &str = "/run/one-at-a-time";
+    const MARK: &str = "/run/cni-conformance/files/one-at-a-time";
     if fs::File::create_new(MARK).is_err() {
         return busy();
     }

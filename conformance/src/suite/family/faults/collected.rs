@@ -31,21 +31,21 @@ pub(super) const CASES: &[Case] = &[Case {
             if !call.is(Command::Gc) {
                 return real.run(&call);
             }
-            if fs::File::create_new("/run/collected").is_err() {
+            if fs::File::create_new("/run/cni-conformance/files/collected").is_err() {
                 return Ok(Answer::default());
             }
             let answer = real.run(&call);
-            fs::remove_file("/run/collected")?;
+            fs::remove_file("/run/cni-conformance/files/collected")?;
             answer
         }),
         Fault::new("begins anew with an empty list", |real, call| {
             if !call.is(Command::Gc) {
                 return real.run(&call);
             }
-            let is_second = fs::File::create_new("/run/collected").is_err();
+            let is_second = fs::File::create_new("/run/cni-conformance/files/collected").is_err();
             let call = if is_second { call.edited(|config| config[VALID] = json!([])) } else { call };
             let answer = real.run(&call);
-            fs::remove_file("/run/collected")?;
+            fs::remove_file("/run/cni-conformance/files/collected")?;
             answer
         }),
     ],

@@ -54,12 +54,12 @@ pub(super) const CASES: &[Case] = &[
         kinds: KINDS,
         needs: &[Need::DataDir],
         faults: &[Fault::new("remembers that it failed", |real, call| {
-            if call.is(Command::Add) && Path::new("/run/failed").exists() {
+            if call.is(Command::Add) && Path::new("/run/cni-conformance/files/failed").exists() {
                 return Ok(Answer::error(11, "has failed before"));
             }
             let answer = real.run(&call)?;
             if answer.status != 0 {
-                fs::write("/run/failed", "")?;
+                fs::write("/run/cni-conformance/files/failed", "")?;
             }
             Ok(answer)
         })],

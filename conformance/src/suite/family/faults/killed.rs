@@ -44,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("deletes only what was added to the end", |real, call| {
-                let mark = format!("/run/added-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!("/run/cni-conformance/files/added-{}", call.env("CNI_CONTAINERID"));
                 if call.is(Command::Del) && fs::remove_file(&mark).is_err() {
                     return Ok(Answer::error(3, "unknown container"));
                 }
@@ -55,12 +55,14 @@ pub(super) const CASES: &[Case] = &[
                 Ok(answer)
             }),
             Fault::new("keeps a lock that nobody frees", |real, call| {
-                if call.is(Command::Add) && fs::File::create_new("/run/add.lock").is_err() {
+                if call.is(Command::Add)
+                    && fs::File::create_new("/run/cni-conformance/files/add.lock").is_err()
+                {
                     return Ok(Answer::error(11, "is locked"));
                 }
                 let answer = real.run(&call);
                 if call.is(Command::Add) {
-                    fs::remove_file("/run/add.lock")?;
+                    fs::remove_file("/run/cni-conformance/files/add.lock")?;
                 }
                 answer
             }),
@@ -104,11 +106,11 @@ pub(super) const CASES: &[Case] = &[
             if !call.is(Command::Del) {
                 return real.run(&call);
             }
-            if fs::File::create_new("/run/deleted").is_err() {
+            if fs::File::create_new("/run/cni-conformance/files/deleted").is_err() {
                 return Ok(Answer::default());
             }
             let answer = real.run(&call);
-            fs::remove_file("/run/deleted")?;
+            fs::remove_file("/run/cni-conformance/files/deleted")?;
             answer
         })],
         body: a_killed_del_can_be_repeated,

@@ -31,17 +31,17 @@ pub(super) const CASES: &[Case] = &[Case {
     needs: &[],
     faults: &[
         Fault::new("keeps a lock that nobody frees", |real, call| {
-            if call.is(Command::Add) && fs::File::create_new("/run/add.lock").is_err() {
+            if call.is(Command::Add) && fs::File::create_new("/run/cni-conformance/files/add.lock").is_err() {
                 return Ok(Answer::error(11, "is locked"));
             }
             let answer = real.run(&call);
             if call.is(Command::Add) {
-                fs::remove_file("/run/add.lock")?;
+                fs::remove_file("/run/cni-conformance/files/add.lock")?;
             }
             answer
         }),
         Fault::new("cannot read at DEL what it has not written to the end", |real, call| {
-            let mark = format!("/run/writing-{}", call.env("CNI_CONTAINERID"));
+            let mark = format!("/run/cni-conformance/files/writing-{}", call.env("CNI_CONTAINERID"));
             if call.is(Command::Add) {
                 fs::write(&mark, "")?;
             }

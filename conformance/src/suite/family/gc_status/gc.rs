@@ -135,7 +135,9 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Gc)],
         faults: &[Fault::new("misses what an earlier GC removed", |real, call| {
             let answer = real.run(&call)?;
-            if call.is(Command::Gc) && std::fs::File::create_new("/run/collected").is_err() {
+            if call.is(Command::Gc)
+                && std::fs::File::create_new("/run/cni-conformance/files/collected").is_err()
+            {
                 return Ok(Answer::error(11, "nothing to remove"));
             }
             Ok(answer)

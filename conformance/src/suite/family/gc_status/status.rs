@@ -31,9 +31,10 @@ pub(super) const CASES: &[Case] = &[
             }),
             Fault::new("is ready only before the first ADD", |real, call| {
                 if call.is(Command::Add) {
-                    std::fs::write("/run/added", "")?;
+                    std::fs::write("/run/cni-conformance/files/added", "")?;
                 }
-                let is_late = call.is(Command::Status) && std::path::Path::new("/run/added").exists();
+                let is_late = call.is(Command::Status)
+                    && std::path::Path::new("/run/cni-conformance/files/added").exists();
                 if is_late { Ok(Answer::error(50, "busy")) } else { real.run(&call) }
             }),
         ],
@@ -95,9 +96,10 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("stays full", |real, call| {
                 let answer = real.run(&call)?;
                 if answer.status != 0 {
-                    std::fs::write("/run/full", "")?;
+                    std::fs::write("/run/cni-conformance/files/full", "")?;
                 }
-                let full = call.is(Command::Status) && std::path::Path::new("/run/full").exists();
+                let full = call.is(Command::Status)
+                    && std::path::Path::new("/run/cni-conformance/files/full").exists();
                 Ok(if full { Answer::error(50, "full") } else { answer })
             }),
         ],

@@ -26,6 +26,26 @@ pub(super) const CASES: &[Case] = &[
                 }
                 Ok(answer)
             }),
+            Fault::new("leaves the file of its lock in /run", |real, call| {
+                std::fs::write("/run/plugin.lock", "")?;
+                real.run(&call)
+            }),
+            Fault::new("leaves a mount", |real, call| {
+                let folder = std::path::Path::new("/run/cni-conformance/files/mounted");
+                if call.is(Command::Add) {
+                    std::fs::create_dir_all(folder)?;
+                    crate::sandbox::cover(folder).map_err(std::io::Error::other)?;
+                }
+                real.run(&call)
+            }),
+            Fault::new("leaves a rule that chooses a routing table", |real, call| {
+                if call.is(Command::Add) {
+                    let mut ip = std::process::Command::new("ip");
+                    ip.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+                    ip.args(["rule", "add", "from", "10.77.0.2", "table", "100"]).output()?;
+                }
+                real.run(&call)
+            }),
             Fault::new("leaves a bridge behind", |real, call| {
                 if call.is(Command::Add)
                     && let (Ok(mut rtnl), Ok(name)) =
@@ -51,7 +71,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("misses what an earlier DEL removed", |real, call| {
             let answer = real.run(&call)?;
-            let mark = format!("/run/deleted-{}", call.env("CNI_CONTAINERID"));
+            let mark = format!("/run/cni-conformance/files/deleted-{}", call.env("CNI_CONTAINERID"));
             if call.is(Command::Del) && std::fs::File::create_new(mark).is_err() {
                 return Ok(Answer::error(3, "unknown container"));
             }
@@ -71,7 +91,7 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[Fault::new("deletes only what it knows", |real, call| {
-            let mark = format!("/run/added-{}", call.env("CNI_CONTAINERID"));
+            let mark = format!("/run/cni-conformance/files/added-{}", call.env("CNI_CONTAINERID"));
             if call.is(Command::Add) {
                 std::fs::write(&mark, "")?;
             } else if call.is(Command::Del) && !std::path::Path::new(&mark).exists() {

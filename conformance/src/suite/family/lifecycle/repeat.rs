@@ -89,7 +89,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("does not want a container twice", |real, call| {
-                let mark = format!("/run/seen-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!("/run/cni-conformance/files/seen-{}", call.env("CNI_CONTAINERID"));
                 if call.is(Command::Add) && std::path::Path::new(&mark).exists() {
                     return Ok(Answer::error(100, "container was there already"));
                 }
@@ -97,7 +97,7 @@ pub(super) const CASES: &[Case] = &[
                 real.run(&call)
             }),
             Fault::new("forgets the second DEL", |real, call| {
-                let mark = format!("/run/deleted-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!("/run/cni-conformance/files/deleted-{}", call.env("CNI_CONTAINERID"));
                 if call.is(Command::Del) && std::path::Path::new(&mark).exists() {
                     return Ok(Answer::default());
                 }
