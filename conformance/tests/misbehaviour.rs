@@ -109,7 +109,8 @@ fn a_plugin_that_prints_without_end_does_not_fill_the_memory() {
 #[test]
 fn a_process_that_a_plugin_leaves_behind_is_ended() {
     let number = format!("600.{}", std::process::id());
-    let folder = Folder::script("daemon", &format!("setsid sleep {number} &\nexit 1"));
+    let folder =
+        Folder::script("daemon", &format!("setsid sleep {number} &\necho '{{\"cniVersion\":\"1.1.0\"}}'"));
     let arguments =
         ["--filter", "*:protocol/add-one*@1.1.0", "--filter", "*:chains/status*@1.1.0", "--timeout", "1"];
     let (output, text) = folder.run(&arguments);
@@ -127,15 +128,19 @@ fn a_code_that_the_specification_does_not_know_is_seen_wherever_it_is_given() {
     let script = r#"cat >/dev/null
 case $CNI_COMMAND in
   VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}' ;;
-  DEL) echo '{"cniVersion":"1.1.0","code":42,"msg":"no"}'; exit 1 ;;
-  *) echo '{"cniVersion":"1.1.0","code":100,"msg":"no"}'; exit 1 ;;
+  CHECK) echo '{"cniVersion":"1.1.0","code":42,"msg":"no"}'; exit 1 ;;
+  *) echo '{"cniVersion":"1.1.0"}' ;;
 esac"#;
     let folder = Folder::script("codes", script);
     let (output, text) = folder.run(&["--filter", "protocol/error-codes@1.1.0"]);
     assert!(output.status.success(), "{text}");
-    let (output, text) =
-        folder.run(&["--filter", "protocol/error-codes@1.1.0", "--filter", "lifecycle/del-before-add@1.1.0"]);
+    let (output, text) = folder.run(&[
+        "--filter",
+        "protocol/error-codes@1.1.0",
+        "--filter",
+        "lifecycle/check-after-add@1.1.0",
+    ]);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("FAILED loopback protocol/error-codes @ 1.1.0"), "{text}");
-    assert!(text.contains("in lifecycle/del-before-add: {\"cniVersion\":\"1.1.0\",\"code\":42"), "{text}");
+    assert!(text.contains("in lifecycle/check-after-add: {\"cniVersion\":\"1.1.0\",\"code\":42"), "{text}");
 }
