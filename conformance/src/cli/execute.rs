@@ -219,7 +219,7 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     }
 }
 
-/// https://no-color.org, https://bixense.com/clicolors, and terminals that show no colours.
+/// <https://no-color.org>, <https://bixense.com/clicolors>, and terminals that show no colours.
 fn is_color_wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("NO_COLOR").is_none_or(|value| value.is_empty())
         && variable("CLICOLOR").is_none_or(|value| value != "0")
