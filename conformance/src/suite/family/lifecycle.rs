@@ -8,7 +8,13 @@ mod missing;
 mod repeat;
 mod result;
 
-use crate::suite::case::Case;
+use crate::suite::case::{Case, Clause};
+
+/// What several modules rest on.
+const NAME_IS_TAKEN: Clause = Clause {
+    section: "2 ADD",
+    rule: "where an interface of the requested name exists in the container, the plugin returns an error",
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [add::CASES, result::CASES, repeat::CASES, check::CASES, del::CASES, missing::CASES].concat()

@@ -14,7 +14,8 @@ const TEXT: &str = "the double is out of luck";
 
 const NEEDS: &[Need] = &[Need::Ipam, Need::Double];
 const EXECUTION: &str = "4 Delegated plugin execution procedure";
-const DELEGATE_FAILED: &str = "where a delegate returns an error, the plugin should return one";
+const FAILS_TOO: Clause =
+    Clause { section: EXECUTION, rule: "where a delegate returns an error, the plugin should return one" };
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -34,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "delegation/del-fails",
         title: "DEL fails where the delegate's fails, so that it is tried again",
-        clause: Clause { section: EXECUTION, rule: DELEGATE_FAILED },
+        clause: FAILS_TOO,
         level: Level::Should,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -71,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "delegation/gc-fails",
         title: "GC fails where the delegate's fails",
-        clause: Clause { section: EXECUTION, rule: DELEGATE_FAILED },
+        clause: FAILS_TOO,
         level: Level::Should,
         versions: Versions::WITH_GC,
         kinds: &[Kind::Interface],

@@ -1,5 +1,6 @@
 //! ADD, and ADD where something is there already.
 
+use super::NAME_IS_TAKEN;
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
     family::ADD_SUCCEEDS, fault::Answer, require,
@@ -52,10 +53,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/add-existing-ifname",
         title: "ADD is refused where an interface of that name exists, and leaves everything as it was",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "where an interface of the requested name exists in the container, the plugin returns an error",
-        },
+        clause: NAME_IS_TAKEN,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],

@@ -22,6 +22,15 @@ fn sees_nothing(real: &Real, call: Call) -> io::Result<Answer> {
     if call.is(Command::Check) { Ok(Answer::default()) } else { real.run(&call) }
 }
 
+const UNREACHABLE: Clause = Clause {
+    section: "2 CHECK",
+    rule: "an error where an interface is in an invalid state, or the container cannot be reached",
+};
+const UNTOLD: Clause = Clause {
+    section: "2 CHECK",
+    rule: "an error where a resource that no result tells is missing: a rule of a firewall, a reservation",
+};
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/check-after-add",
@@ -118,10 +127,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/check-interface-down",
         title: "CHECK notices that the container's interface is down",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "an error where an interface is in an invalid state, or the container cannot be reached",
-        },
+        clause: UNREACHABLE,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],
@@ -132,10 +138,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/check-host-interface-down",
         title: "CHECK notices that an interface of the host is down",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "an error where an interface is in an invalid state, or the container cannot be reached",
-        },
+        clause: UNREACHABLE,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],
@@ -160,10 +163,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/check-reservation-gone",
         title: "CHECK notices that the reservation of the address is gone",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "an error where a resource that no result tells is missing: a rule of a firewall, a reservation",
-        },
+        clause: UNTOLD,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Ipam],
@@ -174,10 +174,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/check-rules-gone",
         title: "CHECK notices that its rules are gone",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "an error where a resource that no result tells is missing: a rule of a firewall, a reservation",
-        },
+        clause: UNTOLD,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface, Kind::Chained],

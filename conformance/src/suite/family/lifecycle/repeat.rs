@@ -1,6 +1,6 @@
 //! ADD and DEL again, of the same container, of another one, and where something stands in the way.
 
-use super::kernel::name;
+use super::{NAME_IS_TAKEN, kernel::name};
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions, fault::Answer,
 };
@@ -14,14 +14,16 @@ const DIRECTORY: fn(&Value) -> PathBuf = |config| {
     PathBuf::from(text).join("conformance")
 };
 
+const SEVERAL_TIMES: Clause = Clause {
+    section: "2 ADD",
+    rule: "a container may be added to a network more than once, each time with another interface name",
+};
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/second-add",
         title: "a second ADD of the same attachment is refused, and does the first no harm",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "where an interface of the requested name exists in the container, the plugin returns an error",
-        },
+        clause: NAME_IS_TAKEN,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -46,10 +48,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/foreign-ifname",
         title: "ADD is refused where somebody else's interface has the name, and keeps nothing",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "where an interface of the requested name exists in the container, the plugin returns an error",
-        },
+        clause: NAME_IS_TAKEN,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -137,10 +136,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/two-interfaces",
         title: "a container can be added twice under two names, and DEL of one leaves the other",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "a container may be added to a network more than once, each time with another interface name",
-        },
+        clause: SEVERAL_TIMES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -164,10 +160,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/two-reservations",
         title: "an IPAM plugin keeps addresses apart that are for two interfaces of one container",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "a container may be added to a network more than once, each time with another interface name",
-        },
+        clause: SEVERAL_TIMES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Ipam],

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 const SUCCESS: &str = "5 ADD Success";
 
+const ADDRESSES: Clause =
+    Clause { section: SUCCESS, rule: "ips lists the addresses that the attachment got" };
+const ROUTES: Clause = Clause { section: SUCCESS, rule: "routes lists the routes that the attachment made" };
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/result-interfaces",
@@ -66,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/result-addresses",
         title: "every address of the result is on its interface",
-        clause: Clause { section: SUCCESS, rule: "ips lists the addresses that the attachment got" },
+        clause: ADDRESSES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface, Kind::Chained],
@@ -91,7 +95,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/result-routes",
         title: "every route of the result is in the container",
-        clause: Clause { section: SUCCESS, rule: "routes lists the routes that the attachment made" },
+        clause: ROUTES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface, Kind::Chained],
@@ -129,7 +133,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/hidden-addresses",
         title: "every address that ADD gave to the container is in the result",
-        clause: Clause { section: SUCCESS, rule: "ips lists the addresses that the attachment got" },
+        clause: ADDRESSES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -144,7 +148,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/hidden-routes",
         title: "every route that ADD made in the container is in the result",
-        clause: Clause { section: SUCCESS, rule: "routes lists the routes that the attachment made" },
+        clause: ROUTES,
         level: Level::Should,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],

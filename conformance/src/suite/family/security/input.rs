@@ -17,6 +17,9 @@ const EVIL: [&str; 5] = [
     "/var/lib/cni/evil",
 ];
 
+const AN_EXIT: Clause =
+    Clause { section: "2 Errors", rule: "a plugin exits, with 0 or another status; a signal is no exit" };
+
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "security/network-name",
@@ -123,10 +126,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "security/stdin-depth",
         title: "a configuration of a hundred thousand brackets does not make the plugin crash",
-        clause: Clause {
-            section: "2 Errors",
-            rule: "a plugin exits, with 0 or another status; a signal is no exit",
-        },
+        clause: AN_EXIT,
         level: Level::Must,
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
@@ -140,10 +140,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "security/stdin-size",
         title: "a configuration of 32 MiB does not make the plugin crash or hang",
-        clause: Clause {
-            section: "2 Errors",
-            rule: "a plugin exits, with 0 or another status; a signal is no exit",
-        },
+        clause: AN_EXIT,
         level: Level::Must,
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
