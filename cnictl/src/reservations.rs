@@ -82,6 +82,43 @@ fn holder(owner: &Owner) -> Option<(String, String)> {
     }
 }
 
+/// Where a reservation comes from. The names are for programs, and stay when texts change.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Origin {
+    /// Of nobody: a writer was killed, or the disk was full.
+    Empty,
+    EarlierBoot,
+    NetnsGone,
+    ThisBoot,
+    OtherMachine,
+    Unknown,
+}
+
+impl Origin {
+    fn of(reservation: &Reservation) -> Self {
+        match reservation.fate {
+            _ if reservation.owner == Owner::Nobody => Self::Empty,
+            Fate::EarlierBoot => Self::EarlierBoot,
+            Fate::NetnsGone => Self::NetnsGone,
+            Fate::ThisBoot => Self::ThisBoot,
+            Fate::OtherMachine => Self::OtherMachine,
+            Fate::Unknown => Self::Unknown,
+        }
+    }
+
+    fn as_text(self) -> &'static str {
+        match self {
+            Self::Empty => "without content",
+            Self::EarlierBoot => Fate::EarlierBoot.as_text(),
+            Self::NetnsGone => Fate::NetnsGone.as_text(),
+            Self::ThisBoot => Fate::ThisBoot.as_text(),
+            Self::OtherMachine => Fate::OtherMachine.as_text(),
+            Self::Unknown => Fate::Unknown.as_text(),
+        }
+    }
+}
+
 /// One reservation, for people and programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,7 +129,7 @@ struct Row {
     /// In seconds.
     age: u64,
     /// What is known of its boot and namespace.
-    origin: &'static str,
+    origin: Origin,
     netns: Option<String>,
     netns_state: Life,
     /// What a GC would free.
@@ -116,7 +153,7 @@ impl Row {
         Self {
             address: reservation.address.to_string(),
             age: SystemTime::now().duration_since(reservation.written).unwrap_or_default().as_secs(),
-            origin: reservation.fate.as_text(),
+            origin: Origin::of(reservation),
             netns_state: match reservation.fate {
                 Fate::EarlierBoot | Fate::NetnsGone => Life::Stale,
                 _ => Life::of(netns.as_deref()),
@@ -131,7 +168,7 @@ impl Row {
 
     fn cells(&self) -> [String; 7] {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        let mut remarks = vec![self.origin];
+        let mut remarks = vec![self.origin.as_text()];
         remarks.extend(self.outside.then_some("outside the configured ranges"));
         remarks.extend(self.dead.then_some("a GC frees it"));
         [
@@ -277,7 +314,12 @@ fn free(
     if !screen.is_json() {
         let verb = if dry_run { "would free" } else { "freed" };
         for held in &dead {
-            screen.print(&format!("{verb} {} of {}: {}\n", held.address, held.owner, held.fate.as_text()));
+            screen.print(&format!(
+                "{verb} {} of {}: {}\n",
+                held.address,
+                held.owner,
+                Origin::of(held).as_text()
+            ));
         }
         if dead.is_empty() {
             screen.print(&format!("{}: nothing is certainly dead\n", network.name));

@@ -246,7 +246,13 @@ fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
     let records = || [2, 3, 5, 6].map(|n| fs::exists(format!("/run/cni-data/n/10.1.0.{n}")).or_fail("look"));
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     conformance::testbed::require("a machine-id(5)", machine.trim().len() == 32);
-    node.cnictl(&["ipam", "n", "--gc", "--dry-run"]).success().says("would free 10.1.0.5");
+    node.cnictl(&["ipam", "n", "--gc", "--dry-run"])
+        .success()
+        .says("would free 10.1.0.5 of nobody: without content");
+    let json = node.cnictl(&["ipam", "n", "--json"]).success().json();
+    let origins: Vec<_> =
+        [2, 3].map(|at| json[0]["reservations"][at]["origin"].as_str().unwrap_or_default()).to_vec();
+    assert_eq!(origins, ["empty", "unknown"]);
     assert_eq!(records(), [true; 4]);
     node.file("etc/machine-id", machine);
     node.cnictl(&["ipam", "n", "--gc"]).success().says("freed 10.1.0.3").says("freed 10.1.0.5");
