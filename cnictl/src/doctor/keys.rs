@@ -63,7 +63,10 @@ impl Walk<'_> {
                 self.twice(key, &way);
             }
             let known = || tables.iter().flat_map(|keys| keys.iter());
-            match known().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
+            // libcni reads a list's keys letter by letter, unlike all others.
+            let is_exact = tables.contains(&schema::NETWORK);
+            let is_it = |name: &str| name == key || !is_exact && name.eq_ignore_ascii_case(key);
+            match known().find(|(name, _)| is_it(name)) {
                 Some((_, kind)) => self.value(value, *kind, &way),
                 None if is_remark(key) => {}
                 None => self.unknown(key, &way, nearest(key, known().map(|(name, _)| *name)), whose),
@@ -118,7 +121,7 @@ impl Walk<'_> {
         self.report.warning(
             "key-unknown",
             format!("{place}: {} is no key of {whose}{question}", way.shown()),
-            "plugins ignore keys that they do not know, so it has no effect",
+            "runtimes and plugins ignore keys that they do not know, so it has no effect",
             remedy,
         );
     }
@@ -263,6 +266,15 @@ mod tests {
                 r#"a.conflist, line 6: tuning.MTU is "2", and a number is wanted"#,
             ]
         );
+    }
+
+    #[test]
+    fn the_keys_of_a_list_are_compared_letter_by_letter() {
+        assert_eq!(
+            examined(r#"{"name":"n","Plugins":[{"Type":"bridge"}]}"#).texts(),
+            ["a.conflist, line 1: Plugins is no key of a network configuration: did you mean plugins?"]
+        );
+        assert_eq!(examined(r#"{"Name":"n","Type":"bridge"}"#).texts(), [""; 0], "a single plugin");
     }
 
     #[test]

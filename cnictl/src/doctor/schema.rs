@@ -3,7 +3,7 @@
 //! A plugin that is not here is not judged; so is a key below `args`, which belongs to others by the conventions.
 
 /// What a value must be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Flag,
     Number,

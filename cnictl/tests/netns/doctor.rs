@@ -113,7 +113,7 @@ networks in /run/node/etc/cni/net.d, in the order of runtimes:
 plugins in /run/node/opt/cni/bin
 
 warning: 10-pods.conflist, line 1: bridge.isGatway is no key of bridge: did you mean isGateway? [key-unknown]
-    why: plugins ignore keys that they do not know, so it has no effect
+    why: runtimes and plugins ignore keys that they do not know, so it has no effect
     do:  write isGateway
 
 0 errors and 1 warning
