@@ -31,6 +31,8 @@ clear_away() {
     for bundle in "$work"/state/io.containerd.runtime.v2.task/k8s.io/*; do
         [ ! -d "$bundle" ] || find /sys/fs/cgroup -depth -type d -path "*/k8s.io/${bundle##*/}" -exec rmdir {} + || true
     done
+    # What these were in, unless somebody else has some there.
+    rmdir /sys/fs/cgroup/k8s.io /sys/fs/cgroup/*/k8s.io 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
 
