@@ -37,7 +37,7 @@ pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     let books = pools::examine(&scene, &mut report);
     bridges::examine(&scene, &books, &mut report);
     mtu::examine(&scene, &books, &mut report);
-    kernel::examine(&scene, &mut report);
+    kernel::examine(&scene, &books, &mut report);
     ipv6::examine(&scene, &books, &mut report);
     attachments::examine(&scene, &mut report);
     report.sort();

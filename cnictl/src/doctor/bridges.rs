@@ -5,8 +5,9 @@ use super::{
     pools::{NetworkBooks, subnets},
     scene::{Interface, Scene, flag, text},
 };
+use crate::reservations::Books;
 use cni_net::LinkKind;
-use cni_types::Cidr;
+use cni_types::{Cidr, Json};
 use conformance::runtime::PluginConfig;
 use std::net::IpAddr;
 
@@ -18,6 +19,14 @@ const MANY_PORTS: usize = 900;
 /// The bridge of a plugin's configuration.
 pub(super) fn name(plugin: &PluginConfig) -> &str {
     text(plugin, "bridge").unwrap_or("cni0")
+}
+
+/// The interface that has the gateway's address: the bridge, or its interface in the pods' VLAN.
+pub(super) fn gateway_name(plugin: &PluginConfig) -> String {
+    match plugin.json().lookup("vlan") {
+        Some(Json::Number(vlan)) if vlan.as_u64() != Some(0) => format!("{}.{vlan}", name(plugin)),
+        _ => name(plugin).to_owned(),
+    }
 }
 
 pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
@@ -35,14 +44,9 @@ pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report
             foreign(scene, network.as_str(), plugin, subnet, report);
         }
         if plugin.kind() == "bridge"
-            && let Some(interface) = scene.interface(name(plugin))
+            && let Some(interface) = scene.interface(&gateway_name(plugin))
         {
-            let pools = books.inspection.pools.iter().flatten();
-            let gateways: Vec<Cidr> = pools
-                .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
-                .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
-                .collect();
-            addresses(interface, plugin, &gateways, report);
+            addresses(interface, books, report);
         }
     }
 }
@@ -83,9 +87,17 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
 }
 
 /// The addresses that the bridge has against those that it must have as a gateway.
-fn addresses(interface: &Interface, plugin: &PluginConfig, gateways: &[Cidr], report: &mut Report) {
-    let bridge = &interface.link.name;
+fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
+    let (bridge, plugin) = (&interface.link.name, &books.user);
     let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
+    let pools = || books.inspection.pools.iter().flatten();
+    let gateways: Vec<Cidr> = pools()
+        .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
+        .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
+        .collect();
+    let is_given = |address| {
+        pools().flat_map(|pool| &pool.rows).any(|(first, last)| *first <= address && address <= *last)
+    };
     let own: Vec<Cidr> = interface
         .addresses
         .iter()
@@ -120,7 +132,7 @@ fn addresses(interface: &Interface, plugin: &PluginConfig, gateways: &[Cidr], re
                 ),
                 Some(_) => {}
             }
-        } else if !is_gateway && of_family.iter().any(|wanted| wanted.contains(has.address())) {
+        } else if !is_gateway && is_given(has.address()) {
             report.warning(
                 "bridge-address-in-range",
                 format!("the bridge {bridge} has {has}, which a pod may get too"),
@@ -138,8 +150,8 @@ fn foreign(scene: &Scene, network: &str, plugin: &PluginConfig, subnet: Cidr, re
     if !["bridge", "ptp"].contains(&plugin.kind()) {
         return;
     }
-    let others =
-        scene.interfaces.iter().filter(|other| other.link.name != own_bridge && other.link.name != "lo");
+    let own = [own_bridge, &gateway_name(plugin), "lo"];
+    let others = scene.interfaces.iter().filter(|other| !own.contains(&other.link.name.as_str()));
     for other in others.filter(|other| !other.link.name.starts_with("veth")) {
         let clash = other
             .addresses
@@ -155,8 +167,9 @@ fn foreign(scene: &Scene, network: &str, plugin: &PluginConfig, subnet: Cidr, re
             );
         }
     }
-    let own_index = scene.interface(own_bridge).map(|interface| interface.link.index);
-    for route in scene.routes.iter().filter(|route| route.link != own_index && route.gateway.is_some()) {
+    let own: Vec<_> =
+        own.iter().filter_map(|name| Some(scene.interface(name)?.link.index)).map(Some).collect();
+    for route in scene.routes.iter().filter(|route| !own.contains(&route.link) && route.gateway.is_some()) {
         if is_routed_away(route.dst, subnet) {
             report.warning(
                 "subnet-routed",

@@ -3,12 +3,14 @@
 use super::{
     bridges,
     finding::{Report, Severity},
+    pools::{NetworkBooks, subnets},
     runtimes::has_kubelet,
     scene::{Scene, flag},
 };
+use conformance::runtime::Network;
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    forwarding(scene, report);
+pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
+    forwarding(scene, books, report);
     let has_bridge = scene.plugins().any(|(_, plugin)| plugin.kind() == "bridge");
     if has_bridge {
         firewall(scene, report);
@@ -16,11 +18,17 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
 }
 
 /// bridge and ptp switch it on when they make a gateway. Where it is off all the same, somebody switched it off again.
-fn forwarding(scene: &Scene, report: &mut Report) {
+fn forwarding(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
     if scene.sysctl("net/ipv4/ip_forward").as_deref() != Some("0") {
         return;
     }
-    let routed = scene.plugins().find(|(_, plugin)| {
+    // Where the ranges are not known it probably has IPv4.
+    let is_ipv6_only = |network: &Network| {
+        let of_network = books.iter().filter(|books| books.network == network.name);
+        let mut subnets = of_network.flat_map(|books| subnets(&books.books)).peekable();
+        subnets.peek().is_some() && subnets.all(|subnet| !subnet.is_ipv4())
+    };
+    let routed = scene.plugins().filter(|(network, _)| !is_ipv6_only(network)).find(|(_, plugin)| {
         let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
         match plugin.kind() {
             "bridge" if is_gateway => scene.interface(bridges::name(plugin)).is_some(),

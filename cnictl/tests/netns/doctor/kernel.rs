@@ -11,6 +11,8 @@ use std::fs;
 pub(super) fn tests() -> Vec<Test> {
     crate::tests![
         a_bridge_with_the_wanted_address_and_another_is_no_error,
+        a_gateway_in_a_vlan_is_the_network_s_own,
+        an_address_that_no_pod_gets_is_no_error,
         faults_of_bridges_are_found,
         subnets_that_collide_are_found,
         an_mtu_larger_than_the_uplink_s_is_found,
@@ -42,6 +44,29 @@ fn route(link: u32, dst: &str, gateway: &str) {
     let gateway = Some(gateway.parse().or_fail("a gateway"));
     batch.create_route(link, &name("up0"), &RouteSpec { route, gateway });
     Rtnl::open().or_fail("open").run(batch).or_fail("add a route");
+}
+
+fn a_gateway_in_a_vlan_is_the_network_s_own(host: &Host) {
+    let node = node(host);
+    // What counts is the name: not every kernel has VLANs.
+    bridge("br0", None, "");
+    bridge("br0.100", None, "10.1.0.1/24");
+    node.network("10-pods.conflist", with("vlan", 100.into()));
+    let found: Vec<_> = found(&node, true).into_iter().filter(|(id, _)| id.starts_with("subnet")).collect();
+    assert_eq!(found, []);
+    assert!(!without_forwarding(&node).iter().any(|(id, _)| id.starts_with("bridge")));
+}
+
+fn an_address_that_no_pod_gets_is_no_error(host: &Host) {
+    let node = node(host);
+    bridge("br0", None, "10.1.0.200/24");
+    let mut network = pods(json!([[{"subnet": "10.1.0.0/24", "rangeEnd": "10.1.0.99"}]]));
+    network["plugins"][0]["isGateway"] = false.into();
+    node.network("10-pods.conflist", &network);
+    assert_eq!(found(&node, false), []);
+    network["plugins"][0]["ipam"]["ranges"][0][0]["rangeEnd"] = "10.1.0.250".into();
+    node.network("10-pods.conflist", network);
+    wrong(&node, "bridge-address-in-range", "10.1.0.200/24");
 }
 
 fn a_bridge_with_the_wanted_address_and_another_is_no_error(host: &Host) {
@@ -135,6 +160,9 @@ fn forwarding_that_was_switched_off_is_found(host: &Host) {
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     fs::write("/proc/sys/net/ipv4/ip_forward", "0").or_fail("switch forwarding off");
     wrong(&node, "ip-forward", "net.ipv4.ip_forward is 0, and pods needs it");
+    node.network("10-pods.conflist", pods(json!([[{"subnet": "fd00:1::/64"}]])));
+    let found = found(&node, false);
+    assert!(!found.iter().any(|(id, _)| id == "ip-forward"), "IPv6 needs none: {found:?}");
 }
 
 fn faults_of_kernel_parameters_are_found(host: &Host) {
