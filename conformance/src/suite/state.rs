@@ -1,5 +1,7 @@
 //! Everything that a plugin may change, as lines of text: the whole is compared, not a list of known things.
 
+mod legacy;
+
 use super::failure::Failure;
 use crate::inventory;
 use cni_net::{Rtnl, nft::Nft};
@@ -104,10 +106,7 @@ fn network() -> Result<Vec<String>, Failure> {
     if let Some(mut nft) = Nft::open_if_there()? {
         lines.extend(nft.ruleset()?.into_iter().map(|line| format!("nft {line}")));
     }
-    for (program, file) in [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")] {
-        let tables = fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).unwrap_or_default();
-        lines.extend(tables.lines().map(|table| format!("legacy {program} table {table}")));
-    }
+    lines.extend(legacy::tables());
     sysctls(&mut lines);
     Ok(lines)
 }

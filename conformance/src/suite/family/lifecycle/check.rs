@@ -321,9 +321,16 @@ fn a_missing_reservation_is_noticed(context: &Context<'_>) -> Result<(), Failure
 
 fn missing_rules_are_noticed(context: &Context<'_>) -> Result<(), Failure> {
     notices(context, "all rules of nf_tables are removed", |_| {
+        let before = context.state()?;
         let flushed = std::process::Command::new("nft").args(["flush", "ruleset"]).output()?;
         let said = String::from_utf8_lossy(&flushed.stderr).into_owned();
-        if flushed.status.success() { Ok(()) } else { Err(Failure::suite("nft flush ruleset", said)) }
+        if !flushed.status.success() {
+            return Err(Failure::suite("nft flush ruleset", said));
+        }
+        // Those of a legacy iptables are not there.
+        let is_rule = |line: &String| line.starts_with("- ") && line.contains(": nft rule ");
+        let gone = context.state()?.changes_since(&before).iter().any(is_rule);
+        if gone { Ok(()) } else { Err(Failure::skip("its rules are not in nf_tables")) }
     })
 }
 
