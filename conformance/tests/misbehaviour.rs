@@ -144,3 +144,18 @@ esac"#;
     assert!(text.contains("FAILED loopback protocol/error-codes @ 1.1.0"), "{text}");
     assert!(text.contains("in lifecycle/check-after-add: {\"cniVersion\":\"1.1.0\",\"code\":42"), "{text}");
 }
+
+/// Some cases are run in versions that it does not speak.
+#[test]
+fn a_plugin_that_does_not_speak_the_newest_version_is_looked_at_in_the_others() {
+    let script = r#"case $CNI_COMMAND,$(cat) in
+  VERSION,*) echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}' ;;
+  *'"cniVersion":"1.0.0"'*) echo '{"cniVersion":"1.0.0"}' ;;
+  *) echo '{"cniVersion":"1.0.0","code":1,"msg":"incompatible version"}'; exit 1 ;;
+esac"#;
+    let folder = Folder::script("older", script);
+    let (output, text) =
+        folder.run(&["--filter", "protocol/result-version", "--filter", "protocol/unknown-version"]);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("VERSION does not list 1.1.0") && !text.contains("ADD fails"), "{text}");
+}

@@ -20,9 +20,9 @@ impl Gate {
     pub(super) fn of(items: &[Item]) -> Self {
         let mut closed = Vec::new();
         for group in items.chunk_by(|a, b| Arc::ptr_eq(&a.subject, &b.subject)) {
-            let Some(item) =
-                group.iter().filter(|item| item.lack().is_none()).max_by_key(|item| item.version)
-            else {
+            // Some cases are run in versions that the plugin does not speak, to see it refuse them.
+            let can_be_added = |item: &&Item| item.lack().or_else(|| item.unlisted()).is_none();
+            let Some(item) = group.iter().filter(can_be_added).max_by_key(|item| item.version) else {
                 continue;
             };
             let refused = refused(&item.subject, item.version);

@@ -103,9 +103,11 @@ impl Item {
 
     /// A plugin need not speak every version; it says which it does.
     fn unspoken(&self) -> Option<String> {
-        if self.case.needs.contains(&Need::AnyVersion) {
-            return None;
-        }
+        if self.case.needs.contains(&Need::AnyVersion) { None } else { self.unlisted() }
+    }
+
+    /// What VERSION says of the version, where it does not list it, whatever the case.
+    pub(super) fn unlisted(&self) -> Option<String> {
         let list = spoken::versions(&self.subject.binary(), self.subject.limit)?;
         let version = self.version.as_str();
         let unspoken = !list.iter().any(|listed| listed == version);
