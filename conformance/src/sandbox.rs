@@ -9,7 +9,7 @@ mod netns;
 mod processes;
 
 pub use netns::Netns;
-pub use processes::end_processes;
+pub use processes::{end_on_signals, end_processes};
 
 use cni_net::{Batch, NetError, Rtnl};
 use cni_types::IfName;

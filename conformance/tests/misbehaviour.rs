@@ -1,6 +1,10 @@
 //! The suite survives what plugins do: it ends in bounded time and memory, leaves no process behind, and says what is wrong.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -38,6 +42,14 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Whether a sleep of so many seconds is running.
+fn is_alive(seconds: &str) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command) == format!("sleep\0{seconds}\0")
+    })
 }
 
 #[test]
@@ -115,11 +127,7 @@ fn a_process_that_a_plugin_leaves_behind_is_ended() {
         ["--filter", "*:protocol/add-one*@1.1.0", "--filter", "*:chains/status*@1.1.0", "--timeout", "1"];
     let (output, text) = folder.run(&arguments);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    let alive = fs::read_dir("/proc").unwrap().flatten().any(|process| {
-        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&command) == format!("sleep\0{number}\0")
-    });
-    assert!(!alive, "{text}");
+    assert!(!is_alive(&number), "{text}");
 }
 
 /// What makes this one fail is in another case than the one about codes.
@@ -158,4 +166,21 @@ esac"#;
         folder.run(&["--filter", "protocol/result-version", "--filter", "protocol/unknown-version"]);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("VERSION does not list 1.1.0") && !text.contains("ADD fails"), "{text}");
+}
+
+/// It is in a process group of its own, so what a terminal sends does not reach it.
+#[test]
+fn a_suite_that_is_ended_takes_its_plugins_along() {
+    let number = format!("601.{}", std::process::id());
+    let folder = Folder::script("ended", &format!("exec sleep {number}"));
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_cni-conformance"));
+    let mut suite = suite.arg("run").arg("--bin-dir").arg(&folder.0).spawn().unwrap();
+    let start = Instant::now();
+    while !is_alive(&number) && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = Pid::from_raw(suite.id().cast_signed());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(suite.wait().unwrap().code(), Some(143));
+    assert!(!is_alive(&number));
 }

@@ -55,6 +55,7 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
 /// Enters the sandbox, and sees there whether the plugins can be started at all.
 pub(super) fn enter(items: &[Item]) -> Result<(), String> {
     sandbox::enter().map_err(|e| e.to_string())?;
+    sandbox::end_on_signals().map_err(|e| format!("cannot wait for signals: {e}"))?;
     items.iter().find_map(|item| item.subject.refusal()).map_or(Ok(()), Err)
 }
 

@@ -2,12 +2,13 @@
 //! namespaces, and whoever reads what it holds open would wait for it.
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigSet, Signal, kill},
     unistd::Pid,
 };
 use std::{
+    collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -25,9 +26,41 @@ pub fn end_processes() {
     if fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == host) {
         return;
     }
+    end_on(&host);
+}
+
+/// Starts a thread that waits for SIGINT, SIGTERM or SIGHUP, and then ends the processes of all hosts and this one. A plugin is in
+/// a process group of its own, so it does not notice what the terminal sends, and one that hangs would live on. To be called
+/// before other threads are started, after [`super::enter`].
+///
+/// # Errors
+/// Where the kernel refuses to block the signals.
+pub fn end_on_signals() -> std::io::Result<()> {
+    let mut signals = SigSet::empty();
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| signals.add(signal));
+    // Threads that are started from here on inherit that; programs do not (std::process resets it).
+    signals.thread_block()?;
+    std::thread::spawn(move || {
+        let Ok(signal) = signals.wait() else { return };
+        hosts().iter().for_each(|host| end_on(host));
+        // As a shell says it.
+        std::process::exit(128 + signal as i32);
+    });
+    Ok(())
+}
+
+/// The hosts that threads of this process have become.
+fn hosts() -> BTreeSet<PathBuf> {
+    let own = fs::read_link("/proc/self/ns/mnt").ok();
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let mounts = threads.filter_map(|thread| fs::read_link(thread.path().join("ns/mnt")).ok());
+    mounts.filter(|mounts| Some(mounts) != own.as_ref()).collect()
+}
+
+fn end_on(host: &Path) {
     let start = Instant::now();
     // In the time until the next look one may have started another.
-    while let living = on(&host)
+    while let living = on(host)
         && !living.is_empty()
         && start.elapsed() < PATIENCE
     {
