@@ -44,7 +44,7 @@ pub use fault::Fault;
 pub use glob::matches;
 pub use journal::{Entry, RunEntry};
 pub use outcome::{Outcome, Run, Verdict, decode};
-pub use plan::{Item, Selection, Subject, plan};
+pub use plan::{Item, Selection, Subject, plan, settled};
 pub use process::Spawned;
 pub use profile::{Made, Profile, ProfileError};
 pub use report::Report;

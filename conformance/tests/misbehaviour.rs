@@ -166,6 +166,8 @@ esac"#;
         folder.run(&["--filter", "protocol/result-version", "--filter", "protocol/unknown-version"]);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("VERSION does not list 1.1.0") && !text.contains("ADD fails"), "{text}");
+    let (output, text) = folder.run(&["--filter", "faults/closed-stdout"]);
+    assert!(output.status.success() && text.contains("1.0.0") && text.contains("1 passed"), "{text}");
 }
 
 /// It is in a process group of its own, so what a terminal sends does not reach it.

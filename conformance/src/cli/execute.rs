@@ -36,6 +36,7 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
         return Err("no case fits: see `cni-conformance list`".to_owned());
     }
     enter(&items)?;
+    let items = suite::settled(items);
     let start = Instant::now();
     let progress = Meter::new(options.quiet);
     let how = Options { jobs: options.jobs, explaining: false };
@@ -94,6 +95,7 @@ pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, S
         return Err(format!("{wanted} applies to none of these plugins"));
     }
     enter(&newest)?;
+    let newest = suite::settled(newest);
     let outcomes = suite::run(&newest, Options { jobs: 1, explaining: true }, &|_| ());
     let mut text = tell::case(case) + "\n";
     for (item, outcome) in newest.iter().zip(&outcomes) {

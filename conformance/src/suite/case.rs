@@ -122,6 +122,9 @@ impl Versions {
     /// Only the newest that the plugin speaks: for cases that take long and do not depend on the version.
     pub const NEWEST: Self = Self { newest_only: true, ..Self::ALL };
 
+    /// The same, where it has GC.
+    pub const NEWEST_WITH_GC: Self = Self { newest_only: true, ..Self::WITH_GC };
+
     /// From this version on.
     #[must_use]
     pub const fn since(first: SpecVersion) -> Self {
@@ -132,6 +135,11 @@ impl Versions {
     #[must_use]
     pub const fn until(last: SpecVersion) -> Self {
         Self { first: SpecVersion::V0_1_0, last, newest_only: false }
+    }
+
+    /// Whether only the newest of several is wanted.
+    pub(super) fn is_newest_only(self) -> bool {
+        self.newest_only
     }
 
     /// Those of a plugin's versions in which the rule holds.

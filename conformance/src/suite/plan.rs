@@ -147,6 +147,19 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
     items
 }
 
+/// For cases that are run in the newest version only: the newest that VERSION lists, where that is an older one than the profile
+/// has. The process must have entered the sandbox ([`crate::sandbox::enter`]).
+#[must_use]
+pub fn settled(mut items: Vec<Item>) -> Vec<Item> {
+    for item in items.iter_mut().filter(|item| item.case.versions.is_newest_only()) {
+        let Some(list) = spoken::versions(&item.subject.binary(), item.subject.limit) else { continue };
+        let mut spoken = item.subject.profile.versions.clone();
+        spoken.retain(|version| list.iter().any(|listed| listed == version.as_str()));
+        item.version = item.case.versions.of(&spoken).pop().unwrap_or(item.version);
+    }
+    items
+}
+
 impl Selection {
     fn wants(&self, item: &Item) -> bool {
         let id = item.full_id();

@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[Case {
         rule: "a plugin removes as many stale resources as possible, and generally completes without error",
     },
     level: Level::Should,
-    versions: Versions::NEWEST,
+    versions: Versions::NEWEST_WITH_GC,
     kinds: EVERY_KIND,
     needs: &[Need::Verb(Command::Gc)],
     faults: &[
