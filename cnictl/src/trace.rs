@@ -1,9 +1,9 @@
-//! `--trace`: every run of a plugin, as it ends.
+//! `--trace`: every run of a plugin, that it begins and how it ended.
 
 use crate::{arguments::Arguments, networks, screen::indented};
-use cni_types::{Environment, Json};
+use cni_types::{Command, Environment, Json};
 use conformance::runtime::{Event, Runtime};
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 /// The runtime that a command line asks for.
 pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
@@ -12,8 +12,13 @@ pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
         // What a plugin logs is for the person who runs it, as with cnitool.
         return runtime.with_observer(|event| write(&event.stderr));
     }
-    let json = arguments.json;
-    runtime.with_observer(move |event| write(&if json { as_json(event) } else { as_text(event) }))
+    if arguments.json {
+        return runtime.with_observer(|event| write(&as_json(event)));
+    }
+    let begins = |program: &Path, command: Command| {
+        write(&format!(">>> {} {}\n", command.as_str(), program.display()));
+    };
+    runtime.with_herald(begins).with_observer(|event| write(&as_text(event)))
 }
 
 fn write(text: &str) {

@@ -32,12 +32,16 @@ use std::{
 /// Gets every run of a plugin, as soon as it has ended.
 type Observer = Box<dyn Fn(&Event) + Send + Sync>;
 
+/// Gets the program and the command before every run of a plugin.
+type Herald = Box<dyn Fn(&Path, Command) + Send + Sync>;
+
 /// Runs plugins for networks.
 pub struct Runtime {
     cni_path: String,
     cache: Cache,
     environment: Environment,
     observer: Option<Observer>,
+    herald: Option<Herald>,
     patience: Option<Duration>,
     /// GC must be alone (spec section 3, "Lifecycle"): it writes, ADD and DEL read.
     turnstile: RwLock<()>,
@@ -71,6 +75,7 @@ impl Runtime {
             cache,
             environment: Environment::of_process(),
             observer: None,
+            herald: None,
             patience: None,
             turnstile: RwLock::new(()),
         }
@@ -80,6 +85,13 @@ impl Runtime {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Tells `herald` of every run of a plugin before it begins: where one hangs, that is all there will be.
+    #[must_use]
+    pub fn with_herald(mut self, herald: impl Fn(&Path, Command) + Send + Sync + 'static) -> Self {
+        self.herald = Some(Box::new(herald));
         self
     }
 
@@ -243,6 +255,9 @@ impl Runtime {
     ) -> Result<Vec<u8>, cni_types::Error> {
         let program = Program::find(kind, &self.cni_path)?;
         let environment = parameters::environment(&self.environment, command, &self.cni_path, parameters);
+        if let Some(herald) = &self.herald {
+            herald(program.path(), command);
+        }
         let start = Instant::now();
         let stop = self.patience.map_or_else(Stop::never, Stop::after);
         let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &stop)?;

@@ -84,7 +84,8 @@ fn a_trace_shows_every_run_with_input_output_and_time(host: &Host) {
     let (node, pod) = (node(host), host.pod("blue"));
     let path = pod.path().display().to_string();
     let traced = node.cnictl(&["add", "n", &path, "--trace"]);
-    traced.success().says("=== ADD /run/node/opt/cni/bin/bridge: exit status: 0, ");
+    traced.success().says(">>> ADD /run/node/opt/cni/bin/bridge\n");
+    traced.says("=== ADD /run/node/opt/cni/bin/bridge: exit status: 0, ");
     traced.says("CNI_IFNAME=eth0").says("--- stdin").says(r#""prevResult""#).says("--- stdout");
     let traced = node.cnictl(&["del", "n", &path, "--trace", "--json"]);
     let lines: Vec<serde_json::Value> = traced
