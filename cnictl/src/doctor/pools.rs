@@ -140,21 +140,25 @@ fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
     }
 }
 
-/// Networks that hand out the same addresses. That they have a subnet in common is usual on a LAN.
+/// Networks that hand out the same addresses; each is told once. That they have a subnet in common is usual on a LAN.
 fn collisions(all: &[NetworkBooks], report: &mut Report) {
     for (index, first) in all.iter().enumerate() {
-        for second in all.iter().skip(index + 1).filter(|second| second.network != first.network) {
-            let rows = rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
-            if let Some((from, to)) = rows.into_iter().find(|(from, to)| from <= to) {
-                report.warning(
-                    "pools-overlap",
-                    format!("networks {} and {} share addresses: {from}-{to}", first.network, second.network),
-                    "each keeps its own books, so two pods get the same address",
-                    "give them ranges of their own",
-                );
-            }
+        let others = all.iter().skip(index + 1).filter(|second| second.network != first.network);
+        let shared = others.filter_map(|second| Some((second, shared(first, second)?))).next();
+        if let Some((second, (from, to))) = shared {
+            report.warning(
+                "pools-overlap",
+                format!("networks {} and {} share addresses: {from}-{to}", first.network, second.network),
+                "each keeps its own books, so two pods get the same address",
+                "give them ranges of their own",
+            );
         }
     }
+}
+
+fn shared(first: &NetworkBooks, second: &NetworkBooks) -> Option<(IpAddr, IpAddr)> {
+    let mut both = rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
+    both.find(|(from, to)| from <= to)
 }
 
 fn rows(books: &NetworkBooks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
