@@ -4,6 +4,7 @@ use super::{
     case::Kind,
     context::Context,
     failure::Failure,
+    family::CHECK_AFTER_ADD,
     fixture,
     outcome::{Run, decode},
     request::Request,
@@ -129,6 +130,18 @@ impl<'c> Attachment<'c> {
     /// Where it cannot be run.
     pub fn check(&self) -> Result<Run, Failure> {
         self.request(Command::Check).run()
+    }
+
+    /// Runs CHECK for a case about what CHECK says later: it must succeed for that.
+    ///
+    /// # Errors
+    /// A skip, where it fails: another case is about that.
+    pub fn check_succeeds(&self) -> Result<(), Failure> {
+        let run = self.check()?;
+        if run.status.success() {
+            return Ok(());
+        }
+        Err(Failure::skip(format!("CHECK fails right after ADD: {CHECK_AFTER_ADD} tells")))
     }
 
     /// Takes the namespace away, as a runtime does which is in a hurry, and waits until the kernel has removed the pairs

@@ -18,6 +18,9 @@ pub(super) const ERROR_CODES: &str = "protocol/error-codes";
 /// The case that fails, and all others with it, where a plugin cannot be attached at all.
 pub(super) const ADD_SUCCEEDS: &str = "lifecycle/add-succeeds";
 
+/// The case that fails where CHECK fails with nothing wrong.
+pub(super) const CHECK_AFTER_ADD: &str = "lifecycle/check-after-add";
+
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[
     ("protocol", "environment, stdin, documents, exit status, error codes, versions"),

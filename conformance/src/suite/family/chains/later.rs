@@ -118,11 +118,12 @@ fn check_allows_for_a_later_route(context: &Context<'_>) -> Result<(), Failure> 
     chain.check()
 }
 
-/// The gateway that another container of the network is given. A route names its next hop: one that names none may go by
+/// The gateway that another container of the network, where CHECK succeeds, is given. A route names its next hop: one that names none may go by
 /// the gateway of the addresses or not.
 fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
     let other = context.attachment("c0")?;
     let result = other.add_decoded()?;
+    other.check_succeeds()?;
     other.del()?;
     Ok(result.ips.iter().filter_map(|ip| ip.gateway).find(IpAddr::is_ipv4))
 }

@@ -76,7 +76,8 @@ impl<'c> Scene<'c> {
         let found = self.ipam.calls()?.into_iter().find(|call| call.command() == command.as_str());
         found.ok_or_else(|| {
             let asked = self.commands().unwrap_or_default().join(", ");
-            Failure::mismatch(format!("the delegate's {}", command.as_str()), format!("only: {asked}"))
+            let asked = if asked.is_empty() { "no run of it".to_owned() } else { format!("only {asked}") };
+            Failure::mismatch(format!("the delegate's {}", command.as_str()), asked)
         })
     }
 

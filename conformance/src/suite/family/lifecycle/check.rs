@@ -3,6 +3,7 @@
 use super::kernel::{Kernel, name};
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    family::CHECK_AFTER_ADD,
     fault::{Answer, Call, Real},
 };
 use cni_net::{Batch, RouteSpec, Rtnl};
@@ -33,7 +34,7 @@ const UNTOLD: Clause = Clause {
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        id: "lifecycle/check-after-add",
+        id: CHECK_AFTER_ADD,
         title: "CHECK succeeds right after ADD, and changes nothing",
         clause: Clause { section: "2 CHECK", rule: "CHECK can be called immediately after ADD" },
         level: Level::Must,
@@ -206,7 +207,7 @@ fn check_succeeds_after_add(context: &Context<'_>) -> Result<(), Failure> {
     context.require_unchanged(&before, "CHECK")
 }
 
-/// CHECK must succeed before `damage` and fail after it, with an error object.
+/// CHECK must fail after `damage`, with an error object.
 fn notices(
     context: &Context<'_>,
     what: &str,
@@ -214,7 +215,7 @@ fn notices(
 ) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    attachment.check()?.succeeded()?;
+    attachment.check_succeeds()?;
     damage(&attachment)?;
     context.step(what);
     attachment.check()?.error().map(drop)
