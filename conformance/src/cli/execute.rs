@@ -147,8 +147,7 @@ pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, St
         profiles.push(profile);
     }
     if let Some(file) = &options.config {
-        let known = profiles.clone();
-        profiles = vec![configured(file, &options.plugins, profiles)?.beside(&known)];
+        profiles = vec![configured(file, &options.plugins, &profiles)?];
     } else {
         select(&mut profiles, &options.plugins, bin_dir)?;
     }
@@ -175,7 +174,7 @@ fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Re
 }
 
 /// The one plugin with the configuration in the file; without a profile it is one that is made up from it.
-fn configured(file: &Path, plugins: &[String], profiles: Vec<Profile>) -> Result<Profile, String> {
+fn configured(file: &Path, plugins: &[String], profiles: &[Profile]) -> Result<Profile, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let made_up = Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
     let name = match plugins {
@@ -183,11 +182,11 @@ fn configured(file: &Path, plugins: &[String], profiles: Vec<Profile>) -> Result
         [name] => name.clone(),
         _ => return Err("--config is for one --plugin".to_owned()),
     };
-    let known = profiles.into_iter().find(|profile| profile.name == name);
-    Ok(match known {
-        Some(profile) => profile.with_config(made_up.config),
+    let profile = match profiles.iter().find(|profile| profile.name == name) {
+        Some(profile) => profile.clone().with_config(made_up.config),
         None => made_up,
-    })
+    };
+    Ok(profile.beside(profiles))
 }
 
 /// The folder with the plugins.

@@ -9,7 +9,7 @@ mod lifecycle;
 mod protocol;
 mod security;
 
-use super::case::Case;
+use super::case::{Case, Clause};
 use std::sync::OnceLock;
 
 /// The case about the codes of errors, against which every wrong code counts that is seen anywhere.
@@ -20,6 +20,16 @@ pub(super) const ADD_SUCCEEDS: &str = "lifecycle/add-succeeds";
 
 /// The case that fails where CHECK fails with nothing wrong.
 pub(super) const CHECK_AFTER_ADD: &str = "lifecycle/check-after-add";
+
+/// Clauses that cases of several families rest on.
+const ADD_ATTACHES: Clause = Clause {
+    section: "2 ADD",
+    rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
+};
+const USABLE_IFNAME: Clause = Clause {
+    section: "2 Parameters",
+    rule: "a plugin that cannot use the name in CNI_IFNAME returns an error",
+};
 
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[

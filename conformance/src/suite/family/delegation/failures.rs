@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 
 /// What the double answers where it is to fail.
 const CODE: u32 = 117;
-const TEXT: &str = "the double is out of luck";
+pub(super) const TEXT: &str = "the double is out of luck";
 
-const NEEDS: &[Need] = &[Need::Ipam, Need::Double];
+pub(super) const NEEDS: &[Need] = &[Need::Ipam, Need::Double];
 const EXECUTION: &str = "4 Delegated plugin execution procedure";
+pub(super) const CHECK_PASSES_ON: Clause = Clause {
+    section: "2 CHECK",
+    rule: "the plugin should run CHECK of its delegates and pass their errors on to its caller",
+};
 const FAILS_TOO: Clause =
     Clause { section: EXECUTION, rule: "where a delegate returns an error, the plugin should return one" };
 
@@ -49,10 +53,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "delegation/check-fails",
         title: "CHECK fails where the delegate's fails, and passes on what it said",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "the plugin should run CHECK of its delegates and pass their errors on to its caller",
-        },
+        clause: CHECK_PASSES_ON,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],

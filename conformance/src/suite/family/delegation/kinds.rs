@@ -1,6 +1,9 @@
 //! The delegate's errors by their codes: each kind tells a runtime something else, and should reach it.
 
-use super::scene::Scene;
+use super::{
+    failures::{CHECK_PASSES_ON, NEEDS, TEXT},
+    scene::Scene,
+};
 use crate::suite::{
     Case, Clause, Context, Failure, Fault, Kind, Level, Need, Run, Versions, at,
     double::Reply,
@@ -13,19 +16,13 @@ use serde_json::{Value, json};
 /// All that the specification lists, and two of a plugin's own.
 const CODES: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 11, 50, 51, 100, 999];
 
-const TEXT: &str = "the double is out of luck";
 const DETAILS: &str = "its key \"x\" is 5, and it will be better tomorrow";
-
-const NEEDS: &[Need] = &[Need::Ipam, Need::Double];
 
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "delegation/check-error-kinds",
         title: "CHECK passes on the delegate's error with code, text and details, whatever the code",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "the plugin should run CHECK of its delegates and pass their errors on to its caller",
-        },
+        clause: CHECK_PASSES_ON,
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],

@@ -4,6 +4,7 @@ use crate::{
     sandbox,
     suite::{
         Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, State, Versions,
+        family::ADD_ATTACHES,
         fault::{Answer, Call, Real},
     },
 };
@@ -45,10 +46,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "faults/room-again",
         title: "an ADD that failed on a full disk succeeds after DEL, once there is room",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
-        },
+        clause: ADD_ATTACHES,
         level: Level::Should,
         versions: Versions::NEWEST,
         kinds: KINDS,

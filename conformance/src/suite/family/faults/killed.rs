@@ -29,15 +29,17 @@ const MOST: usize = 64;
 const FEWEST: usize = 8;
 
 const SILENT: &str = "silent";
+pub(super) const DEL_COMPLETES: Clause = Clause {
+    section: "2 DEL",
+    rule: "DEL generally completes without error, even if some resources or state are missing",
+};
+pub(super) const KEEPS_A_LOCK: Fault = Fault::new("keeps a lock that nobody frees", lock_that_stays);
 
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "faults/killed-add",
         title: "after an ADD that was killed at any system call, DEL and a new ADD succeed",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "DEL generally completes without error, even if some resources or state are missing",
-        },
+        clause: DEL_COMPLETES,
         level: Level::Should,
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
@@ -54,18 +56,7 @@ pub(super) const CASES: &[Case] = &[
                 }
                 Ok(answer)
             }),
-            Fault::new("keeps a lock that nobody frees", |real, call| {
-                if call.is(Command::Add)
-                    && fs::File::create_new("/run/cni-conformance/files/add.lock").is_err()
-                {
-                    return Ok(Answer::error(11, "is locked"));
-                }
-                let answer = real.run(&call);
-                if call.is(Command::Add) {
-                    fs::remove_file("/run/cni-conformance/files/add.lock")?;
-                }
-                answer
-            }),
+            KEEPS_A_LOCK,
         ],
         body: a_killed_add_can_be_ended,
     },
@@ -116,6 +107,20 @@ pub(super) const CASES: &[Case] = &[
         body: a_killed_del_can_be_repeated,
     },
 ];
+
+/// Makes a lock before an ADD and removes it after it.
+fn lock_that_stays(real: &Real, call: Call) -> io::Result<Answer> {
+    const LOCK: &str = "/run/cni-conformance/files/add.lock";
+    if !call.is(Command::Add) {
+        return real.run(&call);
+    }
+    if fs::File::create_new(LOCK).is_err() {
+        return Ok(Answer::error(11, "is locked"));
+    }
+    let answer = real.run(&call);
+    fs::remove_file(LOCK)?;
+    answer
+}
 
 /// Writes a note before an ADD and removes it after it.
 fn note_that_stays(real: &Real, call: Call) -> io::Result<Answer> {

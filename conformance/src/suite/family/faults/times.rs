@@ -1,8 +1,9 @@
 //! A plugin that is killed at any moment, by the clock: while it waits for the kernel, for a lock or for its delegate as well as
 //! between two system calls, at full speed, and where nothing can be traced.
 
+use super::killed::{DEL_COMPLETES, KEEPS_A_LOCK};
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions,
+    Case, Context, EVERY_KIND, Failure, Fault, Level, Versions,
     fault::{Answer, put},
 };
 use cni_types::Command;
@@ -21,25 +22,13 @@ const FEWEST: u32 = 12;
 pub(super) const CASES: &[Case] = &[Case {
     id: "faults/killed-any-time",
     title: "after an ADD that was killed at any moment, DEL and a new ADD succeed",
-    clause: Clause {
-        section: "2 DEL",
-        rule: "DEL generally completes without error, even if some resources or state are missing",
-    },
+    clause: DEL_COMPLETES,
     level: Level::Should,
     versions: Versions::NEWEST,
     kinds: EVERY_KIND,
     needs: &[],
     faults: &[
-        Fault::new("keeps a lock that nobody frees", |real, call| {
-            if call.is(Command::Add) && fs::File::create_new("/run/cni-conformance/files/add.lock").is_err() {
-                return Ok(Answer::error(11, "is locked"));
-            }
-            let answer = real.run(&call);
-            if call.is(Command::Add) {
-                fs::remove_file("/run/cni-conformance/files/add.lock")?;
-            }
-            answer
-        }),
+        KEEPS_A_LOCK,
         Fault::new("cannot read at DEL what it has not written to the end", |real, call| {
             let mark = format!("/run/cni-conformance/files/writing-{}", call.env("CNI_CONTAINERID"));
             if call.is(Command::Add) {

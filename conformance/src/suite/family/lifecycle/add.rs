@@ -3,7 +3,9 @@
 use super::NAME_IS_TAKEN;
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
-    family::ADD_SUCCEEDS, fault::Answer, require,
+    family::{ADD_ATTACHES, ADD_SUCCEEDS},
+    fault::Answer,
+    require,
 };
 use cni_net::Rtnl;
 use cni_types::{Command, IfName};
@@ -13,10 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: ADD_SUCCEEDS,
         title: "ADD succeeds with the configuration of the profile",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
-        },
+        clause: ADD_ATTACHES,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,

@@ -1,5 +1,6 @@
 //! DEL: it succeeds whatever is missing, and leaves nothing.
 
+use super::missing::OWN_RESOURCES;
 use crate::suite::{Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions, fault::Answer};
 use cni_types::Command;
 
@@ -104,10 +105,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/del-netns-gone",
         title: "DEL succeeds after the namespace went away, and leaves nothing on the host",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "a plugin cleans up its own resources even if the container's namespace no longer exists",
-        },
+        clause: OWN_RESOURCES,
         level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,

@@ -7,7 +7,7 @@ use crate::suite::{
 use cni_types::Command;
 use std::{fs, path::Path};
 
-const OWN_RESOURCES: Clause = Clause {
+pub(super) const OWN_RESOURCES: Clause = Clause {
     section: "2 DEL",
     rule: "a plugin cleans up its own resources even if the container's namespace or interface no longer exists",
 };

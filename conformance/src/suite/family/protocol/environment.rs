@@ -2,7 +2,7 @@
 
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Request,
-    Versions, fault::Answer, require,
+    Versions, family::USABLE_IFNAME, fault::Answer, require,
 };
 use cni_types::{Code, Command};
 
@@ -121,10 +121,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/bad-ifname",
         title: "an interface name that the kernel cannot take is refused",
-        clause: Clause {
-            section: "2 Parameters",
-            rule: "a plugin that cannot use the name in CNI_IFNAME returns an error",
-        },
+        clause: USABLE_IFNAME,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],

@@ -2,6 +2,7 @@
 
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run, Versions, at,
+    family::USABLE_IFNAME,
     fault::{Answer, put},
     require,
 };
@@ -70,10 +71,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "security/ifname",
         title: "an interface name that is a path, or that the kernel does not take, is refused",
-        clause: Clause {
-            section: "2 Parameters",
-            rule: "a plugin that cannot use the name in CNI_IFNAME returns an error",
-        },
+        clause: USABLE_IFNAME,
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
