@@ -13,9 +13,13 @@ use crate::{
     span::Span,
     store::{Found, Locked, Reserved},
     system::Boot,
+    table::hash,
 };
 use cni_types::{AddResult, Attachment, Call, Code, Dns, Encoded, Error, IpConfig};
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 /// The most addresses that are reclaimed at once: one of this many of the pool. To look for them takes a look at every
 /// record, so a large pool should not do that for each.
@@ -29,8 +33,8 @@ pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> R
         Some(path) => resolv_conf::read(path)?,
         None => Dns::default(),
     };
-    let store = plugin.store(&config.data_dir, &call.network);
-    let locked = store.create_and_lock(&call.stop, plugin.patience)?;
+    let store = plugin.store(&config.data_dir, call);
+    let locked = store.create_and_lock(plugin.patience)?;
     outsiders::warn_once(&locked, &config.range_sets)?;
     let mut reservation = Reservation::new(&locked, attachment, plugin.system.boot())?;
     let mut ips = Vec::with_capacity(config.range_sets.len());
@@ -51,7 +55,7 @@ pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> R
     Ok(encoded)
 }
 
-impl Occupancy for Locked {
+impl Occupancy for Locked<'_> {
     fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error> {
         self.first_free(span)
     }
@@ -61,31 +65,39 @@ impl Occupancy for Locked {
     }
 }
 
+/// A record that the attachment held, but its sandbox is over.
+struct Earlier {
+    found: Found,
+    fate: Fate,
+}
+
 /// The addresses reserved so far. They are freed again unless [`Reservation::keep`] is reached, also by a panic.
 struct Reservation<'a> {
-    locked: &'a Locked,
+    locked: &'a Locked<'a>,
     holder: Holder,
     now: Option<Boot>,
     origin: Option<Origin>,
     /// What the attachment holds already, and may not get twice.
     own: Vec<Holding>,
-    /// What it held in an earlier boot: it gets the same again.
-    earlier: Vec<Found>,
-    kept: Vec<Found>,
+    /// What it held in an earlier boot, or for a namespace that is gone: it gets the same again.
+    earlier: Vec<Earlier>,
+    kept: Vec<Earlier>,
     reserved: Vec<IpAddr>,
     /// Whether the index was made anew, so that it certainly tells the truth.
     is_fresh: bool,
 }
 
 impl<'a> Reservation<'a> {
-    fn new(locked: &'a Locked, attachment: &Attachment, now: Option<Boot>) -> Result<Self, Error> {
+    fn new(locked: &'a Locked<'a>, attachment: &Attachment, now: Option<Boot>) -> Result<Self, Error> {
         let holder = Holder::new(&attachment.container_id, &attachment.if_name);
         let mut origins = locked.folder().origins();
         let (mut own, mut earlier) = (Vec::new(), Vec::new());
-        for found in locked.records_of(&holder)? {
-            match Fate::of(origins.of(found.record.address, &found.meta).as_ref(), now) {
-                Fate::EarlierBoot => earlier.push(found),
-                _ => own.push(Holding::of(locked.folder(), found, now)),
+        // One that cannot be read is a reason for its DEL to fail, and not for this ADD.
+        for found in locked.records_of(&holder)?.found {
+            let fate = Fate::of(origins.of(found.record.address, &found.meta).as_ref(), now);
+            match fate.is_over() {
+                true => earlier.push(Earlier { found, fate }),
+                false => own.push(Holding::of(locked.folder(), found, now)),
             }
         }
         let origin = now.map(|boot| Origin { boot, netns: netns::identify(attachment.netns.as_path()) });
@@ -128,24 +140,26 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// The address of this set that the attachment had in an earlier boot, unless it can have it no more.
+    /// The address of this set that the attachment had before, unless it can have it no more.
     fn reuse(&mut self, set: &RangeSet, requested: Option<IpAddr>) -> Result<Option<Allocation>, Error> {
-        let is_in_set = |found: &Found| set.contains(found.record.address);
+        let is_in_set = |earlier: &Earlier| set.contains(earlier.found.record.address);
         let Some(index) = self.earlier.iter().position(is_in_set) else { return Ok(None) };
-        let found = self.earlier.swap_remove(index);
+        let Earlier { found, fate } = self.earlier.swap_remove(index);
         let address = found.record.address;
         if !set.is_allocatable(address) || requested.is_some_and(|wanted| wanted != address) {
             reclaim(self.locked, &Holding::of(self.locked.folder(), found, self.now))?;
             return Ok(None);
         }
-        note(&format!("{} gets {address} back, which it held in an earlier boot", found.record.owner));
-        self.kept.push(found);
+        let why = fate.as_text();
+        note(&format!("{} gets {address} back, which it held: {why}", found.record.owner));
+        self.kept.push(Earlier { found, fate });
         Ok(allocator::allocation(set, address))
     }
 
     /// Removes the record of `address` if it belongs to nobody.
     fn take_over(&self, address: IpAddr) -> Result<(), Error> {
-        let found = self.locked.folder().record(address)?;
+        // One that cannot be read is somebody's.
+        let found = self.locked.folder().record(address).ok().flatten();
         if let Some(found) = found.filter(|found| found.record.is_nobodys()) {
             self.locked.release(&found.record)?;
             note(&format!("took over {address}, whose record has no content"));
@@ -158,6 +172,11 @@ impl<'a> Reservation<'a> {
     /// # Errors
     /// The refusal, explained, where nothing can.
     fn make_room(&mut self, set: &RangeSet, refusal: &NoAddress) -> Result<(), Error> {
+        if let NoAddress::Exhausted { .. } = refusal
+            && let Some(rest) = self.locked.rest_of(hash_of(set))?
+        {
+            return Err(explained(refusal, Some(resting(rest))));
+        }
         match refusal {
             NoAddress::Exhausted { .. } | NoAddress::RequestedTaken(..) if !self.is_fresh => {
                 self.is_fresh = true;
@@ -181,15 +200,18 @@ impl<'a> Reservation<'a> {
         let limit = usize::try_from(set.capacity() / RECLAIMED_SHARE).unwrap_or(usize::MAX).clamp(1, 256);
         let is_ours = |address| self.reserved.contains(&address) || self.is_kept(address);
         let wanted = |address| set.is_allocatable(address) && !is_ours(address);
+        let start = Instant::now();
         let survey = Survey::of(self.locked.folder(), self.now, limit, &wanted)?;
         if survey.over.is_empty() {
+            self.locked.note_fruitless(hash_of(set), start.elapsed());
             return Err(explained(refusal, Some(survey.describe())));
         }
         survey.over.iter().try_for_each(|holding| reclaim(self.locked, holding))
     }
 
     fn is_kept(&self, address: IpAddr) -> bool {
-        self.kept.iter().chain(&self.earlier).any(|found| found.record.address == address)
+        let mut all = self.kept.iter().chain(&self.earlier);
+        all.any(|earlier| earlier.found.record.address == address)
     }
 
     fn reclaim_one(&self, address: IpAddr, has_one: bool, refusal: &NoAddress) -> Result<(), Error> {
@@ -204,14 +226,30 @@ impl<'a> Reservation<'a> {
     /// Makes the reservation final.
     ///
     /// # Errors
-    /// Code 5 where an address that it had in an earlier boot would still count as one of that boot. The record stays.
+    /// Code 5 if an address that it had before would still count as one of a dead attachment. The record
+    /// stays.
     fn keep(mut self) -> Result<(), Error> {
         if let Some(origin) = &self.origin {
-            self.kept.iter().try_for_each(|found| self.locked.renew_origin(found, origin))?;
+            let mut kept = self.kept.iter();
+            kept.try_for_each(|earlier| self.locked.renew_origin(&earlier.found, origin))?;
         }
         self.reserved.clear();
         Ok(())
     }
+}
+
+/// The hash by which the store remembers the set.
+fn hash_of(set: &RangeSet) -> u64 {
+    hash(set.to_string().as_bytes()).max(1)
+}
+
+/// Why nothing is reclaimed, for the details of an error.
+fn resting(rest: Duration) -> String {
+    let seconds = rest.as_secs() + 1;
+    format!(
+        "a look at all of them found none that could be reclaimed; within {seconds} s that is not repeated, \
+         because it keeps others from their DEL"
+    )
 }
 
 /// A refusal with the holders and the remedy.

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     index::container,
     record::{Holder, Owner},
-    store::Folder,
+    store::{Folder, Search},
 };
 use cni_types::{Attachment, Call, Code, Error};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ pub(crate) fn check(plugin: &HostLocal, call: &Call, attachment: &Attachment) ->
     // One that is in no range came from another plugin.
     let ours = addresses.filter(|address| config.range_sets.iter().any(|set| set.contains(*address)));
     let nothing = || lost(&holder, "no address is recorded for it");
-    let folder = plugin.store(&config.data_dir, &call.network).open()?.ok_or_else(nothing)?;
+    let folder = plugin.store(&config.data_dir, call).open()?.ok_or_else(nothing)?;
     let outcomes: Vec<Option<Error>> =
         ours.map(|address| mismatch(&folder, &holder, address)).collect::<Result<_, _>>()?;
     if !outcomes.iter().any(Option::is_none) && !holds_any(&folder, &holder)? {
@@ -29,7 +29,7 @@ pub(crate) fn check(plugin: &HostLocal, call: &Call, attachment: &Attachment) ->
 }
 
 /// What is wrong with an address of the previous result.
-fn mismatch(folder: &Folder, holder: &Holder, address: IpAddr) -> Result<Option<Error>, Error> {
+fn mismatch(folder: &Folder<'_>, holder: &Holder, address: IpAddr) -> Result<Option<Error>, Error> {
     let owner = folder.record(address)?.map(|found| found.record.owner);
     let found = match owner {
         Some(owner) if owner.may_be(holder) => return Ok(None),
@@ -39,15 +39,20 @@ fn mismatch(folder: &Folder, holder: &Holder, address: IpAddr) -> Result<Option<
     Ok(Some(lost(holder, &found)))
 }
 
-/// Whether any record is the holder's. Before it says no it looks at all of them: a false alarm costs a pod.
-fn holds_any(folder: &Folder, holder: &Holder) -> Result<bool, Error> {
+/// Returns true if any record is the holder's. Before it says no it looks at all of them, and fails if
+/// one of them cannot be read: a false alarm costs a pod.
+fn holds_any(folder: &Folder<'_>, holder: &Holder) -> Result<bool, Error> {
     let id = container(holder.container_id());
     for address in folder.look(|index| index.addresses_of(id))? {
         if folder.record(address)?.is_some_and(|found| found.record.owner.may_be(holder)) {
             return Ok(true);
         }
     }
-    Ok(!folder.find(&|record| record.owner.may_be(holder))?.is_empty())
+    let Search { found, unread } = folder.find(&|record| record.owner.may_be(holder))?;
+    match unread.into_error().filter(|_| found.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(!found.is_empty()),
+    }
 }
 
 fn lost(holder: &Holder, found: &str) -> Error {

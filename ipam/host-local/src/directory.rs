@@ -1,11 +1,14 @@
-//! A directory that was opened once, and everything in it reached through that handle. No name is followed when it
-//! is a symbolic link, so whatever somebody plants in there, nothing is written or deleted elsewhere; nor does it
-//! matter when the path leads to another directory meanwhile.
+//! A directory that was opened once, and everything in it reached through that handle. No name is
+//! followed when it is a symbolic link, so whatever somebody plants in there, nothing is written or
+//! deleted elsewhere; nor does it matter if the path leads to another directory meanwhile.
+//!
+//! A signal that interrupts a call (EINTR; network file systems and FUSE do that) does not fail it:
+//! the call is repeated, a bounded number of times.
 
 use nix::{
     dir::{Dir, OwningIter, Type},
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2},
     sys::stat::{FileStat, Mode, fstatat, mkdirat},
     unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat},
 };
@@ -22,11 +25,26 @@ use std::{
     time::SystemTime,
 };
 
+/// How often a call that a signal interrupts is repeated.
+const ATTEMPTS: usize = 16;
+
+/// Makes a system call, and repeats it if a signal interrupts it.
+fn repeat<T>(call: impl Fn() -> nix::Result<T>) -> io::Result<T> {
+    let mut outcome = call();
+    for _ in 1..ATTEMPTS {
+        if !matches!(outcome, Err(Errno::EINTR)) {
+            break;
+        }
+        outcome = call();
+    }
+    Ok(outcome?)
+}
+
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     handle: File,
-    /// Where it was found: for texts only.
+    /// Its path when it was opened: for texts only.
     path: PathBuf,
 }
 
@@ -37,9 +55,9 @@ pub(crate) enum Access {
     Read,
     /// To read and write one that is there.
     Write,
-    /// To read and write; made where it is missing.
+    /// To read and write; created if it is missing.
     Ensure,
-    /// To write; an error where it is there.
+    /// To read and write; an error if it is there.
     Create,
 }
 
@@ -61,7 +79,7 @@ impl Access {
 pub(crate) struct Entry {
     /// The name.
     pub(crate) name: OsString,
-    /// Whether it is a plain file; unknown on some file systems.
+    /// True if it is a plain file. None on some file systems.
     pub(crate) is_file: Option<bool>,
 }
 
@@ -76,11 +94,11 @@ impl Directory {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         // A slash or a dot at the end would make the kernel follow the last part too.
         let path: PathBuf = path.components().collect();
-        let fd = openat(AT_FDCWD, &path, DIRECTORY, Mode::empty())?;
+        let fd = repeat(|| openat(AT_FDCWD, &path, DIRECTORY, Mode::empty()))?;
         Ok(Self { handle: fd.into(), path })
     }
 
-    /// The same, where every missing part of the path is made.
+    /// The same; every missing part of the path is created.
     pub(crate) fn ensure(path: &Path) -> io::Result<Self> {
         match Self::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -93,17 +111,17 @@ impl Directory {
 
     /// Opens the directory called `name` in this one.
     pub(crate) fn open_child(&self, name: &str) -> io::Result<Self> {
-        let fd = openat(&self.handle, name, DIRECTORY, Mode::empty())?;
+        let fd = repeat(|| openat(&self.handle, name, DIRECTORY, Mode::empty()))?;
         Ok(Self { handle: fd.into(), path: self.path.join(name) })
     }
 
-    /// The same, made where it is missing, with this mode.
+    /// The same, created if it is missing, with this mode.
     pub(crate) fn ensure_child(&self, name: &str, mode: u32) -> io::Result<Self> {
         match self.open_child(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                match mkdirat(&self.handle, name, Mode::from_bits_truncate(mode)) {
-                    Ok(()) | Err(Errno::EEXIST) => self.open_child(name),
-                    Err(errno) => Err(errno.into()),
+                match repeat(|| mkdirat(&self.handle, name, Mode::from_bits_truncate(mode))) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+                    _ => self.open_child(name),
                 }
             }
             opened => opened,
@@ -112,50 +130,64 @@ impl Directory {
 
     /// Opens a file; a new one is for this user alone.
     pub(crate) fn open_file(&self, name: &OsStr, access: Access) -> io::Result<File> {
-        Ok(openat(&self.handle, name, access.flags(), Mode::S_IRUSR | Mode::S_IWUSR)?.into())
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        Ok(repeat(|| openat(&self.handle, name, access.flags(), mode))?.into())
     }
 
     /// What the name stands for, itself and not what it may link to.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
-        Ok(fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        repeat(|| fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW))
     }
 
-    /// Gives this file, called `name` here, a name in `other` as well; fails where that name exists. What others have
-    /// put in place of `name` meanwhile does not matter, except where there is no /proc.
+    /// Gives this file, called `name` here, a name in `other` as well; fails if that name exists.
+    /// What others have put in place of `name` meanwhile does not matter, unless /proc is missing.
     pub(crate) fn link(&self, name: &OsStr, file: &File, other: &Self, new_name: &OsStr) -> io::Result<()> {
         let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
         if Path::new(&itself).is_symlink() {
             let follow = AtFlags::AT_SYMLINK_FOLLOW;
-            return Ok(linkat(AT_FDCWD, itself.as_str(), &other.handle, new_name, follow)?);
+            return repeat(|| linkat(AT_FDCWD, itself.as_str(), &other.handle, new_name, follow));
         }
         if !is_same(&file.metadata()?, &self.stat(name)?) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(linkat(&self.handle, name, &other.handle, new_name, AtFlags::empty())?)
+        repeat(|| linkat(&self.handle, name, &other.handle, new_name, AtFlags::empty()))
     }
 
-    /// Renames a file in this directory, over another where the name exists.
+    /// Renames a file in this directory, over another if the name exists.
     pub(crate) fn rename(&self, name: &OsStr, new_name: &OsStr) -> io::Result<()> {
-        Ok(renameat(&self.handle, name, &self.handle, new_name)?)
+        repeat(|| renameat(&self.handle, name, &self.handle, new_name))
+    }
+
+    /// Renames a file in this directory; fails if the new name exists, and with EINVAL on a file
+    /// system that cannot promise that (renameat2(2), RENAME_NOREPLACE).
+    pub(crate) fn rename_to_new(&self, name: &OsStr, new_name: &OsStr) -> io::Result<()> {
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        repeat(|| renameat2(&self.handle, name, &self.handle, new_name, flags))
     }
 
     /// Removes a file that may be missing.
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        match repeat(|| unlinkat(&self.handle, name, UnlinkatFlags::NoRemoveDir)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
         }
     }
 
-    /// Fails where nothing may be made in here: no permission, or a read-only file system.
+    /// Returns true if the name leads to the very file with this metadata.
+    pub(crate) fn leads_to(&self, name: &OsStr, meta: io::Result<Metadata>) -> bool {
+        meta.is_ok_and(|meta| self.stat(name).is_ok_and(|found| is_same(&meta, &found)))
+    }
+
+    /// Fails if nothing may be created in here: no permission, or a read-only file system.
     pub(crate) fn require_writable(&self) -> io::Result<()> {
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
         Ok(faccessat(&self.handle, ".", access, AtFlags::empty())?)
     }
 
-    /// Every name but `.` and `..`.
+    /// Every name but `.` and `..`. An error is the last item.
     pub(crate) fn entries(&self) -> io::Result<Entries> {
-        Ok(Entries(Dir::openat(&self.handle, ".", DIRECTORY, Mode::empty())?.into_iter()))
+        let open = || Dir::openat(&self.handle, ".", DIRECTORY, Mode::empty());
+        Ok(Entries { names: Some(repeat(open)?.into_iter()) })
     }
 
     /// The directory's own metadata.
@@ -168,34 +200,48 @@ impl Directory {
         self.handle.set_times(FileTimes::new().set_modified(time))
     }
 
-    /// Where it was found.
+    /// Its path when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Whether both tell of the same file.
-pub(crate) fn is_same(meta: &Metadata, stat: &FileStat) -> bool {
+/// Returns true if both are of the same file.
+fn is_same(meta: &Metadata, stat: &FileStat) -> bool {
     (meta.dev(), meta.ino()) == (stat.st_dev, stat.st_ino)
+}
+
+/// Returns true if the file is a plain one and has one name only, so that what is written to it
+/// reaches no other. Backups that share unchanged files (`cp -al`, `rsync --link-dest`) give our
+/// files a second name.
+pub(crate) fn is_sole(file: &File) -> io::Result<bool> {
+    let meta = file.metadata()?;
+    Ok(meta.is_file() && meta.nlink() == 1)
 }
 
 /// The names in a directory.
 #[derive(Debug)]
-pub(crate) struct Entries(OwningIter);
+pub(crate) struct Entries {
+    /// None after an error: readdir(3) may give the same one again for ever.
+    names: Option<OwningIter>,
+}
 
 impl Iterator for Entries {
     type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let is_self_or_parent = |name: &CStr| matches!(name.to_bytes(), b"." | b"..");
-        self.0.find_map(|entry| match entry {
-            Ok(entry) if is_self_or_parent(entry.file_name()) => None,
-            Ok(entry) => Some(Ok(Entry {
-                name: OsStr::from_bytes(entry.file_name().to_bytes()).to_owned(),
-                is_file: entry.file_type().map(|kind| kind == Type::File),
-            })),
-            Err(errno) => Some(Err(errno.into())),
-        })
+        let next = self
+            .names
+            .as_mut()?
+            .find(|entry| !entry.as_ref().is_ok_and(|entry| is_self_or_parent(entry.file_name())))?;
+        if next.is_err() {
+            self.names = None;
+        }
+        Some(next.map_err(io::Error::from).map(|entry| Entry {
+            name: OsStr::from_bytes(entry.file_name().to_bytes()).to_owned(),
+            is_file: entry.file_type().map(|kind| kind == Type::File),
+        }))
     }
 }
 

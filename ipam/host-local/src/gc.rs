@@ -4,7 +4,7 @@ use crate::{
     HostLocal, config, note,
     reclaim::{Fate, Holding, reclaim},
     record::{Owner, Record},
-    store::{Locked, Origins},
+    store::{Locked, Origins, Sighting, Unread},
     system::Boot,
 };
 use cni_types::{Call, Error, ValidAttachments};
@@ -19,30 +19,66 @@ enum Stale {
 }
 
 /// Frees the records of stale attachments, goes on after an error, and looks at no other network.
+///
+/// # Errors
+/// Fails if a stale record cannot be removed, or a record cannot be read; code 11 if the process was
+/// asked to stop. What was freed until then stays freed.
 pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let valid = call.valid_attachments()?;
-    let store = plugin.store(&config::data_dir(call)?, &call.network);
-    let Some(locked) = store.lock(&call.stop, plugin.patience)? else { return Ok(()) };
+    let store = plugin.store(&config::data_dir(call)?, call);
+    let Some(locked) = store.lock(plugin.patience)? else { return Ok(()) };
     if valid == ValidAttachments::Unknown {
         note("GC without a list of valid attachments: only what is certainly dead is freed");
     }
-    let _ = locked.remove_staged();
-    let (mut failures, mut any) = (Vec::new(), false);
-    let mut stale = Stales { valid: &valid, boot: plugin.system.boot(), origins: locked.folder().origins() };
-    // Each is freed as it is met: a list of all of them would be many times what the rest of the plugin needs.
-    let looked = locked.folder().scan(&mut |record, file| {
-        let Some(stale) = stale.judge(record, file) else { return };
-        any = true;
-        failures.extend(free(&locked, &stale).err());
+    // What stays is no record, and the next one tries again.
+    let _ = locked.remove_leftovers();
+    let origins = locked.folder().origins();
+    let mut sweep = Sweep {
+        stales: Stales { valid: &valid, boot: plugin.system.boot(), origins },
+        any: false,
+        failures: Vec::new(),
+        unread: Unread::default(),
+    };
+    // Each is freed as it is met: a list of all would be many times what the rest of the plugin needs.
+    let looked = locked.folder().scan(&mut |sighting| {
+        sweep.meet(&locked, sighting);
+        Ok(())
     });
-    failures.extend(looked.err());
-    if any {
-        failures.extend(locked.refresh().err());
+    let Sweep { any, mut failures, unread, .. } = sweep;
+    failures.extend(unread.into_error());
+    // The index is rebuilt once, for all that was freed; if the process is to stop, by the next ADD.
+    match looked {
+        Err(e) => failures.push(e),
+        Ok(()) if any => failures.extend(locked.refresh().err()),
+        Ok(()) => {}
     }
     Error::join(failures)
 }
 
-/// What decides whether a record is freed.
+/// One walk over all records.
+struct Sweep<'a> {
+    stales: Stales<'a>,
+    /// True if a record was to be freed.
+    any: bool,
+    failures: Vec<Error>,
+    unread: Unread,
+}
+
+impl Sweep<'_> {
+    fn meet(&mut self, locked: &Locked<'_>, sighting: Sighting<'_>) {
+        match sighting {
+            Sighting::Unread(_, error) => self.unread.push(error),
+            Sighting::Record(record, file) => {
+                if let Some(stale) = self.stales.judge(record, file) {
+                    self.any = true;
+                    self.failures.extend(free(locked, &stale).err());
+                }
+            }
+        }
+    }
+}
+
+/// What decides if a record is freed.
 struct Stales<'a> {
     valid: &'a ValidAttachments,
     boot: Option<Boot>,
@@ -73,11 +109,11 @@ fn is_unwanted(record: &Record, valid: &ValidAttachments) -> bool {
     }
 }
 
-fn free(locked: &Locked, stale: &Stale) -> Result<(), Error> {
+fn free(locked: &Locked<'_>, stale: &Stale) -> Result<(), Error> {
     match stale {
         Stale::Over(holding) => reclaim(locked, holding),
         Stale::Unwanted(record) => {
-            locked.release(record)?;
+            locked.free(record)?;
             if record.is_nobodys() {
                 note(&format!("freed {}, whose record has no content", record.address));
             }

@@ -1,11 +1,13 @@
-//! What the records say, arranged so that it is found in the same time whatever their number: which addresses a
-//! container holds, which addresses are free.
+//! What the records say, arranged so that it is found in the same time whatever their number: which
+//! addresses a container holds, which addresses are free.
 //!
-//! The records are the truth. The index lies beside them, and can be deleted or damaged at any time; then it is made
-//! anew from one look at all records. It tells by a [`Stamp`] of the folder whether somebody else changed it: the
-//! reference, or a person. The time of a file system's clock stands still for milliseconds, so a change right after our own
-//! could leave the same time. Therefore the last thing that is done to the folder is to set its time of modification to one
-//! that has passed: every change after that gives it a later one.
+//! The records are the truth. The index lies beside them, and can be deleted or damaged at any time;
+//! then it is rebuilt from one look at all records. A [`Stamp`] of the folder shows if somebody else
+//! changed it: the reference, or a person. The time of a file system's clock stands still for
+//! milliseconds, so a change right after our own could leave the same time. Therefore each change of
+//! ours ends by setting the folder's time of modification to one that has passed: every change after
+//! that gives it a later one. All arithmetic on what is read from the file is checked, and a figure
+//! that cannot be right is damage.
 
 use crate::{
     span::{Span, from_bits, to_bits},
@@ -22,7 +24,7 @@ use std::{
 };
 
 /// The first word of the file: what it is, and the version of its layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"hl-idx-1");
+const MAGIC: u64 = u64::from_le_bytes(*b"hl-idx-2");
 
 /// The pages that a table has at least, a power of two.
 const FEWEST_PAGES: usize = 4;
@@ -33,7 +35,7 @@ const FULL: u64 = 96;
 /// Addresses of one entry, as a power of two: one bit each.
 const BLOCK: u32 = 6;
 
-/// Blocks that share a page, as a power of two: so one page tells of 2048 addresses.
+/// Blocks that share a page, as a power of two: so one page covers 2048 addresses.
 const GROUP: u32 = 5;
 
 /// What a folder looked like: whoever makes or removes a name in it changes this.
@@ -60,18 +62,32 @@ struct Header {
     blocks: u64,
     taken: u64,
     note: u64,
+    fruitless: Fruitless,
 }
 
-const WORDS: usize = 16;
+/// The last look at all records for one to reclaim, if it found none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fruitless {
+    /// The hash of the range set that had no address left; 0 if there was no such look.
+    pub(crate) set: u64,
+    /// When it ended, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// For how long it need not be repeated, in milliseconds.
+    pub(crate) pause: u64,
+}
+
+const WORDS: usize = 19;
 
 impl Header {
     fn to_bytes(self) -> Vec<u8> {
         let [a, b] = halves(self.boot);
         let [s0, s1, s2, s3, s4, s5] = self.stamp;
         let Self { owner_pages, block_pages, owners, blocks, taken, note, .. } = self;
-        let words =
-            [MAGIC, a, b, s0, s1, s2, s3, s4, s5, owner_pages, block_pages, owners, blocks, taken, note];
-        let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        let Fruitless { set, at, pause } = self.fruitless;
+        let identity = [MAGIC, a, b, s0, s1, s2, s3, s4, s5];
+        let figures = [owner_pages, block_pages, owners, blocks, taken, note, set, at, pause];
+        let words = identity.into_iter().chain(figures);
+        let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
         bytes.extend_from_slice(&hash(&bytes).to_le_bytes());
         bytes
     }
@@ -87,7 +103,8 @@ impl Header {
         let stamp = [next()?, next()?, next()?, next()?, next()?, next()?];
         let [owner_pages, block_pages, owners, blocks, taken, note] =
             [next()?, next()?, next()?, next()?, next()?, next()?];
-        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note })
+        let fruitless = Fruitless { set: next()?, at: next()?, pause: next()? };
+        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note, fruitless })
     }
 }
 
@@ -185,13 +202,12 @@ impl Index {
     }
 
     fn with(file: PageFile, header: Header) -> Option<Self> {
-        let (owners, blocks) =
-            (u32::try_from(header.owner_pages).ok()?, u32::try_from(header.block_pages).ok()?);
-        let owners = Table { first: 1, pages: owners };
-        Some(Self { file, header, owners, blocks: Table { first: 1 + owners.pages, pages: blocks } })
+        let owners = Table::new(1, u32::try_from(header.owner_pages).ok()?)?;
+        let blocks = Table::new(owners.end(), u32::try_from(header.block_pages).ok()?)?;
+        Some(Self { file, header, owners, blocks })
     }
 
-    /// Makes an index of these items in an empty file.
+    /// Builds an index of these items in an empty file.
     pub(crate) fn build(file: File, boot: Id, items: &mut [Item]) -> io::Result<Self> {
         let blocks: HashSet<Key> = items.iter().map(|item| block_of(item.address)).collect();
         let header = Header {
@@ -202,9 +218,8 @@ impl Index {
         };
         drop(blocks);
         let file = PageFile::new(file, Damage::IsAnError);
-        let pages = u32::try_from(1 + header.owner_pages + header.block_pages);
-        file.initialize(0..pages.map_err(io::Error::other)?)?;
-        let mut index = Self::with(file, header).ok_or(ErrorKind::InvalidData)?;
+        let mut index = Self::with(file, header).ok_or(ErrorKind::FileTooLarge)?;
+        index.file.initialize(0..index.blocks.end())?;
         // In the order of the pages: each is then read and written once.
         items.sort_unstable_by_key(|item| item.container.map(|hash| hash.get() % index.header.owner_pages));
         items.iter().try_for_each(|item| index.insert_owner(*item))?;
@@ -213,25 +228,25 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether the index tells of a folder with this stamp.
+    /// Returns true if the index is of a folder with this stamp.
     pub(crate) fn is_of(&self, stamp: Stamp) -> bool {
         self.header.stamp == stamp.0
     }
 
-    /// Whether the header in the file is still the one that was read.
+    /// Returns true if the header in the file is still the one that was read.
     pub(crate) fn is_unchanged(&self) -> bool {
         let mut bytes = [0; WORDS * 8];
         self.file.read_at(&mut bytes, 0).is_ok() && bytes.as_slice() == self.header.to_bytes()
     }
 
-    /// Writes everything that was changed: from now on the index tells of a folder with this stamp.
+    /// Writes everything that was changed: from now on the index is of a folder with this stamp.
     pub(crate) fn seal(&mut self, stamp: Stamp) -> io::Result<()> {
         self.file.flush()?;
         self.header.stamp = stamp.0;
         self.file.write_at(&self.header.to_bytes(), 0)
     }
 
-    /// Whether a larger one should be made.
+    /// Returns true if a larger one should be built.
     pub(crate) fn is_full(&self) -> bool {
         self.header.owners > self.header.owner_pages * FULL
             || self.header.blocks > self.header.block_pages * FULL
@@ -247,11 +262,19 @@ impl Index {
         &mut self.header.note
     }
 
+    /// The last look for records to reclaim that found none.
+    pub(crate) fn fruitless(&mut self) -> &mut Fruitless {
+        &mut self.header.fruitless
+    }
+
     /// The addresses of a container, and those of others whose hash is the same.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or is damaged.
     pub(crate) fn addresses_of(&mut self, container: Container) -> io::Result<Vec<IpAddr>> {
         let container = container.get();
         let found = self.owners.find(&mut self.file, container, |entry| word(entry) == container)?;
-        Ok(found.iter().map(address).collect())
+        found.iter().map(|entry| address(entry).ok_or_else(damaged)).collect()
     }
 
     /// Notes a record.
@@ -267,7 +290,8 @@ impl Index {
                 word(entry) == container && has(key(item.address, to_bits(item.address)))(entry)
             };
             let removed = self.owners.remove(&mut self.file, container, matches)?;
-            self.header.owners -= u64::from(removed).min(self.header.owners);
+            let left = self.header.owners.checked_sub(removed.into());
+            self.header.owners = left.ok_or_else(damaged)?;
         }
         self.change_block(item.address, |bits| bits & !bit_of(item.address))
     }
@@ -277,7 +301,7 @@ impl Index {
         let entry = entry(key(item.address, to_bits(item.address)), container);
         let walked = self.owners.put(&mut self.file, container, &entry, |other| *other == entry)?;
         walked.ok_or(ErrorKind::StorageFull)?;
-        self.header.owners += 1;
+        self.header.owners = self.header.owners.checked_add(1).ok_or_else(damaged)?;
         Ok(())
     }
 
@@ -288,14 +312,16 @@ impl Index {
 
     fn change_block(&mut self, address: IpAddr, change: impl Fn(u64) -> u64) -> io::Result<()> {
         let (block, hash) = (block_of(address), group_hash(address, to_bits(address) >> BLOCK));
-        let old = self.blocks.find(&mut self.file, hash, has(block))?.first().map(word);
-        let new = change(old.unwrap_or_default());
-        if old.unwrap_or_default() == new {
+        let known = self.blocks.find(&mut self.file, hash, has(block))?.first().map(word);
+        let old = known.unwrap_or_default();
+        let new = change(old);
+        if old == new {
             return Ok(());
         }
-        self.header.blocks += u64::from(old.is_none());
-        self.header.taken =
-            self.header.taken + u64::from(new.count_ones()) - u64::from(old.unwrap_or_default().count_ones());
+        let Header { blocks, taken, .. } = &mut self.header;
+        *blocks = blocks.checked_add(known.is_none().into()).ok_or_else(damaged)?;
+        let sum = taken.checked_add(new.count_ones().into());
+        *taken = sum.and_then(|sum| sum.checked_sub(old.count_ones().into())).ok_or_else(damaged)?;
         let walked = self.blocks.put(&mut self.file, hash, &entry(block, new), has(block))?;
         walked.ok_or(ErrorKind::StorageFull)?;
         Ok(())
@@ -347,7 +373,8 @@ impl Index {
 
 /// The bits of a block whose addresses are in the span.
 fn mask(block: u128, span: Span) -> u64 {
-    let start = block << BLOCK;
+    // No address lies in a block whose number is too large.
+    let Some(start) = block.checked_mul(1 << BLOCK) else { return 0 };
     let end = start | ((1 << BLOCK) - 1);
     let (first, last) = (to_bits(span.first).max(start), to_bits(span.last).min(end));
     if first > last {
@@ -357,9 +384,17 @@ fn mask(block: u128, span: Span) -> u64 {
     (u64::MAX >> (63 - bits)) << (first - start)
 }
 
-fn address(entry: &[u8; 32]) -> IpAddr {
+/// The address of an entry. None if the number is too large for its family.
+fn address(entry: &[u8; 32]) -> Option<IpAddr> {
     let (bits, is_v4) = number(entry);
-    from_bits(if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }, bits)
+    match is_v4 {
+        true => u32::try_from(bits).ok().map(|bits| IpAddr::V4(bits.into())),
+        false => Some(IpAddr::V6(bits.into())),
+    }
+}
+
+fn damaged() -> io::Error {
+    ErrorKind::InvalidData.into()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::{
     range_set::RangeSet,
     reclaim::Fate,
     record::Owner,
+    store::Sighting,
 };
 use cni_types::{Call, Cidr, Error};
 use std::{
@@ -81,19 +82,33 @@ impl Inspection {
         let sets = Config::load(call).map(|config| config.range_sets);
         let known = sets.as_deref().unwrap_or_default();
         let mut reservations = Vec::new();
-        if let Some(folder) = plugin.store(&data_dir, &call.network).open()? {
+        if let Some(folder) = plugin.store(&data_dir, call).open()? {
             let (mut origins, boot) = (folder.origins(), plugin.system.boot());
-            folder.scan(&mut |record, file| {
-                let Ok(meta) = file.metadata() else { return };
-                let origin = origins.of(record.address, &meta);
-                reservations.push(Reservation {
-                    fate: Fate::of(origin.as_ref(), boot),
-                    netns: origin.and_then(|origin| origin.netns).map(|netns| netns.path),
-                    written: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                    pool: known.iter().position(|set| set.contains(record.address)),
-                    address: record.address,
-                    owner: record.owner,
+            let pool = |address| known.iter().position(|set| set.contains(address));
+            folder.scan(&mut |sighting| {
+                reservations.extend(match sighting {
+                    Sighting::Record(record, file) => {
+                        let Ok(meta) = file.metadata() else { return Ok(()) };
+                        let origin = origins.of(record.address, &meta);
+                        Some(Reservation {
+                            fate: Fate::of(origin.as_ref(), boot),
+                            netns: origin.and_then(|origin| origin.netns).map(|netns| netns.path),
+                            written: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                            pool: pool(record.address),
+                            address: record.address,
+                            owner: record.owner,
+                        })
+                    }
+                    Sighting::Unread(address, _) => Some(Reservation {
+                        fate: Fate::Unknown,
+                        netns: None,
+                        written: SystemTime::UNIX_EPOCH,
+                        pool: pool(address),
+                        address,
+                        owner: Owner::Unknown,
+                    }),
                 });
+                Ok(())
             })?;
         }
         reservations.sort_by_key(|reservation| reservation.address);

@@ -1,8 +1,10 @@
-//! Where a record came from: which boot of which machine, and which network namespace. It lies in a file beside the
-//! records that the reference does not know. Where it is lost, or belongs to another record of the same address,
-//! nothing is known, and then nobody takes the address away.
+//! Where a record came from: which boot of which machine, and which network namespace. It lies in a
+//! file beside the records that the reference does not know. If it is lost, or belongs to another
+//! record of the same address, nothing is known, and then nobody takes the address away.
 //!
-//! It is written before the record appears. So whenever a writer dies, no record is without its origin.
+//! It is written before the record appears. So whenever a writer dies, no record is without its
+//! origin. (The exception is a file system on which a record cannot appear whole: see
+//! `store/publish.rs`.)
 
 use crate::{
     system::{Boot, Id},
@@ -11,7 +13,7 @@ use crate::{
 use std::{
     ffi::OsStr,
     fs::{File, Metadata},
-    io,
+    io::{self, ErrorKind},
     net::IpAddr,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -27,6 +29,9 @@ const ENTRY: usize = 192;
 
 /// Pages of a new ledger.
 const FEWEST_PAGES: u32 = 4;
+
+/// The most pages that a ledger can have: entries for 330 million records.
+const MOST_PAGES: u32 = 1 << 24;
 
 /// More pages than this to look through call for a larger ledger.
 const LONGEST_WALK: u32 = 2;
@@ -143,48 +148,57 @@ fn decode(bytes: &Bytes) -> Option<(Identity, Origin)> {
 }
 
 impl Ledger {
-    /// Opens a ledger; nothing where the file is none.
-    pub(crate) fn open(file: File) -> Option<Self> {
+    /// Opens a ledger. None if the content was read, and is not that of a ledger.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read: then nothing is known of its content.
+    pub(crate) fn open(file: File) -> io::Result<Option<Self>> {
         let file = PageFile::new(file, Damage::IsLoss);
         let mut head = [0; 16];
-        file.read_at(&mut head, 0).ok()?;
-        let (magic, pages) = head.split_first_chunk()?;
-        let pages = u32::try_from(u64::from_le_bytes(*pages.first_chunk()?)).ok()?;
-        let is_one = u64::from_le_bytes(*magic) == MAGIC && pages.is_power_of_two() && pages < 1 << 24;
-        is_one.then_some(Self { file, table: Table { first: 1, pages } })
+        match file.read_at(&mut head, 0) {
+            Ok(()) => {
+                Ok(pages_in(&head).and_then(|pages| Table::new(1, pages)).map(|table| Self { file, table }))
+            }
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
-    /// Makes an empty ledger in an empty file.
+    /// Creates an empty ledger in an empty file.
     pub(crate) fn create(file: File) -> io::Result<Self> {
         Self::with_pages(file, FEWEST_PAGES)
     }
 
     fn with_pages(file: File, pages: u32) -> io::Result<Self> {
+        let table = Table::new(1, pages).filter(|_| pages <= MOST_PAGES);
+        let table = table.ok_or(ErrorKind::FileTooLarge)?;
         file.set_len((u64::from(pages) + 1) * PAGE as u64)?;
         let file = PageFile::new(file, Damage::IsLoss);
         let head: Vec<u8> = [MAGIC, u64::from(pages)].into_iter().flat_map(u64::to_le_bytes).collect();
         file.write_at(&head, 0)?;
-        Ok(Self { file, table: Table { first: 1, pages } })
+        Ok(Self { file, table })
     }
 
-    /// Makes a larger copy in an empty file, of the entries that are still of use.
-    pub(crate) fn grow_into(
+    /// Copies the entries that are still of use into an empty file, which is to have `times` as many
+    /// pages.
+    pub(crate) fn copy_into(
         &mut self,
         file: File,
+        times: u32,
         is_of_use: impl Fn(IpAddr, Identity) -> bool,
     ) -> io::Result<Self> {
-        let mut larger = Self::with_pages(file, self.table.pages * 2)?;
+        let mut copy = Self::with_pages(file, self.table.pages().saturating_mul(times))?;
         let mut outcome = Ok(());
         self.table.for_each(&mut self.file, |bytes| {
-            let address = address(bytes);
-            let is_of_use = decode(bytes).is_some_and(|(identity, _)| is_of_use(address, identity));
-            if is_of_use && outcome.is_ok() {
-                outcome = larger.put(address, bytes).map(drop);
+            let known = address(bytes).zip(decode(bytes));
+            let wanted = known.filter(|(address, (identity, _))| is_of_use(*address, *identity));
+            if let (Some((address, _)), Ok(())) = (wanted, &outcome) {
+                outcome = copy.put(address, bytes).map(drop);
             }
         })?;
         outcome?;
-        larger.file.flush()?;
-        Ok(larger)
+        copy.file.flush()?;
+        Ok(copy)
     }
 
     /// The origin of the record of `address` that is this file.
@@ -195,7 +209,7 @@ impl Ledger {
         (written == identity).then_some(origin)
     }
 
-    /// Notes the origin of a record. Where it says no it should be noted in a larger ledger.
+    /// Notes the origin of a record. Returns false if it should be noted in a larger ledger.
     pub(crate) fn note(&mut self, address: IpAddr, identity: Identity, origin: &Origin) -> io::Result<bool> {
         let walked = self.put(address, &encode(address, identity, origin))?;
         self.file.flush()?;
@@ -217,10 +231,21 @@ impl Ledger {
     }
 }
 
-fn address(bytes: &Bytes) -> IpAddr {
-    let bits = bytes.first_chunk().copied().map(u128::from_le_bytes).unwrap_or_default();
-    let like = if bytes.get(16) == Some(&1) { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-    crate::span::from_bits(like, bits)
+/// The number of pages in the head of a ledger. None if it is not one.
+fn pages_in(head: &[u8; 16]) -> Option<u32> {
+    let (magic, pages) = head.split_first_chunk()?;
+    let pages = u32::try_from(u64::from_le_bytes(*pages.first_chunk()?)).ok()?;
+    let is_one = u64::from_le_bytes(*magic) == MAGIC && pages.is_power_of_two();
+    (is_one && pages <= MOST_PAGES).then_some(pages)
+}
+
+/// The address of an entry. None if the number is too large for its family.
+fn address(bytes: &Bytes) -> Option<IpAddr> {
+    let bits = bytes.first_chunk().copied().map(u128::from_le_bytes)?;
+    match bytes.get(16) {
+        Some(1) => u32::try_from(bits).ok().map(|bits| IpAddr::V4(bits.into())),
+        _ => Some(IpAddr::V6(bits.into())),
+    }
 }
 
 #[cfg(test)]

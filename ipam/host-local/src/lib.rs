@@ -37,7 +37,7 @@ pub use reclaim::Fate;
 pub use record::Owner;
 pub use system::SystemPaths;
 
-use cni_types::{Attachment, Call, Detachment, Encoded, Error, NetworkName, Plugin};
+use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
 use std::{io::Write, path::Path, time::Duration};
 use store::Store;
 
@@ -57,8 +57,8 @@ impl Default for HostLocal {
 }
 
 impl HostLocal {
-    fn store(&self, data_dir: &Path, network: &NetworkName) -> Store {
-        Store::new(data_dir, network, &self.system)
+    fn store<'a>(&self, data_dir: &Path, call: &'a Call) -> Store<'a> {
+        Store::new(data_dir, &call.network, &self.system, &call.stop)
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn warning(count: u64) -> Option<String> {
 }
 
 /// Says on stderr what is reserved outside, once after every change of the ranges.
-pub(crate) fn warn_once(locked: &Locked, sets: &[RangeSet]) -> Result<(), Error> {
+pub(crate) fn warn_once(locked: &Locked<'_>, sets: &[RangeSet]) -> Result<(), Error> {
     let ranges: Vec<String> = sets.iter().map(RangeSet::to_string).collect();
     let number = hash(ranges.join(" ").as_bytes()).max(1);
     if locked.keep_number(number)? {

@@ -1,15 +1,15 @@
-//! Which records have outlived their attachment. A runtime that died, or was reset with its machine, never sends the
-//! DEL of its pods.
+//! Finds records that have outlived their attachment. A runtime that died, or was reset with its
+//! machine, never sends the DEL of its pods.
 //!
-//! Only what is certain counts: a record that we wrote ourselves, on this machine, in an earlier boot, or for a
-//! namespace whose mount is gone. Of the reference's records nothing is known.
+//! Only what is certain counts: a record that we wrote ourselves, on this machine, in an earlier
+//! boot, or for a namespace whose mount is gone. Of the reference's records nothing is known.
 
 use crate::{
     age,
     ledger::Origin,
     netns, note,
     record::Record,
-    store::{Folder, Found, Locked},
+    store::{Folder, Found, Locked, Sighting},
     system::Boot,
 };
 use cni_types::Error;
@@ -46,7 +46,7 @@ impl Fate {
         if origin.netns.as_ref().is_some_and(netns::is_gone) { Self::NetnsGone } else { Self::ThisBoot }
     }
 
-    /// Whether its record may be taken away.
+    /// Returns true if its record may be taken away.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::EarlierBoot | Self::NetnsGone)
@@ -78,7 +78,7 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// Looks up what is known of a record.
-    pub(crate) fn of(folder: &Folder, found: Found, now: Option<Boot>) -> Self {
+    pub(crate) fn of(folder: &Folder<'_>, found: Found, now: Option<Boot>) -> Self {
         let fate = Fate::of(folder.origins().of(found.record.address, &found.meta).as_ref(), now);
         let written = found.meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         Self { record: found.record, written, fate }
@@ -110,27 +110,37 @@ impl Survey {
     /// # Errors
     /// Code 5 where the records cannot be read.
     pub(crate) fn of(
-        folder: &Folder,
+        folder: &Folder<'_>,
         now: Option<Boot>,
         limit: usize,
         wanted: &dyn Fn(IpAddr) -> bool,
     ) -> Result<Self, Error> {
         let mut survey = Self::default();
         let mut origins = folder.origins();
-        folder.scan(&mut |record, file| {
-            if !wanted(record.address) || record.is_nobodys() {
-                return;
+        folder.scan(&mut |sighting| {
+            match sighting {
+                Sighting::Record(record, file) if wanted(record.address) && !record.is_nobodys() => {
+                    survey.count += 1;
+                    if let Ok(meta) = file.metadata() {
+                        let fate = Fate::of(origins.of(record.address, &meta).as_ref(), now);
+                        let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                        survey.add(Holding { record, written, fate }, limit);
+                    }
+                }
+                // Somebody holds it.
+                Sighting::Unread(address, _) => survey.count += u64::from(wanted(address)),
+                Sighting::Record(..) => {}
             }
-            survey.count += 1;
-            let Ok(meta) = file.metadata() else { return };
-            let fate = Fate::of(origins.of(record.address, &meta).as_ref(), now);
-            let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let list = if fate.is_over() { &mut survey.over } else { &mut survey.oldest };
-            list.push(Holding { record, written, fate });
-            survey.trim(limit);
+            Ok(())
         })?;
         survey.sort(limit);
         Ok(survey)
+    }
+
+    fn add(&mut self, holding: Holding, limit: usize) {
+        let list = if holding.fate.is_over() { &mut self.over } else { &mut self.oldest };
+        list.push(holding);
+        self.trim(limit);
     }
 
     /// Keeps the lists short, but sorts them only now and then.
@@ -160,7 +170,7 @@ impl Survey {
 ///
 /// # Errors
 /// Code 5; the record is still there.
-pub(crate) fn reclaim(locked: &Locked, holding: &Holding) -> Result<(), Error> {
+pub(crate) fn reclaim(locked: &Locked<'_>, holding: &Holding) -> Result<(), Error> {
     locked.release(&holding.record)?;
     note(&format!("reclaimed an address: {}", holding.describe()));
     Ok(())

@@ -4,6 +4,11 @@
 use cni_types::{ContainerId, IfName};
 use std::{ffi::OsString, net::IpAddr};
 
+/// The most bytes that a record can have, to those who write and to those who read. No id is longer
+/// that comes in an environment variable: the kernel limits one to 128 KiB (MAX_ARG_STRLEN in
+/// linux/binfmts.h), `CNI_CONTAINERID=` included, which is longer than the interface's name.
+pub(crate) const MAX_CONTENT: usize = 128 << 10;
+
 /// An attachment as the owner of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
@@ -43,7 +48,7 @@ pub enum Owner {
     Container(String),
     /// Nobody: a writer died, or the power failed, before the content was there.
     Nobody,
-    /// Somebody, but the file could not be read: not ours to free.
+    /// Somebody, but the file could not be read, or is longer than a record: not ours to free.
     Unknown,
 }
 
@@ -62,13 +67,13 @@ impl Owner {
         }
     }
 
-    /// Whether this is exactly `holder`.
+    /// Returns true if this is exactly `holder`.
     pub(crate) fn is(&self, holder: &Holder) -> bool {
         matches!(self, Self::Attachment { container_id, if_name }
             if *container_id == holder.container_id && *if_name == holder.if_name)
     }
 
-    /// Whether this may be `holder`: it is, or it is its container and no interface is named.
+    /// Returns true if this may be `holder`: it is, or it is its container and no interface is named.
     pub(crate) fn may_be(&self, holder: &Holder) -> bool {
         self.is(holder) || matches!(self, Self::Container(id) if *id == holder.container_id)
     }
@@ -97,7 +102,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether the address has no owner, in spite of the record.
+    /// Returns true if the address has no owner, in spite of the record.
     pub(crate) fn is_nobodys(&self) -> bool {
         self.owner == Owner::Nobody
     }

@@ -15,7 +15,7 @@ use cni_types::{Call, Code, Error};
 /// Fails with code 50 where the data directory cannot be used, or a range set has no address left.
 pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let config = Config::load(call)?;
-    let store = plugin.store(&config.data_dir, &call.network);
+    let store = plugin.store(&config.data_dir, call);
     store.require_usable()?;
     let sets = &config.range_sets;
     let Some(folder) = store.open()? else { return Ok(()) };
@@ -37,7 +37,7 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
 }
 
 /// Looks at the records themselves: what belongs to nobody is free, and what an ADD would reclaim counts as free.
-fn require_room(plugin: &HostLocal, folder: &Folder, set: &RangeSet) -> Result<Option<Error>, Error> {
+fn require_room(plugin: &HostLocal, folder: &Folder<'_>, set: &RangeSet) -> Result<Option<Error>, Error> {
     let survey = Survey::of(folder, plugin.system.boot(), 1, &|address| set.is_allocatable(address))?;
     let full = require_free(set, survey.count).err().filter(|_| survey.over.is_empty());
     Ok(full.map(|e| {

@@ -47,10 +47,8 @@ struct Page {
 /// A table in some pages of a file, with entries of `N` bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<const N: usize> {
-    /// Its first page.
-    pub(crate) first: u32,
-    /// How many pages it has.
-    pub(crate) pages: u32,
+    first: u32,
+    pages: u32,
 }
 
 fn damaged() -> io::Error {
@@ -132,8 +130,9 @@ impl Page {
         hash(self.bytes.get(8..).unwrap_or_default()) ^ mix(u64::from(self.number) + 1)
     }
 
-    fn is_whole(&self) -> bool {
-        self.bytes.starts_with(&self.checksum().to_le_bytes())
+    /// Returns true if the checksum is right, and as many entries fit as the page says it has.
+    fn is_whole<const N: usize>(&self) -> bool {
+        HEAD + self.count() * N <= PAGE && self.bytes.starts_with(&self.checksum().to_le_bytes())
     }
 }
 
@@ -180,7 +179,8 @@ impl PageFile {
         self.file.try_clone().unwrap()
     }
 
-    fn page(&mut self, number: u32) -> io::Result<&mut Page> {
+    /// The page of a table with entries of `N` bytes.
+    fn page<const N: usize>(&mut self, number: u32) -> io::Result<&mut Page> {
         match self.cache.iter().position(|page| page.number == number) {
             Some(index) => {
                 // The next look is most often at the same page.
@@ -188,7 +188,7 @@ impl PageFile {
                 self.cache.swap(index, last);
             }
             None => {
-                let page = self.read(number)?;
+                let page = self.read::<N>(number)?;
                 if self.cache.len() >= CACHED {
                     let mut oldest = self.cache.swap_remove(0);
                     if oldest.dirty {
@@ -201,10 +201,10 @@ impl PageFile {
         self.cache.last_mut().ok_or_else(damaged)
     }
 
-    fn read(&self, number: u32) -> io::Result<Page> {
+    fn read<const N: usize>(&self, number: u32) -> io::Result<Page> {
         let mut page = Page::empty(number);
         let whole = match self.file.read_exact_at(&mut page.bytes, u64::from(number) * PAGE as u64) {
-            Ok(()) => page.is_whole(),
+            Ok(()) => page.is_whole::<N>(),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => false,
             Err(e) => return Err(e),
         };
@@ -223,6 +223,25 @@ fn write(file: &File, page: &mut Page) -> io::Result<()> {
 }
 
 impl<const N: usize> Table<N> {
+    /// A table in so many pages from `first` on. None unless there is a page, and all of them have
+    /// a number: the figures come from a file that anybody may have damaged.
+    pub(crate) const fn new(first: u32, pages: u32) -> Option<Self> {
+        match first.checked_add(pages) {
+            Some(_) if pages > 0 => Some(Self { first, pages }),
+            _ => None,
+        }
+    }
+
+    /// The number of its pages.
+    pub(crate) const fn pages(self) -> u32 {
+        self.pages
+    }
+
+    /// The number of the page after its last.
+    pub(crate) const fn end(self) -> u32 {
+        self.first.saturating_add(self.pages)
+    }
+
     /// Visits the pages in which entries with this hash can be, until `visit` is done with one. Gives the number of
     /// pages that were looked at, and whether it was done.
     fn walk(
@@ -233,7 +252,7 @@ impl<const N: usize> Table<N> {
     ) -> io::Result<(u32, bool)> {
         for step in 0..self.pages {
             let offset = (hash % u64::from(self.pages) + u64::from(step)) % u64::from(self.pages);
-            let page = file.page(self.first + u32::try_from(offset).unwrap_or_default())?;
+            let page = file.page::<N>(self.first + u32::try_from(offset).map_err(|_| damaged())?)?;
             let is_done = visit(page);
             if is_done || !page.has_spilt() {
                 return Ok((step + 1, is_done));
@@ -293,8 +312,8 @@ impl<const N: usize> Table<N> {
 
     /// Every entry.
     pub(crate) fn for_each(self, file: &mut PageFile, mut visit: impl FnMut(&[u8; N])) -> io::Result<()> {
-        for number in self.first..self.first + self.pages {
-            file.page(number)?.entries().iter().for_each(&mut visit);
+        for number in self.first..self.end() {
+            file.page::<N>(number)?.entries().iter().for_each(&mut visit);
         }
         Ok(())
     }
@@ -307,7 +326,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const TABLE: Table<24> = Table { first: 1, pages: 8 };
+    const TABLE: Table<24> = Table::new(1, 8).unwrap();
 
     fn file(damage: Damage) -> PageFile {
         let file = memfd_create(c"test", MFdFlags::empty()).unwrap();
@@ -343,6 +362,24 @@ mod tests {
                 Err(e) => assert!(damage == Damage::IsAnError && e.kind() == ErrorKind::InvalidData),
             }
         }
+    }
+
+    #[test]
+    fn a_page_that_counts_more_entries_than_fit_is_damaged_in_spite_of_its_checksum() {
+        for (damage, count) in [(Damage::IsAnError, 171u16), (Damage::IsLoss, u16::MAX)] {
+            let mut pages = file(damage);
+            let mut page = Page::empty(1);
+            page.put(8, &count.to_le_bytes());
+            page.put(0, &page.checksum().to_le_bytes());
+            pages.write_at(&page.bytes, PAGE as u64).unwrap();
+            assert_eq!(TABLE.remove(&mut pages, 8, |_| true).is_err(), damage == Damage::IsAnError);
+        }
+    }
+
+    #[test]
+    fn a_table_without_pages_or_with_pages_beyond_the_last_number_does_not_exist() {
+        assert!(Table::<24>::new(1, 0).is_none() && Table::<24>::new(2, u32::MAX - 1).is_none());
+        assert!(Table::<24>::new(1, u32::MAX - 1).is_some());
     }
 
     #[test]

@@ -122,3 +122,52 @@ fn another_boot_or_a_changed_header_is_noticed() {
     index.file.write_at(b"x", 40).unwrap();
     assert!(Index::open(index.file.duplicate(), [1; 16]).is_none());
 }
+
+#[test]
+fn figures_that_cannot_be_right_are_damage_and_nothing_overflows() {
+    let item = Item { address: ip("10.0.0.2"), container: id(1) };
+    let hostile: [fn(&mut Header); 5] = [
+        |header| header.taken = u64::MAX,
+        |header| header.blocks = u64::MAX,
+        |header| header.owners = u64::MAX,
+        |header| header.owner_pages = u64::from(u32::MAX),
+        |header| header.block_pages = 0,
+    ];
+    for (n, change) in hostile.into_iter().enumerate() {
+        let mut index = build(&[]);
+        change(&mut index.header);
+        index.seal(Stamp([1; 6])).unwrap();
+        match Index::open(index.file.duplicate(), [1; 16]) {
+            Some(mut index) => {
+                assert_eq!(index.insert(item).unwrap_err().kind(), ErrorKind::InvalidData, "{n}")
+            }
+            None => assert!(n > 2, "{n}"),
+        }
+    }
+    // Fewer than are taken away.
+    let mut index = build(&[item]);
+    index.header.taken = 0;
+    assert_eq!(index.remove(item).unwrap_err().kind(), ErrorKind::InvalidData);
+    let mut index = build(&[item]);
+    index.header.owners = 0;
+    assert_eq!(index.remove(item).unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
+#[test]
+fn an_entry_of_no_address_is_damage() {
+    let mut index = build(&[]);
+    let number = key(ip("10.0.0.2"), u128::MAX);
+    let container = id(1).unwrap().get();
+    index.owners.put(&mut index.file, container, &entry(number, container), |_| false).unwrap();
+    assert_eq!(index.addresses_of(id(1).unwrap()).unwrap_err().kind(), ErrorKind::InvalidData);
+    index.blocks.put(&mut index.file, 0, &entry(number, u64::MAX), |_| false).unwrap();
+    assert_eq!(index.count(&[&[span("0.0.0.0", "255.255.255.255")]]).unwrap(), [0]);
+}
+
+#[test]
+fn a_look_in_vain_is_remembered() {
+    let mut index = build(&[]);
+    *index.fruitless() = Fruitless { set: 7, at: 8, pause: 9 };
+    index.seal(Stamp([1; 6])).unwrap();
+    assert_eq!(*reopened(&index).fruitless(), Fruitless { set: 7, at: 8, pause: 9 });
+}

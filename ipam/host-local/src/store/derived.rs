@@ -1,22 +1,26 @@
-//! Keeps the index beside the records: uses the one on disk while it tells the truth, makes a new one where it
-//! does not, and does without a file where none can be written.
+//! Keeps the index beside the records: uses the one on disk while it is right, rebuilds one that is
+//! not, and does without a file if none can be written.
+//!
+//! An index of records of which one could not be read lacks an owner: it is never written to disk,
+//! and whoever asks it for a container's addresses has to report that record.
 
-use super::{Folder, lock};
+use super::{
+    Folder, Sighting, Unread, lock,
+    names::{INDEXES, unfinished},
+};
 use crate::{
-    directory::{Access, Directory},
+    directory::{Access, Directory, is_sole},
     index::{Index, Item, Stamp, container},
+    note,
     record::Owner,
+    system::Id,
 };
 use cni_types::{Code, Error};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
-    ffi::OsString,
     io,
     time::{Duration, SystemTime},
 };
-
-/// Where the indexes are, in the data directory.
-const INDEXES: &str = ".index";
 
 /// More than the time for which a file system's clock can stand still (10 ms at 100 ticks a second).
 const TICK: Duration = Duration::from_millis(20);
@@ -27,30 +31,36 @@ const PRECISION: Duration = Duration::from_millis(1);
 /// How often somebody who only looks tries to find the index at rest.
 const LOOKS: u32 = 5;
 
-/// An index, and whether it lies on disk.
+/// An index in use.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) index: Index,
-    pub(super) is_on_disk: bool,
+    /// The folder's stamp after the last change that the index knows of. None if it is not on disk.
+    pub(super) stamp: Option<Stamp>,
+    /// False if a record could not be read.
+    pub(super) is_whole: bool,
 }
 
-impl Folder {
-    /// The index on disk, if it tells of the folder as it is now.
+impl Folder<'_> {
+    /// The index on disk. None unless it is of the folder as it is now.
     pub(super) fn current_index(&self) -> Option<Kept> {
         let directory = self.data.open_child(INDEXES).ok()?;
         let name = self.network.as_ref();
         let file =
             directory.open_file(name, Access::Write).or_else(|_| directory.open_file(name, Access::Read));
-        let index = Index::open(file.ok()?, self.boot?)?;
-        (index.is_of(self.stamp()?) && !index.is_full()).then_some(Kept { index, is_on_disk: true })
+        // What is written to it must not reach the file of another name.
+        let file = file.ok().filter(|file| is_sole(file).is_ok_and(|sole| sole))?;
+        let index = Index::open(file, self.boot?)?;
+        let stamp = self.stamp().filter(|stamp| index.is_of(*stamp) && !index.is_full())?;
+        Some(Kept { index, stamp: Some(stamp), is_whole: true })
     }
 
-    fn stamp(&self) -> Option<Stamp> {
+    pub(super) fn stamp(&self) -> Option<Stamp> {
         self.records.metadata().ok().map(|meta| Stamp::of(&meta))
     }
 
-    /// Marks the folder, so that every later change of it shows. Only under the lock. Nothing where that is not allowed,
-    /// or the file system's times are too coarse for it.
+    /// Marks the folder, so that every later change of it shows. Only under the lock. None if that is
+    /// not allowed, or the file system's times are too coarse for it.
     pub(super) fn mark(&self) -> Option<Stamp> {
         let mark = SystemTime::now().checked_sub(TICK)?;
         self.records.set_modified(mark).ok()?;
@@ -59,41 +69,56 @@ impl Folder {
         (lost < PRECISION).then(|| Stamp::of(&meta))
     }
 
-    /// Makes an index from the records, on disk if possible. Only under the lock.
+    /// Builds an index of the records, on disk if possible. Only under the lock.
     pub(super) fn new_index(&self) -> Result<Kept, Error> {
         // Before the records are read: a change in between shows.
         let stamp = self.mark().zip(self.boot);
-        let mut items = self.items()?;
-        if let Some((stamp, boot)) = stamp
+        let (mut items, is_whole) = self.items()?;
+        if !is_whole {
+            self.remove_index();
+        } else if let Some((stamp, boot)) = stamp
             && let Ok(index) = self.write_index(&mut items, boot, stamp)
         {
-            return Ok(Kept { index, is_on_disk: true });
+            return Ok(Kept { index, stamp: Some(stamp), is_whole });
         }
-        Ok(Kept { index: in_memory(&mut items)?, is_on_disk: false })
+        Ok(Kept { index: in_memory(&mut items)?, stamp: None, is_whole })
     }
 
-    /// Makes an index from the records that is not kept.
-    pub(super) fn passing_index(&self) -> Result<Kept, Error> {
-        Ok(Kept { index: in_memory(&mut self.items()?)?, is_on_disk: false })
+    /// Builds an index of the records that is not kept.
+    fn passing_index(&self) -> Result<Kept, Error> {
+        let (mut items, is_whole) = self.items()?;
+        Ok(Kept { index: in_memory(&mut items)?, stamp: None, is_whole })
     }
 
-    fn items(&self) -> Result<Vec<Item>, Error> {
+    /// An item for each record, and false if one of them could not be read: its address is taken.
+    fn items(&self) -> Result<(Vec<Item>, bool), Error> {
         let count = self.records.entries().map_or(0, Iterator::count);
-        let mut items = Vec::with_capacity(count);
-        self.scan(&mut |record, _| {
-            let container = match &record.owner {
-                Owner::Attachment { container_id: id, .. } | Owner::Container(id) => Some(container(id)),
-                Owner::Unknown => None,
-                Owner::Nobody => return,
+        let (mut items, mut unread) = (Vec::with_capacity(count), Unread::default());
+        self.scan(&mut |sighting| {
+            let (address, container) = match sighting {
+                Sighting::Record(record, _) => match &record.owner {
+                    Owner::Attachment { container_id: id, .. } | Owner::Container(id) => {
+                        (record.address, Some(container(id)))
+                    }
+                    Owner::Unknown => (record.address, None),
+                    Owner::Nobody => return Ok(()),
+                },
+                Sighting::Unread(address, error) => {
+                    unread.push(error);
+                    (address, None)
+                }
             };
-            items.push(Item { address: record.address, container });
+            items.push(Item { address, container });
+            Ok(())
         })?;
-        Ok(items)
+        let error = unread.into_error();
+        error.iter().for_each(|error| note(&error.to_string()));
+        Ok((items, error.is_none()))
     }
 
-    fn write_index(&self, items: &mut [Item], boot: crate::system::Id, stamp: Stamp) -> io::Result<Index> {
+    fn write_index(&self, items: &mut [Item], boot: Id, stamp: Stamp) -> io::Result<Index> {
         let directory = self.data.ensure_child(INDEXES, 0o700)?;
-        let unfinished = OsString::from(format!(".{}", self.network));
+        let unfinished = unfinished(&self.network);
         directory.remove(&unfinished)?;
         let mut write = || {
             let mut index = Index::build(directory.open_file(&unfinished, Access::Create)?, boot, items)?;
@@ -118,11 +143,12 @@ impl Folder {
         let _ = directory.remove(self.network.as_ref());
     }
 
-    /// Asks the index, without waiting for the lock: it is at rest where neither the folder nor its header have
-    /// changed meanwhile.
+    /// Asks the index, without waiting for the lock: it is at rest if neither the folder nor its header
+    /// have changed meanwhile.
     ///
     /// # Errors
-    /// Code 5 where there is no index and the records cannot be read.
+    /// Code 5 if there is no index and the records cannot be read, 11 if the process was asked to
+    /// stop.
     pub(crate) fn look<T>(&self, ask: impl Fn(&mut Index) -> io::Result<T>) -> Result<T, Error> {
         for _ in 0..LOOKS {
             if let Some(mut kept) = self.current_index()

@@ -1,8 +1,8 @@
 //! `last_reserved_ip.<n>`: where the round robin of a range set goes on.
 
-use super::failed;
+use super::{Locked, failed};
 use crate::{
-    directory::{Access, Directory},
+    directory::{Access, is_sole},
     note,
 };
 use std::{ffi::OsString, fs::File, io::Read, net::IpAddr, os::unix::fs::FileExt};
@@ -10,7 +10,7 @@ use std::{ffi::OsString, fs::File, io::Read, net::IpAddr, os::unix::fs::FileExt}
 /// The address that a range set gave away last, and the file that says so.
 #[derive(Debug)]
 pub(crate) struct LastReserved<'a> {
-    folder: &'a Directory,
+    locked: &'a Locked<'a>,
     name: OsString,
     file: Option<File>,
     /// The length of the file's content, in bytes, up to what an address can have.
@@ -19,36 +19,43 @@ pub(crate) struct LastReserved<'a> {
 }
 
 impl<'a> LastReserved<'a> {
-    /// Reads the file of the range set with this index. It is kept open: writing it in place is much cheaper than
-    /// making a new one (on a file system mounted with `discard` by a millisecond).
-    pub(super) fn read(folder: &'a Directory, index: usize) -> Self {
+    /// Reads the file of the range set with this index. It is kept open: writing it in place is much
+    /// cheaper than replacing it (on a file system mounted with `discard` by a millisecond).
+    pub(super) fn read(locked: &'a Locked<'a>, index: usize) -> Self {
         let name = OsString::from(format!("last_reserved_ip.{index}"));
-        let mut file = folder.open_file(&name, Access::Write).ok();
+        let mut file = locked.folder().records.open_file(&name, Access::Write).ok();
         let mut buffer = [0; 64];
         let len = file.as_mut().and_then(|file| file.read(&mut buffer).ok()).unwrap_or_default();
         let text = buffer.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        Self { folder, name, file, len, address: text.and_then(|text| text.parse().ok()) }
+        Self { locked, name, file, len, address: text.and_then(|text| text.parse().ok()) }
     }
 
-    /// The address; nothing where the file is missing or garbled, which only costs the round robin its turn.
+    /// The address. None if the file is missing or garbled, which only costs the round robin its turn.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
     /// Writes `address`. A failure costs the round robin its turn, and not the pod its address.
     pub(crate) fn write(self, address: IpAddr) {
-        let path = self.folder.path().join(&self.name);
-        if let Err(e) = self.write_in_place(&address.to_string()) {
+        let path = self.locked.folder().path().join(&self.name);
+        if let Err(e) = self.write_text(&address.to_string()) {
             note(&failed("write", &path, &e).msg);
         }
     }
 
-    fn write_in_place(self, text: &str) -> std::io::Result<()> {
-        let file = match self.file {
-            Some(file) => file,
-            None => self.folder.open_file(&self.name, Access::Ensure)?,
-        };
-        file.write_all_at(text.as_bytes(), 0)?;
-        if text.len() < self.len { file.set_len(text.len() as u64) } else { Ok(()) }
+    fn write_text(self, text: &str) -> std::io::Result<()> {
+        match self.file {
+            // What is written in place would reach the other names of the file too.
+            Some(file) if is_sole(&file)? => {
+                file.write_all_at(text.as_bytes(), 0)?;
+                if text.len() < self.len { file.set_len(text.len() as u64) } else { Ok(()) }
+            }
+            _ => self.locked.change(|| {
+                let records = &self.locked.folder().records;
+                records.remove(&self.name)?;
+                let file = records.open_file(&self.name, Access::Create)?;
+                file.write_all_at(text.as_bytes(), 0)
+            }),
+        }
     }
 }

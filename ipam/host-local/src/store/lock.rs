@@ -1,13 +1,18 @@
 //! The lock that all writers take, the reference's too: flock(2) of the file `lock`.
 //!
-//! Somebody may delete the folder, or the lock, while others hold it or wait for it. Then they have the lock of a file
-//! that nobody else finds, and it excludes nobody: so it counts only while the names still lead to what is locked.
+//! Somebody may delete the folder, or the lock, while others hold it or wait for it. Then they have
+//! the lock of a file that nobody else finds, and it excludes nobody: so it counts only while the
+//! names still lead to what is locked.
+//!
+//! A disk so full that the file cannot be created must not keep anybody from freeing addresses. They
+//! lock the folder itself instead. No ADD can have the file then; one that creates it as soon as
+//! there is room again is not excluded, so what they free they have read right before.
 
-use super::{Folder, failed, is_read_only};
-use crate::directory::{Access, Directory, is_same};
+use super::{Folder, failed, is_full, is_read_only};
+use crate::directory::{Access, Directory};
 use cni_types::{Code, Error, Stop, Woken};
 use std::{
-    fs::{File, Metadata, TryLockError},
+    fs::{File, TryLockError},
     io::{self, ErrorKind, Read, Write},
     os::{
         fd::AsFd,
@@ -20,7 +25,31 @@ use std::{
 /// The stack of the thread that waits, in bytes.
 const STACK: usize = 64 << 10;
 
-const NAME: &str = "lock";
+/// The lock's name in the folder.
+pub(super) const NAME: &str = "lock";
+
+/// Why the lock is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To reserve addresses.
+    Reserve,
+    /// To free addresses, which must be possible on a full disk.
+    Free,
+}
+
+/// What keeps other writers out.
+#[derive(Debug)]
+pub(super) enum Lock {
+    /// The lock of the file.
+    File(File),
+    /// The lock of the folder, since there is no room for the file.
+    Folder {
+        /// Holds the lock.
+        _handle: File,
+    },
+    /// Nothing can be written, and there is no lock: nobody can be writing.
+    Unneeded,
+}
 
 /// How long to try, over all attempts to get the lock.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +64,7 @@ impl Patience {
         Self { total, deadline: Instant::now() + total }
     }
 
-    /// Fails where there is no time for another attempt.
+    /// Fails if there is no time for another attempt.
     ///
     /// # Errors
     /// Code 11.
@@ -53,47 +82,69 @@ impl Patience {
     }
 }
 
-/// Whether the folder is still the one that its name leads to, and the lock the one in it.
-pub(super) fn is_in_place(folder: &Folder, lock: Option<&File>) -> bool {
-    let is_found = |directory: &Directory, name: &str, meta: io::Result<Metadata>| {
-        let found = directory.stat(name.as_ref());
-        meta.is_ok_and(|meta| found.is_ok_and(|found| is_same(&meta, &found)))
-    };
-    is_found(&folder.data, &folder.network, folder.records.metadata())
-        && lock.is_none_or(|lock| is_found(&folder.records, NAME, lock.metadata()))
+/// Returns true if the folder is still the one that its name leads to, and the lock the one in it.
+pub(super) fn is_in_place(folder: &Folder<'_>, lock: &Lock) -> bool {
+    folder.data.leads_to(folder.network.as_ref(), folder.records.metadata())
+        && match lock {
+            Lock::File(file) => folder.records.leads_to(NAME.as_ref(), file.metadata()),
+            Lock::Folder { .. } => folder.records.stat(NAME.as_ref()).is_err(),
+            Lock::Unneeded => true,
+        }
 }
 
-/// Takes the lock within `patience`. Where nothing can be written and no lock is, nobody can be writing: then there
-/// is nothing to take.
+/// Takes the lock within `patience`.
 ///
 /// # Errors
-/// Code 5, or 11 where the lock cannot be had in time.
-pub(super) fn take(folder: &Directory, stop: &Stop, patience: Patience) -> Result<Option<File>, Error> {
-    let Some(file) = open(folder)? else { return Ok(None) };
-    if try_lock(folder, &file)? {
-        return Ok(Some(file));
+/// Code 5, or 11 if the lock cannot be had in time, or the process was asked to stop.
+pub(super) fn take(folder: &Folder<'_>, purpose: Purpose, patience: Patience) -> Result<Lock, Error> {
+    let (file, into_lock): (File, fn(File) -> Lock) = match open_or_make_room(folder, purpose)? {
+        Opened::File(file) => (file, Lock::File),
+        Opened::NoRoom => (own_handle(folder)?, |handle| Lock::Folder { _handle: handle }),
+        Opened::Nothing => return Ok(Lock::Unneeded),
+    };
+    if try_lock(&folder.records, &file)? {
+        return Ok(into_lock(file));
     }
-    let woken = wait(&file, stop, patience.deadline);
+    let woken = wait(&file, folder.stop, patience.deadline);
     match woken.map_err(|e| failed("lock", &folder.path().join(NAME), &e))? {
-        Woken::Ready => Ok(Some(file)),
+        Woken::Ready => Ok(into_lock(file)),
         Woken::Stopped => Err(Stop::error()),
-        Woken::TimedOut => Err(timed_out(folder, &file, patience)),
+        Woken::TimedOut => Err(timed_out(&folder.records, &file, patience)),
     }
 }
 
-/// Waits for the lock in the kernel, where those who wait stand in line: of hundreds who ask again and again some never
-/// get their turn. A thread does it, since neither SIGTERM nor time can end that wait; one that is given up lets go
-/// of the lock as soon as it has it.
+/// A handle of the folder with a lock of its own: a duplicate would share that of others.
+fn own_handle(folder: &Folder<'_>) -> Result<File, Error> {
+    let opened = folder.records.open_file(".".as_ref(), Access::Read);
+    opened.map_err(|e| failed("lock", folder.path(), &e))
+}
+
+/// Opens the lock. On a full disk, the index makes room for it: that can be rebuilt.
+fn open_or_make_room(folder: &Folder<'_>, purpose: Purpose) -> Result<Opened, Error> {
+    let opened = open(&folder.records);
+    if purpose == Purpose::Reserve || !opened.as_ref().is_err_and(is_full) {
+        return opened.map_err(|e| failed("open", &folder.path().join(NAME), &e));
+    }
+    folder.remove_index();
+    match open(&folder.records) {
+        Err(e) if is_full(&e) => Ok(Opened::NoRoom),
+        opened => opened.map_err(|e| failed("open", &folder.path().join(NAME), &e)),
+    }
+}
+
+/// Waits for the lock in the kernel, where those who wait stand in line: of hundreds who ask again
+/// and again some never get their turn. A thread does it, since neither SIGTERM nor time can end that
+/// wait; one that is given up lets go of the lock as soon as it has it.
 fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
     let (mut woken, mut waker) = UnixStream::pair()?;
     let same = file.try_clone()?;
     std::thread::Builder::new().stack_size(STACK).spawn(move || {
         while let Err(e) = same.lock() {
-            if e.kind() != ErrorKind::Interrupted {
+            if e.kind() != ErrorKind::Interrupted || Instant::now() >= deadline {
                 return;
             }
         }
-        // Where nobody listens any more, the lock goes with its last descriptor.
+        // If nobody listens any more, the lock goes with its last descriptor.
         let _ = waker.write_all(&[1]);
     })?;
     let outcome = stop.wait_readable(woken.as_fd(), Some(deadline))?;
@@ -104,13 +155,23 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
 }
 
 /// Takes the lock if nobody has it.
-pub(super) fn take_if_free(folder: &Folder) -> Option<File> {
-    let file = open(&folder.records).ok()??;
+pub(super) fn take_if_free(folder: &Folder<'_>) -> Option<Lock> {
+    let Opened::File(file) = open(&folder.records).ok()? else { return None };
     let is_taken = try_lock(&folder.records, &file).is_ok_and(|taken| taken);
-    (is_taken && is_in_place(folder, Some(&file))).then_some(file)
+    let lock = Lock::File(file);
+    (is_taken && is_in_place(folder, &lock)).then_some(lock)
 }
 
-fn open(folder: &Directory) -> Result<Option<File>, Error> {
+/// What came of opening the lock.
+enum Opened {
+    File(File),
+    /// The file is not there, and the disk is full.
+    NoRoom,
+    /// The file is not there, and nothing can be written.
+    Nothing,
+}
+
+fn open(folder: &Directory) -> io::Result<Opened> {
     let opened = match folder.open_file(NAME.as_ref(), Access::Ensure) {
         Err(e) if is_read_only(&e) => folder
             .open_file(NAME.as_ref(), Access::Read)
@@ -118,9 +179,8 @@ fn open(folder: &Directory) -> Result<Option<File>, Error> {
         opened => opened,
     };
     match opened {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed("open", &folder.path().join(NAME), &e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Opened::Nothing),
+        opened => opened.map(Opened::File),
     }
 }
 

@@ -1,39 +1,47 @@
 //! The store on a directory of its own: what is written, what is found again, and what is taken for free.
 
 use super::*;
-use crate::{record::Holder, span::Span};
+use crate::{
+    ledger::Origin,
+    record::{Holder, Owner, Record},
+    span::Span,
+};
 use cni_types::{ContainerId, IfName};
-use std::fs;
+use std::{fs, net::IpAddr, sync::LazyLock};
 
 /// A data directory of its own, removed at the end.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("host-local-{}-{test}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn store(&self) -> Store {
-        Store::new(&self.0, &NetworkName::parse("n").unwrap(), &SystemPaths::default())
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
-    fn locked(&self) -> Locked {
-        self.store().create_and_lock(&Stop::never(), PATIENCE).unwrap()
+    pub(super) fn store(&self) -> Store<'static> {
+        store(&self.0, "n")
     }
 
-    fn records(&self) -> Vec<Record> {
+    pub(super) fn locked(&self) -> Locked<'static> {
+        self.store().create_and_lock(PATIENCE).unwrap()
+    }
+
+    pub(super) fn records(&self) -> Vec<Record> {
         let Some(folder) = self.store().open().unwrap() else { return Vec::new() };
         all(&folder)
     }
 
-    fn seed(&self, name: &str, content: &[u8]) {
+    pub(super) fn seed(&self, name: &str, content: &[u8]) {
         fs::create_dir_all(self.0.join("n")).unwrap();
         fs::write(self.0.join("n").join(name), content).unwrap();
     }
 
-    fn content(&self, name: &str) -> String {
+    pub(super) fn content(&self, name: &str) -> String {
         fs::read_to_string(self.0.join("n").join(name)).unwrap()
     }
 }
@@ -44,21 +52,26 @@ impl Drop for Scratch {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
-fn all(folder: &Folder) -> Vec<Record> {
-    folder.find(&|_| true).unwrap().into_iter().map(|found| found.record).collect()
+pub(super) fn store(data_dir: &Path, network: &str) -> Store<'static> {
+    static NEVER: LazyLock<Stop> = LazyLock::new(Stop::never);
+    Store::new(data_dir, &NetworkName::parse(network).unwrap(), &SystemPaths::default(), &NEVER)
 }
 
-fn reserve(locked: &Locked, ip: &str, id: &str) -> Reserved {
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+fn all(folder: &Folder<'_>) -> Vec<Record> {
+    folder.find(&|_| true).unwrap().found.into_iter().map(|found| found.record).collect()
+}
+
+pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserved {
     locked.reserve(address(ip), &holder(id), None).unwrap()
 }
 
-fn holder(id: &str) -> Holder {
+pub(super) fn holder(id: &str) -> Holder {
     Holder::new(&ContainerId::parse(id).unwrap(), &IfName::parse("eth0").unwrap())
 }
 
-fn address(text: &str) -> IpAddr {
+pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -66,7 +79,7 @@ fn address(text: &str) -> IpAddr {
 fn a_record_is_written_once_and_read_back() {
     let scratch = Scratch::new("record");
     let store = scratch.store();
-    assert!(store.lock(&Stop::never(), PATIENCE).unwrap().is_none(), "looking makes no folder");
+    assert!(store.lock(PATIENCE).unwrap().is_none(), "looking makes no folder");
     let locked = scratch.locked();
     for ip in ["10.0.0.2", "fd00::2"] {
         assert_eq!(reserve(&locked, ip, "c1"), Reserved::Done);
@@ -180,11 +193,11 @@ fn a_garbled_last_reserved_address_counts_as_none() {
 fn the_lock_excludes_a_second_writer_until_it_is_released() {
     let scratch = Scratch::new("lock");
     let (first, second) = (scratch.store(), scratch.store());
-    let locked = first.create_and_lock(&Stop::never(), PATIENCE).unwrap();
+    let locked = first.create_and_lock(PATIENCE).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let locked = second.create_and_lock(&Stop::never(), PATIENCE);
+            let locked = second.create_and_lock(PATIENCE);
             sender.send(locked.is_ok()).unwrap();
         });
         assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "the lock was had twice");
@@ -233,7 +246,7 @@ fn a_record_that_the_index_did_not_know_makes_it_look_for_others() {
     assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.3")), "it looks at the folder once");
     assert_eq!(reserve(&locked, "10.0.0.3", "c3"), Reserved::Taken);
     assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.5")));
-    assert_eq!(locked.held_by(&holder("c2")).unwrap().len(), 2);
+    assert_eq!(locked.held_by(&holder("c2")).unwrap().records.len(), 2);
 }
 
 #[test]
@@ -241,9 +254,9 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
     let scratch = Scratch::new("file");
     fs::write(scratch.0.join("n"), "").unwrap();
     let store = scratch.store();
-    assert!(store.lock(&Stop::never(), PATIENCE).unwrap().is_none());
+    assert!(store.lock(PATIENCE).unwrap().is_none());
     assert_eq!(scratch.records(), []);
-    assert_eq!(store.create_and_lock(&Stop::never(), PATIENCE).unwrap_err().code, Code::IO);
+    assert_eq!(store.create_and_lock(PATIENCE).unwrap_err().code, Code::IO);
     let error = store.require_usable().unwrap_err();
     assert!(error.code == Code::UNAVAILABLE && error.msg.ends_with(": not a directory"), "{error}");
 }
@@ -251,8 +264,7 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
 #[test]
 fn whether_the_directory_is_usable_is_told_without_making_it() {
     let scratch = Scratch::new("usable");
-    let store =
-        Store::new(&scratch.0.join("a/b"), &NetworkName::parse("n").unwrap(), &SystemPaths::default());
+    let store = store(&scratch.0.join("a/b"), "n");
     assert_eq!(store.require_usable(), Ok(()));
     assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 0);
 }
@@ -261,13 +273,13 @@ fn hosts(range: std::ops::Range<u8>) -> Vec<IpAddr> {
     range.map(|host| IpAddr::from([10, 0, 0, host])).collect()
 }
 
-const SUBNET: Span = Span {
+pub(super) const SUBNET: Span = Span {
     first: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)),
     last: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 254)),
 };
 
 /// Fails unless what the index says is what the files say.
-fn require_truth(scratch: &Scratch) {
+pub(super) fn require_truth(scratch: &Scratch) {
     let locked = scratch.locked();
     let records = all(locked.folder());
     let addresses: Vec<IpAddr> = records.iter().map(|record| record.address).collect();
@@ -277,7 +289,7 @@ fn require_truth(scratch: &Scratch) {
     for id in ["c1", "c2", "c3"] {
         let mut wanted: Vec<&Record> =
             records.iter().filter(|record| record.owner.may_be(&holder(id))).collect();
-        let mut found = locked.held_by(&holder(id)).unwrap();
+        let mut found = locked.held_by(&holder(id)).unwrap().records;
         wanted.sort_by_key(|record| record.address);
         found.sort_by_key(|record| record.address);
         assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{id}");
@@ -303,7 +315,7 @@ fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything(
         require_truth(&scratch);
     }
     let locked = scratch.locked();
-    let held = locked.held_by(&holder("c1")).unwrap();
+    let held = locked.held_by(&holder("c1")).unwrap().records;
     locked.release(&held[1]).unwrap();
     drop(locked);
     require_truth(&scratch);
@@ -395,9 +407,9 @@ fn an_index_of_another_place_changes_no_answer() {
     require_truth(&scratch);
     fs::create_dir(scratch.0.join("m")).unwrap();
     fs::copy(index_of(&scratch), scratch.0.join(".index/m")).unwrap();
-    let other = Store::new(&scratch.0, &NetworkName::parse("m").unwrap(), &SystemPaths::default());
-    let locked = other.create_and_lock(&Stop::never(), PATIENCE).unwrap();
-    assert_eq!(locked.held_by(&holder("c1")).unwrap(), []);
+    let other = store(&scratch.0, "m");
+    let locked = other.create_and_lock(PATIENCE).unwrap();
+    assert_eq!(locked.held_by(&holder("c1")).unwrap().records, []);
     assert_eq!(locked.first_free(SUBNET).unwrap(), Some(SUBNET.first));
 }
 
@@ -408,7 +420,7 @@ fn a_record_that_was_edited_in_place_is_not_freed_for_its_former_owner() {
     scratch.seed("10.0.0.3", b"c1\r\neth0");
     require_truth(&scratch);
     fs::write(scratch.0.join("n/10.0.0.2"), b"c2\r\neth0").unwrap();
-    let held = scratch.locked().held_by(&holder("c1")).unwrap();
+    let held = scratch.locked().held_by(&holder("c1")).unwrap().records;
     assert_eq!(held.iter().map(|record| record.address).collect::<Vec<_>>(), hosts(3..4));
     require_truth(&scratch);
 }
@@ -435,18 +447,15 @@ fn no_link_is_followed() {
     fs::write(elsewhere.join("10.0.0.9"), "c9\r\neth0").unwrap();
     symlink(&elsewhere, scratch.0.join("n")).unwrap();
     let text = "it is a symbolic link";
-    for error in [
-        scratch.store().create_and_lock(&Stop::never(), PATIENCE).unwrap_err(),
-        scratch.store().open().unwrap_err(),
-    ] {
+    for error in [scratch.store().create_and_lock(PATIENCE).unwrap_err(), scratch.store().open().unwrap_err()]
+    {
         assert!(error.code == Code::IO && error.msg.ends_with(text), "{error}");
     }
     assert!(scratch.store().require_usable().unwrap_err().msg.ends_with("a symbolic link"));
     fs::remove_file(scratch.0.join("n")).unwrap();
     symlink(&scratch.0, scratch.0.join("data")).unwrap();
     for path in ["data", "data/", "data/."] {
-        let network = NetworkName::parse("n").unwrap();
-        let store = Store::new(&scratch.0.join(path), &network, &SystemPaths::default());
+        let store = store(&scratch.0.join(path), "n");
         assert_eq!(store.open().unwrap_err().code, Code::IO, "{path}");
     }
     for name in [".index", ".origin", ".n.new"] {
@@ -456,13 +465,13 @@ fn no_link_is_followed() {
     for name in ["lock", "last_reserved_ip.0"] {
         symlink(elsewhere.join("new"), scratch.0.join("n").join(name)).unwrap();
     }
-    assert_eq!(scratch.store().create_and_lock(&Stop::never(), PATIENCE).unwrap_err().code, Code::IO);
+    assert_eq!(scratch.store().create_and_lock(PATIENCE).unwrap_err().code, Code::IO);
     fs::remove_file(scratch.0.join("n/lock")).unwrap();
     let locked = scratch.locked();
     locked.last_reserved(0).write(address("10.0.0.2"));
     let origin = Origin { boot: SystemPaths::default().boot().unwrap(), netns: None };
     assert_eq!(locked.reserve(address("10.0.0.2"), &holder("c1"), Some(&origin)).unwrap(), Reserved::Done);
-    locked.release(&locked.held_by(&holder("c1")).unwrap()[0]).unwrap();
+    locked.release(&locked.held_by(&holder("c1")).unwrap().records[0]).unwrap();
     drop(locked);
     let left: Vec<_> = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["10.0.0.9"], "nothing was written or removed behind a link");

@@ -22,8 +22,16 @@ pub(crate) struct Traced {
 
 /// Runs the request, and kills the program before its system call with this number, counted from 1.
 pub(crate) fn run(request: &Request, kill_before: Option<usize>) -> Traced {
+    follow(request, kill_before.map(|before| Blow { before, signal: Signal::SIGKILL }))
+}
+
+/// Runs the request, and sends the program a signal before its system call with this number.
+pub(crate) fn run_until(request: &Request, before: usize, signal: Signal) -> Traced {
+    follow(request, Some(Blow { before, signal }))
+}
+
+fn follow(request: &Request, blow: Option<Blow>) -> Traced {
     let child = request.spawn_as(trace::stopped(env!("CARGO_BIN_EXE_host-local")));
-    let blow = kill_before.map(|before| Blow { before, signal: Signal::SIGKILL });
     let traced = trace::follow(&child, blow, LIMIT).unwrap();
     Traced {
         answer: request.answer_of(child, traced.status),

@@ -5,14 +5,26 @@
 #[path = "../host_local/program.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod program;
+mod refused;
+#[path = "../host_local/traced.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod traced;
 mod turns;
 
 use conformance::testbed::{self, Host, Pod, require};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use program::{DataDir, Request};
+use refused::{
+    a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
+    an_add_killed_on_any_file_system_leaves_nothing_that_stays,
+    records_are_written_on_file_systems_without_hard_links,
+};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::ExitCode};
-use turns::{the_reference_and_ours_at_once_give_no_address_twice, the_reference_and_ours_take_turns};
+use turns::{
+    the_reference_and_ours_at_once_give_no_address_twice, the_reference_and_ours_take_turns,
+    the_reference_is_not_misled_by_what_a_killed_writer_left,
+};
 
 fn main() -> ExitCode {
     testbed::main(testbed::tests![
@@ -21,6 +33,13 @@ fn main() -> ExitCode {
         a_read_only_disk_fails_what_writes_and_nothing_else,
         what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full,
         a_reboot_is_noticed_by_the_program_itself,
+        an_attachment_whose_namespace_is_gone_gets_the_same_address_again,
+        a_network_s_folder_may_be_a_mount_point,
+        del_and_gc_free_addresses_on_a_full_disk_without_a_lock,
+        records_are_written_on_file_systems_without_hard_links,
+        an_add_killed_on_any_file_system_leaves_nothing_that_stays,
+        a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
+        the_reference_is_not_misled_by_what_a_killed_writer_left,
         the_reference_and_ours_take_turns,
         the_reference_and_ours_at_once_give_no_address_twice,
     ])
@@ -180,4 +199,66 @@ fn a_reboot_is_noticed_by_the_program_itself(host: &Host) {
     request("ADD", &data, &pod, "c3")
         .run()
         .assert_failure(103, "failed to allocate for range 0: no IP addresses");
+}
+
+fn an_attachment_whose_namespace_is_gone_gets_the_same_address_again(host: &Host) {
+    identify(1);
+    let data = DataDir::new();
+    let [old, new] = ["old", "new"].map(|name| host.pod(name));
+    assert_eq!(request("ADD", &data, &old, "c0").run().addresses(), ["10.0.0.2/29"]);
+    request("ADD", &data, &new, "c0")
+        .run()
+        .assert_failure(103, "failed to allocate for range 0: 10.0.0.2 has been");
+    old.remove();
+    let again = request("ADD", &data, &new, "c0").run();
+    assert_eq!(again.addresses(), ["10.0.0.2/29"]);
+    let wanted = "container c0 (eth0) gets 10.0.0.2 back, which it held: its network namespace is gone";
+    assert!(again.stderr().contains(wanted), "{}", again.report());
+    // It is the new sandbox's now.
+    request("ADD", &data, &new, "c0")
+        .run()
+        .assert_failure(103, "failed to allocate for range 0: 10.0.0.2 has been");
+    assert!(data.holds(&[("10.0.0.2", "c0\r\neth0")]), "{:?}", data.records());
+}
+
+fn a_network_s_folder_may_be_a_mount_point(_: &Host) {
+    let bind = |from: &Path, to: &Path| {
+        mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    };
+    for is_other_file_system in [true, false] {
+        let (data, other) = (DataDir::new(), Disk::new("size=1m"));
+        let (folder, elsewhere) = (data.path().join("n"), data.path().join("elsewhere"));
+        [&folder, &elsewhere].iter().for_each(|path| fs::create_dir(path).unwrap());
+        bind(if is_other_file_system { other.0.path() } else { &elsewhere }, &folder);
+        Request::new("STATUS", &data, ipam()).run().success();
+        for id in ["c1", "c2"] {
+            Request::new("ADD", &data, ipam()).of(id).run().success();
+        }
+        Request::new("DEL", &data, ipam()).of("c2").run().success();
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.len() == 3 && left.contains(&"10.0.0.2".into()), "{left:?}");
+        assert_eq!(fs::read_to_string(folder.join("10.0.0.2")).unwrap(), "c1\r\neth0");
+        umount2(&folder, MntFlags::MNT_DETACH).unwrap();
+        fs::remove_dir_all(elsewhere).unwrap();
+    }
+}
+
+fn del_and_gc_free_addresses_on_a_full_disk_without_a_lock(_: &Host) {
+    for command in ["DEL", "GC"] {
+        let disk = Disk::new("nr_inodes=8,size=1m");
+        let data = &disk.0;
+        data.seed("10.0.0.2", "c1\r\neth0");
+        let mut fillers = 0;
+        while fs::write(data.path().join(format!("filler{fillers}")), "").is_ok() {
+            fillers += 1;
+        }
+        let answer = Request::new("ADD", data, ipam()).of("c2").run();
+        answer.assert_failure(5, "failed to open ");
+        let request = Request::new(command, data, ipam()).key("cni.dev/valid-attachments", json!([]));
+        request.run().success();
+        assert!(!data.path().join("n/10.0.0.2").exists(), "{command}");
+        (0..fillers).for_each(|n| fs::remove_file(data.path().join(format!("filler{n}"))).unwrap());
+        assert!(data.holds(&[]), "{command}: {:?}", data.records());
+        assert_eq!(Request::new("ADD", data, ipam()).run().addresses(), ["10.0.0.2/24"]);
+    }
 }

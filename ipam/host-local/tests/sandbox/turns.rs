@@ -78,6 +78,21 @@ pub(crate) fn the_reference_and_ours_take_turns(_: &Host) {
     }
 }
 
+pub(crate) fn the_reference_is_not_misled_by_what_a_killed_writer_left(_: &Host) {
+    for version in VERSIONS {
+        let program = reference(version);
+        let data = DataDir::new();
+        data.seed(".new", "c1\r\neth0");
+        let run = |command| {
+            let request = Request::new(command, &data, ipam()).key("cniVersion", "1.0.0".into());
+            request.answer(request.spawn_as(Command::new(&program)))
+        };
+        assert_eq!(run("ADD").addresses(), ["10.0.0.2/28", "fd00::2/64"], "{version}");
+        run("DEL").success();
+        assert!(data.holds(&[]), "{version}: {:?}", data.records());
+    }
+}
+
 pub(crate) fn the_reference_and_ours_at_once_give_no_address_twice(_: &Host) {
     let programs = [ours(), reference(VERSIONS[0])];
     let data = DataDir::new();
