@@ -301,6 +301,15 @@ mod tests {
         assert_eq!(output.document().unwrap_err().code, Code::DELEGATE);
     }
 
+    /// CVE-2022-1708 and CVE-2022-31030 are runtimes that kept whatever a program printed in memory.
+    #[test]
+    fn a_program_that_prints_without_end_is_killed() {
+        let cat = Program::of_system("cat", "").unwrap().with_arguments(["/dev/zero"]);
+        let error = cat.run(&Environment::default(), b"", Stderr::Captured, &Stop::never()).unwrap_err();
+        assert_eq!(error.code, Code::DELEGATE);
+        assert!(error.msg.ends_with("more than 16 MiB"), "{error}");
+    }
+
     #[test]
     fn a_program_of_the_system_is_found_without_a_path_and_never_in_a_relative_folder() {
         for path in ["", ":", "relative:.", "/nonexistent"] {

@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_second_pod_finds_the_gateway_there,
         forwarding_is_switched_on_for_the_families_in_use,
         the_bridge_takes_no_router_advertisements,
+        the_hosts_loopback_addresses_are_never_routed,
         without_is_gateway_the_bridge_has_no_address_and_the_result_tells_ipams_gateway,
         a_default_gateway_is_a_gateway_with_default_routes,
         a_gateway_alone_makes_no_default_route,
@@ -82,6 +83,15 @@ fn the_bridge_takes_no_router_advertisements(host: &Host) {
     kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "2");
     gateway(host, &[V4]).add(&host.pod("a")).success();
     assert_eq!(kernel::sysctl("ipv6/conf/cni0/accept_ra"), "0");
+}
+
+/// CVE-2020-8558: with `route_localnet` neighbours reach what listens on the host's 127.0.0.1.
+fn the_hosts_loopback_addresses_are_never_routed(host: &Host) {
+    let keys = json!({"isDefaultGateway": true, "ipMasq": true, "hairpinMode": true});
+    let added = gateway(host, &[V4]).with(keys).add(&host.pod("a")).result();
+    for name in ["all", "default", "cni0", &added.interfaces[1].name] {
+        assert_eq!(kernel::sysctl(&format!("ipv4/conf/{name}/route_localnet")), "0", "{name}");
+    }
 }
 
 fn without_is_gateway_the_bridge_has_no_address_and_the_result_tells_ipams_gateway(host: &Host) {
