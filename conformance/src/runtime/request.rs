@@ -92,6 +92,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_with_a_fraction_is_passed_on_to_the_last_digit() {
+        for number in ["-1.8446744073123584e+19", "0.1", "5e-324", "1.7976931348623157e+308"] {
+            let plugin = format!(r#"{{"x":{number},"type":"x"}}"#);
+            let sent = derived(&plugin, Subject::Nothing);
+            assert!(sent.starts_with(&format!(r#"{{"x":{number},"#)), "{number}: {sent}");
+        }
+    }
+
+    #[test]
     fn runtime_config_is_what_is_both_declared_and_given() {
         let plugin = r#"{"type":"x","capabilities":{"mac":true,"ips":false,"portMappings":true}}"#;
         let parameters = parameters()
