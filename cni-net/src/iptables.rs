@@ -13,6 +13,8 @@
 //! A chain belongs to a network and a container, not to an interface: two attachments of a container to one network share
 //! it. So what leads there is removed by address, and the chain when nothing leads there any more.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod rule;
 mod text;
 mod tools;

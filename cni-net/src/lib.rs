@@ -6,6 +6,8 @@
 
 mod container;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod iptables;
 mod netlink;
 mod netns;

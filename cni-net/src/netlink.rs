@@ -401,6 +401,17 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
     Some(KernelError { errno: Errno::from_raw(code.wrapping_neg()), text })
 }
 
+/// The payloads of a datagram's messages, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn payloads(datagram: &[u8]) -> Vec<Vec<u8>> {
+    let _ = has_end(datagram);
+    let data = |part| match part {
+        Part::Data { answer, .. } => Some(answer.payload),
+        Part::Acknowledged | Part::Refused { .. } | Part::Done { .. } => None,
+    };
+    parse(datagram).unwrap_or_default().into_iter().filter_map(data).collect()
+}
+
 /// Text as the kernel writes it into attributes: up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> String {
     let text = bytes.split(|b| *b == 0).next().unwrap_or_default();

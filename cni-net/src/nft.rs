@@ -3,6 +3,8 @@
 mod attribute;
 mod batch;
 mod expression;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod listed;
 mod macspoof;
 mod masquerade;

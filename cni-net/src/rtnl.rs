@@ -7,6 +7,8 @@
 mod address;
 mod bridge;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod link;
 mod neighbour;
 mod policy;

@@ -10,6 +10,8 @@ mod call;
 mod delegate;
 mod environment;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod json;
 mod plugin;
 mod program;

@@ -12,7 +12,7 @@ use std::{
 
 /// From the bottom: a crate uses crates of lower layers only, so plugins do not use each other.
 const LAYERS: [&[&str]; 5] =
-    [&["cni-types"], &["cni-net"], &["plugins", "ipam"], &["conformance"], &["cnictl", "examples"]];
+    [&["cni-types"], &["cni-net"], &["plugins", "ipam"], &["conformance"], &["cnictl", "examples", "fuzz"]];
 
 /// All that cni-types may use nix for: signals, poll, memfd.
 const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];

@@ -98,7 +98,7 @@ pub struct MacCheckJump {
 }
 
 impl MacCheckJump {
-    fn of(rule: ListedRule) -> Option<Self> {
+    pub(super) fn of(rule: ListedRule) -> Option<Self> {
         let ListedRule { handle, comment, steps } = rule;
         match <[Step; 3]>::try_from(steps).ok()? {
             [Step::LoadInputName, Step::Equals(name), Step::Verdict(_, Some(chain))]

@@ -237,13 +237,13 @@ fn rule(address: Cidr) -> super::batch::Expressions {
     rule
 }
 
-fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
+pub(super) fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
     let (handle, comment) = handle_and_comment(answer)?;
     Some(MasqueradeEntry { handle, comment })
 }
 
 /// The rule names the chain; in this table only a verdict can.
-fn leads_to_checks(answer: &Answer) -> bool {
+pub(super) fn leads_to_checks(answer: &Answer) -> bool {
     let name = MASQ_CHECKS.as_bytes();
     expressions(answer).is_some_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
 }

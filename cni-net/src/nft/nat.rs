@@ -94,7 +94,7 @@ enum Change<'a> {
     DeleteChain(&'a str),
 }
 
-fn parse(family: Family, answer: &Answer) -> Option<Rule> {
+pub(super) fn parse(family: Family, answer: &Answer) -> Option<Rule> {
     let (handle, comment) = handle_and_comment(answer)?;
     let mut rule = Rule {
         place: Place::Handle(handle),

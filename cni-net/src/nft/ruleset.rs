@@ -184,6 +184,14 @@ impl Nft {
     }
 }
 
+/// Describes an answer as everything that it can be, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(super) fn describe_all(answer: &Answer) {
+    if let Some(object) = Object::of(answer) {
+        let _ = (object.chain(), object.rule(), object.set(), object.elements());
+    }
+}
+
 fn value(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
     let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
     Some(attribute.value().to_vec())

@@ -92,6 +92,15 @@ impl Rtnl {
     }
 }
 
+/// Reads a payload as everything that it can be, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(super) fn read_all(payload: &[u8], link: u32) {
+    let _ = (rule("ip", payload), forwarding_entry(payload));
+    if let Some(control) = Control::parse(payload, link) {
+        let _ = ["qdisc", "class", "filter"].map(|what| control.describe(what));
+    }
+}
+
 fn rule(family: &str, payload: &[u8]) -> Option<String> {
     let RuleMessage { header, attributes, .. } = RuleMessage::parse(payload).ok()?;
     let (src, dst) = (header.src_len, header.dst_len);

@@ -87,7 +87,7 @@ impl PortVlans {
     }
 
     /// Reads the payload of an RTM_NEWLINK of the family AF_BRIDGE; `None` where it is another link's.
-    fn parse(payload: &[u8], link: u32) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8], link: u32) -> Option<Self> {
         let (header, attributes) = split_header::<16>(payload)?;
         if number(header.get(4..)?)? != link {
             return None;

@@ -108,6 +108,15 @@ impl Header {
     }
 }
 
+/// Gives the file of an index the checksums of what it holds, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn correct_checksums(bytes: &mut [u8]) {
+    crate::table::correct_checksums(bytes);
+    if let Some((content, checksum)) = bytes.get_mut(..WORDS * 8).and_then(<[u8]>::split_last_chunk_mut) {
+        *checksum = hash(content).to_le_bytes();
+    }
+}
+
 fn halves(id: Id) -> [u64; 2] {
     let bits = u128::from_le_bytes(id);
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]

@@ -15,6 +15,8 @@ mod check;
 mod config;
 mod del;
 mod directory;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod gc;
 mod index;
 mod inspect;

@@ -31,7 +31,7 @@ pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
 
 /// Reads lines as the reference does: of `nameserver` and `domain` the first word counts, repeats accumulate, but the
 /// last `domain` wins; comments are whole lines.
-fn parse(text: &str) -> Dns {
+pub(crate) fn parse(text: &str) -> Dns {
     let mut dns = Dns::default();
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
         let mut words = line.split_whitespace().map(str::to_owned);

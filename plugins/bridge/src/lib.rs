@@ -9,6 +9,8 @@ mod check;
 pub mod config;
 mod container;
 mod del;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod gateway;
 mod gc;
 mod host;

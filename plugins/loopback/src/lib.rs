@@ -3,6 +3,9 @@
 //! Runtimes call it for every pod, beside the chain of the network, and look at nothing but its success. It
 //! ignores `CNI_IFNAME`, `CNI_ARGS` and `CNI_PATH`: the interface is always `lo`.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
 use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns};
 use cni_types::{
     AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig,

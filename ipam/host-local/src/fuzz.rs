@@ -1,0 +1,251 @@
+//! Entry functions for the fuzzer: requests, resolv.conf, and what lies beside the records, changed
+//! by anybody but with the right checksums. Compiled with the feature `fuzzing` only.
+
+use crate::{
+    HostLocal,
+    index::{self, Index, Item, Stamp, container},
+    ledger::{Identity, Ledger, Origin},
+    resolv_conf,
+    span::Span,
+    system::Boot,
+    table,
+};
+use cni_types::{Environment, Json, fuzz::serve};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, Write},
+    net::IpAddr,
+    path::Path,
+};
+
+/// The most that is done in one run, of whatever kind.
+const MOST: usize = 32;
+
+/// Answers a request (see [`cni_types::fuzz::request`]) with the data directory in an empty folder.
+///
+/// # Panics
+/// If the answer is none that the specification allows.
+pub fn request(folder: &Path, data: &[u8]) {
+    let (environment, stdin) = cni_types::fuzz::request(data);
+    let stdin = match Json::parse(&stdin) {
+        Ok(json) => kept_inside(json, folder).to_string().into_bytes(),
+        Err(_) => stdin,
+    };
+    let _ = serve(&HostLocal::default(), environment, stdin);
+}
+
+/// The configuration with every path in it in the folder.
+fn kept_inside(mut json: Json, folder: &Path) -> Json {
+    let path = |name| Json::String(folder.join(name).display().to_string());
+    let Json::Object(members) = &mut json else { return json };
+    for (key, ipam) in members.iter_mut() {
+        if !key.eq_ignore_ascii_case("ipam") || !ipam.is_object() {
+            continue;
+        }
+        ipam.insert("dataDir", path("networks"));
+        if ipam.lookup("resolvConf").is_some() {
+            ipam.insert("resolvConf", path("resolv.conf"));
+        }
+    }
+    json
+}
+
+/// Reads a text in the format of resolv.conf(5). What was read must come again when it is written.
+///
+/// # Panics
+/// If it does not.
+pub fn resolv_conf(data: &[u8]) {
+    let dns = resolv_conf::parse(&String::from_utf8_lossy(data));
+    let mut text = format!("search {}\noptions {}\n", dns.search.join(" "), dns.options.join(" "));
+    dns.nameservers.iter().for_each(|server| text += &format!("nameserver {server}\n"));
+    text += &format!("domain {}\n", dns.domain);
+    assert_eq!(resolv_conf::parse(&text), dns);
+}
+
+/// Makes an index and a ledger, changes bytes of them, corrects the checksums, and uses them.
+///
+/// # Panics
+/// If that does.
+pub fn tables(data: &[u8]) {
+    let mut input = Input(data);
+    // Only the kernel's refusal of memory ends this early.
+    let _ = use_index(&mut input);
+    let _ = use_ledger(&mut input);
+}
+
+fn use_index(input: &mut Input<'_>) -> io::Result<()> {
+    let boot = [1; 16];
+    let mut items: Vec<Item> = input.many(Input::item);
+    let file = memory()?;
+    let stamp = Stamp::of(&file.metadata()?);
+    Index::build(file.try_clone()?, boot, &mut items)?.seal(stamp)?;
+    input.change(file.try_clone()?, index::correct_checksums)?;
+    let Some(mut index) = Index::open(file, boot) else { return Ok(()) };
+    for _ in 0..MOST {
+        let Some(kind) = input.byte() else { break };
+        let item = input.item();
+        let outcome = match kind % 6 {
+            0 => index.insert(item),
+            1 => index.remove(item),
+            2 => index.set_taken(item.address),
+            3 => item.container.map_or(Ok(()), |container| index.addresses_of(container).map(drop)),
+            4 => input.span().map_or(Ok(()), |span| index.first_free(span).map(drop)),
+            _ => input.span().map_or(Ok(()), |span| index.count(&[&[span]]).map(drop)),
+        };
+        // Damage that is noticed is no damage.
+        drop(outcome);
+    }
+    let _ = (index.is_full(), index.taken(), index.is_unchanged());
+    Ok(())
+}
+
+fn use_ledger(input: &mut Input<'_>) -> io::Result<()> {
+    let origin = Origin { boot: Boot { machine: [2; 16], boot: [1; 16] }, netns: None };
+    let file = memory()?;
+    let [one, other] = [Identity::of(&file.metadata()?), Identity::of(&memory()?.metadata()?)];
+    let record = |input: &mut Input<'_>| match input.byte() {
+        Some(byte) if byte % 2 == 1 => other,
+        _ => one,
+    };
+    let mut ledger = Ledger::create(file.try_clone()?)?;
+    for (item, record) in input.many(|input| (input.item(), record(input))) {
+        ledger.note(item.address, record, &origin)?;
+    }
+    input.change(file.try_clone()?, table::correct_checksums)?;
+    let Some(mut ledger) = Ledger::open(file)? else { return Ok(()) };
+    for _ in 0..MOST {
+        let Some(kind) = input.byte() else { break };
+        let (address, record) = (input.item().address, record(input));
+        match kind % 4 {
+            0 => drop(ledger.note(address, record, &origin)),
+            1 => drop(ledger.forget(address)),
+            2 => drop(ledger.origin(address, record)),
+            _ => drop(ledger.copy_into(memory()?, 2, |_, other| other == record)),
+        }
+    }
+    Ok(())
+}
+
+fn memory() -> io::Result<File> {
+    Ok(memfd_create(c"fuzz", MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+/// Runs the plugin on a data directory whose index somebody changes between the requests, checksums
+/// and all. The records are the truth: whatever the index says, nobody loses an address, and nobody
+/// gets one that another has.
+///
+/// # Panics
+/// If somebody does.
+pub fn data_directory(folder: &Path, data: &[u8]) {
+    let mut input = Input(data);
+    let run = |command: &str, id: &str| {
+        let reply = serve(&HostLocal::default(), environment(command, id), configuration(folder));
+        reply.stdout.filter(|_| reply.success)
+    };
+    assert!(run("ADD", "witness").is_some(), "the first address of an empty pool is refused");
+    let records = folder.join("networks/net");
+    let witness = records.join("10.1.0.2");
+    assert_eq!(read(&witness), "witness\r\neth0");
+    for step in 0..4 {
+        // Without the file there is nothing to change.
+        let index = File::options().read(true).write(true).open(folder.join("networks/.index/net"));
+        let _ = index.and_then(|file| input.change(file, index::correct_checksums));
+        let id = format!("c{}", input.byte().unwrap_or(step) % 4);
+        let command = ["ADD", "DEL", "CHECK", "STATUS", "ADD", "GC"];
+        let command = command.get(usize::from(input.byte().unwrap_or_default()) % 6);
+        let result = run(command.copied().unwrap_or("ADD"), &id).unwrap_or_default();
+        assert!(!result.contains("10.1.0.2/"), "the witness's address is given to {id}: {result}");
+        assert_eq!(read(&witness), "witness\r\neth0");
+    }
+}
+
+fn environment(command: &str, id: &str) -> Environment {
+    [
+        ("CNI_COMMAND", command),
+        ("CNI_CONTAINERID", id),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_NETNS", "/proc/self/ns/net"),
+        ("CNI_PATH", "/nonexistent"),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn configuration(folder: &Path) -> Vec<u8> {
+    let data_dir = Json::String(folder.join("networks").display().to_string());
+    let ids = ["witness", "c0", "c1"];
+    let valid = ids.map(|id| format!(r#"{{"containerID":"{id}","ifname":"eth0"}}"#)).join(",");
+    format!(
+        r#"{{"cniVersion":"1.1.0","name":"net","type":"bridge","cni.dev/valid-attachments":[{valid}],
+        "ipam":{{"type":"host-local","subnet":"10.1.0.0/29","dataDir":{data_dir}}}}}"#
+    )
+    .into_bytes()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| e.to_string())
+}
+
+/// Takes values off the front of what the fuzzer gave. After its end there are no more.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        std::array::from_fn(|_| self.byte().unwrap_or_default())
+    }
+
+    fn many<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let count = usize::from(self.byte().unwrap_or_default()) % MOST;
+        (0..count).map(|_| one(self)).collect()
+    }
+
+    /// An address close to one of the ends of the numbers, or anywhere.
+    fn address(&mut self) -> IpAddr {
+        let [kind, a, b, c] = self.take();
+        match kind % 5 {
+            0 => [10, 1, 0, a].into(),
+            1 => [255, 255, b, a].into(),
+            2 => [0, a, b, c].into(),
+            3 => IpAddr::V6(u128::from(a).into()),
+            _ => IpAddr::V6((u128::MAX - u128::from(u32::from_le_bytes([a, b, c, 0]))).into()),
+        }
+    }
+
+    fn item(&mut self) -> Item {
+        let address = self.address();
+        let container = self.byte().filter(|id| id % 8 != 0).map(|id| container(&id.to_string()));
+        Item { address, container }
+    }
+
+    fn span(&mut self) -> Option<Span> {
+        Span::new(self.address(), self.address())
+    }
+
+    /// Overwrites bytes in the first part of pages, where most is, and lets the checksums be
+    /// corrected.
+    fn change(&mut self, mut file: File, correct: fn(&mut [u8])) -> io::Result<()> {
+        let changes = self.many(|input| {
+            let [page, offset] = input.take();
+            (usize::from(page % 16) * table::PAGE + usize::from(offset), input.take::<8>())
+        });
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        for (at, new) in changes {
+            bytes.iter_mut().skip(at).zip(new).for_each(|(place, byte)| *place = byte);
+        }
+        correct(&mut bytes);
+        file.rewind()?;
+        file.write_all(&bytes)
+    }
+}

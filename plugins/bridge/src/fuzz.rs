@@ -1,0 +1,69 @@
+//! An entry function for the fuzzer: what the plugin makes of a request before it asks the kernel
+//! or runs another program.
+
+use crate::{
+    chain,
+    config::{Config, Remains},
+    identity::Identity,
+    macspoof,
+};
+use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
+
+/// The plugin without its kernel and its delegate.
+struct BeforeTheKernel;
+
+impl Plugin for BeforeTheKernel {
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
+        let config = Config::of(call)?;
+        let identity = Identity {
+            network: &call.network,
+            container_id: &attachment.container_id,
+            if_name: &attachment.if_name,
+        };
+        let _ = (identity.alias(), identity.host_name(0)?);
+        macspoof::require_nameable(&identity)?;
+        find_delegate(call, config.ipam())?;
+        chain::merged(call.prev_result()?, AddResult::default()).encode(call.version)
+    }
+
+    fn del(&self, call: &Call, _detachment: &Detachment) -> Result<(), Error> {
+        let _ = call.prev_result();
+        find_delegate(call, Remains::of(call)?.ipam.as_deref())
+    }
+
+    fn check(&self, call: &Call, _attachment: &Attachment) -> Result<(), Error> {
+        Config::of(call)?;
+        call.prev_result().map(drop)
+    }
+
+    fn status(&self, call: &Call) -> Result<(), Error> {
+        Config::of(call).map(drop)
+    }
+
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        call.valid_attachments()?;
+        find_delegate(call, Remains::of(call)?.ipam.as_deref())
+    }
+}
+
+/// Looks the delegate up, as its run begins. One that lies outside `CNI_PATH` must not be found
+/// (CVE-2021-20206).
+fn find_delegate(call: &Call, kind: Option<&str>) -> Result<(), Error> {
+    let Some(kind) = kind else { return Ok(()) };
+    call.delegate(kind)?;
+    assert!(!kind.contains('/') && kind != "..", "a delegate called {kind:?} is found");
+    Ok(())
+}
+
+/// Answers a request (see [`cni_types::fuzz::request`]).
+///
+/// # Panics
+/// If the answer is none that the specification allows.
+pub fn request(data: &[u8]) {
+    let (environment, stdin) = cni_types::fuzz::request(data);
+    let _ = cni_types::fuzz::serve(&BeforeTheKernel, environment, stdin);
+}
