@@ -4,6 +4,7 @@
 //! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
 //! succeeds where nothing is there.
 
+mod claim;
 mod container;
 mod error;
 #[cfg(feature = "fuzzing")]
@@ -15,6 +16,7 @@ pub mod nft;
 mod rtnl;
 mod sysctl;
 
+pub use claim::Claim;
 pub use container::{container_netns, remaining_netns};
 pub use error::{KernelError, NetError};
 pub use iptables::{Iptables, Tables};
@@ -22,6 +24,6 @@ pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{
     Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership, Neighbour,
-    Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, VethPair,
+    Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, VethPair,
 };
 pub use sysctl::{Family, Sysctl};

@@ -4,11 +4,13 @@
 //! A program cannot ask to be traced without unsafe code between fork and exec. So a shell stops itself first, is
 //! attached to, and becomes the program.
 
+pub use nix::sys::signal::Signal;
+
 use nix::{
     errno::Errno,
     sys::{
         ptrace::{self, Event, Options},
-        signal::{Signal, kill},
+        signal::kill,
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,

@@ -114,8 +114,8 @@ impl Nat {
     pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
         let ValidAttachments::Only(valid) = valid else { return Removal::default() };
         let valid: HashSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
-        let prefix = comment_prefix(network);
-        let of_network = |rule: &&Rule| rule.comment.starts_with(&prefix);
+        let prefixes = comment_prefixes(network);
+        let of_network = |rule: &&Rule| prefixes.iter().any(|prefix| rule.comment.starts_with(prefix));
         let stale: BTreeSet<&str> = self
             .rules
             .iter()
@@ -163,14 +163,24 @@ fn is_chain_name(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == CHAIN_DIGITS && digits.bytes().all(is_digit))
 }
 
-/// What all rules of an attachment say about it.
+/// Returns what all rules of an attachment say about it: the reference's text, which cuts an id
+/// that is too long, as nothing reads it again. The network's name is what GC knows the rules by,
+/// so it is never cut: one that is too long is hashed. No name begins with `#`.
 pub(crate) fn comment(owner: &Owner<'_>) -> String {
-    let comment = format!("{}{}\"", comment_prefix(owner.network), owner.container_id);
+    let [plain, hashed] = comment_prefixes(owner.network);
+    let prefix = if plain.len() < MAX_COMMENT { plain } else { hashed };
+    let comment = format!("{prefix}{}\"", owner.container_id);
     comment.chars().take(MAX_COMMENT).collect()
 }
 
-fn comment_prefix(network: &str) -> String {
-    format!("name: \"{network}\" id: \"")
+/// Returns what the comments of a network's rules begin with: with its name, or with its hash.
+fn comment_prefixes(network: &str) -> [String; 2] {
+    [format!("name: \"{network}\" id: \""), format!("name: \"#{}\" id: \"", hash(network))]
+}
+
+/// Returns 32 hexadecimal digits.
+fn hash(name: &str) -> String {
+    Sha512::digest(name.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -207,6 +217,20 @@ mod tests {
         assert_eq!(comment(&OWNER), "name: \"net\" id: \"a\"");
         let long = Owner { container_id: &"c".repeat(250), ..OWNER };
         assert_eq!(comment(&long).len(), 255);
+    }
+
+    #[test]
+    fn rules_of_names_too_long_for_a_comment_are_found_again() {
+        let (long, longer) = ("c".repeat(250), "n".repeat(250));
+        for owner in [Owner { container_id: &long, ..OWNER }, Owner { network: &longer, ..OWNER }] {
+            assert!(comment(&owner).len() <= MAX_COMMENT);
+            let nat = nat(vec![jump(1, "10.1.0.2/32", &owner)]);
+            let none = ValidAttachments::Only(HashSet::new());
+            assert_eq!(nat.stale(owner.network, &none).chains, [chain_name(&owner)]);
+            assert!(nat.stale("other", &none).is_empty());
+            let id = (owner.container_id.to_owned(), "eth0".to_owned());
+            assert!(nat.stale(owner.network, &ValidAttachments::Only(HashSet::from([id]))).is_empty());
+        }
     }
 
     #[test]

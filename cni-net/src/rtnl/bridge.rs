@@ -5,7 +5,7 @@ use crate::{error::NetError, netlink::Request};
 use cni_types::{IfName, MacAddr};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
-use rtnetlink::{LinkBridge, LinkBridgePort, LinkUnspec};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 
 /// What a port of a bridge does beyond the ordinary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,14 +23,33 @@ impl Rtnl {
     /// # Errors
     /// `EEXIST` where there is a link of that name.
     pub fn create_bridge(&mut self, name: &IfName, mac: MacAddr, mtu: Option<u32>) -> Result<(), NetError> {
-        let mut builder = LinkBridge::new(name.as_str()).address(mac.0.to_vec()).up();
-        if let Some(mtu) = mtu {
-            builder = builder.mtu(mtu);
-        }
-        let message = RouteNetlinkMessage::NewLink(builder.build());
+        self.create(name, new_bridge(name, mac, mtu))
+    }
+
+    /// Makes a bridge that keeps VLANs apart from the start.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is a link of that name, `EOPNOTSUPP` if the kernel has no bridge VLAN
+    /// filtering; then nothing is made.
+    pub fn create_vlan_bridge(
+        &mut self,
+        name: &IfName,
+        mac: MacAddr,
+        mtu: Option<u32>,
+    ) -> Result<(), NetError> {
+        self.create(name, new_bridge(name, mac, mtu).vlan_filtering(true))
+    }
+
+    fn create(&mut self, name: &IfName, bridge: LinkMessageBuilder<LinkBridge>) -> Result<(), NetError> {
+        let message = RouteNetlinkMessage::NewLink(bridge.build());
         let (flags, operation) = (NLM_F_CREATE | NLM_F_EXCL, "create bridge");
         self.execute(vec![Request { message, flags, operation, object: name.to_string() }]).map(drop)
     }
+}
+
+fn new_bridge(name: &IfName, mac: MacAddr, mtu: Option<u32>) -> LinkMessageBuilder<LinkBridge> {
+    let builder = LinkBridge::new(name.as_str()).address(mac.0.to_vec()).up();
+    mtu.into_iter().fold(builder, LinkMessageBuilder::mtu)
 }
 
 impl Batch {

@@ -12,6 +12,7 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use std::num::NonZeroU32;
 
 /// include/uapi/linux/if.h
 const IFF_UP: u32 = 1;
@@ -27,6 +28,8 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -102,6 +105,11 @@ pub struct Link {
     pub master: Option<u32>,
     /// For a veth: the index of its peer, in the peer's namespace.
     pub peer_index: Option<u32>,
+    /// For a veth: the number that this namespace has for its peer's namespace, negative if that is
+    /// being taken down; `None` if the peer is in this namespace.
+    pub peer_netns: Option<i32>,
+    /// The group of links that it is in; 0 is the kernel's default.
+    pub group: u32,
     /// Text for people.
     pub alias: Option<String>,
     /// As a bridge port, where it is one.
@@ -126,6 +134,8 @@ impl Link {
             kind: LinkKind::Other(String::new()),
             master: None,
             peer_index: None,
+            peer_netns: None,
+            group: 0,
             alias: None,
             port: None,
             vlans: None,
@@ -143,6 +153,8 @@ impl Link {
             IFLA_ADDRESS => self.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr),
             IFLA_MTU => self.mtu = number(value).unwrap_or(0),
             IFLA_LINK => self.peer_index = number(value),
+            IFLA_LINK_NETNSID => self.peer_netns = number(value).map(u32::cast_signed),
+            IFLA_GROUP => self.group = number(value).unwrap_or(0),
             IFLA_MASTER => self.master = number(value),
             IFLA_OPERSTATE => self.oper_up = value.first() == Some(&IF_OPER_UP),
             IFLA_IFALIAS => self.alias = Some(c_string(value)),
@@ -224,7 +236,7 @@ impl Rtnl {
         absent_is_none(self.read_link(message, format!("link {index}")))
     }
 
-    fn read_link(&mut self, mut message: LinkMessage, object: String) -> Result<Link, NetError> {
+    pub(super) fn read_link(&mut self, mut message: LinkMessage, object: String) -> Result<Link, NetError> {
         let operation = "look up";
         message.attributes.push(without_statistics());
         let message = RouteNetlinkMessage::GetLink(message);
@@ -276,6 +288,16 @@ impl Rtnl {
         self.delete_link(LinkUnspec::new_with_index(index).build(), format!("link {index}"))
     }
 
+    /// Removes all links of a group at once, so that the kernel waits for RCU once and not for each
+    /// (rtnl_group_dellink in net/core/rtnetlink.c). A group without links is success.
+    ///
+    /// # Errors
+    /// Every refusal but "no such device".
+    pub fn remove_group(&mut self, group: NonZeroU32) -> Result<(), NetError> {
+        let message = LinkMessageBuilder::<LinkUnspec>::default().link_group(group.get()).build();
+        self.delete_link(message, format!("link group {group}"))
+    }
+
     fn delete_link(&mut self, message: LinkMessage, object: String) -> Result<(), NetError> {
         let message = RouteNetlinkMessage::DelLink(message);
         let request = Request { message, flags: 0, operation: "delete", object };
@@ -314,6 +336,12 @@ impl Batch {
             "set the MAC address of",
             name,
         );
+    }
+
+    /// Puts a link into a group of links.
+    pub fn set_group(&mut self, index: u32, name: &str, group: NonZeroU32) {
+        let message = LinkUnspec::new_with_index(index).link_group(group.get()).build();
+        self.push(RouteNetlinkMessage::SetLink(message), 0, "set the group of", name.to_owned());
     }
 
     /// Gives a link an MTU, in bytes.
@@ -381,6 +409,8 @@ mod tests {
             attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
             attribute(IFLA_MASTER, &3_u32.to_ne_bytes()),
             attribute(IFLA_OPERSTATE, &[IF_OPER_UP]),
+            attribute(IFLA_GROUP, &77_u32.to_ne_bytes()),
+            attribute(IFLA_LINK_NETNSID, &(-1_i32).to_ne_bytes()),
             attribute(999, b"from a kernel to come"),
             attribute(IFLA_LINKINFO, &info),
         ]);
@@ -388,7 +418,7 @@ mod tests {
         assert_eq!((link.index, link.name.as_str(), link.master), (7, "veth0", Some(3)));
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
         assert!(link.up && link.oper_up && link.promiscuous);
-        assert_eq!(link.kind, LinkKind::Veth);
+        assert_eq!((&link.kind, link.group, link.peer_netns), (&LinkKind::Veth, 77, Some(-1)));
         assert_eq!(link.port, Some(Port { state: PortState::Forwarding, hairpin: true, isolated: false }));
     }
 

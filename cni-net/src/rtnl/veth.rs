@@ -23,6 +23,9 @@ pub struct VethPair<'a> {
     pub host_mac: MacAddr,
     /// The bridge that it becomes a port of.
     pub bridge: u32,
+    /// The group of links that the host's end is in from its first moment; 0 is the kernel's
+    /// default.
+    pub group: u32,
     /// The container's end.
     pub container_name: &'a IfName,
     /// Its hardware address.
@@ -78,6 +81,7 @@ impl Batch {
         let mut host = LinkMessageBuilder::<LinkVeth>::new(pair.host_name.as_str(), "_")
             .address(pair.host_mac.0.to_vec())
             .controller(pair.bridge)
+            .link_group(pair.group)
             .up();
         if let Some(mtu) = pair.mtu {
             peer = peer.mtu(mtu);

@@ -70,6 +70,7 @@ fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
             host_name: &host_name,
             host_mac: HOST_MAC,
             bridge: index,
+            group: 0,
             container_name: &container_name,
             container_mac: POD_MAC,
             netns: &netns,

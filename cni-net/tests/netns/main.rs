@@ -11,6 +11,7 @@ mod masquerade_at_once;
 mod masquerade_packets;
 mod namespaces;
 mod neighbours;
+mod peers;
 mod policies;
 mod routes;
 mod ruleset;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         addresses::tests(),
         routes::tests(),
         neighbours::tests(),
+        peers::tests(),
         policies::tests(),
         events::tests(),
         sysctls::tests(),

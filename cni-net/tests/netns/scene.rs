@@ -55,6 +55,7 @@ pub(crate) fn create_veth(
         host_name: &host_name,
         host_mac: HOST_MAC,
         bridge,
+        group: 0,
         container_name: &container_name,
         container_mac: POD_MAC,
         netns,

@@ -45,6 +45,7 @@ impl Outside {
             host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
             // No bridge: index 0 is no link.
             bridge: 0,
+            group: 0,
             container_name: &far,
             container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
             netns: &beyond,

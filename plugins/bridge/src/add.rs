@@ -1,28 +1,31 @@
 //! ADD: all of it or nothing.
 //!
-//! In order: check everything that can be checked; the bridge and the pair, while the IPAM plugin runs; the container's side; the
-//! bridge's address and forwarding; masquerading; wait until packets can pass. What is the attachment's own is
-//! taken back on failure.
+//! In order: check everything that can be checked; make sure that no such attachment lives; the
+//! bridge and its port, with the interface in the container behind it; IPAM; the container's
+//! addresses and routes; the bridge's address and forwarding; masquerading; wait until packets can
+//! pass. What is the attachment's own is taken back on failure.
 
-mod chained;
+mod inside;
+mod port;
+mod result;
 
 use crate::{
     chain,
-    config::{Backend, Config, Container},
-    container,
+    config::{Backend, Config},
     gateway::Plan,
     host,
     identity::Identity,
     in_use,
-    ipam::Addresses,
+    ipam::Ipam,
     macspoof,
     masquerade::Masquerade,
-    neighbours,
+    neighbours, pair,
     undo::Undo,
     vlan,
 };
-use cni_net::{Iptables, Link, LinkEvents, Netns, Rtnl, container_netns, nft::Nft};
-use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error, IfName, Interface};
+use cni_net::{Claim, Iptables, Link, LinkEvents, Netns, Rtnl, container_netns};
+use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error};
+use port::{Connected, Port};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
     let config = Config::of(call)?;
@@ -43,7 +46,10 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     if config.spoof_check {
         macspoof::require_nameable(&identity)?;
     }
-    let adding = Adding { call, attachment, config: &config, netns: &netns, identity };
+    // Held to the end of the roll-back.
+    let _claim = Claim::take(&identity.claim())?.ok_or_else(|| being_added(&identity))?;
+    let prev_result = call.prev_result()?;
+    let adding = Adding { call, attachment, config: &config, netns: &netns, identity, prev_result };
     let mut undo = Undo::new();
     match adding.run(&mut undo) {
         Ok(result) => {
@@ -54,77 +60,85 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     }
 }
 
+fn being_added(identity: &Identity<'_>) -> Error {
+    let Identity { network, container_id, if_name } = identity;
+    let msg = format!("container {container_id} is being attached to network {network} by {if_name} already");
+    Error::new(Code::TRY_AGAIN, msg).with_details(format!(
+        "another ADD of the same attachment is running (it holds the abstract socket @{}); try again later",
+        identity.claim()
+    ))
+}
+
 struct Adding<'a> {
     call: &'a Call,
     attachment: &'a Attachment,
     config: &'a Config,
     netns: &'a Netns,
     identity: Identity<'a>,
+    prev_result: Option<AddResult>,
+}
+
+/// Connections to both sides.
+struct Ends {
+    host: Rtnl,
+    container: Rtnl,
 }
 
 impl<'a> Adding<'a> {
     fn run(&self, undo: &mut Undo<'a>) -> Result<Encoded, Error> {
         let (call, config) = (self.call, self.config);
-        let mut container = Rtnl::open_in(self.netns)?;
-        let prev_result = call.prev_result()?;
-        if let Some(prev_result) = &prev_result
-            && let Some(result) = self.run_chained(&mut container, prev_result, undo)?
-        {
-            return Ok(result);
-        }
-        // Before IPAM: whoever holds this name holds its addresses too.
-        host::require_free_name(&mut container, &self.identity, &self.identity.host_name(0)?)?;
-        let mut addresses = match config.ipam() {
-            Some(kind) => Addresses::ask(call, kind, undo)?,
-            None => Addresses::none(),
-        };
-        let mut host = Rtnl::open()?;
-        let bridge = match host::find_bridge(&mut host, config)? {
-            Some(bridge) => bridge,
-            // A bridge that was made stays, so it is not made for an attachment that gets no addresses.
-            None => {
-                addresses = Addresses::Known(addresses.wait()?);
-                host::create_bridge(&mut host, config)?
-            }
-        };
-        host::set_bridge_up(&mut host, &bridge, config)?;
-        let host_name = self.attach(&mut host, &mut container, &bridge, undo)?;
-        let bridge = host::pin_bridge_mac(&mut host, &bridge, &config.bridge)?;
-        let link = self.prepare_container(&mut container)?;
-        self.check_spoofing(&mut host, &host_name, &link, undo)?;
-        let from_ipam = addresses.wait()?;
-        let plan = Plan::of(config, &from_ipam)?;
-        container::require_v6_mtu(config, &bridge, &plan)?;
-        self.configure_container(&mut container, &link, &plan, undo)?;
-        let (vlan_gateway, gateways) = self.ensure_gateway(&mut host, &bridge, &plan)?;
+        let ipam = config.ipam().map(|kind| Ipam::find(call, kind)).transpose()?;
+        let mut ends = Ends { host: Rtnl::open()?, container: Rtnl::open_in(self.netns)? };
+        let port = self.choose_port(&mut ends)?;
+        self.require_first(&mut ends, &port)?;
+        let bridge = host::ensure_bridge(&mut ends.host, config)?;
+        let mut connected = self.connect(&mut ends, port, &bridge, undo)?;
+        let bridge = host::pin_bridge_mac(&mut ends.host, &bridge, &config.bridge)?;
+        self.harden(&connected)?;
+        let from_ipam = ipam.map(|ipam| ipam.ask(undo)).transpose()?;
+        let plan = self.plan(&connected, from_ipam.as_ref())?;
+        self.require_v6_mtu(&bridge, &connected, &plan)?;
+        self.configure(&mut ends, &connected, &plan, undo)?;
+        let (vlan_gateway, gateways) = self.ensure_gateway(&mut ends.host, &bridge, &plan)?;
         call.stop.check()?;
         self.masquerade(&plan, undo)?;
-        let ends = self.wait(&mut host, &mut container, &host_name, link)?;
-        in_use::wait(&mut host, gateways.into_iter(), &call.stop, LinkEvents::subscribe_with_routes)?;
-        let gateway = vlan_gateway.as_ref().unwrap_or(&bridge);
-        self.introduce(&mut host, &mut container, gateway, &ends.container, &plan)?;
+        self.wait(&mut ends, &mut connected)?;
+        let in_time = LinkEvents::subscribe_with_routes;
+        in_use::wait(&mut ends.host, gateways.into_iter(), &call.stop, in_time)?;
+        self.introduce(&mut ends, vlan_gateway.as_ref().unwrap_or(&bridge), &connected, &plan)?;
         call.stop.check()?;
-        let own = self.result(&bridge, &ends, vlan_gateway.as_ref(), plan, from_ipam);
-        chain::merged(prev_result, own).encode(call.version)
+        let ours =
+            result::Ours { bridge: &bridge, vlan_gateway: vlan_gateway.as_ref(), connected: &connected };
+        self.result(&ours, plan, from_ipam).encode(call.version)
     }
 
-    fn attach(
-        &self,
-        host: &mut Rtnl,
-        container: &mut Rtnl,
-        bridge: &Link,
-        undo: &mut Undo<'a>,
-    ) -> Result<IfName, Error> {
-        let host_name = host::create_veth(host, container, bridge, self.netns, self.config, &self.identity)?;
-        let name = host_name.clone();
-        undo.on_failure("removing the veth pair", move || Ok(Rtnl::open()?.remove_link_named(&name)?));
-        host::configure_port(host, &host_name, self.config, &self.identity)?;
-        vlan::confine_port(host, bridge, &host_name, self.config)?;
-        Ok(host_name)
+    /// Makes sure, before IPAM is asked, that no attachment of this identity lives: if IPAM fails,
+    /// its DEL runs, and that would free the addresses of the one that lives. No other ADD of it
+    /// runs meanwhile, for it has no claim.
+    fn require_first(&self, ends: &mut Ends, port: &Port) -> Result<(), Error> {
+        let has_ipam = self.config.ipam().is_some();
+        if matches!(port, Port::Taken(_)) && !has_ipam {
+            return Ok(());
+        }
+        let living = pair::living(&mut ends.host, &self.identity)?;
+        if matches!(port, Port::New) {
+            let [host_name, ..] = self.identity.host_names();
+            pair::require_free_name(&mut ends.container, &self.identity, &host_name)?;
+        }
+        if let Some(link) = living {
+            return Err(pair::lives(&link.name, &self.identity));
+        }
+        match &self.prev_result {
+            Some(prev_result) if has_ipam => {
+                chain::require_none(&mut ends.host, prev_result, &self.identity)?
+            }
+            _ => {}
+        }
+        if let Port::Taken(earlier) = port { chain::require_markable(&earlier.link) } else { Ok(()) }
     }
 
-    /// The gateway's addresses, on the bridge or on the interface of the VLAN. Returns that, and the addresses that were not there
-    /// before.
+    /// Ensures the gateway's addresses, on the bridge or on the interface of the VLAN. Returns that
+    /// interface, and the addresses that were not there before.
     fn ensure_gateway(
         &self,
         host: &mut Rtnl,
@@ -137,53 +151,6 @@ impl<'a> Adding<'a> {
         Ok((of_vlan, added))
     }
 
-    /// Before the container's interface is up, so that no frame passes unchecked.
-    fn check_spoofing(
-        &self,
-        host: &mut Rtnl,
-        host_name: &IfName,
-        container: &Link,
-        undo: &mut Undo<'a>,
-    ) -> Result<(), Error> {
-        if !self.config.spoof_check {
-            return Ok(());
-        }
-        let identity = self.identity;
-        macspoof::create(host, &identity, host_name, container.mac)?;
-        undo.on_failure("removing macspoofchk rules", move || macspoof::remove(&mut Nft::open()?, &identity));
-        Ok(())
-    }
-
-    /// What needs no addresses.
-    fn prepare_container(&self, container: &mut Rtnl) -> Result<Link, Error> {
-        let name = &self.attachment.if_name;
-        let removed = || Error::new(Code::TRY_AGAIN, format!("{name} was removed from the container"));
-        let link = container.find_link(name)?.ok_or_else(removed)?;
-        if matches!(self.config.container, Container::Addressed { .. }) {
-            container::set_parameters(self.netns, self.config, name)?;
-        }
-        Ok(link)
-    }
-
-    fn configure_container(
-        &self,
-        container: &mut Rtnl,
-        link: &Link,
-        plan: &Plan,
-        undo: &mut Undo<'a>,
-    ) -> Result<(), Error> {
-        let name = &self.attachment.if_name;
-        if plan.has_v6() {
-            let netns = self.netns;
-            let changed = container::enable_ipv6(netns, name)?;
-            undo.on_failure("restoring sysctls", move || container::restore_parameters(netns, &changed));
-        }
-        if self.config.container == Container::Down {
-            return Ok(());
-        }
-        container::configure(self.netns, container, link, name, self.config, plan)
-    }
-
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
@@ -194,75 +161,22 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Waits until packets can pass, and describes both ends as they are then.
-    fn wait(
-        &self,
-        host: &mut Rtnl,
-        container: &mut Rtnl,
-        host_name: &IfName,
-        link: Link,
-    ) -> Result<Ends, Error> {
-        let stop = &self.call.stop;
-        if self.config.container == Container::Down {
-            return Ok(Ends { host: host::end(host, host_name)?, container: link });
-        }
-        let host = host::wait_forwarding(host, host_name, stop)?;
-        let detect = self.config.detect_duplicates;
-        let name = &self.attachment.if_name;
-        let container = container::wait_ready(self.netns, container, link.index, name, detect, stop)?;
-        Ok(Ends { host, container })
-    }
-
-    /// From here on packets find the container, whoever had its addresses before.
+    /// Sees to it that from here on packets find the container, whoever had its addresses before.
+    /// An interface that an earlier plugin left down is a later plugin's to announce.
     fn introduce(
         &self,
-        host: &mut Rtnl,
-        container: &mut Rtnl,
+        ends: &mut Ends,
         gateway: &Link,
-        link: &Link,
+        connected: &Connected,
         plan: &Plan,
     ) -> Result<(), Error> {
+        let taken_down = |link: &&Link| connected.taken.is_some() && !link.oper_up;
+        let Some(link) = connected.inside.as_ref().filter(|link| !taken_down(link)) else { return Ok(()) };
         let stop = &self.call.stop;
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
-        in_use::wait(container, addresses, stop, subscribe)?;
-        neighbours::correct(host, gateway, self.config.gateway_interface(), &plan.ips, link);
-        neighbours::announce(container, link, &self.attachment.if_name, &plan.ips)
-    }
-
-    fn result(
-        &self,
-        bridge: &Link,
-        ends: &Ends,
-        vlan_gateway: Option<&Link>,
-        plan: Plan,
-        ipam: AddResult,
-    ) -> AddResult {
-        let in_container =
-            Interface { sandbox: self.attachment.netns.to_string(), ..of_host(&ends.container) };
-        let mut interfaces = vec![of_host(bridge), of_host(&ends.host), in_container];
-        interfaces.extend(vlan_gateway.map(of_host));
-        AddResult {
-            interfaces,
-            ips: plan.ips,
-            routes: plan.routes,
-            dns: self.config.dns.clone().unwrap_or(ipam.dns),
-        }
-    }
-}
-
-/// Both ends of the pair.
-struct Ends {
-    host: Link,
-    container: Link,
-}
-
-/// An interface of the host as the result tells it.
-fn of_host(link: &Link) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        mtu: Some(link.mtu),
-        ..Interface::default()
+        in_use::wait(&mut ends.container, addresses, stop, subscribe)?;
+        neighbours::correct(&mut ends.host, gateway, self.config.gateway_interface(), &plan.ips, link);
+        neighbours::announce(&mut ends.container, link, &self.attachment.if_name, &plan.ips)
     }
 }

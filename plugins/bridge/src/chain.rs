@@ -1,57 +1,96 @@
 //! Chained use (CONVENTIONS.md, "Chained Plugins"): an earlier plugin of the chain made the interface, a `tap` or a veth pair, and
 //! its result names the host's side of it. That becomes the port; no pair is made.
 //!
-//! The interface stays its maker's, who removes it. What this plugin did to it is marked by an alias, by which CHECK, DEL and GC know
-//! it again: `cni-port <network> <container id> <interface>`.
+//! The interface stays its maker's, who removes it. What this plugin did to it is marked by an
+//! alias (`mark`), by which CHECK, DEL and GC know it again.
 
-use crate::{config::Config, identity::Identity, vlan};
-use cni_net::{Batch, Link, LinkKind, Rtnl};
-use cni_types::{AddResult, Call, Code, Error, IfName, Interface, ValidAttachments};
+use crate::{
+    config::Config,
+    identity::Identity,
+    mark::{self, Mark, Role},
+    pair,
+    stale::Stale,
+    vlan,
+};
+use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
+use cni_types::{AddResult, Call, Code, Error, IfName, Interface};
 
-/// What the alias begins with. Not the tag of our own pairs, which DEL and GC remove.
-const TAG: &str = "cni-port";
-
-/// IFALIASZ of include/uapi/linux/if.h, less the closing NUL.
-const MAX_ALIAS: usize = 255;
-
-/// The host's side of the interface that an earlier plugin made, or `None` where the result names none: then a pair is made
-/// as ever. `container` is the interface of the attachment's name in the container, where there is one.
+/// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
+/// names none: then a pair is made as ever. Of a veth its peer decides, which must be `inside`, the
+/// interface of the attachment's name in the container: a chain may have made other interfaces of
+/// the container before. Anything else, a tap for instance, has no other end.
 ///
 /// # Errors
-/// Code 7 where the choice is not clear, or the interface cannot become a port.
+/// Code 7 if the choice is not clear, or the interface cannot become a port.
 pub(crate) fn port(
     host: &mut Rtnl,
     prev_result: &AddResult,
     config: &Config,
-    container: Option<&Link>,
+    inside: Option<&Link>,
+    netns: &Netns,
 ) -> Result<Option<Link>, Error> {
-    let mut found = Vec::new();
+    let peer = match inside {
+        Some(inside) => host.peer_of(inside, netns)?,
+        None => None,
+    };
+    let mut others = Vec::new();
     for interface in host_side(prev_result).filter(|i| i.name != config.bridge.as_str()) {
         let link = host.find_link(&IfName::parse(&interface.name)?)?;
         let link = link.ok_or_else(|| absent(&interface.name))?;
-        // Of a plugin that has a bridge of its own.
-        if link.kind != LinkKind::Bridge {
-            found.push(link);
+        match link.kind {
+            // Of a plugin that has a bridge of its own.
+            LinkKind::Bridge => {}
+            LinkKind::Veth if peer.as_ref().is_some_and(|peer| peer.index == link.index) => {
+                return free_of_others(host, link, config).map(Some);
+            }
+            LinkKind::Veth => {}
+            LinkKind::Other(_) => others.push(link),
         }
     }
-    let is_peer = |link: &Link| {
-        container.is_some_and(|inside| {
-            link.kind == LinkKind::Veth
-                && inside.peer_index == Some(link.index)
-                && link.peer_index == Some(inside.index)
-        })
-    };
-    let port = match (found.iter().find(|link| is_peer(link)), found.as_slice()) {
-        (Some(peer), _) => peer.clone(),
-        (None, []) => return Ok(None),
-        (None, [only]) => only.clone(),
-        (None, several) => return Err(unclear(several)),
-    };
+    match others.as_slice() {
+        [] => Ok(None),
+        [only] => free_of_others(host, only.clone(), config).map(Some),
+        several => Err(unclear(several)),
+    }
+}
+
+/// Refuses a port of another bridge.
+fn free_of_others(host: &mut Rtnl, port: Link, config: &Config) -> Result<Link, Error> {
     let bridge = host.find_link(&config.bridge)?.map(|link| link.index);
     match port.master {
         Some(master) if Some(master) != bridge => Err(taken(host, &port, master)?),
-        _ => Ok(Some(port)),
+        _ => Ok(port),
     }
+}
+
+/// Makes sure that no interface of this attachment is a port already, whichever the earlier plugins
+/// made this time. A result that names nothing on the host never led to one.
+///
+/// # Errors
+/// Code 4 if there is one.
+pub(crate) fn require_none(
+    host: &mut Rtnl,
+    prev_result: &AddResult,
+    identity: &Identity<'_>,
+) -> Result<(), Error> {
+    if host_side(prev_result).next().is_none() {
+        return Ok(());
+    }
+    let taken = host.links()?.into_iter().find(|link| is_taken_by(link, identity));
+    taken.map_or(Ok(()), |port| Err(pair::lives(&port.name, identity)))
+}
+
+/// Refuses a port that cannot be marked, since somebody else gave it an alias: without the mark, a
+/// second ADD of the attachment could not be told from the first, and its roll-back would free the
+/// addresses of the first.
+pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
+    let Some(alias) = port.alias.as_deref().filter(|alias| !alias.is_empty()) else { return Ok(()) };
+    let name = &port.name;
+    let msg = format!("interface {name} of prevResult has the alias {alias:?}");
+    Err(Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
+        "with addresses of its own the bridge plugin marks the interface by its alias; remove it (ip link set {name} \
+         alias ''), or leave ipam to the plugin that made the interface"
+    )))
 }
 
 fn host_side(result: &AddResult) -> impl Iterator<Item = &Interface> {
@@ -68,7 +107,7 @@ fn unclear(several: &[Link]) -> Error {
     let names: Vec<&str> = several.iter().map(|link| link.name.as_str()).collect();
     Error::new(Code::INVALID_CONFIG, "prevResult has more than one interface on the host's side")
         .with_details(format!(
-            "found {}; one is wanted, or one whose peer is CNI_IFNAME in the container",
+            "found {}; one is wanted, or a veth whose peer is CNI_IFNAME in the container",
             names.join(", ")
         ))
 }
@@ -98,7 +137,7 @@ pub(crate) fn take(
     }
     vlan::confine(&mut batch, bridge, port.index, name, config);
     if port.alias.as_deref().is_none_or(str::is_empty) {
-        batch.set_alias(port.index, name, &alias(identity));
+        batch.set_alias(port.index, name, &mark::alias(Role::Port, identity));
     }
     if !port.up {
         batch.set_up(port.index, name);
@@ -119,21 +158,8 @@ pub(crate) fn give_back(host: &mut Rtnl, before: &Link, name: &IfName) -> Result
     Ok(host.run(batch)?)
 }
 
-fn alias(identity: &Identity<'_>) -> String {
-    let alias = format!("{TAG} {}", identity.words().join(" "));
-    if alias.len() <= MAX_ALIAS { alias } else { String::new() }
-}
-
-/// Network, container id and interface of a port that was taken.
-pub(crate) fn owner(link: &Link) -> Option<[&str; 3]> {
-    let mut words = link.alias.as_deref()?.strip_prefix(TAG)?.strip_prefix(' ')?.split(' ');
-    let parts = [words.next()?, words.next()?, words.next()?];
-    words.next().is_none().then_some(parts)
-}
-
-/// Whether the interface is a port that was taken, so that it is not this plugin's to remove.
-pub(crate) fn is_taken(link: &Link) -> bool {
-    owner(link).is_some()
+fn is_taken_by(link: &Link, identity: &Identity<'_>) -> bool {
+    Mark::of(link).is_some_and(|mark| mark.role == Role::Port && mark.is_of(identity))
 }
 
 /// The port that this attachment took, by the result of the whole chain.
@@ -144,7 +170,7 @@ pub(crate) fn taken_port(
 ) -> Result<Option<Link>, Error> {
     for name in host_side(prev_result).filter_map(|i| IfName::parse(&i.name).ok()) {
         let link = host.find_link(&name)?;
-        if let Some(link) = link.filter(|link| owner(link) == Some(identity.words())) {
+        if let Some(link) = link.filter(|link| is_taken_by(link, identity)) {
             return Ok(Some(link));
         }
     }
@@ -156,7 +182,7 @@ pub(crate) fn release(host: &mut Rtnl, call: &Call, identity: &Identity<'_>) -> 
     // DEL succeeds without one, and so with one that cannot be read.
     let Ok(Some(prev_result)) = call.prev_result() else { return Ok(false) };
     // The usual pair has a name of ours, so nothing is looked up for it.
-    let own = identity.host_name(0)?;
+    let [own, ..] = identity.host_names();
     if host_side(&prev_result).any(|interface| interface.name == own.as_str()) {
         return Ok(false);
     }
@@ -165,15 +191,11 @@ pub(crate) fn release(host: &mut Rtnl, call: &Call, identity: &Identity<'_>) -> 
     Ok(port.is_some())
 }
 
-/// GC: takes the ports of attachments off that are not valid any more.
-pub(crate) fn release_stale(host: &mut Rtnl, call: &Call, valid: &ValidAttachments) -> Result<(), Error> {
-    let links = host.links()?;
-    let stale = links.iter().filter(|link| {
-        owner(link).is_some_and(|[network, container_id, if_name]| {
-            network == call.network.as_str() && valid.excludes(container_id, if_name)
-        })
-    });
-    Error::join(stale.filter_map(|port| take_off(host, port).err()))
+/// GC: takes the ports of stale attachments off the bridge.
+pub(crate) fn release_stale(host: &mut Rtnl, links: &[Link], stale: &Stale<'_>) -> Result<(), Error> {
+    let is_stale =
+        |link: &&Link| Mark::of(link).is_some_and(|mark| mark.role == Role::Port && stale.has(&mark));
+    Error::join(links.iter().filter(is_stale).filter_map(|port| take_off(host, port).err()))
 }
 
 fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {

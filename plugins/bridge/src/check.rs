@@ -39,7 +39,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let inside = taken.is_none() || checking.told_interface().is_some();
     let link = if inside { checking.container(&netns)? } else { taken.clone() };
     match (bridge, link, taken) {
-        (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link)?,
+        (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link, &netns)?,
         (Some(bridge), Some(link), Some(port)) => checking.port_is_right(&mut host, &bridge, &port, &link)?,
         _ => {}
     }
@@ -199,10 +199,9 @@ impl<'a> Checking<'a> {
         Ok(())
     }
 
-    /// The container's peer on the host: the link whose index the container's end names.
-    fn port(&mut self, rtnl: &mut Rtnl, bridge: &Link, container: &Link) -> Result<(), Error> {
-        let peer = container.peer_index.map(|index| rtnl.link(index)).transpose()?.flatten();
-        let Some(peer) = peer else {
+    /// The container's peer, which is to be on the host.
+    fn port(&mut self, rtnl: &mut Rtnl, bridge: &Link, container: &Link, netns: &Netns) -> Result<(), Error> {
+        let Some(peer) = rtnl.peer_of(container, netns)? else {
             self.differs(format!("host end of {} not found", container.name));
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use crate::{config::Config, gateway::Plan, host::ipv6_disabled};
 use cni_net::{Batch, Family, Link, LinkEvents, NetError, Netns, Rtnl, Sysctl};
-use cni_types::{Code, Error, IfName, Stop};
+use cni_types::{Cidr, Code, Error, IfName, Stop};
 use std::time::Duration;
 
 /// How long duplicate address detection may take (the reference's patience).
@@ -88,10 +88,23 @@ pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan) -> Res
         }
         _ => return Ok(()),
     };
-    Err(Error::new(Code::INVALID_CONFIG, format!("MTU {mtu} is too small for IPv6")).with_details(format!(
-        "{what} is {mtu}, IPv6 needs at least {MIN_V6_MTU} (RFC 8200, 5), and IPAM gave {}",
-        ip.address
-    )))
+    Err(too_small_for_v6(&what, mtu, ip.address))
+}
+
+/// The same for an interface that an earlier plugin of the chain made: its MTU is what it is.
+pub(crate) fn require_v6_mtu_of(inside: &Link, plan: &Plan) -> Result<(), Error> {
+    match plan.ips.iter().find(|ip| !ip.address.is_ipv4()) {
+        Some(ip) if inside.mtu < MIN_V6_MTU => {
+            Err(too_small_for_v6(&format!("the MTU of {}", inside.name), inside.mtu, ip.address))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_small_for_v6(what: &str, mtu: u32, address: Cidr) -> Error {
+    Error::new(Code::INVALID_CONFIG, format!("MTU {mtu} is too small for IPv6")).with_details(format!(
+        "{what} is {mtu}, IPv6 needs at least {MIN_V6_MTU} (RFC 8200, 5), and IPAM gave {address}"
+    ))
 }
 
 fn no_ipv6(error: NetError) -> Error {

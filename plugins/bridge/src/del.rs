@@ -4,12 +4,13 @@
 use crate::{
     chain,
     config::Remains,
-    identity::{Identity, parse_alias},
+    identity::Identity,
     macspoof,
+    mark::{Mark, Role},
     masquerade::Masquerade,
-    neighbours,
+    neighbours, pair,
 };
-use cni_net::{Link, LinkKind, Rtnl, nft::Nft, remaining_netns};
+use cni_net::{Link, Netns, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
 
 /// The order is the kernel's: the rule before the link, since both wait for RCU and so wait together (19 ms against 31);
@@ -40,49 +41,31 @@ fn remove_rules(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -
     Error::join([masquerade, spoof_check].into_iter().filter_map(Result::err)).map(|()| nft)
 }
 
+/// The pair is known by its host's end, whatever became of the container and of the interface in
+/// it. Only a pair that says nothing, the reference's, is looked for by the interface's name in the
+/// container.
 fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
-    if chain::release(&mut host, call, identity)? {
+    if chain::release(&mut host, call, identity)? || pair::remove(&mut host, identity)? {
         return Ok(());
     }
-    if let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? {
-        let mut container = Rtnl::open_in(&netns)?;
-        if let Some(link) = container.find_link(&detachment.if_name)?
-            && may_be_ours(&mut host, &link, identity)?
-        {
-            return Ok(container.remove_link(link.index)?);
+    let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else { return Ok(()) };
+    let mut container = Rtnl::open_in(&netns)?;
+    match container.find_link(&detachment.if_name)? {
+        Some(link) if may_be_ours(&mut host, &link, &netns, identity)? => {
+            Ok(container.remove_link(link.index)?)
         }
+        _ => Ok(()),
     }
-    remove_host_end(&mut host, identity)
 }
 
-/// Whether a link in the container is the end of a pair of this attachment. The name alone does not say so: it may be a device
-/// of another plugin, which cannot even be deleted, or the interface of another network, for which our ADD was
-/// refused. The alias of the other end does, where it has one; the reference writes none.
-fn may_be_ours(host: &mut Rtnl, link: &Link, identity: &Identity<'_>) -> Result<bool, Error> {
-    if link.kind != LinkKind::Veth {
-        return Ok(false);
-    }
-    let peer = link.peer_index.map(|index| host.link(index)).transpose()?.flatten();
-    // Its peer may be in another namespace, where the same number is another link's.
-    let peer = peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index));
-    if peer.as_ref().is_some_and(chain::is_taken) {
-        return Ok(false);
-    }
-    let owner = peer.as_ref().and_then(|peer| parse_alias(peer.alias.as_deref()?));
-    Ok(owner.is_none_or(|owner| owner == identity.words()))
-}
-
-/// The path to the namespace is gone, but the namespace may live on, and with it the pair. The host's end has a name that
-/// follows from the attachment; its alias tells whether it really is that attachment's.
-fn remove_host_end(host: &mut Rtnl, identity: &Identity<'_>) -> Result<(), Error> {
-    let is_ours = |link: &Link| {
-        link.kind == LinkKind::Veth && link.alias.as_deref().and_then(parse_alias) == Some(identity.words())
-    };
-    let Some(named) = host.find_link(&identity.host_name(0)?)? else { return Ok(()) };
-    // Where somebody else has the name, ours had to take another one. Only then all links are looked at.
-    let ours = if is_ours(&named) { Some(named) } else { host.links()?.into_iter().find(is_ours) };
-    ours.map_or(Ok(()), |link| Ok(host.remove_link(link.index)?))
+/// Tells if a link in the container may be the end of a pair of this attachment. The name alone
+/// does not say so: it may be a device of another plugin, which cannot even be deleted; a pair that
+/// somebody put there, without an end on the host; or the interface of another network, for which
+/// our ADD was refused, as the alias of the other end says. The reference writes none.
+fn may_be_ours(host: &mut Rtnl, link: &Link, netns: &Netns, identity: &Identity<'_>) -> Result<bool, Error> {
+    let Some(peer) = host.peer_of(link, netns)? else { return Ok(false) };
+    Ok(Mark::of(&peer).is_none_or(|mark| mark.role == Role::Pair && mark.is_of(identity)))
 }
 
 fn release(call: &Call, remains: &Remains) -> Result<(), Error> {

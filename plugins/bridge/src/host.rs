@@ -1,21 +1,17 @@
 //! The host's side: the bridge, its addresses, the port.
 
 use crate::{
-    config::{Config, Gateway, PortMode},
-    identity::{Identity, parse_alias, random_mac},
-    mac, vlan,
+    config::{Config, Gateway, PortMode, Vlan},
+    identity::{Identity, random_mac},
+    mark::{self, Mark, Role},
+    vlan,
 };
-use cni_net::{
-    Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, Netns, PortState, Rtnl, Sysctl, VethPair,
-};
+use cni_net::{Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl};
 use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop};
 use std::time::Duration;
 
 /// How long a port may take to forward frames: the reference's patience (0 + 50 + 500 + 1000 + 1000 ms).
 const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
-
-/// How often another name is tried for the host's end.
-const NAME_ATTEMPTS: u32 = 8;
 
 /// The bridge, where there is one: it is adopted.
 pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Link>, Error> {
@@ -29,23 +25,41 @@ pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Lin
         .with_details("another interface has the name of the bridge; choose another with the key \"bridge\""))
 }
 
-/// A new bridge. Of several first ADDs at once, one makes it and the others find it.
-pub(crate) fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
-    match rtnl.create_bridge(&config.bridge, random_mac(), config.mtu) {
-        Err(e) if !e.is_exists() => Err(e.into()),
-        Ok(()) => {
-            // Before there is a port by which one could come.
-            refuse_router_advertisements(&config.bridge)?;
-            find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge))
+/// Returns the bridge, up and as the configuration wants it: adopted if it is there, else made.
+pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+    let bridge = match find_bridge(rtnl, config)? {
+        Some(bridge) => bridge,
+        None => create_bridge(rtnl, config)?,
+    };
+    set_bridge_up(rtnl, &bridge, config)?;
+    Ok(bridge)
+}
+
+/// Makes the bridge. Of several first ADDs at once, one makes it and the others find it. VLANs are
+/// asked for in the same request: a kernel without them refuses it, and no bridge is left for an
+/// ADD that cannot be.
+fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
+    let (name, mac, mtu) = (&config.bridge, random_mac(), config.mtu);
+    let created = match config.vlan {
+        Vlan::None => rtnl.create_bridge(name, mac, mtu),
+        _ => rtnl.create_vlan_bridge(name, mac, mtu),
+    };
+    match created {
+        // Before there is a port by which one could come.
+        Ok(()) => refuse_router_advertisements(name)?,
+        Err(e) if e.is_exists() => {}
+        Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) && config.vlan != Vlan::None => {
+            return Err(vlan::no_support());
         }
-        Err(_) => find_bridge(rtnl, config)?.ok_or_else(|| vanished(&config.bridge)),
+        Err(e) => return Err(e.into()),
     }
+    find_bridge(rtnl, config)?.ok_or_else(|| vanished(name))
 }
 
 /// Sets a bridge up that was made by somebody else; promiscuous, and with VLANs kept apart, if asked. As a gateway it takes no
 /// router advertisements, from before the container can send one. A bridge of another's that is no gateway may have the host's
 /// own address by them.
-pub(crate) fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
+fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     if config.gateway != Gateway::No {
         refuse_router_advertisements(&config.bridge)?;
     }
@@ -64,76 +78,6 @@ pub(crate) fn vanished(name: &IfName) -> Error {
     Error::new(Code::TRY_AGAIN, format!("interface {name} was removed by somebody else during the operation"))
 }
 
-/// Makes the pair. Nothing that exists is touched: a name that is taken is an error in the container, and a reason to take
-/// another one on the host.
-pub(crate) fn create_veth(
-    rtnl: &mut Rtnl,
-    container: &mut Rtnl,
-    bridge: &Link,
-    netns: &Netns,
-    config: &Config,
-    identity: &Identity<'_>,
-) -> Result<IfName, Error> {
-    for attempt in 0..NAME_ATTEMPTS {
-        let host_name = identity.host_name(attempt)?;
-        let host_mac = mac::of_port(bridge.mac);
-        let mut batch = Batch::new();
-        batch.create_veth(&VethPair {
-            host_name: &host_name,
-            host_mac,
-            bridge: bridge.index,
-            container_name: identity.if_name,
-            container_mac: config.mac.unwrap_or_else(random_mac),
-            netns,
-            mtu: config.mtu,
-        });
-        match rtnl.run(batch) {
-            Ok(()) => return Ok(host_name),
-            Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
-            Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
-            Err(e @ NetError::Kernel { .. }) => return Err(e.into()),
-            Err(e) => return Err(take_back_veth(&host_name, host_mac, e.into())),
-        }
-    }
-    Err(Error::new(Code::TRY_AGAIN, "no free name for the host's end of the veth pair was found"))
-}
-
-/// The kernel's answer was lost, so the pair may be there. Its hardware address, chosen by chance, says that it is this one.
-fn take_back_veth(host_name: &IfName, host_mac: MacAddr, cause: Error) -> Error {
-    let remove = || -> Result<(), NetError> {
-        // The answer may still come, on the old socket.
-        let mut rtnl = Rtnl::open()?;
-        let made = rtnl.find_link(host_name)?.filter(|link| link.mac == Some(host_mac));
-        made.map_or(Ok(()), |link| rtnl.remove_link(link.index))
-    };
-    match remove() {
-        Ok(()) => cause,
-        Err(e) => cause.and_details(&format!("cleaning up: removing the veth pair: {e}")),
-    }
-}
-
-/// Refuses an interface name that the container has already.
-pub(crate) fn require_free_name(
-    container: &mut Rtnl,
-    identity: &Identity<'_>,
-    host_name: &IfName,
-) -> Result<(), Error> {
-    if container.find_link(identity.if_name)?.is_none() {
-        return Ok(());
-    }
-    let name = identity.if_name;
-    let msg = format!("container veth name (\"{name}\") peer provided (\"{host_name}\") already exists");
-    Err(Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
-        "CNI_IFNAME {name} is taken in the container; was it added before without a DEL?"
-    )))
-}
-
-/// BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not used.
-fn full(config: &Config, e: &NetError) -> Error {
-    Error::new(Code::KERNEL, format!("bridge {} has no free port (1023 used)", config.bridge))
-        .with_details(e.to_string())
-}
-
 /// Sets what the port does, and writes on it whose it is.
 pub(crate) fn configure_port(
     rtnl: &mut Rtnl,
@@ -141,7 +85,7 @@ pub(crate) fn configure_port(
     config: &Config,
     identity: &Identity<'_>,
 ) -> Result<(), Error> {
-    set_port(rtnl, host_name, config, &identity.alias())
+    set_port(rtnl, host_name, config, &mark::alias(Role::Pair, identity))
 }
 
 /// The same for a port that an earlier plugin made, which has its own text.
@@ -184,7 +128,7 @@ pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> R
 /// Another ADD at the same time may be about to give the bridge its address back: then what was found before is that of
 /// the other's port.
 fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
-    let ours = |port: &Link| port.alias.as_deref().and_then(parse_alias).is_some();
+    let ours = |port: &Link| Mark::of(port).is_some_and(|mark| mark.role == Role::Pair);
     Ok(rtnl.ports(bridge.index)?.iter().any(|port| port.mac == bridge.mac && ours(port)))
 }
 

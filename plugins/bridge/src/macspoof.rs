@@ -6,15 +6,12 @@
 //!
 //! DEL does not ask the configuration: one look-up by name tells whether there is anything.
 
-use crate::{
-    chain,
-    identity::{Identity, parse_alias},
-};
+use crate::{identity::Identity, mark::Mark, stale::Stale};
 use cni_net::{
     Errno, Link, NetError, Rtnl,
     nft::{MacCheck, MacCheckJump, Nft},
 };
-use cni_types::{Code, Error, IfName, MacAddr, ValidAttachments};
+use cni_types::{Code, Error, IfName, MacAddr};
 
 /// How often a removal is tried again because another process removed a part of it in between.
 const REMOVE_ATTEMPTS: u32 = 64;
@@ -157,20 +154,12 @@ fn remove_jumps(
 fn is_anothers(host: &mut Rtnl, jump: &MacCheckJump, identity: &Identity<'_>) -> Result<bool, Error> {
     let Ok(name) = IfName::parse(&jump.host_end) else { return Ok(false) };
     let link = host.find_link(&name)?;
-    Ok(link.as_ref().and_then(owner).is_some_and(|owner| owner != identity.words()))
-}
-
-/// Network, container id and interface of a pair of ours, or of a port that an earlier plugin of the chain made.
-fn owner(link: &Link) -> Option<[&str; 3]> {
-    link.alias.as_deref().and_then(parse_alias).or_else(|| chain::owner(link))
+    Ok(link.as_ref().and_then(Mark::of).is_some_and(|mark| !mark.is_of(identity)))
 }
 
 /// Removes what belongs to attachments of this network that are not valid any more, and what leads from interfaces that are gone.
 /// An interface that lives and does not say whose it is keeps its rules: it is the reference's, of any network.
-pub(crate) fn remove_stale(nft: &mut Nft, network: &str, valid: &ValidAttachments) -> Result<(), Error> {
-    if *valid == ValidAttachments::Unknown {
-        return Ok(());
-    }
+pub(crate) fn remove_stale(nft: &mut Nft, stale: &Stale<'_>) -> Result<(), Error> {
     // Rules before links: an interface is made before its rules.
     let jumps = nft.mac_check_jumps()?;
     if jumps.is_empty() {
@@ -179,22 +168,17 @@ pub(crate) fn remove_stale(nft: &mut Nft, network: &str, valid: &ValidAttachment
     let links = Rtnl::open()?.links()?;
     let is_stale = |jump: &MacCheckJump| {
         let link = links.iter().find(|link| link.name == jump.host_end);
-        link.is_none_or(|link| belongs_to_invalid(link, network, valid))
+        link.is_none_or(|link| Mark::of(link).is_some_and(|mark| stale.has(&mark)))
     };
-    let (mut stale, living): (Vec<_>, Vec<_>) = jumps.into_iter().partition(is_stale);
+    let (mut doomed, living): (Vec<_>, Vec<_>) = jumps.into_iter().partition(is_stale);
     let mut failures = Vec::new();
-    while let Some(check) = stale.first().map(MacCheck::behind) {
-        let (of_one, rest): (Vec<_>, Vec<_>) = stale.into_iter().partition(|jump| jump.leads_to(&check));
-        stale = rest;
+    while let Some(check) = doomed.first().map(MacCheck::behind) {
+        let (of_one, rest): (Vec<_>, Vec<_>) = doomed.into_iter().partition(|jump| jump.leads_to(&check));
+        doomed = rest;
         let shared = living.iter().any(|jump| jump.leads_to(&check));
         failures.extend(remove_jumps(nft, &check, &of_one, shared).err().filter(|e| !e.is_absent()));
     }
     Error::join(failures.into_iter().map(Error::from)).map_err(teardown_failure)
-}
-
-fn belongs_to_invalid(link: &Link, network: &str, valid: &ValidAttachments) -> bool {
-    owner(link)
-        .is_some_and(|[of, container_id, if_name]| of == network && valid.excludes(container_id, if_name))
 }
 
 /// What is not as ADD left it, for CHECK.

@@ -25,11 +25,12 @@ pub(crate) fn require_support(bridge: &Link, config: &Config) -> Result<Option<B
     if config.vlan == Vlan::None {
         return Ok(None);
     }
-    let missing = || {
-        let msg = "the kernel has no bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
-        Error::new(Code::KERNEL, msg).with_details("the keys vlan and vlanTrunk need it")
-    };
-    bridge.vlans.map(Some).ok_or_else(missing)
+    bridge.vlans.map(Some).ok_or_else(no_support)
+}
+
+pub(crate) fn no_support() -> Error {
+    let msg = "the kernel has no bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
+    Error::new(Code::KERNEL, msg).with_details("the keys vlan and vlanTrunk need it")
 }
 
 /// Makes the bridge keep VLANs apart, where the configuration asks for some. Its ports stay in the VLANs that they have.
@@ -143,7 +144,7 @@ fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, 
 fn create(rtnl: &mut Rtnl, bridge: &Link, config: &Config, gateway: &VlanGateway) -> Result<Link, Error> {
     let name = &gateway.name;
     for _ in 0..NAME_ATTEMPTS {
-        let peer_name = random_name()?;
+        let peer_name = random_name();
         let mut batch = Batch::new();
         batch.create_host_pair(&HostPair {
             name,

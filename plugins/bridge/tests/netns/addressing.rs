@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         dns_of_the_configuration_beats_ipams,
         without_dns_of_its_own_ipams_is_told,
         ipam_without_addresses_is_an_error,
+        ipam_finds_the_interface_on_its_bridge,
         an_ipam_plugin_that_is_not_there_is_named_with_the_path,
         an_ipam_plugins_error_is_passed_on_word_for_word,
         keys_of_the_configuration_match_in_any_case,
@@ -98,9 +99,27 @@ fn without_dns_of_its_own_ipams_is_told(host: &Host) {
     }
 }
 
+/// As dhcp needs it, and plugins that read the hardware address; on a bridge that is new each time.
+fn ipam_finds_the_interface_on_its_bridge(host: &Host) {
+    kernel::require_tool("nsenter");
+    let body = r#"
+        nsenter --net=$CNI_NETNS test -e /proc/thread-self/net/dev_snmp6/$CNI_IFNAME || exit 1
+        ip -o link show type veth | grep -q "master $(cat "${0%/*}/bridge")" || exit 1
+        echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.5.0.9/24"}]}'"#;
+    let ipam = script_ipam(host, "needslink", body);
+    for at in 0..10 {
+        let (pod, bridge) = (host.pod(&format!("p{at}")), format!("br{at}"));
+        drop(host.file("bridge", &bridge));
+        let network = Network::new(host, json!({"bridge": bridge, "ipam": ipam}));
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        network.attachment(Command::Add, &pod).env("PATH", path).run().success();
+    }
+}
+
 fn ipam_without_addresses_is_an_error(host: &Host) {
     let pod = host.pod("a");
     let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.1.0", "ips": []}));
+    kernel::create_bridge("cni0");
     let before = Snapshot::of(host, &[&pod]);
     let outcome = Network::new(host, json!({"ipam": ipam})).add(&pod);
     assert_eq!(outcome.msg(), "IPAM plugin returned missing IP config");

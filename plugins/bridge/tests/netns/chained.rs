@@ -29,6 +29,10 @@ pub(crate) fn tests() -> Vec<Test> {
         two_interfaces_of_the_host_are_refused,
         an_alias_of_somebody_else_stays,
         the_references_ptp_can_come_first,
+        the_references_ptp_keeps_its_veth_if_the_bridge_is_for_another_interface,
+        two_bridges_make_two_interfaces_of_one_container,
+        a_duplicate_address_on_an_earlier_plugins_interface_is_reported,
+        an_earlier_plugins_interface_with_an_mtu_too_small_for_ipv6_is_named,
         check_passes_what_the_references_tuning_portmap_and_firewall_changed,
         a_chain_whose_last_plugin_fails_leaves_nothing_after_the_runtimes_del,
     ]
@@ -46,6 +50,14 @@ fn earlier_pair(pod: &Pod) -> Value {
         "interfaces": [{"name": "port0"}, {"name": "eth0", "mac": EARLIER_MAC, "sandbox": pod.path()}],
         "dns": {"nameservers": ["192.0.2.53"]},
     })
+}
+
+/// Makes taps, or has the test ignored.
+fn require_taps(names: &[&str]) {
+    kernel::require_tool("ip");
+    let made = |name: &&str| kernel::try_tool(&format!("ip tuntap add {name} mode tap")).is_some();
+    let is_there = std::path::Path::new("/dev/net/tun").exists();
+    require("the device /dev/net/tun", is_there && names.iter().all(made));
 }
 
 fn after<'a>(network: &Network<'a>, prev_result: &Value) -> Network<'a> {
@@ -79,9 +91,7 @@ fn an_earlier_plugins_veth_becomes_the_port(host: &Host) {
 
 /// As for a virtual machine: nothing in the container, no carrier before the guest is started.
 fn an_earlier_plugins_tap_becomes_the_port(host: &Host) {
-    kernel::require_tool("ip");
-    let made = || kernel::try_tool("ip tuntap add tap0 mode tap").is_some();
-    require("the device /dev/net/tun", std::path::Path::new("/dev/net/tun").exists() && made());
+    require_taps(&["tap0"]);
     let pod = host.pod("a");
     let ips = json!([{"address": "10.1.0.9/24", "interface": 0}]);
     let prev = json!({"cniVersion": "1.1.0", "interfaces": [{"name": "tap0"}], "ips": ips});
@@ -245,13 +255,14 @@ fn an_interface_that_is_not_there_is_refused(host: &Host) {
 fn two_interfaces_of_the_host_are_refused(host: &Host) {
     let pod = host.pod("a");
     let _ = earlier_pair(&pod);
-    kernel::tool("ip link add port1 type veth peer name port2");
-    let prev = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "port1"}, {"name": "port2"}]});
+    require_taps(&["tap0", "tap1"]);
+    let prev = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "tap0"}, {"name": "tap1"}]});
     let outcome = refused(host, &pod, &prev);
     assert_eq!(outcome.msg(), "prevResult has more than one interface on the host's side");
-    assert!(outcome.details().contains("port1, port2"), "{}", outcome.details());
+    assert!(outcome.details().contains("tap0, tap1"), "{}", outcome.details());
     // The peer of the container's interface is no guess.
-    let prev = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "port1"}, {"name": "port0"}]});
+    let names = json!([{"name": "tap0"}, {"name": "tap1"}, {"name": "port0"}]);
+    let prev = json!({"cniVersion": "1.0.0", "interfaces": names});
     after(&Network::new(host, json!({})), &prev).add(&pod).success();
     require_port("port0", "cni0");
 }
@@ -298,6 +309,63 @@ fn the_references_ptp_can_come_first(host: &Host) {
     assert_eq!(kernel::link(&port).master, None);
     reference(host, Command::Del, &pod, &ptp, Some(&prev)).silent_success();
     assert_eq!(kernel::names(), ["cni0", "lo"]);
+}
+
+fn the_references_ptp_keeps_its_veth_if_the_bridge_is_for_another_interface(host: &Host) {
+    let pod = host.pod("a");
+    let ptp = json!({"type": "ptp", "ipam": host_local(host, &[V4])});
+    let prev = reference(host, Command::Add, &pod, &ptp, None).json();
+    let port = prev["interfaces"][0]["name"].as_str().unwrap().to_owned();
+    let ipam = json!({"type": "host-local", "dataDir": host.data_dir(), "subnet": "10.2.0.0/24"});
+    let network = after(&Network::new(host, json!({"isGateway": true, "ipam": ipam})), &prev);
+    network.attachment(Command::Add, &pod).ifname("eth1").run().success();
+    assert_eq!(
+        (kernel::link(&port).master, pod.inside(kernel::names)),
+        (None, names(&["eth0", "eth1", "lo"]))
+    );
+    assert_eq!(pod.inside(|| kernel::addresses("eth1")), ["10.2.0.2/24"]);
+    let ping = || conformance::probe::ping("10.1.0.1".parse().unwrap(), std::time::Duration::from_secs(5));
+    pod.inside(ping).or_fail("reach the gateway of ptp");
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn two_bridges_make_two_interfaces_of_one_container(host: &Host) {
+    let pod = host.pod("a");
+    let first = Network::new(host, json!({"ipam": host_local(host, &[V4])})).add(&pod).json();
+    let ipam = json!({"type": "host-local", "dataDir": host.data_dir(), "subnet": "10.2.0.0/24"});
+    let second = after(&Network::new(host, json!({"bridge": "cni1", "ipam": ipam})), &first);
+    let told = second.attachment(Command::Add, &pod).ifname("eth1").run().json();
+    assert_eq!(pod.inside(kernel::names), ["eth0", "eth1", "lo"]);
+    for (at, bridge) in [(1, "cni0"), (4, "cni1")] {
+        require_port(told["interfaces"][at]["name"].as_str().unwrap(), bridge);
+    }
+}
+
+fn a_duplicate_address_on_an_earlier_plugins_interface_is_reported(host: &Host) {
+    let (pod, other) = (host.pod("a"), host.pod("b"));
+    let prev = earlier_pair(&pod);
+    let ips = json!({"cniVersion": "1.1.0", "ips": [{"address": "fd01::9/64"}]});
+    let ipam = crate::network::fixed_ipam(host, "fixed", ips);
+    let network = Network::new(host, json!({"enabledad": true, "ipam": ipam}));
+    network.add(&other).success();
+    let error = after(&network, &prev).add(&pod).error();
+    assert!(error.msg.starts_with("failed to settle addresses for \"eth0\""), "{error}");
+    assert!(error.msg.contains("fd01::9/64"), "{error}");
+    assert_eq!(pod.inside(|| kernel::addresses("eth0")), [""; 0]);
+}
+
+fn an_earlier_plugins_interface_with_an_mtu_too_small_for_ipv6_is_named(host: &Host) {
+    let pod = host.pod("a");
+    let prev = earlier_pair(&pod);
+    pod.inside(|| kernel::tool("ip link set eth0 mtu 1279"));
+    let network = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}));
+    let error = after(&network, &prev).add(&pod).error();
+    assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, "MTU 1279 is too small for IPv6"));
+    assert!(error.details.contains("the MTU of eth0 is 1279"), "{error}");
+    assert_eq!(kernel::link("port0").master, None);
 }
 
 /// They change the MAC address and the MTU, and make rules of their own; the result tells only some of that.

@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         del_frees_what_is_left_when_the_bridge_is_gone,
         del_works_with_a_configuration_that_add_refuses,
         del_of_one_interface_leaves_the_other,
+        del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place,
         a_foreign_link_with_the_name_of_the_hosts_end_is_left_alone,
         del_finds_the_hosts_end_that_had_to_take_another_name,
         del_frees_the_addresses_though_the_interface_is_gone,
@@ -214,6 +215,22 @@ fn del_of_one_interface_leaves_the_other(host: &Host) {
     assert_eq!(pod.inside(kernel::names), ["eth1", "lo"]);
     assert_eq!(kernel::rules_of("a"), 2);
     assert!(host.data_dir().join("net/10.1.0.3").exists());
+}
+
+/// As KubeVirt's bridge binding and others do.
+fn del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place(host: &Host) {
+    let (network, pod) = (masquerading(host), host.pod("a"));
+    let added = network.add(&pod);
+    pod.inside(|| {
+        kernel::set_down("eth0");
+        kernel::tool("ip link set eth0 name eth0-nic");
+        kernel::tool("ip link add eth0 type veth peer name far0");
+    });
+    let error = network.check(&pod, &added).error();
+    assert!(error.to_string().contains("host end of eth0 not found"), "{error}");
+    network.del(&pod).silent_success();
+    assert_eq!(pod.inside(kernel::names), ["eth0", "far0", "lo"]);
+    require_nothing_left(host);
 }
 
 /// Takes the name that the host's end of pod `a` has by rule, for a link of somebody else.

@@ -82,6 +82,7 @@ fn bad_cni_args_are_refused(host: &Host) {
 
 fn a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local(host: &Host) {
     let pod = host.pod("a");
+    kernel::create_bridge("cni0");
     let request = add(host, json!({})).pod(&pod).args("MAC=c2:00:00:00:00:01");
     let msg = "ARGS: unknown args [\"MAC=c2:00:00:00:00:01\"]";
     require_refused(host, &request, Code::INVALID_ENVIRONMENT, msg);

@@ -125,6 +125,7 @@ pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
         host_name: &if_name(name),
         host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
         bridge: link(bridge).index,
+        group: 0,
         container_name: &if_name(inside),
         container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
         netns: &netns,

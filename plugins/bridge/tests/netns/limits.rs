@@ -34,6 +34,7 @@ fn fill(bridge: &str, far: &Pod) {
                 host_name: &kernel::if_name(&format!("p{hundred}-{at}")),
                 host_mac: MacAddr([2, 1, 0, 0, hundred, at]),
                 bridge,
+                group: 0,
                 container_name: &kernel::if_name(&format!("f{hundred}-{at}")),
                 container_mac: MacAddr([2, 2, 0, 0, hundred, at]),
                 netns: &netns,

@@ -12,6 +12,7 @@ mod concurrency;
 mod container;
 mod del;
 mod del_matrix;
+mod dhcp;
 mod errors;
 mod faults;
 mod frames;
@@ -21,11 +22,13 @@ mod host;
 mod iptables;
 mod ipv6;
 mod kernel;
+mod leftovers;
 mod limits;
 mod macspoof;
 mod masquerade;
 mod nat;
 mod network;
+mod one_add;
 mod result;
 mod reuse;
 mod rollback;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         container::tests(),
         del::tests(),
         del_matrix::tests(),
+        dhcp::tests(),
         errors::tests(),
         faults::tests(),
         frames::tests(),
@@ -60,8 +64,10 @@ fn main() -> ExitCode {
         iptables::tests(),
         macspoof::tests(),
         ipv6::tests(),
+        leftovers::tests(),
         limits::tests(),
         masquerade::tests(),
+        one_add::tests(),
         result::tests(),
         reuse::tests(),
         rollback::tests(),

@@ -27,6 +27,13 @@ impl<'a> Snapshot<'a> {
         self.require(|line| !line.contains("/last_reserved_ip."));
     }
 
+    /// The same, and but for what host-local keeps beside its records: they can be deleted at any
+    /// time.
+    #[track_caller]
+    pub(crate) fn require_attachments_unchanged(&self) {
+        self.require(|line| !line.contains("/last_reserved_ip.") && !line.contains("/cni-data/."));
+    }
+
     #[track_caller]
     fn require(&self, counts: impl Fn(&str) -> bool) {
         let now = lines(self.host, &self.pods);

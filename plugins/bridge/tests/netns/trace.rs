@@ -27,6 +27,18 @@ impl Trace {
         Self::run(host, request, &options)
     }
 
+    /// Runs the request, and has each call of this kind from the `first`th on fail with `errno`.
+    pub(crate) fn with_faults_from(
+        host: &Host,
+        request: &Invocation<'_>,
+        call: &str,
+        errno: &str,
+        first: usize,
+    ) -> Self {
+        let options = format!("-e trace={call} -e inject={call}:error={errno}:when={first}+");
+        Self::run(host, request, &options)
+    }
+
     fn run(host: &Host, request: &Invocation<'_>, options: &str) -> Self {
         kernel::require_tool("strace");
         let log = host.file("strace.log", "");

@@ -92,6 +92,7 @@ fn a_second_address_of_a_family_is_an_error_before_0_3_0_and_leaves_nothing(host
     let pod = host.pod("a");
     let ips = json!([{"address": "10.1.0.2/24"}, {"address": "10.2.0.2/24"}]);
     let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.0.0", "ips": ips}));
+    kernel::create_bridge("cni0");
     let before = Snapshot::of(host, &[&pod]);
     for version in ["0.1.0", "0.2.0"] {
         let network = Network::new(host, json!({"cniVersion": version, "ipam": ipam, "isGateway": true}));

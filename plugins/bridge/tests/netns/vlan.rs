@@ -117,6 +117,10 @@ fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
         before.require_unchanged();
         let outcome = network.status();
         assert_eq!((outcome.code(), outcome.msg().as_str()), (Code::UNAVAILABLE, msg));
+        // A bridge that would have to be made is not left.
+        let error = network.with(json!({"bridge": "new0"})).add(&pod).error();
+        assert_eq!((error.code, error.msg.as_str()), (Code::KERNEL, msg));
+        before.require_unchanged();
     }
 }
 

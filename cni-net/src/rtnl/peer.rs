@@ -1,0 +1,101 @@
+//! The other end of a veth pair, in whatever namespace it is.
+//!
+//! The kernel names another namespace by a number that is good within the asking namespace only
+//! (RTM_GETNSID; a number is given when it is first needed). So two ends belong together if each
+//! has the other's index and the number is that of the other's namespace; an index alone says
+//! nothing, for every namespace counts from 1.
+
+use super::{Link, LinkKind, Rtnl, number, split_header};
+use crate::{error::NetError, netlink::Request, netns::Netns};
+use netlink_packet_core::NlasIterator;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::LinkAttribute,
+    nsid::{NsidAttribute, NsidMessage},
+};
+use nix::errno::Errno;
+use rtnetlink::LinkUnspec;
+use std::os::fd::AsRawFd;
+
+/// include/uapi/linux/net_namespace.h
+const NETNSA_NSID: u16 = 1;
+
+/// The other end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// It is there.
+    Link(Box<Link>),
+    /// Its namespace is being taken down, and the pair with it.
+    Gone,
+    /// It is there, but may not be looked at.
+    Hidden,
+}
+
+impl Rtnl {
+    /// The peer of a veth of this namespace.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses the look-up for another reason than those that [`Peer`] names.
+    pub fn peer(&mut self, link: &Link) -> Result<Peer, NetError> {
+        let Some(index) = link.peer_index.filter(|index| *index != 0) else { return Ok(Peer::Gone) };
+        let found = match link.peer_netns {
+            None => self.link(index)?.map(Box::new).map_or(Peer::Hidden, Peer::Link),
+            Some(..0) => Peer::Gone,
+            Some(netns) => self.link_elsewhere(netns, index)?,
+        };
+        Ok(found)
+    }
+
+    fn link_elsewhere(&mut self, netns: i32, index: u32) -> Result<Peer, NetError> {
+        let mut message = LinkUnspec::new_with_index(index).build();
+        message.attributes.push(LinkAttribute::IfNetnsId(netns));
+        match self.read_link(message, format!("link {index} of namespace {netns}")) {
+            Ok(link) => Ok(Peer::Link(Box::new(link))),
+            // The number leads to no living namespace: maybe_get_net() in get_net_ns_by_id(),
+            // net/core/net_namespace.c.
+            Err(e) if e.errno() == Some(Errno::EINVAL) => Ok(Peer::Gone),
+            // Another user's namespace; or it was just moved on.
+            Err(e) if matches!(e.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENODEV)) => {
+                Ok(Peer::Hidden)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The link of this namespace that is the other end of `inside`, a veth of `netns`; `None` if
+    /// its other end is not here.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses a look-up.
+    pub fn peer_of(&mut self, inside: &Link, netns: &Netns) -> Result<Option<Link>, NetError> {
+        let Some(index) = inside.peer_index.filter(|_| inside.kind == LinkKind::Veth) else {
+            return Ok(None);
+        };
+        let number = self.netns_number(netns)?;
+        // A number is missing for the own namespace too.
+        if number.is_none() && !Netns::current()?.is_same(netns) {
+            return Ok(None);
+        }
+        let is_peer = |link: &Link| {
+            link.kind == LinkKind::Veth && link.peer_index == Some(inside.index) && link.peer_netns == number
+        };
+        Ok(self.link(index)?.filter(is_peer))
+    }
+
+    /// The number of another namespace; `None` if it was given none, as no link leads there.
+    fn netns_number(&mut self, netns: &Netns) -> Result<Option<i32>, NetError> {
+        let file = netns.file();
+        let fd = file.as_raw_fd().cast_unsigned();
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(fd));
+        let message = RouteNetlinkMessage::GetNsId(message);
+        let (operation, object) = ("look up the number of", "a network namespace".to_owned());
+        let answer = self.socket.read(Request { message, flags: 0, operation, object })?;
+        let attributes = split_header::<4>(&answer.payload).map(|(_, attributes)| attributes);
+        let nsid = NlasIterator::new(attributes.unwrap_or_default())
+            .flatten()
+            .find(|attribute| attribute.kind() == NETNSA_NSID);
+        let number = nsid.and_then(|attribute| number(attribute.value())).map(u32::cast_signed);
+        Ok(number.filter(|number| *number >= 0))
+    }
+}

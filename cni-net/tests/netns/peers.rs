@@ -1,0 +1,76 @@
+//! The other end of a pair in another namespace, and groups of links.
+
+use crate::scene::{bridge, create_veth, find, name, netns, rtnl_in, run};
+use cni_net::{HostPair, Peer, Rtnl};
+use cni_types::MacAddr;
+use conformance::testbed::{self, Host, OrFail, Test};
+use std::num::NonZeroU32;
+
+pub(crate) fn tests() -> Vec<Test> {
+    testbed::tests![
+        a_peer_is_found_in_its_own_namespace,
+        a_link_with_the_peers_index_in_another_namespace_is_no_peer,
+        a_group_is_removed_at_once_and_no_other_link,
+    ]
+}
+
+/// Makes a pair with both ends where `rtnl` is.
+fn pair(rtnl: &mut Rtnl, one: &str, other: &str) {
+    let ends = (name(one), name(other));
+    let pair = HostPair {
+        name: &ends.0,
+        mac: MacAddr([2, 0, 0, 0, 1, 1]),
+        peer_name: &ends.1,
+        peer_mac: MacAddr([2, 0, 0, 0, 1, 2]),
+        mtu: 1500,
+    };
+    run(rtnl, |batch| batch.create_host_pair(&pair)).unwrap();
+}
+
+fn a_peer_is_found_in_its_own_namespace(host: &Host) {
+    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
+    let br0 = bridge(&mut rtnl);
+    create_veth(&mut rtnl, br0, "veth0", &netns(&pod), None).unwrap();
+    let (end, mut inside) = (find(&mut rtnl, "veth0"), rtnl_in(&pod));
+    let eth0 = find(&mut inside, "eth0");
+    let Peer::Link(found) = rtnl.peer(&end).unwrap() else { panic!("no peer of {end:?}") };
+    assert_eq!((found.index, found.name.as_str(), found.mac), (eth0.index, "eth0", eth0.mac));
+    assert_eq!(rtnl.peer_of(&eth0, &netns(&pod)).unwrap().or_fail("find the peer").index, end.index);
+    pair(&mut rtnl, "one", "other");
+    let (one, other) = (find(&mut rtnl, "one"), find(&mut rtnl, "other"));
+    assert_eq!(rtnl.peer(&one).unwrap(), Peer::Link(Box::new(other)));
+}
+
+/// Both namespaces have a pair with the same two numbers.
+fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
+    let (pod, far, mut rtnl) = (host.pod("a"), host.pod("b"), Rtnl::open().unwrap());
+    let mut inside = rtnl_in(&pod);
+    pair(&mut inside, "eth0", "xx");
+    pair(&mut rtnl, "one", "other");
+    let eth0 = find(&mut inside, "eth0");
+    let numbers = (eth0.index, eth0.peer_index);
+    let one = find(&mut rtnl, "one");
+    assert_eq!((one.index, one.peer_index), numbers);
+    assert_eq!(rtnl.peer_of(&eth0, &netns(&pod)).unwrap(), None);
+    // Also if the namespace has a number here.
+    let br0 = bridge(&mut rtnl);
+    create_veth(&mut rtnl, br0, "veth0", &netns(&far), None).unwrap();
+    assert_eq!(rtnl.peer_of(&find(&mut rtnl_in(&far), "eth0"), &netns(&pod)).unwrap(), None);
+}
+
+fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {
+    let (mut rtnl, group) = (Rtnl::open().unwrap(), NonZeroU32::new(1 << 30).unwrap());
+    for at in 0..3 {
+        pair(&mut rtnl, &format!("a{at}"), &format!("b{at}"));
+    }
+    rtnl.remove_group(group).unwrap();
+    for link in ["a0", "a1"] {
+        let index = find(&mut rtnl, link).index;
+        run(&mut rtnl, |batch| batch.set_group(index, link, group)).unwrap();
+        assert_eq!(find(&mut rtnl, link).group, group.get());
+    }
+    rtnl.remove_group(group).unwrap();
+    let mut names: Vec<String> = rtnl.links().unwrap().into_iter().map(|link| link.name).collect();
+    names.sort();
+    assert_eq!(names, ["a2", "b2", "lo"]);
+}

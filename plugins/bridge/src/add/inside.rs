@@ -1,0 +1,127 @@
+//! The container's side: addresses and routes, all of a new interface's, and of a taken one's what
+//! is new.
+
+use super::{Adding, Ends, Undo, port::Connected};
+use crate::{
+    chain,
+    check::own_part,
+    config::{Container, Gateway},
+    container,
+    gateway::Plan,
+    host,
+};
+use cni_net::{Batch, Link, NetError, Rtnl};
+use cni_types::{AddResult, Cidr, Error};
+
+impl<'a> Adding<'a> {
+    /// Reckons what is to be set up: from what IPAM gave, else, for a taken port, from what the
+    /// earlier plugins report.
+    pub(super) fn plan(&self, connected: &Connected, from_ipam: Option<&AddResult>) -> Result<Plan, Error> {
+        let (port, prev) = match (from_ipam, &connected.taken, &self.prev_result) {
+            (None, Some(port), Some(prev)) => (port, prev),
+            (None, ..) => return Plan::of(self.config, &AddResult::default()),
+            (Some(result), ..) => return Plan::of(self.config, result),
+        };
+        let reported = chain::with_addresses_of(port, prev.clone());
+        let mut plan = Plan::of(self.config, &own_part(reported, &self.attachment.if_name))?;
+        // The earlier plugins have set up what they report.
+        plan.specs.retain(|spec| !prev.routes.iter().any(|r| r.dst == spec.route.dst));
+        Ok(plan)
+    }
+
+    pub(super) fn require_v6_mtu(
+        &self,
+        bridge: &Link,
+        connected: &Connected,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        container::require_v6_mtu(self.config, bridge, plan)?;
+        let of_taken = connected.taken.as_ref().and(connected.inside.as_ref());
+        match of_taken.filter(|_| self.config.ipam().is_some()) {
+            Some(inside) => container::require_v6_mtu_of(inside, plan),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn configure(
+        &self,
+        ends: &mut Ends,
+        connected: &Connected,
+        plan: &Plan,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        let Some(inside) = &connected.inside else { return Ok(()) };
+        let is_new = connected.taken.is_none();
+        if is_new || self.config.ipam().is_some() {
+            if !is_new {
+                self.give_back_addresses_on_failure(inside, plan, undo);
+            }
+            return self.configure_all(&mut ends.container, inside, plan, undo);
+        }
+        let mut batch = Batch::new();
+        if self.config.gateway == Gateway::Default {
+            let name = &self.attachment.if_name;
+            plan.specs.iter().for_each(|spec| batch.create_route(inside.index, name, spec));
+        }
+        Ok(ends.container.run(batch)?)
+    }
+
+    fn configure_all(
+        &self,
+        container: &mut Rtnl,
+        inside: &Link,
+        plan: &Plan,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        let name = &self.attachment.if_name;
+        if plan.has_v6() {
+            let netns = self.netns;
+            let changed = container::enable_ipv6(netns, name)?;
+            undo.on_failure("restoring sysctls", move || container::restore_parameters(netns, &changed));
+        }
+        if self.config.container == Container::Down {
+            return Ok(());
+        }
+        container::configure(self.netns, container, inside, name, self.config, plan)
+    }
+
+    fn give_back_addresses_on_failure(&self, inside: &Link, plan: &Plan, undo: &mut Undo<'a>) {
+        let (netns, name, index, up) = (self.netns, &self.attachment.if_name, inside.index, inside.up);
+        let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
+        undo.on_failure("removing addresses", move || {
+            let mut rtnl = Rtnl::open_in(netns)?;
+            let mut outcomes = Vec::new();
+            for address in addresses {
+                let mut batch = Batch::new();
+                batch.delete_address(index, name, address);
+                outcomes.push(NetError::absent_is_ok(rtnl.run(batch)));
+            }
+            if !up {
+                let mut batch = Batch::new();
+                batch.set_down(index, name);
+                outcomes.push(rtnl.run(batch));
+            }
+            Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
+        });
+    }
+
+    /// Waits until packets can pass, and reads both ends as they are then. Of a taken port, only
+    /// what this ADD configured is waited for.
+    pub(super) fn wait(&self, ends: &mut Ends, connected: &mut Connected) -> Result<(), Error> {
+        let (config, stop) = (self.config, &self.call.stop);
+        let (is_new, is_left_down) = (connected.taken.is_none(), config.container == Container::Down);
+        let Some(inside) = &mut connected.inside else { return Ok(()) };
+        if is_new && !is_left_down {
+            let name = cni_types::IfName::parse(&connected.host.name)?;
+            connected.host = host::wait_forwarding(&mut ends.host, &name, stop)?;
+        }
+        if (is_new && !is_left_down) || config.ipam().is_some() {
+            let (name, detect) = (&self.attachment.if_name, config.detect_duplicates);
+            let container = &mut ends.container;
+            *inside = container::wait_ready(self.netns, container, inside.index, name, detect, stop)?;
+        } else if let Some(now) = ends.container.link(inside.index)? {
+            *inside = now;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The bridge's port: the host's end of a new pair, or the interface that an earlier plugin of the
+//! chain made.
+
+use super::{Adding, Ends, Undo};
+use crate::{chain, container, host, macspoof, pair, vlan};
+use cni_net::{Link, Rtnl, nft::Nft};
+use cni_types::{Code, Error, IfName};
+
+/// What is to become the port.
+pub(super) enum Port {
+    /// The host's end of a pair that is made.
+    New,
+    /// What an earlier plugin made.
+    Taken(Box<Earlier>),
+}
+
+/// An interface that an earlier plugin made.
+pub(super) struct Earlier {
+    /// The host's side.
+    pub(super) link: Link,
+    /// The container's side; a tap for a virtual machine has none.
+    pub(super) inside: Option<Link>,
+}
+
+/// The port, once it is on the bridge.
+pub(super) struct Connected {
+    /// The host's side.
+    pub(super) host: Link,
+    /// The container's side, if there is one.
+    pub(super) inside: Option<Link>,
+    /// The host's side as it was before, if an earlier plugin made it.
+    pub(super) taken: Option<Link>,
+}
+
+impl<'a> Adding<'a> {
+    pub(super) fn choose_port(&self, ends: &mut Ends) -> Result<Port, Error> {
+        let Some(prev_result) = &self.prev_result else { return Ok(Port::New) };
+        let inside = ends.container.find_link(&self.attachment.if_name)?;
+        let link = chain::port(&mut ends.host, prev_result, self.config, inside.as_ref(), self.netns)?;
+        Ok(link.map_or(Port::New, |link| Port::Taken(Box::new(Earlier { link, inside }))))
+    }
+
+    pub(super) fn connect(
+        &self,
+        ends: &mut Ends,
+        port: Port,
+        bridge: &Link,
+        undo: &mut Undo<'a>,
+    ) -> Result<Connected, Error> {
+        match port {
+            Port::New => self.create_pair(ends, bridge, undo),
+            Port::Taken(earlier) => self.take(&mut ends.host, *earlier, bridge, undo),
+        }
+    }
+
+    fn create_pair(&self, ends: &mut Ends, bridge: &Link, undo: &mut Undo<'a>) -> Result<Connected, Error> {
+        let (config, identity) = (self.config, &self.identity);
+        let Ends { host, container } = ends;
+        let name = pair::create(host, container, bridge, self.netns, config, identity, undo)?;
+        host::configure_port(host, &name, config, identity)?;
+        vlan::confine_port(host, bridge, &name, config)?;
+        let if_name = &self.attachment.if_name;
+        let removed = || Error::new(Code::TRY_AGAIN, format!("{if_name} was removed from the container"));
+        let inside = container.find_link(if_name)?.ok_or_else(removed)?;
+        self.check_spoofing(host, &name, &inside, undo)?;
+        Ok(Connected { host: host::end(host, &name)?, inside: Some(inside), taken: None })
+    }
+
+    fn take(
+        &self,
+        host: &mut Rtnl,
+        earlier: Earlier,
+        bridge: &Link,
+        undo: &mut Undo<'a>,
+    ) -> Result<Connected, Error> {
+        let Earlier { link: before, inside } = earlier;
+        let name = IfName::parse(&before.name)?;
+        // Before it is a port, so that no frame passes unchecked.
+        match &inside {
+            Some(inside) => self.check_spoofing(host, &name, inside, undo)?,
+            None if self.config.spoof_check => return Err(self.no_known_address()),
+            None => {}
+        }
+        let (earlier, undone) = (before.clone(), name.clone());
+        undo.on_failure("taking the interface off the bridge", move || {
+            chain::give_back(&mut Rtnl::open()?, &earlier, &undone)
+        });
+        chain::take(host, &before, &name, bridge, &self.identity, self.config)?;
+        host::configure_taken_port(host, &name, self.config)?;
+        let mut link = host::end(host, &name)?;
+        // Without carrier, as a tap whose guest is not started, it does not forward yet.
+        if link.oper_up {
+            link = host::wait_forwarding(host, &name, &self.call.stop)?;
+        }
+        Ok(Connected { host: link, inside, taken: Some(before) })
+    }
+
+    fn check_spoofing(
+        &self,
+        host: &mut Rtnl,
+        host_name: &IfName,
+        inside: &Link,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
+        if !self.config.spoof_check {
+            return Ok(());
+        }
+        let identity = self.identity;
+        // Before: the kernel may have done it and its answer be lost.
+        undo.on_failure("removing macspoofchk rules", move || macspoof::remove(&mut Nft::open()?, &identity));
+        macspoof::create(host, &identity, host_name, inside.mac)
+    }
+
+    fn no_known_address(&self) -> Error {
+        let msg = format!("macspoofchk needs the interface {} in the container", self.attachment.if_name);
+        Error::new(Code::INVALID_CONFIG, msg)
+            .with_details("without it the address that a guest may send from is not known")
+    }
+
+    /// Sets the kernel's parameters of an interface that gets addresses, before an IPAM plugin sees
+    /// it: one that asks by DHCP sets it up.
+    pub(super) fn harden(&self, connected: &Connected) -> Result<(), Error> {
+        if self.config.ipam().is_none() || connected.inside.is_none() {
+            return Ok(());
+        }
+        container::set_parameters(self.netns, self.config, &self.attachment.if_name)
+    }
+}

@@ -1,0 +1,76 @@
+//! What ADD reports: an earlier plugin's result with what was added.
+
+use super::{Adding, port::Connected};
+use crate::{chain, gateway::Plan};
+use cni_net::Link;
+use cni_types::{AddResult, Interface, IpConfig};
+
+/// The links that this ADD made or used.
+pub(super) struct Ours<'a> {
+    pub(super) bridge: &'a Link,
+    pub(super) vlan_gateway: Option<&'a Link>,
+    pub(super) connected: &'a Connected,
+}
+
+impl Adding<'_> {
+    pub(super) fn result(&self, ours: &Ours<'_>, plan: Plan, from_ipam: Option<AddResult>) -> AddResult {
+        match (&ours.connected.taken, &self.prev_result) {
+            (Some(_), Some(prev)) => self.chained_result(ours, plan, prev.clone(), from_ipam),
+            _ => chain::merged(self.prev_result.clone(), self.own_result(ours, plan, from_ipam)),
+        }
+    }
+
+    fn own_result(&self, ours: &Ours<'_>, plan: Plan, from_ipam: Option<AddResult>) -> AddResult {
+        let sandbox = self.attachment.netns.to_string();
+        let inside = ours.connected.inside.as_ref().map(on_host);
+        let mut interfaces = vec![on_host(ours.bridge), on_host(&ours.connected.host)];
+        interfaces.extend(inside.map(|inside| Interface { sandbox, ..inside }));
+        interfaces.extend(ours.vlan_gateway.map(on_host));
+        AddResult {
+            interfaces,
+            ips: plan.ips,
+            routes: plan.routes,
+            dns: self.config.dns.clone().or(from_ipam.map(|ipam| ipam.dns)).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the earlier result, with the bridge, the gateways, and what this plugin's IPAM gave.
+    fn chained_result(
+        &self,
+        ours: &Ours<'_>,
+        plan: Plan,
+        mut prev: AddResult,
+        from_ipam: Option<AddResult>,
+    ) -> AddResult {
+        let is_inside = |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
+        let inside = prev.interfaces.iter().position(is_inside).and_then(|at| i64::try_from(at).ok());
+        for link in [ours.bridge].into_iter().chain(ours.vlan_gateway) {
+            if !prev.interfaces.iter().any(|i| i.name == link.name && i.sandbox.is_empty()) {
+                prev.interfaces.push(on_host(link));
+            }
+        }
+        match &from_ipam {
+            Some(_) => prev.ips.extend(plan.ips.into_iter().map(|ip| IpConfig { interface: inside, ..ip })),
+            None => {
+                for ip in &mut prev.ips {
+                    let own = plan.ips.iter().find(|own| own.address == ip.address);
+                    ip.gateway = ip.gateway.or(own.and_then(|own| own.gateway));
+                }
+            }
+        }
+        let new: Vec<_> = plan.routes.into_iter().filter(|route| !prev.routes.contains(route)).collect();
+        prev.routes.extend(new);
+        let dns = self.config.dns.clone().or(from_ipam.map(|ipam| ipam.dns).filter(|dns| !dns.is_empty()));
+        AddResult { dns: dns.unwrap_or(prev.dns), ..prev }
+    }
+}
+
+/// Returns an interface of the host as the result names it.
+fn on_host(link: &Link) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        mtu: Some(link.mtu),
+        ..Interface::default()
+    }
+}
