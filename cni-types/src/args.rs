@@ -25,14 +25,15 @@ impl CniArgs {
         text.split(';').map(pair).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The value of `key`; the last where it stands more than once.
+    /// The value of `key`; the last if it is repeated.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses keys that are not in `known`, unless `IgnoreUnknown` is true. The same variable reaches a
-    /// plugin and its delegates, so a key known to only one of them needs `IgnoreUnknown=1`.
+    /// Refuses keys that are not in `known`, unless `IgnoreUnknown` is true. The same variable
+    /// reaches a plugin and its delegates, so a key known to only one of them needs
+    /// `IgnoreUnknown=1`.
     ///
     /// # Errors
     /// Code 4 with the reference's text, naming the unknown pairs.

@@ -5,19 +5,19 @@ use crate::{
     delegate::Delegate,
     environment::Environment,
     error::{Code, Error},
-    json::Json,
+    json::{DecodeError, Document},
     result::AddResult,
     stop::Stop,
     value::{ContainerId, IfName, NetnsPath, NetworkName},
     version::SpecVersion,
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use std::collections::HashSet;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use std::collections::BTreeSet;
 
 /// The key of GC's list, and the one it had before 1.1.0 was released.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
-/// What the runtime wants done.
+/// The operation that the runtime asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of spec section 2")]
 pub enum Command {
@@ -57,7 +57,8 @@ impl Command {
         }
     }
 
-    /// The variables that the command cannot do without, in the order in which the reference lists them.
+    /// The variables that the command cannot do without, in the order in which the reference lists
+    /// them.
     #[must_use]
     pub fn required_variables(self) -> &'static [&'static str] {
         match self {
@@ -91,7 +92,7 @@ pub struct Detachment {
     pub netns: Option<NetnsPath>,
 }
 
-/// What identifies an attachment within a network (spec section 3).
+/// The identity of an attachment within a network (spec section 3).
 pub type AttachmentKey = (String, String);
 
 /// The attachments that GC must leave alone.
@@ -100,11 +101,11 @@ pub enum ValidAttachments {
     /// The runtime sent no list (`cnitool gc`): nothing that may be alive can be collected.
     Unknown,
     /// Container id and interface name of each; everything else is stale.
-    Only(HashSet<AttachmentKey>),
+    Only(BTreeSet<AttachmentKey>),
 }
 
 impl ValidAttachments {
-    /// Whether this attachment is certainly stale.
+    /// Returns true if this attachment is certainly stale.
     #[must_use]
     pub fn excludes(&self, container_id: &str, if_name: &str) -> bool {
         match self {
@@ -113,38 +114,62 @@ impl ValidAttachments {
         }
     }
 
-    /// Whether no attachment of this container is valid: for records that name no interface.
+    /// Returns true if no attachment of this container is valid: for records that name no
+    /// interface.
     #[must_use]
     pub fn excludes_container(&self, container_id: &str) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Only(valid) => !valid.iter().any(|(id, _)| id == container_id),
+            Self::Only(valid) => {
+                let first = valid.range((container_id.to_owned(), String::new())..).next();
+                first.is_none_or(|(id, _)| id != container_id)
+            }
         }
     }
 }
 
-/// What every network configuration has, whatever the plugin.
+/// The keys that every network configuration has, whatever the plugin.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Base {
     #[serde(rename = "cniVersion")]
     cni_version: String,
     name: String,
+    #[serde(rename = "type", deserialize_with = "text_or_nothing")]
+    kind: String,
 }
 
-/// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or CHECK is in
-/// [`Attachment`] and [`Detachment`].
+/// A string; empty for anything else, which names no program.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(String::deserialize(deserializer).unwrap_or_default())
+}
+
+/// Checks that `stdin` is a configuration: one JSON object.
+pub(crate) fn document(stdin: Vec<u8>) -> Result<Document<Vec<u8>>, Error> {
+    let document = Document::parse(stdin).map_err(undecodable)?;
+    document.require_object().map_err(undecodable)?;
+    Ok(document)
+}
+
+fn undecodable(e: DecodeError) -> Error {
+    Error::new(Code::DECODE, format!("error unmarshall network config: {e}"))
+}
+
+/// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or
+/// CHECK is in [`Attachment`] and [`Detachment`].
 #[derive(Debug)]
 pub struct Call {
     /// The protocol version that the configuration asks for, and that the answer has.
     pub version: SpecVersion,
     /// The network's name.
     pub network: NetworkName,
-    /// Whether the runtime wants to stop this plugin.
+    /// The runtime's request to stop this plugin.
     pub stop: Stop,
     environment: Environment,
-    stdin: Vec<u8>,
-    json: Json,
+    config: Document<Vec<u8>>,
+    /// The names by which a delegate would be this plugin again: its own, and the `type` that the
+    /// runtime ran, which differ if it is installed under another name.
+    own_kinds: [String; 2],
 }
 
 impl Call {
@@ -153,17 +178,32 @@ impl Call {
     /// # Errors
     /// Code 6 for what is not a JSON object, 7 for the name, 1 for the version.
     pub fn new(environment: Environment, stdin: Vec<u8>, stop: Stop) -> Result<Self, Error> {
-        let undecodable = |e: &dyn std::fmt::Display| {
-            Error::new(Code::DECODE, format!("error unmarshall network config: {e}"))
-        };
-        let json = Json::parse(&stdin).map_err(|e| undecodable(&e))?;
-        if !json.is_object() {
-            return Err(undecodable(&"a JSON object is wanted"));
-        }
-        let base: Base = json.decode().map_err(|e| undecodable(&e))?;
+        Self::of_document(environment, document(stdin)?, stop)
+    }
+
+    /// Reads a configuration whose text is checked.
+    pub(crate) fn of_document(
+        environment: Environment,
+        config: Document<Vec<u8>>,
+        stop: Stop,
+    ) -> Result<Self, Error> {
+        let base: Base = config.decode().map_err(undecodable)?;
         let network = NetworkName::parse(&base.name)?;
         let version = SpecVersion::of_config(&base.cni_version)?;
-        Ok(Self { version, network, stop, environment, stdin, json })
+        let own_kinds = [String::new(), base.kind];
+        Ok(Self { version, network, stop, environment, config, own_kinds })
+    }
+
+    /// The same call, to the plugin of this name.
+    pub(crate) fn for_plugin(mut self, name: &str) -> Self {
+        let [own, _] = &mut self.own_kinds;
+        name.clone_into(own);
+        self
+    }
+
+    /// True if a delegate of this type would be the plugin itself.
+    pub(crate) fn is_own_kind(&self, kind: &str) -> bool {
+        !kind.is_empty() && self.own_kinds.iter().any(|own| own == kind)
     }
 
     /// The configuration as `T`.
@@ -171,11 +211,12 @@ impl Call {
     /// # Errors
     /// Code 6, with the path to the value that does not fit.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.json.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
+        self.config.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
     }
 
-    /// The pairs of `CNI_ARGS`, none of which may have a key outside `known` (see [`CniArgs::require_known`]).
-    /// Read on demand: a plugin that takes no arguments accepts any text (`CNI_ARGS=none` to loopback).
+    /// The pairs of `CNI_ARGS`, none of which may have a key outside `known` (see
+    /// [`CniArgs::require_known`]). Read on demand: a plugin that takes no arguments accepts any
+    /// text (`CNI_ARGS=none` to loopback).
     ///
     /// # Errors
     /// Code 4 for a malformed pair or an unknown key.
@@ -185,17 +226,16 @@ impl Call {
         Ok(args)
     }
 
-    /// The result of the plugin before this one (ADD) or of the whole chain (CHECK, DEL), of any version.
+    /// The result of the plugin before this one (ADD) or of the whole chain (CHECK, DEL), of any
+    /// version.
     ///
     /// # Errors
-    /// Code 6 where there is one that cannot be read.
+    /// Code 6 if there is one that cannot be read.
     pub fn prev_result(&self) -> Result<Option<AddResult>, Error> {
-        match self.json.lookup("prevResult") {
-            None | Some(Json::Null) => Ok(None),
-            Some(json) => {
-                AddResult::from_json(json).map(Some).map_err(|e| e.context("could not parse prevResult"))
-            }
-        }
+        let undecodable =
+            |e: DecodeError| Error::new(Code::DECODE, format!("could not parse prevResult: {e}"));
+        let Some(field) = self.config.field("prevResult").map_err(undecodable)? else { return Ok(None) };
+        field.decode().map_err(undecodable)
     }
 
     /// GC's list. A `null` is an empty list: CRI-O without pods sends that.
@@ -209,14 +249,15 @@ impl Call {
             container_id: String,
             ifname: String,
         }
-        let Some((key, list)) = VALID_ATTACHMENTS.iter().find_map(|key| Some((key, self.json.lookup(key)?)))
-        else {
-            return Ok(ValidAttachments::Unknown);
-        };
-        let entries: Option<Vec<Entry>> =
-            list.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to decode {key}: {e}")))?;
-        let keys = entries.unwrap_or_default().into_iter().map(|e| (e.container_id, e.ifname));
-        Ok(ValidAttachments::Only(keys.collect()))
+        for key in VALID_ATTACHMENTS {
+            let undecodable =
+                |e: DecodeError| Error::new(Code::DECODE, format!("failed to decode {key}: {e}"));
+            let Some(list) = self.config.field(key).map_err(undecodable)? else { continue };
+            let entries: Option<Vec<Entry>> = list.decode().map_err(undecodable)?;
+            let keys = entries.unwrap_or_default().into_iter().map(|e| (e.container_id, e.ifname));
+            return Ok(ValidAttachments::Only(keys.collect()));
+        }
+        Ok(ValidAttachments::Unknown)
     }
 
     /// The environment that the request came with.
@@ -228,13 +269,14 @@ impl Call {
     /// The configuration as it came, byte for byte.
     #[must_use]
     pub fn stdin(&self) -> &[u8] {
-        &self.stdin
+        self.config.text()
     }
 
     /// Finds the delegate called `kind` in `CNI_PATH`.
     ///
     /// # Errors
-    /// Code 7 for a name that could leave `CNI_PATH`, 102 where no such program is there.
+    /// Code 7 for a name that could leave `CNI_PATH` or leads back to this plugin, 102 if there is
+    /// no such program.
     pub fn delegate(&self, kind: &str) -> Result<Delegate<'_>, Error> {
         Delegate::find(self, kind)
     }

@@ -1,37 +1,61 @@
-//! Delegation (spec section 4): another plugin, found in `CNI_PATH`, is run with the same environment and the
-//! same configuration. Its stderr is ours; its error becomes our error, word for word.
+//! Delegation (spec section 4): another plugin, found in `CNI_PATH`, is run with the same
+//! environment and the same configuration. Its stderr is ours; its error becomes our error, word
+//! for word.
+//!
+//! Since a delegate gets the same configuration, one that leads back (`"ipam": {"type": "bridge"}`)
+//! would start processes without end. So a plugin refuses to delegate to itself, and each
+//! delegation counts in the environment how deep it is: that ends any longer way back, also through
+//! plugins that are not of this suite.
 
 use crate::{
     call::{Call, Command},
     environment::Environment,
     error::{Code, Error},
-    json::Json,
-    program::{Output, Program, Running, Stderr},
+    program::{GRACE, Output, Program, Running, Stderr},
     result::AddResult,
     stop::Stop,
 };
+
+/// The variable that says how many delegations led to this process; absent for one that a runtime
+/// started.
+const DEPTH: &str = "CNI_DELEGATION_DEPTH";
+
+/// The most delegations below each other. A meta-plugin, the plugin it delegates to and the IPAM
+/// plugin of that are two.
+const MAX_DEPTH: u32 = 4;
 
 /// A delegate, found and ready to be run for one call.
 #[derive(Debug)]
 pub struct Delegate<'a> {
     call: &'a Call,
     program: Program,
+    depth: u32,
 }
 
 impl<'a> Delegate<'a> {
     /// Looks `kind` up in the call's `CNI_PATH`.
     ///
     /// # Errors
-    /// Code 7 for a name with which the program could lie outside `CNI_PATH` (CVE-2021-20206), 102 where
-    /// there is none.
+    /// Code 7 for a name with which the program could lie outside `CNI_PATH` (CVE-2021-20206) and
+    /// for a delegate that leads back, 102 if there is none, 4 for a depth that is not a number.
     pub(crate) fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
-        Program::find(kind, &call.environment().text("CNI_PATH")).map(|program| Self { call, program })
+        let depth = depth_of(call.environment())?;
+        if call.is_own_kind(kind) {
+            return Err(leads_back(kind, "a plugin cannot be its own delegate"));
+        }
+        if depth >= MAX_DEPTH {
+            let details =
+                format!("this plugin is already delegate number {depth} of a chain; {MAX_DEPTH} are allowed");
+            return Err(leads_back(kind, &details));
+        }
+        let program = Program::find(kind, &call.environment().text("CNI_PATH"))?;
+        Ok(Self { call, program, depth: depth + 1 })
     }
 
     /// Runs ADD and reads the result.
     ///
     /// # Errors
-    /// The delegate's own, or 6 where its result cannot be read.
+    /// The delegate's own, or 6 if its result cannot be read.
     pub fn add(&self) -> Result<AddResult, Error> {
         self.start_add()?.result()
     }
@@ -39,19 +63,23 @@ impl<'a> Delegate<'a> {
     /// Starts ADD; something else can be done until the result is needed.
     ///
     /// # Errors
-    /// Code 102 where the delegate cannot be run.
+    /// Code 102 if the delegate cannot be run.
     pub fn start_add(&self) -> Result<RunningAdd<'a>, Error> {
         let running =
             self.program.start(&self.environment(Command::Add), self.call.stdin(), Stderr::Inherited)?;
         Ok(RunningAdd { call: self.call, kind: self.program.kind().to_owned(), running: Some(running) })
     }
 
-    /// Runs DEL. It is not cut short: a DEL that is half done is of no use.
+    /// Runs DEL. A request to stop is passed on to it, and then it has 5 seconds. One that came
+    /// before, as in the clean-up after an ADD that was stopped, gives it 5 seconds before it is
+    /// passed on: what it does must be done.
     ///
     /// # Errors
     /// The delegate's own.
     pub fn del(&self) -> Result<(), Error> {
-        self.run(Command::Del, &Stop::never()).map(drop)
+        let clean_up = Stop::after(GRACE);
+        let stop = if self.call.stop.check().is_ok() { &self.call.stop } else { &clean_up };
+        self.run(Command::Del, stop)?.document().map(drop)
     }
 
     /// Runs `command`, which prints nothing on success: CHECK, STATUS or GC.
@@ -59,23 +87,39 @@ impl<'a> Delegate<'a> {
     /// # Errors
     /// The delegate's own.
     pub fn verify(&self, command: Command) -> Result<(), Error> {
-        self.run(command, &self.call.stop).map(drop)
+        let output = self.run(command, &self.call.stop);
+        self.call.stop.check()?;
+        output?.document().map(drop)
     }
 
-    fn run(&self, command: Command, stop: &Stop) -> Result<Vec<u8>, Error> {
-        let environment = self.environment(command);
-        let output = self.program.run(&environment, self.call.stdin(), Stderr::Inherited, stop);
-        stop.check()?;
-        output?.document()
+    fn run(&self, command: Command, stop: &Stop) -> Result<Output, Error> {
+        self.program.run(&self.environment(command), self.call.stdin(), Stderr::Inherited, stop)
     }
 
     fn environment(&self, command: Command) -> Environment {
-        self.call.environment().clone().with("CNI_COMMAND", command.as_str())
+        let environment = self.call.environment().clone().with("CNI_COMMAND", command.as_str());
+        environment.with(DEPTH, self.depth.to_string())
     }
 }
 
-/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake it; as in every wait, a
-/// request to stop is passed on to it.
+fn depth_of(environment: &Environment) -> Result<u32, Error> {
+    let text = environment.text(DEPTH);
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse()
+        .map_err(|_| Error::new(Code::INVALID_ENVIRONMENT, format!("invalid {DEPTH}: {text:?} is no number")))
+}
+
+fn leads_back(kind: &str, details: &str) -> Error {
+    Error::new(Code::INVALID_CONFIG, format!("delegation to plugin {kind:?} leads back to itself"))
+        .with_details(format!(
+            "{details}; correct the type (\"ipam\": {{\"type\": …}}) in the network configuration"
+        ))
+}
+
+/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake
+/// it; as in every wait, a request to stop is passed on to it.
 #[derive(Debug)]
 pub struct RunningAdd<'a> {
     call: &'a Call,
@@ -87,19 +131,14 @@ impl RunningAdd<'_> {
     /// Waits for the delegate and reads its result.
     ///
     /// # Errors
-    /// The delegate's own, or 6 where its result cannot be read.
+    /// The delegate's own, or 6 if its result cannot be read.
     pub fn result(mut self) -> Result<AddResult, Error> {
         let output = self.running.take().map(|running| running.finish(&self.call.stop)).transpose();
         self.call.stop.check()?;
         let document = output?.map_or_else(|| Ok(Vec::new()), Output::document)?;
-        let undecodable = |e: &dyn std::fmt::Display| {
-            Error::new(
-                Code::DECODE,
-                format!("plugin {:?} printed a result that cannot be read: {e}", self.kind),
-            )
-        };
-        let json = Json::parse(&document).map_err(|e| undecodable(&e))?;
-        AddResult::from_json(&json).map_err(|e| undecodable(&e))
+        AddResult::parse(&document).map_err(|e| {
+            e.context(format_args!("plugin {:?} printed a result that cannot be read", self.kind))
+        })
     }
 }
 
@@ -117,6 +156,7 @@ mod tests {
     use std::{
         os::unix::fs::PermissionsExt,
         path::{Path, PathBuf},
+        time::{Duration, Instant},
     };
 
     fn call(path: &Path) -> Call {
@@ -210,5 +250,72 @@ mod tests {
         let folder = Folder::with_script("much", "head -c 1000000 /dev/zero | tr '\\0' x; exit 1");
         let error = call(&folder.0).delegate("ipam").unwrap().del().unwrap_err();
         assert_eq!(error.details.len(), 1_000_000);
+    }
+
+    fn refusal(call: &Call, kind: &str) -> Error {
+        call.delegate(kind).unwrap_err()
+    }
+
+    #[test]
+    fn a_plugin_is_not_its_own_delegate_by_its_name_nor_by_the_type_that_was_run() {
+        let folder = Folder::with_script("own", "exit 0");
+        let stdin = br#"{"cniVersion":"1.0.0","name":"n","type":"ipam"}"#.to_vec();
+        let environment = Environment::of_process().with("CNI_PATH", &folder.0);
+        let call = Call::new(environment, stdin, Stop::never()).unwrap().for_plugin("bridge");
+        for kind in ["bridge", "ipam"] {
+            let error = refusal(&call, kind);
+            assert_eq!(error.code, Code::INVALID_CONFIG);
+            assert_eq!(error.msg, format!("delegation to plugin {kind:?} leads back to itself"));
+        }
+    }
+
+    #[test]
+    fn a_chain_of_delegates_ends_at_its_limit() {
+        let folder = Folder::with_script("depth", r#"echo "$CNI_DELEGATION_DEPTH" >> "$0.log""#);
+        for depth in ["", "0", "3"] {
+            let call = call_in(&folder.0, depth);
+            call.delegate("ipam").unwrap().del().unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(folder.0.join("ipam.log")).unwrap(), "1\n1\n4\n");
+        for depth in ["4", "5", "4294967295"] {
+            assert_eq!(refusal(&call_in(&folder.0, depth), "ipam").code, Code::INVALID_CONFIG);
+        }
+        for depth in ["-1", "x", "4294967296"] {
+            assert_eq!(refusal(&call_in(&folder.0, depth), "ipam").code, Code::INVALID_ENVIRONMENT);
+        }
+    }
+
+    fn call_in(folder: &Path, depth: &str) -> Call {
+        let environment = Environment::of_process().with("CNI_PATH", folder).with(DEPTH, depth);
+        Call::new(environment, br#"{"name":"n"}"#.to_vec(), Stop::never()).unwrap()
+    }
+
+    #[test]
+    fn a_del_that_is_asked_to_stop_passes_it_on() {
+        let folder = Folder::with_script("hangs", "exec sleep 60");
+        let mut call = call(&folder.0);
+        call.stop = Stop::after(Duration::from_millis(200));
+        let start = Instant::now();
+        assert!(call.delegate("ipam").unwrap().del().is_err());
+        assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn the_clean_up_of_a_request_that_was_stopped_gives_the_delegate_its_time() {
+        let folder = Folder::with_script("slow", r#"sleep 0.5; touch "$0.done""#);
+        let mut call = call(&folder.0);
+        call.stop = Stop::after(Duration::ZERO);
+        call.delegate("ipam").unwrap().del().unwrap();
+        assert!(folder.0.join("ipam.done").exists());
+    }
+
+    #[test]
+    fn a_delegate_that_is_there_but_not_executable_is_named() {
+        let folder = Folder::with_script("mode", "exit 0");
+        let program = folder.0.join("ipam");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = refusal(&call(&folder.0), "ipam");
+        assert_eq!(error.msg, r#"failed to run plugin "ipam": permission denied"#);
+        assert!(error.details.starts_with(&format!("{} is there, but not executable", program.display())));
     }
 }

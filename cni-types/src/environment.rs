@@ -1,5 +1,5 @@
-//! The process's environment, as a value. Production reads it once; tests make their own, since changing the
-//! real one is unsafe in a process with threads.
+//! The process's environment, as a value. Production reads it once; tests make their own, since
+//! changing the real one is unsafe in a process with threads.
 
 use std::ffi::{OsStr, OsString};
 
@@ -14,7 +14,7 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
-    /// The value of `name`; empty where it is not set. Bytes that are not UTF-8 are replaced, which no
+    /// The value of `name`; empty if it is not set. Bytes that are not UTF-8 are replaced, which no
     /// grammar of a `CNI_*` variable accepts.
     #[must_use]
     pub fn text(&self, name: &str) -> String {

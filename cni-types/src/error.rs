@@ -1,9 +1,10 @@
 //! The error that a plugin reports: a code, a short text, details (spec section 5, "Error").
 //!
-//! Texts are an interface. Runtimes and people match on the reference's key phrases, so a text starts with
-//! the phrase that the reference uses and goes on with what was wanted, what was found and the remedy.
+//! Texts are an interface. Runtimes and people match on the reference's key phrases, so a text
+//! starts with the phrase that the reference uses and goes on with what was wanted, what was found
+//! and the remedy.
 
-use crate::{json::Json, version::SpecVersion};
+use crate::{json::Document, version::SpecVersion};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -46,14 +47,14 @@ impl Code {
     pub const OTHER: Self = Self(999);
 }
 
-/// What went wrong, as it is told to the runtime.
+/// An error, as it is reported to the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The numeric code.
     pub code: Code,
     /// The short text. Lower case, no final stop.
     pub msg: String,
-    /// The longer text; empty where there is nothing to add.
+    /// The longer text; empty if there is nothing to add.
     pub details: String,
 }
 
@@ -114,8 +115,8 @@ impl Error {
         self
     }
 
-    /// Joins the errors of a clean-up that went on to its end. The first gives code and text, the others
-    /// follow as details.
+    /// Joins the errors of a clean-up that went on to its end. The first gives code and text, the
+    /// others follow as details.
     ///
     /// # Errors
     /// The joined error, unless there was none.
@@ -133,11 +134,14 @@ impl Error {
         crate::json::pretty(&wire)
     }
 
-    /// Reads the error object that another plugin printed.
+    /// Reads the error object that another plugin printed. An error with code 0 gets code 102.
     #[must_use]
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
-        let wire: Foreign = Json::parse(bytes).ok()?.decode().ok()?;
-        Some(Self { code: Code(wire.code), msg: wire.msg, details: wire.details })
+        let wire: Foreign = Document::parse(bytes).ok()?.decode().ok()?;
+        // 0 means success to whoever reads codes (spec section 5); the reference prints it for an
+        // error of its own.
+        let code = if wire.code == 0 { Code::DELEGATE } else { Code(wire.code) };
+        Some(Self { code, msg: wire.msg, details: wire.details })
     }
 }
 
@@ -166,6 +170,12 @@ mod tests {
     fn a_result_is_not_mistaken_for_an_error() {
         assert_eq!(Error::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#), None);
         assert_eq!(Error::from_json(b"not json"), None);
+    }
+
+    #[test]
+    fn an_error_with_code_0_gets_a_code_and_keeps_its_text() {
+        let error = Error::from_json(br#"{"code":0,"msg":"a","details":"b"}"#).unwrap();
+        assert_eq!(error, Error::new(Code::DELEGATE, "a").with_details("b"));
     }
 
     #[test]

@@ -51,10 +51,8 @@ pub fn serve(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) -> R
 /// If it does not.
 pub fn result(data: &[u8]) {
     let Ok(json) = Json::parse(data) else { return };
-    if !has_fraction(&json) {
-        let read_back = Json::parse(json.to_string().as_bytes());
-        assert_eq!(read_back.as_ref(), Ok(&json), "a document changes when it is printed");
-    }
+    let read_back = Json::parse(json.to_string().as_bytes());
+    assert_eq!(read_back.as_ref(), Ok(&json), "a document changes when it is printed");
     let Ok(result) = AddResult::from_json(&json) else { return };
     for version in SpecVersion::ALL {
         let Ok(encoded) = result.encode(version) else { continue };
@@ -64,18 +62,6 @@ pub fn result(data: &[u8]) {
             .and_then(|json| AddResult::from_json(&json).map_err(|e| e.to_string()))
             .and_then(|result| result.encode(version).map_err(|e| e.to_string()));
         assert_eq!(again.map(|encoded| encoded.to_string()), Ok(text), "version {version}");
-    }
-}
-
-/// Returns true if there is a number with a fraction in the document. Plugins print none, so
-/// serde_json is built without the feature `float_roundtrip`, and may take the neighbour of such a
-/// number.
-fn has_fraction(json: &Json) -> bool {
-    match json {
-        Json::Number(number) => number.is_f64(),
-        Json::Array(values) => values.iter().any(has_fraction),
-        Json::Object(members) => members.iter().any(|(_, value)| has_fraction(value)),
-        Json::Null | Json::Bool(_) | Json::String(_) => false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The Container Network Interface protocol, versions 0.1.0 to 1.1.0, as plugins see it.
 //!
-//! A plugin implements [`Plugin`] and calls [`main`]. Environment and stdin become a [`Call`] with an
-//! [`Attachment`] or a [`Detachment`], checked and typed; what the plugin returns becomes exactly one JSON document on
-//! stdout and an exit status, also on a panic and on SIGTERM. The crate touches nothing but the environment,
-//! stdin, stdout, stderr, and the delegates that it runs; the kernel is `cni-net`'s.
+//! A plugin implements [`Plugin`] and calls [`main`]. Environment and stdin become a [`Call`] with
+//! an [`Attachment`] or a [`Detachment`], checked and typed; what the plugin returns becomes
+//! exactly one JSON document on stdout and an exit status, also on a panic and on SIGTERM. The
+//! crate touches nothing but the environment, stdin, stdout, stderr, and the delegates that it
+//! runs; the kernel is `cni-net`'s.
 
 mod args;
 mod call;
@@ -16,6 +17,7 @@ mod json;
 mod plugin;
 mod program;
 mod result;
+mod signals;
 mod stop;
 mod value;
 mod version;
@@ -25,10 +27,11 @@ pub use call::{Attachment, AttachmentKey, Call, Command, Detachment, ValidAttach
 pub use delegate::{Delegate, RunningAdd};
 pub use environment::Environment;
 pub use error::{Code, Error};
-pub use json::{DecodeError, Json};
+pub use json::{DecodeError, Json, Number};
 pub use plugin::{Plugin, Reply, answer, main};
 pub use program::{Output, Program, Running, Stderr};
 pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};
+pub use signals::set_signal_dispositions;
 pub use stop::{Stop, Woken};
 pub use value::{
     Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName, VlanId,

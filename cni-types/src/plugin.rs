@@ -1,28 +1,32 @@
 //! From the process's start to its exit status: the part that is the same for every plugin.
 
+mod streams;
+
 use crate::{
-    call::{Attachment, Call, Command, Detachment},
+    call::{self, Attachment, Call, Command, Detachment},
     environment::Environment,
     error::{Code, Error},
-    json::Json,
+    json::Document,
     result::Encoded,
-    stop::{Stop, Woken},
+    signals::set_signal_dispositions,
+    stop::Stop,
     value::{ContainerId, IfName, NetnsPath},
     version::SpecVersion,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    cell::OnceCell,
-    io::{Read, Write},
-    os::fd::AsFd,
+    cell::{Cell, OnceCell},
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
+    time::Duration,
 };
 
-/// The most that is read from stdin, in bytes. A GC list of 100,000 attachments is a tenth of it.
-const MAX_STDIN: usize = 64 << 20;
+/// The time limit for taking back an ADD whose result could not be printed.
+const PATIENCE_FOR_UNMAKING: Duration = Duration::from_secs(10);
 
-/// What a plugin does. VERSION is answered for it, and requests are checked before they reach it.
+/// The operations of a plugin. VERSION is answered for it, and requests are checked before they
+/// reach it.
 pub trait Plugin {
     /// The plugin's name, as in `type`.
     fn name(&self) -> &'static str;
@@ -30,22 +34,22 @@ pub trait Plugin {
     /// Makes an attachment, wholly or not at all.
     ///
     /// # Errors
-    /// Whatever kept the attachment from being made.
+    /// Fails if the attachment cannot be made.
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error>;
 
     /// Ends an attachment, or what is left of it.
     ///
     /// # Errors
-    /// Only where something of it remains.
+    /// Fails only if something of it remains.
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error>;
 
     /// Compares an attachment with what its ADD left.
     ///
     /// # Errors
-    /// Every difference.
+    /// Fails with every difference.
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error>;
 
-    /// Tells whether an ADD can succeed.
+    /// Succeeds if an ADD can succeed.
     ///
     /// # Errors
     /// Codes 50 and 51.
@@ -54,44 +58,58 @@ pub trait Plugin {
     /// Frees what belongs to no valid attachment.
     ///
     /// # Errors
-    /// Whatever could not be freed, after everything else was.
+    /// Fails with what could not be freed, after everything else was.
     fn gc(&self, call: &Call) -> Result<(), Error>;
 }
 
-/// What a plugin says at its end: at most one JSON document, and whether it succeeded.
+/// The answer of a plugin: at most one JSON document, and success or failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The document for stdout.
     pub stdout: Option<String>,
     /// Text for a person, on stderr.
     pub stderr: Option<String>,
-    /// Whether the exit status is 0.
+    /// True if the exit status is 0.
     pub success: bool,
 }
 
-/// Serves the request of this process, and only that: reads environment and stdin, prints the answer.
+/// Serves the request of this process, and only that: reads environment and stdin, prints the
+/// answer.
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
-    let (stop, environment, asked) = (Stop::on_sigterm(), Environment::of_process(), OnceCell::new());
-    let reply = answer(plugin, environment.clone(), stop, |stop| {
-        read_stdin(stop).inspect(|stdin| drop(asked.set(stdin.clone())))
-    });
-    let made = reply.success && environment.text("CNI_COMMAND") == Command::Add.as_str();
-    match reply.print() {
-        Ok(()) => reply.exit_code(),
-        Err(e) => {
-            let _ = writeln!(std::io::stderr(), "cannot print the reply: {e}");
-            if let Some(stdin) = asked.into_inner().filter(|_| made) {
-                unmake(plugin, environment, stdin);
-            }
-            ExitCode::FAILURE
-        }
+    // If this fails the dispositions stay as they are, which is no reason not to serve a request.
+    let _ = set_signal_dispositions();
+    let (stop, environment) = (Stop::on_sigterm(), Environment::of_process());
+    let is_add = environment.text("CNI_COMMAND") == Command::Add.as_str();
+    if is_add && let Err(e) = streams::require_stdout() {
+        return unprintable(&e);
     }
+    let asked = OnceCell::new();
+    let reply = answer(plugin, environment.clone(), stop.clone(), |stop| {
+        let stdin = streams::read_stdin(stop)?;
+        if is_add {
+            let _ = asked.set(stdin.clone());
+        }
+        Ok(stdin)
+    });
+    if let Err(e) = reply.print(&stop) {
+        if let Some(stdin) = asked.into_inner().filter(|_| reply.success) {
+            unmake(plugin, environment, stdin);
+        }
+        return unprintable(&e);
+    }
+    reply.exit_code()
 }
 
-/// Ends the attachment of an ADD whose result nobody got: to the runtime that ADD failed, and a failed one leaves nothing.
+fn unprintable(e: &std::io::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "cannot print the reply: {e}");
+    ExitCode::FAILURE
+}
+
+/// Ends the attachment of an ADD whose result nobody got: to the runtime that ADD failed, and a
+/// failed one leaves nothing.
 fn unmake(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) {
     let environment = environment.with("CNI_COMMAND", Command::Del.as_str());
-    let reply = answer(plugin, environment, Stop::never(), |_| Ok(stdin));
+    let reply = answer(plugin, environment, Stop::after(PATIENCE_FOR_UNMAKING), |_| Ok(stdin));
     if let Some(error) = reply.stdout {
         let _ = writeln!(std::io::stderr(), "taking it back: {error}");
     }
@@ -107,13 +125,19 @@ pub fn answer(
     if environment.text("CNI_COMMAND").is_empty() {
         return Reply { stdout: None, stderr: Some(about(plugin)), success: true };
     }
-    // What was asked is read a second time only for an error, which must be told in its version.
-    let asked = OnceCell::new();
+    // An error is reported in the version that was asked for, also if nothing else of the request
+    // makes sense.
+    let version = Cell::new(SpecVersion::LATEST);
     let serve = || {
         let command = command(&environment)?;
         let stdin = stdin(&stop)?;
-        let _ = asked.set(stdin.clone());
-        dispatch(plugin, command, environment, stdin, stop)
+        if command == Command::Version {
+            return Ok(Some(version_reply(&stdin)));
+        }
+        let config = call::document(stdin)?;
+        version.set(version_of(&config));
+        let call = Call::of_document(environment, config, stop)?.for_plugin(plugin.name());
+        dispatch(plugin, command, &call)
     };
     // The panic's text and place are already on stderr, by std's hook.
     let outcome = catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|panic| {
@@ -125,10 +149,7 @@ pub fn answer(
     });
     match outcome {
         Ok(stdout) => Reply { stdout, stderr: None, success: true },
-        Err(error) => {
-            let version = asked.get().map_or(SpecVersion::LATEST, |stdin| version_of(stdin));
-            Reply { stdout: Some(error.to_json(version)), stderr: None, success: false }
-        }
+        Err(error) => Reply { stdout: Some(error.to_json(version.get())), stderr: None, success: false },
     }
 }
 
@@ -150,32 +171,22 @@ fn command(environment: &Environment) -> Result<Command, Error> {
     Err(Error::new(Code::INVALID_ENVIRONMENT, msg))
 }
 
-fn dispatch(
-    plugin: &dyn Plugin,
-    command: Command,
-    environment: Environment,
-    stdin: Vec<u8>,
-    stop: Stop,
-) -> Result<Option<String>, Error> {
-    if command == Command::Version {
-        return Ok(Some(version_reply(&stdin)));
-    }
-    let call = Call::new(environment, stdin, stop)?;
+fn dispatch(plugin: &dyn Plugin, command: Command, call: &Call) -> Result<Option<String>, Error> {
     match command {
-        Command::Add => plugin.add(&call, &attachment(&call)?).map(|result| Some(result.to_string())),
-        Command::Del => plugin.del(&call, &detachment(&call)?).map(|()| None),
+        Command::Add => plugin.add(call, &attachment(call)?).map(|result| Some(result.to_string())),
+        Command::Del => plugin.del(call, &detachment(call)?).map(|()| None),
         Command::Check => {
-            let attachment = attachment(&call)?;
+            let attachment = attachment(call)?;
             require(call.version.has_check(), command)?;
-            plugin.check(&call, &attachment).map(|()| None)
+            plugin.check(call, &attachment).map(|()| None)
         }
         Command::Status => {
             require(call.version.has_gc_and_status(), command)?;
-            plugin.status(&call).map(|()| None)
+            plugin.status(call).map(|()| None)
         }
         Command::Gc => {
             require(call.version.has_gc_and_status(), command)?;
-            plugin.gc(&call).map(|()| None)
+            plugin.gc(call).map(|()| None)
         }
         Command::Version => Ok(None),
     }
@@ -201,30 +212,32 @@ fn detachment(call: &Call) -> Result<Detachment, Error> {
     // Spec section 5, "Error": the error names the variable.
     let named = |e: Error, name, value| e.and_details(&format!("{name} is {value:?}"));
     Ok(Detachment {
+        // Its details are the value already.
         container_id: ContainerId::parse(&container_id)
-            .map_err(|e| named(e, "CNI_CONTAINERID", &container_id))?,
+            .map_err(|e| e.and_details("the value of CNI_CONTAINERID"))?,
         if_name: IfName::parse(&if_name).map_err(|e| named(e, "CNI_IFNAME", &if_name))?,
         netns: NetnsPath::new(&variable("CNI_NETNS")),
     })
 }
 
-/// The version in which an error about `stdin` is reported: the one it asks for where that can be read.
-fn version_of(stdin: &[u8]) -> SpecVersion {
-    asked_version(stdin).and_then(|text| SpecVersion::of_config(&text).ok()).unwrap_or(SpecVersion::LATEST)
+/// The version in which an error about `config` is reported: the one it asks for, if that can be
+/// read.
+fn version_of(config: &Document<Vec<u8>>) -> SpecVersion {
+    asked_version(config).and_then(|text| SpecVersion::of_config(&text).ok()).unwrap_or(SpecVersion::LATEST)
 }
 
-/// The `cniVersion` of an object, empty where it names none; nothing where there is no object to read it from.
-fn asked_version(stdin: &[u8]) -> Option<String> {
+/// The `cniVersion` of an object, empty if it has none; `None` if it cannot be read.
+fn asked_version(config: &Document<impl AsRef<[u8]>>) -> Option<String> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Asked {
         cni_version: String,
     }
-    let json = Json::parse(stdin).ok().filter(Json::is_object)?;
-    json.decode::<Asked>().ok().map(|asked| asked.cni_version)
+    config.decode::<Asked>().ok().map(|asked| asked.cni_version)
 }
 
-/// The answer to VERSION. Runtimes probe with next to nothing on stdin, so anything is accepted there.
+/// The answer to VERSION. Runtimes probe with next to nothing on stdin, so anything is accepted
+/// there.
 fn version_reply(stdin: &[u8]) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -232,7 +245,8 @@ fn version_reply(stdin: &[u8]) -> String {
         cni_version: String,
         supported_versions: [&'static str; 7],
     }
-    let asked = asked_version(stdin).filter(|text| !text.is_empty());
+    let asked = Document::parse(stdin).ok().and_then(|config| asked_version(&config));
+    let asked = asked.filter(|text| !text.is_empty());
     crate::json::pretty(&VersionResult {
         cni_version: asked.unwrap_or_else(|| SpecVersion::LATEST.to_string()),
         supported_versions: SpecVersion::ALL.map(SpecVersion::as_str),
@@ -248,36 +262,17 @@ fn about(plugin: &dyn Plugin) -> String {
     )
 }
 
-fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
-    let failed = |e: &dyn std::fmt::Display| Error::new(Code::IO, format!("error reading from stdin: {e}"));
-    let mut stdin = std::io::stdin().lock();
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 << 10]);
-    loop {
-        if stop.wait_readable(stdin.as_fd(), None).map_err(|e| failed(&e))? == Woken::Stopped {
-            return Err(Stop::error());
-        }
-        match stdin.read(&mut chunk).map_err(|e| failed(&e))? {
-            0 => return Ok(bytes),
-            n => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-        }
-        if bytes.len() > MAX_STDIN {
-            return Err(failed(&"the configuration is larger than 64 MiB"));
-        }
-    }
-}
-
 impl Reply {
     /// Prints the reply.
     ///
     /// # Errors
-    /// Where stdout takes nothing: then the runtime did not get the result.
-    pub fn print(&self) -> std::io::Result<()> {
+    /// Fails if stdout does not take it, or is full when the process is asked to stop: then the
+    /// runtime did not get it.
+    pub fn print(&self, stop: &Stop) -> std::io::Result<()> {
         if let Some(text) = &self.stderr {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
-        let mut stdout = std::io::stdout().lock();
-        let text = self.stdout.as_deref().unwrap_or_default();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        streams::print(self.stdout.as_deref().unwrap_or_default(), stop)
     }
 
     /// The exit status of a reply that was printed.

@@ -1,8 +1,8 @@
 //! The result of an ADD (spec section 5) and its wire shapes.
 //!
-//! In memory there is one shape, that of the newest version. It is written in the shape of the version that was
-//! asked for, and read from any of them: the shapes can be told apart by their keys, so a `prevResult` may be
-//! of another version than the configuration around it.
+//! In memory there is one shape, that of the newest version. It is written in the shape of the
+//! version that was asked for, and read from any of them: the shapes differ in their keys, so a
+//! `prevResult` may be of another version than the configuration around it.
 
 mod read;
 mod write;
@@ -18,7 +18,8 @@ pub use write::Encoded;
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// Its hardware address; empty where it has none. Text, since other plugins' interfaces need not be Ethernet.
+    /// Its hardware address; empty if it has none. Text, since other plugins' interfaces need not
+    /// be Ethernet.
     pub mac: String,
     /// Its MTU in bytes (1.1.0).
     pub mtu: Option<u32>,
@@ -46,7 +47,7 @@ pub struct IpConfig {
 pub struct Route {
     /// The destination.
     pub dst: Cidr,
-    /// The next hop; the gateway of the address of that family where it is left out.
+    /// The next hop; the gateway of the address of that family if it is left out.
     #[serde(default, deserialize_with = "read::lenient_ip", skip_serializing_if = "Option::is_none")]
     pub gw: Option<IpAddr>,
     /// MTU along the path, in bytes.
@@ -67,14 +68,14 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route to `dst`, through `gw` where there is one, and nothing else said.
+    /// A route to `dst`, through `gw` if there is one, and no other attribute.
     #[must_use]
     pub fn new(dst: Cidr, gw: Option<IpAddr>) -> Self {
         Self { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
 }
 
-/// What resolvers should know.
+/// The configuration of resolvers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dns {
@@ -93,7 +94,7 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// True where nothing is said.
+    /// True if no key is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -170,7 +171,7 @@ mod tests {
         }
     }
 
-    /// What of `result` a version can say.
+    /// The part of `result` that a version can express.
     fn expressible(mut result: AddResult, version: SpecVersion) -> AddResult {
         if version < SpecVersion::V1_1_0 {
             for interface in &mut result.interfaces {

@@ -1,15 +1,19 @@
 //! SIGTERM as an event that is looked for, not as an interruption.
 //!
-//! The signal's handler does no more than make a socket readable. So it can never cut an operation in two: long
-//! waits (stdin, a delegate, an event of the kernel) poll that socket beside what they wait for, and an ADD
-//! looks at it between its steps; either way it becomes an ordinary error, the undo stack runs, and a JSON
-//! error is printed. Blocking the signal and reading a signalfd(2) would do the same for this process, but
-//! a delegate inherits the mask, and could not be stopped.
+//! The signal's handler does no more than make a socket readable. So it can never cut an operation
+//! in two: long waits (stdin, a delegate, an event of the kernel) poll that socket beside what they
+//! wait for, and an ADD looks at it between its steps; either way it becomes an ordinary error, the
+//! undo stack runs, and a JSON error is printed. Blocking the signal and reading a signalfd(2)
+//! would do the same for this process, but a delegate inherits the mask, and could not be stopped.
 
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    signals,
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
 };
 use signal_hook::{consts::SIGTERM, low_level::pipe};
 use std::{
@@ -17,17 +21,18 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// Tells whether the process was asked to stop.
-#[derive(Debug, Default)]
+/// The request to stop, by SIGTERM or because a time has passed.
+#[derive(Clone, Debug, Default)]
 pub struct Stop {
-    signalled: Option<UnixStream>,
+    signalled: Option<Arc<UnixStream>>,
     deadline: Option<Instant>,
 }
 
-/// Why a wait ended.
+/// The reason why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     /// The descriptor has something to read, or its other end is closed.
@@ -39,14 +44,15 @@ pub enum Woken {
 }
 
 impl Stop {
-    /// Watches for SIGTERM from now on. Where that fails the signal keeps its default effect, which is no reason not to
-    /// serve a request.
+    /// Watches for SIGTERM from now on. If that fails the signal keeps its default effect, which is
+    /// no reason not to serve a request.
     #[must_use]
     pub fn on_sigterm() -> Self {
         let watch = || {
             let (signalled, handler) = UnixStream::pair()?;
             pipe::register(SIGTERM, handler)?;
-            Ok::<_, std::io::Error>(signalled)
+            signals::unblock(Signal::SIGTERM)?;
+            Ok::<_, std::io::Error>(Arc::new(signalled))
         };
         Self { signalled: watch().ok(), deadline: None }
     }
@@ -63,10 +69,12 @@ impl Stop {
         Self::default()
     }
 
-    /// Fails once the process was asked to stop. The socket stays readable, so every later call fails too.
+    /// Fails once the process was asked to stop. The socket stays readable, so every later call
+    /// fails too.
     ///
     /// # Errors
-    /// Code 11, since the same request may succeed later.
+    /// Code 11, since the same request may succeed later; 5 if poll(2) fails, so that nobody can
+    /// say.
     pub fn check(&self) -> Result<(), Error> {
         if self.has_passed() {
             return Err(Error::new(Code::TRY_AGAIN, "no time is left for the request"));
@@ -74,8 +82,12 @@ impl Stop {
         let Some(signalled) = &self.signalled else { return Ok(()) };
         let mut fds = [PollFd::new(signalled.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
-            Ok(n) if n > 0 => Err(Self::error()),
-            _ => Ok(()),
+            Ok(0) | Err(Errno::EINTR) => Ok(()),
+            Ok(_) => Err(Self::error()),
+            Err(errno) => Err(Error::new(
+                Code::IO,
+                format!("cannot look for a request to stop: poll: {}", errno.desc()),
+            )),
         }
     }
 
@@ -94,22 +106,32 @@ impl Stop {
     /// # Errors
     /// poll(2)'s, but for EINTR.
     pub fn wait_readable(&self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Woken, Errno> {
+        self.wait_for_any(&[(fd, PollFlags::POLLIN)], deadline)
+    }
+
+    /// Waits until one of `fds` is ready for what is named beside it, the process is asked to stop,
+    /// or `deadline` passes.
+    pub(crate) fn wait_for_any(
+        &self,
+        fds: &[(BorrowedFd<'_>, PollFlags)],
+        deadline: Option<Instant>,
+    ) -> Result<Woken, Errno> {
+        let until = self.deadline.into_iter().chain(deadline).min();
         loop {
-            let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
-            if let Some(signalled) = &self.signalled {
-                fds.push(PollFd::new(signalled.as_fd(), PollFlags::POLLIN));
-            }
-            let until = self.deadline.into_iter().chain(deadline).min();
+            let mut polled: Vec<PollFd<'_>> =
+                fds.iter().map(|(fd, wanted)| PollFd::new(*fd, *wanted)).collect();
+            polled.extend(self.signalled.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             let left = until.map(|at| at.saturating_duration_since(Instant::now()));
-            match poll(&mut fds, timeout(left)) {
+            match poll(&mut polled, timeout(left)) {
                 Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => {
                     return Ok(if self.has_passed() { Woken::Stopped } else { Woken::TimedOut });
                 }
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => {
-                    let ready = |at: usize| fds.get(at).and_then(PollFd::any) == Some(true);
-                    return Ok(if ready(1) { Woken::Stopped } else { Woken::Ready });
+                    let stopped = polled.get(fds.len()).and_then(PollFd::any) == Some(true);
+                    return Ok(if stopped || self.has_passed() { Woken::Stopped } else { Woken::Ready });
                 }
+                Err(_) if self.has_passed() => return Ok(Woken::Stopped),
                 Err(errno) => return Err(errno),
             }
         }

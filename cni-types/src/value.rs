@@ -16,8 +16,8 @@ pub use netns_path::NetnsPath;
 pub use network_name::NetworkName;
 pub use vlan_id::VlanId;
 
-/// The grammar that the spec gives to container ids and network names: an alphanumeric character, then
-/// alphanumeric characters, `_`, `.` or `-` (ASCII, as the reference has it).
+/// The grammar that the spec gives to container ids and network names: an alphanumeric character,
+/// then alphanumeric characters, `_`, `.` or `-` (ASCII, as the reference has it).
 fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())

@@ -38,7 +38,7 @@ impl SpecVersion {
         }
     }
 
-    /// The version that a configuration asks for: 0.1.0 where it names none.
+    /// The version that a configuration asks for: 0.1.0 if it names no version.
     ///
     /// # Errors
     /// Code 1, naming both the version asked for and the supported ones.

@@ -30,6 +30,8 @@ const PROBLEM: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // If this fails the dispositions stay as they are, which is no reason not to do what was asked.
+    let _ = cni_types::set_signal_dispositions();
     let environment = Environment::of_process();
     let code = match Arguments::parse(std::env::args_os().skip(1), &environment) {
         Ok(arguments) => run(&arguments, &environment),

@@ -25,6 +25,13 @@ fn main() -> ExitCode {
         sigterm_during_a_delegate_is_passed_on_and_is_an_error_document,
         a_delegate_that_ignores_sigterm_is_killed_and_its_records_are_released,
         a_reply_that_nobody_can_read_is_a_failure,
+        an_add_whose_result_nobody_can_get_leaves_nothing,
+        an_add_whose_result_nobody_reads_is_taken_back_on_sigterm,
+        a_del_whose_delegate_hangs_ends_on_sigterm,
+        inherited_dispositions_and_masks_change_nothing,
+        a_limit_of_file_size_is_an_error_document,
+        a_delegate_that_is_the_plugin_itself_is_refused_and_del_frees_what_it_holds,
+        a_delegate_that_leads_back_under_another_name_ends_soon,
         no_stdin_is_code_6,
         bytes_that_are_not_text_are_refused,
         stdin_without_end_is_refused,
@@ -170,6 +177,162 @@ fn a_reply_that_nobody_can_read_is_a_failure(host: &Host) {
     }
 }
 
+/// A stdout that is closed, open to read only, full.
+const UNWRITABLE: [&str; 3] = [r#"exec "$0" >&-"#, r#"exec "$0" 1</dev/null"#, r#"exec "$0" >/dev/full"#];
+
+fn an_add_whose_result_nobody_can_get_leaves_nothing(host: &Host) {
+    let pod = host.pod("a");
+    let folder = host.file("records", "");
+    fs::remove_file(&folder).unwrap();
+    let ipam = json!({"type": "host-local", "dataDir": folder, "subnet": "10.1.0.0/24"});
+    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "ipam": ipam});
+    let records = || {
+        let entries = fs::read_dir(folder.join("net")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"10.")).count()
+    };
+    // The bridge stays after a failed ADD; so it is made first.
+    let add = |plugin| host.plugin(plugin, Command::Add).pod(&pod).conf(&conf);
+    add("bridge").run().success();
+    host.plugin("bridge", Command::Del).pod(&pod).conf(&conf).run().success();
+    let before = host.state(&[&pod]);
+    for plugin in ["bridge", "host-local"] {
+        for script in UNWRITABLE {
+            let mut shell = wrapped(&add(plugin), "/bin/sh", &["-c", script]);
+            let output = shell.stderr(Stdio::piped()).output().unwrap();
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && log.contains("cannot print the reply: "), "{script}: {log}");
+            assert_eq!((records(), host.state(&[&pod]).difference(&before)), (0, String::new()), "{script}");
+        }
+    }
+    // Thrown away on purpose is not lost.
+    let mut shell = wrapped(&add("bridge"), "/bin/sh", &["-c", r#"exec "$0" >/dev/null"#]);
+    assert!(shell.status().unwrap().success());
+    assert_eq!(records(), 1);
+}
+
+/// The same invocation as the last argument of another program.
+fn wrapped(invocation: &Invocation<'_>, program: &str, arguments: &[&str]) -> std::process::Command {
+    let plugin = invocation.process().get_program().to_owned();
+    let mut process = invocation.clone().program(program).process();
+    process.args(arguments).arg(plugin);
+    process
+}
+
+fn an_add_whose_result_nobody_reads_is_taken_back_on_sigterm(host: &Host) {
+    let folder = host.file("records", "");
+    fs::remove_file(&folder).unwrap();
+    // More routes than a pipe holds.
+    let routes: Vec<Value> =
+        (0..4000).map(|n| json!({"dst": format!("10.{}.{}.0/24", n / 256, n % 256)})).collect();
+    let ipam = json!({"type": "host-local", "dataDir": folder, "subnet": "10.1.0.0/24", "routes": routes});
+    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam});
+    let mut process = host.plugin("host-local", Command::Add).netns("/run/netns/none").conf(conf).process();
+    let (reader, writer) = io::pipe().unwrap();
+    let mut child = process.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    drop(process);
+    wait_until("the address is taken", || folder.join("net/10.1.0.2").exists());
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    terminate(&child);
+    assert!(!child.wait().unwrap().success());
+    assert!(start.elapsed() < Duration::from_secs(10) && !folder.join("net/10.1.0.2").exists());
+    drop(reader);
+}
+
+fn a_del_whose_delegate_hangs_ends_on_sigterm(host: &Host) {
+    let script = r#"
+        trap 'echo TERM >>"$0.log"; exit 1' TERM
+        echo ready >>"$0.log"
+        sleep 60 >/dev/null & wait"#;
+    let (invocation, log) = bridge_with_ipam(host, script);
+    let invocation = invocation.env("CNI_COMMAND", "DEL");
+    let child = invocation.process().stdout(Stdio::piped()).spawn().unwrap();
+    let noted = || fs::read_to_string(&log).unwrap_or_default();
+    wait_until("the delegate is started", || noted().contains("ready"));
+    let start = Instant::now();
+    terminate(&child);
+    let output = child.wait_with_output().unwrap();
+    refusal(&output, Code::DELEGATE);
+    assert_eq!(noted(), "ready\nTERM\n");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+fn inherited_dispositions_and_masks_change_nothing(host: &Host) {
+    let ipam = r#"
+        cat >/dev/null
+        grep -E '^Sig(Ign|Blk)' /proc/self/status >>"$0.log"
+        echo '{"ips":[{"address":"10.1.0.2/24"}]}'"#;
+    let (invocation, log) = bridge_with_ipam(host, ipam);
+    for signals in ["--ignore-signal=CHLD,XFSZ,TERM,PIPE", "--block-signal=CHLD,XFSZ,TERM,PIPE"] {
+        let pod = host.pod(if signals.starts_with("--i") { "ignored" } else { "blocked" });
+        for command in ["ADD", "DEL"] {
+            let invocation = invocation.clone().pod(&pod).env("CNI_COMMAND", command);
+            let output = wrapped(&invocation, "env", &[signals]).output().unwrap();
+            assert!(output.status.success(), "{signals} {command}: {output:?}");
+        }
+    }
+    let seen = fs::read_to_string(&log).unwrap();
+    assert_eq!(seen.lines().count(), 8);
+    let tested = [Signal::SIGCHLD, Signal::SIGXFSZ, Signal::SIGTERM, Signal::SIGPIPE];
+    let tested = tested.iter().fold(0, |mask, signal| mask | 1_u64 << (*signal as u32 - 1));
+    for line in seen.lines() {
+        // A delegate starts with the default dispositions and an empty mask.
+        let (_, mask) = line.split_once('\t').unwrap();
+        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & tested, 0, "{seen}");
+    }
+}
+
+fn a_limit_of_file_size_is_an_error_document(host: &Host) {
+    let pod = host.pod("a");
+    let ipam = json!({"type": "host-local", "subnet": "10.1.0.0/24"});
+    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "ipam": ipam});
+    for plugin in ["bridge", "host-local"] {
+        let invocation = host.plugin(plugin, Command::Add).pod(&pod).conf(&conf);
+        let mut limited = wrapped(&invocation, "prlimit", &["--fsize=0"]);
+        let error = document(&limited.stdout(Stdio::piped()).output().unwrap());
+        assert!(error["msg"].is_string(), "{error}");
+    }
+    // The delegate's stdin is a file in memory, which the limit counts; a pipe is not.
+    let (invocation, log) =
+        bridge_with_ipam(host, r#"wc -c >/dev/null; echo '{"ips":[{"address":"10.1.0.2/24"}]}'"#);
+    let output = wrapped(&invocation.pod(&pod), "prlimit", &["--fsize=0"]).output().unwrap();
+    assert!(output.status.success(), "{output:?} {}", log.display());
+}
+
+fn a_delegate_that_is_the_plugin_itself_is_refused_and_del_frees_what_it_holds(host: &Host) {
+    let pod = host.pod("a");
+    let conf = |ipam: Value| json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "ipam": ipam});
+    host.plugin("bridge", Command::Add).pod(&pod).conf(conf(json!({}))).run().success();
+    let own = conf(json!({"type": "bridge"}));
+    let other = host.pod("b");
+    for command in [Command::Add, Command::Check, Command::Status, Command::Gc, Command::Del] {
+        let pod = if command == Command::Add { &other } else { &pod };
+        let mut own = own.clone();
+        if command == Command::Check {
+            own["prevResult"] = json!({"cniVersion": "1.1.0", "interfaces": [
+                {"name": "br0"}, {"name": "v"}, {"name": "eth0", "sandbox": pod.path()}
+            ]});
+        }
+        let outcome = host.plugin("bridge", command).pod(pod).conf(own).run();
+        assert_eq!(outcome.code(), Code::INVALID_CONFIG, "{outcome}");
+        assert_eq!(outcome.msg(), "delegation to plugin \"bridge\" leads back to itself", "{outcome}");
+    }
+    assert!(!fs::read_to_string("/proc/net/dev").unwrap().contains("veth"), "DEL left the pair");
+}
+
+fn a_delegate_that_leads_back_under_another_name_ends_soon(host: &Host) {
+    let pod = host.pod("a");
+    let script = format!(r#"echo x >>"$0.log"; exec {}"#, bin_dir().join("bridge").display());
+    let (invocation, log) = bridge_with_ipam(host, &script);
+    for command in ["ADD", "DEL", "STATUS", "GC"] {
+        let _ = fs::remove_file(&log);
+        let outcome = invocation.clone().pod(&pod).env("CNI_COMMAND", command).run();
+        let started = fs::read_to_string(&log).map_or(0, |log| log.lines().count());
+        assert_eq!(outcome.code(), Code::INVALID_CONFIG, "{outcome}");
+        assert!((1..50).contains(&started), "{command} started {started}");
+    }
+}
+
 fn no_stdin_is_code_6(host: &Host) {
     for plugin in PLUGINS {
         for command in [Command::Add, Command::Del, Command::Check, Command::Status, Command::Gc] {
@@ -193,7 +356,8 @@ fn bytes_that_are_not_text_are_refused(host: &Host) {
     for plugin in PLUGINS {
         let mut process = host.plugin(plugin, Command::Del).process();
         let output = process.stdin(File::open(&path).unwrap()).output().unwrap();
-        refusal(&output, Code::DECODE);
+        // As in Go, such a byte is U+FFFD, which no name may have.
+        refusal(&output, Code::INVALID_CONFIG);
         let invocation = host.plugin(plugin, Command::Del).conf(conf(plugin));
         let output = invocation.clone().env("CNI_CONTAINERID", garbage).process().output().unwrap();
         assert_eq!(refusal(&output, Code::INVALID_ENVIRONMENT), "invalid characters in containerID");
@@ -202,7 +366,7 @@ fn bytes_that_are_not_text_are_refused(host: &Host) {
     }
 }
 
-/// 64 MiB is the most. It is fed for as long as it is taken.
+/// 32 MiB is the most. It is fed for as long as it is taken.
 fn stdin_without_end_is_refused(host: &Host) {
     let mut process = host.plugin("host-local", Command::Status).process();
     let mut child = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -213,8 +377,8 @@ fn stdin_without_end_is_refused(host: &Host) {
     });
     let output = child.wait_with_output().unwrap();
     let msg = refusal(&output, Code::IO);
-    assert!(msg.starts_with("error reading from stdin: ") && msg.contains("larger than 64 MiB"), "{msg}");
-    assert!((60..80).contains(&feeder.join().unwrap()));
+    assert!(msg.starts_with("error reading from stdin: ") && msg.contains("larger than 32 MiB"), "{msg}");
+    assert!((28..48).contains(&feeder.join().unwrap()));
 }
 
 fn json_without_end_is_refused(host: &Host) {
@@ -222,7 +386,7 @@ fn json_without_end_is_refused(host: &Host) {
         for unit in ["[", r#"{"ipam":"#, r#"{"prevResult":["#] {
             let invocation = host.plugin(plugin, Command::Del).conf(unit.repeat(100_000));
             assert!(
-                refusal(&invocation.process().output().unwrap(), Code::DECODE).contains("recursion limit")
+                refusal(&invocation.process().output().unwrap(), Code::DECODE).contains("exceeded max depth")
             );
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 pub(crate) fn read(saved: &str) {
     let nat = text::parse(saved);
     let printed: HashSet<&str> = saved.lines().filter_map(|line| line.strip_prefix("-A ")).collect();
-    let nobody = ValidAttachments::Only(HashSet::new());
+    let nobody = ValidAttachments::Only(Default::default());
     let mut removals = vec![nat.stale("net", &nobody)];
     removals.extend(nat.chains.iter().map(|chain| nat.removal(chain, &|_| true)));
     for removal in &removals {

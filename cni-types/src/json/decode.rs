@@ -1,162 +1,237 @@
-//! The two halves of reading: text into [`Json`], and [`Json`] into a type with Go's rules for structs.
+//! Checked text decoded into a type, by the rules of Go's encoding/json.
+//!
+//! - A key matches a field without regard to case.
+//! - A key that is repeated, in whatever spelling, is decoded again into what is there: objects are
+//!   merged key by key, of anything else the last one counts.
+//! - `null` leaves a field as it is, but for maps, lists and pointers (`Option`), which it empties.
 
-use super::Json;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+use super::{
+    DecodeError,
+    text::{Elements, Members, Shape, Value},
 };
-use serde::forward_to_deserialize_any;
-use std::fmt;
+use serde::{
+    de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+    forward_to_deserialize_any,
+};
+use std::borrow::Cow;
 
-/// Why input could not be decoded, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeError {
-    path: String,
-    reason: String,
+/// The name of the newtype by which a type asks for the text of a value, as it is written.
+pub(super) const VERBATIM: &str = "$cni-types::verbatim";
+
+/// The most times that one key may be repeated. Files merged by templates repeat a key twice.
+const MAX_REPEATS: usize = 1000;
+
+/// The deepest nesting that is decoded. Only a type that contains itself reaches it.
+const MAX_DEPTH: u8 = 128;
+
+/// The value of a key: all that the document has for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Field<'de> {
+    earlier: Vec<Value<'de>>,
+    last: Value<'de>,
+    depth: u8,
 }
 
-impl DecodeError {
-    pub(super) fn new(reason: String) -> Self {
-        Self { path: String::new(), reason }
+impl<'de> Field<'de> {
+    pub(super) fn new(value: Value<'de>) -> Self {
+        Self { earlier: Vec::new(), last: value, depth: 0 }
     }
 
-    /// The same error, one step further from the root.
-    fn below(mut self, step: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{step}{dot}{}", self.path);
-        self
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            return f.write_str(&self.reason);
+    /// Adds what a repetition of the key has.
+    pub(super) fn push(&mut self, value: Value<'de>) -> Result<(), DecodeError> {
+        if self.earlier.len() >= MAX_REPEATS {
+            return Err(DecodeError::new(format!("the key is repeated more than {MAX_REPEATS} times")));
         }
-        write!(f, "{}: {}", self.path, self.reason)
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl serde::de::Error for DecodeError {
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::new(reason.to_string())
-    }
-}
-
-/// Builds a [`Json`] from any format.
-pub(super) struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+        self.earlier.push(std::mem::replace(&mut self.last, value));
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
+    /// Decodes into `T`.
+    pub(crate) fn decode<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
+        T::deserialize(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            values.push(value);
+    /// A value in an array or an object that is itself `depth` levels deep.
+    fn inside(depth: u8, value: Value<'de>) -> Result<Self, DecodeError> {
+        if depth == MAX_DEPTH {
+            return Err(DecodeError::new(format!("nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Json::Array(values))
+        Ok(Self { depth: depth + 1, ..Self::new(value) })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
+    fn all(&self) -> impl DoubleEndedIterator<Item = Value<'de>> {
+        self.earlier.iter().copied().chain([self.last])
+    }
+
+    /// The last value that is not `null`, unless all are.
+    fn value(&self) -> Value<'de> {
+        self.all().rev().find(|value| !value.is_null()).unwrap_or(self.last)
+    }
+
+    /// The values after the last `null`, which empties a list, a map or a pointer.
+    fn since_null(mut self) -> Option<Self> {
+        if self.last.is_null() {
+            return None;
         }
-        Ok(Json::Object(members))
+        let emptied = self.earlier.iter().rposition(|value| value.is_null()).map_or(0, |at| at + 1);
+        self.earlier.drain(..emptied);
+        Some(self)
+    }
+
+    /// The fields of a struct that the document has a value for.
+    fn fields(&self, names: &'static [&'static str]) -> Result<Vec<(Cow<'de, str>, Self)>, DecodeError> {
+        let mut fields: Vec<(&'static str, Self)> = Vec::new();
+        for object in self.all().filter(|value| !value.is_null()) {
+            for (key, value) in members(object)? {
+                let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(&key)) else { continue };
+                match fields.iter_mut().find(|(seen, _)| seen == name) {
+                    Some((_, field)) => field.push(value).map_err(|e| e.below(name))?,
+                    None => fields.push((name, Self::inside(self.depth, value)?)),
+                }
+            }
+        }
+        fields.retain(|(_, field)| !field.value().is_null());
+        Ok(fields.into_iter().map(|(name, field)| (Cow::Borrowed(name), field)).collect())
     }
 }
 
-/// Deserializes from a [`Json`].
-#[derive(Clone, Copy)]
-pub(super) struct Decoder<'a>(pub(super) &'a Json);
+fn members(value: Value<'_>) -> Result<Members<'_>, DecodeError> {
+    match value.shape() {
+        Shape::Object(members) => Ok(members),
+        _ => Err(DecodeError::mismatch(value, "an object")),
+    }
+}
 
-impl<'de> Deserializer<'de> for Decoder<'_> {
+/// Decodes an integer. As in Go, a number with a fraction or an exponent is refused.
+macro_rules! integers {
+    ($($method:ident: $type:ty => $visit:ident,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            let value = self.value();
+            let text = match value.shape() {
+                Shape::Null => "0",
+                Shape::Number(text) => text,
+                _ => return Err(DecodeError::mismatch(value, "an integer")),
+            };
+            match text.parse::<$type>() {
+                Ok(number) => visitor.$visit(number),
+                Err(_) if text.contains(['.', 'e', 'E']) => Err(DecodeError::mismatch(value, "an integer")),
+                Err(_) => {
+                    let expected = format!("an integer from {} to {}", <$type>::MIN, <$type>::MAX);
+                    Err(DecodeError::mismatch(value, &expected))
+                }
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Field<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
-            Json::Null => visitor.visit_unit(),
-            Json::Bool(value) => visitor.visit_bool(*value),
-            Json::Number(value) => value.deserialize_any(visitor).map_err(DecodeError::custom),
-            Json::String(value) => visitor.visit_str(value),
-            Json::Array(values) => visitor.visit_seq(Elements { values: values.iter(), index: 0 }),
-            Json::Object(members) => {
-                let members = members.iter().map(|(key, value)| (key.as_str(), value)).collect();
-                visitor.visit_map(Members::new(members))
-            }
+        match self.value().shape() {
+            Shape::Null => visitor.visit_unit(),
+            Shape::Bool(_) => self.deserialize_bool(visitor),
+            Shape::Number(text) if text.parse::<u64>().is_ok() => self.deserialize_u64(visitor),
+            Shape::Number(text) if text.parse::<i64>().is_ok() => self.deserialize_i64(visitor),
+            Shape::Number(_) => self.deserialize_f64(visitor),
+            Shape::String(_) => self.deserialize_str(visitor),
+            Shape::Array(_) => self.deserialize_seq(visitor),
+            Shape::Object(_) => self.deserialize_map(visitor),
         }
     }
 
-    /// Go's rules: a key is matched without regard to case, a `null` leaves the field as it is, the last
-    /// of several wins.
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        let members = match self.0 {
-            Json::Object(members) => members,
-            // serde would take an array's values for the fields, in their order.
-            Json::Array(_) => return Err(DecodeError::invalid_type(Unexpected::Seq, &visitor)),
-            _ => return self.deserialize_any(visitor),
-        };
-        let mut matched: Vec<(&str, &Json)> = Vec::with_capacity(members.len());
-        for (key, value) in members {
-            let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) else { continue };
-            if *value == Json::Null {
-                continue;
-            }
-            match matched.iter_mut().find(|(seen, _)| seen == field) {
-                Some(earlier) => earlier.1 = value,
-                None => matched.push((field, value)),
-            }
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let value = self.value();
+        match value.shape() {
+            Shape::Bool(value) => visitor.visit_bool(value),
+            Shape::Null => visitor.visit_bool(false),
+            _ => Err(DecodeError::mismatch(value, "true or false")),
         }
-        visitor.visit_map(Members::new(matched))
+    }
+
+    integers! {
+        deserialize_i8: i8 => visit_i8,
+        deserialize_i16: i16 => visit_i16,
+        deserialize_i32: i32 => visit_i32,
+        deserialize_i64: i64 => visit_i64,
+        deserialize_u8: u8 => visit_u8,
+        deserialize_u16: u16 => visit_u16,
+        deserialize_u32: u32 => visit_u32,
+        deserialize_u64: u64 => visit_u64,
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let value = self.value();
+        let number = match value.shape() {
+            Shape::Null => Some(0.0),
+            Shape::Number(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
+            _ => return Err(DecodeError::mismatch(value, "a number")),
+        };
+        let number = number.ok_or_else(|| DecodeError::mismatch(value, "a number of 64 bits"))?;
+        visitor.visit_f64(number)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let value = self.value();
+        match value.shape() {
+            Shape::String(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Shape::String(Cow::Owned(text)) => visitor.visit_string(text),
+            Shape::Null => visitor.visit_borrowed_str(""),
+            _ => Err(DecodeError::mismatch(value, "a string")),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_str(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if *self.0 == Json::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        match self.since_null() {
+            Some(field) => visitor.visit_some(field),
+            None => visitor.visit_none(),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let values = match self.last.shape() {
+            Shape::Array(values) => Some(values),
+            Shape::Null => None,
+            _ => return Err(DecodeError::mismatch(self.last, "an array")),
+        };
+        visitor.visit_seq(Array { values, index: 0, depth: self.depth })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let depth = self.depth;
+        let objects = self.since_null();
+        let objects = objects.iter().flat_map(Self::all).map(members);
+        let objects: Vec<_> = objects.collect::<Result<_, _>>()?;
+        let entries = objects.into_iter().flatten().map(|(key, value)| (key, Self::inside(depth, value)));
+        visitor.visit_map(Object { entries, current: None })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let entries = self.fields(names)?.into_iter().map(|(key, field)| (key, Ok(field)));
+        visitor.visit_map(Object { entries, current: None })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
+        if name == VERBATIM {
+            return visitor.visit_borrowed_bytes(self.last.text());
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -166,61 +241,60 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        match self.0 {
-            Json::String(variant) => {
-                visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(variant.as_str()))
+        match self.value().shape() {
+            Shape::String(variant) => {
+                visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(&*variant))
             }
-            _ => self.deserialize_any(visitor),
+            _ => Err(DecodeError::mismatch(self.value(), "a string")),
         }
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        i128 u128 f32 char bytes byte_buf unit unit_struct tuple_struct identifier ignored_any
     }
 }
 
-struct Elements<'a> {
-    values: std::slice::Iter<'a, Json>,
+struct Array<'de> {
+    values: Option<Elements<'de>>,
     index: usize,
+    depth: u8,
 }
 
-impl<'de> SeqAccess<'de> for Elements<'_> {
+impl<'de> SeqAccess<'de> for Array<'de> {
     type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
-        let Some(value) = self.values.next() else { return Ok(None) };
-        let index = self.index;
+        let Some(value) = self.values.as_mut().and_then(Iterator::next) else { return Ok(None) };
+        let decoded = Field::inside(self.depth, value).and_then(|field| seed.deserialize(field));
+        let decoded = decoded.map_err(|e| e.below(&format!("[{}]", self.index)))?;
         self.index += 1;
-        seed.deserialize(Decoder(value)).map(Some).map_err(|e| e.below(&format!("[{index}]")))
+        Ok(Some(decoded))
     }
 }
 
-struct Members<'a> {
-    members: std::vec::IntoIter<(&'a str, &'a Json)>,
-    current: Option<(&'a str, &'a Json)>,
+struct Object<'de, I> {
+    entries: I,
+    current: Option<(Cow<'de, str>, Result<Field<'de>, DecodeError>)>,
 }
 
-impl<'a> Members<'a> {
-    fn new(members: Vec<(&'a str, &'a Json)>) -> Self {
-        Self { members: members.into_iter(), current: None }
-    }
-}
-
-impl<'de> MapAccess<'de> for Members<'_> {
+impl<'de, I> MapAccess<'de> for Object<'de, I>
+where
+    I: Iterator<Item = (Cow<'de, str>, Result<Field<'de>, DecodeError>)>,
+{
     type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
-        self.current = self.members.next();
-        let Some((key, _)) = self.current else { return Ok(None) };
-        seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(key)).map(Some)
+        self.current = self.entries.next();
+        let Some((key, _)) = &self.current else { return Ok(None) };
+        seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(&**key)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let (key, value) = self.current.ok_or_else(|| DecodeError::custom("value without a key"))?;
-        seed.deserialize(Decoder(value)).map_err(|e| e.below(key))
+        let (key, field) =
+            self.current.take().ok_or_else(|| DecodeError::new("value without a key".to_owned()))?;
+        field.and_then(|field| seed.deserialize(field)).map_err(|e| e.below(&key))
     }
 }

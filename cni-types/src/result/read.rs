@@ -3,7 +3,7 @@
 use super::{AddResult, Dns, Interface, IpConfig, Route};
 use crate::{
     error::{Code, Error},
-    json::Json,
+    json::{Document, Json},
     value::Cidr,
 };
 use serde::{Deserialize, Deserializer};
@@ -60,12 +60,33 @@ pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 impl AddResult {
-    /// Reads a result; its keys tell of which version it is.
+    /// Reads a result; its keys say of which version it is.
     ///
     /// # Errors
     /// Code 6 with the path to the value that does not fit.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
-        let wire: Wire = json.decode().map_err(|e| Error::new(Code::DECODE, e.to_string()))?;
+        json.decode().map_err(|e| Error::new(Code::DECODE, e.to_string()))
+    }
+
+    /// Reads the result that a plugin printed, as [`Self::from_json`] does. No more of it is kept
+    /// than the result needs.
+    ///
+    /// # Errors
+    /// Code 6, also if it is not one JSON document.
+    pub fn parse(document: &[u8]) -> Result<Self, Error> {
+        let decoded = Document::parse(document).and_then(|document| document.decode());
+        decoded.map_err(|e| Error::new(Code::DECODE, e.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for AddResult {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Wire::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<Wire> for AddResult {
+    fn from(wire: Wire) -> Self {
         let mut result = Self {
             interfaces: wire.interfaces.into_iter().map(Interface::from).collect(),
             ips: wire.ips.into_iter().map(IpConfig::from).collect(),
@@ -76,7 +97,7 @@ impl AddResult {
             result.ips.push(IpConfig { interface: None, address: family.ip, gateway: family.gateway });
             result.routes.extend(family.routes);
         }
-        Ok(result)
+        result
     }
 }
 

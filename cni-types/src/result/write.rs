@@ -10,8 +10,8 @@ use crate::{
 use serde::Serialize;
 use std::{fmt, net::IpAddr};
 
-/// A result as the JSON document that the runtime gets. An ADD can answer with nothing else, so a result that the
-/// asked version cannot express is found while everything can still be undone.
+/// A result as the JSON document that the runtime gets. An ADD can answer with nothing else, so a
+/// result that the asked version cannot express is found while everything can still be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded(String);
 
@@ -25,7 +25,7 @@ impl AddResult {
     /// Writes the result in the shape of `version`.
     ///
     /// # Errors
-    /// For 0.1.0 and 0.2.0, where there is not exactly one address in one or both families.
+    /// Fails for 0.1.0 and 0.2.0, if there is not exactly one address in one or both families.
     pub fn encode(&self, version: SpecVersion) -> Result<Encoded, Error> {
         if version.has_one_address_per_family() {
             return Ok(Encoded(pretty(&FamilyResult::new(self, version)?)));
@@ -33,10 +33,10 @@ impl AddResult {
         Ok(Encoded(pretty(&ListResult::new(self, version))))
     }
 
-    /// Whether `version` can express this many addresses.
+    /// Checks that `version` can express this many addresses.
     ///
     /// # Errors
-    /// For 0.1.0 and 0.2.0, where a family has more than one address.
+    /// Fails for 0.1.0 and 0.2.0, if a family has more than one address.
     pub fn require_one_address_per_family(
         version: SpecVersion,
         addresses: impl IntoIterator<Item = IpAddr>,

@@ -62,13 +62,13 @@ impl Cidr {
         self.0.broadcast()
     }
 
-    /// Whether `address` is inside the network; never, for the other family.
+    /// Returns true if `address` is inside the network; never for the other family.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(address)
     }
 
-    /// Whether the two networks share an address.
+    /// Returns true if the two networks share an address.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.contains(other.network().address()) || other.contains(self.network().address())

@@ -4,7 +4,8 @@ use crate::error::{Code, Error};
 use std::fmt;
 
 /// The identifier that a runtime gave to a container: an alphanumeric character, then alphanumeric
-/// characters, `_`, `.` or `-`. It can be used as a part of a file name, since it holds no `/` and is not `..`.
+/// characters, `_`, `.` or `-`. It can be used as a part of a file name, since it holds no `/` and
+/// is not `..`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
 

@@ -10,7 +10,8 @@ impl MacAddr {
     /// The address with all bits clear, which the kernel refuses for an Ethernet device.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// Makes a locally administered unicast address (IEEE 802 bits 1 and 0 of the first octet) of `seed`.
+    /// Makes a locally administered unicast address (IEEE 802 bits 1 and 0 of the first octet) of
+    /// `seed`.
     #[must_use]
     pub fn local(seed: [u8; 6]) -> Self {
         let [first, rest @ ..] = seed;

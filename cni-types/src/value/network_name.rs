@@ -3,7 +3,8 @@
 use crate::error::{Code, Error};
 use std::fmt;
 
-/// A network's name: the same grammar as a container id, so that it can name a folder and never leave it.
+/// A network's name: the same grammar as a container id, so that it can name a folder and never
+/// leave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkName(String);
 

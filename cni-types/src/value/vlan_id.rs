@@ -2,7 +2,8 @@
 
 use std::{fmt, num::NonZeroU16};
 
-/// The identifier of a VLAN, 1 to 4094: 0 means "none", and 4095 is reserved (IEEE 802.1Q, table 9-2).
+/// The identifier of a VLAN, 1 to 4094: 0 means "none", and 4095 is reserved (IEEE 802.1Q, table
+/// 9-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VlanId(NonZeroU16);
 
@@ -22,7 +23,7 @@ impl VlanId {
         self.0.get()
     }
 
-    /// All identifiers from this one to `last`; none where `last` is lower.
+    /// All identifiers from this one to `last`; empty if `last` is lower.
     pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
         (self.number()..=last.number()).filter_map(Self::new)
     }

@@ -87,7 +87,7 @@ mod tests {
         let plugin = r#"{"z":[1.50,{"b":null,"a":1}],"type":"x","a":{"CNI.DEV":0},"name":"other","cniVersion":"0.1.0"}"#;
         assert_eq!(
             derived(plugin, Subject::Nothing),
-            r#"{"z":[1.5,{"b":null,"a":1}],"type":"x","a":{"CNI.DEV":0},"cniVersion":"1.1.0","name":"n"}"#
+            r#"{"z":[1.50,{"b":null,"a":1}],"type":"x","a":{"CNI.DEV":0},"cniVersion":"1.1.0","name":"n"}"#
         );
     }
 

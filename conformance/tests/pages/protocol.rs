@@ -32,6 +32,8 @@ pub(crate) fn errors(host: &Host, page: &mut Page) {
     page.sees(request(Command::Add, json!({"isGateway": "yes"})));
     page.sees(request(Command::Add, json!({"prevResult": {"cniVersion": "1.1.0", "ips": 7}})));
     page.sees(request(Command::Gc, json!({"cni.dev/valid-attachments": 7})));
+    page.sees(request(Command::Add, json!({"ipam": {"type": "bridge"}})));
+    page.sees(request(Command::Add, json!({"ipam": {"type": "x"}})).env("CNI_DELEGATION_DEPTH", "x"));
     page.sees(request(Command::Add, json!({"name": ""})));
     page.sees(request(Command::Add, json!({"name": "../../evil"})));
 }

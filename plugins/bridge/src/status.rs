@@ -26,7 +26,13 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
         Iptables::require_program(call.environment()).map_err(|e| unavailable(e.into()))?;
     }
     match config.ipam() {
-        Some(kind) => call.delegate(kind).map_err(unavailable)?.verify(Command::Status),
+        Some(kind) => {
+            let is_configuration = |e: &Error| e.code == Code::INVALID_CONFIG;
+            let delegate = call.delegate(kind);
+            delegate
+                .map_err(|e| if is_configuration(&e) { e } else { unavailable(e) })?
+                .verify(Command::Status)
+        }
         None => Ok(()),
     }
 }

@@ -49,7 +49,7 @@ fn switches_may_be_text() {
 #[test]
 fn what_is_wrong_is_said() {
     for (conf, wanted) in [
-        ("", "error parsing configuration list: EOF"),
+        ("", "error parsing configuration list: unexpected end of JSON input"),
         ("[]", "error parsing configuration list: a JSON object is wanted"),
         (r#"{"plugins":[{"type":"x"}]}"#, "missing network name"),
         (
