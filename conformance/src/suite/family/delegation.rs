@@ -3,6 +3,7 @@
 mod answers;
 mod failures;
 mod kinds;
+mod loops;
 mod requests;
 mod scene;
 mod undone;
@@ -10,5 +11,5 @@ mod undone;
 use crate::suite::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [requests::CASES, answers::CASES, failures::CASES, kinds::CASES, undone::CASES].concat()
+    [requests::CASES, answers::CASES, failures::CASES, kinds::CASES, loops::CASES, undone::CASES].concat()
 }

@@ -1,0 +1,160 @@
+//! A delegate that leads back: `ipam.type` is the plugin's own name.
+//!
+//! A plugin that asks IPAM before it makes anything starts itself, which starts itself again. Nothing
+//! in the kernel ends such a chain, and a runtime that kills the first process does not end the others.
+
+use super::scene::without_ipam;
+use crate::suite::{
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, Request, Run, Versions,
+    fault::{Answer, Call, Real},
+    require,
+};
+use cni_types::Command;
+use serde_json::json;
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// As many runs of a plugin one request may cause. A delegate that is refused by a second process, and
+/// asked for its DEL after each ADD that fails, makes four.
+const MOST: usize = 8;
+
+/// Counts each run in `CALLS` and then becomes the plugin; after `MOST` runs it ends the chain.
+const COUNTER: &str = r#"#!/bin/sh
+echo "$CNI_COMMAND" >>CALLS
+runs=0
+while read -r _; do runs=$((runs + 1)); done <CALLS
+if [ "$runs" -gt MOST ]; then
+    echo '{"cniVersion":"1.0.0","code":7,"msg":"the suite ends the chain here"}'
+    exit 1
+fi
+exec PLUGIN
+"#;
+
+const CLAUSE: Clause = Clause {
+    section: "5 Delegated plugins (IPAM)",
+    rule: "what an IPAM plugin prints has no interfaces, so a plugin that makes one cannot be its own; \
+           without an end to the chain one request fills the machine with processes",
+};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        id: "delegation/own-name",
+        title: "ADD with the plugin's own name as ipam.type fails, and starts no chain of processes",
+        clause: CLAUSE,
+        level: Level::Should,
+        versions: Versions::ALL,
+        kinds: &[Kind::Interface],
+        needs: &[Need::Ipam],
+        faults: &[
+            Fault::new("starts itself as its delegate", starts_its_delegate_first),
+            Fault::new("does without a delegate that is itself", |real, call| real.run(&without_ipam(call))),
+        ],
+        body: add_fails_without_a_chain,
+    },
+    Case {
+        id: "delegation/own-name-later",
+        title: "with its own name as ipam.type no operation starts a chain, and STATUS fails",
+        clause: CLAUSE,
+        level: Level::Should,
+        versions: Versions::ALL,
+        kinds: &[Kind::Interface],
+        needs: &[Need::Ipam],
+        faults: &[
+            Fault::new("starts itself as its delegate", starts_its_delegate_first),
+            Fault::new("starts itself as its delegate at GC only", |real, call| {
+                if call.is(Command::Gc) { starts_its_delegate_first(real, call) } else { real.run(&call) }
+            }),
+            Fault::new("is ready with itself as its delegate", |real, call| {
+                let is_status = call.is(Command::Status);
+                if is_status { Ok(Answer::default()) } else { real.run(&call) }
+            }),
+        ],
+        body: no_operation_starts_a_chain,
+    },
+];
+
+/// For faults: runs the delegate before everything else, whichever it is.
+fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
+    match call.delegate() {
+        Ok(delegate) => delegate.run(&call),
+        Err(_) => real.run(&call),
+    }
+}
+
+fn add_fails_without_a_chain(context: &Context<'_>) -> Result<(), Failure> {
+    let scene = Scene::new(context)?;
+    let run = scene.run_bounded(scene.request(Command::Add))?;
+    run.failed().map(drop)
+}
+
+fn no_operation_starts_a_chain(context: &Context<'_>) -> Result<(), Failure> {
+    let scene = Scene::new(context)?;
+    // The attachment of an earlier configuration, in which the IPAM plugin was right.
+    let result = scene.attachment.add()?;
+    let verbs = &context.profile().verbs;
+    if context.version().has_check() && verbs.contains(&Command::Check) {
+        scene.run_bounded(scene.request(Command::Check).key("prevResult", result.clone()))?;
+    }
+    if context.version().has_gc_and_status() {
+        if verbs.contains(&Command::Status) {
+            scene.run_bounded(scene.request(Command::Status))?.failed()?;
+        }
+        if verbs.contains(&Command::Gc) {
+            let valid = json!([{"containerID": "c1", "ifname": context.profile().ifname}]);
+            scene.run_bounded(scene.request(Command::Gc).key("cni.dev/valid-attachments", valid))?;
+        }
+    }
+    let del = scene.request(Command::Del);
+    let del = if context.version().has_check() { del.key("prevResult", result) } else { del };
+    scene.run_bounded(del).map(drop)
+}
+
+/// A plugin that is its own IPAM plugin, found in `CNI_PATH` behind a program that counts its runs.
+struct Scene<'c> {
+    attachment: Attachment<'c>,
+    plugin: &'c str,
+    folder: PathBuf,
+    calls: PathBuf,
+}
+
+impl<'c> Scene<'c> {
+    fn new(context: &'c Context<'c>) -> Result<Self, Failure> {
+        if !Path::new("/bin/sh").exists() {
+            return Err(Failure::skip("there is no /bin/sh to count runs with"));
+        }
+        let calls = context.file("own-name-calls", "")?;
+        let folder = calls.with_file_name("own-name");
+        let plugin = &context.profile().name;
+        let script = COUNTER
+            .replace("CALLS", &calls.display().to_string())
+            .replace("MOST", &MOST.to_string())
+            .replace("PLUGIN", &quoted(&context.binary()));
+        fs::create_dir_all(&folder)?;
+        let program = folder.join(plugin);
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { attachment: context.attachment("c1")?, plugin, folder, calls })
+    }
+
+    fn request(&self, command: Command) -> Request<'c> {
+        let ipam = json!({ "type": self.plugin });
+        self.attachment.request(command).env("CNI_PATH", &self.folder).key("ipam", ipam)
+    }
+
+    /// Runs a request, and fails if it started the plugin as a delegate more than [`MOST`] times.
+    fn run_bounded(&self, request: Request<'c>) -> Result<Run, Failure> {
+        fs::write(&self.calls, "")?;
+        let run = request.run()?;
+        let runs = fs::read_to_string(&self.calls)?.lines().count();
+        require(runs <= MOST, format!("at most {MOST} runs of the plugin"), format!("{runs} runs"))?;
+        Ok(run)
+    }
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
