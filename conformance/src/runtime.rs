@@ -10,6 +10,7 @@ mod event;
 mod files;
 mod network;
 mod parameters;
+mod plain;
 mod request;
 #[cfg(test)]
 mod testing;
@@ -19,6 +20,7 @@ pub use error::Error;
 pub use event::Event;
 pub use network::{ConfigError, Network, PluginConfig};
 pub use parameters::Parameters;
+pub use plain::read_plain;
 
 use cni_types::{AddResult, Code, Command, Environment, Json, Program, SpecVersion, Stderr, Stop};
 use request::Subject;

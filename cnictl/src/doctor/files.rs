@@ -7,7 +7,7 @@ use super::{
 use cni_types::{Json, SpecVersion};
 use conformance::runtime::{ConfigError, Network};
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::ErrorKind};
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     let folder = scene.places.conf_dir();
@@ -34,24 +34,52 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
 
 fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut Report) {
     let name = file.name();
-    let consequence = if is_first {
-        "it is the first file: containerd goes no further, and has no network; CRI-O passes it over and takes the next"
-    } else {
-        "its network does not exist"
-    };
-    if let ConfigError::Read { source, .. } = error
-        && source.kind() == std::io::ErrorKind::PermissionDenied
-    {
-        return report.unseen(format!("{name}: {source}"));
+    let consequence = consequence(error, is_first);
+    if let ConfigError::Read { source, .. } = error {
+        match source.kind() {
+            ErrorKind::PermissionDenied => return report.unseen(format!("{name}: {source}")),
+            ErrorKind::InvalidInput => return not_a_file(&name, source, report),
+            _ => {}
+        }
     }
     if let Some((what, remedy)) = not_json(&file.bytes) {
         return report.error("conf-json", format!("{name}{what}"), consequence, remedy);
     }
+    if let Some((is, wanted)) = file.misnamed() {
+        return report.error(
+            "conf-extension",
+            format!("{name} holds {is}"),
+            format!("the extension says which of the two a file is, and this one is refused: {consequence}"),
+            format!("rename it to .{wanted}"),
+        );
+    }
     let text = error.to_string();
     let text = text.strip_prefix(&format!("{}: ", file.path.display())).unwrap_or(&text);
-    // Said once, also of an entry of the list.
-    let text = text.replace("error parsing configuration list: ", "");
     report.error("conf-invalid", format!("{name}: {text}"), consequence, "correct the file, or take it away");
+}
+
+/// What runtimes do about a file that cannot be used. Those of the spec's rules that libcni leaves to
+/// the ADD, names and versions, keep no runtime from loading it.
+fn consequence(error: &ConfigError, is_first: bool) -> &'static str {
+    match error {
+        ConfigError::File { source, .. } => consequence(source, is_first),
+        ConfigError::Spec(_) => "runtimes load it, and every ADD fails",
+        _ if is_first => {
+            "it is the first file: containerd goes no further, and has no network; CRI-O passes it over \
+             and takes the next"
+        }
+        _ => "its network does not exist",
+    }
+}
+
+/// A FIFO, a device, a socket, or a symbolic link to a directory.
+fn not_a_file(name: &str, error: &std::io::Error, report: &mut Report) {
+    report.error(
+        "conf-no-file",
+        format!("{name}: {error}"),
+        "runtimes open it all the same: on a FIFO they hang, and load no network",
+        "take it away",
+    );
 }
 
 /// Why it is not JSON, and what to do; nothing where it is.
@@ -106,14 +134,6 @@ fn excerpt(bytes: &[u8], line: usize, column: usize) -> String {
 fn usable(file: &ConfFile, network: &Network, report: &mut Report) {
     let name = file.name();
     let Ok(json) = Json::parse(&file.bytes) else { return };
-    if let Some((is, wanted)) = file.misnamed() {
-        report.error(
-            "conf-extension",
-            format!("{name} holds {is}"),
-            "libcni tells lists and single plugins apart by the file's extension, and refuses this one",
-            format!("rename it to .{wanted}"),
-        );
-    }
     if json.lookup("cniVersion").is_none() && json.lookup("cniVersions").is_none() {
         report.warning(
             "version-missing",
@@ -199,12 +219,15 @@ fn chosen(scene: &Scene, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     fn examined(name: &str, text: &str) -> Report {
-        let path = PathBuf::from("/etc/cni/net.d").join(name);
-        let file =
-            ConfFile { path, bytes: text.as_bytes().to_vec(), network: Network::parse(text.as_bytes()) };
+        let folder = std::env::temp_dir().join(format!("cnictl-{}-files", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        let network = Network::load(&path);
+        std::fs::remove_file(&path).unwrap();
+        let file = ConfFile { path, bytes: text.as_bytes().to_vec(), network };
         let mut report = Report::default();
         match &file.network {
             Ok(network) => usable(&file, network, &mut report),
@@ -236,6 +259,22 @@ mod tests {
         }
         let long = format!("{{\"a\":\"{}\" x}}", "y".repeat(1_000_000));
         assert!(remedy(&long).len() < 200, "{}", remedy(&long));
+    }
+
+    #[test]
+    fn what_runtimes_do_about_a_file_is_what_they_do() {
+        for (text, wanted) in [
+            (r#"{"name":"n","plugins":[{"type":"x","ipam":5}]}"#, "it is the first file: containerd"),
+            (
+                r#"{"name":"n","cniVersion":"7.0.0","plugins":[{"type":"x"}]}"#,
+                "runtimes load it, and every ADD",
+            ),
+            (r#"{"name":"a/b","plugins":[{"type":"x"}]}"#, "runtimes load it, and every ADD"),
+        ] {
+            let report = examined("what.conflist", text);
+            let why = report.whys().into_iter().next().unwrap_or_default();
+            assert!(why.starts_with(wanted), "{text}: {why}");
+        }
     }
 
     #[test]

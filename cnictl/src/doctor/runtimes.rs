@@ -2,6 +2,7 @@
 
 use super::finding::{Report, Severity};
 use crate::places::Places;
+use conformance::runtime::read_plain;
 use serde_json::Value;
 use std::{
     io::ErrorKind,
@@ -234,7 +235,7 @@ fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
 }
 
 fn document(path: &Path, report: &mut Report) -> Option<Value> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_plain(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return None,
         Err(e) => {

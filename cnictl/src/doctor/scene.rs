@@ -4,7 +4,7 @@ use super::{finding::Report, runtimes::Runtimes};
 use crate::{places::Places, plugins};
 use cni_net::{Address, InstalledRoute, Link, NetError, Rtnl};
 use cni_types::Json;
-use conformance::runtime::{ConfigError, Network, PluginConfig};
+use conformance::runtime::{ConfigError, Network, PluginConfig, read_plain};
 use std::path::{Path, PathBuf};
 
 /// CAP_NET_ADMIN, capability.h.
@@ -49,21 +49,26 @@ impl ConfFile {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Returns true if its name says that it holds a list of plugins.
+    pub(super) fn is_list(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "conflist")
+    }
+
     /// What it holds, and the extension that this must have, where it has another.
     pub(super) fn misnamed(&self) -> Option<(&'static str, &'static str)> {
         let json = Json::parse(&self.bytes).ok()?;
         let is_list = json.lookup("plugins").is_some();
-        let is_conflist = self.path.extension().is_some_and(|extension| extension == "conflist");
-        match (is_list, is_conflist) {
-            (true, false) => Some(("a list of plugins", "conflist")),
-            (false, true) if json.lookup("type").is_some() => Some(("a single plugin", "conf")),
+        let has_type = json.lookup("type").is_some();
+        match (is_list, self.is_list()) {
+            (true, false) if !has_type => Some(("a list of plugins", "conflist")),
+            (false, true) if has_type => Some(("a single plugin", "conf")),
             _ => None,
         }
     }
 
-    /// Whether runtimes can use it.
+    /// Returns true if runtimes can use it.
     fn is_usable(&self) -> bool {
-        self.network.is_ok() && self.misnamed().is_none()
+        self.network.is_ok()
     }
 }
 
@@ -214,7 +219,8 @@ fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
         }
     };
     let read = |path: PathBuf| {
-        let bytes = std::fs::read(&path).unwrap_or_default();
+        // A file that cannot be read has its error in `network`.
+        let bytes = read_plain(&path).unwrap_or_default();
         ConfFile { network: Network::load(&path), path, bytes }
     };
     Some(paths.into_iter().map(read).collect())

@@ -12,6 +12,8 @@ pub(crate) fn tests() -> Vec<Test> {
         nothing_is_wrong_with_a_healthy_node,
         a_report_is_readable,
         faults_of_files_are_found,
+        what_is_no_file_neither_hangs_nor_hides_others,
+        a_misspelt_key_of_a_list_that_cannot_be_used_is_found,
         the_first_file_decides_and_is_named,
         faults_of_keys_are_found,
         faults_of_programs_are_found,
@@ -148,6 +150,42 @@ fn faults_of_files_are_found(host: &Host) {
     told(&node, "conf-ignored", "10-pods.conflist.bak is not read");
     node.network("20-again.conflist", healthy());
     wrong(&node, "conf-shadowed", "10-pods.conflist and 20-again.conflist both are network \"pods\"");
+}
+
+fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
+    let node = node(host);
+    let folder = node.path("etc/cni/net.d");
+    let fifo = |path: &std::path::Path| {
+        let made = Command::new("mkfifo").arg(path).status().or_fail("run mkfifo");
+        assert!(made.success(), "{}", path.display());
+    };
+    fifo(&folder.join("50-fifo.conflist"));
+    std::os::unix::fs::symlink("/dev/zero", folder.join("60-device.conf")).or_fail("link");
+    std::os::unix::fs::symlink("/run", folder.join("70-folder.json")).or_fail("link");
+    fs::create_dir_all(folder.join("80-folder.conf")).or_fail("make a folder");
+    let _socket =
+        std::os::unix::net::UnixListener::bind(folder.join("90-socket.conf")).or_fail("make a socket");
+    for (name, what) in [
+        ("50-fifo.conflist", "a FIFO"),
+        ("60-device.conf", "a device"),
+        ("70-folder.json", "a directory"),
+        ("90-socket.conf", "a socket"),
+    ] {
+        told(&node, "conf-no-file", &format!("{name}: it is {what}, not a regular file"));
+    }
+    fs::create_dir_all(node.path("var/lib/cni/results")).or_fail("make a folder");
+    fifo(&node.path("var/lib/cni/results/pods-c1-eth0"));
+    node.cnictl(&["list"]).success().says("pods-c1-eth0: it is a FIFO");
+    let _pod = host.pod("blue");
+    node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
+    node.cnictl(&["del", "pods", "/run/netns/blue"]).success();
+}
+
+fn a_misspelt_key_of_a_list_that_cannot_be_used_is_found(host: &Host) {
+    let node = node(host);
+    node.network("10-pods.conflist", r#"{"name": "pods", "cniVersion": "1.1.0", "Plugins": []}"#);
+    told(&node, "conf-invalid", "10-pods.conflist: error parsing configuration list: no plugin configs");
+    told(&node, "key-unknown", "Plugins is no key of a network configuration: did you mean plugins?");
 }
 
 fn the_first_file_decides_and_is_named(host: &Host) {
@@ -349,7 +387,7 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
         closed(path, true);
         let report = without_rights();
         closed(path, false);
-        report.success().says(told).says("nothing is wrong");
+        report.success().says(told).says("no problems found");
     }
 }
 

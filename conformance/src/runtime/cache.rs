@@ -3,7 +3,7 @@
 //! The files are libcni's, in its place and format, so that an attachment made by one runtime can be ended by another:
 //! `<folder>/results/<network>-<container id>-<interface>`.
 
-use super::{base64, error::Error, network::Network, parameters::Parameters};
+use super::{base64, error::Error, network::Network, parameters::Parameters, plain::read_plain};
 use cni_types::{Json, NetworkName};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -130,7 +130,7 @@ impl Cache {
         parameters: &Parameters,
     ) -> Result<Option<CachedAttachment>, Error> {
         let path = self.path(network, parameters);
-        match std::fs::read(&path) {
+        match read_plain(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             bytes => bytes
                 .and_then(|bytes| CachedAttachment::parse(&bytes))
@@ -188,7 +188,7 @@ impl Cache {
 
 impl CacheEntry {
     fn read(path: PathBuf) -> Self {
-        let attachment = std::fs::read(&path).and_then(|bytes| CachedAttachment::parse(&bytes));
+        let attachment = read_plain(&path).and_then(|bytes| CachedAttachment::parse(&bytes));
         Self { written: path.metadata().and_then(|meta| meta.modified()).ok(), path, attachment }
     }
 }

@@ -1,20 +1,27 @@
 //! Network configurations in a folder, `/etc/cni/net.d` by custom.
 
-use super::network::{ConfigError, Draft, Network, PluginConfig};
+use super::{
+    network::{ConfigError, Draft, Network, PluginConfig},
+    plain::read_plain,
+};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 impl Network {
-    /// Reads a file. Unless the configuration forbids it, the plugins of `<network name>/*.conf` beside the file
-    /// follow its own, in the order of their names.
+    /// Reads a file: a list if it ends in `.conflist`, else the configuration of a single plugin. Unless
+    /// a list forbids it, the plugins of `<network name>/*.conf` beside the file follow its own, in the
+    /// order of their names.
     ///
     /// # Errors
     /// Names the file that cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_file = |e| ConfigError::File { path: path.to_owned(), source: Box::new(e) };
-        let mut draft = Draft::parse(&read(path)?).map_err(in_file)?;
+        let bytes = read(path)?;
+        let is_list = path.extension().is_some_and(|extension| extension == "conflist");
+        let draft = if is_list { Draft::parse_list(&bytes) } else { Draft::parse_single(&bytes) };
+        let mut draft = draft.map_err(in_file)?;
         if draft.extensible {
             let folder = path.with_file_name(draft.network.name.as_str());
             draft.network.plugins.extend(plugins_in(&folder)?);
@@ -60,8 +67,7 @@ fn plugins_in(folder: &Path) -> Result<Vec<PluginConfig>, ConfigError> {
     let load = |path: PathBuf| {
         let in_file = |e| ConfigError::File { path: path.clone(), source: Box::new(e) };
         let bytes = read(&path)?;
-        let json =
-            cni_types::Json::parse(&bytes).map_err(|e| in_file(ConfigError::Content(e.to_string())))?;
+        let json = cni_types::Json::parse(&bytes).map_err(|e| in_file(ConfigError::Plugin(e.to_string())))?;
         PluginConfig::new(json).map_err(in_file)
     };
     match files(folder, &["conf"]) {
@@ -78,9 +84,11 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError
     let failed = |source| ConfigError::Read { path: folder.to_owned(), source };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
         let wanted = path.extension().is_some_and(|has| extensions.iter().any(|e| has == *e));
-        if wanted && !path.is_dir() {
+        // A symbolic link to a directory is not passed over: libcni tries to read it, and fails.
+        if wanted && !entry.file_type().map_err(failed)?.is_dir() {
             paths.push(path);
         }
     }
@@ -89,7 +97,7 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    read_plain(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -121,7 +129,7 @@ mod tests {
         let broken = folder.write("n/10-a.conf", r#"{"kind":"a"}"#);
         let list = folder.write("n.conflist", r#"{"name":"n","plugins":[{"type":"first"}]}"#);
         let error = Network::load(&list).unwrap_err().to_string();
-        assert_eq!(error, format!("{}: error parsing configuration list: missing 'type'", broken.display()));
+        assert_eq!(error, format!("{}: error parsing configuration: missing 'type'", broken.display()));
     }
 
     #[test]
