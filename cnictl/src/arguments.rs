@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::places::{Options, Places};
+use crate::{
+    places::{Options, Places},
+    spelling::nearest,
+};
 use cni_types::{Command, Environment};
 use lexopt::{Arg, Parser, ValueExt};
 use std::{ffi::OsString, path::PathBuf};
@@ -189,7 +192,7 @@ impl Words {
                 Arg::Long("cache-dir") => read.options.cache_dir = Some(parser.value()?.into()),
                 Arg::Long("root") => read.options.root = Some(parser.value()?.into()),
                 Arg::Value(word) => read.words.push(word.string()?),
-                other => return Err(other.unexpected()),
+                other => return Err(unknown_option(&other.unexpected())),
             }
         }
         Ok(read)
@@ -251,7 +254,7 @@ impl Words {
             ["gc" | "status", ..] => Err("NETWORK is wanted".into()),
             ["version" | "list" | "ipam", ..] => Err("at most NETWORK is wanted".into()),
             [] => Err("a command is wanted".into()),
-            [other, ..] => Err(format!("there is no command {other:?}").into()),
+            [other, ..] => Err(unknown_command(other).into()),
         }
     }
 
@@ -263,6 +266,48 @@ impl Words {
             id: self.id.clone(),
             if_name: self.if_name.clone().unwrap_or_else(|| "eth0".to_owned()),
         }
+    }
+}
+
+/// The words that name a command.
+const COMMANDS: [&str; 10] =
+    ["add", "check", "del", "gc", "status", "version", "list", "ipam", "doctor", "help"];
+
+/// The options.
+const OPTIONS: [&str; 13] = [
+    "--json",
+    "--trace",
+    "--id",
+    "--ifname",
+    "--dry-run",
+    "--all",
+    "--gc",
+    "--conf-dir",
+    "--bin-dir",
+    "--cache-dir",
+    "--root",
+    "--help",
+    "--version",
+];
+
+fn unknown_command(word: &str) -> String {
+    format!("there is no command {word:?}{}", meant(word, COMMANDS))
+}
+
+/// lexopt's own error for an option that is none, with the nearest one that is.
+fn unknown_option(error: &UsageError) -> UsageError {
+    match error {
+        UsageError::UnexpectedOption(option) => format!("{error}{}", meant(option, OPTIONS)).into(),
+        _ => error.to_string().into(),
+    }
+}
+
+fn meant<const N: usize>(word: &str, known: [&'static str; N]) -> String {
+    // Of a word of two letters every third one is near.
+    let starts = || known.into_iter().find(|known| word.len() >= 2 && known.starts_with(word));
+    match starts().or_else(|| nearest(word, known)) {
+        Some(known) => format!(": did you mean {known}?"),
+        None => String::new(),
     }
 }
 
@@ -300,7 +345,10 @@ mod tests {
             ("gc", "NETWORK is wanted"),
             ("list a b", "at most NETWORK is wanted"),
             ("attach n p", "there is no command \"attach\""),
-            ("list --jsn", "invalid option '--jsn'"),
+            ("ad n p", "there is no command \"ad\": did you mean add?"),
+            ("chekc n p", "there is no command \"chekc\": did you mean check?"),
+            ("list --jsn", "invalid option '--jsn': did you mean --json?"),
+            ("list --frobnicate", "invalid option '--frobnicate'"),
         ] {
             assert_eq!(request(line), Err(wanted.to_owned()), "{line}");
         }

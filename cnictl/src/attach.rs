@@ -8,7 +8,7 @@ use crate::{
     trace,
 };
 use cni_types::{AddResult, Command, Environment, Json, NetworkName};
-use conformance::runtime::{Asked, CachedAttachment, Parameters};
+use conformance::runtime::{Asked, CachedAttachment, Error, Network, Parameters};
 use sha2::{Digest, Sha512};
 use std::path::{Component, Path, PathBuf};
 
@@ -24,23 +24,64 @@ pub(crate) fn attachment(
     let Request::Attachment { command, network, netns, id, if_name } = &arguments.request else {
         return Ok(());
     };
+    refuse_a_bare_name(netns)?;
     let netns = absolute(netns)?;
     let own_id = id.clone().unwrap_or_else(|| container_id(&netns));
     let mut parameters = Parameters::new(&own_id, if_name, &netns)?;
     let cached = if *command == Command::Add { None } else { cached(arguments, network, &parameters) };
-    if *command != Command::Add && cached.is_none() && id.is_none() {
-        refuse_another_s(arguments, network, &parameters)?;
+    if *command != Command::Add && cached.is_none() {
+        refuse_another_s(arguments, *command, network, &parameters, id.is_some())?;
     }
     set_arguments(&mut parameters, environment, cached.as_ref())?;
     let network = networks::find_or_remember(&arguments.places, network, cached.as_ref(), screen)?;
+    networks::refuse_own_delegate(&network)?;
     let runtime = trace::runtime(arguments);
     match command {
         Command::Check => tell(runtime.check(&network, &parameters)?, "as ADD left it", screen),
         Command::Del => {
             runtime.del(&network, &parameters)?;
-            tell(Asked::All, "detached", screen);
+            let was_there = cached.is_some();
+            let what = if was_there { "detached" } else { "nothing was attached, as far as is known" };
+            tell(Asked::All, what, screen);
         }
-        _ => show(&runtime.add(&network, &parameters)?.json, &network.name, &parameters, screen),
+        _ => match runtime.add(&network, &parameters) {
+            Ok(added) => show(&added.json, &network.name, &parameters, screen),
+            Err(e) => {
+                hint_at_remains(&network, &parameters, &e, id.is_some(), screen);
+                return Err(e.into());
+            }
+        },
+    }
+    Ok(())
+}
+
+/// A chain that fails after its first plugin leaves what the earlier ones made: the runtime owes a DEL,
+/// and here the runtime is the person.
+fn hint_at_remains(network: &Network, parameters: &Parameters, error: &Error, has_id: bool, screen: &Screen) {
+    let Error::Plugin { plugin, .. } = error else { return };
+    if network.plugins.first().is_none_or(|first| first.kind() == plugin) {
+        return;
+    }
+    let mut command = format!("cnictl del {}", network.name);
+    if let Some(netns) = &parameters.netns {
+        command += &format!(" {netns}");
+    }
+    command += &format!(" --ifname {}", parameters.if_name);
+    if has_id {
+        command += &format!(" --id {}", parameters.container_id);
+    }
+    screen.complain(&format!("the attachment is half made; to undo it: {command}"));
+}
+
+/// `ip netns` takes names, and CNI takes paths. A name is refused if it is one of `ip netns` and no path.
+fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
+    let named = Path::new("/run/netns").join(netns);
+    if netns.components().count() == 1 && netns.is_relative() && !netns.exists() && named.exists() {
+        return Err(Failure::text(format!(
+            "NETNS is a path: write {} for the namespace {}",
+            named.display(),
+            netns.display()
+        )));
     }
     Ok(())
 }
@@ -71,21 +112,45 @@ fn absolute(netns: &Path) -> Result<String, Failure> {
     Ok(clean.display().to_string())
 }
 
-/// A runtime has its own container ids. Asked by a namespace alone, the wrong attachment would be checked, or the right one
-/// half ended.
-fn refuse_another_s(arguments: &Arguments, network: &str, parameters: &Parameters) -> Result<(), Failure> {
-    let is_there = |known: &CachedAttachment| {
-        known.network.as_str() == network
-            && known.parameters.netns == parameters.netns
-            && known.parameters.if_name == parameters.if_name
+/// Points to what is known of the same namespace or container. A runtime has its own container ids:
+/// asked by a namespace alone, the wrong attachment would be checked, or the right one half ended. A
+/// CHECK of what nobody attached fails in any case; a DEL may go on.
+fn refuse_another_s(
+    arguments: &Arguments,
+    command: Command,
+    network: &str,
+    parameters: &Parameters,
+    has_id: bool,
+) -> Result<(), Failure> {
+    let is_same_place = |known: &CachedAttachment| {
+        let same_netns = parameters.netns.is_some() && known.parameters.netns == parameters.netns;
+        same_netns || has_id && known.parameters.container_id == parameters.container_id
     };
     let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
-    known.into_iter().find(is_there).map_or(Ok(()), |known| {
+    let known: Vec<_> = known.into_iter().filter(is_same_place).collect();
+    let is_it = |known: &&CachedAttachment| {
+        known.network.as_str() == network && known.parameters.if_name == parameters.if_name
+    };
+    if let Some(known) = known.iter().find(is_it).filter(|_| !has_id) {
         let id = known.parameters.container_id.as_str();
-        Err(Failure::text(format!(
+        return Err(Failure::text(format!(
             "a runtime attached this namespace to {network} as container {id}: say --id {id}"
-        )))
-    })
+        )));
+    }
+    if command != Command::Check || known.is_empty() {
+        return Ok(());
+    }
+    let others: Vec<String> = known
+        .iter()
+        .map(|CachedAttachment { network, parameters, .. }| {
+            format!("to {network} as {} (--id {})", parameters.if_name, parameters.container_id)
+        })
+        .collect();
+    Err(Failure::text(format!(
+        "not attached to {network} as {}; attached {}",
+        parameters.if_name,
+        others.join(", ")
+    )))
 }
 
 fn cached(arguments: &Arguments, network: &str, parameters: &Parameters) -> Option<CachedAttachment> {

@@ -95,30 +95,39 @@ impl Row {
 /// Shows the attachments of one network, or of all.
 ///
 /// # Errors
-/// Where the cache cannot be read.
+/// Fails if the cache cannot be read, or if neither an attachment nor a file has a network of that name.
 pub(crate) fn list(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for CacheEntry { path, written, attachment } in networks::cache(&arguments.places).entries()? {
         match attachment {
-            Ok(attachment) if network.is_none_or(|wanted| attachment.network.as_str() == wanted) => {
-                rows.push(Row::of(&attachment, written));
-            }
-            Ok(_) => {}
+            Ok(attachment) => rows.push(Row::of(&attachment, written)),
             Err(e) => screen.complain(&format!("passed over: {}: {e}", path.display())),
         }
+    }
+    let all = rows.len();
+    rows.retain(|row| network.is_none_or(|wanted| row.network == wanted));
+    if let Some(name) = network.filter(|_| rows.is_empty()) {
+        networks::find(&arguments.places, name, screen)?;
     }
     if screen.is_json() {
         screen.json(&rows);
     } else if rows.is_empty() {
-        screen.complain(&format!(
-            "no attachment is known in {}",
-            arguments.places.cache_dir.join("results").display()
-        ));
+        screen.complain(&none_known(arguments, network, all));
     } else {
         let heading = ["NETWORK", "CONTAINER", "IFNAME", "STATE", "AGE", "ADDRESSES", "NETNS"];
         screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
     }
     Ok(())
+}
+
+fn none_known(arguments: &Arguments, network: Option<&str>, all: usize) -> String {
+    let folder = arguments.places.cache_dir.join("results");
+    match network {
+        Some(name) if all > 0 => {
+            format!("no attachment to {name} is known in {}; {all} to others", folder.display())
+        }
+        _ => format!("no attachment is known in {}", folder.display()),
+    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ pub(crate) fn gc(
 ) -> Result<(), Failure> {
     let known = Known::of(arguments, name)?;
     let network = networks::find_or_remember(&arguments.places, name, known.attachments.first(), screen)?;
+    networks::refuse_own_delegate(&network)?;
     let plan = Plan::of(arguments, &network, known, extent)?;
     if !screen.is_json() && (dry_run || screen.is_for_a_person()) {
         screen.print(&plan.describe());

@@ -17,7 +17,6 @@ mod programs;
 mod runtimes;
 mod scene;
 mod schema;
-mod spelling;
 
 use crate::{arguments::Arguments, screen::Screen};
 use finding::Report;

@@ -14,6 +14,7 @@ mod places;
 mod plugins;
 mod reservations;
 mod screen;
+mod spelling;
 mod trace;
 
 use arguments::{Arguments, Request};
@@ -22,11 +23,11 @@ use failure::Failure;
 use screen::Screen;
 use std::process::ExitCode;
 
-/// What it said is what is so.
+/// Done, and nothing is wrong.
 const FINE: u8 = 0;
-/// Something failed, or something is wrong.
+/// Something failed, or a problem was found.
 const PROBLEM: u8 = 1;
-/// The command line makes no sense.
+/// The command line cannot be understood.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -36,10 +37,9 @@ fn main() -> ExitCode {
     let code = match Arguments::parse(std::env::args_os().skip(1), &environment) {
         Ok(arguments) => run(&arguments, &environment),
         Err(e) => {
-            // Last what is wrong: it is what is left on a small screen.
             let screen = Screen::new(false);
-            screen.tell(arguments::USAGE);
             screen.complain(&e.to_string());
+            screen.tell("cnictl --help shows the commands and options");
             USAGE
         }
     };
@@ -58,7 +58,7 @@ fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     }
 }
 
-/// True where all is well.
+/// Returns false if a problem was found.
 fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<bool, Failure> {
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),

@@ -1,6 +1,6 @@
 //! The network that a name means.
 
-use crate::{failure::Failure, places::Places, screen::Screen};
+use crate::{failure::Failure, places::Places, plugins, screen::Screen};
 use conformance::runtime::{Cache, CachedAttachment, ConfigError, Network};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,21 @@ pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Fail
         }
     }
     Ok(networks)
+}
+
+/// Refuses a network with a plugin that is its own IPAM plugin.
+///
+/// # Errors
+/// Fails if there is one.
+pub(crate) fn refuse_own_delegate(network: &Network) -> Result<(), Failure> {
+    match plugins::own_delegate(network) {
+        None => Ok(()),
+        Some(kind) => Err(Failure::text(format!(
+            "{}: ipam.type of {kind} is {kind} itself, which would start itself again and again; \
+             name an IPAM plugin",
+            network.name
+        ))),
+    }
 }
 
 /// The network called `name`; where no file has it any more, as it was when the attachment was made.

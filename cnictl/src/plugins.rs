@@ -8,15 +8,23 @@ use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time:
 /// How long a plugin may take to answer what needs no work. In the folder there may be programs that are no plugins.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks every plugin of a network whether an ADD could succeed.
+/// Asks every plugin of a network if an ADD could succeed. In versions without STATUS, looks if the
+/// plugins are there and answer VERSION.
 ///
 /// # Errors
-/// The first plugin's that fails.
+/// Fails with the first plugin's error, or with those of all that give no answer to VERSION.
 pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Result<(), Failure> {
     let network = networks::find(&arguments.places, name, screen)?;
-    let asked = trace::runtime(arguments).status(&network)?;
-    match asked {
-        Asked::None(why) => screen.complain(&format!("no plugin was asked: {why}")),
+    networks::refuse_own_delegate(&network)?;
+    let runtime = trace::runtime(arguments);
+    match runtime.status(&network)? {
+        Asked::None(why) => {
+            // A script takes success for ready, so at least the programs must be there and start.
+            let runtime = runtime.with_patience(PATIENCE);
+            let asked = names(&network).into_iter().map(|name| runtime.versions(&name));
+            Failure::join(asked.filter_map(Result::err).collect())?;
+            screen.complain(&format!("no plugin was asked: {why}; all plugins are there, and start"));
+        }
         Asked::All if screen.is_for_a_person() => screen.print("ready\n"),
         Asked::All => {}
     }
@@ -42,6 +50,13 @@ pub(crate) fn ipam(plugin: &PluginConfig) -> Option<String> {
         Json::String(kind) if !kind.is_empty() => Some(kind.clone()),
         _ => None,
     }
+}
+
+/// The first plugin that names itself as its IPAM plugin. One without a limit to delegation starts
+/// itself without end, so nothing but VERSION may be asked of it.
+pub(crate) fn own_delegate(network: &Network) -> Option<&str> {
+    let is_own = |plugin: &&PluginConfig| ipam(plugin).as_deref() == Some(plugin.kind());
+    network.plugins.iter().find(is_own).map(PluginConfig::kind)
 }
 
 /// Shows the versions that plugins support: those of one network, or all programs in the folders.
@@ -81,9 +96,9 @@ fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
         }));
     }
     let own = SpecVersion::ALL.map(SpecVersion::as_str).join(" ");
-    let first = [concat!("cnictl ", env!("CARGO_PKG_VERSION")).to_owned(), own];
-    let rest = rows.iter().map(|(name, versions)| [name.clone(), versions.join(" ")]);
-    screen.table(["PLUGIN", "VERSIONS"], &std::iter::once(first).chain(rest).collect::<Vec<_>>());
+    screen.print(&format!("cnictl {}: {own}\n\n", env!("CARGO_PKG_VERSION")));
+    let rows: Vec<_> = rows.iter().map(|(name, versions)| [name.clone(), versions.join(" ")]).collect();
+    screen.table(["PLUGIN", "VERSIONS"], &rows);
 }
 
 /// The names of all programs in the folders.

@@ -2,14 +2,14 @@
 
 use super::{
     finding::Report,
-    pools::{NetworkBooks, subnets},
+    pools::{NetworkBooks, shared, subnets},
     scene::{Interface, Scene, flag, text},
 };
 use crate::reservations::Books;
 use cni_net::LinkKind;
 use cni_types::{Cidr, Json};
 use conformance::runtime::PluginConfig;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h, BR_MAX_PORTS.
 const MAX_PORTS: usize = 1023;
@@ -38,11 +38,11 @@ pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report
             port_limit(&interface.link.name, ports.count(), report);
         }
     }
-    for NetworkBooks { network, books } in books {
+    let mut overlaps = Overlaps::new(scene, books);
+    for of_network in books {
+        let NetworkBooks { books, .. } = of_network;
         let plugin = &books.user;
-        for subnet in subnets(books) {
-            foreign(scene, network.as_str(), plugin, subnet, report);
-        }
+        overlaps.of(of_network, report);
         if plugin.kind() == "bridge"
             && let Some(interface) = scene.interface(&gateway_name(plugin))
         {
@@ -120,7 +120,7 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
                 None => report.error(
                     "bridge-address",
                     what,
-                    "every ADD fails: \"could not add IP address\" (a podCIDR that has changed? another network's bridge?)",
+                    "every ADD fails: \"already has an IP address different from\" (a podCIDR that has changed? another network's bridge?)",
                     remedy,
                 ),
                 // With both this project's bridge is content; the reference's looks at the first.
@@ -143,45 +143,96 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
     }
 }
 
-/// Addresses and routes of other interfaces in the pods' subnet.
-fn foreign(scene: &Scene, network: &str, plugin: &PluginConfig, subnet: Cidr, report: &mut Report) {
-    let own_bridge = if plugin.kind() == "bridge" { name(plugin) } else { "" };
-    // Interface plugins that put pods straight into the host's network share its subnet on purpose.
-    if !["bridge", "ptp"].contains(&plugin.kind()) {
-        return;
+/// Addresses and routes of other interfaces in the pods' subnets. Networks that share a subnet, and two
+/// networks each of whose bridges is in the other's subnet, have one overlap, which is reported once.
+struct Overlaps<'a> {
+    scene: &'a Scene,
+    all: &'a [NetworkBooks],
+    /// The subnet and what it overlaps.
+    reported: BTreeSet<(Cidr, String)>,
+    /// Two bridges in each other's subnets, by name.
+    bridges: BTreeSet<[String; 2]>,
+}
+
+impl<'a> Overlaps<'a> {
+    fn new(scene: &'a Scene, all: &'a [NetworkBooks]) -> Self {
+        Self { scene, all, reported: BTreeSet::new(), bridges: BTreeSet::new() }
     }
-    let own = [own_bridge, &gateway_name(plugin), "lo"];
-    let others = scene.interfaces.iter().filter(|other| !own.contains(&other.link.name.as_str()));
-    for other in others.filter(|other| !other.link.name.starts_with("veth")) {
-        let clash = other
-            .addresses
+
+    fn of(&mut self, of_network: &NetworkBooks, report: &mut Report) {
+        let plugin = &of_network.books.user;
+        // Interface plugins that put pods straight into the host's network share its subnet on purpose.
+        let own = match plugin.kind() {
+            "bridge" => vec![name(plugin).to_owned(), gateway_name(plugin)],
+            "ptp" => Vec::new(),
+            _ => return,
+        };
+        for subnet in subnets(&of_network.books) {
+            self.interfaces(of_network, &own, subnet, report);
+            self.routes(of_network, &own, subnet, report);
+        }
+    }
+
+    fn interfaces(&mut self, of_network: &NetworkBooks, own: &[String], subnet: Cidr, report: &mut Report) {
+        for Interface { link, addresses } in &self.scene.interfaces {
+            let other = &link.name;
+            if own.contains(other) || other == "lo" || other.starts_with("veth") {
+                continue;
+            }
+            let mut addresses = addresses.iter().map(|address| address.cidr);
+            let clash = addresses.find(|cidr| cidr.overlaps(subnet) && !is_link_local(*cidr));
+            let Some(cidr) = clash.filter(|_| !self.is_known(of_network, own, other)) else { continue };
+            if self.reported.insert((subnet, cidr.to_string())) {
+                self.bridges.extend(own.iter().map(|own| sorted([own, other])));
+                report.warning(
+                    "subnet-overlaps",
+                    format!("{}: the pods' subnet {subnet} overlaps {cidr} of {other}", of_network.network),
+                    "the host has two ways to the same addresses, and takes one: pods or neighbours are cut off",
+                    "give the pods a subnet that nothing else uses",
+                );
+            }
+        }
+    }
+
+    /// Returns true if the same was reported from the other side, or as ranges that two networks share.
+    fn is_known(&self, of_network: &NetworkBooks, own: &[String], other: &str) -> bool {
+        let is_others = |books: &&NetworkBooks| {
+            let user = &books.books.user;
+            user.kind() == "bridge" && [name(user), &gateway_name(user)].contains(&other)
+        };
+        own.iter().any(|own| self.bridges.contains(&sorted([own, other])))
+            || self.all.iter().filter(is_others).any(|books| shared(of_network, books).is_some())
+    }
+
+    fn routes(&mut self, of_network: &NetworkBooks, own: &[String], subnet: Cidr, report: &mut Report) {
+        let own: Vec<_> = own
             .iter()
-            .map(|address| address.cidr)
-            .find(|cidr| cidr.overlaps(subnet) && !is_link_local(*cidr));
-        if let Some(cidr) = clash {
-            report.warning(
-                "subnet-overlaps",
-                format!("{network}: the pods' subnet {subnet} overlaps {cidr} of {}", other.link.name),
-                "the host has two ways to the same addresses, and takes one: pods or neighbours are cut off",
-                "give the pods a subnet that nothing else uses",
-            );
+            .map(String::as_str)
+            .chain(["lo"])
+            .filter_map(|name| Some(self.scene.interface(name)?.link.index))
+            .map(Some)
+            .collect();
+        let others = self.scene.routes.iter().filter(|route| !own.contains(&route.link));
+        for route in others.filter(|route| route.gateway.is_some() && is_routed_away(route.dst, subnet)) {
+            if self.reported.insert((subnet, format!("route {}", route.dst))) {
+                report.warning(
+                    "subnet-routed",
+                    format!(
+                        "{}: the host sends {}, which is in the pods' subnet {subnet}, elsewhere",
+                        of_network.network, route.dst
+                    ),
+                    "answers to pods of this node may leave the node",
+                    "give the pods a subnet that nothing else uses, or take the route away",
+                );
+            }
         }
     }
-    let own: Vec<_> =
-        own.iter().filter_map(|name| Some(scene.interface(name)?.link.index)).map(Some).collect();
-    for route in scene.routes.iter().filter(|route| !own.contains(&route.link) && route.gateway.is_some()) {
-        if is_routed_away(route.dst, subnet) {
-            report.warning(
-                "subnet-routed",
-                format!(
-                    "{network}: the host sends {}, which is in the pods' subnet {subnet}, elsewhere",
-                    route.dst
-                ),
-                "answers to pods of this node may leave the node",
-                "give the pods a subnet that nothing else uses, or take the route away",
-            );
-        }
-    }
+}
+
+fn sorted(names: [&str; 2]) -> [String; 2] {
+    let mut names = names.map(str::to_owned);
+    names.sort();
+    names
 }
 
 /// Whether two networks collide. A route to the wide network that the pods' is a part of is usual: a cluster's

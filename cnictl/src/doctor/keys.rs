@@ -7,8 +7,8 @@ use super::{
     lines::{Lines, Way},
     scene::{ConfFile, Scene},
     schema::{self, Keys, Kind},
-    spelling::nearest,
 };
+use crate::{plugins, spelling::nearest};
 use cni_types::Json;
 use conformance::runtime::PluginConfig;
 
@@ -52,8 +52,34 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn plugin(&mut self, plugin: &PluginConfig, way: &Way) {
         self.capabilities(plugin, way);
+        self.ipam_type(plugin, way);
         let Some(keys) = schema::of(schema::PLUGINS, plugin.kind()) else { return };
         self.object(plugin.json(), way, &[schema::EVERY_PLUGIN, keys], plugin.kind());
+    }
+
+    /// An IPAM plugin that is none, most often the interface plugin itself by a slip of copying.
+    fn ipam_type(&mut self, plugin: &PluginConfig, way: &Way) {
+        let Some(ipam) = plugins::ipam(plugin) else { return };
+        let is_itself = ipam == plugin.kind();
+        if !is_itself && schema::of(schema::PLUGINS, &ipam).is_none() {
+            return;
+        }
+        let way = way.key("ipam").key("type");
+        let place = self.place(&way);
+        let (what, why) = if is_itself {
+            (
+                "which is the plugin itself",
+                "every ADD fails; plugins without a limit start themselves until the node is out of memory",
+            )
+        } else {
+            ("which gives out no addresses", "every ADD fails")
+        };
+        self.report.error(
+            "ipam-type",
+            format!("{place}: {} is {ipam}, {what}", way.shown()),
+            why,
+            "name an IPAM plugin: host-local, static, dhcp",
+        );
     }
 
     /// An object whose keys are those of all `tables`.
@@ -324,6 +350,16 @@ mod tests {
             assert_eq!(bridge(text).texts(), [""; 0], "{text}");
         }
         assert_eq!(examined(r#"{"name":"n","plugins":[{"type":"calico","odd":1}]}"#).texts(), [""; 0]);
+    }
+
+    #[test]
+    fn an_ipam_plugin_that_is_the_plugin_itself_is_found() {
+        assert_eq!(
+            bridge("\n\"ipam\":{\"type\":\"bridge\"}").texts(),
+            ["a.conflist, line 3: bridge.ipam.type is bridge, which is the plugin itself"]
+        );
+        assert_eq!(bridge(r#""ipam":{"type":"ptp"}"#).ids(), ["ipam-type"]);
+        assert_eq!(bridge(r#""ipam":{"type":"whereabouts"}"#).ids(), [""; 0]);
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn gateways(network: &NetworkName, user: &PluginConfig, pool: &Pool, report: &mu
             report.warning(
                 "gateway-outside",
                 format!("{network}: the gateway {gateway} is not in its subnet {subnet}"),
-                "a route by way of it cannot be set: an ADD fails with \"network is unreachable\"",
+                "no route by way of it can be set: an ADD whose network has routes, or isDefaultGateway, fails",
                 format!("write a gateway in {subnet}, or leave the key out: the first address of the subnet"),
             );
         }
@@ -156,7 +156,8 @@ fn collisions(all: &[NetworkBooks], report: &mut Report) {
     }
 }
 
-fn shared(first: &NetworkBooks, second: &NetworkBooks) -> Option<(IpAddr, IpAddr)> {
+/// The first addresses that both networks hand out, if there are any.
+pub(super) fn shared(first: &NetworkBooks, second: &NetworkBooks) -> Option<(IpAddr, IpAddr)> {
     let mut both = rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
     both.find(|(from, to)| from <= to)
 }

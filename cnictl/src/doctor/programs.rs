@@ -29,7 +29,8 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
             complete &= program(scene, file, &name, severity, report)
                 && version(&runtime, &mut versions, file, network, &name, severity, report);
         }
-        if complete {
+        // The plugin would start itself, and might not stop.
+        if complete && plugins::own_delegate(network).is_none() {
             status(scene, &runtime, network, severity, report);
         }
     }

@@ -30,6 +30,12 @@ pub(crate) fn tests() -> Vec<Test> {
         a_failure_is_told_and_exits_1,
         usage_exits_2,
         a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id,
+        check_under_another_name_says_what_is_attached,
+        a_list_of_a_network_that_nobody_knows_is_an_error,
+        status_without_status_looks_for_the_plugins,
+        a_name_of_ip_netns_is_refused_with_its_path,
+        a_chain_that_fails_half_way_says_how_to_undo_it,
+        a_plugin_that_is_its_own_ipam_plugin_is_not_started,
         del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more,
         gc_ends_what_is_stale_and_keeps_what_may_live,
         gc_frees_nothing_where_it_cannot_see_who_holds_what,
@@ -124,7 +130,14 @@ fn a_failure_is_told_and_exits_1(host: &Host) {
 
 fn usage_exits_2(host: &Host) {
     let node = Node::new(host);
-    node.cnictl(&["add", "n"]).exit(2).says("NETWORK and NETNS are wanted").says("cnictl list");
+    node.cnictl(&["add", "n"]).exit(2).says("NETWORK and NETNS are wanted");
+    let mistyped = node.cnictl(&["chekc", "n", "p"]);
+    mistyped.exit(2);
+    assert_eq!(
+        mistyped.stderr,
+        "cnictl: there is no command \"chekc\": did you mean check?\n\
+         cnictl --help shows the commands and options\n"
+    );
     node.cnictl(&["--help"]).success().says("cnictl add");
 }
 
@@ -138,6 +151,74 @@ fn a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id(host: &Host
     node.cnictl(&["check", "n", "/run/netns/../netns/blue/", "--id", "pod-1"]).success();
     node.cnictl(&["del", "n", "/run/netns/blue", "--id", "pod-1"]).success();
     node.cnictl(&["del", "n", "/run/netns/blue"]).success();
+}
+
+fn check_under_another_name_says_what_is_attached(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    node.network("20-m.conflist", CHAIN.replace(r#""name": "n""#, r#""name": "m""#));
+    node.cnictl(&["add", "n", "/run/netns/blue", "--id", "pod-1", "--ifname", "net1"]).success();
+    for arguments in [
+        &["check", "m", "/run/netns/blue", "--ifname", "net1"][..],
+        &["check", "m", "/run/netns/blue", "--ifname", "net1", "--id", "pod-1"],
+        &["check", "nosuch", "/run/netns/blue", "--ifname", "net1"],
+        &["check", "n", "/run/netns/blue"],
+    ] {
+        node.cnictl(arguments).exit(1).says("; attached to n as net1 (--id pod-1)");
+    }
+    assert_eq!(notes(), ["ADD pod-1 net1"]);
+}
+
+fn a_list_of_a_network_that_nobody_knows_is_an_error(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    node.cnictl(&["list", "n"]).success().says("no attachment is known in /run/node/var/lib/cni/results");
+    node.cnictl(&["list", "nosuch"]).exit(1).says(r#"no net configuration with name "nosuch""#);
+    node.cnictl(&["add", "n", "/run/netns/blue"]).success();
+    node.network("20-m.conflist", CHAIN.replace(r#""name": "n""#, r#""name": "m""#));
+    node.cnictl(&["list", "m"]).success().says("no attachment to m is known").says("; 1 to others");
+    fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
+    node.cnictl(&["list", "n"]).success().says("alive");
+}
+
+fn status_without_status_looks_for_the_plugins(host: &Host) {
+    let node = node(host);
+    node.network("10-n.conflist", CHAIN.replace("1.1.0", "1.0.0"));
+    node.cnictl(&["status", "n"]).success().says("STATUS came with version 1.1.0; all plugins are there");
+    fs::remove_file(node.path("opt/cni/bin/notes")).or_fail("remove");
+    node.cnictl(&["status", "n"]).exit(1).says(r#"failed to find plugin "notes""#);
+}
+
+fn a_name_of_ip_netns_is_refused_with_its_path(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    let refused = node.cnictl(&["add", "n", "blue"]);
+    refused.exit(1).says("NETNS is a path: write /run/netns/blue for the namespace blue");
+    assert_eq!(notes(), [""; 0]);
+}
+
+fn a_chain_that_fails_half_way_says_how_to_undo_it(host: &Host) {
+    let (node, pod) = (node(host), host.pod("blue"));
+    let before = host.state(&[&pod]);
+    fs::remove_file(node.path("opt/cni/bin/notes")).or_fail("remove");
+    let undo = "cnictl del n /run/netns/blue --ifname eth0";
+    node.cnictl(&["add", "n", "/run/netns/blue"]).exit(1).says(undo);
+    node.cnictl(&["add", "n", "/run/netns/blue", "--id", "c1"]).exit(1);
+    fs::copy(host.script("notes", NOTES), node.path("opt/cni/bin/notes")).or_fail("install a script");
+    let undo: Vec<&str> = undo.split_whitespace().skip(1).collect();
+    node.cnictl(&undo).success();
+    let left = host.state(&[&pod]).difference(&before);
+    assert!(!left.contains("veth") && !left.contains("n/10.1.0"), "{left}");
+}
+
+fn a_plugin_that_is_its_own_ipam_plugin_is_not_started(host: &Host) {
+    let (node, _pod) = (node(host), host.pod("blue"));
+    let network = r#"{"cniVersion": "1.1.0", "name": "n",
+        "plugins": [{"type": "notes", "ipam": {"type": "notes"}}]}"#;
+    node.network("10-n.conflist", network);
+    for command in ["add", "check", "del", "gc", "status"] {
+        let refused = node.cnictl(&[command, "n", "/run/netns/blue"]);
+        refused.exit(1).says("ipam.type of notes is notes itself");
+    }
+    node.cnictl(&["doctor"]).exit(1).says("notes.ipam.type is notes, which is the plugin itself");
+    assert!(notes().iter().all(|note| note.starts_with("VERSION")), "{:?}", notes());
 }
 
 fn del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more(host: &Host) {

@@ -15,6 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
         an_address_that_no_pod_gets_is_no_error,
         faults_of_bridges_are_found,
         subnets_that_collide_are_found,
+        one_overlap_is_reported_once,
         an_mtu_larger_than_the_uplink_s_is_found,
         forwarding_that_was_switched_off_is_found,
         faults_of_kernel_parameters_are_found,
@@ -139,6 +140,29 @@ fn subnets_that_collide_are_found(host: &Host) {
     wrong(&node, "subnet-routed", "the host sends 10.1.0.128/25");
     node.network("10-pods.conflist", pods(json!([[{"subnet": "192.0.2.0/28"}]])));
     wrong(&node, "subnet-overlaps", "the pods' subnet 192.0.2.0/28 overlaps 192.0.2.1/24 of up0");
+}
+
+fn one_overlap_is_reported_once(host: &Host) {
+    let node = node(host);
+    let network = |name: &str, bridge: &str, start: &str, end: &str| {
+        let mut network = pods(json!([[{"subnet": "10.1.0.0/24", "rangeStart": start, "rangeEnd": end}]]));
+        network["name"] = name.into();
+        network["plugins"][0]["bridge"] = bridge.into();
+        network
+    };
+    bridge("br0", None, "10.1.0.1/24");
+    bridge("br1", None, "10.1.0.1/24");
+    let overlaps = || {
+        let found = without_forwarding(&node);
+        found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    node.network("10-pods.conflist", network("pods", "br0", "10.1.0.2", "10.1.0.99"));
+    node.network("20-other.conflist", network("other", "br1", "10.1.0.50", "10.1.0.200"));
+    assert_eq!(overlaps(), ["pools-overlap"]);
+    node.network("20-other.conflist", network("other", "br1", "10.1.0.100", "10.1.0.200"));
+    assert_eq!(overlaps(), ["subnet-overlaps"]);
+    node.network("20-other.conflist", network("other", "br0", "10.1.0.100", "10.1.0.200"));
+    assert_eq!(overlaps(), ["subnet-overlaps"], "two networks of one bridge, and br1");
 }
 
 fn an_mtu_larger_than_the_uplink_s_is_found(host: &Host) {

@@ -1,7 +1,7 @@
 //! The known word that was probably meant.
 
 /// The nearest of `known` to `word`, if it is near: case does not count, and a third of the letters may be wrong.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let with_distance = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
     with_distance
