@@ -14,6 +14,7 @@ cnictl: CNI for the person at the node
 
   cnictl add    NETWORK NETNS    attach a network namespace; prints the result
   cnictl check  NETWORK NETNS    is the attachment as ADD left it?
+  cnictl check  [NETWORK] --all  the same of all whose namespace lives
   cnictl del    NETWORK NETNS    detach
   cnictl gc     NETWORK          end attachments whose namespace is gone, free what they left
   cnictl status NETWORK          could an ADD succeed?
@@ -31,7 +32,7 @@ Options
   --id ID            add, check, del: container id; made from NETNS, as cnitool's, where it is left out
   --ifname NAME      add, check, del: interface in the namespace (CNI_IFNAME, else eth0)
   --dry-run          gc, ipam --gc: only say what would be done
-  --all              gc: every attachment is stale, as cnitool has it
+  --all              gc: every attachment is stale, as cnitool has it; check: all of them
   --conf-dir DIR     network configurations (NETCONFPATH, else /etc/cni/net.d)
   --bin-dir DIR      plugins; may be repeated (CNI_PATH, else /opt/cni/bin)
   --cache-dir DIR    results of ADDs are in DIR/results (/var/lib/cni)
@@ -75,6 +76,11 @@ pub(crate) enum Request {
         id: Option<String>,
         /// The interface.
         if_name: String,
+    },
+    /// CHECK of all attachments that live.
+    CheckAll {
+        /// Of one network only.
+        network: Option<String>,
     },
     /// GC of one network.
     Gc {
@@ -204,13 +210,13 @@ impl Words {
         if self.help || self.own_version || command == "help" {
             return Ok(());
         }
-        let attaches = ["add", "check", "del"].contains(&command);
+        let is_one = ["add", "del"].contains(&command) || command == "check" && !self.all;
         for (is_there, has_effect, name, owners) in [
             (self.dry_run, command == "gc" || self.gc, "--dry-run", "gc and ipam --gc"),
-            (self.all, command == "gc", "--all", "gc"),
+            (self.all, ["gc", "check"].contains(&command), "--all", "gc and check"),
             (self.gc, command == "ipam", "--gc", "ipam"),
-            (self.id.is_some(), attaches, "--id", "add, check and del"),
-            (self.if_name.is_some(), attaches, "--ifname", "add, check and del"),
+            (self.id.is_some(), is_one, "--id", "add, check and del"),
+            (self.if_name.is_some(), is_one, "--ifname", "add, check and del"),
         ] {
             if is_there && !has_effect {
                 return Err(format!("{name} is for {owners}").into());
@@ -230,6 +236,9 @@ impl Words {
         let task = if self.gc { IpamTask::Free { dry_run: self.dry_run } } else { IpamTask::Show };
         match words[..] {
             ["add", network, netns] => Ok(self.attachment(Command::Add, network, netns)),
+            ["check"] if self.all => Ok(Request::CheckAll { network: None }),
+            ["check", network] if self.all => Ok(Request::CheckAll { network: Some(network.to_owned()) }),
+            ["check", ..] if self.all => Err("with --all at most NETWORK is wanted".into()),
             ["check", network, netns] => Ok(self.attachment(Command::Check, network, netns)),
             ["del", network, netns] => Ok(self.attachment(Command::Del, network, netns)),
             ["gc", network] | ["gc", network, _] => Ok(Request::Gc {
@@ -334,6 +343,8 @@ mod tests {
         let gc = |extent, dry_run| Ok(Request::Gc { network: "n".into(), extent, dry_run });
         assert_eq!(request("gc n /x"), gc(Extent::Dead, false));
         assert_eq!(request("gc n --all --dry-run"), gc(Extent::All, true));
+        assert_eq!(request("check --all"), Ok(Request::CheckAll { network: None }));
+        assert_eq!(request("check n --all"), Ok(Request::CheckAll { network: Some("n".into()) }));
         assert_eq!(request("status n /x"), Ok(Request::Status { network: "n".into() }));
     }
 
@@ -359,7 +370,9 @@ mod tests {
         for (line, wanted) in [
             ("del n p --dry-run", "--dry-run is for gc and ipam --gc"),
             ("ipam n --dry-run", "--dry-run is for gc and ipam --gc"),
-            ("ipam n --gc --all", "--all is for gc"),
+            ("ipam n --gc --all", "--all is for gc and check"),
+            ("check --all --id c1", "--id is for add, check and del"),
+            ("check n p --all", "with --all at most NETWORK is wanted"),
             ("gc n --gc", "--gc is for ipam"),
             ("list --id c1", "--id is for add, check and del"),
             ("gc n --ifname eth1", "--ifname is for add, check and del"),

@@ -1,7 +1,8 @@
 //! `cnictl doctor`: what is wrong with this node's networks, why it matters, and what to do.
 //!
-//! It only looks. The one thing that it runs are the plugins, for VERSION and STATUS, neither of which changes anything
-//! (spec section 4). What cannot be seen, without root for instance, is said and not guessed.
+//! It only looks. The one thing that it runs are the plugins, for VERSION, STATUS and CHECK, none of which
+//! changes anything (spec section 2). What cannot be seen, without root for instance, is said and not
+//! guessed.
 
 mod attachments;
 mod bridges;
@@ -17,12 +18,14 @@ mod programs;
 mod runtimes;
 mod scene;
 mod schema;
+mod summary;
 
 use crate::{arguments::Arguments, screen::Screen};
 use finding::Report;
 use scene::Scene;
+use summary::Summary;
 
-/// Examines the node. True where nothing is wrong; what cannot be examined is part of the report.
+/// Examines the node. Returns false if there are problems; what cannot be examined is part of the report.
 pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     let mut report = Report::default();
     // The runtimes first: their configuration says where the rest is.
@@ -38,12 +41,14 @@ pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     mtu::examine(&scene, &books, &mut report);
     kernel::examine(&scene, &books, &mut report);
     ipv6::examine(&scene, &books, &mut report);
-    attachments::examine(&scene, &mut report);
+    let running = attachments::running(&scene, &mut report);
+    attachments::cached(&scene, &mut report);
     report.sort();
+    let summary = Summary::of(&scene, &report, running);
     if screen.is_json() {
-        screen.json(&report.as_json(&scene.as_json()));
+        screen.json(&report.as_json(&summary, &scene.as_json()));
     } else {
-        screen.print(&format!("{}\n{}", scene.describe(), report.describe()));
+        screen.print(&format!("{}\n\n{}\n{}", summary.describe(), scene.describe(), report.describe()));
     }
     report.is_fine()
 }

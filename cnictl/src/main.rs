@@ -15,6 +15,7 @@ mod plugins;
 mod reservations;
 mod screen;
 mod spelling;
+mod survey;
 mod trace;
 
 use arguments::{Arguments, Request};
@@ -63,6 +64,9 @@ fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) 
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),
         Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
+        Request::CheckAll { network } => {
+            return survey::check_all(&arguments.places, network.as_deref(), screen);
+        }
         Request::OwnVersion => screen.print(concat!("cnictl ", env!("CARGO_PKG_VERSION"), "\n")),
         Request::Gc { network, extent, dry_run } => {
             collect::gc(arguments, network, *extent, *dry_run, screen)?;

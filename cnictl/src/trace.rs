@@ -1,6 +1,10 @@
 //! `--trace`: every run of a plugin, that it begins and how it ended.
 
-use crate::{arguments::Arguments, networks, screen::indented};
+use crate::{
+    arguments::Arguments,
+    networks,
+    screen::{self, indented},
+};
 use cni_types::{Command, Environment, Json};
 use conformance::runtime::{Event, Runtime};
 use std::{io::Write, path::Path};
@@ -22,7 +26,7 @@ pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
 }
 
 fn write(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(screen::readable(text).as_bytes());
 }
 
 /// The variables that the runtime set.
@@ -70,7 +74,7 @@ fn as_json(event: &Event) -> String {
         "exitStatus": event.status.code(),
         "milliseconds": milliseconds(event),
     });
-    format!("{line}\n")
+    screen::readable_json(&format!("{line}\n"))
 }
 
 fn readable(content: &str) -> String {

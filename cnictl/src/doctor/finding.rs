@@ -1,5 +1,6 @@
 //! What was found, and what could not be looked at.
 
+use super::summary::Summary;
 use serde::Serialize;
 
 /// How bad it is.
@@ -104,6 +105,12 @@ impl Report {
         self.findings.iter().all(|finding| finding.severity == Severity::Note)
     }
 
+    /// Returns true if there is an error of another kind than these.
+    pub(super) fn has_error_besides(&self, ids: &[&str]) -> bool {
+        let is_other = |finding: &Finding| !ids.contains(&finding.id);
+        self.findings.iter().filter(|f| f.severity == Severity::Error).any(is_other)
+    }
+
     /// For people.
     pub(super) fn describe(&self) -> String {
         let mut text = String::new();
@@ -113,6 +120,8 @@ impl Report {
                 Severity::Warning => "warning",
                 Severity::Note => "note",
             };
+            // Names of files and texts of plugins may have lines, which must not look like findings.
+            let what = what.trim_end().replace('\n', "\\n");
             text += &format!("{severity}: {what} [{id}]\n    why: {why}\n    do:  {remedy}\n\n");
         }
         self.unseen.iter().for_each(|what| text += &format!("not seen: {what}\n"));
@@ -126,8 +135,9 @@ impl Report {
     }
 
     /// For programs.
-    pub(super) fn as_json(&self, examined: &serde_json::Value) -> serde_json::Value {
+    pub(super) fn as_json(&self, summary: &Summary, examined: &serde_json::Value) -> serde_json::Value {
         serde_json::json!({
+            "summary": summary,
             "examined": examined,
             "fine": self.is_fine(),
             "findings": self.findings,

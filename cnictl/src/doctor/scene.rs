@@ -44,9 +44,9 @@ pub(super) struct Scene {
 }
 
 impl ConfFile {
-    /// Its name.
+    /// Its name, on one line.
     pub(super) fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.path.file_name().unwrap_or_default().to_string_lossy().replace('\n', "\\n")
     }
 
     /// Returns true if its name says that it holds a list of plugins.

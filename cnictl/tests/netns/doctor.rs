@@ -1,6 +1,7 @@
 //! doctor: a healthy node, and one seeded fault for each finding.
 
 mod kernel;
+mod living;
 
 use crate::node::Node;
 use conformance::testbed::{Host, OrFail, Test, fail};
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         it_changes_nothing,
     ];
     all.extend(kernel::tests());
+    all.extend(living::tests());
     all
 }
 
@@ -110,6 +112,8 @@ fn a_report_is_readable(host: &Host) {
     node.network("10-pods.conflist", with("isGatway", true.into()));
     let report = node.cnictl(&["doctor"]).exit(1).stdout.clone();
     let wanted = "\
+new pods: can start; running pods: none is known
+
 networks in /run/node/etc/cni/net.d, in the order of runtimes:
   10-pods.conflist: pods 1.1.0 bridge (host-local)  <- taken: the first
 plugins in /run/node/opt/cni/bin

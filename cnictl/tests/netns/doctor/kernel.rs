@@ -183,7 +183,8 @@ fn forwarding_that_was_switched_off_is_found(host: &Host) {
     let _pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     fs::write("/proc/sys/net/ipv4/ip_forward", "0").or_fail("switch forwarding off");
-    wrong(&node, "ip-forward", "net.ipv4.ip_forward is 0, and pods needs it");
+    told(&node, "ip-forward", "net.ipv4.ip_forward is 0, and pods needs it");
+    told(&node, "attachment-changed", "pods: container cnitool-");
     node.network("10-pods.conflist", pods(json!([[{"subnet": "fd00:1::/64"}]])));
     let found = found(&node, false);
     assert!(!found.iter().any(|(id, _)| id == "ip-forward"), "IPv6 needs none: {found:?}");
