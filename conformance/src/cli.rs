@@ -26,7 +26,7 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Action::Swap(run)) => compare::swap(&run),
         Ok(Action::Diff(run)) => compare::diff(&run),
         Ok(Action::Bench { folders, run }) => compare::bench(&folders, &run),
-        Err(text) => Err(format!("{text}\n\n{USAGE}")),
+        Err(text) => Err(format!("{text}\ncni-conformance --help shows the commands and options")),
     };
     ended.unwrap_or_else(|text| {
         let _ = writeln!(std::io::stderr(), "cni-conformance: {}", text.trim_end());

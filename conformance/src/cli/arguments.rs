@@ -21,13 +21,14 @@ usage: cni-conformance run     --bin-dir DIR [options]    run the cases, print a
 
 which plugins
   --bin-dir DIR     the folder with the plugins and their delegates
-  --plugin NAME     only this plugin (may be repeated); all that have a profile otherwise
+  --plugin NAME     only this plugin (may be repeated); otherwise those of --profile, or else
+                    all in the folder that have a built-in profile
   --profile FILE    describes a plugin that is not built in (may be repeated)
-  --config FILE     use this network configuration for the one --plugin
+  --config FILE     use this network configuration for the one --plugin, which is its type
 
 which cases
   --filter TEXT     only cases in whose plugin:family/case@version the text occurs;
-                    with *, the whole must fit (may be repeated)
+                    with *, the whole must fit (may be repeated: one of them must fit)
   --level LEVEL     must, should or may: leave weaker ones out (default: may)
   --list            as `list`: name the cases, run none
   --explain CASE    as `explain CASE`: run this one, and show every step

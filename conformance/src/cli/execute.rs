@@ -140,16 +140,20 @@ pub(super) fn subject(options: &Run, profile: Profile, bin_dir: &Path, other: Op
 /// The profiles of the plugins to look at, all of which are in the folder.
 pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, String> {
     let mut profiles = Profile::built_in().map_err(|e| e.to_string())?;
+    let mut given = Vec::new();
     for file in &options.profiles {
         let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
         let profile = Profile::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
         profiles.retain(|known| known.name != profile.name);
+        given.push(profile.name.clone());
         profiles.push(profile);
     }
     if let Some(file) = &options.config {
         profiles = vec![configured(file, &options.plugins, &profiles)?];
     } else {
-        select(&mut profiles, &options.plugins, bin_dir)?;
+        // Whoever describes plugins and names none means those.
+        let wanted = if options.plugins.is_empty() { &given } else { &options.plugins };
+        select(&mut profiles, wanted, bin_dir)?;
     }
     if let Some(missing) = profiles.iter().find(|profile| !bin_dir.join(&profile.binary).is_file()) {
         return Err(format!("no plugin {} in {}", missing.binary, bin_dir.display()));
@@ -161,13 +165,20 @@ fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Re
     if plugins.is_empty() {
         profiles.retain(|profile| bin_dir.join(&profile.binary).is_file());
         return if profiles.is_empty() {
-            Err(format!("no plugin in {} has a profile: give one by --profile", bin_dir.display()))
+            Err(format!(
+                "no plugin in {} has a profile: give a configuration by --config FILE --plugin NAME, \
+                 or a profile by --profile FILE",
+                bin_dir.display()
+            ))
         } else {
             Ok(())
         };
     }
     if let Some(unknown) = plugins.iter().find(|name| profiles.iter().all(|known| known.name != **name)) {
-        return Err(format!("no profile for the plugin {unknown}: give one by --profile, or --config"));
+        return Err(format!(
+            "no profile for the plugin {unknown}: give its configuration by --config FILE, or a profile by \
+             --profile FILE"
+        ));
     }
     profiles.retain(|profile| plugins.contains(&profile.name));
     Ok(())
@@ -179,7 +190,14 @@ fn configured(file: &Path, plugins: &[String], profiles: &[Profile]) -> Result<P
     let made_up = Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
     let name = match plugins {
         [] => made_up.name.clone(),
-        [name] => name.clone(),
+        [name] if *name == made_up.name => name.clone(),
+        [name] => {
+            return Err(format!(
+                "--plugin {name}, and {} is a configuration of {}: another type",
+                file.display(),
+                made_up.name
+            ));
+        }
         _ => return Err("--config is for one --plugin".to_owned()),
     };
     let profile = match profiles.iter().find(|profile| profile.name == name) {
@@ -210,7 +228,7 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     let to_terminal = options.output.is_none() && std::io::stdout().is_terminal();
     let color = to_terminal && is_color_wanted(|name| std::env::var(name).ok());
     let text = match options.format {
-        Format::Table => table::render(report, table::Style { color }),
+        Format::Table => table::render(report, table::Style { color, options: &repeated(options) }),
         Format::Json => report.json(),
         Format::Junit => junit::render(report),
         Format::Markdown => markdown::render(report),
@@ -219,6 +237,14 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
         Some(file) => fs::write(file, text).map_err(|e| format!("{}: {e}", file.display())),
         None => print(&text),
     }
+}
+
+/// The options that say what the plugins are, for the command that explains a failure.
+fn repeated(options: &Run) -> String {
+    let profiles = options.profiles.iter().map(|file| ("--profile", file));
+    let files = profiles.chain(options.config.iter().map(|file| ("--config", file)));
+    let words = files.map(|(name, file)| format!("{name} {}", table::shell_word(&file.to_string_lossy())));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// <https://no-color.org>, <https://bixense.com/clicolors>, and terminals that show no colours.

@@ -6,12 +6,14 @@ use std::fmt::Write;
 
 /// How the report looks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Style {
+pub struct Style<'a> {
     /// With colours: on a terminal only.
     pub color: bool,
+    /// Options of this run that `explain` needs too, as a shell takes them: `--config FILE`.
+    pub options: &'a str,
 }
 
-impl Style {
+impl Style<'_> {
     const RED: &'static str = "31";
     const GREEN: &'static str = "32";
     const YELLOW: &'static str = "33";
@@ -30,12 +32,17 @@ impl Style {
 /// What a line has room for, commands to be copied excepted.
 const WIDTH: usize = 100;
 
+/// How the tables are read.
+const LEGEND: &str = "\
+12: none of 12 cases failed; 11/12: one did; -: all were skipped; blank: no case applies
+in a version that VERSION does not list only those few apply that any version must keep";
+
 /// Lines of a value that is shown below another one.
 const MAX_LINES: usize = 14;
 
 /// Writes the report.
 #[must_use]
-pub fn render(report: &Report, style: Style) -> String {
+pub fn render(report: &Report, style: Style<'_>) -> String {
     let mut text = String::new();
     for plugin in &report.plugins {
         let results: Vec<&CaseResult> =
@@ -43,6 +50,10 @@ pub fn render(report: &Report, style: Style) -> String {
         let heading = format!("{} ({})", plugin.name, plugin.kind.as_str());
         table_of(&mut text, style, &heading, &results);
         text.push('\n');
+    }
+    if !report.plugins.is_empty() {
+        text += &style.paint(Style::DIM, LEGEND);
+        text += "\n\n";
     }
     for group in report.grouped("failed") {
         failure(&mut text, style, &group, &report.bin_dir);
@@ -56,7 +67,7 @@ pub fn render(report: &Report, style: Style) -> String {
 }
 
 /// Adds the rows of one plugin: a family each, a column for each version.
-fn table_of(text: &mut String, style: Style, heading: &str, results: &[&CaseResult]) {
+fn table_of(text: &mut String, style: Style<'_>, heading: &str, results: &[&CaseResult]) {
     let versions: Vec<&str> = SpecVersion::ALL
         .iter()
         .map(|version| version.as_str())
@@ -78,7 +89,7 @@ fn table_of(text: &mut String, style: Style, heading: &str, results: &[&CaseResu
 }
 
 /// `12` where all passed, `11/12` where one did not, `-` where none could be looked at. Notes count as passed.
-fn cell(summary: Summary, style: Style) -> String {
+fn cell(summary: Summary, style: Style<'_>) -> String {
     let good = summary.passed + summary.noted;
     let all = good + summary.failed + summary.errors;
     let (code, shown) = match (all, all - good) {
@@ -90,7 +101,7 @@ fn cell(summary: Summary, style: Style) -> String {
     style.paint(code, &format!("{shown:>8}"))
 }
 
-fn failure(text: &mut String, style: Style, group: &Group<'_>, bin_dir: &str) {
+fn failure(text: &mut String, style: Style<'_>, group: &Group<'_>, bin_dir: &str) {
     let result = group.first;
     head(text, style, Style::RED, "FAILED", group);
     let rule = format!("{}: {}", section(result), result.clause.rule);
@@ -100,20 +111,37 @@ fn failure(text: &mut String, style: Style, group: &Group<'_>, bin_dir: &str) {
     }
     // Cases about two builds are none that one folder could explain.
     if crate::suite::family::FAMILIES.iter().any(|(family, _)| *family == result.family) {
-        let command =
-            format!("cni-conformance explain {} --plugin {} --bin-dir {bin_dir}", result.id, result.plugin);
+        let mut command = format!(
+            "cni-conformance explain {} --plugin {} --bin-dir {}",
+            result.id,
+            result.plugin,
+            shell_word(bin_dir)
+        );
+        if !style.options.is_empty() {
+            command += &format!(" {}", style.options);
+        }
         let _ = writeln!(text, "  more    {}", style.paint(Style::DIM, &command));
     }
     text.push('\n');
 }
 
-fn error(text: &mut String, style: Style, group: &Group<'_>) {
+/// A text as one word of a POSIX shell.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |symbol: char| symbol.is_ascii_alphanumeric() || "/._-+=:,@%".contains(symbol);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn error(text: &mut String, style: Style<'_>, group: &Group<'_>) {
     head(text, style, Style::YELLOW, "ERROR", group);
     let reason = group.first.reason.as_deref().unwrap_or_default();
     let _ = writeln!(text, "  the suite could not do its own part: {}\n", below(reason, 10));
 }
 
-fn head(text: &mut String, style: Style, code: &str, word: &str, group: &Group<'_>) {
+fn head(text: &mut String, style: Style<'_>, code: &str, word: &str, group: &Group<'_>) {
     let CaseResult { plugin, case, level, title, .. } = group.first;
     let versions = group.versions.join(" ");
     let word = style.paint(code, word);
@@ -121,7 +149,7 @@ fn head(text: &mut String, style: Style, code: &str, word: &str, group: &Group<'
     let _ = writeln!(text, "  {:<6}  {}", level.as_str(), below(title, 10));
 }
 
-fn short_list(text: &mut String, style: Style, groups: &[Group<'_>]) {
+fn short_list(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
     for group in groups {
         let CaseResult { plugin, case, notes, .. } = group.first;
         let versions = group.versions.join(" ");
@@ -134,7 +162,7 @@ fn short_list(text: &mut String, style: Style, groups: &[Group<'_>]) {
 }
 
 /// Most often many cases are skipped for the same reason, which is told once.
-fn skipped(text: &mut String, style: Style, report: &Report) {
+fn skipped(text: &mut String, style: Style<'_>, report: &Report) {
     let mut reasons: Vec<(&CaseResult, Vec<&CaseResult>)> = Vec::new();
     for result in report.results.iter().filter(|result| result.outcome == "skipped") {
         let same = |first: &CaseResult| first.plugin == result.plugin && first.reason == result.reason;
@@ -202,7 +230,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn last_line(report: &Report, style: Style) -> String {
+fn last_line(report: &Report, style: Style<'_>) -> String {
     let Summary { passed, failed, noted, skipped, errors } = report.summary;
     let part = |n: usize, word: &str, code: &str| (n > 0).then(|| style.paint(code, &format!("{n} {word}")));
     let parts: Vec<String> = [
@@ -222,6 +250,13 @@ fn last_line(report: &Report, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        assert_eq!(shell_word("/opt/cni/bin"), "/opt/cni/bin");
+        assert_eq!(shell_word("/my plugins/it's"), r"'/my plugins/it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn long_lines_are_broken() {

@@ -96,9 +96,16 @@ fn the_table_shows_numbers_and_explains_failures() {
         assert!(text.contains(wanted), "{wanted}\nin\n{text}");
     }
     assert!(!text.contains('\u{1b}'));
+    let options = table::render(&report(), table::Style { color: false, options: "--config a.json" });
+    let command = "--plugin bridge --bin-dir /bin-dir --config a.json\n";
+    assert!(options.contains(command), "{options}");
+    assert!(text.contains("11/12: one did; -: all were skipped"), "{text}");
     let long = text.lines().filter(|line| !line.starts_with("  more") && line.chars().count() > 100);
     assert_eq!(long.collect::<Vec<_>>(), [""; 0]);
-    assert!(table::render(&report(), table::Style { color: true }).contains("\u{1b}[31mFAILED\u{1b}[0m"));
+    assert!(
+        table::render(&report(), table::Style { color: true, options: "" })
+            .contains("\u{1b}[31mFAILED\u{1b}[0m")
+    );
 }
 
 #[test]

@@ -131,9 +131,10 @@ pub(super) const CASES: &[Case] = &[
         title: "a configuration without a name is refused with code 7",
         clause: Clause {
             section: "5 Error",
-            rule: "code 7 stands for an invalid configuration; every configuration has a name (section 3)",
+            rule: "code 7 stands for an invalid configuration; every configuration has a name (section 3), \
+                   which binds who writes it rather than a plugin that does without",
         },
-        level: Level::Must,
+        level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],

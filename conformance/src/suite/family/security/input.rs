@@ -28,9 +28,10 @@ pub(super) const CASES: &[Case] = &[
         clause: Clause {
             section: "1 Configuration format",
             rule: "a name begins with a letter or digit, has letters, digits, underscores, dots and hyphens, and \
-                   nothing that a file's path cannot have",
+                   nothing that a file's path cannot have; it binds who writes the configuration, so a \
+                   plugin that does without the name may take any",
         },
-        level: Level::Must,
+        level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
