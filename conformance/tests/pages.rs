@@ -108,7 +108,7 @@ fn the_examples_of_the_pages_work(host: &Host) {
 }
 
 fn the_configurations_of_the_examples_work(host: &Host) {
-    for file in ["cri-o/10-pods.conflist", "nerdctl/nerdctl-pods.conflist", "podman/pods.conflist"] {
+    for file in ["cri-o/05-crio.conflist", "nerdctl/nerdctl-pods.conflist", "podman/pods.conflist"] {
         try_network(host, file, &serde_json::from_str(&text(&format!("examples/{file}"))).unwrap());
     }
     let node = host.file("ready", "").with_file_name("node");
