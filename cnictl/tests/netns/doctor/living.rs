@@ -69,7 +69,7 @@ fn found(node: &Node<'_>, pods: &[&str], what: &str) {
     for pod in pods {
         let start = format!("pods: pod default/{pod}, eth0: ");
         let is_it = |line: &&str| line.starts_with(&start) && line.contains(what);
-        assert!(changed.iter().any(|line| is_it(line)), "{start}{what}: {changed:#?}");
+        assert!(changed.iter().any(is_it), "{start}{what}: {changed:#?}");
         assert!(all.stdout.lines().any(|line| is_it(&line)), "{start}{what}: {}", all.stdout);
     }
     let text = node.cnictl(&["doctor"]);
