@@ -275,7 +275,7 @@ fn faults_of_ranges_are_found(host: &Host) {
     wrong(&node, "pool-nearly-full", "12 of 13 addresses of 10.1.0.1-10.1.0.14 are in use");
     fs::write("/run/cni-data/pods/10.1.0.14", "foreign\r\neth0").or_fail("write");
     told(&node, "pool-full", "all 13 addresses of 10.1.0.1-10.1.0.14 are in use");
-    told(&node, "status", "no IP addresses available");
+    node.cnictl(&["ipam", "pods"]).success().says("13 of 13 in use, 0 free");
     node.network("10-pods.conflist", healthy());
     let mut other = healthy();
     other["name"] = "other".into();
