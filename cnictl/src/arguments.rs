@@ -204,7 +204,8 @@ impl Words {
         Ok(read)
     }
 
-    /// An option that the command does not know does not do what was meant: `del --dry-run` would detach.
+    /// An option that the command does not know does not do what was meant: `del --dry-run` would
+    /// detach.
     fn refuse_idle_options(&self) -> Result<(), UsageError> {
         let command = self.words.first().map_or("", String::as_str);
         if self.help || self.own_version || command == "help" {

@@ -1,4 +1,5 @@
-//! ADD, CHECK and DEL, as cnitool does them: the same container id, the same arguments, the same cache.
+//! ADD, CHECK and DEL, as cnitool does them: the same container id, the same arguments, the same
+//! cache.
 
 use crate::{
     arguments::{Arguments, Request},
@@ -55,8 +56,8 @@ pub(crate) fn attachment(
     Ok(())
 }
 
-/// A chain that fails after its first plugin leaves what the earlier ones made: the runtime owes a DEL,
-/// and here the runtime is the person.
+/// A chain that fails after its first plugin leaves what the earlier ones made: the runtime owes a
+/// DEL, and here the runtime is the person.
 fn hint_at_remains(network: &Network, parameters: &Parameters, error: &Error, has_id: bool, screen: &Screen) {
     let Error::Plugin { plugin, .. } = error else { return };
     if network.plugins.first().is_none_or(|first| first.kind() == plugin) {
@@ -73,7 +74,8 @@ fn hint_at_remains(network: &Network, parameters: &Parameters, error: &Error, ha
     screen.complain(&format!("the attachment is half made; to undo it: {command}"));
 }
 
-/// `ip netns` takes names, and CNI takes paths. A name is refused if it is one of `ip netns` and no path.
+/// `ip netns` takes names, and CNI takes paths. A name is refused if it is one of `ip netns` and no
+/// path.
 fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
     let named = Path::new("/run/netns").join(netns);
     if netns.components().count() == 1 && netns.is_relative() && !netns.exists() && named.exists() {
@@ -93,8 +95,9 @@ fn container_id(netns: &str) -> String {
     format!("cnitool-{digest}")
 }
 
-/// The path without a look at what it leads to: a DEL must find the name of a namespace that is gone. Written as cnitool
-/// writes it, since the container id is made from it: no `..`, no slash at the end.
+/// The path without a look at what it leads to: a DEL must find the name of a namespace that is
+/// gone. Written as cnitool writes it, since the container id is made from it: no `..`, no slash at
+/// the end.
 fn absolute(netns: &Path) -> Result<String, Failure> {
     if netns.as_os_str().is_empty() {
         return Err(Failure::text("NETNS is empty: the path of a network namespace is wanted"));
@@ -113,8 +116,8 @@ fn absolute(netns: &Path) -> Result<String, Failure> {
 }
 
 /// Points to what is known of the same namespace or container. A runtime has its own container ids:
-/// asked by a namespace alone, the wrong attachment would be checked, or the right one half ended. A
-/// CHECK of what nobody attached fails in any case; a DEL may go on.
+/// asked by a namespace alone, the wrong attachment would be checked, or the right one half ended.
+/// A CHECK of what nobody attached fails in any case; a DEL may go on.
 fn refuse_another_s(
     arguments: &Arguments,
     command: Command,
@@ -158,8 +161,8 @@ fn cached(arguments: &Arguments, network: &str, parameters: &Parameters) -> Opti
     networks::cache(&arguments.places).load(&name, parameters).ok().flatten()
 }
 
-/// `CNI_ARGS` and `CAP_ARGS`; where they are not set, what the attachment was made with. CHECK and DEL must get the same as
-/// ADD (spec section 3).
+/// `CNI_ARGS` and `CAP_ARGS`; where they are not set, what the attachment was made with. CHECK and
+/// DEL must get the same as ADD (spec section 3).
 fn set_arguments(
     parameters: &mut Parameters,
     environment: &Environment,

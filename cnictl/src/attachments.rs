@@ -19,9 +19,10 @@ pub(crate) enum Life {
 }
 
 impl Life {
-    /// The life of the namespace at `path`. Only what is certain counts as gone: where a process has other mounts, as in a
-    /// container for debugging, it sees the mount point of a living namespace as an empty file, or not even its folder; below
-    /// `/proc` it may see other processes.
+    /// The life of the namespace at `path`. Only what is certain counts as gone: where a process
+    /// has other mounts, as in a container for debugging, it sees the mount point of a living
+    /// namespace as an empty file, or not even its folder; below `/proc` it may see other
+    /// processes.
     pub(crate) fn of(path: Option<&Path>) -> Self {
         let Some(path) = path else { return Self::Unknown };
         // All namespaces lie on one file system of the kernel's, nsfs.
@@ -95,7 +96,8 @@ impl Row {
 /// Shows the attachments of one network, or of all.
 ///
 /// # Errors
-/// Fails if the cache cannot be read, or if neither an attachment nor a file has a network of that name.
+/// Fails if the cache cannot be read, or if neither an attachment nor a file has a network of that
+/// name.
 pub(crate) fn list(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for CacheEntry { path, written, attachment } in networks::cache(&arguments.places).entries()? {

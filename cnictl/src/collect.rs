@@ -1,8 +1,9 @@
 //! `cnictl gc`: a DEL for attachments whose namespace is gone, then a GC with those that are left.
 //!
-//! cnitool's gc ends every attachment that its cache knows, the living too; `--all` does that. Without it nothing goes
-//! that may live: a GC frees what is *not* in its list, so whatever holds an address and is not known to be dead is put
-//! into the list, also what another runtime made whose cache is elsewhere.
+//! cnitool's gc ends every attachment that its cache knows, the living too; `--all` does that.
+//! Without it nothing goes that may live: a GC frees what is *not* in its list, so whatever holds
+//! an address and is not known to be dead is put into the list, also what another runtime made
+//! whose cache is elsewhere.
 
 use crate::{
     arguments::{Arguments, Extent},
@@ -92,8 +93,8 @@ fn key(attachment: &CachedAttachment) -> Key {
     (parameters.container_id.to_string(), parameters.if_name.to_string())
 }
 
-/// Cleans up one network. Goes on after an error. Where no file has the network any more, as after a change of the network
-/// plugin, its attachments know it.
+/// Cleans up one network. Goes on after an error. Where no file has the network any more, as after
+/// a change of the network plugin, its attachments know it.
 ///
 /// # Errors
 /// Every plugin's that fails.

@@ -1,8 +1,8 @@
 //! `cnictl doctor`: what is wrong with this node's networks, why it matters, and what to do.
 //!
-//! It only looks. The one thing that it runs are the plugins, for VERSION, STATUS and CHECK, none of which
-//! changes anything (spec section 2). What cannot be seen, without root for instance, is said and not
-//! guessed.
+//! It only looks. The one thing that it runs are the plugins, for VERSION, STATUS and CHECK, none
+//! of which changes anything (spec section 2). What cannot be seen, without root for instance, is
+//! said and not guessed.
 
 mod attachments;
 mod bridges;
@@ -25,7 +25,8 @@ use finding::Report;
 use scene::Scene;
 use summary::Summary;
 
-/// Examines the node. Returns false if there are problems; what cannot be examined is part of the report.
+/// Examines the node. Returns false if there are problems; what cannot be examined is part of the
+/// report.
 pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     let mut report = Report::default();
     // The runtimes first: their configuration says where the rest is.

@@ -1,7 +1,8 @@
 //! `cnictl`: CNI for the person at the node.
 //!
-//! It attaches and detaches as cnitool does, with the same environment and the same cache; shows what is attached and
-//! what is reserved; and looks for what is wrong. Everything but `add`, `del`, `gc` and `ipam --gc` only looks.
+//! It attaches and detaches as cnitool does, with the same environment and the same cache; shows
+//! what is attached and what is reserved; and looks for what is wrong. Everything but `add`, `del`,
+//! `gc` and `ipam --gc` only looks.
 
 mod arguments;
 mod attach;

@@ -4,7 +4,8 @@ use crate::{failure::Failure, places::Places, plugins, screen::Screen};
 use conformance::runtime::{Cache, CachedAttachment, ConfigError, Network};
 use std::path::{Path, PathBuf};
 
-/// The files of a folder that are network configurations, in the order in which libcni looks for a name: lists first.
+/// The files of a folder that are network configurations, in the order in which libcni looks for a
+/// name: lists first.
 ///
 /// # Errors
 /// Where the folder cannot be read.
@@ -71,7 +72,8 @@ pub(crate) fn refuse_own_delegate(network: &Network) -> Result<(), Failure> {
     }
 }
 
-/// The network called `name`; where no file has it any more, as it was when the attachment was made.
+/// The network called `name`; where no file has it any more, as it was when the attachment was
+/// made.
 ///
 /// # Errors
 /// Where neither is there.

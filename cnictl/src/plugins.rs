@@ -5,7 +5,8 @@ use cni_types::{Json, SpecVersion};
 use conformance::runtime::{Asked, Network, PluginConfig};
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-/// How long a plugin may take to answer what needs no work. In the folder there may be programs that are no plugins.
+/// How long a plugin may take to answer what needs no work. In the folder there may be programs
+/// that are no plugins.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks every plugin of a network if an ADD could succeed. In versions without STATUS, looks if the

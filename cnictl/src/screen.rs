@@ -1,6 +1,7 @@
 //! What is printed, and for whom: a person at a terminal, or a program.
 //!
-//! A reader that has gone away (`cnictl list | head -1`) is no reason to fail, so nothing here does.
+//! A reader that has gone away (`cnictl list | head -1`) is no reason to fail, so nothing here
+//! does.
 
 use serde::Serialize;
 use std::{
@@ -35,7 +36,8 @@ impl Screen {
         let _ = std::io::stdout().lock().write_all(readable(text).as_bytes());
     }
 
-    /// Prints one JSON document, indented as CNI plugins do. JSON escapes control characters itself.
+    /// Prints one JSON document, indented as CNI plugins do. JSON escapes control characters
+    /// itself.
     pub(crate) fn json(&self, value: &impl Serialize) {
         let _ = writeln!(std::io::stdout().lock(), "{}", indented(value));
     }
@@ -45,7 +47,8 @@ impl Screen {
         let _ = writeln!(std::io::stderr().lock(), "{}", readable(text));
     }
 
-    /// A sentence on stderr. Further lines are indented, so that none looks like a sentence of its own.
+    /// A sentence on stderr. Further lines are indented, so that none looks like a sentence of its
+    /// own.
     pub(crate) fn complain(&self, text: &str) {
         self.tell(&format!("cnictl: {}", text.trim_end().replace('\n', "\n    ")));
     }
@@ -56,8 +59,8 @@ impl Screen {
     }
 }
 
-/// Text from a file, a plugin or the kernel as a terminal can show it: control characters, which could
-/// move the cursor or colour the rest of the screen, are escaped. Line ends stay.
+/// Text from a file, a plugin or the kernel as a terminal can show it: control characters, which
+/// could move the cursor or colour the rest of the screen, are escaped. Line ends stay.
 pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -68,7 +71,8 @@ pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// Control characters but for line ends and tabs, and what turns the order of other characters around.
+/// Control characters but for line ends and tabs, and what turns the order of other characters
+/// around.
 fn is_hidden(symbol: char) -> bool {
     symbol.is_control() && !matches!(symbol, '\n' | '\t')
         || matches!(symbol, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,6 +1,7 @@
 //! The known word that was probably meant.
 
-/// The nearest of `known` to `word`, if it is near: case does not count, and a third of the letters may be wrong.
+/// The nearest of `known` to `word`, if it is near: case does not count, and a third of the letters
+/// may be wrong.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let with_distance = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
@@ -10,8 +11,8 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, word)| word)
 }
 
-/// How many letters must be added, taken away, replaced, or exchanged with their neighbour (optimal string
-/// alignment).
+/// How many letters must be added, taken away, replaced, or exchanged with their neighbour (optimal
+/// string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let letters =
         |text: &str| text.to_lowercase().chars().filter(|c| !matches!(c, '_' | '-')).collect::<Vec<_>>();

@@ -1,7 +1,8 @@
 //! CHECK of every attachment that the cache knows and whose namespace lives.
 //!
-//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration that its ADD
-//! got, also if the file has been changed since: the question is what became of the attachment.
+//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration that
+//! its ADD got, also if the file has been changed since: the question is what became of the
+//! attachment.
 
 use crate::{
     attachments::Life,
@@ -26,7 +27,8 @@ use std::{
 /// How many CHECKs run at once: each is mostly a wait for the kernel.
 const AT_ONCE: usize = 8;
 
-/// After this time no further CHECK begins. One takes a few milliseconds, so this is a node that hangs.
+/// After this time no further CHECK begins. One takes a few milliseconds, so this is a node that
+/// hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What is known of an attachment.
@@ -81,8 +83,8 @@ impl Surveyed {
     }
 }
 
-/// CHECKs the living attachments of one network, or of all; in the order of the cache. Those that are
-/// not there any more when it is their turn are left out.
+/// CHECKs the living attachments of one network, or of all; in the order of the cache. Those that
+/// are not there any more when it is their turn are left out.
 ///
 /// # Errors
 /// Fails if the cache cannot be read.
@@ -144,8 +146,8 @@ fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
     }
 }
 
-/// `cnictl check --all`: shows what became of each living attachment. Returns false if one is not as
-/// ADD left it.
+/// `cnictl check --all`: shows what became of each living attachment. Returns false if one is not
+/// as ADD left it.
 ///
 /// # Errors
 /// Fails if the cache cannot be read, or if neither an attachment nor a file has the network.

@@ -1,7 +1,8 @@
-//! The runtime's side of CNI (spec section 3): networks from files, chains of plugins, cached results.
+//! The runtime's side of CNI (spec section 3): networks from files, chains of plugins, cached
+//! results.
 //!
-//! The library decides nothing that the spec leaves to the runtime. In particular a failed ADD is followed by
-//! nothing: the caller owes it a DEL, as it owes one to every ADD.
+//! The library decides nothing that the spec leaves to the runtime. In particular a failed ADD is
+//! followed by nothing: the caller owes it a DEL, as it owes one to every ADD.
 
 mod base64;
 mod cache;
@@ -68,7 +69,8 @@ pub struct Added {
 }
 
 impl Runtime {
-    /// A runtime that looks for plugins in these folders. Plugins get the process's environment too.
+    /// A runtime that looks for plugins in these folders. Plugins get the process's environment
+    /// too.
     #[must_use]
     pub fn new<P: AsRef<Path>>(cni_path: &[P], cache: Cache) -> Self {
         let folders: Vec<_> = cni_path.iter().map(|folder| folder.as_ref().display().to_string()).collect();
@@ -90,14 +92,16 @@ impl Runtime {
         self
     }
 
-    /// Tells `herald` of every run of a plugin before it begins: where one hangs, that is all there will be.
+    /// Tells `herald` of every run of a plugin before it begins: where one hangs, that is all there
+    /// will be.
     #[must_use]
     pub fn with_herald(mut self, herald: impl Fn(&Path, Command) + Send + Sync + 'static) -> Self {
         self.herald = Some(Box::new(herald));
         self
     }
 
-    /// Ends a plugin that gives no answer in this time: for VERSION and STATUS, which change nothing.
+    /// Ends a plugin that gives no answer in this time: for VERSION and STATUS, which change
+    /// nothing.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
@@ -110,8 +114,8 @@ impl Runtime {
         &self.cache
     }
 
-    /// Attaches a container: every plugin in order, each with the result of the one before. The last result is
-    /// cached.
+    /// Attaches a container: every plugin in order, each with the result of the one before. The
+    /// last result is cached.
     ///
     /// # Errors
     /// The first plugin's that fails. The attachment is then half made: the caller must end it.
@@ -132,8 +136,8 @@ impl Runtime {
         Ok(added)
     }
 
-    /// Detaches a container: every plugin in reverse order, each with the cached result. Without one, as
-    /// after a failed ADD or with a damaged file, plugins get none and must do without.
+    /// Detaches a container: every plugin in reverse order, each with the cached result. Without
+    /// one, as after a failed ADD or with a damaged file, plugins get none and must do without.
     ///
     /// # Errors
     /// The first plugin's that fails. The cached result is kept for the next try.
@@ -151,7 +155,8 @@ impl Runtime {
     /// Asks every plugin in order whether the attachment is still as its ADD left it.
     ///
     /// # Errors
-    /// The first plugin's that fails; a refusal where there is no cached result, or the version has no CHECK.
+    /// The first plugin's that fails; a refusal where there is no cached result, or the version has
+    /// no CHECK.
     pub fn check(&self, network: &Network, parameters: &Parameters) -> Result<Asked, Error> {
         if !network.version.has_check() {
             let text =
@@ -185,9 +190,9 @@ impl Runtime {
         Ok(Asked::All)
     }
 
-    /// Lets every plugin free what belongs to none of the `valid` attachments (container id and interface name).
-    /// Goes on after an error. No DEL is sent: the spec does not let GC replace it, and those who owe one find the
-    /// attachment in the cache.
+    /// Lets every plugin free what belongs to none of the `valid` attachments (container id and
+    /// interface name). Goes on after an error. No DEL is sent: the spec does not let GC replace
+    /// it, and those who owe one find the attachment in the cache.
     ///
     /// # Errors
     /// Every plugin's that fails.

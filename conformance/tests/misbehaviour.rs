@@ -83,7 +83,7 @@ fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
     assert!(text.contains("the configuration needs the plugin host-local"), "{text}");
     for (arguments, wanted) in [
         (&["--plugin", "loopback"][..], "no plugin loopback in "),
-        (&["--plugin", "frob"], "no profile for the plugin frob: give one by --profile, or --config"),
+        (&["--plugin", "frob"], "no profile for the plugin frob: give its configuration by --config FILE"),
         (&["--filter", "frob"], "no case fits"),
     ] {
         let (output, text) = folder.run(arguments);

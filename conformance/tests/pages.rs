@@ -1,5 +1,5 @@
-//! The pages of docs/: an error that can be brought about here stands there, with its code, and their examples work. So what people
-//! look up is what they see.
+//! The pages of docs/: an error that can be brought about here stands there, with its code, and
+//! their examples work. So what people look up is what they see.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 #[path = "pages/bridge.rs"]
@@ -120,7 +120,8 @@ fn the_configurations_of_the_examples_work(host: &Host) {
     try_network(host, "kubernetes/install", &serde_json::from_slice(&installed).unwrap());
 }
 
-/// By cnictl: ADD, CHECK, DEL, STATUS, and doctor has nothing to say against it. Plugins of a chain that are not ours are left out.
+/// By cnictl: ADD, CHECK, DEL, STATUS, and doctor has nothing to say against it. Plugins of a chain
+/// that are not ours are left out.
 fn try_network(host: &Host, file: &str, network: &Value) {
     let mut network = network.clone();
     if let Some(plugins) = network.get_mut("plugins") {

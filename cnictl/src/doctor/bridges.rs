@@ -11,7 +11,8 @@ use cni_types::{Cidr, Json};
 use conformance::runtime::PluginConfig;
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h, BR_MAX_PORTS.
+/// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h,
+/// BR_MAX_PORTS.
 const MAX_PORTS: usize = 1023;
 /// From how many ports it is worth telling.
 const MANY_PORTS: usize = 900;
@@ -143,8 +144,9 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
     }
 }
 
-/// Addresses and routes of other interfaces in the pods' subnets. Networks that share a subnet, and two
-/// networks each of whose bridges is in the other's subnet, have one overlap, which is reported once.
+/// Addresses and routes of other interfaces in the pods' subnets. Networks that share a subnet, and
+/// two networks each of whose bridges is in the other's subnet, have one overlap, which is reported
+/// once.
 struct Overlaps<'a> {
     scene: &'a Scene,
     all: &'a [NetworkBooks],
@@ -161,7 +163,8 @@ impl<'a> Overlaps<'a> {
 
     fn of(&mut self, of_network: &NetworkBooks, report: &mut Report) {
         let plugin = &of_network.books.user;
-        // Interface plugins that put pods straight into the host's network share its subnet on purpose.
+        // Interface plugins that put pods straight into the host's network share its subnet on
+        // purpose.
         let own = match plugin.kind() {
             "bridge" => vec![name(plugin).to_owned(), gateway_name(plugin)],
             "ptp" => Vec::new(),
@@ -194,7 +197,8 @@ impl<'a> Overlaps<'a> {
         }
     }
 
-    /// Returns true if the same was reported from the other side, or as ranges that two networks share.
+    /// Returns true if the same was reported from the other side, or as ranges that two networks
+    /// share.
     fn is_known(&self, of_network: &NetworkBooks, own: &[String], other: &str) -> bool {
         let is_others = |books: &&NetworkBooks| {
             let user = &books.books.user;
@@ -235,8 +239,8 @@ fn sorted(names: [&str; 2]) -> [String; 2] {
     names
 }
 
-/// Whether two networks collide. A route to the wide network that the pods' is a part of is usual: a cluster's
-/// 10.244.0.0/16 leads to the other nodes, and the node's own part to the bridge.
+/// Whether two networks collide. A route to the wide network that the pods' is a part of is usual:
+/// a cluster's 10.244.0.0/16 leads to the other nodes, and the node's own part to the bridge.
 fn is_routed_away(route: Cidr, subnet: Cidr) -> bool {
     route.overlaps(subnet) && route.prefix() >= subnet.prefix() && !is_link_local(route)
 }

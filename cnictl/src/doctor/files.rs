@@ -1,4 +1,5 @@
-//! The folder of network configurations: which file runtimes take, and what is wrong with the others.
+//! The folder of network configurations: which file runtimes take, and what is wrong with the
+//! others.
 
 use super::{
     finding::Report,
@@ -58,8 +59,8 @@ fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut R
     report.error("conf-invalid", format!("{name}: {text}"), consequence, "correct the file, or take it away");
 }
 
-/// What runtimes do about a file that cannot be used. Those of the spec's rules that libcni leaves to
-/// the ADD, names and versions, keep no runtime from loading it.
+/// What runtimes do about a file that cannot be used. Those of the spec's rules that libcni leaves
+/// to the ADD, names and versions, keep no runtime from loading it.
 fn consequence(error: &ConfigError, is_first: bool) -> &'static str {
     match error {
         ConfigError::File { source, .. } => consequence(source, is_first),

@@ -120,7 +120,8 @@ impl Report {
                 Severity::Warning => "warning",
                 Severity::Note => "note",
             };
-            // Names of files and texts of plugins may have lines, which must not look like findings.
+            // Names of files and texts of plugins may have lines, which must not look like
+            // findings.
             let what = what.trim_end().replace('\n', "\\n");
             text += &format!("{severity}: {what} [{id}]\n    why: {why}\n    do:  {remedy}\n\n");
         }

@@ -1,6 +1,7 @@
 //! Keys that no plugin reads: misspelt, misplaced, written twice, or with a value of another type.
 //!
-//! Plugins ignore unknown keys, as the reference does, so `isGatway` is a gateway that nobody gets and nobody misses.
+//! Plugins ignore unknown keys, as the reference does, so `isGatway` is a gateway that nobody gets
+//! and nobody misses.
 
 use super::{
     finding::Report,
@@ -194,7 +195,8 @@ impl Walk<'_> {
         }
     }
 
-    /// `10-n.conflist, line 7`: the file, and where the key is in it. Of a key that is there twice the last one counts.
+    /// `10-n.conflist, line 7`: the file, and where the key is in it. Of a key that is there twice
+    /// the last one counts.
     fn place(&self, way: &Way) -> String {
         match self.lines.of_key(way).next_back() {
             Some(line) => format!("{}, line {line}", self.file),
@@ -203,7 +205,8 @@ impl Walk<'_> {
     }
 }
 
-/// People write remarks as keys, since JSON has none; nerdctl keeps its own in the networks that it makes.
+/// People write remarks as keys, since JSON has none; nerdctl keeps its own in the networks that it
+/// makes.
 fn is_remark(key: &str) -> bool {
     key.starts_with(['_', '/', '#', '$'])
         || key.starts_with("nerdctl")

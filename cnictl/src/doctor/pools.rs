@@ -48,8 +48,8 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
     all
 }
 
-/// Ranges that host-local refuses. Others, as calico and antrea, write theirs into the section when they delegate; or the
-/// runtime gives them.
+/// Ranges that host-local refuses. Others, as calico and antrea, write theirs into the section when
+/// they delegate; or the runtime gives them.
 fn unusable(network: &NetworkName, user: &PluginConfig, error: &cni_types::Error, report: &mut Report) {
     let capability = user.json().lookup("capabilities").and_then(|map| map.lookup("ipRanges"));
     if schema::of(schema::PLUGINS, user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
@@ -140,7 +140,8 @@ fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
     }
 }
 
-/// Networks that hand out the same addresses; each is told once. That they have a subnet in common is usual on a LAN.
+/// Networks that hand out the same addresses; each is told once. That they have a subnet in common
+/// is usual on a LAN.
 fn collisions(all: &[NetworkBooks], report: &mut Report) {
     for (index, first) in all.iter().enumerate() {
         let others = all.iter().skip(index + 1).filter(|second| second.network != first.network);

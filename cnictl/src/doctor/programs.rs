@@ -148,8 +148,8 @@ fn status(scene: &Scene, runtime: &Runtime, network: &Network, severity: Severit
     report.add(severity, "status", format!("{}: {e}", network.name), why, "see what the plugin says");
 }
 
-/// containerd runs it for every pod, whichever networks there are. Where no runtime's configuration is found, a kubelet's is
-/// probably containerd.
+/// containerd runs it for every pod, whichever networks there are. Where no runtime's configuration
+/// is found, a kubelet's is probably containerd.
 fn loopback(scene: &Scene, report: &mut Report) {
     let paths: Vec<_> = scene.places.bin_dirs().iter().map(|folder| folder.join("loopback")).collect();
     let may_be_there = paths.iter().any(|path| path.is_file() || cannot_look(path).is_some());

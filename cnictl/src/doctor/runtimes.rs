@@ -27,7 +27,8 @@ struct Settings {
     conf_dir: Option<PathBuf>,
     bin_dirs: Vec<PathBuf>,
     default_network: Option<String>,
-    /// containerd runs the plugin loopback for every pod, unless it is told to do without; CRI-O does not.
+    /// containerd runs the plugin loopback for every pod, unless it is told to do without; CRI-O
+    /// does not.
     runs_loopback: bool,
     /// How many networks each pod gets, where it is not one.
     networks: Option<usize>,
@@ -59,7 +60,8 @@ pub(super) fn has_kubelet(places: &Places) -> bool {
 pub(super) struct Runtimes(Vec<Settings>);
 
 impl Runtimes {
-    /// Puts the runtime's folders in the place of those by custom, unless somebody asked for others.
+    /// Puts the runtime's folders in the place of those by custom, unless somebody asked for
+    /// others.
     pub(super) fn settle(&self, places: &mut Places) {
         let Some(first) = self.0.first() else { return };
         let root = places.root.clone();
@@ -77,7 +79,8 @@ impl Runtimes {
         (!self.0.is_empty()).then(|| self.0.iter().any(|runtime| runtime.runs_loopback))
     }
 
-    /// The network that CRI-O is to take, whichever file is first; where it reads the folder that is examined.
+    /// The network that CRI-O is to take, whichever file is first; where it reads the folder that
+    /// is examined.
     pub(super) fn default_network(&self) -> Option<String> {
         let first = self.0.first()?;
         let others = self.0.iter().filter(|runtime| runtime.conf_dir() == first.conf_dir());
@@ -217,7 +220,8 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// The files that a path with at most one `*`, in its last part, leads to; in the order of their names.
+/// The files that a path with at most one `*`, in its last part, leads to; in the order of their
+/// names.
 fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy();
     let Some((start, end)) = name.split_once('*') else {

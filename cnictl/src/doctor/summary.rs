@@ -7,7 +7,8 @@ use super::{
 };
 use serde::Serialize;
 
-/// Errors that leave new pods alone: they are about those that run, or about all that leaves the bridge.
+/// Errors that leave new pods alone: they are about those that run, or about all that leaves the
+/// bridge.
 const NOT_OF_ADD: [&str; 4] = ["attachment-changed", "bridge-down", "ip-forward", "ipv6-forward"];
 
 /// If pods can be attached.

@@ -236,7 +236,8 @@ fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
     for pod in [&blue, &red] {
         node.cnictl(&["add", "n", &pod.path().display().to_string()]).success();
     }
-    // Of another runtime, whose cache is elsewhere; and of somebody whose record the reference wrote.
+    // Of another runtime, whose cache is elsewhere; and of somebody whose record the reference
+    // wrote.
     node.cnictl(&["add", "n", "/run/netns/blue", "--ifname", "net1", "--cache-dir", "/run/elsewhere"])
         .success();
     fs::write("/run/cni-data/n/10.1.0.6", "foreign\r\neth0").or_fail("write a record");
@@ -295,7 +296,8 @@ fn a_dry_run_of_gc_changes_nothing(host: &Host) {
     node.cnictl(&["add", "n", "/run/netns/red"]).success();
     pod.remove();
     node.cnictl(&["gc", "n", "--dry-run"]).success().says("end   cnitool-");
-    // The kernel takes the dead namespace's interfaces away in its own time, so only what is on disk can be compared.
+    // The kernel takes the dead namespace's interfaces away in its own time, so only what is on
+    // disk can be compared.
     assert!(fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
     node.cnictl(&["list"]).success().says("stale");
     assert!(!notes().iter().any(|note| note.starts_with("DEL") || note.starts_with("GC")), "{:?}", notes());

@@ -91,7 +91,8 @@ pub(crate) struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        // Much of a case's time is waiting, for a process or for the kernel to take a namespace away.
+        // Much of a case's time is waiting, for a process or for the kernel to take a namespace
+        // away.
         let jobs = std::thread::available_parallelism().map_or(2, |n| n.get() * 2);
         Self {
             bin_dir: None,

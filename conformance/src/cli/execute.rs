@@ -184,7 +184,8 @@ fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Re
     Ok(())
 }
 
-/// The one plugin with the configuration in the file; without a profile it is one that is made up from it.
+/// The one plugin with the configuration in the file; without a profile it is one that is made up
+/// from it.
 fn configured(file: &Path, plugins: &[String], profiles: &[Profile]) -> Result<Profile, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let made_up = Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! The results of ADDs, kept for CHECK and DEL (spec section 3).
 //!
-//! The files are libcni's, in its place and format, so that an attachment made by one runtime can be ended by another:
-//! `<folder>/results/<network>-<container id>-<interface>`.
+//! The files are libcni's, in its place and format, so that an attachment made by one runtime can
+//! be ended by another: `<folder>/results/<network>-<container id>-<interface>`.
 
 use super::{base64, error::Error, network::Network, parameters::Parameters, plain::read_plain};
 use cni_types::{Json, NetworkName};
@@ -139,7 +139,8 @@ impl Cache {
         }
     }
 
-    /// Every attachment that was made and not ended. Files that cannot be understood are passed over.
+    /// Every attachment that was made and not ended. Files that cannot be understood are passed
+    /// over.
     ///
     /// # Errors
     /// Where the folder cannot be read; a missing one is empty.

@@ -10,9 +10,9 @@ use std::{
 };
 
 impl Network {
-    /// Reads a file: a list if it ends in `.conflist`, else the configuration of a single plugin. Unless
-    /// a list forbids it, the plugins of `<network name>/*.conf` beside the file follow its own, in the
-    /// order of their names.
+    /// Reads a file: a list if it ends in `.conflist`, else the configuration of a single plugin.
+    /// Unless a list forbids it, the plugins of `<network name>/*.conf` beside the file follow its
+    /// own, in the order of their names.
     ///
     /// # Errors
     /// Names the file that cannot be used.
@@ -29,7 +29,8 @@ impl Network {
         draft.finish().map_err(in_file)
     }
 
-    /// All `*.conf`, `*.conflist` and `*.json` of a folder in the order of their names. Container runtimes take the first.
+    /// All `*.conf`, `*.conflist` and `*.json` of a folder in the order of their names. Container
+    /// runtimes take the first.
     ///
     /// # Errors
     /// Where the folder cannot be read.

@@ -1,4 +1,5 @@
-//! A network configuration: a name, a version, and the plugins to run one after the other (spec section 1).
+//! A network configuration: a name, a version, and the plugins to run one after the other (spec
+//! section 1).
 
 use cni_types::{Json, NetworkName, SpecVersion};
 use serde::Deserialize;
@@ -89,7 +90,8 @@ struct DecodedDns {
 }
 
 impl PluginConfig {
-    /// Takes an object with a usable `type`. Keys match without regard to case, and `null` is absence.
+    /// Takes an object with a usable `type`. Keys match without regard to case, and `null` is
+    /// absence.
     pub(super) fn new(json: Json) -> Result<Self, ConfigError> {
         if !json.is_object() {
             return Err(plugin("a JSON object is wanted"));
@@ -141,8 +143,8 @@ pub(super) struct Draft {
 }
 
 impl Network {
-    /// Reads a configuration list, or a single plugin's configuration as 0.x had it, which becomes a
-    /// list of one. For a file, whose name says which of the two it is, see [`Network::load`].
+    /// Reads a configuration list, or a single plugin's configuration as 0.x had it, which becomes
+    /// a list of one. For a file, whose name says which of the two it is, see [`Network::load`].
     ///
     /// # Errors
     /// Fails if it is not usable by itself.
@@ -244,8 +246,8 @@ fn inlined_plugins(source: &Json) -> Result<Vec<PluginConfig>, ConfigError> {
     }
 }
 
-/// The highest version of `cniVersion` and `cniVersions` that is supported. Unknown ones are passed over, as
-/// long as there is another.
+/// The highest version of `cniVersion` and `cniVersions` that is supported. Unknown ones are passed
+/// over, as long as there is another.
 fn version(source: &Json) -> Result<SpecVersion, ConfigError> {
     let single = text(source, "cniVersion")?.unwrap_or_default();
     let mut listed = match exact(source, "cniVersions") {

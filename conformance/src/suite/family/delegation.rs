@@ -1,4 +1,5 @@
-//! Delegation: what a plugin's IPAM gets, and what becomes of its answers (spec section 4). A double stands in for it.
+//! Delegation: what a plugin's IPAM gets, and what becomes of its answers (spec section 4). A
+//! double stands in for it.
 
 mod answers;
 mod failures;

@@ -88,7 +88,8 @@ fn table_of(text: &mut String, style: Style<'_>, heading: &str, results: &[&Case
     }
 }
 
-/// `12` where all passed, `11/12` where one did not, `-` where none could be looked at. Notes count as passed.
+/// `12` where all passed, `11/12` where one did not, `-` where none could be looked at. Notes count
+/// as passed.
 fn cell(summary: Summary, style: Style<'_>) -> String {
     let good = summary.passed + summary.noted;
     let all = good + summary.failed + summary.errors;

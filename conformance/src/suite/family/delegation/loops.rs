@@ -1,7 +1,8 @@
 //! A delegate that leads back: `ipam.type` is the plugin's own name.
 //!
-//! A plugin that asks IPAM before it makes anything starts itself, which starts itself again. Nothing
-//! in the kernel ends such a chain, and a runtime that kills the first process does not end the others.
+//! A plugin that asks IPAM before it makes anything starts itself, which starts itself again.
+//! Nothing in the kernel ends such a chain, and a runtime that kills the first process does not end
+//! the others.
 
 use super::scene::without_ipam;
 use crate::suite::{
@@ -17,8 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As many runs of a plugin one request may cause. A delegate that is refused by a second process, and
-/// asked for its DEL after each ADD that fails, makes four.
+/// As many runs of a plugin one request may cause. A delegate that is refused by a second process,
+/// and asked for its DEL after each ADD that fails, makes four.
 const MOST: usize = 8;
 
 /// Counts each run in `CALLS` and then becomes the plugin; after `MOST` runs it ends the chain.

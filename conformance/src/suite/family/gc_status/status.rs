@@ -78,8 +78,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "gc_status/status-exhausted",
         title: "where no address is left, STATUS succeeds or fails with 50 or 51; DEL makes room",
-        // The next sentence of the clause ("should return an error if those resources are exhausted")
-        // is not held against a plugin: conformance/README.md, "A full pool", has the reasons.
+        // The next sentence of the clause ("should return an error if those resources are
+        // exhausted") is not held against a plugin: conformance/README.md, "A full pool", has the
+        // reasons.
         clause: Clause {
             section: "2 STATUS",
             rule: "50 and 51 are the codes of a plugin that is not available; whatever STATUS \

@@ -9,7 +9,8 @@ use crate::suite::{
 use cni_types::{Code, Command, SpecVersion};
 use std::path::Path;
 
-/// Between the folder that it leaves and the root there are some, and each plugin begins in another.
+/// Between the folder that it leaves and the root there are some, and each plugin begins in
+/// another.
 const EVIL: [&str; 5] = [
     "/run/evil",
     "/run/cni-conformance/evil",
