@@ -11,7 +11,7 @@ use crate::{
 };
 use cni_types::{Call, Environment, Json, Plugin, Stop};
 use conformance::runtime::{CachedAttachment, Network, PluginConfig};
-use host_local::{Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
+use host_local::{Count, Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};
 
@@ -91,6 +91,8 @@ enum Origin {
     EarlierBoot,
     NetnsGone,
     ThisBoot,
+    /// In another boot of this machine, or of a clone of it.
+    OtherBoot,
     OtherMachine,
     Unknown,
 }
@@ -102,6 +104,7 @@ impl Origin {
             Fate::EarlierBoot => Self::EarlierBoot,
             Fate::NetnsGone => Self::NetnsGone,
             Fate::ThisBoot => Self::ThisBoot,
+            Fate::OtherBoot => Self::OtherBoot,
             Fate::OtherMachine => Self::OtherMachine,
             Fate::Unknown => Self::Unknown,
         }
@@ -113,6 +116,7 @@ impl Origin {
             Self::EarlierBoot => Fate::EarlierBoot.as_text(),
             Self::NetnsGone => Fate::NetnsGone.as_text(),
             Self::ThisBoot => Fate::ThisBoot.as_text(),
+            Self::OtherBoot => Fate::OtherBoot.as_text(),
             Self::OtherMachine => Fate::OtherMachine.as_text(),
             Self::Unknown => Fate::Unknown.as_text(),
         }
@@ -187,10 +191,10 @@ impl Row {
 #[derive(Debug, Serialize)]
 struct PoolRow {
     ranges: String,
-    capacity: u128,
-    used: u128,
-    free: u128,
-    excluded: u128,
+    capacity: Count,
+    used: Count,
+    free: Count,
+    excluded: Count,
 }
 
 impl PoolRow {
@@ -201,7 +205,7 @@ impl PoolRow {
 
     fn describe(&self) -> String {
         let Self { ranges, capacity, used, free, excluded } = self;
-        let excluded = if *excluded > 0 { format!(", {excluded} excluded") } else { String::new() };
+        let excluded = if excluded.is_zero() { String::new() } else { format!(", {excluded} excluded") };
         format!("{ranges}: {used} of {capacity} in use, {free} free{excluded}\n")
     }
 }
@@ -327,4 +331,32 @@ fn free(
     }
     let addresses: Vec<String> = dead.iter().map(|held| held.address.to_string()).collect();
     Ok(serde_json::json!({ "network": network.name.as_str(), "dryRun": dry_run, "dead": addresses }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_of_any_size_are_shown_and_written_as_json() {
+        let row = |subnet: &str| {
+            let network = serde_json::json!({
+                "cniVersion": "1.1.0", "name": "n", "type": "bridge",
+                "ipam": {"type": "host-local", "dataDir": "/nonexistent", "ranges": [[{"subnet": subnet}]]},
+            });
+            let call = Call::new(Environment::default(), network.to_string().into_bytes(), Stop::never());
+            let seen = Inspection::of(&HostLocal::default(), &call.unwrap()).unwrap();
+            PoolRow::of(&seen.pools.unwrap()[0])
+        };
+        for (subnet, text, free) in [
+            ("10.1.0.0/29", "10.1.0.1-10.1.0.6: 0 of 5 in use, 5 free\n", "5"),
+            ("fd00::/64", "in use, 1.8e19 free\n", "18446744073709551614"),
+            ("1100:200::/24", "in use, 2.0e31 free\n", "2.028240960365167e+31"),
+            ("::/0", "in use, 3.4e38 free\n", "3.402823669209385e+38"),
+        ] {
+            let row = row(subnet);
+            assert!(row.describe().ends_with(text), "{}", row.describe());
+            assert_eq!(serde_json::to_value(&row).unwrap()["free"].to_string(), free);
+        }
+    }
 }

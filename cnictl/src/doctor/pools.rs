@@ -11,8 +11,8 @@ use conformance::runtime::PluginConfig;
 use host_local::{Fate, Owner, Pool};
 use std::net::IpAddr;
 
-/// From how full a range set is worth telling, in percent.
-const NEARLY_FULL: u128 = 90;
+/// The part of a range set in use from which on a person should know of it.
+const NEARLY_FULL: f64 = 0.9;
 
 /// The books of one network.
 pub(super) struct NetworkBooks {
@@ -107,7 +107,7 @@ fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
             why,
             remedy,
         );
-    } else if used.saturating_mul(100) >= capacity.saturating_mul(NEARLY_FULL) {
+    } else if used.approximate() >= capacity.approximate() * NEARLY_FULL {
         let what = format!("{network}: {used} of {capacity} addresses of {ranges} are in use");
         report.warning("pool-nearly-full", what, why, remedy);
     }
@@ -175,18 +175,19 @@ pub(super) fn subnets(books: &Books) -> impl Iterator<Item = Cidr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use host_local::Count;
 
     #[test]
     fn room_is_told_before_it_is_gone() {
-        for (used, wanted) in [(89, vec![]), (90, vec!["pool-nearly-full"]), (100, vec!["pool-full"])] {
+        for (used, wanted) in [(89_u64, vec![]), (90, vec!["pool-nearly-full"]), (100, vec!["pool-full"])] {
             let pool = Pool {
                 ranges: "r".into(),
                 subnets: vec![],
                 gateways: vec![],
                 rows: vec![],
-                capacity: 100,
-                excluded: 0,
-                used,
+                capacity: 100_u64.into(),
+                excluded: Count::default(),
+                used: Count::from(used),
             };
             let mut report = Report::default();
             room(&NetworkName::parse("n").unwrap(), &pool, 0, &mut report);

@@ -1,8 +1,12 @@
 //! Which address an attachment gets from a range set, given the ones that are taken. No I/O: what is chosen here
 //! is only reserved elsewhere, and chosen anew where somebody was faster.
 
-use crate::{range_set::RangeSet, span::Span};
-use cni_types::{Cidr, Error};
+use crate::{
+    count::Count,
+    range_set::RangeSet,
+    span::{Span, Spans},
+};
+use cni_types::{Cidr, Code, Error};
 use std::net::IpAddr;
 
 /// What an attachment wants of a range set.
@@ -22,14 +26,14 @@ pub(crate) trait Occupancy {
     /// The first address of the span that has none.
     ///
     /// # Errors
-    /// Where that cannot be told.
+    /// Fails if that cannot be found out.
     fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error>;
 
-    /// How many of the addresses in the spans have one.
+    /// The number of addresses in the spans that have one.
     ///
     /// # Errors
-    /// Where that cannot be told.
-    fn count(&self, spans: &[Span]) -> Result<u64, Error>;
+    /// Fails if that cannot be found out.
+    fn count(&self, spans: &Spans) -> Result<u64, Error>;
 }
 
 /// An address that is free.
@@ -49,12 +53,12 @@ pub(crate) enum NoAddress {
     Exhausted {
         /// The set, as the reference writes it.
         set: String,
-        /// How many addresses have an owner.
+        /// The number of addresses that have an owner.
         used: u64,
-        /// How many addresses there are.
-        total: u128,
-        /// How many more the configuration excludes.
-        excluded: u128,
+        /// The number of addresses that can be given away at all.
+        total: Count,
+        /// The number of addresses that the configuration excludes beside them.
+        excluded: Count,
     },
     /// The attachment has one of this set already.
     #[error("{0} has been allocated to {1}, duplicate allocation is not allowed")]
@@ -63,7 +67,7 @@ pub(crate) enum NoAddress {
     #[error("requested IP address {0} is not available in range set {1}")]
     RequestedTaken(IpAddr, String),
     /// The wanted one is excluded by the configuration.
-    #[error("requested IP address {0} is not available in range set {1}: it is excluded")]
+    #[error("requested IP address {0} is not available in range set {1}")]
     RequestedExcluded(IpAddr, String),
     /// The wanted one is a gateway.
     #[error("requested ip {0} is subnet's gateway")]
@@ -73,7 +77,7 @@ pub(crate) enum NoAddress {
 /// Chooses an address for `container_id`, which has the addresses `own`, from `set`.
 ///
 /// # Errors
-/// The outer one where it cannot be told which addresses are free, the inner one where none is, for this attachment.
+/// The outer one if it cannot be found out which addresses are free, the inner one if none is for this attachment.
 pub(crate) fn choose(
     set: &RangeSet,
     wanted: Wanted,
@@ -85,7 +89,7 @@ pub(crate) fn choose(
         if let Some(refused) = refused(set, address) {
             return Ok(Err(refused));
         }
-        if occupancy.first_free(Span { first: address, last: address })?.is_none() {
+        if occupancy.first_free(Span::of(address))?.is_none() {
             return Ok(Err(NoAddress::RequestedTaken(address, set.to_string())));
         }
     }
@@ -96,17 +100,17 @@ pub(crate) fn choose(
     let address = match wanted {
         Wanted::Exactly(address) => Some(address),
         Wanted::Next { after } => {
-            let found = set.candidates(after).into_iter().map(|span| occupancy.first_free(span));
+            let found = set.candidates(after).map(|span| occupancy.first_free(span));
             found.filter_map(Result::transpose).next().transpose()?
         }
     };
     match address.and_then(|address| allocation(set, address)) {
         Some(allocation) => Ok(Ok(allocation)),
-        None => Ok(Err(exhausted(set, occupancy.count(set.spans())?))),
+        None => Ok(Err(exhausted(set, occupancy.count(set.allocatable())?))),
     }
 }
 
-/// Why an address cannot be given away, whoever has it.
+/// The reason for which an address cannot be given away, whoever has it.
 fn refused(set: &RangeSet, address: IpAddr) -> Option<NoAddress> {
     if set.is_gateway(address) || set.range_of(address).is_some_and(|r| r.gateway() == address) {
         return Some(NoAddress::RequestedGateway(address));
@@ -125,19 +129,25 @@ fn exhausted(set: &RangeSet, used: u64) -> NoAddress {
     NoAddress::Exhausted { set: set.to_string(), used, total: set.capacity(), excluded: set.excluded() }
 }
 
-/// Fails where a set, of whose allocatable addresses so many are taken, has no address left for anybody.
+/// Fails if a set, of whose allocatable addresses so many are taken, has no address left for anybody.
 pub(crate) fn require_free(set: &RangeSet, used: u64) -> Result<(), NoAddress> {
-    if u128::from(used) < set.capacity() { Ok(()) } else { Err(exhausted(set, used)) }
+    if Count::from(used) < set.capacity() { Ok(()) } else { Err(exhausted(set, used)) }
 }
 
 impl NoAddress {
-    /// What a person can do about it.
+    /// What is in the way, and what a person can do about it.
     pub(crate) fn remedy(&self) -> String {
         match self {
+            Self::Exhausted { total, .. } if total.is_zero() => {
+                "every address of the set is a gateway, and a gateway is never given away; \
+                 make the range larger, or name another gateway"
+                    .into()
+            }
             Self::Exhausted { used, total, excluded, .. } => {
-                let excluded = match excluded {
-                    0 => String::new(),
-                    more => format!(" ({more} more are excluded by the configuration)"),
+                let excluded = if excluded.is_zero() {
+                    String::new()
+                } else {
+                    format!(" ({excluded} more are excluded by the configuration)")
                 };
                 format!(
                     "{used} of {total} addresses are in use{excluded}; \
@@ -146,10 +156,23 @@ impl NoAddress {
             }
             Self::Duplicate(..) => "run DEL for this container and interface first".into(),
             Self::RequestedTaken(..) => "it has an owner; request another address, or none".into(),
-            Self::RequestedExcluded(..) | Self::RequestedGateway(_) => {
-                "request another address, or none".into()
-            }
+            Self::RequestedExcluded(..) => "it is excluded; request another address, or none".into(),
+            Self::RequestedGateway(_) => "request another address, or none".into(),
         }
+    }
+}
+
+impl NoAddress {
+    /// The error of ADD, with the holders, if any are known, and the remedy.
+    pub(crate) fn explained(&self, holders: Option<String>) -> Error {
+        let holders = holders.filter(|text| !text.is_empty());
+        let remedy = self.remedy();
+        let details = match (self, holders) {
+            (_, None) => remedy,
+            (Self::Exhausted { .. }, Some(holders)) => format!("{remedy}; {holders}"),
+            (_, Some(holder)) => format!("{holder}; {remedy}"),
+        };
+        Error::new(Code::ADDRESS_UNAVAILABLE, self.to_string()).with_details(details)
     }
 }
 
@@ -176,9 +199,8 @@ mod tests {
             Ok(None)
         }
 
-        fn count(&self, spans: &[Span]) -> Result<u64, Error> {
-            let is_in = |address: &&IpAddr| spans.iter().any(|span| span.contains(**address));
-            Ok(self.0.iter().filter(is_in).count() as u64)
+        fn count(&self, spans: &Spans) -> Result<u64, Error> {
+            Ok(self.0.iter().filter(|address| spans.contains(**address)).count() as u64)
         }
     }
 
@@ -188,7 +210,7 @@ mod tests {
 
     fn set_without(subnet: &str, excluded: &[Span]) -> RangeSet {
         let spec = RangeSpec { subnet: subnet.parse().unwrap(), start: None, end: None, gateway: None };
-        RangeSet::new(vec![Range::new(spec).unwrap()], excluded).unwrap()
+        RangeSet::new(vec![Range::new(spec).unwrap()], &excluded.iter().copied().collect()).unwrap()
     }
 
     fn parse(texts: &[&str]) -> Vec<IpAddr> {
@@ -260,7 +282,20 @@ mod tests {
         let wanted = "2 of 2 addresses are in use (3 more are excluded by the configuration); ";
         assert!(error.remedy().starts_with(wanted), "{}", error.remedy());
         let error = choose(&set, exactly("10.0.0.3"), &Taken::default(), &[], "c1").unwrap().unwrap_err();
-        assert!(error.to_string().ends_with("10.0.0.1-10.0.0.6: it is excluded"), "{error}");
+        assert!(error.to_string().ends_with("not available in range set 10.0.0.1-10.0.0.6"), "{error}");
+        assert!(error.remedy().starts_with("it is excluded; "), "{}", error.remedy());
+    }
+
+    #[test]
+    fn a_pool_of_nothing_but_its_gateway_says_so() {
+        let only: Option<IpAddr> = "10.0.0.1".parse().ok();
+        let spec =
+            RangeSpec { subnet: "10.0.0.0/24".parse().unwrap(), start: only, end: only, gateway: None };
+        let set = RangeSet::new(vec![Range::new(spec).unwrap()], &Spans::default()).unwrap();
+        let error = choose(&set, NEXT, &Taken::default(), &[], "c1").unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "no IP addresses available in range set: 10.0.0.1-10.0.0.1");
+        assert!(error.remedy().starts_with("every address of the set is a gateway"), "{}", error.remedy());
+        assert_eq!(require_free(&set, 0), Err(error));
     }
 
     #[test]
@@ -286,12 +321,12 @@ mod tests {
             let span = |(first, size): &(u32, u32)| Span { first: address(*first), last: address(first + size) };
             let excluded: Vec<Span> = excluded.iter().map(span).collect();
             let spec = RangeSpec { subnet: format!("10.0.0.0/{prefix}").parse().unwrap(), start: None, end: None, gateway: None };
-            let Ok(set) = RangeSet::new(vec![Range::new(spec).unwrap()], &excluded) else { return Ok(()) };
+            let Ok(set) = RangeSet::new(vec![Range::new(spec).unwrap()], &excluded.iter().copied().collect()) else { return Ok(()) };
             let taken = Taken(hosts.into_iter().map(address).collect());
             let is_free = |a: &IpAddr| set.is_allocatable(*a) && !taken.0.contains(a);
             let free = (0..256).map(address).filter(is_free).count();
-            let used = taken.count(set.spans()).unwrap();
-            prop_assert_eq!(u128::from(used) + free as u128, set.capacity());
+            let used = taken.count(set.allocatable()).unwrap();
+            prop_assert_eq!(Count::from(used) + Count::from(free as u64), set.capacity());
             match choose(&set, Wanted::Next { after: Some(address(after)) }, &taken, &[], "c").unwrap() {
                 Ok(chosen) => {
                     let chosen = chosen.address.address();

@@ -6,7 +6,7 @@
 use crate::{
     range::{Range, RangeSpec},
     range_set::RangeSet,
-    span::Span,
+    span::{Span, Spans, first_conflict},
 };
 use cni_types::{AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion};
 use serde::Deserialize;
@@ -14,6 +14,10 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 /// Where records are unless the configuration says otherwise.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
+
+/// The most range sets, and so addresses of an attachment: a record of each is written in one ADD,
+/// under the lock.
+const MOST_SETS: usize = 256;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -95,7 +99,7 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// The file that the result's `dns` comes from.
     pub(crate) resolv_conf: Option<PathBuf>,
-    /// Whether STATUS fails where a set has no address left.
+    /// What STATUS says of a set without a free address.
     pub(crate) when_full: WhenFull,
     /// The addresses that `args.cni.ips` and `runtimeConfig.ips` ask for, in this order.
     requested: Vec<IpAddr>,
@@ -104,18 +108,19 @@ pub(crate) struct Config {
 /// What STATUS says of a set without a free address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
-    /// An ADD would fail: code 50.
-    Fail,
-    /// A node that is full is healthy.
-    Ok,
+    /// The node is ready: what is full today is free when a pod ends. A line on stderr says so.
+    Ready,
+    /// Code 50, the letter of the specification (section 2, "STATUS").
+    Error,
 }
 
 impl WhenFull {
     fn parse(text: &str) -> Result<Self, Error> {
         match text {
-            "" | "fail" => Ok(Self::Fail),
-            "ok" => Ok(Self::Ok),
-            other => Err(invalid(format!("invalid statusWhenFull {other:?}: \"ok\" or \"fail\" is wanted"))),
+            "" | "ready" => Ok(Self::Ready),
+            "error" => Ok(Self::Error),
+            other => Err(invalid(format!("invalid statusWhenFull {other:?}"))
+                .with_details("\"ready\" or \"error\" is expected")),
         }
     }
 }
@@ -151,7 +156,8 @@ impl Wire {
                 exclude: None,
             }]
         });
-        let everywhere = excluded(ipam.exclude.as_deref())?;
+        let everywhere: Spans = excluded(ipam.exclude.as_deref())?.into_iter().collect();
+        self.require_few_sets(ipam)?;
         let by_runtime = self.runtime_config.ip_ranges.iter().map(Option::as_deref);
         let sets = by_runtime
             .chain(old_style.as_deref().map(Some))
@@ -164,6 +170,19 @@ impl Wire {
                 .with_details("give ipam.ranges, ipam.subnet, or the capability ipRanges"));
         }
         Ok(sets)
+    }
+}
+
+impl Wire {
+    /// Refuses more sets than an attachment can want addresses.
+    fn require_few_sets(&self, ipam: &WireIpam) -> Result<(), Error> {
+        let count =
+            self.runtime_config.ip_ranges.len() + usize::from(ipam.subnet.is_some()) + ipam.ranges.len();
+        if count <= MOST_SETS {
+            return Ok(());
+        }
+        let details = "an attachment gets an address from each; ranges of one pool belong in one set";
+        Err(invalid(format!("{count} range sets, and at most {MOST_SETS} are allowed")).with_details(details))
     }
 }
 
@@ -196,24 +215,51 @@ impl Config {
     /// # Errors
     /// Code 4 for `CNI_ARGS`, 103 for addresses that no set can serve, or none any more.
     pub(crate) fn requested(&self, call: &Call) -> Result<Vec<Option<IpAddr>>, Error> {
-        let mut left: Vec<IpAddr> =
-            requested_by_args(call)?.into_iter().chain(self.requested.clone()).collect();
+        let by_args = requested_by_args(call)?;
         let mut seen = BTreeSet::new();
-        left.retain(|address| seen.insert(*address));
-        let mut take = |set: &RangeSet| {
-            let index = left.iter().position(|address| set.contains(*address))?;
-            Some(left.remove(index))
-        };
-        let requested = self.range_sets.iter().map(&mut take).collect();
-        if left.is_empty() {
+        let mut distinct: Vec<IpAddr> = by_args.into_iter().chain(self.requested.iter().copied()).collect();
+        distinct.retain(|address| seen.insert(*address));
+        let owners = Owners::of(&self.range_sets);
+        let mut requested = vec![None; self.range_sets.len()];
+        distinct.retain(|address| {
+            let place = owners.set_of(*address).and_then(|set| requested.get_mut(set));
+            // The first one that a set can serve is taken out of the list; what stays there cannot be served.
+            match place {
+                Some(place @ None) => {
+                    *place = Some(*address);
+                    false
+                }
+                _ => true,
+            }
+        });
+        if distinct.is_empty() {
             return Ok(requested);
         }
-        let list: Vec<String> = left.iter().map(IpAddr::to_string).collect();
+        let list: Vec<String> = distinct.iter().map(IpAddr::to_string).collect();
         Err(Error::new(
             Code::ADDRESS_UNAVAILABLE,
             format!("failed to allocate all requested IPs: {}", list.join(" ")),
         )
         .with_details("each range set gives one address, and only one that is in its ranges"))
+    }
+}
+
+/// The set that an address is in, found in the same time however many sets there are.
+struct Owners(Vec<(Span, usize)>);
+
+impl Owners {
+    fn of(sets: &[RangeSet]) -> Self {
+        let spans =
+            sets.iter().enumerate().flat_map(|(set, ranges)| ranges.range_spans().map(move |s| (s, set)));
+        let mut spans: Vec<(Span, usize)> = spans.collect();
+        spans.sort_unstable_by_key(|(span, _)| span.first);
+        Self(spans)
+    }
+
+    fn set_of(&self, address: IpAddr) -> Option<usize> {
+        let later = self.0.partition_point(|(span, _)| span.first <= address);
+        let (span, set) = self.0.get(later.checked_sub(1)?)?;
+        span.contains(address).then_some(*set)
     }
 }
 
@@ -229,16 +275,17 @@ fn data_dir_or_default(text: String) -> PathBuf {
     if text.is_empty() { DEFAULT_DATA_DIR.into() } else { text.into() }
 }
 
-fn range_set(index: usize, wire: &[WireRange], everywhere: &[Span]) -> Result<RangeSet, Error> {
+fn range_set(index: usize, wire: &[WireRange], everywhere: &Spans) -> Result<RangeSet, Error> {
     let make = || {
-        let mut excluded = everywhere.to_vec();
+        let mut excluded = Vec::new();
         let mut ranges = Vec::with_capacity(wire.len());
         for wire in wire {
             let range = range(wire)?;
             excluded.extend(excluded_from(&range, wire.exclude.as_deref())?);
+            excluded.extend(everywhere.within(range.span()));
             ranges.push(range);
         }
-        RangeSet::new(ranges, &excluded).map_err(|e| invalid(e.to_string()))
+        RangeSet::new(ranges, &excluded.into_iter().collect()).map_err(|e| invalid(e.to_string()))
     };
     make().map_err(|e| e.context(format_args!("invalid range set {index}")))
 }
@@ -291,17 +338,25 @@ fn range(wire: &WireRange) -> Result<Range, Error> {
         end: optional_address(&wire.range_end)?,
         gateway: optional_address(&wire.gateway)?,
     };
-    Range::new(spec).map_err(|e| invalid(e.to_string()))
+    Range::new(spec).map_err(|e| {
+        let error = invalid(e.to_string());
+        match e.details() {
+            Some(details) => error.with_details(details),
+            None => error,
+        }
+    })
 }
 
 fn require_disjoint(sets: &[RangeSet]) -> Result<(), Error> {
-    for (first, set) in sets.iter().enumerate() {
-        let mut later = sets.iter().enumerate().skip(first + 1);
-        if let Some((second, _)) = later.find(|(_, other)| set.overlaps(other)) {
-            return Err(invalid(format!("range set {first} overlaps with {second}")));
-        }
+    let owned: Vec<(usize, Span)> = sets
+        .iter()
+        .enumerate()
+        .flat_map(|(set, ranges)| ranges.range_spans().map(move |s| (set, s)))
+        .collect();
+    match first_conflict(&owned) {
+        Some((first, second)) => Err(invalid(format!("range set {first} overlaps with {second}"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// An address, or nothing for empty text, as the reference has it.

@@ -2,13 +2,13 @@
 
 use crate::{
     HostLocal, config, note,
-    reclaim::{Fate, Holding, reclaim},
+    reclaim::{Fate, Holding, reclaim, written},
     record::{Owner, Record},
     store::{Locked, Origins, Sighting, Unread},
-    system::Boot,
+    system::Present,
 };
 use cni_types::{Call, Error, ValidAttachments};
-use std::{fs::File, time::SystemTime};
+use std::fs::File;
 
 /// Why a record is freed.
 enum Stale {
@@ -33,8 +33,9 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     // What stays is no record, and the next one tries again.
     let _ = locked.remove_leftovers();
     let origins = locked.folder().origins();
+    let now = plugin.system.present(locked.folder().path());
     let mut sweep = Sweep {
-        stales: Stales { valid: &valid, boot: plugin.system.boot(), origins },
+        stales: Stales { valid: &valid, now, origins },
         any: false,
         failures: Vec::new(),
         unread: Unread::default(),
@@ -81,7 +82,7 @@ impl Sweep<'_> {
 /// What decides if a record is freed.
 struct Stales<'a> {
     valid: &'a ValidAttachments,
-    boot: Option<Boot>,
+    now: Option<Present>,
     origins: Origins<'a>,
 }
 
@@ -94,8 +95,8 @@ impl Stales<'_> {
             return None;
         }
         let meta = file.metadata().ok()?;
-        let fate = Fate::of(self.origins.of(record.address, &meta).as_ref(), self.boot);
-        let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let written = written(&meta);
+        let fate = Fate::of(self.origins.of(record.address, &meta).as_ref(), written, self.now);
         fate.is_over().then_some(Stale::Over(Holding { record, written, fate }))
     }
 }

@@ -10,7 +10,7 @@
 //! that cannot be right is damage.
 
 use crate::{
-    span::{Span, from_bits, to_bits},
+    span::{Span, Spans, from_bits, to_bits},
     system::Id,
     table::{Damage, PageFile, Table, hash, mix},
 };
@@ -24,7 +24,7 @@ use std::{
 };
 
 /// The first word of the file: what it is, and the version of its layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"hl-idx-2");
+const MAGIC: u64 = u64::from_le_bytes(*b"hl-idx-1");
 
 /// The pages that a table has at least, a power of two.
 const FEWEST_PAGES: usize = 4;
@@ -62,30 +62,17 @@ struct Header {
     blocks: u64,
     taken: u64,
     note: u64,
-    fruitless: Fruitless,
 }
 
-/// The last look at all records for one to reclaim, if it found none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fruitless {
-    /// The hash of the range set that had no address left; 0 if there was no such look.
-    pub(crate) set: u64,
-    /// When it ended, in milliseconds since 1970.
-    pub(crate) at: u64,
-    /// For how long it need not be repeated, in milliseconds.
-    pub(crate) pause: u64,
-}
-
-const WORDS: usize = 19;
+const WORDS: usize = 16;
 
 impl Header {
     fn to_bytes(self) -> Vec<u8> {
         let [a, b] = halves(self.boot);
         let [s0, s1, s2, s3, s4, s5] = self.stamp;
         let Self { owner_pages, block_pages, owners, blocks, taken, note, .. } = self;
-        let Fruitless { set, at, pause } = self.fruitless;
         let identity = [MAGIC, a, b, s0, s1, s2, s3, s4, s5];
-        let figures = [owner_pages, block_pages, owners, blocks, taken, note, set, at, pause];
+        let figures = [owner_pages, block_pages, owners, blocks, taken, note];
         let words = identity.into_iter().chain(figures);
         let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
         bytes.extend_from_slice(&hash(&bytes).to_le_bytes());
@@ -103,8 +90,7 @@ impl Header {
         let stamp = [next()?, next()?, next()?, next()?, next()?, next()?];
         let [owner_pages, block_pages, owners, blocks, taken, note] =
             [next()?, next()?, next()?, next()?, next()?, next()?];
-        let fruitless = Fruitless { set: next()?, at: next()?, pause: next()? };
-        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note, fruitless })
+        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note })
     }
 }
 
@@ -271,11 +257,6 @@ impl Index {
         &mut self.header.note
     }
 
-    /// The last look for records to reclaim that found none.
-    pub(crate) fn fruitless(&mut self) -> &mut Fruitless {
-        &mut self.header.fruitless
-    }
-
     /// The addresses of a container, and those of others whose hash is the same.
     ///
     /// # Errors
@@ -354,7 +335,7 @@ impl Index {
                 let free = u128::from((!bits >> (at % (1 << BLOCK))).trailing_zeros());
                 if at % (1 << BLOCK) + free < 1 << BLOCK {
                     let address = at + free;
-                    return Ok((address <= last).then(|| from_bits(span.first, address)));
+                    return Ok(from_bits(span.first, address).filter(|_| address <= last));
                 }
                 let Some(next) = ((at >> BLOCK) + 1).checked_mul(1 << BLOCK) else { return Ok(None) };
                 at = next;
@@ -366,13 +347,15 @@ impl Index {
     }
 
     /// For each list of spans, how many of their addresses are taken.
-    pub(crate) fn count(&mut self, lists: &[&[Span]]) -> io::Result<Vec<u64>> {
+    pub(crate) fn count(&mut self, lists: &[&Spans]) -> io::Result<Vec<u64>> {
         let mut counts = vec![0; lists.len()];
         self.blocks.for_each(&mut self.file, |entry| {
             let (block, is_v4) = number(entry);
+            // No address lies in a block whose number is too large.
+            let Some(whole) = block_span(block, is_v4) else { return };
             for (count, spans) in counts.iter_mut().zip(lists) {
-                for span in spans.iter().filter(|span| span.first.is_ipv4() == is_v4) {
-                    *count += u64::from((word(entry) & mask(block, *span)).count_ones());
+                for span in spans.overlapping(whole) {
+                    *count += u64::from((word(entry) & mask(whole, *span)).count_ones());
                 }
             }
         })?;
@@ -380,26 +363,37 @@ impl Index {
     }
 }
 
+/// The addresses of a block. None if its number is too large for its family.
+fn block_span(block: u128, is_v4: bool) -> Option<Span> {
+    let start = block.checked_mul(1 << BLOCK)?;
+    let like = any(is_v4);
+    Some(Span { first: from_bits(like, start)?, last: from_bits(like, start | ((1 << BLOCK) - 1))? })
+}
+
+/// An address of the family.
+fn any(is_v4: bool) -> IpAddr {
+    if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }
+}
+
 /// The bits of a block whose addresses are in the span.
-fn mask(block: u128, span: Span) -> u64 {
-    // No address lies in a block whose number is too large.
-    let Some(start) = block.checked_mul(1 << BLOCK) else { return 0 };
-    let end = start | ((1 << BLOCK) - 1);
-    let (first, last) = (to_bits(span.first).max(start), to_bits(span.last).min(end));
-    if first > last {
-        return 0;
-    }
-    let bits = u32::try_from(last - first).unwrap_or_default();
-    (u64::MAX >> (63 - bits)) << (first - start)
+fn mask(block: Span, span: Span) -> u64 {
+    block.overlap(span).map_or(0, |part| bits_from(bit_of(part.first)) & bits_to(bit_of(part.last)))
+}
+
+/// This bit and all above it.
+fn bits_from(bit: u64) -> u64 {
+    !(bit - 1)
+}
+
+/// This bit and all below it.
+fn bits_to(bit: u64) -> u64 {
+    bit | (bit - 1)
 }
 
 /// The address of an entry. None if the number is too large for its family.
 fn address(entry: &[u8; 32]) -> Option<IpAddr> {
     let (bits, is_v4) = number(entry);
-    match is_v4 {
-        true => u32::try_from(bits).ok().map(|bits| IpAddr::V4(bits.into())),
-        false => Some(IpAddr::V6(bits.into())),
-    }
+    from_bits(any(is_v4), bits)
 }
 
 fn damaged() -> io::Error {

@@ -4,8 +4,10 @@
 use crate::{
     HostLocal,
     config::{self, Config},
+    count::Count,
+    file_system::FileSystem,
     range_set::RangeSet,
-    reclaim::Fate,
+    reclaim::{Fate, written},
     record::Owner,
     store::Sighting,
 };
@@ -21,6 +23,9 @@ use std::{
 pub struct Inspection {
     /// The network's folder in the data directory; it need not be there.
     pub folder: PathBuf,
+    /// The file system that it is on, or would be: on one that other machines can write, nothing is
+    /// ever reclaimed. Or the reason for which that is not known.
+    pub file_system: std::io::Result<FileSystem>,
     /// The range sets as they are configured now, or why ADD would refuse them.
     pub pools: Result<Vec<Pool>, Error>,
     /// All records, in the order of their addresses.
@@ -38,12 +43,12 @@ pub struct Pool {
     pub gateways: Vec<IpAddr>,
     /// The addresses that can be given to attachments: first and last of each row.
     pub rows: Vec<(IpAddr, IpAddr)>,
-    /// How many these are.
-    pub capacity: u128,
-    /// How many the configuration keeps from being given away.
-    pub excluded: u128,
-    /// How many are reserved, by whomever.
-    pub used: u128,
+    /// Their number.
+    pub capacity: Count,
+    /// The number of addresses that the configuration keeps from being given away.
+    pub excluded: Count,
+    /// The number of addresses that are reserved, by whomever.
+    pub used: Count,
 }
 
 /// One record.
@@ -83,17 +88,19 @@ impl Inspection {
         let known = sets.as_deref().unwrap_or_default();
         let mut reservations = Vec::new();
         if let Some(folder) = plugin.store(&data_dir, call).open()? {
-            let (mut origins, boot) = (folder.origins(), plugin.system.boot());
+            let mut origins = folder.origins();
+            let now = plugin.system.present(folder.path());
             let pool = |address| known.iter().position(|set| set.contains(address));
             folder.scan(&mut |sighting| {
                 reservations.extend(match sighting {
                     Sighting::Record(record, file) => {
                         let Ok(meta) = file.metadata() else { return Ok(()) };
                         let origin = origins.of(record.address, &meta);
+                        let written = written(&meta);
                         Some(Reservation {
-                            fate: Fate::of(origin.as_ref(), boot),
+                            fate: Fate::of(origin.as_ref(), written, now),
                             netns: origin.and_then(|origin| origin.netns).map(|netns| netns.path),
-                            written: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                            written,
                             pool: pool(record.address),
                             address: record.address,
                             owner: record.owner,
@@ -113,7 +120,8 @@ impl Inspection {
         }
         reservations.sort_by_key(|reservation| reservation.address);
         let pools = sets.map(|sets| sets.iter().map(|set| Pool::of(set, &reservations)).collect());
-        Ok(Self { folder: data_dir.join(call.network.as_str()), pools, reservations })
+        let folder = data_dir.join(call.network.as_str());
+        Ok(Self { file_system: FileSystem::of(&folder), folder, pools, reservations })
     }
 }
 
@@ -126,10 +134,10 @@ impl Pool {
             ranges: set.to_string(),
             subnets: set.ranges().iter().map(crate::range::Range::subnet).collect(),
             gateways: set.ranges().iter().map(crate::range::Range::gateway).collect(),
-            rows: set.spans().iter().map(|span| (span.first, span.last)).collect(),
+            rows: set.allocatable().as_slice().iter().map(|span| (span.first, span.last)).collect(),
             capacity: set.capacity(),
             excluded: set.excluded(),
-            used: u128::try_from(used.count()).unwrap_or(u128::MAX),
+            used: used.map(|_| Count::from(1_u64)).sum(),
         }
     }
 }
@@ -171,8 +179,9 @@ mod tests {
         let wanted = [("10.1.0.9", false, Some(0)), ("10.1.0.10", true, Some(0)), ("10.2.0.2", false, None)];
         assert_eq!(holders, wanted.map(|(address, dead, pool)| (address.to_owned(), dead, pool)));
         let pool = &seen.pools.unwrap()[0];
+        let count = |number: u64| Count::from(number);
         // 126 are left of 253 by the exclusion: 10.1.0.2 to 10.1.0.127.
-        assert_eq!((pool.capacity, pool.excluded, pool.used), (126, 127, 1));
+        assert_eq!((pool.capacity, pool.excluded, pool.used), (count(126), count(127), count(1)));
         assert_eq!(pool.rows, [(IpAddr::from([10, 1, 0, 2]), IpAddr::from([10, 1, 0, 127]))]);
         assert_eq!(pool.gateways, [IpAddr::from([10, 1, 0, 1])]);
     }

@@ -242,10 +242,8 @@ fn pages_in(head: &[u8; 16]) -> Option<u32> {
 /// The address of an entry. None if the number is too large for its family.
 fn address(bytes: &Bytes) -> Option<IpAddr> {
     let bits = bytes.first_chunk().copied().map(u128::from_le_bytes)?;
-    match bytes.get(16) {
-        Some(1) => u32::try_from(bits).ok().map(|bits| IpAddr::V4(bits.into())),
-        _ => Some(IpAddr::V6(bits.into())),
-    }
+    let like = if bytes.get(16) == Some(&1) { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    crate::span::from_bits(like, bits)
 }
 
 #[cfg(test)]

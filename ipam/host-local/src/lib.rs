@@ -13,8 +13,10 @@ mod age;
 mod allocator;
 mod check;
 mod config;
+mod count;
 mod del;
 mod directory;
+mod file_system;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod gc;
@@ -23,17 +25,22 @@ mod inspect;
 mod ledger;
 mod netns;
 mod outsiders;
+mod probe;
 mod range;
 mod range_set;
 mod reclaim;
 mod record;
+mod reservation;
 mod resolv_conf;
+mod room;
 mod span;
 mod status;
 mod store;
 mod system;
 mod table;
 
+pub use count::Count;
+pub use file_system::FileSystem;
 pub use inspect::{Inspection, Pool, Reservation, age};
 pub use reclaim::Fate;
 pub use record::Owner;
@@ -46,7 +53,7 @@ use store::Store;
 /// The plugin, and what it needs of its surroundings.
 #[derive(Clone, Debug)]
 pub struct HostLocal {
-    /// Where machine and boot are told.
+    /// The sources of the identities of machine and boot.
     pub system: SystemPaths,
     /// How long to wait for the lock. Holders need a millisecond, unless they hang.
     pub patience: Duration,

@@ -1,15 +1,15 @@
 //! Reservations outside the ranges that are configured now: a podCIDR that changed, or a range that was taken away.
 //! They are valid until their attachments end, but somebody should know.
 
-use crate::{note, range_set::RangeSet, span::Span, store::Locked, table::hash};
+use crate::{note, range_set::RangeSet, span::Spans, store::Locked, table::hash};
 use cni_types::Error;
 
 /// All addresses of all ranges.
-pub(crate) fn configured(sets: &[RangeSet]) -> Vec<Span> {
+pub(crate) fn configured(sets: &[RangeSet]) -> Spans {
     sets.iter().flat_map(RangeSet::range_spans).collect()
 }
 
-/// What to say about so many reservations outside.
+/// The warning about so many reservations outside; `None` if there are none.
 pub(crate) fn warning(count: u64) -> Option<String> {
     (count > 0).then(|| {
         format!(
@@ -19,7 +19,7 @@ pub(crate) fn warning(count: u64) -> Option<String> {
     })
 }
 
-/// Says on stderr what is reserved outside, once after every change of the ranges.
+/// Reports on stderr what is reserved outside, once after every change of the ranges.
 pub(crate) fn warn_once(locked: &Locked<'_>, sets: &[RangeSet]) -> Result<(), Error> {
     let ranges: Vec<String> = sets.iter().map(RangeSet::to_string).collect();
     let number = hash(ranges.join(" ").as_bytes()).max(1);

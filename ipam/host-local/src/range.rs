@@ -1,6 +1,6 @@
 //! One range: a contiguous part of a subnet that addresses are taken from, and the subnet's gateway.
 
-use crate::span::{Span, from_bits, to_bits};
+use crate::span::{Span, with_last_bit, without_last_bit};
 use cni_types::Cidr;
 use std::{fmt, net::IpAddr};
 
@@ -26,10 +26,10 @@ pub(crate) struct Range {
     gateway: IpAddr,
 }
 
-/// Why a range cannot be used. The texts are the reference's, up to the first colon.
+/// Why a range cannot be used. The texts are the reference's, letter by letter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidRange {
-    #[error("IPNet IP and Mask version mismatch: {0} is IPv4 written as IPv6")]
+    #[error("IPNet IP and Mask version mismatch")]
     Mapped(Cidr),
     #[error("Network {0} too small to allocate from")]
     TooSmall(Cidr),
@@ -41,12 +41,26 @@ pub(crate) enum InvalidRange {
     HostBits(Cidr),
     #[error("RangeStart {start} not in network {subnet}")]
     StartOutside { start: IpAddr, subnet: Cidr },
-    #[error("RangeStart {start} not in network {subnet}: it is after the range's end {end}")]
+    #[error("RangeStart {start} not in network {subnet}")]
     StartAfterEnd { start: IpAddr, end: IpAddr, subnet: Cidr },
     #[error("RangeEnd {end} not in network {subnet}")]
     EndOutside { end: IpAddr, subnet: Cidr },
-    #[error("RangeEnd {end} not in network {subnet}: it is before the range's start {start}")]
+    #[error("RangeEnd {end} not in network {subnet}")]
     EndBeforeStart { start: IpAddr, end: IpAddr, subnet: Cidr },
+}
+
+impl InvalidRange {
+    /// What the reference's text leaves out.
+    pub(crate) fn details(&self) -> Option<String> {
+        match self {
+            Self::Mapped(subnet) => Some(format!("{subnet} is IPv4 written as IPv6")),
+            Self::StartAfterEnd { end, .. } => Some(format!("it is after the range's end {end}")),
+            Self::EndBeforeStart { start, .. } => Some(format!("it is before the range's start {start}")),
+            Self::TooSmall(_) | Self::HostBits(_) | Self::StartOutside { .. } | Self::EndOutside { .. } => {
+                None
+            }
+        }
+    }
 }
 
 impl Range {
@@ -54,7 +68,7 @@ impl Range {
     /// that is given as start or end, and a gateway outside the subnet.
     pub(crate) fn new(spec: RangeSpec) -> Result<Self, InvalidRange> {
         let subnet = allocatable(spec.subnet)?;
-        let first = from_bits(subnet.address(), to_bits(subnet.address()) + 1);
+        let first = with_last_bit(subnet.address());
         let start = spec.start.map_or(first, canonical);
         let end = spec.end.map_or_else(|| last_usable(subnet), canonical);
         if !subnet.contains(start) {
@@ -102,14 +116,9 @@ impl Range {
         self.subnet
     }
 
-    /// Whether `address` is in the range.
+    /// Returns true if `address` is in the range.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.span().contains(address)
-    }
-
-    /// Whether the two ranges share an address.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.span().overlap(other.span()).is_some()
     }
 }
 
@@ -137,7 +146,7 @@ fn allocatable(subnet: Cidr) -> Result<Cidr, InvalidRange> {
 /// The last address, but for the broadcast address of IPv4.
 fn last_usable(subnet: Cidr) -> IpAddr {
     let last = subnet.last();
-    if subnet.is_ipv4() { from_bits(last, to_bits(last) - 1) } else { last }
+    if subnet.is_ipv4() { without_last_bit(last) } else { last }
 }
 
 /// IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4, as in the reference.
@@ -148,6 +157,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::span::to_bits;
     use proptest::prelude::*;
 
     fn range(subnet: &str, start: &str, end: &str) -> Result<String, String> {
@@ -158,7 +168,11 @@ mod tests {
             end: address(end),
             gateway: None,
         };
-        Range::new(spec).map(|r| format!("{r} {}", r.gateway)).map_err(|e| e.to_string())
+        let refused = |e: InvalidRange| match e.details() {
+            Some(details) => format!("{e}; {details}"),
+            None => e.to_string(),
+        };
+        Range::new(spec).map(|r| format!("{r} {}", r.gateway)).map_err(refused)
     }
 
     #[test]
@@ -207,25 +221,25 @@ mod tests {
                 "10.0.0.0/24",
                 "10.0.0.20",
                 "10.0.0.10",
-                "RangeStart 10.0.0.20 not in network 10.0.0.0/24: it is after the range's end 10.0.0.10",
+                "RangeStart 10.0.0.20 not in network 10.0.0.0/24; it is after the range's end 10.0.0.10",
             ),
             (
                 "10.0.0.0/24",
                 "10.0.0.255",
                 "",
-                "RangeStart 10.0.0.255 not in network 10.0.0.0/24: it is after the range's end 10.0.0.254",
+                "RangeStart 10.0.0.255 not in network 10.0.0.0/24; it is after the range's end 10.0.0.254",
             ),
             (
                 "10.0.0.0/24",
                 "",
                 "10.0.0.0",
-                "RangeEnd 10.0.0.0 not in network 10.0.0.0/24: it is before the range's start 10.0.0.1",
+                "RangeEnd 10.0.0.0 not in network 10.0.0.0/24; it is before the range's start 10.0.0.1",
             ),
             (
                 "::ffff:10.0.0.0/120",
                 "",
                 "",
-                "IPNet IP and Mask version mismatch: ::ffff:10.0.0.0/120 is IPv4 written as IPv6",
+                "IPNet IP and Mask version mismatch; ::ffff:10.0.0.0/120 is IPv4 written as IPv6",
             ),
         ] {
             assert_eq!(range(subnet, start, end), Err(wanted.to_owned()), "{subnet} {start} {end}");
@@ -237,8 +251,9 @@ mod tests {
         fn any_range_is_refused_or_lies_within_its_subnet(
             bits: u128, prefix in 0u8..=128, v4: bool, start: Option<u128>, end: Option<u128>,
         ) {
-            let like: IpAddr = if v4 { [0, 0, 0, 0].into() } else { [0; 8].into() };
-            let address = |bits: u128| from_bits(like, if v4 { bits & 0xffff_ffff } else { bits });
+            let address = |bits: u128| -> IpAddr {
+                if v4 { std::net::Ipv4Addr::from_bits(bits as u32).into() } else { std::net::Ipv6Addr::from_bits(bits).into() }
+            };
             let subnet = Cidr::new(address(bits), if v4 { prefix % 33 } else { prefix }).unwrap().network();
             let inside = |host: u128| {
                 let mask = to_bits(subnet.last()) ^ to_bits(subnet.address());
@@ -249,7 +264,6 @@ mod tests {
                 prop_assert!(range.start <= range.end);
                 prop_assert!(subnet.contains(range.start) && subnet.contains(range.end));
                 prop_assert!(range.contains(range.start) && range.contains(range.end));
-                prop_assert!(range.overlaps(&range));
             }
         }
     }

@@ -1,20 +1,24 @@
 //! A range set: ranges of one family that together are the pool for one address of each attachment.
 
 use crate::{
-    range::{InvalidRange, Range},
-    span::Span,
+    count::Count,
+    range::Range,
+    span::{Span, Spans, first_conflict},
 };
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 /// At least one range; one family; no overlaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RangeSet {
+    /// In the order of the configuration, which is the order of allocation.
     ranges: Vec<Range>,
+    /// The positions in `ranges`, in the order of the addresses.
+    by_address: Vec<usize>,
     /// The gateways that lie in a range. None of them is ever allocated, whichever range it lies in.
     gateways: BTreeSet<IpAddr>,
-    /// What can be allocated, range by range: neither a gateway nor excluded.
-    spans: Vec<Span>,
-    excluded: u128,
+    /// The addresses that can be allocated: neither a gateway nor excluded.
+    allocatable: Spans,
+    excluded: Count,
 }
 
 /// Why ranges do not make a set. The texts are the reference's.
@@ -25,36 +29,32 @@ pub(crate) enum InvalidRangeSet {
     #[error("mixed address families")]
     MixedFamilies,
     #[error("subnets {0} and {1} overlap")]
-    Overlap(String, String),
+    Overlap(Range, Range),
     #[error("every address is excluded")]
     NothingLeft,
-    #[error(transparent)]
-    Range(#[from] InvalidRange),
 }
 
 impl RangeSet {
-    /// Joins ranges into a set, of which nothing that is excluded is ever allocated.
-    pub(crate) fn new(ranges: Vec<Range>, excluded: &[Span]) -> Result<Self, InvalidRangeSet> {
+    /// Joins ranges into a set, of which no address in `excluded` is ever allocated.
+    pub(crate) fn new(ranges: Vec<Range>, excluded: &Spans) -> Result<Self, InvalidRangeSet> {
         let first = ranges.first().ok_or(InvalidRangeSet::Empty)?;
         if ranges.iter().any(|range| range.is_ipv4() != first.is_ipv4()) {
             return Err(InvalidRangeSet::MixedFamilies);
         }
-        for (index, range) in ranges.iter().enumerate() {
-            if let Some(other) = ranges.iter().skip(index + 1).find(|other| range.overlaps(other)) {
-                return Err(InvalidRangeSet::Overlap(range.to_string(), other.to_string()));
-            }
-        }
-        let in_a_range = |gateway: &IpAddr| ranges.iter().any(|range| range.contains(*gateway));
-        let gateways: BTreeSet<IpAddr> = ranges.iter().map(Range::gateway).filter(in_a_range).collect();
-        let all: Vec<Span> = ranges.iter().map(Range::span).collect();
-        let one = |address: &IpAddr| Span { first: *address, last: *address };
-        let usable = without(all, &gateways.iter().map(one).collect::<Vec<_>>());
-        let spans = without(usable.clone(), excluded);
-        let excluded = size(&usable).saturating_sub(size(&spans));
-        if spans.is_empty() && excluded > 0 {
+        require_disjoint(&ranges)?;
+        let all: Spans = ranges.iter().map(Range::span).collect();
+        let gateways: BTreeSet<IpAddr> =
+            ranges.iter().map(Range::gateway).filter(|gateway| all.contains(*gateway)).collect();
+        let usable = all.without(&gateways.iter().copied().map(Span::of).collect());
+        let allocatable = usable.without(excluded);
+        let excluded = usable.size().saturating_sub(allocatable.size());
+        if allocatable.size().is_zero() && !excluded.is_zero() {
             return Err(InvalidRangeSet::NothingLeft);
         }
-        Ok(Self { ranges, gateways, spans, excluded })
+        let mut by_address: Vec<(IpAddr, usize)> = ranges.iter().map(Range::start).zip(0..).collect();
+        by_address.sort_unstable();
+        let by_address = by_address.into_iter().map(|(_, position)| position).collect();
+        Ok(Self { ranges, by_address, gateways, allocatable, excluded })
     }
 
     /// The ranges.
@@ -64,27 +64,36 @@ impl RangeSet {
 
     /// The range that `address` is in.
     pub(crate) fn range_of(&self, address: IpAddr) -> Option<&Range> {
-        self.ranges.iter().find(|range| range.contains(address))
+        self.ranges.get(self.position_of(address)?)
     }
 
-    /// Whether `address` is in a range of the set.
+    /// The position of the range that `address` is in.
+    fn position_of(&self, address: IpAddr) -> Option<usize> {
+        let starts_before =
+            |position: &usize| self.ranges.get(*position).is_some_and(|range| range.start() <= address);
+        let later = self.by_address.partition_point(starts_before);
+        let position = *self.by_address.get(later.checked_sub(1)?)?;
+        self.ranges.get(position).filter(|range| range.contains(address)).map(|_| position)
+    }
+
+    /// Returns true if `address` is in a range of the set.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        self.range_of(address).is_some()
+        self.position_of(address).is_some()
     }
 
-    /// Whether `address` is in a range, and a gateway.
+    /// Returns true if `address` is in a range, and a gateway.
     pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
         self.gateways.contains(&address)
     }
 
-    /// Whether `address` can be given to an attachment.
+    /// Returns true if `address` can be given to an attachment.
     pub(crate) fn is_allocatable(&self, address: IpAddr) -> bool {
-        self.spans.iter().any(|span| span.contains(address))
+        self.allocatable.contains(address)
     }
 
     /// The addresses that can be given to attachments.
-    pub(crate) fn spans(&self) -> &[Span] {
-        &self.spans
+    pub(crate) fn allocatable(&self) -> &Spans {
+        &self.allocatable
     }
 
     /// All addresses of the ranges.
@@ -92,46 +101,39 @@ impl RangeSet {
         self.ranges.iter().map(Range::span)
     }
 
-    /// An address of the set, to tell its family.
+    /// An address of the set, for its family.
     pub(crate) fn first_address(&self) -> Option<IpAddr> {
         self.ranges.first().map(Range::start)
     }
 
-    /// Whether the two sets share an address.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.ranges.iter().any(|a| other.ranges.iter().any(|b| a.overlaps(b)))
+    /// The number of addresses that can be allocated.
+    pub(crate) fn capacity(&self) -> Count {
+        self.allocatable.size()
     }
 
-    /// How many addresses can be allocated.
-    pub(crate) fn capacity(&self) -> u128 {
-        size(&self.spans)
-    }
-
-    /// How many addresses of the ranges are kept from being allocated by the configuration.
-    pub(crate) fn excluded(&self) -> u128 {
+    /// The number of addresses of the ranges that the configuration excludes.
+    pub(crate) fn excluded(&self) -> Count {
         self.excluded
     }
 
-    /// Every allocatable address once, starting after `last` where that is in the set, and going round.
-    pub(crate) fn candidates(&self, last: Option<IpAddr>) -> Vec<Span> {
-        let position = |last| self.ranges.iter().position(|range| range.contains(last));
-        let (index, last) = last.and_then(|last| Some((position(last)?, last))).unzip();
-        let current = index.and_then(|index: usize| self.ranges.get(index)).map(Range::span).zip(last);
-        let after = current.and_then(|(span, last)| span.after(last));
-        let until = current.and_then(|(span, last)| Span::new(span.first, last));
-        let later = self.ranges.iter().skip(index.map_or(0, |index| index + 1));
-        let earlier = self.ranges.iter().take(index.unwrap_or(0));
-        let round = after.into_iter().chain(later.chain(earlier).map(Range::span)).chain(until);
-        round.flat_map(|part| self.spans.iter().filter_map(move |span| span.overlap(part))).collect()
+    /// Every allocatable address once: first those after `last`, if that is in the set, and then round to it.
+    pub(crate) fn candidates(&self, last: Option<IpAddr>) -> impl Iterator<Item = Span> {
+        let current = last.and_then(|last| Some((self.position_of(last)?, last)));
+        let span_at = |position: usize| self.ranges.get(position).map(Range::span);
+        let rest = current.and_then(|(position, last)| span_at(position)?.after(last));
+        let until = current.and_then(|(position, last)| Span::new(span_at(position)?.first, last));
+        let later = self.ranges.iter().skip(current.map_or(0, |(position, _)| position + 1));
+        let earlier = self.ranges.iter().take(current.map_or(0, |(position, _)| position));
+        let round = rest.into_iter().chain(later.chain(earlier).map(Range::span)).chain(until);
+        round.flat_map(|part| self.allocatable.within(part))
     }
 }
 
-fn size(spans: &[Span]) -> u128 {
-    spans.iter().fold(0, |size, span| size.saturating_add(span.size()))
-}
-
-fn without(spans: Vec<Span>, holes: &[Span]) -> Vec<Span> {
-    holes.iter().fold(spans, |spans, hole| spans.into_iter().flat_map(|span| span.without(*hole)).collect())
+fn require_disjoint(ranges: &[Range]) -> Result<(), InvalidRangeSet> {
+    let owned: Vec<(usize, Span)> = ranges.iter().map(Range::span).enumerate().collect();
+    let conflict =
+        first_conflict(&owned).and_then(|(a, b)| ranges.get(a).copied().zip(ranges.get(b).copied()));
+    conflict.map_or(Ok(()), |(a, b)| Err(InvalidRangeSet::Overlap(a, b)))
 }
 
 impl fmt::Display for RangeSet {

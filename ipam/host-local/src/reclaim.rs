@@ -10,10 +10,10 @@ use crate::{
     netns, note,
     record::Record,
     store::{Folder, Found, Locked, Sighting},
-    system::Boot,
+    system::Present,
 };
 use cni_types::Error;
-use std::{net::IpAddr, time::SystemTime};
+use std::{fs::Metadata, net::IpAddr, time::SystemTime};
 
 /// How many holders an error names.
 const NAMED: usize = 3;
@@ -27,6 +27,9 @@ pub enum Fate {
     NetnsGone,
     /// It may live.
     ThisBoot,
+    /// It ended with an earlier boot of this machine, or lives in a boot of a machine or container
+    /// that has the same machine-id.
+    OtherBoot,
     /// It may live, elsewhere.
     OtherMachine,
     /// Nothing is known.
@@ -35,15 +38,16 @@ pub enum Fate {
 
 impl Fate {
     /// The fate of a record that came from there.
-    pub(crate) fn of(origin: Option<&Origin>, now: Option<Boot>) -> Self {
+    pub(crate) fn of(origin: Option<&Origin>, written: SystemTime, now: Option<Present>) -> Self {
         let (Some(origin), Some(now)) = (origin, now) else { return Self::Unknown };
-        if origin.boot.machine != now.machine {
+        if origin.boot.machine != now.boot.machine {
             return Self::OtherMachine;
         }
-        if origin.boot.boot != now.boot {
-            return Self::EarlierBoot;
+        if origin.boot.boot != now.boot.boot {
+            return if now.is_after(written) { Self::EarlierBoot } else { Self::OtherBoot };
         }
-        if origin.netns.as_ref().is_some_and(netns::is_gone) { Self::NetnsGone } else { Self::ThisBoot }
+        let is_gone = now.is_alone() && origin.netns.as_ref().is_some_and(netns::is_gone);
+        if is_gone { Self::NetnsGone } else { Self::ThisBoot }
     }
 
     /// Returns true if its record may be taken away.
@@ -59,6 +63,7 @@ impl Fate {
             Self::EarlierBoot => "in an earlier boot",
             Self::NetnsGone => "its network namespace is gone",
             Self::ThisBoot => "in this boot",
+            Self::OtherBoot => "in another boot, of this machine or of one with the same machine-id",
             Self::OtherMachine => "on another machine",
             Self::Unknown => "in an unknown boot",
         }
@@ -78,9 +83,9 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// Looks up what is known of a record.
-    pub(crate) fn of(folder: &Folder<'_>, found: Found, now: Option<Boot>) -> Self {
-        let fate = Fate::of(folder.origins().of(found.record.address, &found.meta).as_ref(), now);
-        let written = found.meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    pub(crate) fn of(folder: &Folder<'_>, found: Found, now: Option<Present>) -> Self {
+        let written = written(&found.meta);
+        let fate = Fate::of(folder.origins().of(found.record.address, &found.meta).as_ref(), written, now);
         Self { record: found.record, written, fate }
     }
 
@@ -90,6 +95,11 @@ impl Holding {
         let since = age::since(*written, SystemTime::now());
         format!("{} is held by {} for {since}, {}", record.address, record.owner, fate.as_text())
     }
+}
+
+/// The time at which a record was written. If it is not known, the present: that proves nothing.
+pub(crate) fn written(meta: &Metadata) -> SystemTime {
+    meta.modified().unwrap_or_else(|_| SystemTime::now())
 }
 
 /// What a look at all records of some addresses found.
@@ -111,7 +121,7 @@ impl Survey {
     /// Code 5 where the records cannot be read.
     pub(crate) fn of(
         folder: &Folder<'_>,
-        now: Option<Boot>,
+        now: Option<Present>,
         limit: usize,
         wanted: &dyn Fn(IpAddr) -> bool,
     ) -> Result<Self, Error> {
@@ -122,8 +132,8 @@ impl Survey {
                 Sighting::Record(record, file) if wanted(record.address) && !record.is_nobodys() => {
                     survey.count += 1;
                     if let Ok(meta) = file.metadata() {
-                        let fate = Fate::of(origins.of(record.address, &meta).as_ref(), now);
-                        let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                        let written = written(&meta);
+                        let fate = Fate::of(origins.of(record.address, &meta).as_ref(), written, now);
                         survey.add(Holding { record, written, fate }, limit);
                     }
                 }
@@ -179,22 +189,46 @@ pub(crate) fn reclaim(locked: &Locked<'_>, holding: &Holding) -> Result<(), Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ledger, system::Boot};
 
     #[test]
     fn only_an_earlier_boot_of_this_machine_is_over() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let boot = |machine, boot| Boot { machine: [machine; 16], boot: [boot; 16] };
-        let fate = |origin: Option<Boot>, now| {
-            Fate::of(origin.map(|boot| Origin { boot, netns: None }).as_ref(), now)
+        // The kernel started at 100.
+        let now = |boot| Some(Present::new(boot, Some(at(100))));
+        let fate = |origin: Option<Boot>, written, now| {
+            Fate::of(origin.map(|boot| Origin { boot, netns: None }).as_ref(), at(written), now)
         };
-        for (origin, now, wanted, is_over) in [
-            (Some(boot(1, 1)), Some(boot(1, 2)), Fate::EarlierBoot, true),
-            (Some(boot(1, 1)), Some(boot(1, 1)), Fate::ThisBoot, false),
-            (Some(boot(2, 1)), Some(boot(1, 2)), Fate::OtherMachine, false),
-            (None, Some(boot(1, 2)), Fate::Unknown, false),
-            (Some(boot(1, 1)), None, Fate::Unknown, false),
+        for (origin, written, now, wanted, is_over) in [
+            (Some(boot(1, 1)), 99, now(boot(1, 2)), Fate::EarlierBoot, true),
+            (Some(boot(1, 1)), 99, now(boot(1, 1)), Fate::ThisBoot, false),
+            (Some(boot(2, 1)), 99, now(boot(1, 2)), Fate::OtherMachine, false),
+            (None, 99, now(boot(1, 2)), Fate::Unknown, false),
+            (Some(boot(1, 1)), 99, None, Fate::Unknown, false),
+            // A clone's, or a container's with a boot id of its own.
+            (Some(boot(1, 1)), 101, now(boot(1, 2)), Fate::OtherBoot, false),
+            // On a file system that clones may share.
+            (Some(boot(1, 1)), 99, Some(Present::new(boot(1, 2), None)), Fate::OtherBoot, false),
         ] {
-            assert_eq!(fate(origin, now), wanted);
+            assert_eq!(fate(origin, written, now), wanted);
             assert_eq!(wanted.is_over(), is_over);
         }
+    }
+
+    #[test]
+    fn a_namespace_is_not_gone_on_a_file_system_that_clones_share() {
+        use std::os::unix::fs::MetadataExt;
+        let parent = std::env::temp_dir().metadata().unwrap();
+        let netns = ledger::Netns {
+            path: std::env::temp_dir().join("host-local-no-such-namespace"),
+            place: (1, 1),
+            parent: (parent.dev(), parent.ino()),
+        };
+        let boot = Boot { machine: [1; 16], boot: [1; 16] };
+        let origin = Origin { boot, netns: Some(netns) };
+        let fate = |alone| Fate::of(Some(&origin), SystemTime::now(), Some(Present::new(boot, alone)));
+        assert_eq!(fate(Some(SystemTime::UNIX_EPOCH)), Fate::NetnsGone);
+        assert_eq!(fate(None), Fate::ThisBoot);
     }
 }

@@ -1,7 +1,13 @@
 //! `resolvConf`: a file in the format of resolv.conf(5) that becomes the result's `dns`.
 
 use cni_types::{Code, Dns, Error};
-use std::{fs::File, io::Read, path::Path};
+use nix::sys::stat::{major, minor};
+use std::{
+    fs::{File, Metadata},
+    io::Read,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
 
 /// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 64 << 10;
@@ -9,7 +15,7 @@ const MAX_SIZE: u64 = 64 << 10;
 /// Reads the file at `path`.
 ///
 /// # Errors
-/// Code 5 where it cannot be read, is not a plain file, or is larger than 64 KiB.
+/// Code 5 if it cannot be read, is larger than 64 KiB, or is neither a plain file nor `/dev/null`.
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
     let failed = |e: &dyn std::fmt::Display| {
         Error::new(Code::IO, format!("open {}: {e}", path.display()))
@@ -17,6 +23,9 @@ pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
     };
     // Before it is opened: that would wait for the writer of a FIFO.
     let meta = path.metadata().map_err(|e| failed(&e))?;
+    if is_null_device(&meta) {
+        return Ok(Dns::default());
+    }
     if !meta.is_file() {
         return Err(failed(&"not a plain file"));
     }
@@ -27,6 +36,12 @@ pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
         return Err(failed(&format!("larger than {MAX_SIZE} bytes")));
     }
     Ok(parse(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Returns true for `/dev/null`, by whatever name: device 1:3 (Documentation/admin-guide/devices.txt).
+/// Some name it to say that there is no such file, and the reference reads it as an empty one.
+fn is_null_device(meta: &Metadata) -> bool {
+    meta.file_type().is_char_device() && (major(meta.rdev()), minor(meta.rdev())) == (1, 3)
 }
 
 /// Reads lines as the reference does: of `nameserver` and `domain` the first word counts, repeats accumulate, but the
@@ -64,6 +79,11 @@ mod tests {
         };
         assert_eq!(parse(text), wanted);
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn the_null_device_is_an_empty_file() {
+        assert!(read(Path::new("/dev/null")).unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Addresses as numbers, and spans of them.
 
-use std::net::IpAddr;
+use crate::count::Count;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Consecutive addresses of one family, from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,22 +13,27 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The addresses from `first` to `last`, if there are any.
+    /// The addresses from `first` to `last`; `None` if there are none.
     pub(crate) fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
         (first.is_ipv4() == last.is_ipv4() && first <= last).then_some(Self { first, last })
     }
 
-    /// How many addresses there are.
-    pub(crate) fn size(self) -> u128 {
-        (to_bits(self.last) - to_bits(self.first)).saturating_add(1)
+    /// A single address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self { first: address, last: address }
     }
 
-    /// Whether `address` is one of them.
+    /// The number of addresses.
+    pub(crate) fn size(self) -> Count {
+        Count::from(to_bits(self.last) - to_bits(self.first)) + Count::from(1_u64)
+    }
+
+    /// Returns true if `address` is one of them.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
         address.is_ipv4() == self.first.is_ipv4() && self.first <= address && address <= self.last
     }
 
-    /// What both have.
+    /// The addresses that are in both spans.
     pub(crate) fn overlap(self, other: Self) -> Option<Self> {
         Self::new(self.first.max(other.first), self.last.min(other.last))
             .filter(|_| self.first.is_ipv4() == other.first.is_ipv4())
@@ -48,23 +54,129 @@ impl Span {
         }
         Self::new(self.first.max(next(address)?), self.last)
     }
+}
 
-    /// What is left without the addresses of `other`.
-    pub(crate) fn without(self, other: Self) -> impl Iterator<Item = Self> + use<> {
-        let parts = match self.overlap(other) {
-            Some(hole) => [self.before(hole.first), self.after(hole.last)],
-            None => [Some(self), None],
-        };
-        parts.into_iter().flatten()
+/// Spans in the order of their addresses, none of which overlap: what is asked of them takes a binary search.
+/// Addresses of IPv4 come before those of IPv6.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spans(Vec<Span>);
+
+impl FromIterator<Span> for Spans {
+    /// Joins spans that may overlap.
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        let mut spans: Vec<Span> = spans.into_iter().collect();
+        spans.sort_unstable_by_key(|span| span.first);
+        spans.dedup_by(|later, earlier| {
+            let overlap = earlier.overlap(*later).is_some();
+            if overlap {
+                earlier.last = earlier.last.max(later.last);
+            }
+            overlap
+        });
+        Self(spans)
     }
 }
 
-fn next(address: IpAddr) -> Option<IpAddr> {
-    Some(from_bits(address, to_bits(address).checked_add(1)?))
+impl Spans {
+    /// The spans.
+    pub(crate) fn as_slice(&self) -> &[Span] {
+        &self.0
+    }
+
+    /// Returns true if `address` is in one of them.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        !self.overlapping(Span::of(address)).is_empty()
+    }
+
+    /// The number of addresses.
+    pub(crate) fn size(&self) -> Count {
+        self.0.iter().map(|span| span.size()).sum()
+    }
+
+    /// Those that have an address of `span`.
+    pub(crate) fn overlapping(&self, span: Span) -> &[Span] {
+        let start = self.0.partition_point(|other| other.last < span.first);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let end = rest.partition_point(|other| other.first <= span.last);
+        rest.get(..end).unwrap_or_default()
+    }
+
+    /// The addresses of `span` that are in one of them.
+    pub(crate) fn within(&self, span: Span) -> impl Iterator<Item = Span> + use<'_> {
+        self.overlapping(span).iter().filter_map(move |other| other.overlap(span))
+    }
+
+    /// The addresses that are left without those of `holes`.
+    pub(crate) fn without(&self, holes: &Self) -> Self {
+        let mut left = Vec::with_capacity(self.0.len());
+        for span in &self.0 {
+            let mut rest = Some(*span);
+            for hole in holes.overlapping(*span) {
+                left.extend(rest.and_then(|rest| rest.before(hole.first)));
+                rest = rest.and_then(|rest| rest.after(hole.last));
+            }
+            left.extend(rest);
+        }
+        Self(left)
+    }
 }
 
+/// The two owners that share an address, the lowest numbers of all such pairs. Spans of one owner do not overlap.
+///
+/// Sorts instead of comparing pairs: a configuration may have tens of thousands of ranges.
+pub(crate) fn first_conflict(owned: &[(usize, Span)]) -> Option<(usize, usize)> {
+    let mut sorted: Vec<(usize, Span)> = owned.to_vec();
+    sorted.sort_unstable_by_key(|(_, span)| span.first);
+    let mut lowest: Option<usize> = None;
+    let mut furthest: Option<(usize, Span)> = None;
+    for (owner, span) in sorted {
+        match furthest {
+            Some((other, reach)) if reach.overlap(span).is_some() => {
+                let lower = owner.min(other);
+                lowest = Some(lowest.map_or(lower, |lowest| lowest.min(lower)));
+                if span.last > reach.last {
+                    furthest = Some((owner, span));
+                }
+            }
+            _ => furthest = Some((owner, span)),
+        }
+    }
+    let lowest = lowest?;
+    let its: Spans = owned.iter().filter(|(owner, _)| *owner == lowest).map(|(_, span)| *span).collect();
+    let others = owned.iter().filter(|(owner, span)| *owner != lowest && !its.overlapping(*span).is_empty());
+    others.map(|(owner, _)| (lowest, *owner)).min()
+}
+
+/// The address after this one; `None` for the last of its family.
+fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(Ipv4Addr::from_bits).map(IpAddr::V4),
+        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(Ipv6Addr::from_bits).map(IpAddr::V6),
+    }
+}
+
+/// The address before this one; `None` for the first of its family.
 fn previous(address: IpAddr) -> Option<IpAddr> {
-    Some(from_bits(address, to_bits(address).checked_sub(1)?))
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(Ipv4Addr::from_bits).map(IpAddr::V4),
+        IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(Ipv6Addr::from_bits).map(IpAddr::V6),
+    }
+}
+
+/// The address with its last bit set: of a network's address the one that follows.
+pub(crate) fn with_last_bit(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() | 1)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() | 1)),
+    }
+}
+
+/// The address with its last bit cleared: of a broadcast address the one before.
+pub(crate) fn without_last_bit(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & !1)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !1)),
+    }
 }
 
 /// The address as a number.
@@ -75,11 +187,11 @@ pub(crate) fn to_bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The address with these bits, of the family of `like`.
-pub(crate) fn from_bits(like: IpAddr, bits: u128) -> IpAddr {
+/// The address with these bits, of the family of `like`. None if they are too many for IPv4.
+pub(crate) fn from_bits(like: IpAddr, bits: u128) -> Option<IpAddr> {
     match like {
-        IpAddr::V4(_) => IpAddr::V4(u32::try_from(bits).unwrap_or(u32::MAX).into()),
-        IpAddr::V6(_) => IpAddr::V6(bits.into()),
+        IpAddr::V4(_) => u32::try_from(bits).ok().map(|bits| IpAddr::V4(bits.into())),
+        IpAddr::V6(_) => Some(IpAddr::V6(bits.into())),
     }
 }
 
@@ -92,25 +204,78 @@ mod tests {
         IpAddr::V6(bits.into())
     }
 
+    fn span((a, b): (u128, u128)) -> Span {
+        Span { first: v6(a.min(b)), last: v6(a.max(b)) }
+    }
+
+    fn few_spans() -> impl Strategy<Value = Vec<Span>> {
+        prop::collection::vec((0u128..60, 0u128..60).prop_map(span), 0..8)
+    }
+
+    /// What comparing all pairs finds first.
+    fn first_pair(spans: &[Span]) -> Option<(usize, usize)> {
+        let pairs = (0..spans.len()).flat_map(|a| (a + 1..spans.len()).map(move |b| (a, b)));
+        pairs.into_iter().find(|(a, b)| spans[*a].overlap(spans[*b]).is_some())
+    }
+
     proptest! {
         #[test]
-        fn what_is_taken_away_and_what_is_left_make_the_whole(a in 0u128..40, b in 0u128..40, c in 0u128..40, d in 0u128..40) {
-            let span = Span { first: v6(a.min(b)), last: v6(a.max(b)) };
-            let hole = Span { first: v6(c.min(d)), last: v6(c.max(d)) };
-            let left: Vec<Span> = span.without(hole).collect();
-            for bits in 0..40 {
-                let wanted = span.contains(v6(bits)) && !hole.contains(v6(bits));
-                prop_assert_eq!(left.iter().filter(|part| part.contains(v6(bits))).count(), usize::from(wanted));
+        fn spans_have_the_addresses_that_they_are_made_of(given in few_spans(), holes in few_spans(), part in few_spans()) {
+            let (spans, gaps) = (Spans::from_iter(given.clone()), Spans::from_iter(holes.clone()));
+            let left = spans.without(&gaps);
+            for address in (0..60).map(v6) {
+                let is_in = |list: &[Span]| list.iter().filter(|span| span.contains(address)).count();
+                prop_assert_eq!(is_in(spans.as_slice()), usize::from(is_in(&given) > 0), "none twice");
+                prop_assert_eq!(is_in(left.as_slice()), usize::from(is_in(&given) > 0 && is_in(&holes) == 0));
+                prop_assert_eq!(spans.contains(address), is_in(&given) > 0);
+                for part in &part {
+                    let within: Vec<Span> = spans.within(*part).collect();
+                    prop_assert_eq!(is_in(&within) > 0, part.contains(address) && is_in(&given) > 0);
+                }
             }
+            let count = (0..60).map(v6).filter(|address| left.contains(*address)).count() as u64;
+            prop_assert_eq!(left.size(), Count::from(count));
+        }
+
+        #[test]
+        fn the_first_conflict_is_the_one_that_comparing_all_pairs_finds(spans in few_spans()) {
+            let owned: Vec<(usize, Span)> = spans.iter().copied().enumerate().collect();
+            prop_assert_eq!(first_conflict(&owned), first_pair(&spans));
+        }
+
+        #[test]
+        fn owners_of_several_spans_conflict_as_pairs_do(owners in prop::collection::vec(few_spans(), 0..5)) {
+            let owners: Vec<Spans> = owners.into_iter().map(Spans::from_iter).collect();
+            let owned: Vec<(usize, Span)> = owners
+                .iter()
+                .enumerate()
+                .flat_map(|(owner, spans)| spans.as_slice().iter().map(move |span| (owner, *span)))
+                .collect();
+            let conflict = |a: usize, b: usize| {
+                owners[a].as_slice().iter().any(|span| !owners[b].overlapping(*span).is_empty())
+            };
+            let mut pairs = (0..owners.len()).flat_map(|a| (a + 1..owners.len()).map(move |b| (a, b)));
+            prop_assert_eq!(first_conflict(&owned), pairs.find(|(a, b)| conflict(*a, *b)));
         }
     }
 
     #[test]
     fn the_ends_of_the_numbers_are_no_trouble() {
         let all = Span { first: v6(0), last: v6(u128::MAX) };
-        assert_eq!((all.size(), all.before(v6(0)), all.after(v6(u128::MAX))), (u128::MAX, None, None));
+        assert_eq!(all.size(), Count::from(u128::MAX) + Count::from(1_u64));
+        assert_eq!((all.before(v6(0)), all.after(v6(u128::MAX))), (None, None));
         let v4 = Span::new([255, 255, 255, 254].into(), [255, 255, 255, 255].into()).unwrap();
         assert_eq!(v4.after([255, 255, 255, 255].into()), None);
+        assert_eq!(next([255, 255, 255, 255].into()), None, "IPv4 does not go on in IPv6");
         assert_eq!(v4.overlap(all), None);
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let v4 = Span::of([255, 255, 255, 255].into());
+        let spans = Spans::from_iter([span((0, 9)), v4]);
+        assert_eq!(spans.as_slice(), [v4, span((0, 9))]);
+        assert_eq!(spans.overlapping(span((9, 12))), [span((0, 9))]);
+        assert_eq!(first_conflict(&[(0, v4), (1, span((0, 9)))]), None);
     }
 }

@@ -1,24 +1,38 @@
-//! Which machine this is, and which of its boots. A record of an earlier boot of the same machine has no owner any
-//! more; of another machine, which shares the data directory, nothing is known.
+//! This machine, and which of its boots is running. A record of an earlier boot of the same machine
+//! has no owner any more; of another machine, which shares the data directory, nothing is known.
+//!
+//! The machine-id alone does not tell the two apart, since clones share it. The proof that a record
+//! is of an earlier boot is this: no other machine can write the file system that it is on, and it
+//! was written before this kernel started. Containers that share the directory have the kernel in
+//! common, whatever boot id they see.
 
+use crate::file_system::FileSystem;
+use nix::time::{ClockId, clock_gettime};
 use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-/// Where the identities of machine and boot are read.
+/// The sources of the identities of machine and boot.
 #[derive(Clone, Debug)]
 pub struct SystemPaths {
     /// The machine's, machine-id(5): `/etc/machine-id`.
     pub machine_id: PathBuf,
     /// The boot's, random(4): `/proc/sys/kernel/random/boot_id`.
     pub boot_id: PathBuf,
+    /// The time at which the kernel started; `None` reads the kernel's clocks.
+    pub started: Option<SystemTime>,
 }
 
 impl Default for SystemPaths {
     fn default() -> Self {
-        Self { machine_id: "/etc/machine-id".into(), boot_id: "/proc/sys/kernel/random/boot_id".into() }
+        Self {
+            machine_id: "/etc/machine-id".into(),
+            boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            started: None,
+        }
     }
 }
 
@@ -34,8 +48,44 @@ pub(crate) struct Boot {
     pub(crate) boot: Id,
 }
 
+/// The boot that is running, and what it can prove of others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present {
+    /// Its identity.
+    pub(crate) boot: Boot,
+    /// The time at which the kernel started; `None` if the records are on a file system that other
+    /// machines may write, or the clock is not known.
+    alone_since: Option<SystemTime>,
+}
+
+impl Present {
+    /// This boot, which is alone with the records since then, if at all.
+    pub(crate) fn new(boot: Boot, alone_since: Option<SystemTime>) -> Self {
+        Self { boot, alone_since }
+    }
+
+    /// Returns true if what was written then is certainly not of a machine or container that runs.
+    pub(crate) fn is_after(&self, written: SystemTime) -> bool {
+        self.alone_since.is_some_and(|started| written < started)
+    }
+
+    /// Returns true if no other machine can write the records.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone_since.is_some()
+    }
+}
+
 impl SystemPaths {
-    /// The boot that is running; nothing where the machine or the boot has no identity.
+    /// The boot that is running, for records in `folder`; `None` if the machine or the boot has no
+    /// identity.
+    pub(crate) fn present(&self, folder: &Path) -> Option<Present> {
+        let boot = self.boot()?;
+        let is_local = FileSystem::of(folder).is_ok_and(|kind| kind == FileSystem::Local);
+        let alone_since = if is_local { self.started.or_else(kernel_start) } else { None };
+        Some(Present::new(boot, alone_since))
+    }
+
+    /// The boot that is running; `None` if the machine or the boot has no identity.
     pub(crate) fn boot(&self) -> Option<Boot> {
         Some(Boot { machine: read_id(&self.machine_id)?, boot: self.boot_id()? })
     }
@@ -44,6 +94,12 @@ impl SystemPaths {
     pub(crate) fn boot_id(&self) -> Option<Id> {
         read_id(&self.boot_id)
     }
+}
+
+/// The time at which the kernel started, by the clock as it is set now.
+fn kernel_start() -> Option<SystemTime> {
+    let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+    SystemTime::now().checked_sub(Duration::from(uptime))
 }
 
 fn read_id(path: &Path) -> Option<Id> {
@@ -70,6 +126,22 @@ mod tests {
         for none in [&b""[..], b"uninitialized\n", b"00000000000000000000000000000000", b"3d12", b"\xff"] {
             assert_eq!(parse_id(none), None);
         }
+    }
+
+    #[test]
+    fn the_kernel_started_before_now() {
+        let uptime = SystemTime::now().duration_since(kernel_start().unwrap()).unwrap();
+        assert!(uptime > Duration::ZERO);
+    }
+
+    #[test]
+    fn only_what_was_written_before_the_kernel_started_is_over() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let boot = Boot { machine: [1; 16], boot: [2; 16] };
+        let local = Present::new(boot, Some(at(100)));
+        assert!(local.is_after(at(99)) && !local.is_after(at(100)) && !local.is_after(at(101)));
+        let shared = Present::new(boot, None);
+        assert!(!shared.is_after(at(99)) && !shared.is_alone());
     }
 
     #[test]

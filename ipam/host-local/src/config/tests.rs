@@ -139,8 +139,9 @@ fn exclusions_are_networks_or_addresses_of_the_section_or_of_a_range() {
             [{"subnet":"10.0.0.0/28","exclude":["10.0.0.14"]},{"subnet":"10.1.0.0/29"}],[{"subnet":"fd00::/64"}]]}"#,
     );
     let sets = config.unwrap().range_sets;
-    assert_eq!((sets[0].capacity(), sets[0].excluded()), (6 + 5, 6 + 1));
-    assert_eq!(sets[1].excluded(), 1);
+    let count = |number: u64| crate::count::Count::from(number);
+    assert_eq!((sets[0].capacity(), sets[0].excluded()), (count(6 + 5), count(6 + 1)));
+    assert_eq!(sets[1].excluded(), count(1));
     assert!(load(r#""ipam":{"subnet":"10.0.0.0/24","exclude":null}"#).is_ok());
 }
 
@@ -167,12 +168,77 @@ fn an_exclusion_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn status_fails_for_a_full_set_unless_the_configuration_says_otherwise() {
+fn a_full_set_is_ready_unless_the_configuration_says_otherwise() {
     let when_full =
         |rest: &str| load(&format!(r#""ipam":{{"subnet":"10.0.0.0/24"{rest}}}"#)).map(|c| c.when_full);
-    assert_eq!(when_full(""), Ok(WhenFull::Fail));
-    assert_eq!(when_full(r#","statusWhenFull":"fail""#), Ok(WhenFull::Fail));
-    assert_eq!(when_full(r#","statusWhenFull":"ok""#), Ok(WhenFull::Ok));
+    assert_eq!(when_full(""), Ok(WhenFull::Ready));
+    assert_eq!(when_full(r#","statusWhenFull":"ready""#), Ok(WhenFull::Ready));
+    assert_eq!(when_full(r#","statusWhenFull":"error""#), Ok(WhenFull::Error));
     let error = when_full(r#","statusWhenFull":"OK""#).unwrap_err();
-    assert!(error.msg.starts_with("invalid statusWhenFull \"OK\""), "{error}");
+    assert_eq!(error.msg, "invalid statusWhenFull \"OK\"");
+}
+
+#[test]
+fn a_range_that_ends_before_it_starts_is_refused_with_the_reference_s_text_alone() {
+    for (range, msg, details) in [
+        (
+            r#""rangeStart":"10.0.0.20","rangeEnd":"10.0.0.10""#,
+            "invalid range set 0: RangeStart 10.0.0.20 not in network 10.0.0.0/24",
+            "it is after the range's end 10.0.0.10",
+        ),
+        (
+            r#""rangeEnd":"10.0.0.0""#,
+            "invalid range set 0: RangeEnd 10.0.0.0 not in network 10.0.0.0/24",
+            "it is before the range's start 10.0.0.1",
+        ),
+    ] {
+        let error =
+            load(&format!(r#""ipam":{{"ranges":[[{{"subnet":"10.0.0.0/24",{range}}}]]}}"#)).unwrap_err();
+        assert_eq!((error.msg.as_str(), error.details.as_str()), (msg, details));
+    }
+}
+
+/// Fails unless `work` ends within a time that comparing all pairs would exceed many times over.
+fn soon<T>(work: impl FnOnce() -> T) -> T {
+    let begin = std::time::Instant::now();
+    let outcome = work();
+    let took = begin.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    outcome
+}
+
+fn list(count: u32, entry: impl Fn(u32) -> String) -> String {
+    (0..count).map(entry).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn tens_of_thousands_of_ranges_exclusions_and_requests_are_read_in_a_moment() {
+    let subnet = |n: u32| format!("10.{}.{}.{}/30", n >> 14, n >> 6 & 255, n << 2 & 255);
+    let range = |n: u32| format!(r#"{{"subnet":"{}"}}"#, subnet(n));
+    let ranges = list(32_768, range);
+    let config = soon(|| load(&format!(r#""ipam":{{"ranges":[[{ranges}]]}}"#)).unwrap());
+    assert_eq!(config.range_sets[0].ranges().len(), 32_768);
+    let overlap = format!(r#""ipam":{{"ranges":[[{ranges},{}]]}}"#, range(32_767));
+    let error = soon(|| load(&overlap).unwrap_err());
+    let last = "10.1.255.253-10.1.255.254";
+    assert_eq!(error.msg, format!("invalid range set 0: subnets {last} and {last} overlap"));
+    let overlap = format!(r#""ipam":{{"ranges":[[{ranges}],[{}]]}}"#, range(32_767));
+    assert_eq!(soon(|| load(&overlap).unwrap_err()).msg, "range set 0 overlaps with 1");
+    let odd = list(32_768, |n| format!(r#""10.{}.{}.{}""#, n >> 15, n >> 7 & 255, n << 1 & 255));
+    let config = soon(|| load(&format!(r#""ipam":{{"subnet":"10.0.0.0/15","exclude":[{odd}]}}"#)).unwrap());
+    assert_eq!(config.range_sets[0].excluded(), crate::count::Count::from(32_767_u64));
+    let ips = list(60_000, |n| format!(r#""11.{}.{}.1""#, n >> 8, n & 255));
+    let text = format!(r#""runtimeConfig":{{"ips":[{ips}]}},"ipam":{{"ranges":[[{ranges}]]}}"#);
+    let call = call(&format!(r#"{{"cniVersion":"1.1.0","name":"n",{text}}}"#), "");
+    let error = soon(|| Config::load(&call).unwrap().requested(&call).unwrap_err());
+    assert!(error.msg.starts_with("failed to allocate all requested IPs: 11.0.0.1 "), "{}", error.code.0);
+}
+
+#[test]
+fn more_range_sets_than_an_attachment_can_want_addresses_are_refused_with_the_limit() {
+    let sets = |count| list(count, |n| format!(r#"[{{"subnet":"10.{}.{}.0/24"}}]"#, n >> 8, n & 255));
+    let config = load(&format!(r#""ipam":{{"ranges":[{}]}}"#, sets(256)));
+    assert_eq!(config.unwrap().range_sets.len(), 256);
+    let error = load(&format!(r#""ipam":{{"subnet":"10.9.0.0/24","ranges":[{}]}}"#, sets(256))).unwrap_err();
+    assert_eq!(error.msg, "257 range sets, and at most 256 are allowed");
 }

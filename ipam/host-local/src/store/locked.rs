@@ -8,9 +8,9 @@ use super::{
     lock::{self, Lock, Patience, Purpose},
 };
 use crate::{
-    index::{Container, Fruitless, Index, Item, container},
+    index::{Container, Index, Item, container},
     record::{Holder, Owner, Record, held_by},
-    span::Span,
+    span::{Span, Spans},
 };
 use cni_types::Error;
 use std::{
@@ -18,17 +18,7 @@ use std::{
     ffi::OsString,
     io,
     net::IpAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-/// A look at all records that takes less may be repeated at once.
-const SHORT_LOOK: Duration = Duration::from_millis(5);
-
-/// After a longer look in vain, so many times as long passes until the next.
-const REST: u32 = 20;
-
-/// The longest rest.
-const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The folder and its lock.
 #[derive(Debug)]
@@ -149,7 +139,7 @@ impl<'a> Locked<'a> {
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn count(&self, lists: &[&[Span]]) -> Result<(Vec<u64>, u64), Error> {
+    pub(crate) fn count(&self, lists: &[&Spans]) -> Result<(Vec<u64>, u64), Error> {
         self.index(|index| Ok((index.count(lists)?, index.taken())))
     }
 
@@ -160,33 +150,6 @@ impl<'a> Locked<'a> {
     pub(crate) fn keep_number(&self, number: u64) -> Result<bool, Error> {
         let old = self.index(|index| Ok(std::mem::replace(index.note(), number)))?;
         Ok(old == number)
-    }
-
-    /// How long it is still of no use to look at all records for one to reclaim, for the range set
-    /// with this hash. None if the last such look was short, or long ago, or not in vain.
-    ///
-    /// # Errors
-    /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn rest_of(&self, set: u64) -> Result<Option<Duration>, Error> {
-        let Fruitless { set: known, at, pause } = self.index(|index| Ok(*index.fruitless()))?;
-        let passed = milliseconds(SystemTime::now()).checked_sub(at);
-        let left = passed.and_then(|passed| pause.checked_sub(passed)).filter(|left| *left > 0);
-        Ok(left.filter(|_| known == set).map(Duration::from_millis))
-    }
-
-    /// Notes that a look at all records, which took so long, found none to reclaim for the range set
-    /// with this hash.
-    pub(crate) fn note_fruitless(&self, set: u64, took: Duration) {
-        if took < SHORT_LOOK {
-            return;
-        }
-        let pause = took.saturating_mul(REST).min(LONGEST_REST);
-        let at = milliseconds(SystemTime::now());
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.update_index(|index| {
-            *index.fruitless() = Fruitless { set, at, pause };
-            Ok(())
-        });
     }
 
     /// The records that may be the holder's: those that name it, and the old ones of its container.
@@ -314,10 +277,4 @@ fn container_of(record: &Record) -> Option<Container> {
         Owner::Attachment { container_id: id, .. } | Owner::Container(id) => Some(container(id)),
         Owner::Nobody | Owner::Unknown => None,
     }
-}
-
-/// The time since 1970.
-fn milliseconds(time: SystemTime) -> u64 {
-    let passed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
 }

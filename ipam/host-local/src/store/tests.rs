@@ -285,7 +285,10 @@ pub(super) fn require_truth(scratch: &Scratch) {
     let addresses: Vec<IpAddr> = records.iter().map(|record| record.address).collect();
     let free = hosts(2..255).into_iter().find(|address| !addresses.contains(address));
     assert_eq!(locked.first_free(SUBNET).unwrap(), free);
-    assert_eq!(locked.count(&[&[SUBNET]]).unwrap(), (vec![addresses.len() as u64], addresses.len() as u64));
+    assert_eq!(
+        locked.count(&[&[SUBNET].into_iter().collect()]).unwrap(),
+        (vec![addresses.len() as u64], addresses.len() as u64)
+    );
     for id in ["c1", "c2", "c3"] {
         let mut wanted: Vec<&Record> =
             records.iter().filter(|record| record.owner.may_be(&holder(id))).collect();

@@ -253,7 +253,7 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
 }
 
 /// The program, copied to `elsewhere`, for a user who is not root: to root everything is permitted.
-pub(crate) fn somebody_else(elsewhere: &DataDir) -> Command {
+fn somebody_else(elsewhere: &DataDir) -> Command {
     use std::os::unix::process::CommandExt;
     // Others need not be able to enter the folder in which it was built.
     let copy = elsewhere.path().join("host-local");
@@ -267,7 +267,7 @@ pub(crate) fn somebody_else(elsewhere: &DataDir) -> Command {
     program
 }
 
-pub(crate) fn is_root() -> bool {
+fn is_root() -> bool {
     std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0
 }
 

@@ -1,9 +1,6 @@
 //! Records of attachments that nobody ended: after a reboot, on a shared directory, when the pool runs out.
 
-use crate::{
-    crash::{is_root, somebody_else},
-    program::{DataDir, Request},
-};
+use crate::program::{DataDir, Request};
 use host_local::{HostLocal, SystemPaths};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
@@ -29,12 +26,23 @@ impl Machine {
         fs::write(self.path("machine-id"), format!("{id:032x}\n")).unwrap();
     }
 
+    /// Starts it anew: everything that is there was written before.
     pub(crate) fn boots(&self, id: u128) {
+        self.is_in_boot(id);
+        fs::write(self.path("started"), "").unwrap();
+    }
+
+    /// Has another boot id. The kernel is the same.
+    fn is_in_boot(&self, id: u128) {
         fs::write(self.path("boot-id"), format!("{id:032x}\n")).unwrap();
     }
 
     pub(crate) fn plugin(&self) -> HostLocal {
-        let system = SystemPaths { machine_id: self.path("machine-id"), boot_id: self.path("boot-id") };
+        let system = SystemPaths {
+            machine_id: self.path("machine-id"),
+            boot_id: self.path("boot-id"),
+            started: Some(self.path("started").metadata().unwrap().modified().unwrap()),
+        };
         HostLocal { system, ..HostLocal::default() }
     }
 
@@ -80,35 +88,6 @@ fn an_attachment_that_asks_again_after_a_reboot_gets_the_same_address() {
 }
 
 #[test]
-fn an_address_is_not_given_back_while_it_still_counts_as_one_of_an_earlier_boot() {
-    use std::os::unix::fs::{PermissionsExt, chown};
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    // A machine without an identity knows nothing of its boots.
-    let Ok(id) = u128::from_str_radix(id.trim(), 16) else { return };
-    let (machine, data, elsewhere) = (Machine::new(), DataDir::new(), DataDir::new());
-    machine.is(id);
-    machine.add(&data, "c1", two()).unwrap();
-    if is_root() {
-        for name in ["n", "n/lock", "n/10.0.0.2", "n/last_reserved_ip.0"] {
-            chown(data.path().join(name), Some(65_534), Some(65_534)).unwrap();
-        }
-    }
-    let set_modes = |folder, file| {
-        for (name, mode) in [(".origin", folder), (".origin/n", file)] {
-            fs::set_permissions(data.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
-        }
-    };
-    set_modes(0o555, 0o444);
-    let before = data.records();
-    let add = Request::new("ADD", &data, two());
-    let answer = add.answer(add.spawn_as(somebody_else(&elsewhere)));
-    answer.assert_failure(5, "failed to note the origin of ");
-    assert_eq!(data.records(), before);
-    set_modes(0o755, 0o644);
-    assert_eq!(add.run().addresses(), ["10.0.0.2/29"]);
-}
-
-#[test]
 fn a_full_pool_gives_away_what_an_earlier_boot_left_oldest_first_and_nothing_else() {
     let (machine, data) = (Machine::new(), DataDir::new());
     for id in ["c1", "c2"] {
@@ -118,7 +97,9 @@ fn a_full_pool_gives_away_what_an_earlier_boot_left_oldest_first_and_nothing_els
     let full = machine.add(&data, "c3", two()).unwrap_err();
     assert!(full.contains("2 of 2 addresses are in use; "), "{full}");
     assert!(full.contains("the oldest: 10.0.0.2 is held by container c1 (eth0) for "), "{full}");
-    let status = Request::new("STATUS", &data, two());
+    let mut strict = two();
+    strict["statusWhenFull"] = "error".into();
+    let status = Request::new("STATUS", &data, strict);
     assert!(!machine.run(&status).0);
     machine.boots(2);
     assert!(machine.run(&status).0, "what can be reclaimed is free");
@@ -157,13 +138,33 @@ fn nothing_is_reclaimed_where_anything_is_uncertain() {
         machine.boots(2);
         happen(&machine, &data);
         assert!(machine.add(&data, "c3", two()).is_err(), "{reason}");
-        assert!(!machine.run(&Request::new("STATUS", &data, two())).0, "{reason}");
+        let mut strict = two();
+        strict["statusWhenFull"] = "error".into();
+        assert!(!machine.run(&Request::new("STATUS", &data, strict)).0, "{reason}");
         assert!(machine.add(&data, "c1", two()).is_err(), "{reason}");
         assert!(machine.run(&Request::new("GC", &data, two())).0);
         assert_eq!(data.records().len(), 2, "{reason}");
         let del = Request::new("DEL", &data, two());
         assert!(machine.run(&del).0 && data.records().len() == 1, "{reason}");
     }
+}
+
+#[test]
+fn no_address_of_a_clone_with_the_same_machine_id_is_taken() {
+    let (machine, data) = (Machine::new(), DataDir::new());
+    for id in ["c1", "c2"] {
+        machine.add(&data, id, two()).unwrap();
+    }
+    let before = data.records();
+    // A clone has another boot id, and its kernel started before the records were written.
+    machine.is_in_boot(2);
+    let full = machine.add(&data, "c3", two()).unwrap_err();
+    assert!(full.contains("in another boot, of this machine or of one with the same machine-id"), "{full}");
+    let taken = machine.run(&Request::new("ADD", &data, two()).of("c3").variable("CNI_ARGS", "IP=10.0.0.2"));
+    assert!(!taken.0, "{taken:?}");
+    assert!(machine.add(&data, "c1", two()).unwrap_err().contains("duplicate allocation"));
+    assert!(machine.run(&Request::new("GC", &data, two())).0);
+    assert_eq!(data.records(), before);
 }
 
 #[test]
@@ -228,6 +229,7 @@ fn excluded_addresses_are_not_given_away_and_are_told_of() {
         details.starts_with("2 of 2 addresses are in use (3 more are excluded by the configuration); "),
         "{details}"
     );
+    ipam["statusWhenFull"] = "error".into();
     let (_, _, details) = Request::new("STATUS", &data, ipam.clone()).run().failure();
     assert!(details.starts_with("2 of 2 addresses are in use (3 more"), "{details}");
     let wanted = Request::new("ADD", &data, ipam.clone()).of("c3").variable("CNI_ARGS", "IP=10.0.0.3");
@@ -256,20 +258,46 @@ fn reservations_outside_the_ranges_are_told_once_by_add_always_by_status_and_fre
     for id in ["c4", "c5", "c6"] {
         add("10.7.0.0/29", id).success();
     }
-    let (_, _, details) = Request::new("STATUS", &data, ipam("10.7.0.0/29")).run().failure();
+    let mut strict = ipam("10.7.0.0/29");
+    strict["statusWhenFull"] = "error".into();
+    let (_, _, details) = Request::new("STATUS", &data, strict).run().failure();
     assert!(details.contains(&format!("1 {outside}")), "{details}");
     Request::new("DEL", &data, ipam("10.7.0.0/29")).run().success();
     assert!(!data.path().join("n/10.0.0.2").exists());
 }
 
 #[test]
-fn status_of_a_full_set_passes_where_the_configuration_says_so() {
+fn a_full_set_is_no_reason_for_status_to_fail_unless_the_configuration_says_so() {
     let data = DataDir::new();
     data.seed("10.0.0.2", "x\r\neth0");
     let mut ipam = json!({"ranges": [[{"subnet": "10.0.0.0/30"}]]});
-    Request::new("STATUS", &data, ipam.clone()).run().assert_failure(50, "no IP addresses available");
-    ipam["statusWhenFull"] = "ok".into();
-    Request::new("STATUS", &data, ipam).run().success();
+    let answer = Request::new("STATUS", &data, ipam.clone()).run();
+    let said = answer.stderr();
+    assert!(answer.succeeded() && said.contains("1 of 1 addresses are in use"), "{}", answer.report());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    ipam["statusWhenFull"] = "error".into();
+    Request::new("STATUS", &data, ipam).run().assert_failure(50, "no IP addresses available");
+}
+
+#[test]
+fn status_fails_for_a_set_of_nothing_but_its_gateway() {
+    let data = DataDir::new();
+    let only =
+        json!({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.1", "rangeEnd": "10.0.0.1"}]]});
+    for (command, code) in [("STATUS", 50), ("ADD", 103), ("STATUS", 50)] {
+        let (found, _, details) = Request::new(command, &data, only.clone()).run().failure();
+        assert_eq!(found, code);
+        assert!(details.starts_with("every address of the set is a gateway"), "{details}");
+    }
+}
+
+#[test]
+fn status_fails_where_the_file_that_resolv_conf_names_cannot_be_read() {
+    let data = DataDir::new();
+    let ipam = |path: &str| json!({"ranges": [[{"subnet": "10.0.0.0/24"}]], "resolvConf": path});
+    Request::new("STATUS", &data, ipam("/nonexistent")).run().assert_failure(50, "open /nonexistent: ");
+    Request::new("STATUS", &data, ipam("/dev/null")).run().success();
+    assert!(Request::new("ADD", &data, ipam("/dev/null")).run().success().get("dns").is_none());
 }
 
 #[test]
@@ -286,9 +314,14 @@ fn the_lock_is_waited_for_until_the_deadline_and_its_holder_is_named() {
         let wanted = format!("n/lock is locked by process {} (", std::process::id());
         assert!(error["msg"].as_str().unwrap().contains(&wanted), "{said}");
     }
-    // These only look, and wait for nobody.
+    // No ADD would succeed, so STATUS does not either.
+    let (success, said) = Request::new("STATUS", &data, two()).run_in(&plugin);
+    let error: Value = serde_json::from_str(&said).unwrap();
+    assert!(
+        !success && error["code"] == 50 && error["msg"].as_str().unwrap().contains("is locked by"),
+        "{said}"
+    );
+    // This only looks, and waits for nobody.
     data.seed("10.0.0.2", "c1\r\neth0");
-    for command in ["CHECK", "STATUS"] {
-        assert!(Request::new(command, &data, two()).run_in(&plugin).0, "{command}");
-    }
+    assert!(Request::new("CHECK", &data, two()).run_in(&plugin).0);
 }

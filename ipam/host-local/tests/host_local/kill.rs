@@ -32,7 +32,8 @@ fn records(hosts: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn after_a_reboot(files: &DataDir) -> HostLocal {
     let boot_id = files.path().join("boot-id");
     fs::write(&boot_id, format!("{:032x}", 7)).unwrap();
-    HostLocal { system: SystemPaths { boot_id, ..SystemPaths::default() }, ..HostLocal::default() }
+    let started = Some(std::time::SystemTime::now());
+    HostLocal { system: SystemPaths { boot_id, started, ..SystemPaths::default() }, ..HostLocal::default() }
 }
 
 fn gc(data: &DataDir, valid: Value) -> Request {

@@ -52,7 +52,7 @@ type Reply = (bool, String);
 
 struct Node {
     data: DataDir,
-    serve: Box<dyn Fn(&Request) -> Reply>,
+    serve: Box<dyn Fn(&Machine, &Request) -> Reply>,
     machine: Machine,
     boots: u128,
     /// The addresses of each live attachment, as its ADD answered.
@@ -73,17 +73,14 @@ fn names((container, interface): Key) -> (String, String) {
 }
 
 impl Node {
-    fn new(serve: impl Fn(&Request) -> Reply + 'static) -> Self {
+    fn new(serve: impl Fn(&Machine, &Request) -> Reply + 'static) -> Self {
         let (live, over) = (BTreeMap::new(), BTreeMap::new());
         Self { data: DataDir::new(), serve: Box::new(serve), machine: Machine::new(), boots: 1, live, over }
     }
 
     /// Everything on a machine that can be started anew.
     fn on_a_machine() -> Self {
-        let mut node = Self::new(Request::run_in_process);
-        let plugin = node.machine.plugin();
-        node.serve = Box::new(move |request| request.run_in(&plugin));
-        node
+        Self::new(|machine, request| request.run_in(&machine.plugin()))
     }
 
     /// Seven IPv4 addresses in two ranges, so that they run out; IPv6 without end.
@@ -94,12 +91,13 @@ impl Node {
         key: &str,
         value: Value,
     ) -> Reply {
-        let ipam = json!({"ranges": [
+        let ranges = json!([
             [{"subnet": "10.0.0.0/29"}, {"subnet": "10.0.0.8/29", "rangeEnd": "10.0.0.11"}],
             [{"subnet": "fd00::/64"}],
-        ]});
+        ]);
+        let ipam = json!({"ranges": ranges, "statusWhenFull": "error"});
         let request = Request::new(command, &self.data, ipam).of(&id).variable("CNI_IFNAME", &if_name);
-        (self.serve)(&request.key(key, value))
+        (self.serve)(&self.machine, &request.key(key, value))
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -273,7 +271,7 @@ proptest! {
 
     #[test]
     fn records_are_live_attachments(steps in steps(false, false)) {
-        run(Node::new(Request::run_in_process), &steps)?;
+        run(Node::new(|_, request| request.run_in_process()), &steps)?;
     }
 
     #[test]
@@ -287,7 +285,7 @@ proptest! {
 
     #[test]
     fn records_are_live_attachments_even_where_writers_die(steps in steps(true, false)) {
-        let serve = |request: &Request| {
+        let serve = |_: &Machine, request: &Request| {
             let answer = request.run();
             (answer.succeeded(), answer.stdout())
         };

@@ -349,9 +349,11 @@ fn check_compares_the_addresses_of_the_previous_result() {
 }
 
 #[test]
-fn status_fails_with_code_50_where_a_set_is_full_and_changes_nothing() {
+fn status_fails_with_code_50_for_a_full_set_if_that_is_wanted_and_changes_nothing() {
     let data = DataDir::new();
-    let status = Request::new("STATUS", &data, one("10.0.0.0/30"));
+    let mut strict = one("10.0.0.0/30");
+    strict["statusWhenFull"] = "error".into();
+    let status = Request::new("STATUS", &data, strict);
     status.run().success();
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0, "STATUS only looks");
     data.seed("10.0.0.2", "x\r\neth0");

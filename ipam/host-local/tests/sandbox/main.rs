@@ -13,14 +13,18 @@ mod turns;
 
 use conformance::testbed::{self, Host, Pod, require};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use program::{DataDir, Request};
+use program::{Answer, DataDir, Request};
 use refused::{
     a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
     an_add_killed_on_any_file_system_leaves_nothing_that_stays,
     records_are_written_on_file_systems_without_hard_links,
 };
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
 use turns::{
     the_reference_and_ours_at_once_give_no_address_twice, the_reference_and_ours_take_turns,
     the_reference_is_not_misled_by_what_a_killed_writer_left,
@@ -29,6 +33,7 @@ use turns::{
 fn main() -> ExitCode {
     testbed::main(testbed::tests![
         a_full_disk_fails_an_add_whole_and_no_del,
+        status_finds_a_disk_without_inodes,
         a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index,
         a_read_only_disk_fails_what_writes_and_nothing_else,
         what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full,
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
         an_add_killed_on_any_file_system_leaves_nothing_that_stays,
         a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
         the_reference_is_not_misled_by_what_a_killed_writer_left,
+        an_address_is_not_given_back_while_it_still_counts_as_one_of_an_earlier_boot,
         the_reference_and_ours_take_turns,
         the_reference_and_ours_at_once_give_no_address_twice,
     ])
@@ -89,13 +95,28 @@ fn a_full_disk_fails_an_add_whole_and_no_del(_: &Host) {
         assert!(records.values().all(|text| text.ends_with("\r\neth0")), "half a record: {records:?}");
     }
     assert!(!held.is_empty() && held.len() < 6, "{held:?}");
-    Request::new("STATUS", data, ipam()).run().success();
+    let before = data.records();
+    let (code, msg, _) = Request::new("STATUS", data, ipam()).run().failure();
+    assert!(code == 50 && msg.ends_with("No space left on device (os error 28)"), "{msg}");
+    assert_eq!(data.records(), before, "STATUS leaves nothing");
     for id in held {
         Request::new("CHECK", data, ipam()).of(&id).run().success();
         Request::new("DEL", data, ipam()).of(&id).run().success();
     }
     assert!(data.records().is_empty());
     Request::new("ADD", data, ipam()).run().success();
+}
+
+fn status_finds_a_disk_without_inodes(_: &Host) {
+    // The root of the file system, the network's folder and the files in it.
+    let disk = Disk::new("nr_inodes=8");
+    Request::new("STATUS", &disk.0, ipam()).run().success();
+    let mut n = 0;
+    while fs::write(disk.0.path().join(format!("other-{n}")), "").is_ok() {
+        n += 1;
+    }
+    let (code, msg, _) = Request::new("STATUS", &disk.0, ipam()).run().failure();
+    assert!(code == 50 && msg.ends_with("No space left on device (os error 28)"), "{msg}");
 }
 
 /// What can be made again gives way.
@@ -192,12 +213,13 @@ fn a_reboot_is_noticed_by_the_program_itself(host: &Host) {
         request("ADD", &data, &pod, id).run().success();
     }
     identify(2);
-    assert_eq!(request("ADD", &data, &pod, "c1").run().addresses(), ["10.0.0.3/29"]);
-    let answer = request("ADD", &data, &pod, "c2").run();
+    let another_boot_of_the_same_kernel = request("ADD", &data, &pod, "c2").run();
+    another_boot_of_the_same_kernel.assert_failure(103, "failed to allocate for range 0: no IP addresses");
+    assert_eq!(after_a_reboot(&request("ADD", &data, &pod, "c1")).addresses(), ["10.0.0.3/29"]);
+    let answer = after_a_reboot(&request("ADD", &data, &pod, "c2"));
     assert_eq!(answer.addresses(), ["10.0.0.2/29"]);
     assert!(answer.stderr().contains("in an earlier boot"), "{}", answer.report());
-    request("ADD", &data, &pod, "c3")
-        .run()
+    after_a_reboot(&request("ADD", &data, &pod, "c3"))
         .assert_failure(103, "failed to allocate for range 0: no IP addresses");
 }
 
@@ -261,4 +283,36 @@ fn del_and_gc_free_addresses_on_a_full_disk_without_a_lock(_: &Host) {
         assert!(data.holds(&[]), "{command}: {:?}", data.records());
         assert_eq!(Request::new("ADD", data, ipam()).run().addresses(), ["10.0.0.2/24"]);
     }
+}
+
+fn an_address_is_not_given_back_while_it_still_counts_as_one_of_an_earlier_boot(host: &Host) {
+    identify(1);
+    let data = DataDir::new();
+    let pod = host.pod("a");
+    let add = request("ADD", &data, &pod, "c1");
+    add.run().success();
+    identify(2);
+    let origins = data.path().join(".origin");
+    mount(Some(&origins), &origins, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, &origins, None::<&str>, read_only, None::<&str>).unwrap();
+    let before = data.records();
+    after_a_reboot(&add).assert_failure(5, "failed to note the origin of ");
+    assert_eq!(data.records(), before);
+    umount2(&origins, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(after_a_reboot(&add).addresses(), ["10.0.0.2/29"]);
+}
+
+/// Runs the request under a kernel that seems to have started just now, in a time namespace
+/// (time_namespaces(7)): what is on disk was written before.
+fn after_a_reboot(request: &Request) -> Answer {
+    require("time namespaces", Path::new("/proc/self/ns/time").exists());
+    // The whole seconds are taken away, and the rest is less than one.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let seconds = uptime.split('.').next().unwrap();
+    let mut program = Command::new("/usr/bin/unshare");
+    program.args(["--time", "--fork", "--boottime", &format!("-{seconds}")]);
+    program.arg(env!("CARGO_BIN_EXE_host-local"));
+    request.answer(request.spawn_as(program))
 }
