@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 5] =
 const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];
 
 /// All that host-local may use nix for: handles of directories, in which no link is followed, and files in memory.
-const NIX_IN_HOST_LOCAL: [&str; 2] = ["dir", "fs"];
+const NIX_IN_HOST_LOCAL: [&str; 3] = ["dir", "fs", "time"];
 
 const MAX_LINES_OF_FUNCTION: usize = 60;
 const MAX_LINES_OF_FILE: usize = 500;

@@ -32,6 +32,7 @@ pub(crate) fn configurations(host: &Host, page: &mut Page) {
         json!({"subnet": "10.1.0.0/24", "exclude": ["here"]}),
         json!({"subnet": "10.1.0.0/24", "statusWhenFull": "perhaps"}),
         json!({"subnet": "10.1.0.0/24", "resolvConf": "/nonexistent"}),
+        json!({"ranges": vec![json!([{"subnet": "10.1.0.0/24"}]); 257]}),
     ] {
         page.sees(add(ipam));
     }
@@ -56,5 +57,8 @@ pub(crate) fn requests(host: &Host, page: &mut Page) {
     page.sees(request(host, Command::Add, small(), json!({})));
     page.sees(request(host, Command::Add, small(), json!({})).container("c2"));
     page.sees(add("10.1.0.2").container("c2"));
-    page.sees(request(host, Command::Status, small(), json!({})));
+    let mut strict = small();
+    strict["statusWhenFull"] = "error".into();
+    page.sees(request(host, Command::Status, strict, json!({})));
+    request(host, Command::Status, small(), json!({})).run().success();
 }

@@ -15,11 +15,11 @@ pub enum FileSystem {
     /// Other machines may write it at the same time; with its name.
     Shared(&'static str),
     /// Neither is known; with its type.
-    Unknown(i64),
+    Unknown(i128),
 }
 
 /// The types of local file systems, from the kernel's include/uapi/linux/magic.h and fs/.
-const LOCAL: [i64; 18] = [
+const LOCAL: [i128; 18] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
     0x9123_683e, // btrfs
@@ -41,7 +41,7 @@ const LOCAL: [i64; 18] = [
 ];
 
 /// The types of file systems that several machines use at once.
-const SHARED: [(i64, &str); 17] = [
+const SHARED: [(i128, &str); 17] = [
     (0x6969, "NFS"),
     (0xff53_4d42, "CIFS"),
     (0xfe53_4d42, "SMB"),
@@ -75,10 +75,10 @@ impl FileSystem {
                 break;
             }
         }
-        Ok(Self::of_type(i64::from(outcome?.filesystem_type().0)))
+        Ok(Self::of_type(i128::from(outcome?.filesystem_type().0)))
     }
 
-    fn of_type(kind: i64) -> Self {
+    fn of_type(kind: i128) -> Self {
         if LOCAL.contains(&kind) {
             return Self::Local;
         }

@@ -29,7 +29,7 @@ pub(crate) enum InvalidRangeSet {
     #[error("mixed address families")]
     MixedFamilies,
     #[error("subnets {0} and {1} overlap")]
-    Overlap(Range, Range),
+    Overlap(String, String),
     #[error("every address is excluded")]
     NothingLeft,
 }
@@ -131,9 +131,8 @@ impl RangeSet {
 
 fn require_disjoint(ranges: &[Range]) -> Result<(), InvalidRangeSet> {
     let owned: Vec<(usize, Span)> = ranges.iter().map(Range::span).enumerate().collect();
-    let conflict =
-        first_conflict(&owned).and_then(|(a, b)| ranges.get(a).copied().zip(ranges.get(b).copied()));
-    conflict.map_or(Ok(()), |(a, b)| Err(InvalidRangeSet::Overlap(a, b)))
+    let conflict = first_conflict(&owned).and_then(|(a, b)| ranges.get(a).zip(ranges.get(b)));
+    conflict.map_or(Ok(()), |(a, b)| Err(InvalidRangeSet::Overlap(a.to_string(), b.to_string())))
 }
 
 impl fmt::Display for RangeSet {

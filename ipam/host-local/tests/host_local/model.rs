@@ -50,9 +50,12 @@ fn steps(mishaps: bool, reboots: bool) -> impl Strategy<Value = Vec<Step>> {
 /// Whether a request succeeded, and what it printed.
 type Reply = (bool, String);
 
+/// Serves a request on a machine.
+type Serve = Box<dyn Fn(&Machine, &Request) -> Reply>;
+
 struct Node {
     data: DataDir,
-    serve: Box<dyn Fn(&Machine, &Request) -> Reply>,
+    serve: Serve,
     machine: Machine,
     boots: u128,
     /// The addresses of each live attachment, as its ADD answered.

@@ -58,9 +58,12 @@ fn status_tells_a_missing_ipam_plugin(host: &Host) {
 }
 
 fn status_tells_a_pool_without_addresses(host: &Host) {
-    let network = Network::new(host, json!({"ipam": host_local(host, &["10.1.0.0/30"])}));
-    let pod = host.pod("a");
+    let mut ipam = host_local(host, &["10.1.0.0/30"]);
+    let (ready, pod) = (Network::new(host, json!({"ipam": ipam})), host.pod("a"));
+    ipam["statusWhenFull"] = "error".into();
+    let network = Network::new(host, json!({"ipam": ipam}));
     network.add(&pod).success();
+    ready.status().success();
     let outcome = network.status();
     assert_eq!(outcome.code(), Code::UNAVAILABLE);
     assert!(outcome.msg().contains("no IP addresses available in range set: "), "{}", outcome.msg());

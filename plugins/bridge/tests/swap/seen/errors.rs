@@ -183,17 +183,6 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        what: "STATUS with every address reserved",
-        reference: "success",
-        ours: "code 50",
-        see: |scene| {
-            let two = json!({"ipam": ipam("10.1.0.0/30")});
-            scene.attached("a", two.clone());
-            let outcome = scene.status(two);
-            if outcome.status.success() { "success".to_owned() } else { format!("code {}", outcome.code().0) }
-        },
-    },
-    Row {
         what: "An error's `code` and `cniVersion`, for two modes that exclude each other",
         reference: "999, none",
         ours: "7, 1.1.0",
