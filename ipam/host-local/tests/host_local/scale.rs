@@ -7,6 +7,9 @@ use crate::{
 };
 use serde_json::{Value, json};
 
+/// The most memory that an operation may take, in KiB. Of an unoptimised build 2 MiB are its own code.
+const PEAK: u64 = 9 << 10;
+
 /// Records of the reference, in an order that a directory does not keep.
 fn fill(data: &DataDir, count: u32) {
     for n in 0..count {
@@ -53,12 +56,12 @@ fn no_operation_costs_more_with_ten_or_sixty_thousand_records() {
         Request::new("STATUS", &data, ipam()).run().success();
         for ((command, few, _), (_, many, memory)) in wanted.iter().zip(costs(&data)) {
             assert!(many * 2 <= few * 3, "{command}: {few} system calls at 0 records, {many} at {count}");
-            assert!(memory < 8 << 10, "{command}: {memory} KiB at {count} records");
+            assert!(memory < PEAK, "{command}: {memory} KiB at {count} records");
         }
         assert!(std::fs::remove_file(data.path().join("n/10.1.0.9")).is_ok());
         let again = traced::run(&Request::new("ADD", &data, ipam()), None);
         assert_eq!(again.answer.addresses().len(), 1);
-        assert!(again.peak_memory < 8 << 10, "making an index takes {} KiB", again.peak_memory);
+        assert!(again.peak_memory < PEAK, "making an index takes {} KiB", again.peak_memory);
         assert!(again.system_calls > count as usize, "it read all records, since somebody removed one");
     }
 }
@@ -87,7 +90,7 @@ fn gc_of_sixty_thousand_stale_records_frees_them_all_in_little_memory() {
         traced::run(&Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", Value::Null), None);
     gc.answer.success();
     assert!(data.records().is_empty());
-    assert!(gc.peak_memory < 8 << 10, "GC takes {} KiB", gc.peak_memory);
+    assert!(gc.peak_memory < PEAK, "GC takes {} KiB", gc.peak_memory);
 }
 
 #[test]
