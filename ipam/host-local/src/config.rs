@@ -171,9 +171,7 @@ impl Wire {
         }
         Ok(sets)
     }
-}
 
-impl Wire {
     /// Refuses more sets than an attachment can want addresses.
     fn require_few_sets(&self, ipam: &WireIpam) -> Result<(), Error> {
         let count =

@@ -78,6 +78,18 @@ impl FileSystem {
         Ok(Self::of_type(i128::from(outcome?.filesystem_type().0)))
     }
 
+    /// The warning about a data directory that is not certainly of this machine alone.
+    #[must_use]
+    pub fn warning(self, data_dir: &Path) -> Option<String> {
+        (self != Self::Local).then(|| {
+            format!(
+                "data directory {} is on {self}: other machines may write it, so no address is ever \
+                 reclaimed; choose a dataDir on a local disk",
+                data_dir.display()
+            )
+        })
+    }
+
     fn of_type(kind: i128) -> Self {
         if LOCAL.contains(&kind) {
             return Self::Local;
@@ -107,6 +119,15 @@ mod tests {
         assert_eq!(FileSystem::of_type(0x6969), FileSystem::Shared("NFS"));
         assert_eq!(FileSystem::of_type(0x1234).to_string(), "a file system of type 0x1234");
         assert!(LOCAL.iter().all(|kind| SHARED.iter().all(|(shared, _)| kind != shared)));
+    }
+
+    #[test]
+    fn what_is_not_certainly_local_is_warned_of() {
+        let warning = |kind| FileSystem::of_type(kind).warning(Path::new("/data"));
+        assert_eq!(warning(0x0102_1994), None);
+        let text = warning(0x6969).unwrap();
+        assert!(text.starts_with("data directory /data is on NFS: other machines may write it"), "{text}");
+        assert!(warning(0x1234).is_some());
     }
 
     #[test]

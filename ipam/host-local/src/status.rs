@@ -1,7 +1,7 @@
 //! STATUS: an ADD could succeed. Changes nothing; runtimes ask every few seconds.
 //!
 //! It fails for what keeps every ADD from working until a person does something. A full set is no
-//! such thing (see [`WhenFull`]): any DEL ends it, and on a node that is not ready no pod ends.
+//! such thing (see [`WhenFull`]): any DEL ends it, and runtimes take a failed STATUS for a broken node.
 
 use crate::{
     FileSystem, HostLocal,
@@ -31,7 +31,8 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     if let Some(path) = &config.resolv_conf {
         resolv_conf::read(path).map_err(unavailable)?;
     }
-    warn_of_shared_file_system(&config);
+    let kind = FileSystem::of(&config.data_dir);
+    kind.ok().and_then(|kind| kind.warning(&config.data_dir)).iter().for_each(|text| note(text));
     require_lockable(plugin, call, &store)?;
     let rooms = rooms(plugin, &config, store.open()?.as_ref())?;
     Error::join(rooms)
@@ -40,17 +41,6 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
 /// An error as one of STATUS.
 fn unavailable(error: Error) -> Error {
     Error { code: Code::UNAVAILABLE, ..error }
-}
-
-/// Says on stderr that other machines may write the records.
-fn warn_of_shared_file_system(config: &Config) {
-    let dir = config.data_dir.display();
-    if let Ok(kind @ FileSystem::Shared(_)) = FileSystem::of(&config.data_dir) {
-        note(&format!(
-            "data directory {dir} is on {kind}: other machines may use it, so no address is ever reclaimed; \
-             choose a dataDir on a local disk"
-        ));
-    }
 }
 
 /// Fails if somebody holds the lock and does not let go of it.

@@ -6,6 +6,7 @@ use crate::{
     traced,
 };
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// The most memory that an operation may take, in KiB. Of an unoptimised build 2 MiB are its own code.
 const PEAK: u64 = 9 << 10;
@@ -104,4 +105,29 @@ fn an_address_of_a_full_set_that_is_freed_is_given_away_at_once_by_whomever_it_w
     assert_eq!(add.run().addresses(), ["10.1.0.9/19"]);
     std::fs::remove_file(data.path().join("n/10.1.0.8")).unwrap();
     assert_eq!(add.of("c2").run().addresses(), ["10.1.0.8/19"]);
+}
+
+#[test]
+fn a_refused_add_at_a_full_16_keeps_nobody_waiting() {
+    let data = DataDir::new();
+    fill(&data, 65_533);
+    data.seed("lock", "");
+    let add = Request::new("ADD", &data, ipam());
+    // The first one makes the index.
+    add.run().assert_failure(103, "failed to allocate for range 0: no IP addresses available");
+    let begin = Instant::now();
+    let mut child = add.spawn();
+    let lock = std::fs::File::open(data.path().join("n/lock")).unwrap();
+    let mut longest = Duration::ZERO;
+    while child.try_wait().unwrap().is_none() {
+        let asked = Instant::now();
+        lock.lock().unwrap();
+        longest = longest.max(asked.elapsed());
+        lock.unlock().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = begin.elapsed();
+    add.answer(child).assert_failure(103, "failed to allocate for range 0: no IP addresses available");
+    // To read all records takes nearly all of its time.
+    assert!(longest * 4 < took, "waited {longest:?} for the lock in {took:?}");
 }
