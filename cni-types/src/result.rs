@@ -43,7 +43,7 @@ pub struct IpConfig {
 }
 
 /// A route that an attachment got. All that is optional came with 1.1.0, but for `gw`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// The destination.
     pub dst: Cidr,

@@ -19,7 +19,7 @@ const RTM_TYPE: usize = 7;
 const RTN_LOCAL: u8 = 2;
 
 /// A route of a result, with its next hop settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteSpec {
     /// What was asked for; its `gw` is not looked at.
     pub route: Route,

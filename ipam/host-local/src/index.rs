@@ -366,12 +366,12 @@ impl Index {
 /// The addresses of a block. None if its number is too large for its family.
 fn block_span(block: u128, is_v4: bool) -> Option<Span> {
     let start = block.checked_mul(1 << BLOCK)?;
-    let like = any(is_v4);
+    let like = of_family(is_v4);
     Some(Span { first: from_bits(like, start)?, last: from_bits(like, start | ((1 << BLOCK) - 1))? })
 }
 
 /// An address of the family.
-fn any(is_v4: bool) -> IpAddr {
+fn of_family(is_v4: bool) -> IpAddr {
     if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }
 }
 
@@ -393,7 +393,7 @@ fn bits_to(bit: u64) -> u64 {
 /// The address of an entry. None if the number is too large for its family.
 fn address(entry: &[u8; 32]) -> Option<IpAddr> {
     let (bits, is_v4) = number(entry);
-    from_bits(any(is_v4), bits)
+    from_bits(of_family(is_v4), bits)
 }
 
 fn damaged() -> io::Error {
