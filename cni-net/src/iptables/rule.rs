@@ -4,10 +4,7 @@ use super::POSTROUTING;
 use crate::nft::Owner;
 use cni_types::{Cidr, ValidAttachments};
 use sha2::{Digest, Sha512};
-use std::{
-    collections::{BTreeSet, HashSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// XT_MAX_COMMENT_LEN of include/uapi/linux/netfilter/xt_comment.h, less the closing NUL.
 const MAX_COMMENT: usize = 255;
@@ -63,7 +60,7 @@ impl Rule {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Nat {
     /// The names of its chains, as far as asked for.
-    pub(crate) chains: HashSet<String>,
+    pub(crate) chains: BTreeSet<String>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -113,7 +110,7 @@ impl Nat {
     /// What goes because no attachment of the container is valid. The chain's name is a hash, so the comment tells the network.
     pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
         let ValidAttachments::Only(valid) = valid else { return Removal::default() };
-        let valid: HashSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
+        let valid: BTreeSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
         let prefixes = comment_prefixes(network);
         let of_network = |rule: &&Rule| prefixes.iter().any(|prefix| rule.comment.starts_with(prefix));
         let stale: BTreeSet<&str> = self
@@ -208,7 +205,7 @@ mod tests {
     }
 
     fn nat(rules: Vec<Rule>) -> Nat {
-        Nat { chains: HashSet::from([CHAIN.to_owned()]), rules }
+        Nat { chains: BTreeSet::from([CHAIN.to_owned()]), rules }
     }
 
     #[test]
@@ -225,11 +222,11 @@ mod tests {
         for owner in [Owner { container_id: &long, ..OWNER }, Owner { network: &longer, ..OWNER }] {
             assert!(comment(&owner).len() <= MAX_COMMENT);
             let nat = nat(vec![jump(1, "10.1.0.2/32", &owner)]);
-            let none = ValidAttachments::Only(HashSet::new());
+            let none = ValidAttachments::Only(BTreeSet::new());
             assert_eq!(nat.stale(owner.network, &none).chains, [chain_name(&owner)]);
             assert!(nat.stale("other", &none).is_empty());
             let id = (owner.container_id.to_owned(), "eth0".to_owned());
-            assert!(nat.stale(owner.network, &ValidAttachments::Only(HashSet::from([id]))).is_empty());
+            assert!(nat.stale(owner.network, &ValidAttachments::Only(BTreeSet::from([id]))).is_empty());
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
 use cni_types::Cidr;
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use nix::errno::Errno;
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// include/uapi/linux/netfilter/nf_tables.h
 const NFTA_BITWISE_MASK: u16 = 4;
@@ -53,7 +53,7 @@ impl Nft {
             let answers = self.socket.dump(&rules_request(table, chain))?;
             rules.extend(answers.iter().filter_map(|answer| parse(family, answer)));
         }
-        Ok(Nat { chains: HashSet::from([chain.to_owned()]), rules })
+        Ok(Nat { chains: BTreeSet::from([chain.to_owned()]), rules })
     }
 
     /// All rules of the table.

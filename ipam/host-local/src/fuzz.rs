@@ -6,7 +6,7 @@ use crate::{
     index::{self, Index, Item, Stamp, container},
     ledger::{Identity, Ledger, Origin},
     resolv_conf,
-    span::Span,
+    span::{Span, Spans},
     system::Boot,
     table,
 };
@@ -91,7 +91,7 @@ fn use_index(input: &mut Input<'_>) -> io::Result<()> {
             2 => index.set_taken(item.address),
             3 => item.container.map_or(Ok(()), |container| index.addresses_of(container).map(drop)),
             4 => input.span().map_or(Ok(()), |span| index.first_free(span).map(drop)),
-            _ => input.span().map_or(Ok(()), |span| index.count(&[&[span]]).map(drop)),
+            _ => input.span().map_or(Ok(()), |span| index.count(&[&Spans::from_iter([span])]).map(drop)),
         };
         // Damage that is noticed is no damage.
         drop(outcome);

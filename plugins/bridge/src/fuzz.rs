@@ -6,6 +6,7 @@ use crate::{
     config::{Config, Remains},
     identity::Identity,
     macspoof,
+    mark::{self, Role},
 };
 use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
 
@@ -24,7 +25,7 @@ impl Plugin for BeforeTheKernel {
             container_id: &attachment.container_id,
             if_name: &attachment.if_name,
         };
-        let _ = (identity.alias(), identity.host_name(0)?);
+        let _ = (mark::alias(Role::Pair, &identity), identity.host_names());
         macspoof::require_nameable(&identity)?;
         find_delegate(call, config.ipam())?;
         chain::merged(call.prev_result()?, AddResult::default()).encode(call.version)

@@ -6,18 +6,18 @@ use crate::{
 };
 use cni_net::{Link, LinkKind};
 use cni_types::{AttachmentKey, Call, NetworkName, ValidAttachments};
-use std::{cell::OnceCell, collections::HashSet};
+use std::{cell::OnceCell, collections::BTreeSet};
 
 /// A judge of links, for one network and its list.
 pub(crate) struct Stale<'a> {
     network: &'a NetworkName,
-    valid: &'a HashSet<AttachmentKey>,
+    valid: &'a BTreeSet<AttachmentKey>,
     groups: Groups,
     /// The hashes of the valid attachments, reckoned if there are names that are too long for an
     /// alias.
-    hashes: OnceCell<HashSet<String>>,
+    hashes: OnceCell<BTreeSet<String>>,
     /// The names of their host ends, reckoned if a link has no alias yet.
-    names: OnceCell<HashSet<String>>,
+    names: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Stale<'a> {
@@ -55,11 +55,11 @@ impl<'a> Stale<'a> {
         self.valid.iter().map(|(container_id, if_name)| [self.network.as_str(), container_id, if_name])
     }
 
-    fn hashes(&self) -> &HashSet<String> {
+    fn hashes(&self) -> &BTreeSet<String> {
         self.hashes.get_or_init(|| self.words().map(|words| hash32(&words)).collect())
     }
 
-    fn names(&self) -> &HashSet<String> {
+    fn names(&self) -> &BTreeSet<String> {
         let names = || self.words().flat_map(host_names);
         self.names.get_or_init(|| names().map(|name| name.to_string()).collect())
     }
