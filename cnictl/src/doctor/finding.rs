@@ -152,6 +152,12 @@ impl Report {
         self.findings.iter().map(|finding| finding.id).collect()
     }
 
+    /// How bad what was found is, for tests.
+    #[cfg(test)]
+    pub(super) fn severities(&self) -> Vec<Severity> {
+        self.findings.iter().map(|finding| finding.severity).collect()
+    }
+
     /// The consequences of what was found, for tests.
     #[cfg(test)]
     pub(super) fn whys(&self) -> Vec<&str> {

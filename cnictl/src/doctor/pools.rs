@@ -1,14 +1,14 @@
 //! host-local's ranges and reservations: room, what nobody gave back, and ranges that collide.
 
 use super::{
-    finding::{Report, number},
+    finding::{Report, Severity, number},
     scene::Scene,
     schema,
 };
 use crate::reservations::Books;
 use cni_types::{Cidr, Json, NetworkName};
 use conformance::runtime::PluginConfig;
-use host_local::{Fate, Owner, Pool};
+use host_local::{Fate, FileSystem, Owner, Pool};
 use std::net::IpAddr;
 
 /// The part of a range set in use from which on a person should know of it.
@@ -43,6 +43,7 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
             Err(e) => unusable(network, &books.user, e, report),
         }
         reservations(network, books, report);
+        file_system(network, &books.inspection.file_system, report);
     }
     collisions(&all, report);
     all
@@ -140,6 +141,30 @@ fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
     }
 }
 
+/// Records that other machines can write, or may be able to. host-local cannot tell the boots of
+/// machines with one machine-id apart, as images make them, so there it takes nothing back by itself.
+fn file_system(network: &NetworkName, found: &std::io::Result<FileSystem>, report: &mut Report) {
+    let kind = match found {
+        Ok(FileSystem::Local) => return,
+        Ok(kind) => kind,
+        Err(e) => {
+            let what = format!("the file system of the reservations of {network}: {e}");
+            return report.unseen(what);
+        }
+    };
+    let is_shared = matches!(kind, FileSystem::Shared(_));
+    report.add(
+        if is_shared { Severity::Warning } else { Severity::Note },
+        "data-shared",
+        format!(
+            "{network}: the reservations are on {kind}, which other machines {} write",
+            if is_shared { "can" } else { "may be able to" }
+        ),
+        "what an earlier boot left is never taken back by itself; on a network, ADD and DEL wait for it",
+        "put dataDir on a file system of this machine, unless nodes are to share the ranges",
+    );
+}
+
 /// Networks that hand out the same addresses; each is told once. That they have a subnet in common
 /// is usual on a LAN.
 fn collisions(all: &[NetworkBooks], report: &mut Report) {
@@ -176,6 +201,19 @@ pub(super) fn subnets(books: &Books) -> impl Iterator<Item = Cidr> {
 mod tests {
     use super::*;
     use host_local::Count;
+
+    #[test]
+    fn reservations_on_a_network_file_system_are_found() {
+        let network = NetworkName::parse("n").unwrap();
+        let found = |of: std::io::Result<FileSystem>| {
+            let mut report = Report::default();
+            file_system(&network, &of, &mut report);
+            report.severities()
+        };
+        assert_eq!(found(Ok(FileSystem::Shared("NFS"))), [Severity::Warning]);
+        assert_eq!(found(Ok(FileSystem::Unknown(1))), [Severity::Note]);
+        assert_eq!(found(Ok(FileSystem::Local)), []);
+    }
 
     #[test]
     fn room_is_told_before_it_is_gone() {
