@@ -5,8 +5,9 @@ use cni_types::Command;
 use conformance::testbed::{Host, Invocation};
 use serde_json::{Value, json};
 
-/// A disk that is full and a lock that hangs are seen by host-local's own tests.
-pub(crate) const NOT_HERE: &[&str] = &["failed to … /…", "try again later"];
+/// A disk that is full, a record that cannot be read and a lock that hangs are seen by host-local's
+/// own tests.
+pub(crate) const NOT_HERE: &[&str] = &["failed to … /…", "failed to read record", "try again later"];
 
 fn request<'a>(host: &'a Host, command: Command, ipam: Value, keys: Value) -> Invocation<'a> {
     let mut whole = json!({"type": "host-local", "dataDir": host.data_dir()});
