@@ -116,14 +116,23 @@ impl Error {
     }
 
     /// Joins the errors of a clean-up that went on to its end. The first gives code and text, the
-    /// others follow as details.
+    /// others follow as details, each once.
     ///
     /// # Errors
     /// The joined error, unless there was none.
     pub fn join(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
         let mut errors = errors.into_iter();
         let Some(first) = errors.next() else { return Ok(()) };
-        Err(errors.fold(first, |all, e| all.and_details(&e.to_string())))
+        let mut texts = vec![first.to_string()];
+        Err(errors.fold(first, |all, e| {
+            let text = e.to_string();
+            if texts.contains(&text) {
+                return all;
+            }
+            let joined = all.and_details(&text);
+            texts.push(text);
+            joined
+        }))
     }
 
     /// The error object of spec section 5, as one JSON document.
@@ -180,7 +189,8 @@ mod tests {
 
     #[test]
     fn joined_errors_keep_the_first_as_the_cause() {
-        let errors = [Error::new(Code::IO, "a"), Error::new(Code::OTHER, "b").with_details("c")];
+        let error = |text: &str| Error::new(Code::OTHER, text);
+        let errors = [Error::new(Code::IO, "a"), error("b").with_details("c"), error("a"), error("b; c")];
         let joined = Error::join(errors).unwrap_err();
         assert_eq!((joined.code, joined.to_string().as_str()), (Code::IO, "a; b; c"));
         assert_eq!(Error::join([]), Ok(()));

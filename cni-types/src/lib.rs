@@ -14,6 +14,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod json;
+pub mod log;
 mod plugin;
 mod program;
 mod result;

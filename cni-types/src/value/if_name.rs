@@ -6,8 +6,8 @@ use std::fmt;
 /// The longest name the kernel takes, in bytes (`IFNAMSIZ` less the closing NUL).
 const MAX_LEN: usize = 15;
 
-/// The name of a network interface: 1 to 15 bytes, no `/`, `:` or white space, not `.` or `..`.
-/// It is safe as a part of a path below `/proc/sys/net`.
+/// The name of a network interface: 1 to 15 bytes, no `/`, `:`, white space or control characters,
+/// not `.` or `..`. It is safe as a part of a path below `/proc/sys/net`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IfName(String);
 
@@ -30,6 +30,11 @@ impl IfName {
         }
         if text.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
             return refuse("interface name contains / or : or whitespace characters");
+        }
+        // The kernel takes them; a terminal would obey them. U+FFFD stands for bytes that are not
+        // UTF-8.
+        if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+            return refuse("interface name contains control characters or invalid UTF-8");
         }
         Ok(Self(text.to_owned()))
     }
@@ -60,11 +65,17 @@ mod tests {
             ("a/b", "interface name contains / or : or whitespace characters"),
             ("a:b", "interface name contains / or : or whitespace characters"),
             ("a b", "interface name contains / or : or whitespace characters"),
+            ("a\u{1b}[2J", "interface name contains control characters or invalid UTF-8"),
+            ("a\u{7f}", "interface name contains control characters or invalid UTF-8"),
+            ("a\u{9b}b", "interface name contains control characters or invalid UTF-8"),
+            ("a\u{fffd}", "interface name contains control characters or invalid UTF-8"),
             ("abcdefghijklmnop", "interface name is too long"),
         ] {
             let error = IfName::parse(name).unwrap_err();
             assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_ENVIRONMENT, msg), "{name:?}");
         }
-        assert!(IfName::parse("abcdefghijklmno").is_ok());
+        for name in ["abcdefghijklmno", "a\"b", "{a;#}", "été0"] {
+            assert!(IfName::parse(name).is_ok(), "{name}");
+        }
     }
 }
