@@ -21,6 +21,24 @@ impl fmt::Display for KernelError {
 
 impl std::error::Error for KernelError {}
 
+/// What a kernel can lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// nf_tables altogether.
+    NfTables,
+    /// Chains of type `nat` in tables of the family `inet`.
+    InetNat,
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NfTables => "nf_tables (CONFIG_NF_TABLES)",
+            Self::InetNat => "nat in inet tables of nf_tables (Linux 5.2)",
+        })
+    }
+}
+
 /// A failed operation on the kernel's network state.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -54,6 +72,17 @@ pub enum NetError {
         /// What was wrong with the answer.
         reason: String,
     },
+    /// The kernel lacks what was asked for.
+    #[error("the kernel lacks {feature}: {source}")]
+    Lacking {
+        /// What it lacks.
+        feature: Feature,
+        /// The refusal that says so.
+        source: Box<NetError>,
+    },
+    /// `/proc` is not mounted, so namespaces cannot be told apart.
+    #[error("failed to find the own network namespace: /proc is not mounted")]
+    NoProc,
     /// Something did not come about in time.
     #[error("timed out waiting for {0}")]
     TimedOut(String),
@@ -84,13 +113,16 @@ impl NetError {
         Self::Io { operation, object: object.to_string(), source: source.into() }
     }
 
-    /// The error number, where there is one.
+    /// The error number, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Kernel { source, .. } => Some(source.errno),
             Self::Io { source, .. } => source.raw_os_error().map(Errno::from_raw),
-            Self::Protocol { .. }
+            // What is lacking is no object that is absent or there.
+            Self::Lacking { .. }
+            | Self::Protocol { .. }
+            | Self::NoProc
             | Self::TimedOut(_)
             | Self::Stopped(_)
             | Self::NoProgram(_)
@@ -108,6 +140,12 @@ impl NetError {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV | Errno::ESRCH | Errno::EADDRNOTAVAIL))
+    }
+
+    /// True if the kernel lacks what was asked for.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        matches!(self, Self::Lacking { .. })
     }
 
     /// `Ok` where the object is gone, by this operation or before it.

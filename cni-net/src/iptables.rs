@@ -23,6 +23,7 @@ pub(crate) use rule::{Action, Nat, Place, Removal, Rule};
 
 use crate::{
     error::NetError,
+    netns::Netns,
     nft::{Nft, Owner},
     sysctl::Family,
 };
@@ -227,7 +228,7 @@ impl<'a> Iptables<'a> {
     }
 
     fn legacy(&mut self, family: Family) -> Result<Nat, NetError> {
-        if self.tables == Tables::Nft || !has_legacy_table(family) {
+        if self.tables == Tables::Nft || !has_legacy_table(family)? {
             return Ok(Nat::default());
         }
         match self.tools.save(family) {
@@ -240,13 +241,16 @@ impl<'a> Iptables<'a> {
     }
 }
 
-/// Whether the thread's namespace has a legacy table `nat`; the kernel makes it when it is first used. To ask the program itself
-/// would make one.
-fn has_legacy_table(family: Family) -> bool {
+/// True if the thread's namespace has a legacy table `nat`; the kernel makes it when it is first
+/// used. To ask the program itself would make one.
+fn has_legacy_table(family: Family) -> Result<bool, NetError> {
     let file = match family {
         Family::V4 => "/proc/thread-self/net/ip_tables_names",
         Family::V6 => "/proc/thread-self/net/ip6_tables_names",
     };
-    // There is no such file where the kernel has no legacy iptables.
-    std::fs::read_to_string(file).is_ok_and(|names| names.lines().any(|name| name == "nat"))
+    match std::fs::read_to_string(file) {
+        Ok(names) => Ok(names.lines().any(|name| name == "nat")),
+        // A kernel without the legacy iptables has no such file; nothing is known without `/proc`.
+        Err(_) => Netns::current().map(|_| false),
+    }
 }

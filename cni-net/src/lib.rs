@@ -4,6 +4,7 @@
 //! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
 //! succeeds where nothing is there.
 
+mod capability;
 mod claim;
 mod container;
 mod error;
@@ -16,14 +17,15 @@ pub mod nft;
 mod rtnl;
 mod sysctl;
 
+pub use capability::Capability;
 pub use claim::Claim;
-pub use container::{container_netns, remaining_netns};
-pub use error::{KernelError, NetError};
+pub use container::{container_netns, remaining_netns, require_capabilities};
+pub use error::{Feature, KernelError, NetError};
 pub use iptables::{Iptables, Tables};
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{
     Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership, Neighbour,
-    Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, VethPair,
+    Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, SpanningTree, VethPair,
 };
 pub use sysctl::{Family, Sysctl};

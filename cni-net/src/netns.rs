@@ -37,9 +37,14 @@ impl Netns {
     /// Opens the namespace at `path`.
     ///
     /// # Errors
-    /// The reference's text `failed to open netns "…"`; [`is_no_netns`] tells whether it is that there is none.
+    /// The reference's text `failed to open netns "…"`; [`is_no_netns`] is true if it is that there
+    /// is none. [`NetError::NoProc`] if that cannot be known, since runtimes give paths below
+    /// `/proc`, or links to there.
     pub fn open(path: &Path) -> Result<Self, NetError> {
-        let opened = Self::open_any(path)?;
+        let opened = match Self::open_any(path) {
+            Err(e) if is_no_netns(&e) => return Err(Self::current().err().unwrap_or(e)),
+            opened => opened?,
+        };
         // Of which kind it is tells ioctl(NS_GET_NSTYPE), for which there is no safe call; to enter it tells as well.
         match opened.run(|| ()) {
             Err(e) if e.errno() == Some(Errno::EINVAL) => {
@@ -72,9 +77,10 @@ impl Netns {
     /// The namespace that this thread is in.
     ///
     /// # Errors
-    /// Where `/proc` is not mounted.
+    /// [`NetError::NoProc`] if `/proc` is not mounted.
     pub fn current() -> Result<Self, NetError> {
-        Self::open_any(Path::new(OWN))
+        // The file of a thread that runs is always there.
+        Self::open_any(Path::new(OWN)).map_err(|e| if is_no_netns(&e) { NetError::NoProc } else { e })
     }
 
     /// Makes a new namespace; the thread stays where it is.
@@ -163,7 +169,7 @@ fn no_netns(path: &Path, reason: &str) -> NetError {
     }
 }
 
-/// Whether `error` says that there is no namespace behind the path: nothing is there, or something else.
+/// True if there is no namespace behind the path: nothing is there, or something else.
 #[must_use]
 pub fn is_no_netns(error: &NetError) -> bool {
     match error {

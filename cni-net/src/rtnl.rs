@@ -18,9 +18,9 @@ mod veth;
 mod vlan;
 
 pub use address::Address;
-pub use bridge::PortMode;
+pub use bridge::{BridgeVlans, Port, PortMode, PortState, SpanningTree};
 pub use events::LinkEvents;
-pub use link::{BridgeVlans, Link, LinkKind, Port, PortState};
+pub use link::{Link, LinkKind};
 pub use neighbour::Neighbour;
 pub use peer::Peer;
 pub use route::{InstalledRoute, RouteSpec};

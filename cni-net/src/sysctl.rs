@@ -8,7 +8,7 @@ use cni_types::{Cidr, IfName};
 use nix::errno::Errno;
 use std::{
     fs,
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
 };
 
 /// Longer than any number, in bytes.
@@ -58,16 +58,23 @@ impl Sysctl {
         })
     }
 
+    /// The same parameter of interfaces that are made later takes its value from this one.
+    #[must_use]
+    pub fn default_of(family: Family, key: &'static str) -> Self {
+        Self(format!("/proc/sys/net/{}/conf/default/{key}", family.directory()))
+    }
+
     /// The name in dots, as sysctl(8) takes it.
     #[must_use]
     pub fn name(&self) -> String {
         self.0.trim_start_matches("/proc/sys/").replace('/', ".")
     }
 
-    /// The value, or `None` where the kernel has no such parameter (IPv6 off at boot, an interface that is gone).
+    /// The value, or `None` if the kernel has no such parameter (IPv6 off at boot, an interface
+    /// that is gone).
     ///
     /// # Errors
-    /// Reading failed.
+    /// Fails if it cannot be read.
     pub fn read(&self) -> Result<Option<String>, NetError> {
         // The kernel gives the whole value at the first read; those that are looked at here are numbers.
         let mut value = [0; MAX_VALUE];
@@ -81,33 +88,63 @@ impl Sysctl {
         }
     }
 
-    /// Makes the value `wanted`, and returns the value before, where it was another one.
+    /// Makes the value `wanted`, and returns the value before if it was another one.
     ///
     /// # Errors
-    /// `ENOENT` where the kernel has no such parameter, `EROFS` where it has another value and `/proc/sys` is
-    /// read-only.
+    /// `ENOENT` if the kernel has no such parameter, `EROFS` if it has another value and
+    /// `/proc/sys` is read-only, `EACCES` or `EPERM` if a security module or a user namespace
+    /// refuses.
     pub fn ensure(&self, wanted: &str) -> Result<Option<String>, NetError> {
-        let found = self.read()?.ok_or_else(|| NetError::io("set sysctl", self.name(), Errno::ENOENT))?;
-        if found == wanted {
-            return Ok(None);
-        }
-        self.write(wanted)?;
-        Ok(Some(found))
+        let mut before = None;
+        self.change(wanted, |found| before = Some(found)).map(|()| before)
     }
 
-    /// Writes a value, and looks at the one before only where it cannot be written: for parameters of an interface that
-    /// was just made.
+    /// Makes the value `wanted`. `remember` gets the value before just before that is changed, so
+    /// that it can be given back also if it is not known how the change ended.
     ///
     /// # Errors
-    /// `ENOENT`, `EINVAL`; `EROFS` where another value is there.
-    pub fn write(&self, value: &str) -> Result<(), NetError> {
-        let write = || fs::OpenOptions::new().write(true).open(&self.0)?.write_all(value.as_bytes());
-        match write() {
-            Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem && self.read()?.as_deref() == Some(value) => {
-                Ok(())
+    /// Those of [`Self::ensure`].
+    pub fn change(&self, wanted: &str, remember: impl FnOnce(String)) -> Result<(), NetError> {
+        match self.read()? {
+            None => Err(NetError::io("set sysctl", self.name(), Errno::ENOENT)),
+            Some(found) if found == wanted => Ok(()),
+            Some(found) => {
+                remember(found);
+                self.write(wanted)
             }
-            outcome => outcome.map_err(|e| NetError::io("set sysctl", format!("{}={value}", self.name()), e)),
         }
+    }
+
+    /// Writes a value, and looks at the one before only if it cannot be written: for parameters of
+    /// an interface that was just made.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EINVAL`; `EROFS`, `EACCES` or `EPERM` if another value is there.
+    pub fn write(&self, value: &str) -> Result<(), NetError> {
+        let refuse = |e| NetError::io("set sysctl", format!("{}={value}", self.name()), e);
+        let written = self.open().and_then(|mut file| file.write_all(value.as_bytes()));
+        written.or_else(|e| if self.is(value) { Ok(()) } else { Err(refuse(e)) })
+    }
+
+    /// Finds out if [`Self::ensure`] would succeed with `wanted`, and changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::ensure`].
+    pub fn require(&self, wanted: &str) -> Result<(), NetError> {
+        if self.is(wanted) {
+            return Ok(());
+        }
+        let refuse = |e| NetError::io("set sysctl", format!("{}={wanted}", self.name()), e);
+        // The kernel changes nothing before something is written.
+        self.open().map(drop).map_err(refuse)
+    }
+
+    fn is(&self, value: &str) -> bool {
+        matches!(self.read(), Ok(Some(found)) if found == value)
+    }
+
+    fn open(&self) -> io::Result<fs::File> {
+        fs::OpenOptions::new().write(true).open(&self.0)
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
     batch::{BaseChain, Table, Transaction, chain_request, rules_request},
     expression::{came_by, sent_by, verdict},
     listed::{ListedRule, Step, is_base_chain},
+    naming::{quotable, word},
 };
 use crate::error::NetError;
 use cni_types::{IfName, MacAddr};
@@ -36,7 +37,7 @@ use netlink_packet_netfilter::{
 use nix::errno::Errno;
 
 const TABLE: Table = Table { family: NetfilterProtoFamily::Bridge, name: "nat" };
-const PREROUTING: &str = "PREROUTING";
+const PREROUTING: &str = MacCheck::BASE_CHAIN;
 
 /// `dstnat` of the bridge family in nft(8): NF_BR_PRI_NAT_DST_BRIDGED of include/uapi/linux/netfilter_bridge.h. The number of
 /// the hook is that of the inet families.
@@ -64,12 +65,28 @@ impl MacCheck {
     /// How many bytes container id and interface name may have together.
     pub const MAX_IDENTITY: usize = MAX_CHAIN_NAME - CHAIN_PREFIX.len() - "-".len() - MAC_CHAIN_SUFFIX.len();
 
-    /// The chains for the interface `if_name` of a container; `None` where the kernel would refuse their names as too long.
+    /// The chain of the bridge family's table `nat` from which frames are led to all checks.
+    pub const BASE_CHAIN: &str = "PREROUTING";
+
+    /// The chains for the interface `if_name` of a container; `None` if the kernel would refuse
+    /// their names as too long. They are the reference's, unless nft(8) could not read back what it
+    /// prints of them.
     #[must_use]
     pub fn of(container_id: &str, if_name: &str) -> Option<Self> {
-        let chain = format!("{CHAIN_PREFIX}{container_id}-{if_name}");
+        Self::named(container_id, &word(if_name), &quotable(if_name))
+    }
+
+    /// The chains that the reference makes for such an interface, if they have other names.
+    #[must_use]
+    pub fn of_reference(container_id: &str, if_name: &str) -> Option<Self> {
+        let reference = Self::named(container_id, if_name, if_name)?;
+        (word(if_name) != if_name).then_some(reference)
+    }
+
+    fn named(container_id: &str, in_chain: &str, in_comment: &str) -> Option<Self> {
+        let chain = format!("{CHAIN_PREFIX}{container_id}-{in_chain}");
         let mac_chain = format!("{chain}{MAC_CHAIN_SUFFIX}");
-        let comment = format!("macspoofchk-{container_id}-{if_name}");
+        let comment = format!("macspoofchk-{container_id}-{in_comment}");
         (mac_chain.len() <= MAX_CHAIN_NAME).then_some(Self { chain, mac_chain, comment })
     }
 
@@ -140,14 +157,21 @@ impl Nft {
     /// Lets frames that come by `host_end` pass with the source address `mac` only. Deletes nothing, so nothing waits for RCU.
     ///
     /// # Errors
-    /// `EEXIST` where the chains are there already, `EOPNOTSUPP` without the bridge family or where the base chain is of
-    /// another kind.
+    /// `EEXIST` if the chains are there already, `EOPNOTSUPP` without the bridge family or if the
+    /// base chain is of another kind, [`NetError::Lacking`] without nf_tables.
     pub fn create_mac_check(
         &mut self,
         check: &MacCheck,
         host_end: &IfName,
         mac: MacAddr,
     ) -> Result<(), NetError> {
+        match self.add_mac_check(check, host_end, mac) {
+            Err(refusal @ NetError::Kernel { .. }) => Err(self.explained(refusal)),
+            outcome => outcome,
+        }
+    }
+
+    fn add_mac_check(&mut self, check: &MacCheck, host_end: &IfName, mac: MacAddr) -> Result<(), NetError> {
         let MacCheck { chain, mac_chain, comment } = check;
         let jump_to = |chain| verdict(Verdict::Jump, Some(chain));
         let enters = [came_by(host_end.as_str()), vec![jump_to(chain)]].concat();
@@ -284,6 +308,15 @@ mod tests {
         assert_eq!(check.chain(), "cni-br-iface-abc-eth0");
         assert_eq!(check.mac_chain, "cni-br-iface-abc-eth0-mac");
         assert_eq!(check.comment, "macspoofchk-abc-eth0");
+    }
+
+    #[test]
+    fn chains_of_an_odd_interface_name_can_be_read_back_and_the_references_are_known() {
+        let check = MacCheck::of("abc", "a;\"b").unwrap();
+        assert!(check.chain().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{check:?}");
+        assert_eq!(check.comment, "macspoofchk-abc-a;%22b");
+        assert_eq!(MacCheck::of_reference("abc", "a;\"b").unwrap().chain(), "cni-br-iface-abc-a;\"b");
+        assert_eq!(MacCheck::of_reference("abc", "eth0"), None);
     }
 
     #[test]

@@ -23,9 +23,10 @@ use super::{
     batch::{BaseChain, Table, Transaction, rules_request},
     expression::{Field, is_family, masquerade, matches, verdict},
     listed::{expressions, handle_and_comment},
+    naming::{hash16, quotable},
 };
 use crate::{
-    error::NetError,
+    error::{Feature, NetError},
     netlink::{Answer, REQUESTS_AT_ONCE},
 };
 use cni_types::{Cidr, ValidAttachments};
@@ -33,9 +34,10 @@ use netlink_packet_netfilter::{
     NetfilterProtoFamily,
     nftables::{InetHookNumber, Operator, Verdict},
 };
-use sha2::{Digest, Sha512};
+use nix::errno::Errno;
 use std::{
     collections::HashSet,
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -77,7 +79,8 @@ impl Owner<'_> {
     }
 
     fn comment(&self) -> String {
-        let Self { network, container_id, if_name } = self;
+        let Self { network, container_id, .. } = self;
+        let if_name = quotable(self.if_name);
         let mut comment = format!("{}, net: {network}, if: {if_name}, id: {container_id}", self.mark());
         // An interface name need not be ASCII.
         let end = (0..=MAX_COMMENT).rev().find(|at| comment.is_char_boundary(*at)).unwrap_or(0);
@@ -86,9 +89,10 @@ impl Owner<'_> {
     }
 }
 
-/// The first 16 hexadecimal digits of the SHA-512 of a text.
-fn hash16(text: &str) -> String {
-    Sha512::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+/// True for kernels since 5.2, which have nat in inet tables (net/netfilter/nft_chain_nat.c).
+fn has_inet_nat(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(2))
 }
 
 /// A rule of `masq_checks`.
@@ -104,8 +108,20 @@ impl Nft {
     /// Masquerades what leaves the networks of these addresses, coming from them.
     ///
     /// # Errors
-    /// Where nf_tables is not to be had, or refuses.
+    /// [`NetError::Lacking`] if the kernel has no nf_tables or no nat in inet tables; its other
+    /// refusals.
     pub fn create_masquerade(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
+        match self.add_masquerade(owner, addresses) {
+            // Nothing is known of the answers that are still to come after another failure.
+            Err(refusal @ NetError::Kernel { .. }) => {
+                let lacking = self.probe().and_then(|()| self.probe_inet_nat());
+                Err(lacking.err().filter(NetError::is_lack).unwrap_or(refusal))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn add_masquerade(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
         let mut transaction = Transaction::on(TABLE);
         if !self.postrouting_is_in_order()? {
             ensure_skeleton(&mut transaction);
@@ -117,7 +133,36 @@ impl Nft {
         transaction.commit(self)
     }
 
-    /// Removes the owner's rules, and tells how many there were.
+    /// Finds out if [`Self::create_masquerade`] can have its chain, and changes nothing.
+    ///
+    /// # Errors
+    /// [`NetError::Lacking`] if the kernel has no nat in inet tables.
+    pub fn require_inet_nat(&mut self) -> Result<(), NetError> {
+        // Unknown, the release may be any.
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        if has_inet_nat(&release) { Ok(()) } else { self.probe_inet_nat() }
+    }
+
+    /// A distribution's kernel may have more than its version says. So a chain is made in a
+    /// transaction that the kernel takes back, because its last request makes the same chain once
+    /// more.
+    fn probe_inet_nat(&mut self) -> Result<(), NetError> {
+        // A table of its own, since another chain of that name may be the reason.
+        let mut transaction = Transaction::on(Table { name: "cni_plugins_probe", ..TABLE });
+        transaction.ensure_table();
+        transaction.ensure_chain(POSTROUTING, Some(POSTROUTING_CHAIN));
+        transaction.create_chain(POSTROUTING);
+        match transaction.commit(self) {
+            Err(e) if e.is_exists() => Ok(()),
+            // nf_tables_api.c: no such chain type (ENOENT), or not for this family (EOPNOTSUPP).
+            Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => {
+                Err(NetError::Lacking { feature: Feature::InetNat, source: Box::new(e) })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Removes the owner's rules, and returns how many there were.
     ///
     /// # Errors
     /// Where nf_tables is not to be had, or refuses.
@@ -262,11 +307,32 @@ mod tests {
     }
 
     #[test]
+    fn kernels_since_5_2_have_nat_in_inet_tables() {
+        for (release, has) in [
+            ("6.1.0-18-amd64\n", true),
+            ("5.2.0", true),
+            ("5.10.0-28-cloud", true),
+            ("5.1.21", false),
+            ("4.18.0-553.el8_10.x86_64", false),
+            ("3.10.0", false),
+            ("", false),
+        ] {
+            assert_eq!(has_inet_nat(release), has, "{release:?}");
+        }
+    }
+
+    #[test]
     fn a_comment_is_the_references() {
         let owner = Owner { network: "mynet", container_id: "abc", if_name: "eth0" };
         // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
         assert_eq!(hash16("abc"), "ddaf35a193617aba");
         assert_eq!(owner.comment(), "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc");
+    }
+
+    #[test]
+    fn a_comment_can_stand_between_quotes() {
+        let owner = Owner { network: "n", container_id: "c", if_name: "a\"b" };
+        assert!(owner.comment().ends_with(", net: n, if: a%22b, id: c"), "{}", owner.comment());
     }
 
     #[test]

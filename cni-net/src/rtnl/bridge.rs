@@ -1,11 +1,67 @@
 //! Bridges and their ports.
 
-use super::{Batch, Rtnl, link::IFLA_IFALIAS};
+use super::{Batch, Rtnl, link::IFLA_IFALIAS, number};
 use crate::{error::NetError, netlink::Request};
-use cni_types::{IfName, MacAddr};
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
+use cni_types::{IfName, MacAddr, VlanId};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
 use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
+use std::{fmt, time::Duration};
+
+/// include/uapi/linux/if_link.h
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+
+/// Times of a bridge are in hundredths of a second (`USER_HZ`, jiffies_to_clock_t in
+/// kernel/time/time.c).
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+
+/// What a bridge port does with frames (include/uapi/linux/if_bridge.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// The link has no carrier, or is down.
+    Disabled,
+    /// Spanning tree listens for other bridges, on the way to forwarding.
+    Listening,
+    /// Spanning tree learns addresses, on the way to forwarding.
+    Learning,
+    /// Frames pass.
+    Forwarding,
+    /// Spanning tree keeps frames from a loop.
+    Blocking,
+}
+
+/// A link as a port of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// What it does with frames.
+    pub state: PortState,
+    /// Frames may leave through the port that they came by.
+    pub hairpin: bool,
+    /// It exchanges no frames with other isolated ports.
+    pub isolated: bool,
+}
+
+/// What a bridge does with VLANs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeVlans {
+    /// Frames pass only between ports of their VLAN.
+    pub filtering: bool,
+    /// The VLAN that a new port gets by itself, as the one of untagged frames.
+    pub default: Option<VlanId>,
+}
+
+/// A bridge's spanning tree, the kernel's or a program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanningTree {
+    /// How long a port is listening, and again how long it is learning, before it forwards.
+    pub forward_delay: Duration,
+}
 
 /// What a port of a bridge does beyond the ordinary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +70,64 @@ pub struct PortMode {
     pub hairpin: bool,
     /// It exchanges no frames with other isolated ports.
     pub isolated: bool,
+}
+
+impl fmt::Display for PortState {
+    /// The words of bridge(8).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        })
+    }
+}
+
+impl SpanningTree {
+    pub(super) fn parse(data: &[u8]) -> Option<Self> {
+        let find = |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind);
+        // BR_NO_STP of net/bridge/br_private.h is 0.
+        let is_on = find(IFLA_BR_STP_STATE).and_then(|a| number(a.value())).is_some_and(|state| state != 0);
+        let ticks = find(IFLA_BR_FORWARD_DELAY).and_then(|a| number(a.value())).unwrap_or(0);
+        is_on.then(|| Self { forward_delay: CLOCK_TICK.saturating_mul(ticks) })
+    }
+}
+
+impl BridgeVlans {
+    /// Every kernel tells whether a bridge filters; only one that can filter tells the default VLAN
+    /// (br_fill_info in net/bridge/br_netlink.c).
+    pub(super) fn parse(data: &[u8]) -> Option<Self> {
+        let (mut filtering, mut default) = (false, None);
+        for attribute in NlasIterator::new(data).flatten() {
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_BR_VLAN_FILTERING => filtering = value.first().is_some_and(|on| *on != 0),
+                IFLA_BR_VLAN_DEFAULT_PVID => {
+                    default = value.first_chunk().map(|id| VlanId::new(u16::from_ne_bytes(*id)));
+                }
+                _ => {}
+            }
+        }
+        default.map(|default| Self { filtering, default })
+    }
+}
+
+impl Port {
+    pub(super) fn parse(data: &[u8]) -> Self {
+        let byte =
+            |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind)?.value().first().copied();
+        let state = match byte(IFLA_BRPORT_STATE) {
+            Some(0) | None => PortState::Disabled,
+            Some(1) => PortState::Listening,
+            Some(2) => PortState::Learning,
+            Some(3) => PortState::Forwarding,
+            Some(_) => PortState::Blocking,
+        };
+        let on = |kind| byte(kind).is_some_and(|value| value != 0);
+        Self { state, hairpin: on(IFLA_BRPORT_MODE), isolated: on(IFLA_BRPORT_ISOLATED) }
+    }
 }
 
 impl Rtnl {
@@ -78,5 +192,52 @@ impl Batch {
             "configure the bridge port",
             name.to_string(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_port_is_read_with_its_state_and_mode() {
+        let port = |state| {
+            let mode = [attribute(IFLA_BRPORT_MODE, &[1]), attribute(IFLA_BRPORT_ISOLATED, &[0])];
+            Port::parse(&[attribute(IFLA_BRPORT_STATE, &[state]), mode.concat()].concat())
+        };
+        assert_eq!(port(3), Port { state: PortState::Forwarding, hairpin: true, isolated: false });
+        let words: Vec<String> = (0..5).map(|state| port(state).state.to_string()).collect();
+        assert_eq!(words, ["disabled", "listening", "learning", "forwarding", "blocking"]);
+    }
+
+    #[test]
+    fn a_bridge_is_read_with_what_it_does_with_vlans() {
+        let bridge = |data: &[Vec<u8>]| BridgeVlans::parse(&data.concat());
+        let filtering = attribute(IFLA_BR_VLAN_FILTERING, &[1]);
+        let default = |id: u16| attribute(IFLA_BR_VLAN_DEFAULT_PVID, &id.to_ne_bytes());
+        let vlans = |default| Some(BridgeVlans { filtering: true, default });
+        assert_eq!(bridge(&[filtering.clone(), default(1)]), vlans(VlanId::new(1)));
+        assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
+        // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
+        assert_eq!(bridge(&[attribute(IFLA_BR_VLAN_FILTERING, &[0])]), None);
+    }
+
+    #[test]
+    fn a_bridge_is_read_with_its_spanning_tree() {
+        let bridge = |state: u32, delay: u32| {
+            let state = attribute(IFLA_BR_STP_STATE, &state.to_ne_bytes());
+            SpanningTree::parse(&[attribute(IFLA_BR_FORWARD_DELAY, &delay.to_ne_bytes()), state].concat())
+        };
+        assert_eq!(bridge(0, 1500), None);
+        assert_eq!(bridge(1, 1500), Some(SpanningTree { forward_delay: Duration::from_secs(15) }));
+        assert_eq!(bridge(2, 200), Some(SpanningTree { forward_delay: Duration::from_secs(2) }));
     }
 }

@@ -1,11 +1,15 @@
 //! Reading, changing and removing links, whatever their kind.
 
-use super::{Batch, Rtnl, number, split_header};
+use super::{
+    Batch, Rtnl,
+    bridge::{BridgeVlans, Port, SpanningTree},
+    number, split_header,
+};
 use crate::{
     error::NetError,
     netlink::{Answer, Request, c_string},
 };
-use cni_types::{IfName, MacAddr, VlanId};
+use cni_types::{IfName, MacAddr};
 use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -34,11 +38,6 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_BR_VLAN_FILTERING: u16 = 7;
-const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
-const IFLA_BRPORT_STATE: u16 = 1;
-const IFLA_BRPORT_MODE: u16 = 4;
-const IFLA_BRPORT_ISOLATED: u16 = 33;
 
 /// What kind of link the kernel says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,37 +48,6 @@ pub enum LinkKind {
     Veth,
     /// Any other kind, by its name; empty for a physical device and the loopback.
     Other(String),
-}
-
-/// What a bridge port does with frames (include/uapi/linux/if_bridge.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortState {
-    /// The link has no carrier, or is down.
-    Disabled,
-    /// Spanning tree, on its way to forwarding or kept from it.
-    Blocked,
-    /// Frames pass.
-    Forwarding,
-}
-
-/// A link as a port of a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// What it does with frames.
-    pub state: PortState,
-    /// Frames may leave through the port that they came by.
-    pub hairpin: bool,
-    /// It exchanges no frames with other isolated ports.
-    pub isolated: bool,
-}
-
-/// What a bridge does with VLANs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BridgeVlans {
-    /// Frames pass only between ports of their VLAN.
-    pub filtering: bool,
-    /// The VLAN that a new port gets by itself, as the one of untagged frames.
-    pub default: Option<VlanId>,
 }
 
 /// A link, as far as the plugins look at it.
@@ -116,6 +84,8 @@ pub struct Link {
     pub port: Option<Port>,
     /// For a bridge: what it does with VLANs. `None` where the kernel has no bridge VLAN filtering.
     pub vlans: Option<BridgeVlans>,
+    /// For a bridge: its spanning tree, unless that is off.
+    pub spanning_tree: Option<SpanningTree>,
 }
 
 impl Link {
@@ -139,6 +109,7 @@ impl Link {
             alias: None,
             port: None,
             vlans: None,
+            spanning_tree: None,
         };
         for attribute in NlasIterator::new(attributes) {
             link.take(&attribute.ok()?);
@@ -175,45 +146,15 @@ impl Link {
                         other => LinkKind::Other(other.to_owned()),
                     }
                 }
-                IFLA_INFO_DATA if self.kind == LinkKind::Bridge => self.vlans = BridgeVlans::parse(value),
+                IFLA_INFO_DATA if self.kind == LinkKind::Bridge => {
+                    self.vlans = BridgeVlans::parse(value);
+                    self.spanning_tree = SpanningTree::parse(value);
+                }
                 IFLA_INFO_SLAVE_KIND => is_port = c_string(value) == "bridge",
                 IFLA_INFO_SLAVE_DATA if is_port => self.port = Some(Port::parse(value)),
                 _ => {}
             }
         }
-    }
-}
-
-impl BridgeVlans {
-    /// Every kernel tells whether a bridge filters; only one that can filter tells the default VLAN (br_fill_info in
-    /// net/bridge/br_netlink.c).
-    fn parse(data: &[u8]) -> Option<Self> {
-        let (mut filtering, mut default) = (false, None);
-        for attribute in NlasIterator::new(data).flatten() {
-            let value = attribute.value();
-            match attribute.kind() {
-                IFLA_BR_VLAN_FILTERING => filtering = value.first().is_some_and(|on| *on != 0),
-                IFLA_BR_VLAN_DEFAULT_PVID => {
-                    default = value.first_chunk().map(|id| VlanId::new(u16::from_ne_bytes(*id)));
-                }
-                _ => {}
-            }
-        }
-        default.map(|default| Self { filtering, default })
-    }
-}
-
-impl Port {
-    fn parse(data: &[u8]) -> Self {
-        let byte =
-            |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind)?.value().first().copied();
-        let state = match byte(IFLA_BRPORT_STATE) {
-            Some(0) | None => PortState::Disabled,
-            Some(3) => PortState::Forwarding,
-            Some(_) => PortState::Blocked,
-        };
-        let on = |kind| byte(kind).is_some_and(|value| value != 0);
-        Self { state, hairpin: on(IFLA_BRPORT_MODE), isolated: on(IFLA_BRPORT_ISOLATED) }
     }
 }
 
@@ -397,7 +338,8 @@ mod tests {
 
     #[test]
     fn a_bridge_port_is_read_with_its_state() {
-        let data = [attribute(IFLA_BRPORT_STATE, &[3]), attribute(IFLA_BRPORT_MODE, &[1])].concat();
+        // IFLA_BRPORT_STATE, forwarding
+        let data = attribute(1, &[3]);
         let info = [
             attribute(IFLA_INFO_KIND, b"veth\0"),
             attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0"),
@@ -419,23 +361,7 @@ mod tests {
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
         assert!(link.up && link.oper_up && link.promiscuous);
         assert_eq!((&link.kind, link.group, link.peer_netns), (&LinkKind::Veth, 77, Some(-1)));
-        assert_eq!(link.port, Some(Port { state: PortState::Forwarding, hairpin: true, isolated: false }));
-    }
-
-    #[test]
-    fn a_bridge_is_read_with_what_it_does_with_vlans() {
-        let bridge = |data: &[Vec<u8>]| {
-            let info =
-                [attribute(IFLA_INFO_KIND, b"bridge\0"), attribute(IFLA_INFO_DATA, &data.concat())].concat();
-            Link::parse(&newlink(&[attribute(IFLA_LINKINFO, &info)])).unwrap().vlans
-        };
-        let filtering = attribute(IFLA_BR_VLAN_FILTERING, &[1]);
-        let default = |id: u16| attribute(IFLA_BR_VLAN_DEFAULT_PVID, &id.to_ne_bytes());
-        let vlans = |default| Some(BridgeVlans { filtering: true, default });
-        assert_eq!(bridge(&[filtering.clone(), default(1)]), vlans(VlanId::new(1)));
-        assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
-        // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
-        assert_eq!(bridge(&[attribute(IFLA_BR_VLAN_FILTERING, &[0])]), None);
+        assert_eq!(link.port, Some(Port::parse(&data)));
     }
 
     #[test]

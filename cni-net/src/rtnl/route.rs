@@ -17,6 +17,7 @@ use std::net::IpAddr;
 /// include/uapi/linux/rtnetlink.h: where `struct rtmsg` has the type, and the type of a local address's route.
 const RTM_TYPE: usize = 7;
 const RTN_LOCAL: u8 = 2;
+const MAIN_TABLE: u32 = 254;
 
 /// A route of a result, with its next hop settled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,14 @@ pub struct RouteSpec {
     pub route: Route,
     /// The next hop; the destination is on the link itself where there is none.
     pub gateway: Option<IpAddr>,
+}
+
+impl RouteSpec {
+    /// The number of the table that the route is put into.
+    #[must_use]
+    pub fn table(&self) -> u32 {
+        self.route.table.filter(|table| *table != 0).unwrap_or(MAIN_TABLE)
+    }
 }
 
 /// A route that the kernel has. One with several next hops is several of these: the kernel merges IPv6 routes that differ in
@@ -46,6 +55,15 @@ pub struct InstalledRoute {
 }
 
 impl InstalledRoute {
+    /// True if it is what was asked for, out of this link.
+    #[must_use]
+    pub fn is(&self, spec: &RouteSpec, link: u32) -> bool {
+        self.dst == spec.route.dst.network()
+            && self.table == spec.table()
+            && self.link == Some(link)
+            && (spec.gateway.is_none() || self.gateway == spec.gateway)
+    }
+
     /// One for each next hop.
     pub(super) fn parse_all(payload: &[u8]) -> Vec<Self> {
         let Ok(message) = RouteMessage::parse(payload) else { return Vec::new() };
@@ -138,10 +156,20 @@ impl Batch {
     /// Adds a route through a link; `EEXIST` where there is the very same. Without NLM_F_EXCL, as the reference does it: a
     /// pod's second interface brings a second default route, which goes before the first.
     pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
-        let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-        let object = format!("{}{via} dev {name}", spec.route.dst);
-        self.push(RouteNetlinkMessage::NewRoute(message(link, spec)), NLM_F_CREATE, "add route", object);
+        let message = RouteNetlinkMessage::NewRoute(message(link, spec));
+        self.push(message, NLM_F_CREATE, "add route", description(name, spec));
     }
+
+    /// Takes a route away; `ESRCH` if there is none.
+    pub fn delete_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
+        let message = RouteNetlinkMessage::DelRoute(message(link, spec));
+        self.push(message, 0, "delete route", description(name, spec));
+    }
+}
+
+fn description(name: &IfName, spec: &RouteSpec) -> String {
+    let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+    format!("{}{via} dev {name}", spec.route.dst)
 }
 
 fn message(link: u32, spec: &RouteSpec) -> RouteMessage {

@@ -15,6 +15,8 @@ pub(crate) const NOT_HERE: &[&str] = &[
     "failed to setup spoof-check: …",
     "failed to enable IPv6",
     "failed to enable forwarding",
+    "the kernel lacks nf_tables",
+    "the kernel lacks nat",
     "failed to settle addresses",
     "bridge port in error state",
     "interface … was removed by somebody else",
@@ -42,13 +44,16 @@ fn ipam(host: &Host, subnets: &[&str]) -> Value {
 pub(crate) fn configurations(host: &Host, page: &mut Page) {
     let pod = host.pod("a");
     let v4 = ipam(host, &["10.1.0.0/24"]);
+    let mut mixed = v4.clone();
+    mixed["routes"] = json!([{"dst": "10.6.0.0/16", "gw": "fd00::1"}]);
     for keys in [
+        json!({"ipam": mixed}),
         json!({"bridge": "a/b"}),
         json!({"hairpinMode": true, "promiscMode": true}),
         json!({"disableContainerInterface": true, "ipam": v4}),
         json!({"ipMasqBackend": "foo"}),
         json!({"runtimeConfig": {"mac": "c2:11"}}),
-        json!({"mtu": -1}),
+        json!({"mtu": 67}),
         json!({"mtu": 1000, "ipam": ipam(host, &["fd01::/64"])}),
         json!({"vlan": -100}),
         json!({"vlanTrunk": [{"id": 0}]}),

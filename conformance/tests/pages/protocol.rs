@@ -6,8 +6,14 @@ use conformance::testbed::{Host, Invocation};
 use serde_json::{Value, json};
 
 /// A signal or a fault must come at the right moment; other tests see to that.
-pub(crate) const NOT_HERE: &[&str] =
-    &["error reading from stdin", "terminated", "failed to … \"…\"", "… plugin panicked"];
+pub(crate) const NOT_HERE: &[&str] = &[
+    "error reading from stdin",
+    "failed to find the own network namespace",
+    "the plugin runs without",
+    "terminated",
+    "failed to … \"…\"",
+    "… plugin panicked",
+];
 
 pub(crate) fn errors(host: &Host, page: &mut Page) {
     let pod = host.pod("a");
@@ -16,12 +22,13 @@ pub(crate) fn errors(host: &Host, page: &mut Page) {
     let add = || request(Command::Add, json!({}));
     page.sees(request(Command::Add, json!({"cniVersion": "9.8.7"})));
     page.sees(request(Command::Status, json!({"cniVersion": "1.0.0"})));
-    let changes: [fn(Invocation<'_>) -> Invocation<'_>; 8] = [
+    let changes: [fn(Invocation<'_>) -> Invocation<'_>; 9] = [
         |add| add.without("CNI_CONTAINERID"),
         |add| add.env("CNI_COMMAND", "NONE"),
         |add| add.container("a/b"),
         |add| add.ifname(".."),
         |add| add.ifname("a b"),
+        |add| add.ifname("a\u{7f}"),
         |add| add.ifname("a-name-of-16-byte"),
         |add| add.args("FOO=bar"),
         |add| add.conf("no JSON"),

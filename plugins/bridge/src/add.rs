@@ -11,7 +11,7 @@ mod result;
 
 use crate::{
     chain,
-    config::{Backend, Config},
+    config::{Backend, BackendChoice, Config},
     gateway::Plan,
     host,
     identity::Identity,
@@ -34,7 +34,7 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         return Err(Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
             .with_details(format!("CNI_IFNAME is {}", attachment.if_name)));
     }
-    if config.masquerade == Some(Backend::Iptables) {
+    if config.masquerade == Some(BackendChoice::Only(Backend::Iptables)) {
         Iptables::require_program(call.environment())?;
     }
     let netns = container_netns(call, &attachment.netns)?;
@@ -94,7 +94,7 @@ impl<'a> Adding<'a> {
         let bridge = host::ensure_bridge(&mut ends.host, config)?;
         let mut connected = self.connect(&mut ends, port, &bridge, undo)?;
         let bridge = host::pin_bridge_mac(&mut ends.host, &bridge, &config.bridge)?;
-        self.harden(&connected)?;
+        self.harden(&connected, undo)?;
         let from_ipam = ipam.map(|ipam| ipam.ask(undo)).transpose()?;
         let plan = self.plan(&connected, from_ipam.as_ref())?;
         self.require_v6_mtu(&bridge, &connected, &plan)?;
@@ -154,8 +154,8 @@ impl<'a> Adding<'a> {
     fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
-            Some(backend) if !addresses.is_empty() => {
-                Masquerade::of(self.call, self.identity).create(backend, addresses, undo)
+            Some(choice) if !addresses.is_empty() => {
+                Masquerade::of(self.call, self.identity).create(choice, &addresses, undo)
             }
             _ => Ok(()),
         }

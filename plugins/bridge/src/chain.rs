@@ -13,7 +13,7 @@ use crate::{
     vlan,
 };
 use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
-use cni_types::{AddResult, Call, Code, Error, IfName, Interface};
+use cni_types::{AddResult, Call, Code, Error, IfName, Interface, IpConfig};
 
 /// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
 /// names none: then a pair is made as ever. Of a veth its peer decides, which must be `inside`, the
@@ -223,21 +223,66 @@ pub(crate) fn with_addresses_of(port: &Link, mut result: AddResult) -> AddResult
     result
 }
 
-/// The earlier plugins' result with what was added: "plugins provided a prevResult must output it as their result, with any possible
-/// modifications" (spec section 5). Interfaces in `added` are numbered from its own start.
+/// The earlier plugins' result with what was added: "plugins provided a prevResult must output it
+/// as their result, with any possible modifications" (spec section 5).
+///
+/// What was added comes first, since runtimes and plugins take the first of `ips` for the pod's
+/// own; so its interfaces have the indices that they have without a chain. Addresses that are good
+/// inside the pod only, those of `lo`, are left out, as by the reference: whoever walks over all of
+/// `ips` takes each for one by which the pod is reached. CRI-O reports them, and the firewall
+/// plugin lets packets from 127.0.0.1 pass for one pod, and takes that from all at its DEL.
 pub(crate) fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult {
-    let Some(mut result) = prev_result else { return added };
-    let offset = i64::try_from(result.interfaces.len()).unwrap_or(i64::MAX);
-    for ip in &mut added.ips {
-        ip.interface = ip.interface.map(|index| index.saturating_add(offset));
+    let Some(prev) = prev_result else { return added };
+    let offset = i64::try_from(added.interfaces.len()).unwrap_or(i64::MAX);
+    added.interfaces.extend(prev.interfaces);
+    let reachable = prev.ips.into_iter().filter(|ip| !ip.address.address().is_loopback());
+    added.ips.extend(
+        reachable
+            .map(|ip| IpConfig { interface: ip.interface.map(|index| index.saturating_add(offset)), ..ip }),
+    );
+    for route in prev.routes {
+        if !added.routes.contains(&route) {
+            added.routes.push(route);
+        }
     }
-    result.interfaces.append(&mut added.interfaces);
-    result.ips.append(&mut added.ips);
-    let new = added.routes.into_iter().filter(|route| !result.routes.contains(route));
-    let new: Vec<_> = new.collect();
-    result.routes.extend(new);
-    if !added.dns.is_empty() {
-        result.dns = added.dns;
+    if added.dns.is_empty() {
+        added.dns = prev.dns;
     }
-    result
+    added
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_types::Json;
+
+    fn read(text: &str) -> AddResult {
+        AddResult::from_json(&Json::parse(text.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_pods_own_addresses_come_first_and_those_of_lo_are_left_out() {
+        let lo = r#"{"interfaces": [{"name": "lo", "sandbox": "/ns"}, {"name": "macvlan0", "sandbox": "/ns"}],
+            "ips": [{"address": "127.0.0.1/8", "interface": 0}, {"address": "::1/128", "interface": 0},
+                    {"address": "192.0.2.9/24", "interface": 1}],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "192.0.2.0/24"}], "dns": {"domain": "earlier"}}"#;
+        let own = r#"{"interfaces": [{"name": "cni0"}, {"name": "veth1"}, {"name": "eth0", "sandbox": "/ns"}],
+            "ips": [{"address": "10.1.0.2/24", "interface": 2}], "routes": [{"dst": "0.0.0.0/0"}]}"#;
+        let result = merged(Some(read(lo)), read(own));
+        let names: Vec<&str> = result.interfaces.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["cni0", "veth1", "eth0", "lo", "macvlan0"]);
+        let ips: Vec<_> = result.ips.iter().map(|ip| (ip.address.to_string(), ip.interface)).collect();
+        assert_eq!(ips, [("10.1.0.2/24".to_owned(), Some(2)), ("192.0.2.9/24".to_owned(), Some(4))]);
+        let routes: Vec<_> = result.routes.iter().map(|route| route.dst.to_string()).collect();
+        assert_eq!(
+            (routes, result.dns.domain.as_str()),
+            (vec!["0.0.0.0/0".into(), "192.0.2.0/24".into()], "earlier")
+        );
+    }
+
+    #[test]
+    fn without_an_earlier_result_nothing_changes() {
+        let own = read(r#"{"interfaces": [{"name": "cni0"}], "ips": [{"address": "10.1.0.2/24"}]}"#);
+        assert_eq!(merged(None, own.clone()), own);
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     vlan,
 };
 use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl, container_netns};
-use cni_types::{AddResult, Attachment, Call, Cidr, Code, Command, Error, IfName, Interface};
+use cni_types::{AddResult, Attachment, Call, Cidr, Code, Command, Error, IfName, Interface, log};
 
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
@@ -183,15 +183,8 @@ impl<'a> Checking<'a> {
     fn routes(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
         let found = rtnl.routes()?;
         for spec in Plan::of(self.config, self.prev_result)?.specs {
-            let dst = spec.route.dst.network();
-            let table = spec.route.table.filter(|table| *table != 0).unwrap_or(254);
-            let there = found.iter().any(|route| {
-                route.dst == dst
-                    && route.table == table
-                    && route.link == Some(link.index)
-                    && (spec.gateway.is_none() || route.gateway == spec.gateway)
-            });
-            self.require(there, || {
+            let (dst, table) = (spec.route.dst.network(), spec.table());
+            self.require(found.iter().any(|route| route.is(&spec, link.index)), || {
                 let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
                 format!("Expected Route {dst}{via} on interface {name} not found in routing table {table}")
             });
@@ -236,15 +229,26 @@ impl<'a> Checking<'a> {
         self.require(port.isolated == isolated, || {
             format!("{name} has port isolation {}, wanted {isolated}", port.isolated)
         });
-        let forwards = port.state == PortState::Forwarding || !container.up || !peer.up || !peer.oper_up;
-        self.require(forwards, || format!("{name} does not forward frames"));
+        let can_send = container.up && peer.up && peer.oper_up;
+        match (bridge.spanning_tree, port.state) {
+            (_, PortState::Forwarding) => {}
+            // On its way, which takes two forward delays.
+            (Some(_), PortState::Listening | PortState::Learning) => {}
+            (Some(_), PortState::Blocking) => {
+                log::warn(
+                    "bridge",
+                    format_args!("{name} is blocked by the spanning tree of {}", bridge.name),
+                );
+            }
+            _ => self.require(!can_send, || format!("{name} does not forward frames")),
+        }
         Ok(())
     }
 
     fn masquerade(&mut self, masquerade: Masquerade<'_>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = self.prev_result.ips.iter().map(|ip| ip.address).collect();
-        if let Some(backend) = self.config.masquerade.filter(|_| !addresses.is_empty()) {
-            self.differences.extend(masquerade.differences(backend, &addresses)?);
+        if let Some(choice) = self.config.masquerade.filter(|_| !addresses.is_empty()) {
+            self.differences.extend(masquerade.differences(choice.first(), &addresses)?);
         }
         Ok(())
     }

@@ -93,6 +93,26 @@ pub enum Backend {
     Iptables,
 }
 
+/// What `ipMasqBackend` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// This one.
+    Only(Backend),
+    /// Nothing: nf_tables, or iptables if the kernel's nf_tables cannot and iptables is installed.
+    Automatic,
+}
+
+impl BackendChoice {
+    /// The one that is tried first.
+    #[must_use]
+    pub fn first(self) -> Backend {
+        match self {
+            Self::Only(backend) => backend,
+            Self::Automatic => Backend::Nftables,
+        }
+    }
+}
+
 /// What becomes of the container's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Container {
@@ -112,14 +132,15 @@ pub enum Container {
 pub struct Config {
     /// The bridge.
     pub bridge: IfName,
-    /// MTU of a new bridge and of both ends of the pair, in bytes.
+    /// MTU of a new bridge and of both ends of the pair, in bytes; the bridge's own if it is
+    /// `None`.
     pub mtu: Option<u32>,
     /// Whether the bridge is the gateway.
     pub gateway: Gateway,
     /// Whether another address on the bridge is replaced.
     pub force_address: bool,
-    /// By what traffic to outside is masqueraded, where it is.
-    pub masquerade: Option<Backend>,
+    /// By what traffic to outside is masqueraded, if it is.
+    pub masquerade: Option<BackendChoice>,
     /// The port's mode.
     pub port: PortMode,
     /// Whether the port exchanges no frames with other isolated ports.
@@ -237,7 +258,7 @@ impl Remains {
                 None => Some(bridge),
             }),
             masquerade: (ip_masq == Some(Json::Bool(true))).then_some(match ip_masq_backend {
-                Some(Json::String(name)) => backend(&name).unwrap_or(Backend::Nftables),
+                Some(Json::String(name)) => backend(&name).map_or(Backend::Nftables, BackendChoice::first),
                 _ => Backend::Nftables,
             }),
         })
@@ -248,12 +269,14 @@ fn invalid(msg: impl Into<String>) -> Error {
     Error::new(Code::INVALID_CONFIG, msg)
 }
 
-fn backend(name: &str) -> Result<Backend, Error> {
+fn backend(name: &str) -> Result<BackendChoice, Error> {
     match name {
-        "" | "nftables" => Ok(Backend::Nftables),
-        "iptables" => Ok(Backend::Iptables),
-        other => Err(invalid(format!("unknown ipmasq backend {other:?}"))
-            .with_details("ipMasqBackend is nftables or iptables; left out, it is nftables")),
+        "" => Ok(BackendChoice::Automatic),
+        "nftables" => Ok(BackendChoice::Only(Backend::Nftables)),
+        "iptables" => Ok(BackendChoice::Only(Backend::Iptables)),
+        other => Err(invalid(format!("unknown ipmasq backend {other:?}")).with_details(
+            "ipMasqBackend is nftables or iptables; left out, it is nftables if the kernel has that",
+        )),
     }
 }
 
@@ -275,12 +298,13 @@ fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
             "the key \"mtu\" is {mtu}, a bridge and a veth can have at most {MAX_MTU}"
         )));
     }
-    match u32::try_from(mtu) {
+    // The reference sets only what is above 0.
+    match u32::try_from(mtu.max(0)) {
         Ok(0) => Ok(None),
         // RFC 791: no link carries IPv4 with less; the kernel's own limit for Ethernet (ETH_MIN_MTU).
         Ok(mtu) if mtu >= 68 => Ok(Some(mtu)),
         _ => Err(invalid(format!("invalid MTU {mtu}"))
-            .with_details("the MTU is at least 68 bytes, or 0 for the kernel's default")),
+            .with_details("the MTU is at least 68 bytes, or 0 for the bridge's own")),
     }
 }
 
@@ -346,6 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn an_mtu_below_1_is_none_as_for_the_reference() {
+        for mtu in ["0", "-1", "-1500"] {
+            assert_eq!(config(&format!(r#","mtu":{mtu}"#)).unwrap().mtu, None, "{mtu}");
+        }
+    }
+
+    #[test]
+    fn a_backend_that_is_left_out_may_be_either() {
+        let choice = |keys| config(keys).unwrap().masquerade;
+        assert_eq!(choice(r#","ipMasq":true"#), Some(BackendChoice::Automatic));
+        let only = |name: &str| config(&format!(r#","ipMasq":true,"ipMasqBackend":"{name}""#));
+        assert_eq!(only("nftables").unwrap().masquerade, Some(BackendChoice::Only(Backend::Nftables)));
+        assert_eq!(only("iptables").unwrap().masquerade, Some(BackendChoice::Only(Backend::Iptables)));
+    }
+
+    #[test]
     fn default_gateway_implies_gateway() {
         assert_eq!(config(r#","isDefaultGateway":true"#).unwrap().gateway, Gateway::Default);
         assert_eq!(config(r#","isgateway":true"#).unwrap().gateway, Gateway::Yes);
@@ -368,7 +408,7 @@ mod tests {
                 r#","args":{"cni":{"mac":"01:00:5e:00:00:01"}}"#,
                 "address 01:00:5e:00:00:01: invalid MAC address",
             ),
-            (r#","mtu":-1"#, "invalid MTU -1"),
+            (r#","mtu":67"#, "invalid MTU 67"),
             (r#","bridge":"br%d""#, "invalid bridge name \"br%d\": interface name contains %"),
             (
                 r#","bridge":"a/b""#,
@@ -393,7 +433,7 @@ mod tests {
 
     #[test]
     fn del_reads_the_ipam_type_of_a_configuration_that_add_refuses() {
-        let stdin = r#"{"cniVersion":"1.0.0","name":"n","mtu":-1,"vlan":"x","bridge":"a/b","ipam":{"Type":"host-local"}}"#;
+        let stdin = r#"{"cniVersion":"1.0.0","name":"n","mtu":7,"vlan":"x","bridge":"a/b","ipam":{"Type":"host-local"}}"#;
         let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
         assert_eq!(Remains::of(&call).unwrap().ipam.as_deref(), Some("host-local"));
         assert!(Config::of(&call).is_err());

@@ -1,6 +1,12 @@
 //! The container's side: the interface that was born there, its parameters, addresses and routes.
 
-use crate::{config::Config, gateway::Plan, host::ipv6_disabled};
+use crate::{
+    config::Config,
+    gateway::Plan,
+    host::ipv6_disabled,
+    parameters::{Origin, Parameters},
+    undo::Undo,
+};
 use cni_net::{Batch, Family, Link, LinkEvents, NetError, Netns, Rtnl, Sysctl};
 use cni_types::{Cidr, Code, Error, IfName, Stop};
 use std::time::Duration;
@@ -14,76 +20,80 @@ const MIN_V6_MTU: u32 = 1280;
 /// How long the interface may take to be operational once both ends are up.
 const UP_LIMIT: Duration = Duration::from_secs(2);
 
-/// A kernel parameter of the container with the value that it had before.
-pub(crate) struct Changed {
-    sysctl: Sysctl,
-    before: String,
-}
-
 /// Sets the interface's kernel parameters, while it is still down, so that they are in force from its first packet.
-pub(crate) fn set_parameters(netns: &Netns, config: &Config, name: &IfName) -> Result<(), Error> {
+pub(crate) fn set_parameters(
+    netns: &Netns,
+    config: &Config,
+    name: &IfName,
+    origin: Origin<'_, '_>,
+) -> Result<(), Error> {
     netns.run(|| {
+        let mut parameters = Parameters::of(origin);
         // Peers hear of the address when it appears (containernetworking/plugins#756).
-        Sysctl::of_interface(Family::V4, name, "arp_notify").write("1")?;
-        set_v6_parameters(config, name)
+        parameters.wish(Sysctl::of_interface(Family::V4, name, "arp_notify"), "1");
+        set_v6_parameters(&mut parameters, config, name)
     })?
 }
 
-/// The same for IPv6, with all that a neighbour could tell the container switched off: its addresses and routes are IPAM's. Another
-/// container must not become its router by an advertisement, neither where IPAM gives IPv6 addresses (containernetworking/plugins#160)
-/// nor where it gives none (CVE-2020-10749).
-fn set_v6_parameters(config: &Config, name: &IfName) -> Result<(), Error> {
-    let set = |(key, value)| match Sysctl::of_interface(Family::V6, name, key).write(value) {
-        // Without IPv6 there is nothing to set.
+/// The same for IPv6, with all that a neighbour could say to the container switched off: its
+/// addresses and routes are IPAM's. Another container must not become its router by an
+/// advertisement, neither if IPAM gives IPv6 addresses (containernetworking/plugins#160) nor if it
+/// gives none (CVE-2020-10749).
+fn set_v6_parameters(
+    parameters: &mut Parameters<'_, '_>,
+    config: &Config,
+    name: &IfName,
+) -> Result<(), Error> {
+    let v6 = |key| Sysctl::of_interface(Family::V6, name, key);
+    for (key, value) in [("accept_ra", "0"), ("autoconf", "0"), ("ndisc_notify", "1")] {
+        parameters.wish(v6(key), value);
+    }
+    if !config.detect_duplicates {
+        parameters.wish(v6("accept_dad"), "0");
+        return Ok(());
+    }
+    parameters.wish(v6("enhanced_dad"), "1");
+    match parameters.require(v6("accept_dad"), "1") {
+        // Without IPv6 there are no duplicates.
         Err(e) if e.is_absent() => Ok(()),
         outcome => Ok(outcome?),
-    };
-    if config.detect_duplicates {
-        set(("enhanced_dad", "1"))?;
     }
-    let detect = if config.detect_duplicates { "1" } else { "0" };
-    let parameters = [("accept_ra", "0"), ("autoconf", "0"), ("ndisc_notify", "1"), ("accept_dad", detect)];
-    parameters.into_iter().try_for_each(set)
 }
 
-/// Container runtimes switch IPv6 off in new namespaces; with IPv6 addresses it is wanted. Returns the parameters that outlive the interface, for taking them back.
-pub(crate) fn enable_ipv6(netns: &Netns, name: &IfName) -> Result<Vec<Changed>, Error> {
+/// Switches IPv6 on: container runtimes switch it off in new namespaces, and with IPv6 addresses it
+/// is wanted. The parameters of `lo` outlive the interface, so `undo` gets to know them.
+pub(crate) fn enable_ipv6<'a>(
+    netns: &'a Netns,
+    name: &IfName,
+    is_new: bool,
+    undo: &mut Undo<'a>,
+) -> Result<(), Error> {
+    let lo = IfName::parse("lo")?;
     netns.run(|| {
-        let mut changed = Vec::new();
-        match set_ipv6(name, &mut changed) {
-            Ok(()) => Ok(changed),
-            Err(e) => Err(match write_back(&changed) {
-                Ok(()) => e,
-                Err(failure) => e.and_details(&format!("cleaning up: {failure}")),
-            }),
-        }
+        switch_v6_on(&lo, Origin::Earlier { netns: Some(netns), undo })?;
+        let origin = if is_new { Origin::New } else { Origin::Earlier { netns: Some(netns), undo } };
+        switch_v6_on(name, origin)
     })?
 }
 
-fn set_ipv6(name: &IfName, changed: &mut Vec<Changed>) -> Result<(), Error> {
-    let lo = IfName::parse("lo")?;
-    for (interface, key) in [
-        (&lo, "disable_ipv6"),
-        (&lo, "keep_addr_on_down"),
-        (name, "disable_ipv6"),
-        (name, "keep_addr_on_down"),
-    ] {
-        let sysctl = Sysctl::of_interface(Family::V6, interface, key);
-        let wanted = if key == "disable_ipv6" { "0" } else { "1" };
-        let before = sysctl.ensure(wanted).map_err(no_ipv6)?;
-        if *interface == lo {
-            changed.extend(before.map(|before| Changed { sysctl, before }));
-        }
-    }
+/// `keep_addr_on_down` came with Linux 4.6. Without it the addresses of an interface that is set
+/// down and up again are lost, which nobody does.
+fn switch_v6_on(name: &IfName, origin: Origin<'_, '_>) -> Result<(), Error> {
+    let mut parameters = Parameters::of(origin);
+    let disable = Sysctl::of_interface(Family::V6, name, "disable_ipv6");
+    parameters.require(disable, "0").map_err(no_ipv6)?;
+    parameters.wish(Sysctl::of_interface(Family::V6, name, "keep_addr_on_down"), "1");
     Ok(())
 }
 
 /// With less the kernel has no IPv6 on a link, and says no more than "invalid argument" (addrconf_add_dev in net/ipv6/addrconf.c).
-pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan, is_new: bool) -> Result<(), Error> {
     let Some(ip) = plan.ips.iter().find(|ip| !ip.address.is_ipv4()) else { return Ok(()) };
+    let has_v6_gateway = || plan.gateways.iter().any(|gateway| !gateway.is_ipv4());
     let (what, mtu) = match config.mtu {
         Some(mtu) if mtu < MIN_V6_MTU => ("the key \"mtu\"".to_owned(), mtu),
-        _ if bridge.mtu < MIN_V6_MTU && plan.gateways.iter().any(|gateway| !gateway.is_ipv4()) => {
+        // Without the key a new interface has the bridge's.
+        mtu if bridge.mtu < MIN_V6_MTU && ((is_new && mtu.is_none()) || has_v6_gateway()) => {
             (format!("the MTU of bridge {}", config.bridge), bridge.mtu)
         }
         _ => return Ok(()),
@@ -108,24 +118,12 @@ fn too_small_for_v6(what: &str, mtu: u32, address: Cidr) -> Error {
 }
 
 fn no_ipv6(error: NetError) -> Error {
-    let is_absent = error.is_absent();
-    let error = Error::from(error).within("failed to enable IPv6");
-    if is_absent {
-        return error.with_details(
-            "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 address",
-        );
-    }
-    error
-}
-
-/// Gives parameters of the container their values back.
-pub(crate) fn restore_parameters(netns: &Netns, changed: &[Changed]) -> Result<(), Error> {
-    netns.run(|| write_back(changed))?
-}
-
-fn write_back(changed: &[Changed]) -> Result<(), Error> {
-    let outcomes = changed.iter().rev().map(|c| c.sysctl.write(&c.before));
-    Error::join(outcomes.filter_map(Result::err).map(Error::from).collect::<Vec<_>>())
+    let remedy = if error.is_absent() {
+        "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 address"
+    } else {
+        "set net.ipv6.conf.default.disable_ipv6=0 in the container before, or let the plugin write to /proc/sys"
+    };
+    Error::from(error).within("failed to enable IPv6").with_details(remedy)
 }
 
 /// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel then announces them by

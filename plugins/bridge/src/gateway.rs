@@ -48,7 +48,7 @@ impl Plan {
         if config.gateway == Gateway::Default {
             plan.add_default_routes();
         }
-        plan.settle_routes();
+        plan.settle_routes()?;
         Ok(plan)
     }
 
@@ -64,13 +64,21 @@ impl Plan {
     }
 
     /// A route without a next hop goes through the gateway of the first address of its family that has one.
-    fn settle_routes(&mut self) {
+    ///
+    /// # Errors
+    /// Fails, with the reference's words, if a next hop is of another family than its destination:
+    /// the kernel says only that the network is unreachable.
+    fn settle_routes(&mut self) -> Result<(), Error> {
         for route in &self.routes {
+            if let Some(gw) = route.gw.filter(|gw| gw.is_ipv4() != route.dst.is_ipv4()) {
+                return Err(mixed_families(route.dst, gw));
+            }
             let of_family = self.ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
             let gateway = route.gw.or_else(|| of_family.filter_map(|ip| ip.gateway).next());
             self.specs.push(RouteSpec { route: Route { gw: None, ..route.clone() }, gateway });
         }
         self.keep_first_of_equal_specs();
+        Ok(())
     }
 
     /// By a set of hashes: to compare each with all others takes minutes for 100,000 routes.
@@ -85,6 +93,18 @@ impl Plan {
     pub(crate) fn has_v6(&self) -> bool {
         self.ips.iter().any(|ip| !ip.address.is_ipv4())
     }
+}
+
+fn mixed_families(dst: Cidr, gw: IpAddr) -> Error {
+    let family = |v4| if v4 { "IPv4" } else { "IPv6" };
+    let msg = format!(
+        "failed to add route \"{dst} via {gw}\": gateway, source, and destination ip are not the same IP family"
+    );
+    Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
+        "{dst} is {} and its gateway {gw} is {}; correct the route in ipam, or leave its gateway out",
+        family(dst.is_ipv4()),
+        family(gw.is_ipv4())
+    ))
 }
 
 fn default_route(v4: bool) -> Cidr {
@@ -105,7 +125,11 @@ mod tests {
     use super::*;
     use cni_types::{Call, Environment, Stop};
 
-    fn plan(keys: &str, ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> Plan {
+    fn try_plan(
+        keys: &str,
+        ips: &[(&str, Option<&str>)],
+        routes: &[(&str, Option<&str>)],
+    ) -> Result<Plan, Error> {
         let stdin = format!(r#"{{"name":"n"{keys}}}"#);
         let config =
             Config::of(&Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap()).unwrap();
@@ -122,7 +146,11 @@ mod tests {
             routes: routes.iter().map(route).collect(),
             ..AddResult::default()
         };
-        Plan::of(&config, &ipam).unwrap()
+        Plan::of(&config, &ipam)
+    }
+
+    fn plan(keys: &str, ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> Plan {
+        try_plan(keys, ips, routes).unwrap()
     }
 
     fn hops(plan: &Plan) -> Vec<String> {
@@ -175,6 +203,15 @@ mod tests {
             ["192.168.0.0/16 10.0.0.1", "fd01::/48 fd00::1", "10.9.0.0/16 10.0.0.9"]
         );
         assert_eq!(hops(&plan("", &[("10.0.0.2/24", None)], &[("10.8.0.0/16", None)])), ["10.8.0.0/16 "]);
+    }
+    #[test]
+    fn a_route_through_a_gateway_of_the_other_family_is_refused_with_the_references_words() {
+        for (dst, gw) in [("10.6.0.0/16", "fd00::1"), ("fd01::/48", "10.9.0.1")] {
+            let error = try_plan("", &[("10.9.0.2/24", None)], &[(dst, Some(gw))]).unwrap_err();
+            let msg = format!("failed to add route \"{dst} via {gw}\": ")
+                + "gateway, source, and destination ip are not the same IP family";
+            assert_eq!((error.code, error.msg), (Code::INVALID_CONFIG, msg));
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@ use crate::{
     config::{Config, Gateway, PortMode, Vlan},
     identity::{Identity, random_mac},
     mark::{self, Mark, Role},
+    parameters::{self, Origin, Parameters},
+    undo::Undo,
     vlan,
 };
-use cni_net::{Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl};
-use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop};
+use cni_net::{Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl};
+use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop, log};
 use std::time::Duration;
 
 /// How long a port may take to forward frames: the reference's patience (0 + 50 + 500 + 1000 + 1000 ms).
@@ -45,8 +47,9 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
         _ => rtnl.create_vlan_bridge(name, mac, mtu),
     };
     match created {
-        // Before there is a port by which one could come.
-        Ok(()) => refuse_router_advertisements(name)?,
+        // Before there is a port by which one could come; of a gateway `set_bridge_up` does it next.
+        Ok(()) if config.gateway == Gateway::No => refuse_router_advertisements(name, Origin::Network),
+        Ok(()) => {}
         Err(e) if e.is_exists() => {}
         Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) && config.vlan != Vlan::None => {
             return Err(vlan::no_support());
@@ -61,7 +64,7 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
 /// own address by them.
 fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     if config.gateway != Gateway::No {
-        refuse_router_advertisements(&config.bridge)?;
+        refuse_router_advertisements(&config.bridge, Origin::Network);
     }
     let mut batch = Batch::new();
     if !bridge.up {
@@ -85,29 +88,33 @@ pub(crate) fn configure_port(
     config: &Config,
     identity: &Identity<'_>,
 ) -> Result<(), Error> {
-    set_port(rtnl, host_name, config, &mark::alias(Role::Pair, identity))
+    set_port(rtnl, host_name, config, &mark::alias(Role::Pair, identity))?;
+    refuse_router_advertisements(host_name, Origin::New);
+    Ok(())
 }
 
 /// The same for a port that an earlier plugin made, which has its own text.
-pub(crate) fn configure_taken_port(rtnl: &mut Rtnl, name: &IfName, config: &Config) -> Result<(), Error> {
-    set_port(rtnl, name, config, "")
+pub(crate) fn configure_taken_port(
+    rtnl: &mut Rtnl,
+    name: &IfName,
+    config: &Config,
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
+    set_port(rtnl, name, config, "")?;
+    refuse_router_advertisements(name, Origin::Earlier { netns: None, undo });
+    Ok(())
 }
 
 fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Result<(), Error> {
     let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
     let mut batch = Batch::new();
     batch.set_port(name, mode, alias);
-    rtnl.run(batch)?;
-    refuse_router_advertisements(name)
+    Ok(rtnl.run(batch)?)
 }
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
-pub(crate) fn refuse_router_advertisements(interface: &IfName) -> Result<(), Error> {
-    match Sysctl::of_interface(Family::V6, interface, "accept_ra").ensure("0") {
-        // Without IPv6 there is nothing to refuse.
-        Err(e) if e.is_absent() => Ok(()),
-        outcome => Ok(outcome.map(drop)?),
-    }
+pub(crate) fn refuse_router_advertisements(interface: &IfName, origin: Origin<'_, '_>) {
+    Parameters::of(origin).wish(Sysctl::of_interface(Family::V6, interface, "accept_ra"), "0");
 }
 
 /// The bridge as it is now. A bridge whose address nobody chose takes on that of a port, or all zeroes when the last
@@ -145,28 +152,33 @@ pub(crate) fn ensure_gateway(
         return Ok(added);
     }
     for gateway in gateways {
-        if ensure_address(rtnl, interface, config, *gateway)? {
+        if ensure_address(rtnl, interface, config, *gateway, gateways)? {
             added.push(*gateway);
         }
-        let forwarding = Sysctl::forwarding(Family::of(*gateway));
-        forwarding.ensure("1").map_err(|e| {
-            Error::from(e)
-                .within("failed to enable forwarding")
-                .and_details(&format!("containers reach nothing outside without {}=1", forwarding.name()))
-        })?;
+        parameters::enable_forwarding(&Sysctl::forwarding(Family::of(*gateway)))?;
     }
     Ok(added)
 }
 
-/// Whether it was not there before.
-fn ensure_address(rtnl: &mut Rtnl, interface: &Link, config: &Config, wanted: Cidr) -> Result<bool, Error> {
+/// Gives the interface the address `wanted` in place of addresses that are in its way, of which the
+/// other `gateways` of this ADD are none. Returns true if it was not there before.
+fn ensure_address(
+    rtnl: &mut Rtnl,
+    interface: &Link,
+    config: &Config,
+    wanted: Cidr,
+    gateways: &[Cidr],
+) -> Result<bool, Error> {
     let name = config.gateway_interface();
     let addresses = addresses_beside(rtnl, interface, wanted)?;
-    if addresses.contains(&wanted) {
+    if addresses.iter().any(|address| address.cidr == wanted) {
         return Ok(false);
     }
     let mut batch = Batch::new();
-    for found in addresses.into_iter().filter(|other| wanted.is_ipv4() || other.overlaps(wanted)) {
+    for found in addresses.iter().filter(|other| is_in_the_way(other, wanted)).map(|other| other.cidr) {
+        if gateways.contains(&found) {
+            continue;
+        }
         if !config.force_address {
             return Err(conflict(config, found, wanted));
         }
@@ -182,7 +194,7 @@ fn ensure_address(rtnl: &mut Rtnl, interface: &Link, config: &Config, wanted: Ci
         // Another ADD was faster, in adding this address or in deleting the one before.
         Err(e)
             if (e.is_exists() || e.is_absent())
-                && addresses_beside(rtnl, interface, wanted)?.contains(&wanted) =>
+                && addresses_beside(rtnl, interface, wanted)?.iter().any(|a| a.cidr == wanted) =>
         {
             Ok(true)
         }
@@ -191,9 +203,15 @@ fn ensure_address(rtnl: &mut Rtnl, interface: &Link, config: &Config, wanted: Ci
 }
 
 /// The interface's addresses of the family of `wanted`.
-fn addresses_beside(rtnl: &mut Rtnl, interface: &Link, wanted: Cidr) -> Result<Vec<Cidr>, Error> {
-    let addresses = rtnl.addresses_of(interface.index, Family::of(wanted))?;
-    Ok(addresses.into_iter().map(|address| address.cidr).collect())
+fn addresses_beside(rtnl: &mut Rtnl, interface: &Link, wanted: Cidr) -> Result<Vec<Address>, Error> {
+    Ok(rtnl.addresses_of(interface.index, Family::of(wanted))?)
+}
+
+/// Any other IPv4 address is, as with the reference. An IPv6 interface has several addresses by
+/// nature, so only those of an overlapping network are, and never the link-local ones: the kernel's
+/// own is there always.
+fn is_in_the_way(other: &Address, wanted: Cidr) -> bool {
+    wanted.is_ipv4() || (!other.link_local && other.cidr.overlaps(wanted))
 }
 
 fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
@@ -226,25 +244,58 @@ pub(crate) fn end(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
     rtnl.find_link(name)?.ok_or_else(|| vanished(name))
 }
 
-/// Waits until the port lets frames pass, on the kernel's own events.
+/// Waits until the port lets frames pass, on the kernel's own events; with spanning tree, which
+/// holds a port back for two forward delays, 4 to 60 seconds, only until it is operational.
 pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Result<Link, Error> {
-    let forwarding = |link: &Link| link.port.is_some_and(|port| port.state == PortState::Forwarding);
     let now = end(rtnl, name)?;
-    if forwarding(&now) {
+    if forwards(&now) {
         return Ok(now);
     }
+    let bridge = now.master.map(|index| rtnl.link(index)).transpose()?.flatten();
+    let Some(note) = bridge.as_ref().and_then(held_back) else {
+        return wait_for_port(rtnl, &now, name, stop, forwards);
+    };
+    let port = wait_for_port(rtnl, &now, name, stop, |link| link.oper_up)?;
+    if !forwards(&port) {
+        log::warn("bridge", note);
+    }
+    Ok(port)
+}
+
+/// What the bridge's spanning tree means for a new port, for people; `None` if it is off.
+pub(crate) fn held_back(bridge: &Link) -> Option<String> {
+    let (name, tree) = (&bridge.name, bridge.spanning_tree?);
+    let seconds = tree.forward_delay.saturating_mul(2).as_secs_f32();
+    Some(format!(
+        "bridge {name} has spanning tree on, so packets pass {seconds} s after ADD (2 x forward_delay); for them to \
+         pass at once, switch it off (ip link set {name} type bridge stp_state 0)"
+    ))
+}
+
+pub(crate) fn forwards(link: &Link) -> bool {
+    link.port.is_some_and(|port| port.state == PortState::Forwarding)
+}
+
+fn wait_for_port(
+    rtnl: &mut Rtnl,
+    port: &Link,
+    name: &IfName,
+    stop: &Stop,
+    is_ready: impl Fn(&Link) -> bool,
+) -> Result<Link, Error> {
     let mut state = PortState::Disabled;
     let look = |rtnl: &mut Rtnl| {
-        let link = rtnl.link(now.index)?;
+        let link = rtnl.link(port.index)?;
         state = link.as_ref().and_then(|link| link.port).map_or(PortState::Disabled, |port| port.state);
-        Ok(link.filter(forwarding))
+        Ok(link.filter(|link| is_ready(link)))
     };
     let what = format!("the bridge port {name} to forward");
     match LinkEvents::subscribe()?.wait_until(rtnl, &what, FORWARDING_LIMIT, stop, look) {
         Err(NetError::TimedOut(_)) => {
-            let msg = format!("bridge port in error state: {}", format!("{state:?}").to_lowercase());
+            let msg = format!("bridge port in error state: {state}");
             Err(Error::new(Code::KERNEL, msg).with_details(format!(
-                "{name} did not forward within {FORWARDING_LIMIT:?}; is spanning tree on?"
+                "{name} was not ready within {FORWARDING_LIMIT:?}; another program may have set the state or the mode of the \
+                 link (ip -d link show {name})"
             )))
         }
         outcome => Ok(outcome?),

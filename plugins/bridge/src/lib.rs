@@ -23,6 +23,7 @@ mod mark;
 mod masquerade;
 mod neighbours;
 mod pair;
+mod parameters;
 mod stale;
 mod status;
 mod undo;

@@ -42,6 +42,7 @@ pub(crate) fn create(
     mac: Option<MacAddr>,
 ) -> Result<(), Error> {
     let check = check_of(identity).ok_or_else(|| too_long(identity))?;
+    require_quotable(host_end)?;
     let mac =
         mac.ok_or_else(|| setup_failure(Error::new(Code::KERNEL, "the interface has no MAC address")))?;
     let mut nft = Nft::open().map_err(|e| setup_failure(e.into()))?;
@@ -57,6 +58,16 @@ pub(crate) fn create(
     outcome.map_err(|e| refused(&mut nft, &check, e))
 }
 
+/// nft(8) prints the name of the interface between quotes, without any escape, and could not read
+/// its own list back.
+fn require_quotable(host_end: &IfName) -> Result<(), Error> {
+    if !host_end.as_str().contains('"') {
+        return Ok(());
+    }
+    let cause = Error::new(Code::INVALID_CONFIG, format!("interface name {host_end} contains a quote"));
+    Err(setup_failure(cause).with_details("nft could not read back rules that name it; rename the interface"))
+}
+
 fn setup_failure(cause: Error) -> Error {
     Error { msg: format!("failed to setup spoof-check: {}", cause.msg), ..cause }
 }
@@ -64,7 +75,7 @@ fn setup_failure(cause: Error) -> Error {
 /// Says why, where the kernel's error number does not.
 fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
     // Linux 6.1 says EEXIST of a base chain of another kind, where later ones say EOPNOTSUPP.
-    let of_base = cause.to_string().contains("chain \"PREROUTING\"");
+    let of_base = matches!(&cause, NetError::Kernel { object, .. } if object == MacCheck::BASE_CHAIN);
     let details = match cause.errno() {
         Some(Errno::EEXIST) if !of_base => Some(in_use(nft, check)),
         Some(Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
@@ -96,16 +107,20 @@ fn lack_of_support(nft: &mut Nft) -> &'static str {
     }
 }
 
-/// Removes the attachment's rules and chains, where there are any. One look-up where there are none.
+/// Removes the attachment's rules and chains, if there are any. One look-up if there are none.
 pub(crate) fn remove(nft: &mut Nft, identity: &Identity<'_>) -> Result<(), Error> {
-    let Some(check) = check_of(identity) else { return Ok(()) };
-    if !nft.has_mac_check(&check).map_err(|e| teardown_failure(e.into()))? {
+    let (container_id, if_name) = (identity.container_id.as_str(), identity.if_name.as_str());
+    let checks = [check_of(identity), MacCheck::of_reference(container_id, if_name)];
+    let outcomes: Vec<_> =
+        checks.iter().flatten().map(|check| remove_if_there(nft, identity, check)).collect();
+    Error::join(outcomes.into_iter().filter_map(Result::err)).map_err(teardown_failure)
+}
+
+fn remove_if_there(nft: &mut Nft, identity: &Identity<'_>, check: &MacCheck) -> Result<(), Error> {
+    if !nft.has_mac_check(check)? {
         return Ok(());
     }
-    Rtnl::open()
-        .map_err(Error::from)
-        .and_then(|mut host| remove_found(nft, &mut host, identity, &check))
-        .map_err(teardown_failure)
+    remove_found(nft, &mut Rtnl::open()?, identity, check)
 }
 
 fn teardown_failure(cause: Error) -> Error {

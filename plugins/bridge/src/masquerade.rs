@@ -6,7 +6,7 @@
 
 use crate::{
     check::own_part,
-    config::{Backend, Remains},
+    config::{Backend, BackendChoice, Remains},
     identity::Identity,
     undo::Undo,
 };
@@ -15,8 +15,21 @@ use cni_net::{
     nft::{Nft, Owner},
     remaining_netns,
 };
-use cni_types::{Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments};
-use std::{cell::OnceCell, io::Write, net::IpAddr};
+use cni_types::{Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log};
+use std::{cell::OnceCell, net::IpAddr};
+
+/// What the undo steps are called.
+const REMOVING: &str = "removing masquerade rules";
+
+/// True if rules are made by iptables in place of nf_tables: the kernel lacks what nf_tables needs,
+/// `ipMasqBackend` is left out, and iptables is there.
+pub(crate) fn falls_back(
+    choice: BackendChoice,
+    refusal: &NetError,
+    has_iptables: impl FnOnce() -> bool,
+) -> bool {
+    choice == BackendChoice::Automatic && matches!(refusal, NetError::Lacking { .. }) && has_iptables()
+}
 
 /// The rules of one attachment.
 #[derive(Clone, Copy)]
@@ -44,31 +57,43 @@ impl<'a> Masquerade<'a> {
     /// Adds the rules; on failure of the ADD they go again.
     pub(crate) fn create(
         self,
-        backend: Backend,
-        addresses: Vec<Cidr>,
+        choice: BackendChoice,
+        addresses: &[Cidr],
         undo: &mut Undo<'a>,
     ) -> Result<(), Error> {
-        const WHAT: &str = "removing masquerade rules";
-        match backend {
-            Backend::Nftables => {
-                let outcome = Nft::open()?.create_masquerade(&self.owner(), &addresses);
-                // Where the kernel's answer was lost the rules may be there.
-                if !matches!(outcome, Err(NetError::Kernel { .. })) {
-                    undo.on_failure(WHAT, move || {
-                        Ok(Nft::open()?.remove_masquerade(&self.owner()).map(drop)?)
-                    });
+        match choice.first() {
+            Backend::Iptables => self.create_by_iptables(addresses, undo),
+            Backend::Nftables => match self.create_by_nftables(addresses, undo) {
+                Err(e) if falls_back(choice, &e, || self.has_iptables()) => {
+                    log::warn("bridge", format_args!("masquerading by iptables, for {e}"));
+                    self.create_by_iptables(addresses, undo)
                 }
-                Ok(outcome?)
-            }
-            Backend::Iptables => {
-                let mut nft = Nft::open_if_there()?;
-                let wanted = addresses.clone();
-                // Before: where it fails, is stopped or is killed, some of it may have been done.
-                undo.on_failure(WHAT, move || self.take_back(&wanted));
-                let mut iptables = self.iptables(nft.as_mut(), Tables::All, &self.call.stop);
-                Ok(iptables.create(&self.owner(), &addresses)?)
-            }
+                outcome => Ok(outcome?),
+            },
         }
+    }
+
+    fn create_by_nftables(self, addresses: &[Cidr], undo: &mut Undo<'a>) -> Result<(), NetError> {
+        let mut nft = Nft::open()?;
+        // Before: if the kernel's answer is lost, the rules may be there.
+        undo.on_failure(REMOVING, move || match Nft::open_if_there()? {
+            Some(mut nft) => Ok(nft.remove_masquerade(&self.owner()).map(drop)?),
+            None => Ok(()),
+        });
+        nft.create_masquerade(&self.owner(), addresses)
+    }
+
+    fn create_by_iptables(self, addresses: &[Cidr], undo: &mut Undo<'a>) -> Result<(), Error> {
+        let mut nft = Nft::open_if_there()?;
+        let wanted = addresses.to_vec();
+        // Before: if it fails, is stopped or is killed, some of it may have been done.
+        undo.on_failure(REMOVING, move || self.take_back(&wanted));
+        let mut iptables = self.iptables(nft.as_mut(), Tables::All, &self.call.stop);
+        Ok(iptables.create(&self.owner(), addresses)?)
+    }
+
+    fn has_iptables(&self) -> bool {
+        Iptables::require_program(self.call.environment()).is_ok()
     }
 
     fn take_back(&self, addresses: &[Cidr]) -> Result<(), Error> {
@@ -92,7 +117,7 @@ impl<'a> Masquerade<'a> {
         let mut iptables = self.iptables(nft, tables, &self.call.stop);
         let others = iptables.remove(&owner, &is_doomed);
         if let Some(e) = iptables.unread() {
-            let _ = writeln!(std::io::stderr(), "the legacy table nat was not looked into: {e}");
+            log::warn("bridge", format_args!("the legacy table nat was not looked into: {e}"));
         }
         Error::join([own, others].into_iter().filter_map(Result::err).map(Error::from))
     }
@@ -223,4 +248,22 @@ pub(crate) fn remove_stale(
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
     let outcomes = [own, iptables.remove_stale(network, valid)];
     Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_net::Feature;
+
+    #[test]
+    fn iptables_is_taken_if_the_kernel_cannot_and_the_backend_is_left_out() {
+        let refusal = || NetError::TimedOut("the kernel".to_owned());
+        for feature in [Feature::InetNat, Feature::NfTables] {
+            let lacking = NetError::Lacking { feature, source: Box::new(refusal()) };
+            assert!(falls_back(BackendChoice::Automatic, &lacking, || true));
+            assert!(!falls_back(BackendChoice::Automatic, &lacking, || false));
+            assert!(!falls_back(BackendChoice::Only(Backend::Nftables), &lacking, || true));
+        }
+        assert!(!falls_back(BackendChoice::Automatic, &refusal(), || true));
+    }
 }

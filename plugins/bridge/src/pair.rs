@@ -116,7 +116,9 @@ pub(crate) fn create(
             container_name: identity.if_name,
             container_mac: config.mac.unwrap_or_else(random_mac),
             netns,
-            mtu: config.mtu,
+            // The kernel gives a bridge the least MTU of its ports (br_mtu_auto_adjust in
+            // net/bridge/br_if.c): a port with less would take all others down.
+            mtu: Some(config.mtu.unwrap_or(bridge.mtu)),
         });
         let name = host_name.clone();
         undo.on_failure("removing the veth pair", move || Ok(remove_made(&name, host_mac)?));

@@ -1,30 +1,23 @@
 //! STATUS: could an ADD succeed now? Asks, and changes nothing.
+//!
+//! It fails for what keeps every ADD from working, and for nothing else (spec section 4): pods of a
+//! node that is not ready are moved elsewhere. What only delays packets is a line on stderr.
 
 use crate::{
-    config::{Backend, Config},
-    host::find_bridge,
+    config::{Backend, BackendChoice, Config, Gateway},
+    host::{find_bridge, held_back},
+    masquerade::falls_back,
+    parameters::no_forwarding,
     vlan,
 };
-use cni_net::{Iptables, Rtnl, nft::Nft};
-use cni_types::{Call, Code, Command, Error};
+use cni_net::{Family, Iptables, NetError, Rtnl, Sysctl, nft::Nft, require_capabilities};
+use cni_types::{Call, Cidr, Code, Command, Error, Json, log};
+use serde::Deserialize;
 
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let config = Config::of(call)?;
     let unavailable = |e: Error| Error { code: Code::UNAVAILABLE, ..e };
-    let mut rtnl = Rtnl::open().map_err(|e| unavailable(e.into()))?;
-    if let Some(bridge) = find_bridge(&mut rtnl, &config).map_err(unavailable)? {
-        vlan::require_support(&bridge, &config).map_err(unavailable)?;
-    }
-    if config.masquerade == Some(Backend::Nftables) || config.spoof_check {
-        let probe = Nft::open().and_then(|mut nft| nft.probe());
-        probe.map_err(|e| {
-            unavailable(e.into())
-                .with_details("ipMasq and macspoofchk need nf_tables in the kernel and CAP_NET_ADMIN")
-        })?;
-    }
-    if config.masquerade == Some(Backend::Iptables) {
-        Iptables::require_program(call.environment()).map_err(|e| unavailable(e.into()))?;
-    }
+    require_host(call, &config).map_err(unavailable)?;
     match config.ipam() {
         Some(kind) => {
             let is_configuration = |e: &Error| e.code == Code::INVALID_CONFIG;
@@ -35,4 +28,87 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
+    require_capabilities()?;
+    if let Some(bridge) = find_bridge(&mut Rtnl::open()?, config)? {
+        vlan::require_support(&bridge, config)?;
+        if let Some(note) = held_back(&bridge) {
+            log::warn("bridge", note);
+        }
+    }
+    require_forwarding(call, config)?;
+    if config.spoof_check {
+        Nft::open()?.probe()?;
+    }
+    require_masquerade(call, config)
+}
+
+/// Forwarding is on, or can be switched on, for every family of which IPAM is sure to give an
+/// address. If the configuration names none, it may be either.
+fn require_forwarding(call: &Call, config: &Config) -> Result<(), Error> {
+    if config.gateway == Gateway::No {
+        return Ok(());
+    }
+    let refused = |family: &Family| {
+        let sysctl = Sysctl::forwarding(*family);
+        sysctl.require("1").map_err(|e| no_forwarding(&sysctl, &e))
+    };
+    let named = named_families(call)?;
+    if named.is_empty() {
+        return refused(&Family::V4).or_else(|e| refused(&Family::V6).map_err(|_| e));
+    }
+    named.iter().try_for_each(refused)
+}
+
+/// The families of the networks that `ipam` names, under the keys of host-local and static.
+fn named_families(call: &Call) -> Result<Vec<Family>, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Wire {
+        ipam: Option<Json>,
+    }
+    let mut families = Vec::new();
+    let Wire { ipam } = call.config()?;
+    if let Some(ipam) = ipam {
+        collect_families(&ipam, &mut families);
+    }
+    Ok(families)
+}
+
+fn collect_families(json: &Json, families: &mut Vec<Family>) {
+    match json {
+        Json::Array(items) => items.iter().for_each(|item| collect_families(item, families)),
+        Json::Object(members) => {
+            for (key, value) in members {
+                let names_network = ["subnet", "address"].iter().any(|k| key.eq_ignore_ascii_case(k));
+                match value {
+                    Json::String(text) if names_network => {
+                        families.extend(text.parse::<Cidr>().ok().map(Family::of));
+                    }
+                    _ => collect_families(value, families),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn require_masquerade(call: &Call, config: &Config) -> Result<(), Error> {
+    let require_iptables = || Iptables::require_program(call.environment());
+    match config.masquerade {
+        None => Ok(()),
+        Some(BackendChoice::Only(Backend::Iptables)) => Ok(require_iptables()?),
+        Some(choice) => match require_nftables() {
+            Err(e) if falls_back(choice, &e, || require_iptables().is_ok()) => Ok(()),
+            outcome => Ok(outcome?),
+        },
+    }
+}
+
+fn require_nftables() -> Result<(), NetError> {
+    let mut nft = Nft::open()?;
+    nft.probe()?;
+    nft.require_inet_nat()
 }

@@ -5,8 +5,7 @@
 //! before. What belongs to the network and not to the attachment (the bridge, its address, forwarding) stays: another
 //! container may rely on it already.
 
-use cni_types::Error;
-use std::io::Write;
+use cni_types::{Error, log};
 
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 
@@ -31,16 +30,25 @@ impl<'a> Undo<'a> {
         self.steps.clear();
     }
 
-    /// Takes everything back. The cause stays the error; what could not be taken back is added to its details.
+    /// Takes everything back. The cause stays the error; what could not be taken back is added to
+    /// its details, each reason once: what made the ADD fail often makes its rollback fail too.
     pub(crate) fn roll_back(mut self, cause: Error) -> Error {
-        self.failures().into_iter().fold(cause, |error, failure| error.and_details(&failure))
+        let mut reasons = vec![cause.clone()];
+        self.failures().into_iter().fold(cause, |error, (what, reason)| {
+            if reasons.iter().any(|known| known.msg.contains(&reason.msg)) {
+                return error.and_details(&format!("cleaning up: {what}: failed for the same reason"));
+            }
+            let error = error.and_details(&format!("cleaning up: {what}: {reason}"));
+            reasons.push(reason);
+            error
+        })
     }
 
-    fn failures(&mut self) -> Vec<String> {
+    fn failures(&mut self) -> Vec<(&'static str, Error)> {
         let mut failures = Vec::new();
         while let Some((what, step)) = self.steps.pop() {
             if let Err(e) = step() {
-                failures.push(format!("cleaning up: {what}: {e}"));
+                failures.push((what, e));
             }
         }
         failures
@@ -50,8 +58,8 @@ impl<'a> Undo<'a> {
 impl Drop for Undo<'_> {
     /// Only a panic leaves steps here.
     fn drop(&mut self) {
-        for failure in self.failures() {
-            let _ = writeln!(std::io::stderr(), "{failure}");
+        for (what, reason) in self.failures() {
+            log::warn("bridge", format_args!("cleaning up: {what}: {reason}"));
         }
     }
 }
@@ -77,6 +85,22 @@ mod tests {
         let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
         assert_eq!(*order.borrow(), [2, 1]);
         assert_eq!((error.msg.as_str(), error.details.as_str()), ("cause", "cleaning up: second: stuck"));
+    }
+
+    #[test]
+    fn a_clean_up_that_fails_for_the_same_reason_does_not_repeat_it() {
+        let mut undo = Undo::new();
+        let refused = |details: &str| Error::new(Code::KERNEL, "no permission").with_details(details);
+        undo.on_failure("third", move || Err(Error::new(Code::IO, "stuck")));
+        undo.on_failure("second", move || Err(Error::new(Code::IO, "stuck")));
+        undo.on_failure("first", move || Err(refused("and advice")));
+        let error = undo.roll_back(refused("and advice").within("failed to set up"));
+        assert_eq!(error.msg, "failed to set up: no permission");
+        assert_eq!(
+            error.details,
+            "and advice; cleaning up: first: failed for the same reason; cleaning up: second: stuck; \
+             cleaning up: third: failed for the same reason"
+        );
     }
 
     #[test]

@@ -8,10 +8,11 @@
 
 use crate::{
     config::{Config, Vlan, VlanGateway},
-    host::{refuse_router_advertisements, vanished, wait_forwarding},
+    host::{forwards, refuse_router_advertisements, vanished, wait_forwarding},
     identity::{random_mac, random_name},
+    parameters::Origin,
 };
-use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortState, PortVlans, Rtnl};
+use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortVlans, Rtnl};
 use cni_types::{Cidr, Code, Error, IfName, Stop, VlanId};
 
 /// How often another name is tried for the peer.
@@ -92,7 +93,7 @@ pub(crate) fn ensure_gateway_interface(
         Some(link) => link,
         None => create(rtnl, bridge, config, gateway)?,
     };
-    refuse_router_advertisements(&gateway.name)?;
+    refuse_router_advertisements(&gateway.name, Origin::Network);
     if link.kind != LinkKind::Veth {
         // Somebody else's work, a VLAN device for instance: taken as it is, as the reference does.
         set_up(rtnl, &[(&link, &gateway.name)])?;
@@ -112,10 +113,6 @@ pub(crate) fn ensure_gateway_interface(
         wait_forwarding(rtnl, &peer_name, stop)?;
     }
     Ok(Some(link))
-}
-
-fn forwards(port: &Link) -> bool {
-    port.port.is_some_and(|port| port.state == PortState::Forwarding)
 }
 
 fn set_up(rtnl: &mut Rtnl, links: &[(&Link, &IfName)]) -> Result<(), Error> {
@@ -161,7 +158,7 @@ fn create(rtnl: &mut Rtnl, bridge: &Link, config: &Config, gateway: &VlanGateway
         let found = rtnl.find_link(name)?;
         match (created, found) {
             (Ok(()), Some(link)) => {
-                refuse_router_advertisements(&peer_name)?;
+                refuse_router_advertisements(&peer_name, Origin::Network);
                 return Ok(link);
             }
             (Ok(()), None) => return Err(vanished(name)),

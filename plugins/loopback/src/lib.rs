@@ -6,7 +6,7 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 
-use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns};
+use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns, require_capabilities};
 use cni_types::{
     AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig,
     MacAddr, NetnsPath, Plugin,
@@ -44,28 +44,33 @@ impl Plugin for Loopback {
         Ok(Lo::find(&netns)?.set_down()?)
     }
 
+    /// Reports all differences at once.
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
         let netns = container_netns(call, &attachment.netns)?;
         let mut lo = Lo::find(&netns)?;
+        let netns = &attachment.netns;
+        let mut differences = Vec::new();
         if !lo.link.up {
-            return Err(Error::new(Code::CHECK_MISMATCH, "loopback interface is down")
-                .with_details(format!("lo in {} is down, wanted up", attachment.netns)));
+            let difference = Error::new(Code::CHECK_MISMATCH, "loopback interface is down");
+            differences.push(difference.with_details(format!("lo in {netns} is down, wanted up")));
         }
-        let Some(prev_result) = call.prev_result()? else { return Ok(()) };
-        let found: Vec<_> = lo.rtnl.addresses(lo.link.index)?.iter().map(|address| address.cidr).collect();
-        match addresses_of_lo(&prev_result).find(|wanted| !found.contains(wanted)) {
-            Some(wanted) => {
+        if let Some(prev_result) = call.prev_result()? {
+            let found: Vec<_> = lo.rtnl.addresses(lo.link.index)?.iter().map(|a| a.cidr).collect();
+            for wanted in addresses_of_lo(&prev_result).filter(|wanted| !found.contains(wanted)) {
                 let found: Vec<String> = found.iter().map(Cidr::to_string).collect();
-                Err(Error::new(Code::CHECK_MISMATCH, "loopback interface lacks an address").with_details(
-                    format!("lo in {} has [{}], wanted {wanted}", attachment.netns, found.join(" ")),
-                ))
+                differences.push(
+                    Error::new(Code::CHECK_MISMATCH, "loopback interface lacks an address")
+                        .with_details(format!("lo in {netns} has [{}], wanted {wanted}", found.join(" "))),
+                );
             }
-            None => Ok(()),
         }
+        Error::join(differences)
     }
 
+    /// Fails if no container's `lo` could be set up.
     fn status(&self, _call: &Call) -> Result<(), Error> {
-        Rtnl::open().map(drop).map_err(|e| Error::new(Code::UNAVAILABLE, e.to_string()))
+        require_capabilities()?;
+        Rtnl::open().map(drop).map_err(|e| Error { code: Code::UNAVAILABLE, ..e.into() })
     }
 
     /// Nothing of a loopback is left when its namespace is gone.

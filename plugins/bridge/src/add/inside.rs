@@ -35,7 +35,7 @@ impl<'a> Adding<'a> {
         connected: &Connected,
         plan: &Plan,
     ) -> Result<(), Error> {
-        container::require_v6_mtu(self.config, bridge, plan)?;
+        container::require_v6_mtu(self.config, bridge, plan, connected.taken.is_none())?;
         let of_taken = connected.taken.as_ref().and(connected.inside.as_ref());
         match of_taken.filter(|_| self.config.ipam().is_some()) {
             Some(inside) => container::require_v6_mtu_of(inside, plan),
@@ -54,13 +54,15 @@ impl<'a> Adding<'a> {
         let is_new = connected.taken.is_none();
         if is_new || self.config.ipam().is_some() {
             if !is_new {
-                self.give_back_addresses_on_failure(inside, plan, undo);
+                self.take_back_on_failure(&mut ends.container, inside, plan, undo)?;
             }
-            return self.configure_all(&mut ends.container, inside, plan, undo);
+            return self.configure_all(&mut ends.container, inside, plan, is_new, undo);
         }
         let mut batch = Batch::new();
         if self.config.gateway == Gateway::Default {
             let name = &self.attachment.if_name;
+            let routes = Plan { ips: Vec::new(), ..plan.clone() };
+            self.take_back_on_failure(&mut ends.container, inside, &routes, undo)?;
             plan.specs.iter().for_each(|spec| batch.create_route(inside.index, name, spec));
         }
         Ok(ends.container.run(batch)?)
@@ -71,13 +73,12 @@ impl<'a> Adding<'a> {
         container: &mut Rtnl,
         inside: &Link,
         plan: &Plan,
+        is_new: bool,
         undo: &mut Undo<'a>,
     ) -> Result<(), Error> {
         let name = &self.attachment.if_name;
         if plan.has_v6() {
-            let netns = self.netns;
-            let changed = container::enable_ipv6(netns, name)?;
-            undo.on_failure("restoring sysctls", move || container::restore_parameters(netns, &changed));
+            container::enable_ipv6(self.netns, name, is_new, undo)?;
         }
         if self.config.container == Container::Down {
             return Ok(());
@@ -85,24 +86,42 @@ impl<'a> Adding<'a> {
         container::configure(self.netns, container, inside, name, self.config, plan)
     }
 
-    fn give_back_addresses_on_failure(&self, inside: &Link, plan: &Plan, undo: &mut Undo<'a>) {
+    /// Sees to it that a failed ADD removes addresses and routes that are new on an earlier
+    /// plugin's interface, and sets it down if it was.
+    fn take_back_on_failure(
+        &self,
+        container: &mut Rtnl,
+        inside: &Link,
+        plan: &Plan,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), Error> {
         let (netns, name, index, up) = (self.netns, &self.attachment.if_name, inside.index, inside.up);
-        let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
-        undo.on_failure("removing addresses", move || {
+        let there = container.addresses(index)?;
+        let mut addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
+        addresses.retain(|address| there.iter().all(|other| other.cidr != *address));
+        let there = container.routes()?;
+        let mut routes = plan.specs.clone();
+        routes.retain(|spec| there.iter().all(|route| !route.is(spec, index)));
+        undo.on_failure("removing addresses and routes", move || {
             let mut rtnl = Rtnl::open_in(netns)?;
-            let mut outcomes = Vec::new();
-            for address in addresses {
+            let mut remove = |fill: &dyn Fn(&mut Batch)| {
                 let mut batch = Batch::new();
-                batch.delete_address(index, name, address);
-                outcomes.push(NetError::absent_is_ok(rtnl.run(batch)));
+                fill(&mut batch);
+                NetError::absent_is_ok(rtnl.run(batch))
+            };
+            let mut outcomes = Vec::new();
+            for spec in &routes {
+                outcomes.push(remove(&|batch| batch.delete_route(index, name, spec)));
+            }
+            for address in &addresses {
+                outcomes.push(remove(&|batch| batch.delete_address(index, name, *address)));
             }
             if !up {
-                let mut batch = Batch::new();
-                batch.set_down(index, name);
-                outcomes.push(rtnl.run(batch));
+                outcomes.push(remove(&|batch| batch.set_down(index, name)));
             }
             Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
         });
+        Ok(())
     }
 
     /// Waits until packets can pass, and reads both ends as they are then. Of a taken port, only

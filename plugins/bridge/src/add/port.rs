@@ -2,7 +2,7 @@
 //! chain made.
 
 use super::{Adding, Ends, Undo};
-use crate::{chain, container, host, macspoof, pair, vlan};
+use crate::{chain, container, host, macspoof, pair, parameters::Origin, vlan};
 use cni_net::{Link, Rtnl, nft::Nft};
 use cni_types::{Code, Error, IfName};
 
@@ -86,7 +86,7 @@ impl<'a> Adding<'a> {
             chain::give_back(&mut Rtnl::open()?, &earlier, &undone)
         });
         chain::take(host, &before, &name, bridge, &self.identity, self.config)?;
-        host::configure_taken_port(host, &name, self.config)?;
+        host::configure_taken_port(host, &name, self.config, undo)?;
         let mut link = host::end(host, &name)?;
         // Without carrier, as a tap whose guest is not started, it does not forward yet.
         if link.oper_up {
@@ -119,10 +119,19 @@ impl<'a> Adding<'a> {
 
     /// Sets the kernel's parameters of an interface that gets addresses, before an IPAM plugin sees
     /// it: one that asks by DHCP sets it up.
-    pub(super) fn harden(&self, connected: &Connected) -> Result<(), Error> {
+    pub(super) fn harden(&self, connected: &Connected, undo: &mut Undo<'a>) -> Result<(), Error> {
         if self.config.ipam().is_none() || connected.inside.is_none() {
             return Ok(());
         }
-        container::set_parameters(self.netns, self.config, &self.attachment.if_name)
+        let origin = self.origin(connected, undo);
+        container::set_parameters(self.netns, self.config, &self.attachment.if_name, origin)
+    }
+
+    /// Returns whose the container's interface is.
+    pub(super) fn origin<'u>(&self, connected: &Connected, undo: &'u mut Undo<'a>) -> Origin<'a, 'u> {
+        match connected.taken {
+            None => Origin::New,
+            Some(_) => Origin::Earlier { netns: Some(self.netns), undo },
+        }
     }
 }

@@ -42,6 +42,8 @@ impl Adding<'_> {
         mut prev: AddResult,
         from_ipam: Option<AddResult>,
     ) -> AddResult {
+        // As in `chain::merged`: nobody reaches the pod by an address of its lo.
+        prev.ips.retain(|ip| !ip.address.address().is_loopback());
         let is_inside = |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
         let inside = prev.interfaces.iter().position(is_inside).and_then(|at| i64::try_from(at).ok());
         for link in [ours.bridge].into_iter().chain(ours.vlan_gateway) {

@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         gc_gives_the_interface_of_a_lost_attachment_back,
         check_tells_an_earlier_plugins_interface_that_left_the_bridge,
         a_failed_chained_add_gives_the_interface_back,
+        a_failed_chained_add_leaves_addresses_and_routes_that_were_there,
         a_port_of_another_bridge_is_refused,
         an_interface_that_is_not_there_is_refused,
         two_interfaces_of_the_host_are_refused,
@@ -157,11 +158,11 @@ fn without_an_interface_of_the_host_a_pair_is_made_and_the_earlier_result_kept(h
     let network = Network::new(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
     let added = after(&network, &prev).add(&pod);
     let told = added.json();
-    assert_eq!(told["interfaces"][0], prev["interfaces"][0]);
-    assert_eq!(told["interfaces"][3]["name"], "eth0");
-    assert_eq!(told["ips"][0], prev["ips"][0]);
-    assert_eq!(told["ips"][1], json!({"address": "10.1.0.2/24", "gateway": "10.1.0.1", "interface": 3}));
-    assert_eq!(told["routes"], json!([{"dst": "192.0.2.0/24"}, {"dst": "0.0.0.0/0", "gw": "10.1.0.1"}]));
+    assert_eq!(told["interfaces"][2]["name"], "eth0");
+    assert_eq!(told["interfaces"][3], prev["interfaces"][0]);
+    let own = json!({"address": "10.1.0.2/24", "gateway": "10.1.0.1", "interface": 2});
+    assert_eq!(told["ips"], json!([own]), "nobody reaches the pod by an address of its lo");
+    assert_eq!(told["routes"], json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}, {"dst": "192.0.2.0/24"}]));
     assert_eq!(told["dns"], prev["dns"]);
     after(&network, &told).del(&pod).silent_success();
     assert_eq!(pod.inside(kernel::names), ["lo"]);
@@ -227,6 +228,32 @@ fn a_failed_chained_add_gives_the_interface_back(host: &Host) {
     assert_eq!(names, ["last_reserved_ip.0", "lock"]);
     std::fs::remove_dir_all(host.data_dir()).or_fail("remove the records");
     before.require_unchanged();
+}
+
+/// Routes of the ADD itself go, and what the earlier plugin set up stays, also where IPAM gives the
+/// same.
+fn a_failed_chained_add_leaves_addresses_and_routes_that_were_there(host: &Host) {
+    let pod = host.pod("a");
+    let mut prev = earlier_pair(&pod);
+    kernel::set_up("port0");
+    pod.inside(|| {
+        kernel::set_up("eth0");
+        kernel::add_address("eth0", "10.1.0.2/24");
+        kernel::tool("ip route add 192.0.2.0/24 via 10.1.0.1");
+    });
+    kernel::create_bridge("cni0");
+    kernel::add_address("cni0", "10.1.0.77/24");
+    let mut ipam = host_local(host, &[V4]);
+    ipam["routes"] = json!([{"dst": "192.0.2.0/24"}, {"dst": "198.51.100.0/24"}]);
+    let network = Network::new(host, json!({"isDefaultGateway": true, "ipam": ipam}));
+    let before = Snapshot::of(host, &[&pod]);
+    let msg = after(&network, &prev).add(&pod).msg();
+    assert!(msg.starts_with("failed to add address"), "{msg}");
+    before.require_unchanged_but_for_records();
+    prev["ips"] = json!([{"address": "10.1.0.2/24", "interface": 1}]);
+    let msg = after(&network.with(json!({"ipam": {}})), &prev).add(&pod).msg();
+    assert!(msg.starts_with("failed to set bridge addr"), "{msg}");
+    before.require_unchanged_but_for_records();
 }
 
 fn refused(host: &Host, pod: &Pod, prev: &Value) -> Outcome {
@@ -339,7 +366,7 @@ fn two_bridges_make_two_interfaces_of_one_container(host: &Host) {
     let second = after(&Network::new(host, json!({"bridge": "cni1", "ipam": ipam})), &first);
     let told = second.attachment(Command::Add, &pod).ifname("eth1").run().json();
     assert_eq!(pod.inside(kernel::names), ["eth0", "eth1", "lo"]);
-    for (at, bridge) in [(1, "cni0"), (4, "cni1")] {
+    for (at, bridge) in [(1, "cni1"), (4, "cni0")] {
         require_port(told["interfaces"][at]["name"].as_str().unwrap(), bridge);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     network::{Network, V4, V6, calls, failing_plugin, fixed_ipam, host_local},
     snapshot::Snapshot,
 };
-use cni_types::Command;
+use cni_types::{Code, Command};
 use conformance::testbed::{self, Host, Pod, Test};
 use serde_json::json;
 
@@ -33,6 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
         del_finds_the_hosts_end_that_had_to_take_another_name,
         del_frees_the_addresses_though_the_interface_is_gone,
         a_failure_of_ipam_does_not_keep_the_interface,
+        without_proc_no_namespace_is_taken_for_gone,
     ]
 }
 
@@ -286,4 +287,24 @@ fn a_failure_of_ipam_does_not_keep_the_interface(host: &Host) {
     assert_eq!(kernel::names(), ["cni0", "lo"]);
     assert_eq!(kernel::rules(), [""; 0]);
     assert_eq!(calls(host), ["ADD a"]);
+}
+
+/// Below `/proc` nothing is there then, and the namespaces live on.
+fn without_proc_no_namespace_is_taken_for_gone(host: &Host) {
+    kernel::require_tool("unshare");
+    let (network, pod) = (masquerading(host), host.pod("a"));
+    network.add(&pod).success();
+    let bridge = conformance::testbed::bin_dir().join("bridge");
+    let body = format!("exec unshare -m sh -c 'mount -t tmpfs t /proc && exec {}'", bridge.display());
+    let program = host.script("without-proc", &body);
+    let in_proc = "/proc/self/task/1/ns/net".to_owned();
+    for path in [pod.path().display().to_string(), in_proc, "/run/netns/gone".to_owned()] {
+        let request = network.attachment(Command::Del, &pod).netns(&path).program(&program);
+        let error = request.run().error();
+        assert_eq!(error.code, Code::INVALID_NETNS, "{path}: {error}");
+        assert!(error.msg.contains("/proc is not mounted"), "{path}: {error}");
+        assert!(error.details.contains("mount -t proc"), "{path}: {error}");
+    }
+    network.del(&pod).silent_success();
+    require_nothing_left(host);
 }

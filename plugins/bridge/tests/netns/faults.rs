@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     testbed::tests![
         add_leaves_nothing_whichever_message_to_the_kernel_is_refused,
         add_leaves_nothing_whichever_answer_of_the_kernel_is_lost,
+        a_lost_answer_of_the_kernel_leaves_no_macspoofchk_rules,
         add_leaves_nothing_whichever_file_cannot_be_opened,
         add_leaves_nothing_whichever_write_fails,
         add_leaves_nothing_whichever_change_of_namespace_is_refused,
@@ -171,4 +172,35 @@ fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
         assert_eq!(said.lines().count(), 1, "{said}");
         before.require_unchanged_but_for_the_last_address();
     }
+}
+
+/// The kernel carried the transaction out, and its answer got lost (recvfrom: ENOBUFS), whichever
+/// it was.
+fn a_lost_answer_of_the_kernel_leaves_no_macspoofchk_rules(host: &Host) {
+    const LIST: &str = "nft list ruleset";
+    kernel::require_tool("strace");
+    kernel::require_tool("nft");
+    let network = Network::new(host, json!({"macspoofchk": true}));
+    network.add(&host.pod("before")).success();
+    let mut lost = 0;
+    for number in 1.. {
+        let pod = host.pod("a");
+        let (rules, before) = (kernel::tool(LIST), Snapshot::of(host, &[&pod]));
+        let request = network.attachment(Command::Add, &pod);
+        let trace = Trace::with_fault(host, &request, "recvfrom", "ENOBUFS", number);
+        let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));
+        if trace.outcome.status.success() {
+            network.del(&pod).silent_success();
+        } else {
+            lost += 1;
+            host.note(format!("answer {number}"));
+            assert_eq!(kernel::tool(LIST), rules);
+            before.require_unchanged();
+        }
+        pod.remove();
+        if !injected {
+            break;
+        }
+    }
+    assert!(lost > 5, "{lost} answers were lost");
 }

@@ -27,6 +27,10 @@ pub(crate) fn tests() -> Vec<Test> {
         force_address_replaces_an_overlapping_v6_address_and_no_other,
         the_same_address_on_the_bridge_is_no_conflict,
         a_bridge_without_ipv6_is_named_when_the_gateway_needs_it,
+        two_subnets_of_a_family_have_a_gateway_each,
+        force_address_leaves_the_other_gateway_of_the_same_add,
+        a_link_local_gateway_lives_beside_the_kernels_own_address,
+        a_route_through_a_gateway_of_the_other_family_is_refused_with_the_references_words,
     ]
 }
 
@@ -203,4 +207,61 @@ fn a_bridge_without_ipv6_is_named_when_the_gateway_needs_it(host: &Host) {
     let pod = host.pod("a");
     let error = gateway(host, &[V6]).add(&pod).error();
     assert!(error.details.contains("net.ipv6.conf.cni0.disable_ipv6 is 1, wanted 0"), "{error}");
+}
+
+const V4_BESIDE: &str = "10.2.0.0/24";
+const V6_BESIDE: &str = "fd02::/64";
+
+fn two_subnets_of_a_family_have_a_gateway_each(host: &Host) {
+    let network = gateway(host, &[V4, V4_BESIDE, V6, V6_BESIDE]).with(json!({"isDefaultGateway": true}));
+    for name in ["a", "b"] {
+        let pod = host.pod(name);
+        let added = network.add(&pod);
+        added.success();
+        let mut found = kernel::addresses("cni0");
+        found.sort();
+        assert_eq!(found, ["10.1.0.1/24", "10.2.0.1/24", "fd01::1/64", "fd02::1/64"]);
+        assert_eq!(pod.inside(|| kernel::hops("0.0.0.0/0")), ["10.1.0.1"]);
+        network.check(&pod, &added).silent_success();
+    }
+}
+
+fn force_address_leaves_the_other_gateway_of_the_same_add(host: &Host) {
+    kernel::create_bridge("cni0");
+    kernel::add_address("cni0", "10.9.0.1/16");
+    kernel::add_address("cni0", "fd01::9/48");
+    let network = gateway(host, &[V4, V4_BESIDE, V6, V6_BESIDE]).with(json!({"forceAddress": true}));
+    for name in ["a", "b"] {
+        network.add(&host.pod(name)).success();
+        let mut found = kernel::addresses("cni0");
+        found.sort();
+        assert_eq!(found, ["10.1.0.1/24", "10.2.0.1/24", "fd01::1/64", "fd02::1/64"]);
+    }
+}
+
+/// Every IPv6 interface has a link-local address of the kernel's; to remove it would be no remedy.
+fn a_link_local_gateway_lives_beside_the_kernels_own_address(host: &Host) {
+    kernel::create_bridge("cni0");
+    let own = kernel::link_locals("cni0");
+    let pod = host.pod("a");
+    let ips = json!([{"address": "fd01::5/64", "gateway": "fe80::1"}]);
+    let network =
+        answered(host, ips, json!([])).with(json!({"isDefaultGateway": true, "forceAddress": true}));
+    let added = network.add(&pod);
+    added.success();
+    let found = kernel::link_locals("cni0");
+    assert!(
+        found.contains(&"fe80::1/64".to_owned()) && own.iter().all(|own| found.contains(own)),
+        "{found:?}"
+    );
+    assert_eq!(pod.inside(|| kernel::hops("::/0")), ["fe80::1"]);
+    network.check(&pod, &added).silent_success();
+}
+
+fn a_route_through_a_gateway_of_the_other_family_is_refused_with_the_references_words(host: &Host) {
+    let routes = json!([{"dst": "10.6.0.0/16", "gw": "fd00::1"}]);
+    let error = answered(host, json!([{"address": "10.1.0.2/24"}]), routes).add(&host.pod("a")).error();
+    let words = "gateway, source, and destination ip are not the same IP family";
+    assert!(error.msg.starts_with("failed to add route ") && error.msg.ends_with(words), "{error}");
+    assert!(error.details.contains("10.6.0.0/16 is IPv4 and its gateway fd00::1 is IPv6"), "{error}");
 }

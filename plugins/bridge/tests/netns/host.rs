@@ -20,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_percent_sign_in_a_name_is_refused,
         the_mtu_is_set_on_the_bridge_and_both_ends,
         an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one,
+        without_mtu_both_ends_have_the_mtu_of_the_bridge,
+        a_network_without_mtu_leaves_the_mtu_of_anothers_bridge,
         the_host_gets_the_bridge_and_one_port_and_nothing_else,
         the_hosts_end_says_whose_it_is,
         the_port_forwards_when_add_returns,
@@ -264,4 +266,27 @@ fn an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves(hos
     require_own_mac(&mac);
     network.del(&pod).silent_success();
     require_own_mac(&mac);
+}
+
+/// A bridge whose MTU comes from its ports, as an uplink with jumbo frames gives it; and one with
+/// less than the kernel's default.
+fn without_mtu_both_ends_have_the_mtu_of_the_bridge(host: &Host) {
+    for (bridge, mtu) in [("jumbo0", 9000), ("small0", 1400)] {
+        kernel::create_bridge(bridge);
+        let (far, pod) = (host.pod(&format!("far-{bridge}")), host.pod(&format!("pod-{bridge}")));
+        let uplink = format!("up-{bridge}");
+        kernel::create_veth(&uplink, bridge, &far, "eth0");
+        kernel::change(&uplink, |batch, index, name| batch.set_mtu(index, name, mtu));
+        assert_eq!(kernel::link(bridge).mtu, mtu);
+        let added = Network::new(host, json!({"bridge": bridge})).add(&pod).result();
+        assert_eq!(kernel::link(&added.interfaces[1].name).mtu, mtu);
+        assert_eq!((kernel::eth0(&pod).mtu, kernel::link(bridge).mtu), (mtu, mtu));
+    }
+}
+
+fn a_network_without_mtu_leaves_the_mtu_of_anothers_bridge(host: &Host) {
+    Network::new(host, json!({"mtu": 9000})).add(&host.pod("a")).success();
+    let pod = host.pod("b");
+    Network::new(host, json!({"name": "second"})).add(&pod).success();
+    assert_eq!((kernel::link("cni0").mtu, kernel::eth0(&pod).mtu), (9000, 9000));
 }

@@ -468,6 +468,10 @@ fn without_ip_masq_the_legacy_table_is_not_looked_into(host: &Host) {
     // Where nothing is expected there, what cannot be read is no error, but told.
     let outcome = del(&network(host, &[V4]).with(json!({"ipMasqBackend": null})));
     outcome.silent_success();
-    assert!(outcome.stderr.starts_with("the legacy table nat was not looked into: "), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.starts_with("bridge: the legacy table nat was not looked into: "),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(recorded(host), [looked, looked].concat());
 }

@@ -188,8 +188,13 @@ fn run(line: &str) -> Result<String, String> {
 
 /// A program that runs the plugin without the capability to change the network.
 pub(crate) fn without_net_admin(host: &Host) -> std::path::PathBuf {
+    without_capabilities(host, "-net_admin")
+}
+
+/// A program that runs the plugin without these capabilities, as setpriv(1) takes them.
+pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::PathBuf {
     let bridge = conformance::testbed::bin_dir().join("bridge");
-    let body = format!("exec setpriv --bounding-set -net_admin --inh-caps -net_admin {}", bridge.display());
+    let body = format!("exec setpriv --bounding-set {missing} --inh-caps {missing} {}", bridge.display());
     host.script("unprivileged", &body)
 }
 

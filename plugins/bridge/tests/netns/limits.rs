@@ -1,4 +1,5 @@
-//! Where the kernel's limits are reached, a sentence says which, and what to do: number of ports, MTU, a read-only `/proc/sys`.
+//! Where the kernel's limits are reached, a sentence says which, and what to do: number of ports,
+//! MTU.
 
 use crate::{
     kernel,
@@ -18,9 +19,6 @@ pub(crate) fn tests() -> Vec<Test> {
         an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit,
         an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named,
         a_small_mtu_is_taken_without_ipv6,
-        a_read_only_proc_sys_is_fine_where_the_values_are_right_already,
-        a_read_only_proc_sys_is_named_with_the_sysctl_and_the_value,
-        a_read_only_proc_sys_is_named_where_forwarding_is_off,
     ]
 }
 
@@ -107,8 +105,10 @@ fn an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit(host: &Host) {
 fn an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named(host: &Host) {
     used_before(host);
     kernel::change("cni0", |batch, index, name| batch.set_mtu(index, name, 1000));
-    let keys = json!({"isGateway": true, "ipam": host_local(host, &[V6])});
-    require_refused(host, keys, "MTU 1000 is too small for IPv6", &["the MTU of bridge cni0", "1280"]);
+    for gateway in [true, false] {
+        let keys = json!({"isGateway": gateway, "ipam": host_local(host, &[V6])});
+        require_refused(host, keys, "MTU 1000 is too small for IPv6", &["the MTU of bridge cni0", "1280"]);
+    }
 }
 
 fn a_small_mtu_is_taken_without_ipv6(host: &Host) {
@@ -117,81 +117,4 @@ fn a_small_mtu_is_taken_without_ipv6(host: &Host) {
         .add(&pod)
         .success();
     assert_eq!(kernel::eth0(&pod).mtu, 576);
-}
-
-/// What the plugin writes, as the defaults that new interfaces get.
-fn prepare(pod: &Pod) {
-    kernel::set_sysctl("ipv4/ip_forward", "1");
-    kernel::set_sysctl("ipv6/conf/all/forwarding", "1");
-    kernel::set_sysctl("ipv6/conf/default/accept_ra", "0");
-    pod.inside(|| {
-        kernel::set_sysctl("ipv4/conf/default/arp_notify", "1");
-        for (key, value) in [
-            ("accept_ra", "0"),
-            ("autoconf", "0"),
-            ("accept_dad", "0"),
-            ("ndisc_notify", "1"),
-            ("keep_addr_on_down", "1"),
-        ] {
-            kernel::set_sysctl(&format!("ipv6/conf/default/{key}"), value);
-        }
-        kernel::set_sysctl("ipv6/conf/lo/keep_addr_on_down", "1");
-    });
-}
-
-/// As it is in a container that runs containers.
-fn make_read_only() {
-    kernel::require_tool("mount");
-    kernel::tool("mount --bind /proc/sys /proc/sys");
-    kernel::tool("mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys");
-    assert!(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").is_err());
-}
-
-fn dual(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
-}
-
-fn a_read_only_proc_sys_is_fine_where_the_values_are_right_already(host: &Host) {
-    let pod = host.pod("a");
-    prepare(&pod);
-    make_read_only();
-    let added = dual(host).add(&pod);
-    added.success();
-    dual(host).check(&pod, &added).silent_success();
-    dual(host).del(&pod).silent_success();
-}
-
-#[track_caller]
-fn require_read_only(host: &Host, pod: &Pod, sysctl: &str) {
-    let before = Snapshot::of(host, &[pod]);
-    let error = dual(host).add(pod).error();
-    assert!(error.msg.contains(sysctl), "{error}");
-    assert!(error.details.contains("/proc/sys is read-only here: "), "{error}");
-    before.require_unchanged_but_for_the_last_address();
-}
-
-fn a_read_only_proc_sys_is_named_with_the_sysctl_and_the_value(host: &Host) {
-    used_before(host);
-    let pod = host.pod("a");
-    prepare(&pod);
-    kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "0");
-    pod.inside(|| kernel::set_sysctl("ipv4/conf/default/arp_notify", "0"));
-    make_read_only();
-    require_read_only(host, &pod, "failed to set sysctl \"net.ipv4.conf.eth0.arp_notify=1\": ");
-}
-
-fn a_read_only_proc_sys_is_named_where_forwarding_is_off(host: &Host) {
-    used_before(host);
-    kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "0");
-    kernel::add_address("cni0", "10.1.0.1/24");
-    kernel::add_address("cni0", "fd01::1/64");
-    let pod = host.pod("a");
-    prepare(&pod);
-    kernel::set_sysctl("ipv4/ip_forward", "0");
-    make_read_only();
-    require_read_only(
-        host,
-        &pod,
-        "failed to enable forwarding: failed to set sysctl \"net.ipv4.ip_forward=1\": ",
-    );
 }

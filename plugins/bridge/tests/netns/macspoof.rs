@@ -96,7 +96,13 @@ fn set_mac(pod: &Pod, mac: MacAddr) {
 
 /// Whether a packet of `from` comes to `to`.
 fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
-    let server = to.inside(|| UdpSocket::bind((address, 7)).or_fail("bind the server"));
+    let mut server = None;
+    // A process that another test is starting may still hold a copy of the socket before.
+    kernel::wait_until("the server's port is free", || {
+        server = to.inside(|| UdpSocket::bind((address, 7)).ok());
+        server.is_some()
+    });
+    let server = server.or_fail("bind the server");
     let client = from.inside(|| UdpSocket::bind("0.0.0.0:0").or_fail("bind the client"));
     server.set_read_timeout(Some(patience)).unwrap();
     client.send_to(b"hello", (address, 7)).or_fail("send a packet");

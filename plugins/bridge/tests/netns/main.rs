@@ -28,12 +28,15 @@ mod macspoof;
 mod masquerade;
 mod nat;
 mod network;
+mod odd_names;
 mod one_add;
+mod parameters;
 mod result;
 mod reuse;
 mod rollback;
 mod runtimes;
 mod snapshot;
+mod spanning_tree;
 mod status;
 mod trace;
 mod versions;
@@ -67,11 +70,14 @@ fn main() -> ExitCode {
         leftovers::tests(),
         limits::tests(),
         masquerade::tests(),
+        odd_names::tests(),
+        parameters::tests(),
         one_add::tests(),
         result::tests(),
         reuse::tests(),
         rollback::tests(),
         runtimes::tests(),
+        spanning_tree::tests(),
         status::tests(),
         versions::tests(),
         waits::tests(),

@@ -27,6 +27,12 @@ impl<'a> Snapshot<'a> {
         self.require(|line| !line.contains("/last_reserved_ip."));
     }
 
+    /// The same, but for what host-local keeps when it has no reservation.
+    #[track_caller]
+    pub(crate) fn require_unchanged_but_for_records(&self) {
+        self.require(|line| !line.contains("/last_reserved_ip.") && !line.contains("cni-data"));
+    }
+
     /// The same, and but for what host-local keeps beside its records: they can be deleted at any
     /// time.
     #[track_caller]

@@ -2,11 +2,12 @@
 
 use crate::{
     kernel,
-    network::{Network, V4, failing_plugin, host_local},
+    network::{Network, V4, failing_plugin, files, host_local},
     snapshot::Snapshot,
+    trace::Trace,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Test};
+use conformance::testbed::{self, Host, Invocation, OrFail, Outcome, Test};
 use serde_json::json;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -19,7 +20,9 @@ pub(crate) fn tests() -> Vec<Test> {
         status_refuses_a_configuration_that_add_refuses,
         status_tells_a_bridge_that_is_none,
         status_takes_less_than_5_ms,
-        status_tells_where_nf_tables_cannot_be_used,
+        status_names_the_capabilities_without_which_no_add_works,
+        status_and_add_say_that_the_kernel_lacks_nf_tables,
+        without_nf_tables_iptables_is_taken_if_the_backend_is_left_out,
         status_makes_no_table_and_no_file,
     ]
 }
@@ -93,13 +96,64 @@ fn status_takes_less_than_5_ms(host: &Host) {
     assert!(best < std::time::Duration::from_millis(20), "{best:?}");
 }
 
-fn status_tells_where_nf_tables_cannot_be_used(host: &Host) {
+fn status_names_the_capabilities_without_which_no_add_works(host: &Host) {
     kernel::require_tool("setpriv");
     let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
-    let outcome = network.request(Command::Status, "").program(kernel::without_net_admin(host)).run();
-    assert_eq!(outcome.code(), Code::UNAVAILABLE);
-    assert!(outcome.msg().starts_with("failed to reach \"nf_tables\": "), "{}", outcome.msg());
-    assert!(outcome.details().contains("CAP_NET_ADMIN"), "{}", outcome.details());
+    for (missing, names) in [
+        ("-net_admin", "CAP_NET_ADMIN"),
+        ("-sys_admin", "CAP_SYS_ADMIN"),
+        ("-net_admin,-sys_admin", "CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+    ] {
+        let program = kernel::without_capabilities(host, missing);
+        let outcome = network.request(Command::Status, "").program(program).run();
+        assert_eq!(outcome.code(), Code::UNAVAILABLE);
+        assert_eq!(outcome.msg(), format!("the plugin runs without {names}"));
+    }
+}
+
+/// As on a kernel without nfnetlink.
+fn status_and_add_say_that_the_kernel_lacks_nf_tables(host: &Host) {
+    kernel::require_tool("strace");
+    let keys = json!({"ipMasq": true, "ipMasqBackend": "nftables", "ipam": host_local(host, &[V4])});
+    let pod = host.pod("a");
+    let text = "the kernel lacks nf_tables (CONFIG_NF_TABLES): ";
+    for keys in [keys.clone(), json!({"macspoofchk": true})] {
+        let network = Network::new(host, keys);
+        let status = without_nf_tables(host, &network.request(Command::Status, ""));
+        assert_eq!(status.code(), Code::UNAVAILABLE);
+        assert!(status.msg().contains(text), "{status}");
+        let add = without_nf_tables(host, &network.attachment(Command::Add, &pod));
+        assert!(add.msg().contains(text), "{add}");
+        assert!(add.details().contains("modules of nf_tables"), "{add}");
+        assert!(!add.details().contains("the kernel lacks"), "the reason is there once: {add}");
+        assert_eq!(pod.inside(kernel::names), ["lo"]);
+    }
+}
+
+/// Left out, the backend is iptables if that is installed, and else the same error.
+fn without_nf_tables_iptables_is_taken_if_the_backend_is_left_out(host: &Host) {
+    kernel::require_tool("strace");
+    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
+    drop(host.script("iptables-restore", "cat >\"${0%/*}/restored\""));
+    let path = format!("{}:/usr/sbin:/usr/bin:/bin", files(host).display());
+    let pod = host.pod("a");
+    let request = |command| network.attachment(command, &pod).env("PATH", &path);
+    without_nf_tables(host, &request(Command::Status)).silent_success();
+    let added = without_nf_tables(host, &request(Command::Add));
+    added.success();
+    assert!(added.stderr.starts_with("bridge: masquerading by iptables, for the kernel lacks"), "{added}");
+    let script = std::fs::read_to_string(files(host).join("restored")).unwrap();
+    assert!(script.contains("-j MASQUERADE"), "{script}");
+}
+
+/// The request while its first socket for nf_tables is refused, as by a kernel without them.
+fn without_nf_tables(host: &Host, request: &Invocation<'_>) -> Outcome {
+    let calls = Trace::of(host, request, "socket");
+    let number = calls.lines.iter().position(|line| line.contains("NETLINK_NETFILTER"));
+    let number = number.or_fail("find the socket of nf_tables") + 1;
+    let options = format!("-e trace=socket -e inject=socket:error=EPROTONOSUPPORT:when={number}");
+    drop(request.clone().env("CNI_COMMAND", "DEL").run());
+    Trace::run(host, request, &options).outcome
 }
 
 fn status_makes_no_table_and_no_file(host: &Host) {

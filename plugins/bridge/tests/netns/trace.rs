@@ -39,7 +39,8 @@ impl Trace {
         Self::run(host, request, &options)
     }
 
-    fn run(host: &Host, request: &Invocation<'_>, options: &str) -> Self {
+    /// Runs the request under strace with these options.
+    pub(crate) fn run(host: &Host, request: &Invocation<'_>, options: &str) -> Self {
         kernel::require_tool("strace");
         let log = host.file("strace.log", "");
         let body =

@@ -1,0 +1,60 @@
+//! The process's capabilities (capabilities(7)).
+
+use std::fmt;
+
+/// `CapEff` has a bit for each capability in effect (proc_pid_status(5)).
+const STATUS: &str = "/proc/thread-self/status";
+
+/// A capability that the plugins need. The discriminants are the bits of
+/// include/uapi/linux/capability.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// To change links, addresses, routes and rules.
+    NetAdmin = 12,
+    /// To enter the namespace of a container.
+    SysAdmin = 21,
+}
+
+impl Capability {
+    /// The capabilities that are not in effect. None is missing as far as is known if the kernel
+    /// does not say, since `/proc` is not mounted: then the operation itself fails.
+    #[must_use]
+    pub fn missing() -> Vec<Self> {
+        let status = std::fs::read_to_string(STATUS).unwrap_or_default();
+        effective(&status).map_or_else(Vec::new, missing_of)
+    }
+}
+
+fn missing_of(effective: u64) -> Vec<Capability> {
+    let all = [Capability::NetAdmin, Capability::SysAdmin];
+    all.into_iter().filter(|capability| effective & (1 << *capability as u32) == 0).collect()
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::SysAdmin => "CAP_SYS_ADMIN",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_capabilities_are_read_from_the_effective_set() {
+        let status = |bits: &str| format!("Name:\tbridge\nCapPrm:\t000001ffffffffff\nCapEff:\t{bits}\n");
+        let missing = |bits: &str| missing_of(effective(&status(bits)).unwrap());
+        assert_eq!(missing("000001ffffffffff"), []);
+        assert_eq!(missing("000001ffffffefff"), [Capability::NetAdmin]);
+        assert_eq!(missing("0000000000000000"), [Capability::NetAdmin, Capability::SysAdmin]);
+        assert_eq!(effective("Name:\tbridge\n"), None);
+    }
+}
