@@ -8,6 +8,7 @@ mod attachments;
 mod bridges;
 mod files;
 mod finding;
+mod firewall;
 mod ipv6;
 mod kernel;
 mod keys;
@@ -41,6 +42,7 @@ pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     bridges::examine(&scene, &books, &mut report);
     mtu::examine(&scene, &books, &mut report);
     kernel::examine(&scene, &books, &mut report);
+    firewall::examine(&scene, &mut report);
     ipv6::examine(&scene, &books, &mut report);
     let running = attachments::running(&scene, &mut report);
     attachments::cached(&scene, &mut report);

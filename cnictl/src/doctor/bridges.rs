@@ -6,7 +6,7 @@ use super::{
     scene::{Interface, Scene, flag, text},
 };
 use crate::reservations::Books;
-use cni_net::LinkKind;
+use cni_net::{LinkKind, SpanningTree};
 use cni_types::{Cidr, Json};
 use conformance::runtime::PluginConfig;
 use std::{collections::BTreeSet, net::IpAddr};
@@ -70,6 +70,29 @@ fn link(interface: &Interface, report: &mut Report) {
             format!("ip link set {name} up"),
         );
     }
+    if let Some(tree) = interface.link.spanning_tree {
+        spanning_tree(name, tree, report);
+    }
+}
+
+/// A port of such a bridge listens and learns before it forwards, one forward delay each
+/// (net/bridge/br_stp_timer.c). An interface that an earlier plugin of a chain made becomes such a
+/// port too.
+fn spanning_tree(bridge: &str, tree: SpanningTree, report: &mut Report) {
+    let delay = tree.forward_delay.as_secs_f32();
+    report.warning(
+        "bridge-spanning-tree",
+        format!("the bridge {bridge} has spanning tree on, with a forward delay of {delay} s"),
+        format!(
+            "packets of a new pod pass only {} s after its ADD (twice the forward delay), also in a chain; \
+             with the reference's bridge plugin too",
+            2.0 * delay
+        ),
+        format!(
+            "ip link set {bridge} type bridge stp_state 0, and where the bridge comes from (NetworkManager: \
+             bridge.stp no); if it is needed, a shorter one: forward_delay 400 (4 s)"
+        ),
+    );
 }
 
 fn port_limit(bridge: &str, ports: usize, report: &mut Report) {

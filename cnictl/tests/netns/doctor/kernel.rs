@@ -16,6 +16,7 @@ pub(super) fn tests() -> Vec<Test> {
         faults_of_bridges_are_found,
         subnets_that_collide_are_found,
         one_overlap_is_reported_once,
+        a_bridge_with_spanning_tree_is_found,
         an_mtu_larger_than_the_uplink_s_is_found,
         forwarding_that_was_switched_off_is_found,
         faults_of_kernel_parameters_are_found,
@@ -140,6 +141,27 @@ fn subnets_that_collide_are_found(host: &Host) {
     wrong(&node, "subnet-routed", "the host sends 10.1.0.128/25");
     node.network("10-pods.conflist", pods(json!([[{"subnet": "192.0.2.0/28"}]])));
     wrong(&node, "subnet-overlaps", "the pods' subnet 192.0.2.0/28 overlaps 192.0.2.1/24 of up0");
+}
+
+fn a_bridge_with_spanning_tree_is_found(host: &Host) {
+    let node = node(host);
+    bridge("br0", None, "10.1.0.1/24");
+    let set = |arguments: &str| {
+        let mut command = std::process::Command::new("ip");
+        let output = command.args(arguments.split_whitespace()).output().or_fail("run ip");
+        conformance::testbed::require("spanning tree of bridges", output.status.success());
+    };
+    assert_eq!(without_forwarding(&node), []);
+    set("link set br0 type bridge stp_state 1 forward_delay 400");
+    let what = "the bridge br0 has spanning tree on, with a forward delay of 4 s";
+    wrong_apart_from_forwarding(&node, "bridge-spanning-tree", what);
+    // In a chain, an interface that another plugin made becomes a port of the same bridge.
+    let mut chain = healthy();
+    chain["plugins"] = json!([{"type": "loopback"}, {"type": "bridge", "bridge": "br0"}]);
+    node.network("10-pods.conflist", chain);
+    wrong_apart_from_forwarding(&node, "bridge-spanning-tree", what);
+    set("link set br0 type bridge stp_state 0");
+    assert_eq!(without_forwarding(&node), []);
 }
 
 fn one_overlap_is_reported_once(host: &Host) {
