@@ -42,6 +42,10 @@ const GRACE_AFTER_KILL: Duration = Duration::from_secs(1);
 /// The time between two looks at a plugin if poll(2) is refused.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The longest wait without a look at the plugin. SIGCHLD's handler reports an end by send(2), and
+/// a kernel that is out of memory or a seccomp filter may refuse it.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// The most that a plugin may print, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
@@ -126,14 +130,16 @@ impl Running {
                 Phase::Unasked => (stop, None),
                 Phase::Terminated(deadline) | Phase::Killed(deadline) => (&never, Some(deadline)),
             };
-            let woken = watched.wait_for_any(&self.watched(), deadline).unwrap_or_else(|_| {
+            let look_again = Instant::now() + LOOK_AGAIN;
+            let until = deadline.map_or(look_again, |deadline| deadline.min(look_again));
+            let woken = watched.wait_for_any(&self.watched(), Some(until)).unwrap_or_else(|_| {
                 // Without poll(2), which seccomp may refuse, the plugin can still be waited for.
                 thread::sleep(PAUSE);
                 Woken::Ready
             });
             match (woken, self.phase) {
                 // A plugin that goes on printing is ready for ever.
-                (Woken::Ready, _) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                (Woken::Ready | Woken::TimedOut, _) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 (Woken::Stopped, _) => {
                     self.signal(Signal::SIGTERM);
                     self.phase = Phase::Terminated(Instant::now() + GRACE);
@@ -328,6 +334,16 @@ mod tests {
         assert!(start_of_test.elapsed() < GRACE, "{:?}", start_of_test.elapsed());
         let left = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_plugin_is_seen_though_no_signal_reports_it() {
+        let mut running = start("exec >&- 2>&-; sleep 0.1; exit 4");
+        unregister(running.ended.handler);
+        running.ended.clear();
+        let start_of_test = Instant::now();
+        assert_eq!(running.wait(&Stop::never()).unwrap().code(), Some(4));
+        assert!(start_of_test.elapsed() < GRACE, "{:?}", start_of_test.elapsed());
     }
 
     #[test]
