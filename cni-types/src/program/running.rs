@@ -139,7 +139,8 @@ impl Running {
             });
             match (woken, self.phase) {
                 // A plugin that goes on printing is ready for ever.
-                (Woken::Ready | Woken::TimedOut, _) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                (Woken::Ready | Woken::TimedOut, _)
+                    if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 (Woken::Stopped, _) => {
                     self.signal(Signal::SIGTERM);
                     self.phase = Phase::Terminated(Instant::now() + GRACE);
