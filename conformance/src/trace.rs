@@ -1,8 +1,10 @@
-//! A program watched from system call to system call with ptrace(2), with all its threads and all that it starts, and
-//! struck by a signal at one of them.
+//! A program watched from system call to system call with ptrace(2), with all its threads and all
+//! that it starts, and disturbed at one of them: by a signal, an error, a lost answer, a delay.
 //!
-//! A program cannot ask to be traced without unsafe code between fork and exec. So a shell stops itself first, is
-//! attached to, and becomes the program.
+//! A program cannot ask to be traced without unsafe code between fork and exec. So a shell stops
+//! itself first, is attached to, and becomes the program.
+
+mod registers;
 
 pub use nix::sys::signal::Signal;
 
@@ -16,28 +18,37 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     ffi::OsStr,
+    fs::{self, File},
     io,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::FileExt, process::ExitStatusExt},
+    path::PathBuf,
     process::{Child, Command, ExitStatus},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What a program is started with that is stopped first, or has no standard streams.
 pub const SHELL: &str = "/bin/sh";
+
+/// The pause between two looks at the other processes while one is delayed.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The longest path that is read from a program's memory.
+const PATH_MAX: usize = 256;
 
 /// What a traced run was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traced {
     /// How the program ended.
     pub status: ExitStatus,
-    /// How many system calls were begun, by all threads and processes.
+    /// The number of system calls that were begun before the disturbance, by all threads and
+    /// processes; of all of them if nothing was disturbed.
     pub system_calls: usize,
-    /// The most memory that the program itself had in use, in KiB; 0 where it did not end by itself.
+    /// The most memory that the program itself had in use, in KiB; 0 if it did not end by itself.
     pub peak_memory: u64,
-    /// Whether the signal was sent.
+    /// True if the program was disturbed.
     pub was_struck: bool,
 }
 
@@ -50,7 +61,67 @@ pub struct Blow {
     pub signal: Signal,
 }
 
-/// A command that stops itself and then becomes `program`, to be started and given to [`follow`].
+/// A system call that is about to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemCall {
+    /// The process or thread: 0 is the program itself, the others count in the order in which they
+    /// are started.
+    pub process: usize,
+    /// Its number among the calls of this process, from 1. In contrast to `overall` it does not
+    /// depend on which of several processes the kernel lets run first.
+    pub nth: usize,
+    /// Its number among the calls of all, from 1.
+    pub overall: usize,
+    /// The call's number in the kernel's table, and its arguments; `None` if they cannot be read on
+    /// this architecture.
+    pub call: Option<(u64, [u64; 6])>,
+    pid: Pid,
+}
+
+impl SystemCall {
+    /// The text at an argument that points to one: a path. Only while the call is about to begin.
+    #[must_use]
+    pub fn text(&self, argument: usize) -> Option<String> {
+        let address = *self.call?.1.get(argument)?;
+        let mut buffer = [0; PATH_MAX];
+        let memory = File::open(format!("/proc/{}/mem", self.pid)).ok()?;
+        let read = memory.read_at(&mut buffer, address).ok()?;
+        let text = buffer.get(..read)?.split(|byte| *byte == 0).next()?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// The name of the open file that an argument is the descriptor of. Only while the call is
+    /// about to begin.
+    #[must_use]
+    pub fn file(&self, argument: usize) -> Option<PathBuf> {
+        let descriptor = *self.call?.1.get(argument)?;
+        fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).ok()
+    }
+}
+
+/// What is done to a system call that is about to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Proceed,
+    /// The signal goes to the program and to all that it started, if it leads a process group; the
+    /// call begins after it.
+    SignalAll(Signal),
+    /// The signal goes to the process that makes the call.
+    SignalOne(Signal),
+    /// The call does not take place and returns this error.
+    Fail(Errno),
+    /// The same, and all later calls of that kind by the process fail too: a disk that is broken
+    /// for good.
+    FailFromNowOn(Errno),
+    /// The call takes place and returns this error all the same.
+    LoseAnswer(Errno),
+    /// The process waits before the call; the others go on.
+    Delay(Duration),
+}
+
+/// A command that stops itself and then becomes `program`, to be started and given to [`follow`] or
+/// [`disturb`].
 #[must_use]
 pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     let mut shell = Command::new(SHELL);
@@ -58,13 +129,32 @@ pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     shell
 }
 
-/// Lets a command made by [`stopped`] run to its end, or to the blow and whatever it does then, and waits for it in its
-/// parent's stead. The calling thread must have started it, and have no other children. What was struck has ended with all
-/// that it started; what an unharmed program leaves running is killed at the end of the calling thread.
+/// Lets a command made by [`stopped`] run to its end, or to the blow and whatever it does then, and
+/// waits for it in its parent's stead. The calling thread must have started it, and have no other
+/// children. What was struck has ended with all that it started; what an unharmed program leaves
+/// running is killed at the end of the calling thread.
 ///
 /// # Errors
-/// Where the kernel forbids to trace. A program that does not end within `limit` is killed, and that is one too.
+/// Fails if the kernel forbids tracing, or if the program does not end within `limit`; it is killed
+/// then.
 pub fn follow(child: &Child, blow: Option<Blow>, limit: Duration) -> io::Result<Traced> {
+    disturb(child, limit, &mut |call| match blow {
+        Some(blow) if blow.before == call.overall => Action::SignalAll(blow.signal),
+        _ => Action::Proceed,
+    })
+}
+
+/// As [`follow`], but `decide` sees each system call before it begins, and its first answer that is
+/// not [`Action::Proceed`] is carried out. It is not asked any more after that.
+///
+/// # Errors
+/// As [`follow`]; also if an error is to be injected on an architecture on which that is not
+/// possible (ENOSYS).
+pub fn disturb(
+    child: &Child,
+    limit: Duration,
+    decide: &mut dyn FnMut(&SystemCall) -> Action,
+) -> io::Result<Traced> {
     let main = Pid::from_raw(child.id().cast_signed());
     let (done, wait) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -75,7 +165,7 @@ pub fn follow(child: &Child, blow: Option<Blow>, limit: Duration) -> io::Result<
             }
             is_late
         });
-        let traced = Tracer::new(main, blow).run();
+        let traced = Tracer::new(main, decide).run();
         drop(done);
         match watch.join() {
             Ok(false) => traced,
@@ -84,22 +174,40 @@ pub fn follow(child: &Child, blow: Option<Blow>, limit: Duration) -> io::Result<
     })
 }
 
+/// A process or thread that is traced.
+#[derive(Clone, Copy, Debug)]
+struct Tracee {
+    /// Its number in the order in which they were started.
+    ordinal: usize,
+    /// The number of system calls that it has begun.
+    calls: usize,
+    /// True while it is in a system call: at each there are two stops.
+    is_inside: bool,
+    /// The error that is put in the place of the answer of the call that it is in.
+    pending: Option<Errno>,
+    /// The call's number in the kernel's table that fails from now on, and the error.
+    failing: Option<(u64, Errno)>,
+}
+
 /// The tracing of one program.
-struct Tracer {
+struct Tracer<'d> {
     main: Pid,
-    blow: Option<Blow>,
-    /// Whether the shell has become the program.
+    decide: &'d mut dyn FnMut(&SystemCall) -> Action,
+    /// True once the shell has become the program.
     is_program: bool,
-    /// The threads that are in a system call: at each there are two stops.
-    inside: BTreeSet<Pid>,
+    tracees: BTreeMap<Pid, Tracee>,
+    started: usize,
     has_ended: bool,
     traced: Traced,
 }
 
-impl Tracer {
-    fn new(main: Pid, blow: Option<Blow>) -> Self {
+impl<'d> Tracer<'d> {
+    fn new(main: Pid, decide: &'d mut dyn FnMut(&SystemCall) -> Action) -> Self {
         let (is_program, has_ended) = (false, false);
-        Self { main, blow, is_program, inside: BTreeSet::new(), has_ended, traced: Traced::default() }
+        let (tracees, traced) = (BTreeMap::new(), Traced::default());
+        let mut tracer = Self { main, decide, is_program, tracees, started: 0, has_ended, traced };
+        tracer.tracee(main);
+        tracer
     }
 
     fn run(mut self) -> io::Result<Traced> {
@@ -111,8 +219,8 @@ impl Tracer {
         options |= Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
         ptrace::setoptions(self.main, options)?;
         kill(self.main, Signal::SIGCONT)?;
-        go_on(self.main, None)?;
-        while let Some(status) = next()? {
+        self.go_on(self.main, None)?;
+        while let Some(status) = next(WaitPidFlag::empty())? {
             self.see(status)?;
             if self.has_ended && !self.traced.was_struck {
                 break;
@@ -121,68 +229,151 @@ impl Tracer {
         Ok(self.traced)
     }
 
+    /// The tracee with this id. One that is seen for the first time gets the next number.
+    fn tracee(&mut self, pid: Pid) -> &mut Tracee {
+        let started = &mut self.started;
+        self.tracees.entry(pid).or_insert_with(|| {
+            let ordinal = *started;
+            *started += 1;
+            Tracee { ordinal, calls: 0, is_inside: false, pending: None, failing: None }
+        })
+    }
+
     fn see(&mut self, status: WaitStatus) -> io::Result<()> {
         let mut signal = None;
         match status {
             WaitStatus::PtraceSyscall(pid) if self.is_program => self.pass(pid)?,
             WaitStatus::PtraceEvent(pid, _, event) => self.note(pid, event),
-            WaitStatus::Exited(pid, code) if pid == self.main => self.end(ExitStatus::from_raw(code << 8)),
-            WaitStatus::Signaled(pid, by, _) if pid == self.main => self.end(ExitStatus::from_raw(by as i32)),
+            WaitStatus::Exited(pid, code) => self.end(pid, ExitStatus::from_raw(code << 8)),
+            WaitStatus::Signaled(pid, by, _) => self.end(pid, ExitStatus::from_raw(by as i32)),
             // Each new thread or process begins with a SIGSTOP that is none.
-            WaitStatus::Stopped(_, other) if other != Signal::SIGSTOP => signal = Some(other),
+            WaitStatus::Stopped(pid, Signal::SIGSTOP) => _ = self.tracee(pid),
+            WaitStatus::Stopped(_, other) => signal = Some(other),
             _ => {}
         }
         match status {
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => Ok(()),
-            stopped => stopped.pid().map_or(Ok(()), |pid| go_on(pid, signal)),
+            stopped => stopped.pid().map_or(Ok(()), |pid| self.go_on(pid, signal)),
         }
     }
 
-    fn end(&mut self, status: ExitStatus) {
-        self.traced.status = status;
-        self.has_ended = true;
+    fn end(&mut self, pid: Pid, status: ExitStatus) {
+        // The kernel may give the number to another process.
+        self.tracees.remove(&pid);
+        if pid == self.main {
+            self.traced.status = status;
+            self.has_ended = true;
+        }
     }
 
     /// The beginning of a system call, or its end.
     fn pass(&mut self, pid: Pid) -> io::Result<()> {
-        if self.inside.remove(&pid) {
-            return Ok(());
+        let tracee = self.tracee(pid);
+        tracee.is_inside = !tracee.is_inside;
+        if tracee.is_inside {
+            tracee.calls += 1;
+            return self.begin(pid);
         }
-        self.inside.insert(pid);
-        self.begin()
+        match tracee.pending.take() {
+            Some(errno) => unless_gone(registers::answer(pid, errno)),
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, pid: Pid, event: i32) {
         if event == Event::PTRACE_EVENT_EXEC as i32 {
             // The end of execve itself is still to come.
-            self.inside.insert(pid);
+            self.tracee(pid).is_inside = true;
             self.is_program = true;
         } else if event == Event::PTRACE_EVENT_EXIT as i32 && pid == self.main {
             self.traced.peak_memory = peak_memory(pid);
+        } else if event != Event::PTRACE_EVENT_EXIT as i32
+            && let Ok(child) = ptrace::getevent(pid)
+            && let Ok(child) = i32::try_from(child)
+        {
+            self.tracee(Pid::from_raw(child));
         }
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        let number = self.traced.system_calls + 1;
-        match self.blow {
-            Some(blow) if blow.before == number && !self.traced.was_struck => {
-                self.traced.was_struck = true;
-                strike(self.main, blow.signal)?;
+    fn begin(&mut self, pid: Pid) -> io::Result<()> {
+        if self.traced.was_struck {
+            return self.fail_again(pid);
+        }
+        let Tracee { ordinal: process, calls: nth, .. } = *self.tracee(pid);
+        let overall = self.traced.system_calls + 1;
+        let call = SystemCall { process, nth, overall, call: registers::call(pid), pid };
+        let action = (self.decide)(&call);
+        if action == Action::Proceed {
+            self.traced.system_calls = overall;
+            return Ok(());
+        }
+        self.traced.was_struck = true;
+        self.carry_out(action, pid)
+    }
+
+    /// Lets a call fail whose like has failed before, if that is to last.
+    fn fail_again(&mut self, pid: Pid) -> io::Result<()> {
+        let Some((failing, errno)) = self.tracee(pid).failing else { return Ok(()) };
+        match registers::call(pid) {
+            Some((number, _)) if number == failing => self.carry_out(Action::Fail(errno), pid),
+            _ => Ok(()),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, pid: Pid) -> io::Result<()> {
+        match action {
+            Action::Proceed => Ok(()),
+            Action::SignalAll(signal) => unless_gone(strike(self.main, signal)),
+            Action::SignalOne(signal) => unless_gone(kill(pid, signal)),
+            Action::Fail(errno) => {
+                self.tracee(pid).pending = Some(errno);
+                unless_gone(registers::suppress(pid))
             }
-            _ => self.traced.system_calls = number,
+            Action::FailFromNowOn(errno) => {
+                self.tracee(pid).failing = registers::call(pid).map(|(number, _)| (number, errno));
+                self.carry_out(Action::Fail(errno), pid)
+            }
+            Action::LoseAnswer(errno) => {
+                self.tracee(pid).pending = Some(errno);
+                Ok(())
+            }
+            Action::Delay(duration) => self.attend_to_others(duration),
+        }
+    }
+
+    /// Lets the others go on for that long; the one at whose stop this is called waits.
+    fn attend_to_others(&mut self, duration: Duration) -> io::Result<()> {
+        let end = Instant::now() + duration;
+        while Instant::now() < end {
+            match next(WaitPidFlag::WNOHANG)? {
+                None | Some(WaitStatus::StillAlive) => std::thread::sleep(LOOK),
+                Some(status) => self.see(status)?,
+            }
         }
         Ok(())
     }
+
+    /// Lets a stopped process go on: to its next system call, or, if nothing is left to be seen
+    /// there, to its next event.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) -> io::Result<()> {
+        let is_awaited =
+            self.tracees.get(&pid).is_some_and(|tracee| tracee.pending.is_some() || tracee.failing.is_some());
+        unless_gone(if self.traced.was_struck && !is_awaited {
+            ptrace::cont(pid, signal)
+        } else {
+            ptrace::syscall(pid, signal)
+        })
+    }
 }
 
-/// What happened next to anything that is traced; `None` where nothing is left. Waits for all at once: whatever has begun
-/// and been killed before the kernel could tell of it is among them, and a process ends only when each of its threads has
-/// been waited for.
-fn next() -> io::Result<Option<WaitStatus>> {
+/// What happened next to anything that is traced; `None` where nothing is left. Waits for all at
+/// once: whatever has begun and been killed before the kernel could tell of it is among them, and a
+/// process ends only when each of its threads has been waited for.
+fn next(flags: WaitPidFlag) -> io::Result<Option<WaitStatus>> {
     // Other threads have children as well.
-    let mine = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+    let flags = flags | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
     loop {
-        match waitpid(None, Some(mine)) {
+        match waitpid(None, Some(flags)) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECHILD) => return Ok(None),
             status => return Ok(Some(status?)),
@@ -195,9 +386,9 @@ fn strike(main: Pid, signal: Signal) -> nix::Result<()> {
     kill(Pid::from_raw(-main.as_raw()), signal).or_else(|_| kill(main, signal))
 }
 
-/// One that has been killed in the meantime is none to go on with.
-fn go_on(pid: Pid, signal: Option<Signal>) -> io::Result<()> {
-    match ptrace::syscall(pid, signal) {
+/// Takes a process that has been killed in the meantime for one that is done with.
+fn unless_gone(result: nix::Result<()>) -> io::Result<()> {
+    match result {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(e) => Err(e.into()),
     }
@@ -235,6 +426,38 @@ mod tests {
         }
         let blow = Blow { before: whole.system_calls + 50, signal: Signal::SIGKILL };
         assert!(!traced("/bin/true", Some(blow)).was_struck);
+    }
+
+    /// Runs `mkdir` on a folder that is not there, with this done to the call of that name. Returns
+    /// if it succeeded, and if the folder is there.
+    #[cfg(target_arch = "x86_64")]
+    #[expect(clippy::zombie_processes, reason = "`disturb` waits for it")]
+    fn mkdir(name: &str, action: Action) -> (bool, bool) {
+        let folder = std::env::temp_dir().join(format!("trace-{name}-{}", std::process::id()));
+        let mut command = Command::new(SHELL);
+        command.args(["-c", "kill -STOP $$; exec mkdir \"$0\""]).arg(&folder).stderr(Stdio::null());
+        let child = command.process_group(0).spawn().unwrap();
+        let mut seen = None;
+        let mut decide = |call: &SystemCall| match call.call {
+            Some((number, _)) if number == nix::libc::SYS_mkdir.cast_unsigned() => {
+                seen = call.text(0);
+                action
+            }
+            _ => Action::Proceed,
+        };
+        let traced = disturb(&child, Duration::from_secs(20), &mut decide).unwrap();
+        assert_eq!((traced.was_struck, seen.as_deref()), (true, folder.to_str()));
+        (traced.status.success(), std::fs::remove_dir(folder).is_ok())
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn an_error_stands_in_the_place_of_a_call_or_of_its_answer_only() {
+        assert_eq!(mkdir("fails", Action::Fail(Errno::EIO)), (false, false));
+        assert_eq!(mkdir("lost", Action::LoseAnswer(Errno::EIO)), (false, true));
+        assert_eq!(mkdir("late", Action::Delay(Duration::from_millis(20))), (true, true));
+        assert_eq!(mkdir("broken", Action::FailFromNowOn(Errno::EIO)), (false, false));
+        assert_eq!(mkdir("killed", Action::SignalOne(Signal::SIGKILL)), (false, false));
     }
 
     /// Programs with threads are at hand: this one, at the tests of another module.

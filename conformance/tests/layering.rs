@@ -11,8 +11,13 @@ use std::{
 };
 
 /// From the bottom: a crate uses crates of lower layers only, so plugins do not use each other.
-const LAYERS: [&[&str]; 5] =
-    [&["cni-types"], &["cni-net"], &["plugins", "ipam"], &["conformance"], &["cnictl", "examples", "fuzz"]];
+const LAYERS: [&[&str]; 5] = [
+    &["cni-types"],
+    &["cni-net"],
+    &["plugins", "ipam"],
+    &["conformance"],
+    &["cnictl", "examples", "fuzz", "conformance/torture"],
+];
 
 /// All that cni-types may use nix for: signals, poll, memfd.
 const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];
@@ -52,11 +57,13 @@ impl Package {
         self.manifest_path.parent().unwrap().strip_prefix(root()).unwrap()
     }
 
-    /// The index of the layer that the folder belongs to.
+    /// The index of the layer that the folder, or the one that it is in, belongs to.
     fn layer(&self) -> usize {
-        let top = self.folder().iter().next().unwrap().to_str().unwrap();
-        let layer = LAYERS.iter().position(|layer| layer.contains(&top));
-        layer.unwrap_or_else(|| panic!("{top} is in no layer; ARCHITECTURE.md must name one"))
+        let folder = self.folder();
+        let layer = folder.ancestors().find_map(|folder| {
+            LAYERS.iter().position(|layer| layer.iter().any(|name| Path::new(name) == folder))
+        });
+        layer.unwrap_or_else(|| panic!("{} is in no layer; ARCHITECTURE.md must name one", folder.display()))
     }
 
     /// What the crate itself is built from; tests may use more.

@@ -39,8 +39,11 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    /// Starts the program in a process group of its own.
-    pub(super) fn start(command: Command, limit: Duration) -> Result<Self, Failure> {
+    /// Starts the program in a process group of its own. It may run for as long as `limit`.
+    ///
+    /// # Errors
+    /// Fails if it cannot be started.
+    pub fn start(command: Command, limit: Duration) -> Result<Self, Failure> {
         let program = command.get_program().display().to_string();
         Self::try_start(command, limit).map_err(|e| Failure::suite(&format!("start {program}"), e))
     }

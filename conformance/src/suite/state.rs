@@ -32,8 +32,11 @@ const VOLATILE: [&str; 4] = [
 ];
 
 impl State {
-    /// Reads it all. `folders` are those with state.
-    pub(super) fn read(folders: &[PathBuf]) -> Result<Self, Failure> {
+    /// Reads it all, on the host that the calling thread has become. `folders` are those with state.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses to tell.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, Failure> {
         let mut lines = Vec::new();
         lines.extend(network()?.into_iter().map(|line| format!("host: {line}")));
         for pod in pods() {
