@@ -8,8 +8,8 @@ use crate::{
     screen::{Screen, indented},
     trace,
 };
+use cni_runtime::{Asked, CachedAttachment, Error, Network, Parameters};
 use cni_types::{AddResult, Command, Environment, Json, NetworkName};
-use conformance::runtime::{Asked, CachedAttachment, Error, Network, Parameters};
 use sha2::{Digest, Sha512};
 use std::path::{Component, Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! `cnictl list`: what the cache knows, and whether it still lives.
 
 use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen};
+use cni_runtime::{CacheEntry, CachedAttachment};
 use cni_types::AddResult;
-use conformance::runtime::{CacheEntry, CachedAttachment};
 use serde::Serialize;
 use std::{fs::metadata, io::ErrorKind, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 

@@ -13,7 +13,7 @@ use crate::{
     screen::Screen,
     trace,
 };
-use conformance::runtime::{Asked, CacheEntry, CachedAttachment, Error, Network, Runtime};
+use cni_runtime::{Asked, CacheEntry, CachedAttachment, Error, Network, Runtime};
 
 /// Container id and interface.
 type Key = (String, String);

@@ -1,7 +1,7 @@
 //! Why a command failed, for people and for programs.
 
 use crate::screen::Screen;
-use conformance::runtime::{ConfigError, Error};
+use cni_runtime::{ConfigError, Error};
 
 /// One or more causes; a GC goes on after an error.
 #[derive(Debug)]

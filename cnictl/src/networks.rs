@@ -1,7 +1,7 @@
 //! The network that a name means.
 
 use crate::{failure::Failure, places::Places, plugins, screen::Screen};
-use conformance::runtime::{Cache, CachedAttachment, ConfigError, Network};
+use cni_runtime::{Cache, CachedAttachment, ConfigError, Network};
 use std::path::{Path, PathBuf};
 
 /// The files of a folder that are network configurations, in the order in which libcni looks for a

@@ -1,8 +1,8 @@
 //! STATUS of a network, and VERSION of its plugins.
 
 use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen, trace};
+use cni_runtime::{Asked, Network, PluginConfig};
 use cni_types::{Json, SpecVersion};
-use conformance::runtime::{Asked, Network, PluginConfig};
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 /// How long a plugin may take to answer what needs no work. In the folder there may be programs

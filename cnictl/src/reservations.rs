@@ -9,8 +9,8 @@ use crate::{
     plugins,
     screen::Screen,
 };
+use cni_runtime::{CachedAttachment, Network, PluginConfig};
 use cni_types::{Call, Environment, Json, Plugin, Stop};
-use conformance::runtime::{CachedAttachment, Network, PluginConfig};
 use host_local::{Count, Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};

@@ -12,8 +12,8 @@ use crate::{
     plugins::{self, PATIENCE},
     screen::Screen,
 };
+use cni_runtime::{Asked, CachedAttachment, Error, Network, Runtime};
 use cni_types::Code;
-use conformance::runtime::{Asked, CachedAttachment, Error, Network, Runtime};
 use serde::Serialize;
 use std::{
     sync::{
@@ -179,8 +179,8 @@ pub(crate) fn check_all(places: &Places, network: Option<&str>, screen: &Screen)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cni_runtime::Parameters;
     use cni_types::{Json, NetworkName};
-    use conformance::runtime::Parameters;
 
     #[test]
     fn a_pod_is_called_by_its_name_if_the_runtime_passed_it_on() {

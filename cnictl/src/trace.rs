@@ -5,8 +5,8 @@ use crate::{
     networks,
     screen::{self, indented},
 };
+use cni_runtime::{Event, Runtime};
 use cni_types::{Command, Environment, Json};
-use conformance::runtime::{Event, Runtime};
 use std::{io::Write, path::Path};
 
 /// The runtime that a command line asks for.

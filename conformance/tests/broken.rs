@@ -2,13 +2,11 @@
 //! before a good plugin of the workspace.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
-use conformance::{
-    binaries, sandbox,
-    suite::{
-        self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply, fault,
-    },
+use conformance::suite::{
+    self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply, fault,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
+use sandbox::{self, binaries};
 use std::{
     collections::BTreeMap,
     fs,

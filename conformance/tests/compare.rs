@@ -1,7 +1,7 @@
 //! `swap`, `diff` and `bench` as a person calls them, on the workspace's own plugins.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
-use conformance::binaries;
+use sandbox::binaries;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Invocation, bin_dir, fail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -16,11 +15,12 @@ use std::{
     process::{Child, ExitCode, Output, Stdio},
     time::{Duration, Instant},
 };
+use testkit::{Host, Invocation, bin_dir, fail};
 
 const PLUGINS: [&str; 3] = ["bridge", "loopback", "host-local"];
 
 fn main() -> ExitCode {
-    testbed::main(testbed::tests![
+    testkit::main(testkit::tests![
         sigterm_while_stdin_is_open_is_an_error_document,
         sigterm_during_a_delegate_is_passed_on_and_is_an_error_document,
         a_delegate_that_ignores_sigterm_is_killed_and_its_records_are_released,

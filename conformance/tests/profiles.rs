@@ -1,7 +1,7 @@
 //! What a person gives who tests a plugin that the suite does not know.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
-use conformance::binaries;
+use sandbox::binaries;
 use std::{fs, path::Path, process::Command};
 
 /// `run` with a configuration alone: exit status, and what was printed.

@@ -2,11 +2,9 @@
 //!
 //! `CNI_TEST_BIN_DIR` names other plugins, the reference's for instance.
 
-use conformance::{
-    binaries, sandbox,
-    suite::{self, Item, Options, Profile, Selection, Subject, Verdict},
-};
+use conformance::suite::{self, Item, Options, Profile, Selection, Subject, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use sandbox::{self, binaries};
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {

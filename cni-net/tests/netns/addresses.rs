@@ -3,11 +3,11 @@
 use crate::scene::{add_address, bridge, cidr, find, name, run, set_up};
 use cni_net::{Address, Errno, Family, NetError, Rtnl, Sysctl};
 use cni_types::Cidr;
-use conformance::testbed::{self, Host, Test};
 use std::process::Command;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         addresses_are_listed_v4_first,
         a_v4_address_has_its_broadcast_address,
         a_v6_address_without_detection_can_be_used_at_once,
@@ -51,7 +51,7 @@ fn a_v4_address_has_its_broadcast_address(_: &Host) {
         add_address(&mut rtnl, "br0", address);
     }
     let shown = Command::new("ip").args(["-o", "-4", "address", "show", "dev", "br0"]).output();
-    testbed::require("the ip program", shown.is_ok());
+    testkit::require("the ip program", shown.is_ok());
     let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
     let line = |address: &str| shown.lines().find(|line| line.contains(address)).unwrap().to_owned();
     assert!(line("10.1.2.3/20").contains("brd 10.1.15.255"), "{shown}");

@@ -3,11 +3,11 @@
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, cidr, find, name, netns, run};
 use cni_net::{Batch, Rtnl, VethPair};
-use conformance::testbed::{self, Host, Test};
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
 };
+use testkit::{Host, Test};
 
 const PORTS: usize = 200;
 const ROUNDS: usize = 20;
@@ -28,7 +28,7 @@ fn give_addresses(rtnl: &mut Rtnl, link: u32) {
 }
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         links_and_ports_are_complete_while_links_come_and_go,
         addresses_are_complete_while_addresses_come_and_go,
         routes_are_complete_while_routes_come_and_go,

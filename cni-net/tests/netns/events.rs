@@ -3,16 +3,16 @@
 use crate::scene::{bridge, find, name, run};
 use cni_net::{Errno, LinkEvents, NetError, Rtnl};
 use cni_types::{IfName, Stop};
-use conformance::testbed::{self, Host, Test};
 use nix::sys::signal::{Signal, raise};
 use std::{
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_wait_ends_when_the_event_comes,
         a_wait_ends_when_an_address_comes,
         what_is_there_already_needs_no_event,

@@ -3,10 +3,10 @@
 use crate::scene::{BRIDGE_MAC, HOST_MAC, bridge, create_veth, find, name, netns, run, set_up};
 use cni_net::{Errno, LinkKind, NetError, PortMode, PortState, Rtnl};
 use cni_types::MacAddr;
-use conformance::testbed::{self, Host, Test};
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_loopback_is_found_by_name_and_by_index,
         a_link_that_is_not_there_is_none,
         a_bridge_is_made_up_with_its_mac_and_mtu,

@@ -6,11 +6,11 @@ use cni_net::{
     nft::{MacCheck, MacCheckState, Nft},
 };
 use cni_types::MacAddr;
-use conformance::testbed::{self, Host, OrFail, Test};
 use std::thread;
+use testkit::{Host, OrFail, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_first_check_makes_the_references_table,
         a_check_reads_back,
         chains_that_are_there_are_an_error_and_stay,
@@ -48,7 +48,7 @@ const BASE: &str = "table bridge nat {\n\
 
 fn open() -> Nft {
     let mut nft = Nft::open().unwrap();
-    testbed::require("nf_tables", nft.probe().is_ok());
+    testkit::require("nf_tables", nft.probe().is_ok());
     nft
 }
 
@@ -61,7 +61,7 @@ fn checked() -> Nft {
     let mut kernel = open();
     let outcome = kernel.create_mac_check(&check("a"), &name("veth0"), MAC);
     let lacks = outcome.as_ref().is_err_and(|e| e.errno() == Some(Errno::EOPNOTSUPP));
-    testbed::require("nf_tables for the bridge family", !lacks);
+    testkit::require("nf_tables for the bridge family", !lacks);
     outcome.unwrap();
     kernel
 }

@@ -20,7 +20,6 @@ mod sysctls;
 mod veth;
 mod vlans;
 
-use conformance::testbed;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -43,5 +42,5 @@ fn main() -> ExitCode {
         macspoof::tests(),
         ruleset::tests(),
     ];
-    testbed::main(suites.into_iter().flatten().collect())
+    testkit::main(suites.into_iter().flatten().collect())
 }

@@ -3,14 +3,14 @@
 use crate::scene::cidr;
 use cni_net::nft::{Nft, Owner};
 use cni_types::ValidAttachments;
-use conformance::testbed::{self, Host, OrFail, Test};
 use std::{
     io::Write,
     process::{Command, Stdio},
 };
+use testkit::{Host, OrFail, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         nf_tables_is_reached,
         nothing_there_is_fine_for_all_but_create,
         the_first_rule_makes_the_references_table,
@@ -34,7 +34,7 @@ pub(crate) fn nft(commands: &str) -> String {
     let mut nft = Command::new("nft");
     nft.args(["-f", "-"]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
     let child = nft.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    testbed::require("the nft program", child.is_ok());
+    testkit::require("the nft program", child.is_ok());
     let mut child = child.unwrap();
     child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -54,7 +54,7 @@ fn comments(nft: &mut Nft) -> Vec<String> {
 
 fn open() -> Nft {
     let mut nft = Nft::open().unwrap();
-    testbed::require("nf_tables", nft.probe().is_ok());
+    testkit::require("nf_tables", nft.probe().is_ok());
     nft
 }
 

@@ -3,13 +3,13 @@
 use crate::{masquerade::nft, scene::cidr};
 use cni_net::nft::{Nft, Owner};
 use cni_types::ValidAttachments;
-use conformance::testbed::{self, Host, Test};
 use std::{sync::Barrier, thread};
+use testkit::{Host, Test};
 
 const THREADS: usize = 20;
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         first_rules_at_once_leave_one_skeleton,
         rules_come_and_go_at_once_without_an_error,
         the_same_rules_may_be_removed_by_several,
@@ -23,7 +23,7 @@ fn owner(id: &str) -> Owner<'_> {
 
 fn open() -> Nft {
     let mut nft = Nft::open().unwrap();
-    testbed::require("nf_tables", nft.probe().is_ok());
+    testkit::require("nf_tables", nft.probe().is_ok());
     nft
 }
 

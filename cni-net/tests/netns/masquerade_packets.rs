@@ -6,14 +6,14 @@ use crate::{
 };
 use cni_net::{Family, RouteSpec, Rtnl, Sysctl, nft::Nft};
 use cni_types::{IfName, Route};
-use conformance::testbed::{self, Host, Pod, Test};
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_packet_to_the_outside_has_the_hosts_address,
         a_packet_to_the_outside_has_the_hosts_address_in_v6,
         a_packet_after_the_removal_has_the_pods_address,
@@ -92,7 +92,7 @@ fn default_route(rtnl: &mut Rtnl, gateway: &str) {
 
 fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
     let mut nft = Nft::open().unwrap();
-    testbed::require("nf_tables", nft.probe().is_ok());
+    testkit::require("nf_tables", nft.probe().is_ok());
     let (pod, outside) = (host.pod("a"), host.pod("outside"));
     net.connect(&pod, &outside);
     nft.create_masquerade(&A, &[cidr(net.pod)]).unwrap();

@@ -1,16 +1,16 @@
 //! Opening, comparing, making and entering namespaces.
 
 use cni_net::{Errno, Netns, Rtnl, is_no_netns};
-use conformance::testbed::{self, Host, Test};
 use nix::mount::{MsFlags, mount};
 use std::{
     fs::{self, File},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_namespace_is_the_same_by_every_path,
         a_created_namespace_is_new_and_lives_while_it_is_open,
         a_closure_runs_inside_and_the_thread_comes_back,

@@ -2,11 +2,11 @@
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, name, run};
 use cni_net::{Errno, Neighbour, NetError, Rtnl};
-use conformance::testbed::{self, Host, Test};
 use std::net::IpAddr;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         an_entry_is_made_replaced_and_deleted,
         deleting_an_entry_that_is_not_there_is_absence,
         entries_of_other_links_are_not_listed,

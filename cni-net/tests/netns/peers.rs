@@ -3,11 +3,11 @@
 use crate::scene::{bridge, create_veth, find, name, netns, rtnl_in, run};
 use cni_net::{HostPair, Peer, Rtnl};
 use cni_types::MacAddr;
-use conformance::testbed::{self, Host, OrFail, Test};
 use std::num::NonZeroU32;
+use testkit::{Host, OrFail, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_peer_is_found_in_its_own_namespace,
         a_link_with_the_peers_index_in_another_namespace_is_no_peer,
         a_group_is_removed_at_once_and_no_other_link,

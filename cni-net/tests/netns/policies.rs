@@ -1,11 +1,11 @@
 //! Rules, queueing disciplines and static forwarding entries as text, against what ip(8), tc(8) and bridge(8) put there.
 
 use cni_net::Rtnl;
-use conformance::testbed::{self, Host};
 use std::process::Command;
+use testkit::Host;
 
-pub(crate) fn tests() -> Vec<testbed::Test> {
-    testbed::tests![
+pub(crate) fn tests() -> Vec<testkit::Test> {
+    testkit::tests![
         a_new_namespace_has_the_kernels_rules_and_nothing_else,
         a_rule_is_told,
         queues_and_classes_are_told,
@@ -57,7 +57,7 @@ fn bottleneck() -> u32 {
     let link = index("bottle");
     let mut rtnl = Rtnl::open().unwrap();
     assert!(rtnl.traffic_control(link).unwrap().is_empty(), "the kernel's own do not count");
-    testbed::require("sch_htb", run("tc qdisc add dev bottle root handle 1: htb default 1"));
+    testkit::require("sch_htb", run("tc qdisc add dev bottle root handle 1: htb default 1"));
     link
 }
 
@@ -79,7 +79,7 @@ fn filters_are_told(_: &Host) {
     let before = rtnl.traffic_control(link).unwrap();
     let kinds = ["basic flowid 1:1", "matchall classid 1:1", "u32 match u32 0 0 flowid 1:1"];
     let made = kinds.iter().find(|kind| run(&format!("tc filter add dev bottle parent 1: {kind}")));
-    testbed::require("a classifier of tc(8)", made.is_some());
+    testkit::require("a classifier of tc(8)", made.is_some());
     let kind = made.unwrap().split(' ').next().unwrap();
     let lines = rtnl.traffic_control(link).unwrap();
     assert!(lines.iter().any(|line| line.starts_with(&format!("filter {kind} "))), "{lines:?}");

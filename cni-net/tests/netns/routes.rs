@@ -3,11 +3,11 @@
 use crate::scene::{bridge, cidr, connected, find, name, run};
 use cni_net::{Errno, InstalledRoute, NetError, RouteSpec, Rtnl};
 use cni_types::Route;
-use conformance::testbed::{self, Host, Pod, Test};
 use std::{net::IpAddr, process::Command};
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         only_packets_to_the_hosts_own_addresses_are_taken_in,
         default_routes_of_both_families_are_added,
         every_field_reaches_the_kernel,
@@ -43,7 +43,7 @@ fn installed(rtnl: &mut Rtnl, dst: &str) -> Vec<InstalledRoute> {
 /// What ip(8) says of the routes of a table.
 fn shown(pod: &Pod, arguments: &[&str]) -> String {
     let output = pod.inside(|| Command::new("ip").args(arguments).output());
-    testbed::require("the ip program", output.is_ok());
+    testkit::require("the ip program", output.is_ok());
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
 

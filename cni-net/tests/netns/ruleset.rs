@@ -2,10 +2,10 @@
 
 use crate::masquerade::nft;
 use cni_net::nft::Nft;
-use conformance::testbed::{self, Host};
+use testkit::Host;
 
-pub(crate) fn tests() -> Vec<testbed::Test> {
-    testbed::tests![
+pub(crate) fn tests() -> Vec<testkit::Test> {
+    testkit::tests![
         an_empty_ruleset_has_no_lines,
         tables_chains_rules_sets_and_elements_are_told,
         what_was_counted_is_left_out_and_what_was_changed_is_not,
@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<testbed::Test> {
 
 fn ruleset() -> Vec<String> {
     let mut nft = Nft::open().unwrap();
-    testbed::require("nf_tables", nft.probe().is_ok());
+    testkit::require("nf_tables", nft.probe().is_ok());
     nft.ruleset().unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use cni_net::{Batch, Link, NetError, Netns, Rtnl, VethPair};
 use cni_types::{Cidr, IfName, MacAddr};
-use conformance::testbed::{OrFail, Pod};
+use testkit::{OrFail, Pod};
 
 pub(crate) const BRIDGE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);

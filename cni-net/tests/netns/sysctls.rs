@@ -2,14 +2,14 @@
 
 use crate::scene::{bridge, name};
 use cni_net::{Errno, Family, Rtnl, Sysctl};
-use conformance::testbed::{self, Host, Test};
 use nix::{
     mount::{MsFlags, mount},
     sys::statvfs::{FsFlags, statvfs},
 };
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_value_is_read_changed_and_left_alone,
         a_write_is_read_back,
         a_value_that_the_kernel_refuses_is_an_error,
@@ -92,7 +92,7 @@ fn a_read_only_proc_is_no_error_where_the_value_is_right(_: &Host) {
     let flags =
         kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, |all, flag| all | flag);
     let remounted = mount(None::<&str>, sys, None::<&str>, flags, None::<&str>);
-    testbed::require("a read-only remount of /proc/sys in a user namespace", remounted.is_ok());
+    testkit::require("a read-only remount of /proc/sys in a user namespace", remounted.is_ok());
     assert_eq!(sysctl.ensure("1").unwrap(), None);
     let error = sysctl.ensure("0").unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EROFS), "{error}");

@@ -2,10 +2,10 @@
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, create_veth, find, name, netns, rtnl_in, set_up};
 use cni_net::{LinkKind, Netns, Rtnl};
-use conformance::testbed::{self, Host, Pod, Test};
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         both_ends_are_as_asked,
         the_kernels_mtu_is_taken_where_none_is_given,
         a_peer_name_that_is_taken_leaves_nothing,

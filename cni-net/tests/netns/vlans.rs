@@ -3,10 +3,10 @@
 use crate::scene::{BRIDGE_MAC, HOST_MAC, POD_MAC, bridge, create_veth, find, name, netns, run};
 use cni_net::{Errno, HostPair, LinkKind, Membership, NetError, PortVlans, Rtnl};
 use cni_types::VlanId;
-use conformance::testbed::{self, Host, Test};
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_pair_of_the_host_is_down_and_its_peer_has_the_lower_index,
         a_pair_of_the_host_whose_name_is_taken_leaves_nothing,
         a_kernel_without_bridge_vlans_says_so,
@@ -25,7 +25,7 @@ fn id(number: u16) -> VlanId {
 fn port(host: &Host, rtnl: &mut Rtnl) -> u32 {
     let (index, pod) = (bridge(rtnl), host.pod("a"));
     let there = find(rtnl, "br0").vlans.is_some();
-    testbed::require("bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)", there);
+    testkit::require("bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)", there);
     create_veth(rtnl, index, "veth0", &netns(&pod), None).unwrap();
     find(rtnl, "veth0").index
 }
@@ -73,7 +73,7 @@ fn a_kernel_without_bridge_vlans_says_so(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
     let there = find(&mut rtnl, "br0").vlans.is_some();
-    testbed::only_where("the kernel has no bridge VLAN filtering", !there);
+    testkit::only_where("the kernel has no bridge VLAN filtering", !there);
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let veth = find(&mut rtnl, "veth0").index;
     let vlans: PortVlans = [(id(100), Membership::NATIVE)].into_iter().collect();

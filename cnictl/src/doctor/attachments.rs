@@ -53,7 +53,7 @@ pub(super) fn running(scene: &Scene, report: &mut Report) -> Running {
     running
 }
 
-fn survey_if_allowed(scene: &Scene) -> Result<Vec<Surveyed>, conformance::runtime::Error> {
+fn survey_if_allowed(scene: &Scene) -> Result<Vec<Surveyed>, cni_runtime::Error> {
     if scene.privileged {
         return survey(&scene.places, None);
     }

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::reservations::Books;
 use cni_net::{LinkKind, SpanningTree};
+use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json};
-use conformance::runtime::PluginConfig;
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h,

@@ -5,8 +5,8 @@ use super::{
     finding::Report,
     scene::{ConfFile, Scene},
 };
+use cni_runtime::{ConfigError, Network};
 use cni_types::{Json, SpecVersion};
-use conformance::runtime::{ConfigError, Network};
 use serde::de::IgnoredAny;
 use std::{collections::BTreeMap, io::ErrorKind};
 

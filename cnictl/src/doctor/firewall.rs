@@ -6,8 +6,8 @@ use super::{
     scene::{Scene, flag, text},
 };
 use cni_net::{Feature, Iptables, NetError, nft::Nft};
+use cni_runtime::PluginConfig;
 use cni_types::Environment;
-use conformance::runtime::PluginConfig;
 
 /// What a plugin's configuration asks of nf_tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn judge(network: &str, wanted: Wanted, lacking: Feature, has_iptables: bool, re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conformance::runtime::Network;
+    use cni_runtime::Network;
 
     #[test]
     fn a_kernel_without_nf_tables_is_told_as_far_as_it_matters() {

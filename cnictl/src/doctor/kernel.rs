@@ -7,7 +7,7 @@ use super::{
     runtimes::has_kubelet,
     scene::{Scene, flag},
 };
-use conformance::runtime::Network;
+use cni_runtime::Network;
 
 pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
     forwarding(scene, books, report);

@@ -10,8 +10,8 @@ use super::{
     schema::{self, Keys, Kind},
 };
 use crate::{plugins, spelling::nearest};
+use cni_runtime::PluginConfig;
 use cni_types::Json;
-use conformance::runtime::PluginConfig;
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     for file in &scene.files {
@@ -227,7 +227,7 @@ fn owner_of(key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conformance::runtime::Network;
+    use cni_runtime::Network;
 
     fn examined(text: &str) -> Report {
         let network = Network::parse(text.as_bytes());

@@ -6,8 +6,8 @@ use super::{
     pools::{NetworkBooks, subnets},
     scene::{Interface, Scene},
 };
+use cni_runtime::PluginConfig;
 use cni_types::Json;
-use conformance::runtime::PluginConfig;
 
 /// What the kernel gives a new pair or bridge, in bytes.
 const ETHERNET: u32 = 1500;

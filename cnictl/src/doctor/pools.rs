@@ -6,8 +6,8 @@ use super::{
     schema,
 };
 use crate::reservations::Books;
+use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json, NetworkName};
-use conformance::runtime::PluginConfig;
 use host_local::{Fate, FileSystem, Owner, Pool};
 use std::net::IpAddr;
 

@@ -6,8 +6,8 @@ use super::{
     scene::{ConfFile, Scene},
 };
 use crate::{networks, plugins};
+use cni_runtime::{Network, Runtime};
 use cni_types::Code;
-use conformance::runtime::{Network, Runtime};
 use std::{
     collections::BTreeMap,
     io,

@@ -2,7 +2,7 @@
 
 use super::finding::{Report, Severity};
 use crate::places::Places;
-use conformance::runtime::read_plain;
+use cni_runtime::read_plain;
 use serde_json::Value;
 use std::{
     io::ErrorKind,

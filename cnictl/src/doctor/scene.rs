@@ -3,8 +3,8 @@
 use super::{finding::Report, runtimes::Runtimes};
 use crate::{places::Places, plugins};
 use cni_net::{Address, InstalledRoute, Link, NetError, Rtnl};
+use cni_runtime::{ConfigError, Network, PluginConfig, read_plain};
 use cni_types::Json;
-use conformance::runtime::{ConfigError, Network, PluginConfig, read_plain};
 use std::path::{Path, PathBuf};
 
 /// CAP_NET_ADMIN, capability.h.

@@ -1,12 +1,12 @@
 //! cnitool, the CNI project's own runtime: either goes on with what the other has begun.
 
 use crate::node::{Node, Outcome};
-use conformance::testbed::{Host, OrFail, Test, bin_dir, require};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+use testkit::{Host, OrFail, Test, bin_dir, require};
 
 const NETWORK: &str = r#"{"cniVersion": "1.1.0", "name": "n", "plugins": [{"type": "bridge", "bridge": "br0",
     "capabilities": {"mac": true}, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}}]}"#;

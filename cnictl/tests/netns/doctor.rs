@@ -4,9 +4,9 @@ mod kernel;
 mod living;
 
 use crate::node::Node;
-use conformance::testbed::{Host, OrFail, Test, fail};
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use testkit::{Host, OrFail, Test, fail};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = crate::tests![
@@ -303,7 +303,7 @@ fn dead_reservations_are_found(host: &Host) {
     wrong(&node, "reservations-outside", "pods: 1 reservation outside the configured ranges");
     fs::remove_file("/run/cni-data/pods/10.9.0.9").or_fail("remove");
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    conformance::testbed::require("a machine-id(5)", machine.trim().len() == 32);
+    testkit::require("a machine-id(5)", machine.trim().len() == 32);
     node.file("etc/machine-id", machine);
     node.cnictl(&["add", "pods", "/run/netns/blue", "--cache-dir", "/run/elsewhere"]).success();
     pod.remove();
@@ -367,7 +367,7 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
     node.network("10-pods.conflist", network);
     let mut command = Command::new("setpriv");
     let there = command.arg("--version").output().is_ok();
-    conformance::testbed::require("setpriv(1)", there);
+    testkit::require("setpriv(1)", there);
     let mut command = Command::new("setpriv");
     command.arg("--bounding-set=-all").arg("--inh-caps=-all").arg(node.cnictl_path());
     command.args(["doctor", "--root", "/run/node"]);

@@ -1,8 +1,8 @@
 //! The life of attachments: add, check, del, gc, and what list and ipam show of it.
 
 use crate::node::Node;
-use conformance::testbed::{Host, OrFail, Test};
 use std::fs;
+use testkit::{Host, OrFail, Test};
 
 /// A chain of a bridge and a script that passes the result on and notes what it was asked.
 const CHAIN: &str = r#"{
@@ -329,7 +329,7 @@ fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
     red.remove();
     let records = || [2, 3, 5, 6].map(|n| fs::exists(format!("/run/cni-data/n/10.1.0.{n}")).or_fail("look"));
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    conformance::testbed::require("a machine-id(5)", machine.trim().len() == 32);
+    testkit::require("a machine-id(5)", machine.trim().len() == 32);
     node.cnictl(&["ipam", "n", "--gc", "--dry-run"])
         .success()
         .says("would free 10.1.0.5 of nobody: without content");

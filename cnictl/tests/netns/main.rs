@@ -6,12 +6,12 @@ mod doctor;
 mod lifecycle;
 mod node;
 
-use conformance::testbed::{self, tests};
 use std::process::ExitCode;
+use testkit::tests;
 
 fn main() -> ExitCode {
     let mut all = lifecycle::tests();
     all.extend(cnitool::tests());
     all.extend(doctor::tests());
-    testbed::main(all)
+    testkit::main(all)
 }

@@ -1,12 +1,12 @@
 //! A node: configuration, plugins and state of its own, and cnictl on it.
 
-use conformance::testbed::{Host, OrFail, bin_dir, fail};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+use testkit::{Host, OrFail, bin_dir, fail};
 
 /// The folder that stands for `/`.
 const ROOT: &str = "/run/node";

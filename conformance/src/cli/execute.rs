@@ -5,13 +5,11 @@ use super::{
     arguments::{Format, Run},
     print,
 };
-use conformance::{
-    sandbox,
-    suite::{
-        self, Case, Item, Options, Profile, Progress, Report, Selection, Subject, Verdict,
-        report::{explain as tell, junit, markdown, table},
-    },
+use conformance::suite::{
+    self, Case, Item, Options, Profile, Progress, Report, Selection, Subject, Verdict,
+    report::{explain as tell, junit, markdown, table},
 };
+
 use std::{
     fs,
     io::{IsTerminal, Write},

@@ -9,9 +9,9 @@ use super::{
     outcome::{Run, decode},
     request::Request,
 };
-use crate::sandbox::Netns;
 use cni_net::{Link, LinkKind, Rtnl};
 use cni_types::{AddResult, Command};
+use sandbox::Netns;
 use serde_json::Value;
 use std::{
     sync::{Mutex, PoisonError},

@@ -14,8 +14,8 @@ use super::{
     request::Request,
     state::State,
 };
-use crate::sandbox::{self, Netns};
 use cni_types::{Command, SpecVersion};
+use sandbox::{self, Netns};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},

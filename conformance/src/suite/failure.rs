@@ -1,6 +1,5 @@
 //! Why a case did not pass.
 
-use crate::sandbox;
 use cni_net::NetError;
 use serde_json::Value;
 use std::{fmt::Display, io};

@@ -2,9 +2,9 @@
 //! plugins that need a parent. Made over netlink, so that no other plugin and no `ip` is needed.
 
 use super::{context::MASTER, failure::Failure};
-use crate::sandbox::{Netns, set_lo_up};
 use cni_net::{Batch, RouteSpec, Rtnl, VethPair};
 use cni_types::{AddResult, Cidr, IfName, Interface, IpConfig, MacAddr, Route, SpecVersion};
+use sandbox::{Netns, set_lo_up};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
 

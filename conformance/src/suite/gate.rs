@@ -7,7 +7,6 @@ use super::{
     family::ADD_SUCCEEDS,
     plan::{Item, Subject},
 };
-use crate::sandbox;
 use cni_types::{Command, SpecVersion};
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ impl Subject {
     }
 
     /// Why nothing can be said of it, where that is so: its file, or that of its IPAM plugin, cannot be started. The process
-    /// must have entered the sandbox ([`crate::sandbox::enter`]).
+    /// must have entered the sandbox ([`sandbox::enter`]).
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let ipam = self.profile.ipam().map(|name| self.bin_dir.join(name)).filter(|file| file.is_file());
@@ -148,7 +148,7 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
 }
 
 /// For cases that are run in the newest version only: the newest that VERSION lists, where that is an older one than the profile
-/// has. The process must have entered the sandbox ([`crate::sandbox::enter`]).
+/// has. The process must have entered the sandbox ([`sandbox::enter`]).
 #[must_use]
 pub fn settled(mut items: Vec<Item>) -> Vec<Item> {
     for item in items.iter_mut().filter(|item| item.case.versions.is_newest_only()) {

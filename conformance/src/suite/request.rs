@@ -7,14 +7,11 @@ use super::{
     outcome::Run,
     process::Spawned,
 };
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
-    io::{Seek, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A request in preparation.
@@ -128,7 +125,9 @@ impl<'c> Request<'c> {
         let mut command = wrap(&self.program);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.stdin(self.stdin_file()?);
+        command.stdin(
+            sandbox::stdin::file(&self.stdin_bytes()).map_err(|e| Failure::suite("prepare stdin", e))?,
+        );
         Ok(command)
     }
 
@@ -200,14 +199,5 @@ impl<'c> Request<'c> {
         let command = self.environment.iter().find(|(name, _)| name == "CNI_COMMAND");
         let command = command.map(|(_, value)| value.display().to_string()).unwrap_or_default();
         format!("{command} {}", self.program.display())
-    }
-
-    /// A file cannot fill up as a pipe does, and nobody has to write into it.
-    fn stdin_file(&self) -> Result<Stdio, Failure> {
-        let memory = memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC);
-        let mut file = File::from(memory.map_err(|e| Failure::suite("prepare stdin", e))?);
-        file.write_all(&self.stdin_bytes())?;
-        file.rewind()?;
-        Ok(file.into())
     }
 }

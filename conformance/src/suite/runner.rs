@@ -10,7 +10,6 @@ use super::{
     outcome::{Outcome, Verdict},
     plan::Item,
 };
-use crate::sandbox;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -41,7 +40,7 @@ pub struct Progress<'a> {
     pub total: usize,
 }
 
-/// Runs all items. The process must have entered the sandbox ([`crate::sandbox::enter`]). The outcomes are in the
+/// Runs all items. The process must have entered the sandbox ([`sandbox::enter`]). The outcomes are in the
 /// order of the items.
 #[must_use]
 pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Sync)) -> Vec<Outcome> {

@@ -2,7 +2,6 @@
 //! case.
 
 use super::process::Spawned;
-use crate::sandbox;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

@@ -3,8 +3,8 @@
 mod legacy;
 
 use super::failure::Failure;
-use crate::inventory;
 use cni_net::{Rtnl, nft::Nft};
+use sandbox::inventory;
 use std::{
     collections::BTreeMap,
     fmt, fs,

@@ -8,11 +8,9 @@ use crate::{
     subject::Way,
 };
 use cni_types::Command;
-use conformance::{
-    suite::{Failure, Run, State},
-    trace::Action,
-};
+use conformance::suite::{Failure, Run, State};
 use nix::sys::signal::Signal;
+use sandbox::trace::Action;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},

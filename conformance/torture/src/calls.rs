@@ -1,8 +1,8 @@
 //! The system calls that plugins make: names, the errors that each may plausibly return, and how to
 //! show one.
 
-use conformance::trace::SystemCall;
 use nix::{errno::Errno, libc};
+use sandbox::trace::SystemCall;
 
 /// The meaning of a call's argument, so far as it is shown.
 #[derive(Clone, Copy)]

@@ -13,11 +13,9 @@ use crate::{
     scene,
 };
 use cni_types::Command;
-use conformance::{
-    sandbox::{self, Netns},
-    suite::State,
-};
+use conformance::suite::State;
 use outcome::{Outcome, Phase};
+use sandbox::{self, Netns};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,

@@ -15,7 +15,6 @@ mod subject;
 mod sweep;
 
 use arguments::{Arguments, Task, USAGE};
-use conformance::sandbox;
 use request::Trouble;
 use std::{io::Write, path::Path, process::ExitCode};
 

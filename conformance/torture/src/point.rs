@@ -5,8 +5,8 @@ use crate::{
     subject::{Subject, Way},
 };
 use cni_types::Command;
-use conformance::trace::{Action, SystemCall};
 use nix::{errno::Errno, sys::signal::Signal};
+use sandbox::trace::{Action, SystemCall};
 use std::{fmt, str::FromStr, time::Duration};
 
 /// How long a process is delayed: longer than any operation takes.

@@ -2,11 +2,9 @@
 
 use crate::subject::Subject;
 use cni_types::Command;
-use conformance::{
-    suite::{Failure, Run, Spawned},
-    trace::{self, Action, SystemCall},
-};
+use conformance::suite::{Failure, Run, Spawned};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use sandbox::trace::{self, Action, SystemCall};
 use serde_json::{Map, Value, json};
 use std::{
     ffi::{OsStr, OsString},

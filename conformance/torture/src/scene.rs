@@ -5,11 +5,9 @@ use crate::{
     subject::{NETWORK, Network, Subject, Way},
 };
 use cni_types::{Call, Command, Environment, Stop};
-use conformance::{
-    sandbox::{self, Netns},
-    suite::{Run, State, matches},
-};
+use conformance::suite::{Run, State, matches};
 use host_local::{HostLocal, Inspection, Owner, Reservation};
+use sandbox::{self, Netns};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,

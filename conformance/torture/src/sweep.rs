@@ -10,7 +10,7 @@ use crate::{
     subject::{Network, SUBJECTS, Subject, Way},
 };
 use cni_types::Command;
-use conformance::{sandbox, trace::Action};
+use sandbox::{self, trace::Action};
 use std::{
     path::{Path, PathBuf},
     sync::{

@@ -1,6 +1,6 @@
 //! What ends the tour before its end. Everything else is shown and counted.
 
-use conformance::{binaries, runtime, sandbox};
+use sandbox::{self, binaries};
 use std::fmt;
 
 /// A failure after which there is nothing to show.
@@ -30,8 +30,8 @@ macro_rules! from {
 from!(
     binaries::Error,
     sandbox::Error,
-    runtime::Error,
-    runtime::ConfigError,
+    cni_runtime::Error,
+    cni_runtime::ConfigError,
     cni_net::NetError,
     cni_types::Error
 );

@@ -2,7 +2,7 @@
 
 use crate::{error::Error, outside::UPLINK};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
-use conformance::sandbox::Netns;
+use sandbox::Netns;
 use std::net::IpAddr;
 
 const RESERVATIONS: &str = "/var/lib/cni/networks/quickstart";

@@ -7,8 +7,8 @@ mod outside;
 mod screen;
 mod tour;
 
-use conformance::{binaries, sandbox};
 use error::Error;
+use sandbox::{self, binaries};
 use screen::Screen;
 use std::{process::ExitCode, time::Instant};
 

@@ -4,10 +4,7 @@
 use crate::error::Error;
 use cni_net::{Batch, Family, Rtnl, Sysctl, VethPair};
 use cni_types::{Cidr, IfName, MacAddr};
-use conformance::{
-    probe::Reflector,
-    sandbox::{self, Netns},
-};
+use sandbox::{self, Netns, probe::Reflector};
 use std::net::IpAddr;
 
 /// The names of the link's ends.

@@ -6,12 +6,8 @@ use crate::{
     outside::Outside,
     screen::{Screen, millis},
 };
-use conformance::{
-    binaries::bin_dir,
-    probe::ping,
-    runtime::{Added, Asked, Cache, Event, Network, Parameters, Runtime},
-    sandbox::Netns,
-};
+use cni_runtime::{Added, Asked, Cache, Event, Network, Parameters, Runtime};
+use sandbox::{Netns, binaries::bin_dir, probe::ping};
 use std::{
     io::Read,
     net::IpAddr,

@@ -3,14 +3,14 @@
 
 use cni_net::{Batch, Family, Link, Rtnl, Sysctl};
 use cni_types::{Code, Command, IfName};
-use conformance::testbed::{self, Host, Invocation, Pod};
 use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode, process::Stdio};
+use testkit::{Host, Invocation, Pod};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 fn main() -> ExitCode {
-    testbed::main(testbed::tests![
+    testkit::main(testkit::tests![
         add_sets_lo_up_in_the_pod_alone,
         add_may_be_repeated,
         the_result_of_each_version_has_its_shape,

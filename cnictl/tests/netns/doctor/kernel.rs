@@ -4,9 +4,9 @@ use super::{found, healthy, node, pods, told, with, wrong};
 use crate::node::Node;
 use cni_net::{Batch, RouteSpec, Rtnl};
 use cni_types::{IfName, MacAddr, Route};
-use conformance::testbed::{Host, OrFail, Test};
 use serde_json::json;
 use std::fs;
+use testkit::{Host, OrFail, Test};
 
 pub(super) fn tests() -> Vec<Test> {
     crate::tests![
@@ -149,7 +149,7 @@ fn a_bridge_with_spanning_tree_is_found(host: &Host) {
     let set = |arguments: &str| {
         let mut command = std::process::Command::new("ip");
         let output = command.args(arguments.split_whitespace()).output().or_fail("run ip");
-        conformance::testbed::require("spanning tree of bridges", output.status.success());
+        testkit::require("spanning tree of bridges", output.status.success());
     };
     assert_eq!(without_forwarding(&node), []);
     set("link set br0 type bridge stp_state 1 forward_delay 400");

@@ -2,9 +2,9 @@
 
 use super::node;
 use crate::node::Node;
-use conformance::testbed::{Host, OrFail, Pod, Test, require};
 use serde_json::{Value, json};
 use std::process::Command;
+use testkit::{Host, OrFail, Pod, Test, require};
 
 pub(super) fn tests() -> Vec<Test> {
     crate::tests![

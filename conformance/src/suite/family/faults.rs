@@ -7,10 +7,8 @@ mod killed;
 mod streams;
 mod times;
 
-use crate::{
-    suite::{Failure, case::Case},
-    trace::SHELL,
-};
+use crate::suite::{Failure, case::Case};
+use sandbox::trace::SHELL;
 use std::path::Path;
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,8 +1,8 @@
 //! Runs the real binary from system call to system call, with ptrace(2).
 
 use crate::program::{Answer, Request};
-use conformance::trace::{self, Blow};
 use nix::sys::signal::Signal;
+use sandbox::trace::{self, Blow};
 use std::time::Duration;
 
 /// No run takes as long.

@@ -11,7 +11,6 @@ mod refused;
 mod traced;
 mod turns;
 
-use conformance::testbed::{self, Host, Pod, require};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use program::{Answer, DataDir, Request};
 use refused::{
@@ -25,13 +24,14 @@ use std::{
     path::Path,
     process::{Command, ExitCode},
 };
+use testkit::{Host, Pod, require};
 use turns::{
     the_reference_and_ours_at_once_give_no_address_twice, the_reference_and_ours_take_turns,
     the_reference_is_not_misled_by_what_a_killed_writer_left,
 };
 
 fn main() -> ExitCode {
-    testbed::main(testbed::tests![
+    testkit::main(testkit::tests![
         a_full_disk_fails_an_add_whole_and_no_del,
         status_finds_a_disk_without_inodes,
         a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index,

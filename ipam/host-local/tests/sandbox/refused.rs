@@ -6,7 +6,6 @@ use crate::{
     program::{Answer, DataDir, Request},
     traced,
 };
-use conformance::testbed::{Host, require};
 use nix::{
     errno::Errno,
     libc::{SYS_getdents64, SYS_linkat, SYS_renameat2, c_long},
@@ -14,6 +13,7 @@ use nix::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::json;
 use std::{collections::BTreeMap, fs};
+use testkit::{Host, require};
 
 /// Runs `work` on a thread whose system calls, and those of the programs that it starts, fail so.
 fn refusing<T: Send>(refused: &[(c_long, Errno)], work: impl FnOnce() -> T + Send) -> T {

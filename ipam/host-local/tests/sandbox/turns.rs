@@ -1,13 +1,13 @@
 //! The reference and ours on one data directory, as on a node that is being upgraded, or rolled back.
 
 use crate::program::{DataDir, Request};
-use conformance::testbed::{Host, require};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     process::Command,
 };
+use testkit::{Host, require};
 
 const VERSIONS: [&str; 2] = ["1.9.1", "1.1.1"];
 

@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::Command;
-use conformance::testbed::{self, Host, Test};
 use serde_json::json;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_container_has_the_addresses_that_the_result_tells,
         without_ipam_the_attachment_is_layer_2,
         an_empty_ipam_is_no_ipam,

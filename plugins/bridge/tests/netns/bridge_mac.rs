@@ -5,15 +5,15 @@ use crate::{
     network::{Network, V4, host_local, id},
 };
 use cni_types::MacAddr;
-use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
 };
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_macs_of_bridge_and_both_ends_are_chosen_ones,
         an_adopted_bridge_keeps_its_mac_over_random_port_churn,
         an_adopted_bridge_with_foreign_ports_keeps_its_mac_over_random_port_churn,

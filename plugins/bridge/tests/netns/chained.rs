@@ -5,15 +5,13 @@ use crate::{
     network::{Network, V4, V6, files, host_local},
     snapshot::Snapshot,
 };
+use cni_runtime::{Cache, Network as Conflist, Parameters, Runtime};
 use cni_types::{Code, Command};
-use conformance::{
-    runtime::{Cache, Network as Conflist, Parameters, Runtime},
-    testbed::{self, Host, OrFail, Outcome, Pod, Suite, Test, bin_dir, require},
-};
 use serde_json::{Value, json};
+use testkit::{Host, OrFail, Outcome, Pod, Suite, Test, bin_dir, require};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         an_earlier_plugins_veth_becomes_the_port,
         an_earlier_plugins_tap_becomes_the_port,
         a_gateway_and_masquerading_serve_the_addresses_of_an_earlier_plugin,
@@ -127,7 +125,7 @@ fn a_gateway_and_masquerading_serve_the_addresses_of_an_earlier_plugin(host: &Ho
     assert_eq!(kernel::rules_of("a"), 1);
     assert_eq!(added.json()["ips"].as_array().unwrap().len(), 1);
     network.check(&pod, &added).silent_success();
-    pod.inside(|| conformance::probe::ping("10.1.0.1".parse().unwrap(), std::time::Duration::from_secs(5)))
+    pod.inside(|| sandbox::probe::ping("10.1.0.1".parse().unwrap(), std::time::Duration::from_secs(5)))
         .or_fail("reach the gateway");
 }
 
@@ -351,7 +349,7 @@ fn the_references_ptp_keeps_its_veth_if_the_bridge_is_for_another_interface(host
         (None, names(&["eth0", "eth1", "lo"]))
     );
     assert_eq!(pod.inside(|| kernel::addresses("eth1")), ["10.2.0.2/24"]);
-    let ping = || conformance::probe::ping("10.1.0.1".parse().unwrap(), std::time::Duration::from_secs(5));
+    let ping = || sandbox::probe::ping("10.1.0.1".parse().unwrap(), std::time::Duration::from_secs(5));
     pod.inside(ping).or_fail("reach the gateway of ptp");
 }
 

@@ -10,11 +10,11 @@ use cni_net::{
     nft::{Nft, Owner},
 };
 use cni_types::{Code, Command, MacAddr};
-use conformance::testbed::{self, Host, Outcome, Pod, Test};
 use serde_json::{Value, json};
+use testkit::{Host, Outcome, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         check_passes_after_add,
         check_passes_two_interfaces_with_default_routes,
         check_changes_nothing,

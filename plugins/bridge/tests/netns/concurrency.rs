@@ -4,12 +4,12 @@ use crate::{
     kernel,
     network::{Network, V4, V6, host_local},
 };
-use conformance::testbed::{self, Host, Outcome, Pod, Test};
 use serde_json::json;
 use std::collections::HashSet;
+use testkit::{Host, Outcome, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing,
         adds_and_dels_at_once_do_not_disturb_each_other,
     ]

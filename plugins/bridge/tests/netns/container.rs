@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::Command;
-use conformance::testbed::{self, Host, Pod, Test};
 use serde_json::{Value, json};
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_mac_is_taken_from_runtime_config_then_args_then_cni_args,
         without_a_mac_the_kernels_is_told,
         a_bad_mac_is_an_error_by_all_three_ways,

@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         del_undoes_add,
         del_never_removes_the_bridge,
         del_without_a_previous_result_succeeds,
@@ -294,7 +294,7 @@ fn without_proc_no_namespace_is_taken_for_gone(host: &Host) {
     kernel::require_tool("unshare");
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
-    let bridge = conformance::testbed::bin_dir().join("bridge");
+    let bridge = testkit::bin_dir().join("bridge");
     let body = format!("exec unshare -m sh -c 'mount -t tmpfs t /proc && exec {}'", bridge.display());
     let program = host.script("without-proc", &body);
     let in_proc = "/proc/self/task/1/ns/net".to_owned();

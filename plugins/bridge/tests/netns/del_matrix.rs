@@ -7,8 +7,8 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::Command;
-use conformance::testbed::{Host, Invocation, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Invocation, Pod, Test};
 
 /// What `CNI_NETNS` leads to.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,6 @@ use crate::{
     network::{Network, fixed_ipam},
 };
 use cni_types::Command;
-use conformance::testbed::{self, Host, OrFail, Suite, Test};
 use serde_json::json;
 use std::{
     net::{Ipv4Addr, UdpSocket},
@@ -14,9 +13,10 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use testkit::{Host, OrFail, Suite, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_references_dhcp_daemon_gives_an_address,
         the_references_dhcp_daemon_gives_an_address_in_a_vlan
     ]

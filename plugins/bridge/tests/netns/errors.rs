@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Invocation, Test};
 use serde_json::{Value, json};
+use testkit::{Host, Invocation, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         keys_that_make_no_sense_are_refused,
         bad_cni_args_are_refused,
         a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local,

@@ -10,11 +10,11 @@ use crate::{
     trace::Trace,
 };
 use cni_types::{Command, Error};
-use conformance::testbed::{self, Host, OrFail, Test, fail};
 use serde_json::json;
+use testkit::{Host, OrFail, Test, fail};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         add_leaves_nothing_whichever_message_to_the_kernel_is_refused,
         add_leaves_nothing_whichever_answer_of_the_kernel_is_lost,
         a_lost_answer_of_the_kernel_leaves_no_macspoofchk_rules,

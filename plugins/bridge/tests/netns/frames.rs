@@ -3,15 +3,13 @@
 
 use crate::{kernel, network::Network};
 use cni_types::MacAddr;
-use conformance::{
-    frame::{Frame, Tag, Tap},
-    testbed::{self, Host, OrFail, Pod, Test},
-};
+use sandbox::frame::{Frame, Tag, Tap};
 use serde_json::{Value, json};
 use std::{fmt::Debug, time::Duration};
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         an_arp_broadcast_stays_in_its_vlan,
         a_forged_tag_leads_into_no_other_vlan,
         a_trunk_gets_tagged_frames_of_its_vlans_only,

@@ -4,11 +4,11 @@ use crate::{
     kernel,
     network::{Network, V4, V6, fixed_ipam, host_local},
 };
-use conformance::testbed::{self, Host, Test};
 use serde_json::{Value, json};
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_gateway_is_the_first_address_of_each_subnet,
         the_gateway_is_ipams_where_it_gives_one,
         a_second_pod_finds_the_gateway_there,

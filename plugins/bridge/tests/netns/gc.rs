@@ -5,11 +5,11 @@ use crate::{
     network::{Network, V4, V6, failing_plugin, host_local},
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         gc_removes_the_address_pair_and_rules_of_the_one_that_is_not_listed,
         gc_twice_is_gc_once,
         gc_tells_interfaces_of_one_container_apart,

@@ -7,11 +7,11 @@ use crate::{
 };
 use cni_net::{LinkKind, PortState};
 use cni_types::{Command, MacAddr};
-use conformance::testbed::{self, Host, Test};
 use serde_json::json;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_missing_bridge_is_made_and_set_up,
         the_default_bridge_is_cni0,
         an_existing_bridge_is_adopted,

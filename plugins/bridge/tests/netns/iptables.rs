@@ -10,19 +10,19 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Code, Command, Error};
-use conformance::testbed::{self, Host, OrFail, Outcome, Pod, Test};
 use serde_json::{Value, json};
 use std::{
     fs::File,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
+use testkit::{Host, OrFail, Outcome, Pod, Test};
 
 /// A test for either iptables.
 type Scene = (&'static str, fn(&Host, Flavour));
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = testbed::tests![
+    let mut tests = testkit::tests![
         the_rules_of_iptables_are_the_references,
         an_outside_host_sees_the_hosts_address_by_iptables,
         a_network_of_several_subnets_is_masqueraded_only_outwards,

@@ -6,15 +6,13 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_net::Rtnl;
-use conformance::{
-    testbed::{self, Host, OrFail, Pod, Test},
-    wire::RogueRouter,
-};
+use sandbox::wire::RogueRouter;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_router_advertiser_changes_nothing_during_an_add_with_v6,
         a_router_advertiser_changes_nothing_during_an_add_with_v4_only,
         a_router_advertiser_changes_nothing_on_a_bridge_without_gateway,

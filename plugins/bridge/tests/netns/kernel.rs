@@ -2,8 +2,8 @@
 
 use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
 use cni_types::{IfName, MacAddr};
-use conformance::testbed::{Host, OrFail, Pod, fail};
 use std::time::{Duration, Instant};
+use testkit::{Host, OrFail, Pod, fail};
 
 pub(crate) fn find_link(name: &str) -> Option<Link> {
     Rtnl::open().unwrap().find_link(&if_name(name)).or_fail("look up a link")
@@ -158,13 +158,13 @@ pub(crate) fn has_vlan_filtering() -> bool {
 /// Ignores a test of speed, or of much work within a time limit, in an emulated machine (`scripts/vlan-vm`).
 pub(crate) fn only_at_full_speed() {
     let emulated = std::env::var_os("CNI_TEST_EMULATED").is_some();
-    conformance::testbed::only_where("the machine is not emulated", !emulated);
+    testkit::only_where("the machine is not emulated", !emulated);
 }
 
 /// Ignores the test where bridges have no VLANs.
 pub(crate) fn require_vlan_filtering() {
     let what = "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
-    conformance::testbed::require(what, has_vlan_filtering());
+    testkit::require(what, has_vlan_filtering());
 }
 
 /// Runs a program of the machine in the thread's namespace, and gives its output.
@@ -193,7 +193,7 @@ pub(crate) fn without_net_admin(host: &Host) -> std::path::PathBuf {
 
 /// A program that runs the plugin without these capabilities, as setpriv(1) takes them.
 pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::PathBuf {
-    let bridge = conformance::testbed::bin_dir().join("bridge");
+    let bridge = testkit::bin_dir().join("bridge");
     let body = format!("exec setpriv --bounding-set {missing} --inh-caps {missing} {}", bridge.display());
     host.script("unprivileged", &body)
 }
@@ -202,5 +202,5 @@ pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::Pat
 pub(crate) fn require_tool(name: &str) {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let there = path.split(':').any(|folder| std::path::Path::new(folder).join(name).is_file());
-    conformance::testbed::require(&format!("the program {name}"), there);
+    testkit::require(&format!("the program {name}"), there);
 }

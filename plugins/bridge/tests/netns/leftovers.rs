@@ -9,15 +9,13 @@ use crate::{
 };
 use cni_net::{Batch, Netns, Rtnl, VethPair};
 use cni_types::{Call, Code, Command, Environment, MacAddr, Plugin, Stop};
-use conformance::{
-    testbed::{self, Host, Invocation, OrFail, Pod, Test, bin_dir},
-    trace::{Blow, SHELL, Signal, follow},
-};
+use sandbox::trace::{Blow, SHELL, Signal, follow};
 use serde_json::json;
 use std::{os::unix::process::CommandExt, process::Stdio, time::Duration};
+use testkit::{Host, Invocation, OrFail, Pod, Test, bin_dir};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         gc_removes_a_pair_whose_add_was_killed_before_the_alias,
         del_without_netns_removes_a_pair_whose_add_was_killed_before_the_alias,
         an_add_replaces_a_pair_whose_add_was_killed_before_the_alias,

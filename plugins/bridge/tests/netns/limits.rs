@@ -8,11 +8,11 @@ use crate::{
 };
 use cni_net::{Batch, Netns, Rtnl, VethPair};
 use cni_types::{Code, MacAddr};
-use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::{Value, json};
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_bridge_with_1023_ports_has_no_free_one_and_says_so,
         an_mtu_that_is_too_large_is_named_with_the_limit,
         the_largest_mtu_is_taken,

@@ -6,12 +6,12 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Code, Command, MacAddr};
-use conformance::testbed::{self, Host, OrFail, Outcome, Pod, Test};
 use serde_json::json;
 use std::{net::UdpSocket, time::Duration};
+use testkit::{Host, OrFail, Outcome, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_rules_are_the_references,
         a_frame_with_a_false_source_address_is_dropped,
         without_macspoofchk_a_false_source_address_passes,

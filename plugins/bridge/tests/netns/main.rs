@@ -44,7 +44,6 @@ mod vlan;
 mod vlan_gateway;
 mod waits;
 
-use conformance::testbed;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -84,5 +83,5 @@ fn main() -> ExitCode {
         vlan::tests(),
         vlan_gateway::tests(),
     ];
-    testbed::main(themes.into_iter().flatten().collect())
+    testkit::main(themes.into_iter().flatten().collect())
 }

@@ -6,15 +6,15 @@ use crate::{
 };
 use cni_net::PortState;
 use cni_types::Command;
-use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::json;
 use std::{
     net::{IpAddr, UdpSocket},
     time::Duration,
 };
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_table_is_the_references,
         a_rule_is_marked_with_its_attachment,
         without_ip_masq_there_is_no_table,

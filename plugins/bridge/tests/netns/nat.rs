@@ -1,12 +1,12 @@
 //! The rules of iptables, as iptables itself prints them: today's, and the legacy one.
 
 use crate::kernel;
-use conformance::testbed::{Host, OrFail, require};
 use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
+use testkit::{Host, OrFail, require};
 
 /// Which iptables a host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

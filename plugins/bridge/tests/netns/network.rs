@@ -1,9 +1,9 @@
 //! Requests to the plugin: a network, and IPAM plugins that are scripts.
 
 use cni_types::Command;
-use conformance::testbed::{Host, Invocation, Outcome, Pod, bin_dir};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use testkit::{Host, Invocation, Outcome, Pod, bin_dir};
 
 pub(crate) const V4: &str = "10.1.0.0/24";
 pub(crate) const V6: &str = "fd01::/64";

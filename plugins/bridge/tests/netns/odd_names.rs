@@ -6,11 +6,11 @@ use crate::{
     network::{Network, V4, host_local, id},
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Suite, Test};
 use serde_json::json;
+use testkit::{Host, Suite, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         whatever_the_interface_is_called_nft_reads_its_own_list_back,
         chains_of_the_reference_with_an_odd_name_go_with_del,
         a_port_that_nft_could_not_name_is_refused,

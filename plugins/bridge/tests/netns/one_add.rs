@@ -8,12 +8,12 @@ use crate::{
 };
 use cni_net::Netns;
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Outcome, Pod, Test, fail};
 use serde_json::json;
 use std::collections::BTreeSet;
+use testkit::{Host, Outcome, Pod, Test, fail};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_second_add_with_another_netns_frees_nothing,
         a_second_add_after_the_interface_was_renamed_frees_nothing,
         a_second_add_after_the_interface_was_moved_frees_nothing,

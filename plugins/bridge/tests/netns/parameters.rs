@@ -9,11 +9,11 @@ use crate::{
     trace::Trace,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_read_only_proc_sys_is_fine_and_what_was_not_set_is_one_line_each,
         a_read_only_proc_sys_is_silent_if_the_values_are_right_already,
         a_read_only_proc_sys_is_fine_at_layer_2,

@@ -5,11 +5,11 @@ use crate::{
     network::{Network, V4, V6, host_local},
 };
 use cni_types::Command;
-use conformance::testbed::{self, Host, Test};
 use serde_json::json;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         interfaces_are_bridge_host_end_and_container_end,
         the_sandbox_is_the_netns_as_it_was_given,
         macs_and_mtus_are_the_actual_ones,

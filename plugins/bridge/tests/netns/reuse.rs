@@ -5,16 +5,16 @@ use crate::{
     network::{Network, V4, V6, fixed_ipam, host_local},
 };
 use cni_net::Rtnl;
-use conformance::{
+use sandbox::{
     probe::ping,
-    testbed::{self, Host, OrFail, Pod, Test},
     wire::{Listener, announced},
 };
 use serde_json::json;
 use std::{net::IpAddr, time::Duration};
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         the_first_ping_from_the_host_is_answered_within_100_ms_despite_a_stale_neighbour,
         the_first_ping_from_another_pod_is_answered_within_100_ms_despite_a_stale_neighbour,
         the_first_ping_is_answered_where_the_host_is_deaf_to_announcements,

@@ -10,12 +10,12 @@ use crate::{
     waits::{held_ipam, hold_back_the_port},
 };
 use cni_types::{Code, Command, Error};
-use conformance::testbed::{self, Host, OrFail, Pod, Test};
 use serde_json::{Value, json};
 use std::process::{Child, Stdio};
+use testkit::{Host, OrFail, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_failure_of_ipam_leaves_nothing,
         garbage_from_ipam_leaves_nothing,
         an_ipam_plugin_that_dies_leaves_nothing,

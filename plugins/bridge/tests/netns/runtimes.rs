@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::Command;
-use conformance::testbed::{self, Host, Invocation, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Invocation, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         containerd_adds_loopback_beside_the_chain,
         containerd_dels_again_without_a_netns_and_without_a_previous_result,
         crio_probes_versions_with_dummies,

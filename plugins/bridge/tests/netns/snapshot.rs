@@ -1,6 +1,6 @@
 //! That nothing was changed: host, pods and data before and after.
 
-use conformance::testbed::{Host, Pod, fail};
+use testkit::{Host, Pod, fail};
 
 /// What there was.
 pub(crate) struct Snapshot<'a> {

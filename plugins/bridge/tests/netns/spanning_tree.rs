@@ -7,12 +7,12 @@ use crate::{
 };
 use cni_net::PortState;
 use cni_types::Code;
-use conformance::testbed::{self, Host, Test};
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         add_does_not_wait_for_spanning_tree_and_says_when_packets_pass,
         status_is_ready_with_spanning_tree_and_says_what_it_means,
         check_takes_a_port_that_is_on_its_way_for_one_that_forwards,

@@ -7,11 +7,11 @@ use crate::{
     trace::Trace,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Invocation, OrFail, Outcome, Test};
 use serde_json::json;
+use testkit::{Host, Invocation, OrFail, Outcome, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         status_is_silent_where_an_add_can_succeed,
         status_changes_nothing,
         status_tells_a_missing_ipam_plugin,

@@ -1,7 +1,7 @@
 //! The plugin under strace: which system calls it makes, and what becomes of it when one of them fails.
 
 use crate::kernel;
-use conformance::testbed::{Host, Invocation, OrFail, Outcome, bin_dir};
+use testkit::{Host, Invocation, OrFail, Outcome, bin_dir};
 
 /// A run of the plugin with the calls that were asked for. Delegates are not traced.
 pub(crate) struct Trace {

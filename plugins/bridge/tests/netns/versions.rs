@@ -6,11 +6,11 @@ use crate::{
     snapshot::Snapshot,
 };
 use cni_types::{Command, SpecVersion};
-use conformance::testbed::{self, Host, Test};
 use serde_json::{Value, json};
+use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         a_configuration_without_version_means_0_1_0,
         before_0_3_0_the_answer_has_one_address_per_family,
         from_0_3_0_on_the_answer_has_lists,

@@ -8,15 +8,13 @@ use crate::{
 };
 use cni_net::{BridgeVlans, PortState, Rtnl};
 use cni_types::{Code, VlanId};
-use conformance::{
-    probe,
-    testbed::{self, Host, Outcome, Pod, Test},
-};
+use sandbox::probe;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{Host, Outcome, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         vlans_that_make_no_sense_are_refused_and_nothing_is_touched,
         a_bridge_name_that_leaves_no_room_for_the_vlan_is_refused,
         a_kernel_without_vlan_filtering_is_named,
@@ -105,7 +103,7 @@ fn a_bridge_name_that_leaves_no_room_for_the_vlan_is_refused(host: &Host) {
 
 /// The kernel itself says no more than "operation not supported".
 fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
-    testbed::only_where("the kernel has no bridge VLAN filtering", !kernel::has_vlan_filtering());
+    testkit::only_where("the kernel has no bridge VLAN filtering", !kernel::has_vlan_filtering());
     let pod = host.pod("a");
     kernel::create_bridge("cni0");
     for keys in [json!({"vlan": 100}), json!({"vlanTrunk": [{"id": 7}]})] {

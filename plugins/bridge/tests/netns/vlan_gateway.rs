@@ -8,11 +8,11 @@ use crate::{
 };
 use cni_net::{Link, LinkKind, PortState, Rtnl};
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, Outcome, Pod, Test};
 use serde_json::json;
+use testkit::{Host, Outcome, Pod, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         without_addresses_or_gateway_there_is_no_gateway_interface,
         the_gateway_is_an_interface_of_the_vlan,
         the_gateway_in_a_vlan_has_addresses_of_both_families,

@@ -7,12 +7,12 @@ use crate::{
     trace::Trace,
 };
 use cni_types::{Code, Command};
-use conformance::testbed::{self, Host, OrFail, Test};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::{Host, OrFail, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    testbed::tests![
+    testkit::tests![
         add_returns_within_50_ms_after_its_port_forwards,
         addresses_that_do_not_settle_within_5_seconds_are_an_error,
         nothing_sleeps,

@@ -4,8 +4,8 @@ use crate::{
     node::{BRIDGE, V4, V6, require_tool, tool},
     quirks,
 };
-use conformance::testbed::{Suite, require};
 use serde_json::{Value, json};
+use testkit::{Suite, require};
 
 /// A network, and what it needs.
 #[derive(Clone, Copy)]

@@ -12,9 +12,8 @@ mod seen;
 mod traffic;
 mod whole;
 
-use conformance::testbed;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testbed::main([matrix::tests(), traffic::tests(), seen::tests()].into_iter().flatten().collect())
+    testkit::main([matrix::tests(), traffic::tests(), seen::tests()].into_iter().flatten().collect())
 }

@@ -8,8 +8,8 @@ use crate::{
     whole::Whole,
 };
 use cni_types::Command;
-use conformance::testbed::{Host, Outcome, Pod, Suite, Test, fail};
 use std::time::{Duration, Instant};
+use testkit::{Host, Outcome, Pod, Suite, Test, fail};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();

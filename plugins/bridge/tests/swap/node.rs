@@ -2,9 +2,9 @@
 
 use crate::quirks;
 use cni_types::Command;
-use conformance::testbed::{Host, Invocation, OrFail, Outcome, Pod, Suite, bin_dir, fail, require};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use testkit::{Host, Invocation, OrFail, Outcome, Pod, Suite, bin_dir, fail, require};
 
 pub(crate) const BRIDGE: &str = "cni0";
 pub(crate) const V4: &str = "10.1.0.0/24";

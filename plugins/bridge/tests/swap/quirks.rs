@@ -3,8 +3,8 @@
 
 use crate::node::{Node, Side, find_tool, try_tool};
 use cni_types::Command;
-use conformance::testbed::{OrFail, Suite};
 use std::{fs, os::unix::fs::symlink, path::Path};
+use testkit::{OrFail, Suite};
 
 /// With the nftables backend, DEL of the reference 1.9.1 also looks for chains of iptables, and fails where the program is installed
 /// and the chains are not there. It is given a `PATH` without iptables, as on a node that has none.

@@ -7,8 +7,8 @@ mod errors;
 mod scene;
 
 use crate::node::{Node, Side};
-use conformance::testbed::{Host, Suite, Test, fail, require};
 use scene::Scene;
+use testkit::{Host, Suite, Test, fail, require};
 
 /// The version that README's table is about.
 const VERSION: &str = "1.9.1";

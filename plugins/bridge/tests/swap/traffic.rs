@@ -3,11 +3,7 @@
 
 use crate::node::{Node, Side, V4, V6, require_tool, tool};
 use cni_types::AddResult;
-use conformance::{
-    probe::Reflector,
-    sandbox::Netns,
-    testbed::{Host, OrFail, Pod, Suite, Test, fail},
-};
+use sandbox::{Netns, probe::Reflector};
 use serde_json::{Value, json};
 use std::{
     net::IpAddr,
@@ -15,6 +11,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::{Host, OrFail, Pod, Suite, Test, fail};
 
 /// A packet that is not answered by then is lost. Long, since a busy machine may keep the asking thread from running.
 const PATIENCE: Duration = Duration::from_secs(3);

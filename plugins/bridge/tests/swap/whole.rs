@@ -1,7 +1,7 @@
 //! The whole state of a node: what the testbed sees, every nf_tables rule, every iptables rule.
 
 use crate::node::{find_tool, try_tool};
-use conformance::testbed::{Host, Pod, fail};
+use testkit::{Host, Pod, fail};
 
 /// What there was.
 pub(crate) struct Whole<'a> {

@@ -1,13 +1,11 @@
 //! A network with the plugin under test, a double after it, and for a chained plugin one before it.
 
 use super::watch::limited;
-use crate::{
-    runtime::{Cache, Error, Event, Network, Parameters, Runtime},
-    suite::{
-        Attachment, Context, Double, Entry, Failure, Run, RunEntry,
-        double::{Call, Reply},
-    },
+use crate::suite::{
+    Attachment, Context, Double, Entry, Failure, Run, RunEntry,
+    double::{Call, Reply},
 };
+use cni_runtime::{Cache, Error, Event, Network, Parameters, Runtime};
 use cni_types::Command;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};

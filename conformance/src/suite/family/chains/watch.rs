@@ -1,6 +1,5 @@
 //! The runtime library waits for a plugin for as long as it takes. A suite cannot: what hangs is killed, and so fails.
 
-use crate::sandbox;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, gettid},

@@ -1,15 +1,13 @@
 //! A GC that is killed: the next one finishes its work, and frees nothing that lives.
 
 use super::killed::{at_many_points, traced_request};
-use crate::{
-    suite::{
-        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Need, Request, Versions,
-        fault::Answer,
-    },
-    trace::Blow,
+use crate::suite::{
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Need, Request, Versions,
+    fault::Answer,
 };
 use cni_types::Command;
 use nix::sys::signal::Signal;
+use sandbox::trace::Blow;
 use serde_json::json;
 use std::fs;
 

@@ -1,13 +1,11 @@
 //! A folder for state in which nothing can be written.
 
-use crate::{
-    sandbox,
-    suite::{
-        Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, State, Versions,
-        family::ADD_ATTACHES,
-        fault::{Answer, Call, Real},
-    },
+use crate::suite::{
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, State, Versions,
+    family::ADD_ATTACHES,
+    fault::{Answer, Call, Real},
 };
+
 use cni_types::Command;
 use std::{
     fs, io,

@@ -5,16 +5,14 @@
 //! there is time for. The journal says how many.
 
 use super::require_shell;
-use crate::{
-    suite::{
-        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Versions,
-        fault::{Answer, Call, Real},
-        require,
-    },
-    trace::{self, Blow, Traced},
+use crate::suite::{
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Versions,
+    fault::{Answer, Call, Real},
+    require,
 };
 use cni_types::Command;
 use nix::sys::signal::Signal;
+use sandbox::trace::{self, Blow, Traced};
 use std::{
     fs, io,
     os::unix::process::CommandExt,

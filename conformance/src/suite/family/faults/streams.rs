@@ -1,14 +1,12 @@
 //! Streams that are closed, or lead nowhere.
 
 use super::require_shell;
-use crate::{
-    suite::{
-        Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions, fault::Answer,
-        require,
-    },
-    trace::SHELL,
+use crate::suite::{
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions, fault::Answer,
+    require,
 };
 use cni_types::Command;
+use sandbox::trace::SHELL;
 use std::{fs, path::Path, process};
 
 pub(super) const CASES: &[Case] = &[

@@ -35,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
                 let folder = std::path::Path::new("/run/cni-conformance/files/mounted");
                 if call.is(Command::Add) {
                     std::fs::create_dir_all(folder)?;
-                    crate::sandbox::cover(folder).map_err(std::io::Error::other)?;
+                    sandbox::cover(folder).map_err(std::io::Error::other)?;
                 }
                 real.run(&call)
             }),

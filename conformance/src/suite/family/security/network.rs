@@ -1,11 +1,9 @@
 //! What a plugin opens to containers and to whoever calls it: routers, rules, the host's own namespace.
 
-use crate::{
-    suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require},
-    wire::RogueRouter,
-};
+use crate::suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require};
 use cni_net::Rtnl;
 use cni_types::{Command, IfName, MacAddr, SpecVersion};
+use sandbox::wire::RogueRouter;
 use std::{
     fs,
     net::{IpAddr, Ipv6Addr},

@@ -6,8 +6,8 @@ use crate::{
     network::{Network, V4, V6},
 };
 use cni_types::Command;
-use conformance::testbed::{Host, Outcome, Pod, Suite, Test};
 use serde_json::json;
+use testkit::{Host, Outcome, Pod, Suite, Test};
 
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();

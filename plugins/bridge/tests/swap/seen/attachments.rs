@@ -6,9 +6,10 @@ use super::{
 };
 use crate::node::{id, path, tool};
 use cni_types::Command;
-use conformance::{probe::ping, testbed::OrFail};
+use sandbox::probe::ping;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
+use testkit::OrFail;
 
 pub(crate) const ROWS: &[Row] = &[
     Row {

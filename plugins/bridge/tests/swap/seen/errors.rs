@@ -6,8 +6,8 @@ use super::{
 };
 use crate::node::tool;
 use cni_types::Command;
-use conformance::testbed::{Outcome, Pod};
 use serde_json::{Value, json};
+use testkit::{Outcome, Pod};
 
 pub(crate) const ROWS: &[Row] = &[
     Row {

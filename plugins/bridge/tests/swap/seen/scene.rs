@@ -3,8 +3,8 @@
 use super::{Node, Side};
 use crate::node::{V4, V6, try_tool};
 use cni_types::{Command, IfName};
-use conformance::testbed::{Host, Invocation, OrFail, Outcome, Pod, Suite};
 use serde_json::{Value, json};
+use testkit::{Host, Invocation, OrFail, Outcome, Pod, Suite};
 
 /// A host with one side on it, and a network with everything usual.
 pub(crate) struct Scene<'a> {

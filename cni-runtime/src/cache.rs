@@ -1,0 +1,308 @@
+//! The results of ADDs, kept for CHECK and DEL (spec section 3).
+//!
+//! The files are libcni's, in its place and format, so that an attachment made by one runtime can
+//! be ended by another: `<folder>/results/<network>-<container id>-<interface>`.
+
+use super::{base64, error::Error, network::Network, parameters::Parameters, plain::read_plain};
+use cni_types::{Json, NetworkName};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+const KIND: &str = "cniCacheV1";
+
+/// A folder with results.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    results: PathBuf,
+}
+
+/// One attachment as it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachedAttachment {
+    /// The network's name.
+    pub network: NetworkName,
+    /// The network configuration at the time.
+    pub config: Vec<u8>,
+    /// What the plugins were given.
+    pub parameters: Parameters,
+    /// What the last plugin printed.
+    pub result: Json,
+}
+
+/// One file of the cache.
+#[derive(Debug)]
+pub struct CacheEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// When it was written, where that is known: when the attachment was made.
+    pub written: Option<SystemTime>,
+    /// What it says, or why it cannot be understood.
+    pub attachment: io::Result<CachedAttachment>,
+}
+
+/// The file, key by key in libcni's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    kind: &'a str,
+    container_id: &'a str,
+    config: String,
+    if_name: &'a str,
+    network_name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    netns: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cni_args: &'a [(String, String)],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    capability_args: BTreeMap<&'a str, &'a Json>,
+    result: &'a Json,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Read {
+    kind: String,
+    container_id: String,
+    config: String,
+    if_name: String,
+    network_name: String,
+    netns: String,
+    cni_args: Vec<(String, String)>,
+    capability_args: Option<Json>,
+    result: Option<Json>,
+}
+
+impl Cache {
+    /// The cache below `folder`.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { results: folder.join("results") }
+    }
+
+    /// The one that libcni and all its runtimes use: `/var/lib/cni`.
+    #[must_use]
+    pub fn of_system() -> Self {
+        Self::new(Path::new("/var/lib/cni"))
+    }
+
+    /// Keeps a result. A reader never sees half of it, whenever the writer dies.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn store(&self, network: &Network, parameters: &Parameters, result: &Json) -> Result<(), Error> {
+        let path = self.path(&network.name, parameters);
+        let written = Written {
+            kind: KIND,
+            container_id: parameters.container_id.as_str(),
+            config: base64::encode(network.source().to_string().as_bytes()),
+            if_name: parameters.if_name.as_str(),
+            network_name: network.name.as_str(),
+            netns: parameters.netns.as_ref().map_or("", |path| path.as_str()),
+            cni_args: &parameters.args,
+            capability_args: parameters
+                .capability_args
+                .iter()
+                .map(|(name, value)| (name.as_str(), value))
+                .collect(),
+            result,
+        };
+        let write = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.results)?;
+            replace(&path, &serde_json::to_vec(&written)?)
+        };
+        write().map_err(|source| Error::Cache { operation: "write", path: path.clone(), source })
+    }
+
+    /// The attachment as it was made; nothing where it never was.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or understood.
+    pub fn load(
+        &self,
+        network: &NetworkName,
+        parameters: &Parameters,
+    ) -> Result<Option<CachedAttachment>, Error> {
+        let path = self.path(network, parameters);
+        match read_plain(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => bytes
+                .and_then(|bytes| CachedAttachment::parse(&bytes))
+                .map(Some)
+                .map_err(|source| Error::Cache { operation: "read", path, source }),
+        }
+    }
+
+    /// Every attachment that was made and not ended. Files that cannot be understood are passed
+    /// over.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read; a missing one is empty.
+    pub fn attachments(&self) -> Result<Vec<CachedAttachment>, Error> {
+        Ok(self.entries()?.into_iter().filter_map(|entry| entry.attachment.ok()).collect())
+    }
+
+    /// Every file of the cache in the order of their names, the usable and the unusable.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read; a missing one is empty.
+    pub fn entries(&self) -> Result<Vec<CacheEntry>, Error> {
+        let failed = |source| Error::Cache { operation: "list", path: self.results.clone(), source };
+        let mut paths = match std::fs::read_dir(&self.results) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries
+                .and_then(|entries| entries.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>())
+                .map_err(failed)?,
+        };
+        // What a killed writer left is no attachment.
+        paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+        paths.sort();
+        Ok(paths.into_iter().map(CacheEntry::read).collect())
+    }
+
+    /// Forgets an attachment.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be removed.
+    pub fn remove(&self, network: &NetworkName, parameters: &Parameters) -> Result<(), Error> {
+        let path = self.path(network, parameters);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(Error::Cache { operation: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// None of the three parts can hold a slash, so the file is always in the folder.
+    fn path(&self, network: &NetworkName, parameters: &Parameters) -> PathBuf {
+        let Parameters { container_id, if_name, .. } = parameters;
+        self.results.join(format!("{network}-{}-{}", container_id.as_str(), if_name.as_str()))
+    }
+}
+
+impl CacheEntry {
+    fn read(path: PathBuf) -> Self {
+        let attachment = read_plain(&path).and_then(|bytes| CachedAttachment::parse(&bytes));
+        Self { written: path.metadata().and_then(|meta| meta.modified()).ok(), path, attachment }
+    }
+}
+
+impl CachedAttachment {
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let invalid = |e: String| io::Error::new(ErrorKind::InvalidData, e);
+        let json = Json::parse(bytes).map_err(|e| invalid(e.to_string()))?;
+        let read: Read = json.decode().map_err(|e| invalid(e.to_string()))?;
+        if read.kind != KIND {
+            return Err(invalid(format!("kind is {:?}, {KIND:?} is wanted", read.kind)));
+        }
+        let mut parameters = Parameters::new(&read.container_id, &read.if_name, &read.netns)
+            .map_err(|e| invalid(e.to_string()))?;
+        parameters.args = read.cni_args;
+        if let Some(Json::Object(members)) = read.capability_args {
+            parameters.capability_args = members;
+        }
+        Ok(Self {
+            network: NetworkName::parse(&read.network_name).map_err(|e| invalid(e.to_string()))?,
+            config: base64::decode(&read.config).ok_or_else(|| invalid("config is not base64".to_owned()))?,
+            parameters,
+            result: read.result.ok_or_else(|| invalid("there is no result".to_owned()))?,
+        })
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // No network's name begins with a dot, so this is never taken for a result's file.
+    name.push(format!(".{}", std::process::id()));
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    let mut file: File =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn network() -> Network {
+        Network::parse(br#"{"cniVersion":"1.1.0","name":"n","plugins":[{"type":"x"}]}"#).unwrap()
+    }
+
+    fn parameters() -> Parameters {
+        Parameters::new("c1", "eth0", "/run/netns/a").unwrap()
+    }
+
+    fn result() -> Json {
+        Json::parse(br#"{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24"}]}"#).unwrap()
+    }
+
+    #[test]
+    fn the_file_is_libcnis() {
+        let folder = Folder::new("cache-format");
+        let full = parameters()
+            .with_arg("IgnoreUnknown", "1")
+            .with_capability_arg("mac", "02:00:00:00:00:01".into());
+        Cache::new(folder.path()).store(&network(), &full, &result()).unwrap();
+        let path = folder.path().join("results/n-c1-eth0");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let config = base64::encode(network().source().to_string().as_bytes());
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            format!(
+                r#"{{"kind":"cniCacheV1","containerId":"c1","config":"{config}","ifName":"eth0","networkName":"n","netns":"/run/netns/a","cniArgs":[["IgnoreUnknown","1"]],"capabilityArgs":{{"mac":"02:00:00:00:00:01"}},"result":{{"cniVersion":"1.1.0","ips":[{{"address":"10.0.0.2/24"}}]}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_was_stored_reads_back_and_is_forgotten() {
+        let folder = Folder::new("cache-round-trip");
+        let cache = Cache::new(folder.path());
+        let full =
+            parameters().with_arg("A", "1").with_capability_arg("ips", Json::Array(vec!["10.0.0.9".into()]));
+        assert_eq!(cache.load(&network().name, &full).unwrap(), None);
+        assert_eq!(cache.attachments().unwrap(), []);
+        cache.store(&network(), &full, &result()).unwrap();
+        let loaded = cache.load(&network().name, &parameters()).unwrap().unwrap();
+        assert_eq!((&loaded.parameters, &loaded.result), (&full, &result()));
+        assert_eq!(Network::parse(&loaded.config).unwrap(), network());
+        assert_eq!(cache.attachments().unwrap(), [loaded]);
+        cache.remove(&network().name, &full).unwrap();
+        cache.remove(&network().name, &full).unwrap();
+        assert_eq!(cache.attachments().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_no_attachment() {
+        let folder = Folder::new("cache-killed");
+        folder.write("results/.n-c1-eth0.4711", "{");
+        assert_eq!(Cache::new(folder.path()).entries().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_its_path() {
+        let folder = Folder::new("cache-damaged");
+        for content in
+            ["", "{", "{}", r#"{"kind":"cniCacheV2"}"#, r#"{"kind":"cniCacheV1","containerId":"/"}"#]
+        {
+            folder.write("results/n-c1-eth0", content);
+            let cache = Cache::new(folder.path());
+            let error = cache.load(&network().name, &parameters()).unwrap_err().to_string();
+            assert!(error.contains("results/n-c1-eth0: "), "{error}");
+            assert_eq!(cache.attachments().unwrap(), []);
+            assert!(cache.entries().unwrap()[0].attachment.is_err());
+        }
+    }
+}
