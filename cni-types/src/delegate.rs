@@ -11,6 +11,7 @@ use crate::{
     call::{Call, Command},
     environment::Environment,
     error::{Code, Error},
+    keep::KeepAddresses,
     program::{GRACE, Output, Program, Running, Stderr},
     result::AddResult,
     stop::Stop,
@@ -30,6 +31,7 @@ pub struct Delegate<'a> {
     call: &'a Call,
     program: Program,
     depth: u32,
+    keep: KeepAddresses,
 }
 
 impl<'a> Delegate<'a> {
@@ -49,7 +51,15 @@ impl<'a> Delegate<'a> {
             return Err(leads_back(kind, &details));
         }
         let program = Program::find(kind, &call.environment().text("CNI_PATH"))?;
-        Ok(Self { call, program, depth: depth + 1 })
+        Ok(Self { call, program, depth: depth + 1, keep: KeepAddresses::default() })
+    }
+
+    /// Returns the delegate with addresses that its GC must leave reserved. One that is not of this
+    /// suite may not know the variable that says so.
+    #[must_use]
+    pub fn keeping(mut self, keep: KeepAddresses) -> Self {
+        self.keep = keep;
+        self
     }
 
     /// Runs ADD and reads the result.
@@ -98,7 +108,11 @@ impl<'a> Delegate<'a> {
 
     fn environment(&self, command: Command) -> Environment {
         let environment = self.call.environment().clone().with("CNI_COMMAND", command.as_str());
-        environment.with(DEPTH, self.depth.to_string())
+        let environment = environment.with(DEPTH, self.depth.to_string());
+        if self.keep.is_empty() {
+            return environment;
+        }
+        environment.with(KeepAddresses::VARIABLE, self.keep.to_string())
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod json;
+mod keep;
 pub mod log;
 mod plugin;
 mod program;
@@ -29,6 +30,7 @@ pub use delegate::{Delegate, RunningAdd};
 pub use environment::Environment;
 pub use error::{Code, Error};
 pub use json::{DecodeError, Json, Number};
+pub use keep::KeepAddresses;
 pub use plugin::{Plugin, Reply, answer, main};
 pub use program::{Output, Program, Running, Stderr};
 pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};

@@ -7,8 +7,8 @@ use crate::{
     store::{Locked, Origins, Sighting, Unread},
     system::Present,
 };
-use cni_types::{Call, Error, ValidAttachments};
-use std::fs::File;
+use cni_types::{Call, Error, KeepAddresses, ValidAttachments};
+use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 /// Why a record is freed.
 enum Stale {
@@ -18,13 +18,14 @@ enum Stale {
     Over(Holding),
 }
 
-/// Frees the records of stale attachments, goes on after an error, and looks at no other network.
+/// Frees the records of stale attachments, but for addresses that the caller knows to be in use
+/// ([`KeepAddresses`]). Goes on after an error, and looks at no other network.
 ///
 /// # Errors
 /// Fails if a stale record cannot be removed, or a record cannot be read; code 11 if the process was
 /// asked to stop. What was freed until then stays freed.
 pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
-    let valid = call.valid_attachments()?;
+    let (valid, keep) = (call.valid_attachments()?, KeepAddresses::of(call.environment())?);
     let store = plugin.store(&config::data_dir(call)?, call);
     let Some(locked) = store.lock(plugin.patience)? else { return Ok(()) };
     if valid == ValidAttachments::Unknown {
@@ -35,8 +36,9 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let origins = locked.folder().origins();
     let now = plugin.system.present(locked.folder().path());
     let mut sweep = Sweep {
-        stales: Stales { valid: &valid, now, origins },
+        stales: Stales { valid: &valid, keep, now, origins },
         any: false,
+        kept: BTreeSet::new(),
         failures: Vec::new(),
         unread: Unread::default(),
     };
@@ -45,7 +47,11 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         sweep.meet(&locked, sighting);
         Ok(())
     });
-    let Sweep { any, mut failures, unread, .. } = sweep;
+    let Sweep { any, kept, mut failures, unread, .. } = sweep;
+    if !kept.is_empty() {
+        let kept: Vec<String> = kept.iter().map(IpAddr::to_string).collect();
+        note(&format!("kept {}: in use by an interface of which nothing says whose it is", kept.join(", ")));
+    }
     failures.extend(unread.into_error());
     // The index is rebuilt once, for all that was freed; if the process is to stop, by the next ADD.
     match looked {
@@ -61,6 +67,8 @@ struct Sweep<'a> {
     stales: Stales<'a>,
     /// True if a record was to be freed.
     any: bool,
+    /// Stale addresses that are in use.
+    kept: BTreeSet<IpAddr>,
     failures: Vec<Error>,
     unread: Unread,
 }
@@ -70,7 +78,11 @@ impl Sweep<'_> {
         match sighting {
             Sighting::Unread(_, error) => self.unread.push(error),
             Sighting::Record(record, file) => {
-                if let Some(stale) = self.stales.judge(record, file) {
+                let address = record.address;
+                let stale = self.stales.judge(record, file);
+                if stale.is_some() && self.stales.keep.contains(address) {
+                    self.kept.insert(address);
+                } else if let Some(stale) = stale {
                     self.any = true;
                     self.failures.extend(free(locked, &stale).err());
                 }
@@ -82,6 +94,7 @@ impl Sweep<'_> {
 /// What decides if a record is freed.
 struct Stales<'a> {
     valid: &'a ValidAttachments,
+    keep: KeepAddresses,
     now: Option<Present>,
     origins: Origins<'a>,
 }

@@ -58,6 +58,7 @@ pub(crate) fn requests(host: &Host, page: &mut Page) {
     page.sees(request(host, Command::Add, small(), json!({})));
     page.sees(request(host, Command::Add, small(), json!({})).container("c2"));
     page.sees(add("10.1.0.2").container("c2"));
+    page.sees(request(host, Command::Gc, small(), json!({})).env("CNI_KEEP_ADDRESSES", "here"));
     let mut strict = small();
     strict["statusWhenFull"] = "error".into();
     page.sees(request(host, Command::Status, strict, json!({})));

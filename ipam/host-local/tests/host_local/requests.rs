@@ -410,6 +410,23 @@ fn gc_frees_all_for_an_empty_list_and_only_the_dead_without_one() {
     }
 }
 
+/// What the plugin that calls it found in use, without knowing by whom.
+#[test]
+fn gc_frees_no_address_that_it_is_handed_to_keep() {
+    let data = DataDir::new();
+    let seeds = [("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", "c2"), ("10.0.0.4", ""), ("fd00::2", "c1\r\neth0")];
+    seeds.iter().for_each(|(name, content)| data.seed(name, content));
+    let gc = Request::new("GC", &data, one("10.0.0.0/29")).key("cni.dev/valid-attachments", json!([]));
+    let answer = gc.clone().variable("CNI_KEEP_ADDRESSES", "10.0.0.3,10.0.0.9,fd00::2").run();
+    answer.success();
+    assert!(data.holds(&[("10.0.0.3", "c2"), ("fd00::2", "c1\r\neth0")]), "{}", answer.report());
+    assert_eq!(answer.stderr().matches("kept 10.0.0.3, fd00::2: in use").count(), 1, "{}", answer.report());
+    let answer = gc.clone().variable("CNI_KEEP_ADDRESSES", "10.0.0.3,here").run();
+    answer.assert_failure(4, "invalid CNI_KEEP_ADDRESSES: \"here\" is no IP address");
+    gc.run().success();
+    assert!(data.holds(&[]));
+}
+
 #[test]
 fn gc_leaves_alone_what_is_no_record() {
     let data = DataDir::new();
