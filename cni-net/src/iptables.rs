@@ -23,13 +23,14 @@ pub(crate) use rule::{Action, Nat, Place, Removal, Rule};
 
 use crate::{
     error::NetError,
+    masqueraded::Masqueraded,
     netns::Netns,
     nft::{Nft, Owner},
     sysctl::Family,
 };
-use cni_types::{Cidr, Environment, Stop, ValidAttachments};
+use cni_types::{AttachmentKey, Cidr, Environment, Stop, ValidAttachments};
 use rule::chain_name;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 use tools::{Tool, Tools};
 
 /// The chain that leads to all others.
@@ -148,6 +149,22 @@ impl<'a> Iptables<'a> {
         self.remove_from_all(|iptables, keeper, family| {
             Ok(iptables.all(keeper, family)?.stale(network, valid))
         })
+    }
+
+    /// Returns the addresses that a network's rules masquerade, and for whom.
+    ///
+    /// # Errors
+    /// Fails if a table cannot be read.
+    pub fn masqueraded(
+        &mut self,
+        network: &str,
+        valid: &BTreeSet<AttachmentKey>,
+    ) -> Result<Masqueraded, NetError> {
+        let mut found = Masqueraded::default();
+        for (keeper, family) in TABLES {
+            found = found.merged(self.all(keeper, family)?.masqueraded(network, valid));
+        }
+        Ok(found)
     }
 
     /// Those of the addresses that the owner's rules do not masquerade.

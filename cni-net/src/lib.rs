@@ -11,6 +11,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod iptables;
+mod masqueraded;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -22,6 +23,7 @@ pub use claim::Claim;
 pub use container::{container_netns, remaining_netns, require_capabilities};
 pub use error::{Feature, KernelError, NetError};
 pub use iptables::{Iptables, Tables};
+pub use masqueraded::Masqueraded;
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{

@@ -125,12 +125,8 @@ mod tests {
                 payload.extend([&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat());
                 payload.resize(payload.len().next_multiple_of(4), 0);
             }
-            let _ = (Address::parse(&payload, 1), Neighbour::parse(&payload), InstalledRoute::parse_all(&payload));
-            // An address message that is for the link is read to its end.
-            if let Some(index) = payload.get_mut(4..8) {
-                index.copy_from_slice(&1_u32.to_ne_bytes());
-            }
-            let _ = Address::parse(&payload, 1);
+            let _ = (Address::parse(&payload, None), Neighbour::parse(&payload));
+            let _ = InstalledRoute::parse_all(&payload);
         }
     }
 }

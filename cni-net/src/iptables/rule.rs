@@ -1,10 +1,13 @@
 //! What rules say and which of them have to go, whoever keeps them. Pure.
 
 use super::POSTROUTING;
-use crate::nft::Owner;
-use cni_types::{Cidr, ValidAttachments};
+use crate::{masqueraded::Masqueraded, nft::Owner};
+use cni_types::{AttachmentKey, Cidr, ValidAttachments};
 use sha2::{Digest, Sha512};
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// XT_MAX_COMMENT_LEN of include/uapi/linux/netfilter/xt_comment.h, less the closing NUL.
 const MAX_COMMENT: usize = 255;
@@ -107,16 +110,42 @@ impl Nat {
         Removal { jumps: doomed, chains }
     }
 
-    /// What goes because no attachment of the container is valid. The chain's name is a hash, so the comment tells the network.
+    /// The rules of a network's attachments. The chain's name is a hash, so the comment says whose.
+    fn rules_of(&self, network: &str) -> impl Iterator<Item = &Rule> {
+        let prefixes = comment_prefixes(network);
+        let is_of_network =
+            move |rule: &&Rule| prefixes.iter().any(|prefix| rule.comment.starts_with(prefix));
+        self.rules.iter().filter(is_of_network)
+    }
+
+    /// The addresses that a network's rules masquerade, and for whom. Attachments of one container
+    /// share a chain, so it says whose its addresses are only if there is but one.
+    pub(crate) fn masqueraded(&self, network: &str, valid: &BTreeSet<AttachmentKey>) -> Masqueraded {
+        let mut owners: BTreeMap<String, Vec<&AttachmentKey>> = BTreeMap::new();
+        for key in valid {
+            owners.entry(name_of_chain(network, &key.0)).or_default().push(key);
+        }
+        let mut found = Masqueraded::default();
+        for rule in self.rules_of(network).filter(|rule| rule.chain == POSTROUTING) {
+            let (Some(chain), Some(address)) = (rule.attachment_chain(), source(rule)) else { continue };
+            let Some(owners) = owners.get(chain) else {
+                found.stale.insert(address);
+                continue;
+            };
+            found.valid.insert(address);
+            if let [only] = owners.as_slice() {
+                found.known.insert((*only).clone());
+            }
+        }
+        found
+    }
+
+    /// What goes because no attachment of the container is valid.
     pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
         let ValidAttachments::Only(valid) = valid else { return Removal::default() };
         let valid: BTreeSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
-        let prefixes = comment_prefixes(network);
-        let of_network = |rule: &&Rule| prefixes.iter().any(|prefix| rule.comment.starts_with(prefix));
         let stale: BTreeSet<&str> = self
-            .rules
-            .iter()
-            .filter(of_network)
+            .rules_of(network)
             .filter_map(Rule::attachment_chain)
             .filter(|chain| !valid.contains(*chain))
             .collect();
@@ -279,6 +308,15 @@ mod tests {
         let stale = nat.stale("net", &valid(&["b"]));
         assert_eq!(stale, Removal { jumps: vec![Place::Handle(1)], chains: vec![CHAIN.to_owned()] });
         assert_eq!(nat.stale("net", &valid(&[])).chains.len(), 2);
+        let b: AttachmentKey = ("b".to_owned(), "eth0".to_owned());
+        let found = nat.masqueraded("net", &BTreeSet::from([b.clone()]));
+        assert_eq!(found.stale, BTreeSet::from(["10.1.0.2".parse().unwrap()]));
+        assert_eq!(found.valid, BTreeSet::from(["10.1.0.3".parse().unwrap()]));
+        assert_eq!(found.known, BTreeSet::from([b.clone()]));
+        // The chain leads from an address of either interface, or of both.
+        let second = ("b".to_owned(), "eth1".to_owned());
+        let found = nat.masqueraded("net", &BTreeSet::from([b, second]));
+        assert_eq!((found.valid.len(), found.known.len()), (1, 0));
         assert!(nat.stale("net", &ValidAttachments::Unknown).is_empty());
     }
 }

@@ -24,19 +24,22 @@ use super::{
     expression::{Field, is_family, masquerade, matches, verdict},
     listed::{expressions, handle_and_comment},
     naming::{hash16, quotable},
+    nat,
 };
 use crate::{
     error::{Feature, NetError},
+    masqueraded::Masqueraded,
     netlink::{Answer, REQUESTS_AT_ONCE},
+    sysctl::Family,
 };
-use cni_types::{Cidr, ValidAttachments};
+use cni_types::{AttachmentKey, Cidr, ValidAttachments};
 use netlink_packet_netfilter::{
     NetfilterProtoFamily,
     nftables::{InetHookNumber, Operator, Verdict},
 };
 use nix::errno::Errno;
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -181,15 +184,40 @@ impl Nft {
         valid: &ValidAttachments,
     ) -> Result<usize, NetError> {
         let ValidAttachments::Only(valid) = valid else { return Ok(0) };
-        let mark =
-            |(container_id, if_name): &(String, String)| Owner { network, container_id, if_name }.mark();
-        let valid: HashSet<String> = valid.iter().map(mark).collect();
-        let of_network = format!("{}-", hash16(network));
-        let owner_mark =
-            |entry: &MasqueradeEntry| entry.comment.split(',').next().unwrap_or_default().to_owned();
-        self.remove_entries(|entry| {
-            entry.comment.starts_with(&of_network) && !valid.contains(&owner_mark(entry))
-        })
+        let marks = Marks::of(network, valid);
+        self.remove_entries(|entry| marks.owner(&entry.comment) == RuleOwner::Stale)
+    }
+
+    /// Returns the addresses that a network's rules masquerade, and for whom.
+    ///
+    /// # Errors
+    /// Fails if the rules cannot be listed.
+    pub fn masqueraded(
+        &mut self,
+        network: &str,
+        valid: &BTreeSet<AttachmentKey>,
+    ) -> Result<Masqueraded, NetError> {
+        let marks = Marks::of(network, valid);
+        let answers = match self.socket.dump(&rules_request(TABLE, MASQ_CHECKS)) {
+            Err(e) if e.errno() == Some(Errno::ENOENT) => Vec::new(),
+            answers => answers?,
+        };
+        let mut found = Masqueraded::default();
+        for answer in &answers {
+            let Some((_, comment)) = handle_and_comment(answer) else { continue };
+            let Some(address) = source(answer) else { continue };
+            match marks.owner(&comment) {
+                RuleOwner::Valid(owner) => {
+                    found.valid.insert(address);
+                    found.known.insert(owner.clone());
+                }
+                RuleOwner::Stale => {
+                    found.stale.insert(address);
+                }
+                RuleOwner::OtherNetwork => {}
+            }
+        }
+        Ok(found)
     }
 
     /// How many rules the owner has, and whether packets are led to them at all.
@@ -258,6 +286,42 @@ impl Nft {
     }
 }
 
+/// Whose a rule is, as seen by one network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RuleOwner<'a> {
+    Valid(&'a AttachmentKey),
+    /// An attachment of the network that is not valid any more.
+    Stale,
+    OtherNetwork,
+}
+
+/// The marks of a network's valid attachments.
+struct Marks<'a> {
+    /// What the comments of the network's rules begin with.
+    network: String,
+    valid: BTreeMap<String, &'a AttachmentKey>,
+}
+
+impl<'a> Marks<'a> {
+    fn of(network: &str, valid: &'a BTreeSet<AttachmentKey>) -> Self {
+        let mark = |key: &'a AttachmentKey| {
+            let (container_id, if_name) = key;
+            (Owner { network, container_id, if_name }.mark(), key)
+        };
+        Self { network: format!("{}-", hash16(network)), valid: valid.iter().map(mark).collect() }
+    }
+
+    /// Returns the owner of a rule with this comment.
+    fn owner(&self, comment: &str) -> RuleOwner<'a> {
+        let mark = comment.split(',').next().unwrap_or_default();
+        match self.valid.get(mark) {
+            Some(key) => RuleOwner::Valid(key),
+            None if mark.starts_with(&self.network) => RuleOwner::Stale,
+            None => RuleOwner::OtherNetwork,
+        }
+    }
+}
+
 /// Table and chains as they should be, whatever is there now. Of several processes that do this at once each leaves
 /// the same.
 fn ensure_skeleton(transaction: &mut Transaction) {
@@ -287,6 +351,14 @@ pub(super) fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
     Some(MasqueradeEntry { handle, comment })
 }
 
+/// Returns the address from which a rule masquerades. A rule of either family reads as one of its
+/// own only: the addresses are at other offsets.
+fn source(answer: &Answer) -> Option<IpAddr> {
+    let families = [Family::V4, Family::V6].into_iter();
+    let mut sources = families.filter_map(|family| nat::parse(family, answer)?.source);
+    sources.next().filter(|source| *source == Cidr::host(source.address())).map(Cidr::address)
+}
+
 /// The rule names the chain; in this table only a verdict can.
 pub(super) fn leads_to_checks(answer: &Answer) -> bool {
     let name = MASQ_CHECKS.as_bytes();
@@ -302,7 +374,7 @@ mod tests {
         #[test]
         fn any_answer_is_read_or_passed_over(payload: Vec<u8>) {
             let answer = Answer { payload };
-            let _ = (parse_entry(&answer), leads_to_checks(&answer));
+            let _ = (parse_entry(&answer), leads_to_checks(&answer), source(&answer));
         }
     }
 

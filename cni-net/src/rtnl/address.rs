@@ -10,9 +10,15 @@ use netlink_packet_route::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Says that the kernel listed an address of another namespace than the one it was asked for.
+#[derive(Debug)]
+pub(super) struct ForeignAddress;
+
 /// An address of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// The index of its link.
+    pub link: u32,
     /// The address and its prefix.
     pub cidr: Cidr,
     /// Valid on the link only.
@@ -24,12 +30,22 @@ pub struct Address {
 }
 
 impl Address {
-    pub(super) fn parse(payload: &[u8], link: u32) -> Option<Self> {
-        let message = AddressMessage::parse(payload).ok()?;
-        // Kernels without strict checking list the addresses of all links.
-        if message.header.index != link {
-            return None;
-        }
+    /// Reads the payload of an RTM_NEWADDR. `netns` is the number of the namespace that was asked
+    /// for, `None` for the own one.
+    ///
+    /// # Errors
+    /// Fails if the address is one of another namespace: kernels without strict checking of
+    /// requests (before 4.20) do not look at the number and list their own.
+    pub(super) fn parse(payload: &[u8], netns: Option<i32>) -> Result<Option<Self>, ForeignAddress> {
+        let Ok(message) = AddressMessage::parse(payload) else { return Ok(None) };
+        let said = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::TargetNetNsId(number) => Some(*number),
+            _ => None,
+        });
+        if said == netns { Ok(Self::of(&message)) } else { Err(ForeignAddress) }
+    }
+
+    fn of(message: &AddressMessage) -> Option<Self> {
         let mut flags = AddressFlags::from_bits_truncate(u32::from(message.header.flags.bits()));
         let (mut local, mut peer) = (None, None);
         for attribute in &message.attributes {
@@ -41,6 +57,7 @@ impl Address {
             }
         }
         Some(Self {
+            link: message.header.index,
             cidr: Cidr::new(local.or(peer)?, message.header.prefix_len).ok()?,
             link_local: message.header.scope == AddressScope::Link,
             tentative: flags.contains(AddressFlags::Tentative),
@@ -63,16 +80,37 @@ impl Rtnl {
     /// The addresses of a link that are of one family.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn addresses_of(&mut self, link: u32, family: Family) -> Result<Vec<Address>, NetError> {
+        let mut addresses = self.list_addresses(link, family, None)?;
+        // Kernels without strict checking list the addresses of all links.
+        addresses.retain(|address| address.link == link);
+        Ok(addresses)
+    }
+
+    /// Lists addresses of a link, or of all links if that is 0, in this namespace or in the one
+    /// that has a number here.
+    pub(super) fn list_addresses(
+        &mut self,
+        link: u32,
+        family: Family,
+        netns: Option<i32>,
+    ) -> Result<Vec<Address>, NetError> {
         let mut message = AddressMessage::default();
         message.header.family = match family {
             Family::V4 => AddressFamily::Inet,
             Family::V6 => AddressFamily::Inet6,
         };
         message.header.index = link;
+        message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
         let answers = self.dump(RouteNetlinkMessage::GetAddress(message), "addresses")?;
-        Ok(answers.iter().filter_map(|answer| Address::parse(&answer.payload, link)).collect())
+        let addresses =
+            answers.iter().filter_map(|answer| Address::parse(&answer.payload, netns).transpose());
+        addresses.collect::<Result<_, _>>().map_err(|ForeignAddress| NetError::Protocol {
+            operation: "list",
+            object: "addresses of another namespace".to_owned(),
+            reason: "the kernel listed those of this one; Linux 4.20 or later is needed".to_owned(),
+        })
     }
 }
 

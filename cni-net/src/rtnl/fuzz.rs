@@ -8,7 +8,7 @@ use super::{
 pub(crate) fn read(payload: &[u8]) {
     let named = payload.get(4..).and_then(super::number).unwrap_or_default();
     let _ = (Link::parse(payload), Neighbour::parse(payload), InstalledRoute::parse_all(payload));
-    let _ = Address::parse(payload, named);
+    let _ = Address::parse(payload, None);
     if let Some(vlans) = PortVlans::parse(payload, named) {
         let _ = vlans.to_string();
     }

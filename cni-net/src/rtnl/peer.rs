@@ -5,8 +5,8 @@
 //! has the other's index and the number is that of the other's namespace; an index alone says
 //! nothing, for every namespace counts from 1.
 
-use super::{Link, LinkKind, Rtnl, number, split_header};
-use crate::{error::NetError, netlink::Request, netns::Netns};
+use super::{Address, Link, LinkKind, Rtnl, number, split_header};
+use crate::{error::NetError, netlink::Request, netns::Netns, sysctl::Family};
 use netlink_packet_core::NlasIterator;
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -44,6 +44,26 @@ impl Rtnl {
             Some(netns) => self.link_elsewhere(netns, index)?,
         };
         Ok(found)
+    }
+
+    /// Returns the addresses of all links in the namespace that the peer of a veth is in, or `None`
+    /// if that is being taken down. An address may be on another link than the peer: what runs in a
+    /// container moves it behind a bridge of its own, where it still answers.
+    ///
+    /// # Errors
+    /// Fails if the list cannot be read: `EACCES` for another user's namespace.
+    pub fn addresses_beside_peer(&mut self, link: &Link) -> Result<Option<Vec<Address>>, NetError> {
+        let mut addresses = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            match self.list_addresses(0, family, link.peer_netns) {
+                // The number leads to no living namespace, as in `peer`.
+                Err(e) if e.errno() == Some(Errno::EINVAL) && self.peer(link)? == Peer::Gone => {
+                    return Ok(None);
+                }
+                outcome => addresses.extend(outcome?),
+            }
+        }
+        Ok(Some(addresses))
     }
 
     fn link_elsewhere(&mut self, netns: i32, index: u32) -> Result<Peer, NetError> {

@@ -10,6 +10,7 @@ pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
         a_peer_is_found_in_its_own_namespace,
         a_link_with_the_peers_index_in_another_namespace_is_no_peer,
+        addresses_beside_a_peer_are_those_of_its_namespace,
         a_group_is_removed_at_once_and_no_other_link,
     ]
 }
@@ -56,6 +57,37 @@ fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
     let br0 = bridge(&mut rtnl);
     create_veth(&mut rtnl, br0, "veth0", &netns(&far), None).unwrap();
     assert_eq!(rtnl.peer_of(&find(&mut rtnl_in(&far), "eth0"), &netns(&pod)).unwrap(), None);
+}
+
+fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
+    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
+    let br0 = bridge(&mut rtnl);
+    create_veth(&mut rtnl, br0, "veth0", &netns(&pod), None).unwrap();
+    let (end, mut inside) = (find(&mut rtnl, "veth0"), rtnl_in(&pod));
+    let eth0 = find(&mut inside, "eth0");
+    pair(&mut inside, "eth1", "guest");
+    let eth1 = find(&mut inside, "eth1");
+    let wanted = [
+        (eth0.index, "eth0", "10.1.0.2/24"),
+        (eth0.index, "eth0", "fd01::2/64"),
+        (eth1.index, "eth1", "10.2.0.2/24"),
+    ];
+    for (index, link, cidr) in wanted {
+        run(&mut inside, |batch| batch.create_address(index, &name(link), cidr.parse().unwrap(), false))
+            .unwrap();
+    }
+    run(&mut rtnl, |batch| batch.create_address(br0, &name("br0"), "10.9.0.1/24".parse().unwrap(), false))
+        .unwrap();
+    let found = rtnl.addresses_beside_peer(&end).unwrap().or_fail("find the namespace");
+    let mut found: Vec<_> = found.iter().map(|address| (address.link, address.cidr.to_string())).collect();
+    found.retain(|(index, _)| [eth0.index, eth1.index].contains(index));
+    found.sort();
+    let mut wanted = wanted.map(|(index, _, cidr)| (index, cidr.to_owned()));
+    wanted.sort();
+    assert_eq!(found, wanted);
+    // A number that leads nowhere is a namespace that was taken down since the link was read.
+    let gone = cni_net::Link { peer_netns: Some(4711), ..end };
+    assert_eq!(rtnl.addresses_beside_peer(&gone).unwrap(), None);
 }
 
 fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {

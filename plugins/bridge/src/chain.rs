@@ -136,7 +136,7 @@ pub(crate) fn take(
         batch.set_master(port.index, name, Some(bridge.index));
     }
     vlan::confine(&mut batch, bridge, port.index, name, config);
-    if port.alias.as_deref().is_none_or(str::is_empty) {
+    if mark::is_silent(port) {
         batch.set_alias(port.index, name, &mark::alias(Role::Port, identity));
     }
     if !port.up {

@@ -1,5 +1,6 @@
 //! DEL: whatever is left of the attachment goes. Needs no namespace, no `prevResult`, no bridge and no configuration that an
-//! ADD would accept. Every part is tried; what failed is told at the end.
+//! ADD would accept. Every part is tried, but for addresses of an interface that could not be
+//! removed; what failed is reported at the end.
 
 use crate::{
     chain,
@@ -13,8 +14,9 @@ use crate::{
 use cni_net::{Link, Netns, Rtnl, nft::Nft, remaining_netns};
 use cni_types::{Call, Detachment, Error};
 
-/// The order is the kernel's: the rule before the link, since both wait for RCU and so wait together (19 ms against 31);
-/// the addresses last, so that they are not given to another container while this one still has them.
+/// The order is the kernel's: the rule before the link, since both wait for RCU and so wait
+/// together (19 ms against 31); the addresses last, and only if the interface is gone, so that they
+/// are not given to another container while this one still has them.
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let identity = Identity {
         network: &call.network,
@@ -27,7 +29,11 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     if let Ok(Remains { gateway_interface: Some(interface), .. }) = &remains {
         neighbours::forget(call, interface);
     }
-    let addresses = remains.and_then(|remains| release(call, &remains));
+    // If an interface may be left, it may answer for them: the runtime tries again.
+    let addresses = match links {
+        Ok(()) => remains.and_then(|remains| release(call, &remains)),
+        Err(_) => Ok(()),
+    };
     // The socket is closed only now: closing waits until the deleted rule is out of use.
     let rules = rules.map(drop);
     Error::join([rules, links, addresses].into_iter().filter_map(Result::err))

@@ -87,6 +87,11 @@ impl Groups {
     }
 }
 
+/// Tells if a group is one of those that networks of this plugin have.
+pub(crate) fn is_group(group: u32) -> bool {
+    (FIRST_GROUP..2 * FIRST_GROUP).contains(&group)
+}
+
 fn digest(words: &[&str]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..]: [u8; 64] = Sha512::digest(words.join("\0").as_bytes()).into();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -149,7 +154,7 @@ mod tests {
         let all = (0..1000).map(|at| groups(&format!("n{at}"))).flat_map(|g| [g.living, g.doomed]);
         let all: std::collections::HashSet<_> = all.collect();
         assert_eq!(all.len(), 2000);
-        assert!(all.iter().all(|group| (FIRST_GROUP..2 * FIRST_GROUP).contains(&group.get())));
+        assert!(all.iter().all(|group| is_group(group.get())));
         assert!(groups("a").contains(groups("a").doomed.get()) && !groups("a").contains(0));
     }
 

@@ -20,8 +20,8 @@ impl<'a> Ipam<'a> {
     }
 
     /// Asks the IPAM plugin for addresses. From here on a failure runs its DEL, also if its own ADD
-    /// failed (spec section 4). So ADD must have made sure before that no such attachment lives:
-    /// its addresses would be freed.
+    /// failed (spec section 4), once the interface is gone. So ADD must have made sure before that
+    /// no such attachment lives: its addresses would be freed.
     ///
     /// # Errors
     /// Fails if the plugin cannot be run, with the plugin's own error, and if it gave no address or
@@ -29,7 +29,7 @@ impl<'a> Ipam<'a> {
     pub(crate) fn ask(self, undo: &mut Undo<'a>) -> Result<AddResult, Error> {
         let Self { call, kind, delegate } = self;
         let running = delegate.start_add()?;
-        undo.on_failure("freeing addresses", move || delegate.del());
+        undo.on_failure_last("freeing addresses", move || delegate.del());
         let result = running.result()?;
         if result.ips.is_empty() {
             return Err(Error::new(Code::DELEGATE, "IPAM plugin returned missing IP config")

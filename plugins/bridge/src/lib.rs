@@ -9,6 +9,7 @@ mod check;
 pub mod config;
 mod container;
 mod del;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod gateway;

@@ -79,6 +79,11 @@ impl<'a> Mark<'a> {
     }
 }
 
+/// Tells if a link has no alias at all.
+pub(crate) fn is_silent(link: &Link) -> bool {
+    link.alias.as_deref().is_none_or(str::is_empty)
+}
+
 /// Returns the alias for a link of this attachment.
 pub(crate) fn alias(role: Role, identity: &Identity<'_>) -> String {
     let (tag, words) = (role.tag(), identity.words());

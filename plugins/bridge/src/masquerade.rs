@@ -11,12 +11,12 @@ use crate::{
     undo::Undo,
 };
 use cni_net::{
-    Errno, Iptables, NetError, Rtnl, Tables,
+    Errno, Iptables, Masqueraded, NetError, Rtnl, Tables,
     nft::{Nft, Owner},
     remaining_netns,
 };
-use cni_types::{Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log};
-use std::{cell::OnceCell, net::IpAddr};
+use cni_types::{AttachmentKey, Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log};
+use std::{cell::OnceCell, collections::BTreeSet, net::IpAddr};
 
 /// What the undo steps are called.
 const REMOVING: &str = "removing masquerade rules";
@@ -235,6 +235,18 @@ impl Fate {
             Self::AllBut(kept) => !kept.contains(&address),
         }
     }
+}
+
+/// GC: returns the addresses that the network's rules of either way masquerade, and for whom.
+pub(crate) fn masqueraded(
+    call: &Call,
+    mut nft: Option<&mut Nft>,
+    valid: &BTreeSet<AttachmentKey>,
+) -> Result<Masqueraded, Error> {
+    let network = call.network.as_str();
+    let own = nft.as_mut().map(|nft| nft.masqueraded(network, valid)).transpose()?.unwrap_or_default();
+    let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
+    Ok(own.merged(iptables.masqueraded(network, valid)?))
 }
 
 /// GC: removes the rules, of either way, of attachments that are not valid any more.

@@ -2,7 +2,7 @@
 
 use crate::{
     identity::{Groups, hash32, host_names},
-    mark::{Mark, Owner},
+    mark::{Mark, Owner, is_silent},
 };
 use cni_net::{Link, LinkKind};
 use cni_types::{AttachmentKey, Call, NetworkName, ValidAttachments};
@@ -30,15 +30,40 @@ impl<'a> Stale<'a> {
 
     /// Tells if the mark is that of a stale attachment.
     pub(crate) fn has(&self, mark: &Mark<'_>) -> bool {
+        self.is_of_network(mark)
+            && match mark.owner {
+                Owner::Words([_, container_id, if_name]) => {
+                    !self.valid.contains(&(container_id.to_owned(), if_name.to_owned()))
+                }
+                Owner::Hashes { attachment, .. } => !self.hashes().contains(attachment),
+            }
+    }
+
+    /// Tells if the mark is that of an attachment of this network.
+    pub(crate) fn is_of_network(&self, mark: &Mark<'_>) -> bool {
         match mark.owner {
-            Owner::Words([network, container_id, if_name]) => {
-                network == self.network.as_str()
-                    && !self.valid.contains(&(container_id.to_owned(), if_name.to_owned()))
-            }
-            Owner::Hashes { network, attachment } => {
-                network == hash32(&[self.network.as_str()]) && !self.hashes().contains(attachment)
-            }
+            Owner::Words([network, ..]) => network == self.network.as_str(),
+            Owner::Hashes { network, .. } => network == hash32(&[self.network.as_str()]),
         }
+    }
+
+    /// Returns the valid attachments for which none of the links is marked.
+    pub(crate) fn without_link(&self, links: &[Link]) -> impl Iterator<Item = &'a AttachmentKey> {
+        let hash = |mark: Mark<'_>| match mark.owner {
+            Owner::Words(words) => hash32(&words),
+            Owner::Hashes { attachment, .. } => attachment.to_owned(),
+        };
+        let marked: BTreeSet<String> = links.iter().filter_map(Mark::of).map(hash).collect();
+        let network = self.network.as_str();
+        let is_marked = move |(container_id, if_name): &AttachmentKey| {
+            marked.contains(&hash32(&[network, container_id, if_name]))
+        };
+        self.valid.iter().filter(move |key| !is_marked(key))
+    }
+
+    /// Returns the valid attachments.
+    pub(crate) fn valid(&self) -> &'a BTreeSet<AttachmentKey> {
+        self.valid
     }
 
     /// Tells if the link is the host's end of a pair whose ADD was killed before it could write the
@@ -67,6 +92,5 @@ impl<'a> Stale<'a> {
 
 /// Tells if the link is a pair of a network with these groups that does not say yet whose it is.
 pub(crate) fn is_unmarked_pair(link: &Link, groups: &Groups) -> bool {
-    let is_silent = link.alias.as_deref().is_none_or(str::is_empty);
-    link.kind == LinkKind::Veth && groups.contains(link.group) && is_silent
+    link.kind == LinkKind::Veth && groups.contains(link.group) && is_silent(link)
 }

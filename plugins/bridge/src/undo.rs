@@ -1,11 +1,13 @@
 //! Taking back a failed ADD.
 //!
-//! Every step that leaves something behind says at once how to take it back. When a later step fails, the process is asked
-//! to stop, or something panics, all steps are taken back in reverse order; each is tried, whatever became of the one
-//! before. What belongs to the network and not to the attachment (the bridge, its address, forwarding) stays: another
-//! container may rely on it already.
+//! Every step that leaves something behind says at once how to take it back. When a later step
+//! fails, the process is asked to stop, or something panics, all steps are taken back in reverse
+//! order; each is tried, whatever became of the one before. Only the addresses are freed after
+//! everything else, and only if all of that succeeded: nobody else may get one while an interface
+//! answers for it. What belongs to the network and not to the attachment (the bridge, its address,
+//! forwarding) stays: another container may rely on it already.
 
-use cni_types::{Error, log};
+use cni_types::{Code, Error, log};
 
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 
@@ -13,6 +15,7 @@ type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 #[derive(Default)]
 pub(crate) struct Undo<'a> {
     steps: Vec<Step<'a>>,
+    addresses: Option<Step<'a>>,
 }
 
 impl<'a> Undo<'a> {
@@ -25,9 +28,19 @@ impl<'a> Undo<'a> {
         self.steps.push((what, Box::new(step)));
     }
 
+    /// Remembers how to free the addresses, when nothing else is left.
+    pub(crate) fn on_failure_last(
+        &mut self,
+        what: &'static str,
+        step: impl FnOnce() -> Result<(), Error> + 'a,
+    ) {
+        self.addresses = Some((what, Box::new(step)));
+    }
+
     /// The ADD succeeded: everything stays.
     pub(crate) fn keep(mut self) {
         self.steps.clear();
+        self.addresses = None;
     }
 
     /// Takes everything back. The cause stays the error; what could not be taken back is added to
@@ -51,8 +64,19 @@ impl<'a> Undo<'a> {
                 failures.push((what, e));
             }
         }
+        match self.addresses.take() {
+            Some((what, step)) if failures.is_empty() => {
+                failures.extend(step().err().map(|reason| (what, reason)));
+            }
+            Some((what, _)) => failures.push((what, left_to_del())),
+            None => {}
+        }
         failures
     }
+}
+
+fn left_to_del() -> Error {
+    Error::new(Code::TRY_AGAIN, "left to DEL, as the interface may still have them")
 }
 
 impl Drop for Undo<'_> {
@@ -67,7 +91,6 @@ impl Drop for Undo<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cni_types::Code;
     use std::cell::RefCell;
 
     #[test]
@@ -104,13 +127,44 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_freed_last_and_not_if_something_is_left() {
+        for is_stuck in [false, true] {
+            let order = RefCell::new(Vec::new());
+            let mut undo = Undo::new();
+            undo.on_failure_last("freeing addresses", || {
+                order.borrow_mut().push("addresses");
+                Ok(())
+            });
+            undo.on_failure("removing the pair", || {
+                order.borrow_mut().push("pair");
+                if is_stuck { Err(Error::new(Code::IO, "stuck")) } else { Ok(()) }
+            });
+            let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
+            if is_stuck {
+                assert_eq!(*order.borrow(), ["pair"]);
+                assert!(
+                    error
+                        .details
+                        .ends_with("freeing addresses: left to DEL, as the interface may still have them")
+                );
+            } else {
+                assert_eq!(*order.borrow(), ["pair", "addresses"]);
+                assert_eq!(error.details, "");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_is_taken_back_after_success() {
         let undone = RefCell::new(false);
         let mut undo = Undo::new();
-        undo.on_failure("step", || {
-            *undone.borrow_mut() = true;
-            Ok(())
-        });
+        for last in [false, true] {
+            let step = || {
+                *undone.borrow_mut() = true;
+                Ok(())
+            };
+            if last { undo.on_failure_last("step", step) } else { undo.on_failure("step", step) }
+        }
         undo.keep();
         assert!(!*undone.borrow());
     }

@@ -2,7 +2,11 @@
 
 use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
 use cni_types::{IfName, MacAddr};
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 use testkit::{Host, OrFail, Pod, fail};
 
 pub(crate) fn find_link(name: &str) -> Option<Link> {
@@ -80,6 +84,13 @@ pub(crate) fn rules() -> Vec<String> {
 /// The rules of a container, by the end of their comments.
 pub(crate) fn rules_of(container: &str) -> usize {
     rules().iter().filter(|comment| comment.ends_with(&format!(", id: {container}"))).count()
+}
+
+/// The addresses that host-local has reserved in network `net`.
+pub(crate) fn records(data_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(data_dir.join("net")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.parse::<IpAddr>().is_ok()).collect()
 }
 
 /// Changes a link with the requests that `fill` puts into the batch.

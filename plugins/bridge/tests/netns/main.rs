@@ -15,6 +15,7 @@ mod del_matrix;
 mod dhcp;
 mod errors;
 mod faults;
+mod foreign;
 mod frames;
 mod gateway;
 mod gc;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         dhcp::tests(),
         errors::tests(),
         faults::tests(),
+        foreign::tests(),
         frames::tests(),
         gateway::tests(),
         gc::tests(),
