@@ -52,18 +52,41 @@ pub(crate) struct Answer {
 /// What a received datagram holds, message by message.
 enum Part {
     Data { sequence: u32, flags: u16, answer: Answer },
-    Acknowledged,
+    Acknowledged { sequence: u32 },
     Refused { sequence: u32, error: KernelError },
-    Done { flags: u16, error: Option<KernelError> },
+    Done { sequence: u32, flags: u16, error: Option<KernelError> },
+}
+
+impl Part {
+    /// The request that it answers.
+    fn sequence(&self) -> u32 {
+        match self {
+            Self::Data { sequence, .. }
+            | Self::Acknowledged { sequence }
+            | Self::Refused { sequence, .. }
+            | Self::Done { sequence, .. } => *sequence,
+        }
+    }
 }
 
 /// What was asked, to say it in an error.
 struct Blame {
+    /// The sequence number of the first request.
     start: u32,
     requests: Vec<(&'static str, String)>,
+    /// The sequence numbers of all messages, the frame of a batch included, which is what a refusal
+    /// of the whole batch answers: the first, and how many there are.
+    sent: (u32, u32),
 }
 
 impl Blame {
+    /// Returns true if the answer is to one of the messages. A send that was repeated after EINTR,
+    /// although it had taken place, is answered twice; the second answer is nobody's.
+    fn includes(&self, sequence: u32) -> bool {
+        let (first, count) = self.sent;
+        sequence.wrapping_sub(first) < count
+    }
+
     /// The request with this sequence number, or the first where the answer is to none of them.
     fn of(&self, sequence: u32) -> (&'static str, String) {
         let asked =
@@ -141,12 +164,17 @@ impl NetlinkSocket {
     pub(crate) fn read<M: NetlinkSerializable>(&mut self, request: Request<M>) -> Result<Answer, NetError> {
         let mut bytes = Vec::with_capacity(128);
         self.append(&mut bytes, request.message, request.flags);
-        let blame = Blame { start: self.sequence, requests: vec![(request.operation, request.object)] };
-        let parts = self.send(&bytes).and_then(|()| self.receive()).map_err(|e| blame.io(e))?;
-        match parts.into_iter().next() {
-            Some(Part::Data { answer, .. }) => Ok(answer),
-            Some(Part::Refused { sequence, error }) => Err(blame.kernel(sequence, error)),
-            _ => Err(blame.unanswered(0)),
+        let requests = vec![(request.operation, request.object)];
+        let blame = Blame { start: self.sequence, requests, sent: (self.sequence, 1) };
+        self.send(&bytes).map_err(|e| blame.io(e))?;
+        loop {
+            let parts = self.receive().map_err(|e| blame.io(e))?;
+            match parts.into_iter().find(|part| part.sequence() == self.sequence) {
+                Some(Part::Data { answer, .. }) => return Ok(answer),
+                Some(Part::Refused { sequence, error }) => return Err(blame.kernel(sequence, error)),
+                Some(Part::Acknowledged { .. } | Part::Done { .. }) => return Err(blame.unanswered(0)),
+                None => {}
+            }
         }
     }
 
@@ -160,8 +188,10 @@ impl NetlinkSocket {
     ) -> Result<(), NetError> {
         let mut bytes = Vec::with_capacity(2048);
         self.append(&mut bytes, begin, 0);
-        let blame = self.append_all(&mut bytes, requests);
+        let first = self.sequence;
+        let mut blame = self.append_all(&mut bytes, requests);
         self.append(&mut bytes, end, 0);
+        blame.sent = (first, self.sequence.wrapping_sub(first).wrapping_add(1));
         self.exchange(&bytes, &blame).map(drop)
     }
 
@@ -178,10 +208,10 @@ impl NetlinkSocket {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 other => other.map_err(|e| blame.io(e))?,
             };
-            for part in parts {
+            for part in parts.into_iter().filter(|part| blame.includes(part.sequence())) {
                 match part {
                     Part::Data { answer, .. } => answers.push(answer),
-                    Part::Acknowledged => answered += 1,
+                    Part::Acknowledged { .. } => answered += 1,
                     Part::Refused { sequence, error } => {
                         answered += 1;
                         refusal = refusal.or(Some((sequence, error)));
@@ -207,7 +237,8 @@ impl NetlinkSocket {
             self.append(bytes, request.message, request.flags | NLM_F_ACK);
             (request.operation, request.object)
         };
-        Blame { start, requests: requests.into_iter().map(append).collect() }
+        let requests = requests.into_iter().map(append).collect();
+        Blame { start, requests, sent: (start, self.sequence.wrapping_sub(start).wrapping_add(1)) }
     }
 
     /// Reads all objects that match the request. A dump that the kernel says was disturbed is taken again.
@@ -236,12 +267,13 @@ impl NetlinkSocket {
         self.append(&mut bytes, request.message.clone(), request.flags | NLM_F_DUMP);
         let current = self.sequence;
         // All of it is taken before any of it is looked at: the shorter a list takes, the less often is it disturbed.
-        let datagrams = self.send(&bytes).and_then(|()| self.receive_list()).map_err(fail)?;
+        let datagrams = self.send(&bytes).and_then(|()| self.receive_list(current)).map_err(fail)?;
         let (mut answers, mut disturbed) = (Vec::new(), false);
         for datagram in datagrams {
-            for part in parse(&datagram).map_err(fail)? {
+            let parts = parse(&datagram).map_err(fail)?;
+            for part in parts.into_iter().filter(|part| part.sequence() == current) {
                 match part {
-                    Part::Data { sequence, flags, answer } if sequence == current => {
+                    Part::Data { flags, answer, .. } => {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         answers.push(answer);
                     }
@@ -249,11 +281,11 @@ impl NetlinkSocket {
                         let (operation, object) = (request.operation, request.object.clone());
                         return Err(NetError::Kernel { operation, object, source: error });
                     }
-                    Part::Done { flags, error: None } => {
+                    Part::Done { flags, error: None, .. } => {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         return Ok((!disturbed).then_some(answers));
                     }
-                    Part::Data { .. } | Part::Acknowledged => {}
+                    Part::Acknowledged { .. } => {}
                 }
             }
         }
@@ -308,12 +340,13 @@ impl NetlinkSocket {
         parse(&self.receive_datagram()?)
     }
 
-    /// The datagrams up to the one with the end of the list, or with the refusal to give one.
-    fn receive_list(&self) -> io::Result<Vec<Vec<u8>>> {
+    /// The datagrams up to the one with the end of the list that was asked for by this sequence
+    /// number, or with the refusal to give one.
+    fn receive_list(&self, sequence: u32) -> io::Result<Vec<Vec<u8>>> {
         let mut datagrams = Vec::new();
         loop {
             let datagram = self.receive_datagram()?;
-            let is_last = has_end(&datagram)?;
+            let is_last = has_end(&datagram, sequence)?;
             datagrams.push(datagram);
             if is_last {
                 return Ok(datagrams);
@@ -350,10 +383,12 @@ fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
         .collect()
 }
 
-/// Whether nothing of a list comes after this datagram.
-fn has_end(datagram: &[u8]) -> io::Result<bool> {
+/// Returns true if nothing of the list comes after this datagram.
+fn has_end(datagram: &[u8], sequence: u32) -> io::Result<bool> {
     for message in messages(datagram) {
-        if matches!(message?.message_type(), NLMSG_ERROR | NLMSG_DONE) {
+        let message = message?;
+        let is_end = matches!(message.message_type(), NLMSG_ERROR | NLMSG_DONE);
+        if is_end && message.sequence_number() == sequence {
             return Ok(true);
         }
     }
@@ -375,10 +410,10 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffe
 fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
     match kind {
         NLMSG_ERROR => match kernel_error(flags, payload) {
-            None => Part::Acknowledged,
+            None => Part::Acknowledged { sequence },
             Some(error) => Part::Refused { sequence, error },
         },
-        NLMSG_DONE => Part::Done { flags, error: kernel_error(0, payload) },
+        NLMSG_DONE => Part::Done { sequence, flags, error: kernel_error(0, payload) },
         _ => Part::Data { sequence, flags, answer: Answer { payload: payload.to_vec() } },
     }
 }
@@ -404,10 +439,10 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
 /// The payloads of a datagram's messages, for the fuzzer.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn payloads(datagram: &[u8]) -> Vec<Vec<u8>> {
-    let _ = has_end(datagram);
+    let _ = has_end(datagram, 0);
     let data = |part| match part {
         Part::Data { answer, .. } => Some(answer.payload),
-        Part::Acknowledged | Part::Refused { .. } | Part::Done { .. } => None,
+        Part::Acknowledged { .. } | Part::Refused { .. } | Part::Done { .. } => None,
     };
     parse(datagram).unwrap_or_default().into_iter().filter_map(data).collect()
 }
@@ -419,74 +454,4 @@ pub(crate) fn c_string(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// What Linux 6.18 answers to RTM_NEWLINK for a second port: EBUSY with a text, capped.
-    fn refusal(text: &[u8]) -> Vec<u8> {
-        let mut payload = (-16_i32).to_ne_bytes().to_vec();
-        payload.extend([0; HEADER_LEN]);
-        payload.extend(u16::try_from(4 + text.len()).unwrap().to_ne_bytes());
-        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
-        payload.extend(text);
-        payload
-    }
-
-    #[test]
-    fn the_extended_acknowledgement_is_read() {
-        let error = kernel_error(NLM_F_CAPPED | NLM_F_ACK_TLVS, &refusal(b"busy here\0")).unwrap();
-        assert_eq!(error, KernelError { errno: Errno::EBUSY, text: Some("busy here".into()) });
-        let error = kernel_error(NLM_F_CAPPED, &refusal(b"ignored\0")).unwrap();
-        assert_eq!(error.text, None);
-    }
-
-    #[test]
-    fn an_acknowledgement_is_no_error() {
-        assert_eq!(kernel_error(NLM_F_CAPPED, &[0; 20]), None);
-        assert_eq!(kernel_error(0, &[]), None);
-    }
-
-    #[test]
-    fn a_truncated_answer_is_refused_without_a_crash() {
-        let error = refusal(b"busy here\0");
-        for length in 0..error.len() {
-            let _ = kernel_error(NLM_F_CAPPED | NLM_F_ACK_TLVS, &error[..length]);
-        }
-        let mut datagram = vec![0; 16];
-        datagram[0] = 200;
-        assert!(parse(&datagram).is_err());
-    }
-
-    #[test]
-    fn the_end_of_a_list_may_be_what_says_that_it_was_disturbed() {
-        let mut done = vec![0; 20];
-        done[0] = 20;
-        done[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
-        done[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
-        let parts = parse(&done).unwrap();
-        assert!(matches!(parts[..], [Part::Done { flags: NLM_F_DUMP_INTR, error: None }]));
-    }
-
-    #[test]
-    fn an_error_number_of_no_kernel_is_no_crash() {
-        let error = kernel_error(0, &i32::MIN.to_ne_bytes()).unwrap();
-        assert_eq!(error.errno, Errno::UnknownErrno);
-    }
-
-    proptest! {
-        #[test]
-        fn any_datagram_is_read_or_refused(bytes: Vec<u8>) {
-            let _ = parse(&bytes);
-        }
-
-        /// Headers that are right, so that what is behind them is looked at.
-        #[test]
-        fn any_message_is_read(kind in 0_u16..5, flags: u16, payload: Vec<u8>) {
-            let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();
-            let header = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]];
-            let datagram = [header.concat(), payload].concat();
-            prop_assert_eq!(parse(&datagram).unwrap().len(), 1);
-        }
-    }
-}
+mod tests;

@@ -26,16 +26,16 @@ impl Plugin for Loopback {
         let prev_result = call.prev_result()?;
         let netns = container_netns(call, &attachment.netns)?;
         let mut lo = Lo::find(&netns)?;
-        // The kernel gives lo its addresses as it comes up.
-        lo.set_up()?;
-        let result = prev_result.map_or_else(|| lo.result(&attachment.netns), Ok);
-        let encoded = result.map_err(Error::from).and_then(|result| result.encode(call.version));
-        if encoded.is_ok() || lo.link.up {
-            return encoded;
+        let was_up = lo.link.up;
+        let added = add_to(&mut lo, call, attachment, prev_result);
+        if added.is_ok() || was_up {
+            return added;
         }
-        let undone = lo.set_down();
-        encoded.map_err(|e| {
-            undone.err().map_or(e.clone(), |failure| e.and_details(&format!("cleaning up: {failure}")))
+        // The answer to setting it up may have been lost, and may still come on the old socket.
+        let undone = Lo::find(&netns).and_then(|mut lo| Ok(lo.set_down()?));
+        added.map_err(|e| match undone {
+            Ok(()) => e,
+            Err(failure) => e.and_details(&format!("cleaning up: {failure}")),
         })
     }
 
@@ -76,6 +76,21 @@ impl Plugin for Loopback {
     /// Nothing of a loopback is left when its namespace is gone.
     fn gc(&self, call: &Call) -> Result<(), Error> {
         call.valid_attachments().map(drop)
+    }
+}
+
+/// Sets `lo` up. In a chain the result before is passed on; else the result holds `lo` and the
+/// addresses that the kernel gives it as it comes up.
+fn add_to(
+    lo: &mut Lo,
+    call: &Call,
+    attachment: &Attachment,
+    prev_result: Option<AddResult>,
+) -> Result<Encoded, Error> {
+    lo.set_up()?;
+    match prev_result {
+        Some(result) => result.encode(call.version),
+        None => lo.result(&attachment.netns)?.encode(call.version),
     }
 }
 

@@ -1,8 +1,16 @@
 //! The loopback plugin on real namespaces.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
+#[path = "netns/failed.rs"]
+mod failed;
+
 use cni_net::{Batch, Family, Link, Rtnl, Sysctl};
 use cni_types::{Code, Command, IfName};
+use failed::{
+    a_result_before_that_cannot_be_read_leaves_lo_down,
+    a_result_before_that_the_version_cannot_say_leaves_lo_down,
+    an_add_that_fails_over_a_lost_answer_leaves_lo_down,
+};
 use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode, process::Stdio};
 use testkit::{Host, Invocation, Pod};
@@ -17,6 +25,7 @@ fn main() -> ExitCode {
         the_sandbox_is_the_path_verbatim,
         a_result_before_is_passed_on_unchanged,
         a_result_before_of_another_version_is_passed_on_in_the_asked_one,
+        an_add_that_fails_over_a_lost_answer_leaves_lo_down,
         a_result_before_that_cannot_be_read_leaves_lo_down,
         a_result_before_that_the_version_cannot_say_leaves_lo_down,
         there_is_no_v6_address_where_ipv6_is_off,
@@ -182,28 +191,6 @@ fn a_result_before_of_another_version_is_passed_on_in_the_asked_one(host: &Host)
         "dns": {"nameservers": ["10.1.0.1"], "domain": "example.org"},
     });
     assert_eq!(outcome.success().json(), wanted);
-}
-
-fn a_result_before_that_cannot_be_read_leaves_lo_down(host: &Host) {
-    let pod = host.pod("a");
-    let outcome = loopback(host, Command::Add, &pod).conf(with_result("1.0.0", json!({"ips": 7}))).run();
-    assert_eq!(outcome.code(), Code::DECODE);
-    assert!(outcome.msg().starts_with("could not parse prevResult"), "{}", outcome.msg());
-    assert!(!is_up(&pod));
-}
-
-fn a_result_before_that_the_version_cannot_say_leaves_lo_down(host: &Host) {
-    let pod = host.pod("a");
-    let mut before = result_before("1.0.0");
-    before["ips"].as_array_mut().unwrap().push(json!({"address": "10.1.0.6/16"}));
-    let add = loopback(host, Command::Add, &pod).conf(with_result("0.2.0", before));
-    let text = "CNI version 0.2.0 does not support more than 1 address per family";
-    assert_eq!(add.run().msg(), text);
-    assert!(!is_up(&pod));
-    // Where it was up before, that is not this ADD's to undo.
-    loopback(host, Command::Add, &pod).run().success();
-    assert_eq!(add.run().msg(), text);
-    assert!(is_up(&pod));
 }
 
 fn there_is_no_v6_address_where_ipv6_is_off(host: &Host) {
