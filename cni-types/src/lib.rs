@@ -13,6 +13,7 @@ mod environment;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+pub mod ipam;
 mod json;
 mod keep;
 pub mod log;

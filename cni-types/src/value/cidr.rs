@@ -56,6 +56,17 @@ impl Cidr {
         Self::new(self.0.network(), self.prefix()).unwrap_or(self)
     }
 
+    /// An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as the IPv4 address that it stands
+    /// for: `::ffff:10.0.0.1/120` is `10.0.0.1/24`. Any other stays, also a mapped one whose network
+    /// reaches beyond the mapped addresses (a prefix below 96).
+    #[must_use]
+    pub fn to_canonical(self) -> Self {
+        let mapped = !self.is_ipv4() && self.address().to_canonical().is_ipv4();
+        let prefix = self.prefix().checked_sub(96).filter(|_| mapped);
+        let canonical = prefix.map(|prefix| Self::new(self.address().to_canonical(), prefix));
+        canonical.and_then(Result::ok).unwrap_or(self)
+    }
+
     /// The network's last address: the broadcast address of an IPv4 network.
     #[must_use]
     pub fn last(self) -> IpAddr {
@@ -160,6 +171,20 @@ mod tests {
             "",
         ] {
             assert_eq!(text.parse::<Cidr>(), Err(InvalidCidr(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_becomes_the_ipv4_address_that_it_stands_for() {
+        for (text, canonical) in [
+            ("::ffff:10.0.0.1/120", "10.0.0.1/24"),
+            ("::ffff:10.0.0.1/96", "10.0.0.1/0"),
+            ("::ffff:10.0.0.1/90", "::ffff:10.0.0.1/90"),
+            ("10.0.0.1/24", "10.0.0.1/24"),
+            ("fd00::1/120", "fd00::1/120"),
+        ] {
+            let cidr: Cidr = text.parse().unwrap();
+            assert_eq!(cidr.to_canonical().to_string(), canonical);
         }
     }
 

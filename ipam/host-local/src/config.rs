@@ -8,7 +8,10 @@ use crate::{
     range_set::RangeSet,
     span::{Span, Spans, first_conflict},
 };
-use cni_types::{AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion};
+use cni_types::{
+    AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion,
+    ipam::{RequestedAddress, RequestedIps, ip_of_cni_args, missing_section, optional_address},
+};
 use serde::Deserialize;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
@@ -24,7 +27,6 @@ const MOST_SETS: usize = 256;
 struct Wire {
     ipam: Option<WireIpam>,
     runtime_config: WireRuntimeConfig,
-    args: WireArgs,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,19 +61,6 @@ struct WireRange {
 #[serde(default, rename_all = "camelCase")]
 struct WireRuntimeConfig {
     ip_ranges: Vec<Option<Vec<WireRange>>>,
-    ips: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireArgs {
-    cni: WireCniArgs,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireCniArgs {
-    ips: Vec<String>,
 }
 
 /// All that DEL and GC need.
@@ -131,7 +120,7 @@ impl WhenFull {
 /// Code 6 for what cannot be decoded, 7 where there is no `ipam` section.
 pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
     let wire: WireLocation = call.config()?;
-    Ok(data_dir_or_default(wire.ipam.ok_or_else(missing_ipam)?.data_dir))
+    Ok(data_dir_or_default(wire.ipam.ok_or_else(missing_section)?.data_dir))
 }
 
 /// Fails where the configuration wants more addresses than its version allows. One that is wrong in another way passes.
@@ -146,7 +135,7 @@ pub(crate) fn require_one_address_per_family(call: &Call) -> Result<(), Error> {
 impl Wire {
     /// The range sets, in the reference's order.
     fn range_sets(&self) -> Result<Vec<RangeSet>, Error> {
-        let ipam = self.ipam.as_ref().ok_or_else(missing_ipam)?;
+        let ipam = self.ipam.as_ref().ok_or_else(missing_section)?;
         let old_style = ipam.subnet.is_some().then(|| {
             vec![WireRange {
                 subnet: ipam.subnet.clone(),
@@ -191,12 +180,13 @@ impl Config {
     /// Code 6 for what cannot be decoded, 7 for what does not make sense.
     pub(crate) fn load(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
+        let requested = RequestedIps::of(call)?;
         let range_sets = wire.range_sets()?;
         require_expressible(call.version, &range_sets)?;
         require_disjoint(&range_sets)?;
-        let requested = wire.args.cni.ips.iter().chain(&wire.runtime_config.ips);
+        let requested = requested.by_args().iter().chain(requested.by_capability());
         let requested = requested.map(|text| requested_address(text)).collect::<Result<_, _>>()?;
-        let ipam = wire.ipam.ok_or_else(missing_ipam)?;
+        let ipam = wire.ipam.ok_or_else(missing_section)?;
         Ok(Self {
             data_dir: data_dir_or_default(ipam.data_dir),
             range_sets,
@@ -259,10 +249,6 @@ impl Owners {
         let (span, set) = self.0.get(later.checked_sub(1)?)?;
         span.contains(address).then_some(*set)
     }
-}
-
-fn missing_ipam() -> Error {
-    invalid("IPAM config missing 'ipam' key")
 }
 
 fn invalid(msg: impl Into<String>) -> Error {
@@ -357,24 +343,9 @@ fn require_disjoint(sets: &[RangeSet]) -> Result<(), Error> {
     }
 }
 
-/// An address, or nothing for empty text, as the reference has it.
-fn optional_address(text: &str) -> Result<Option<IpAddr>, Error> {
-    let parsed =
-        (!text.is_empty()).then(|| text.parse().map_err(|_| invalid(format!("invalid IP address: {text}"))));
-    parsed.transpose()
-}
-
-/// An address with or without a prefix length; the length that counts is the subnet's.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let address = match text.parse::<Cidr>() {
-        Ok(cidr) => cidr.address(),
-        Err(_) => text.parse().ok()?,
-    };
-    Some(address.to_canonical())
-}
-
 fn requested_address(text: &str) -> Result<IpAddr, Error> {
-    parse_address(text).ok_or_else(|| {
+    let requested: Result<RequestedAddress, _> = text.parse();
+    requested.map(RequestedAddress::address).map_err(|_| {
         if text.is_empty() {
             return invalid("cannot understand ip: a requested address is empty");
         }
@@ -382,15 +353,16 @@ fn requested_address(text: &str) -> Result<IpAddr, Error> {
     })
 }
 
-/// `IP=` in `CNI_ARGS`; empty text asks for nothing.
+/// The address that `IP` in `CNI_ARGS` asks for.
 fn requested_by_args(call: &Call) -> Result<Option<IpAddr>, Error> {
     let args = call.args(&["IP"])?;
-    let Some(text) = args.value("IP").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let unreadable = || {
-        let msg = format!("ARGS: error parsing value of pair \"IP={text}\": invalid IP address {text}");
+    let Some(text) = ip_of_cni_args(&args) else { return Ok(None) };
+    let requested: Result<RequestedAddress, _> = text.parse();
+    requested.map(|requested| Some(requested.address())).map_err(|_| {
+        let pair = format!("\"IP={text}\"");
+        let msg = format!("ARGS: error parsing value of pair {pair}: invalid IP address {text}");
         Error::new(Code::INVALID_ENVIRONMENT, msg)
-    };
-    parse_address(text).ok_or_else(unreadable).map(Some)
+    })
 }
 
 #[cfg(test)]
