@@ -147,7 +147,10 @@ fn only_cni_net_speaks_netlink_and_plugins_use_no_nix() {
 #[test]
 fn a_crate_is_called_as_its_folder() {
     for package in packages() {
-        assert_eq!(package.folder().file_name().unwrap().to_str(), Some(package.name.as_str()));
+        let folder = package.folder().file_name().unwrap().to_str().unwrap();
+        // A keyword cannot be the name of a crate.
+        let name = if folder == "static" { "static-ipam" } else { folder };
+        assert_eq!(package.name, name);
     }
 }
 

@@ -10,6 +10,8 @@ mod host_local;
 mod page;
 #[path = "pages/protocol.rs"]
 mod protocol;
+#[path = "pages/static_ipam.rs"]
+mod static_ipam;
 
 use cni_types::Command;
 use page::{Page, path_of, text};
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         errors_of_bridge_are_on_its_page,
         differences_that_check_tells_are_on_the_page,
         errors_of_host_local_are_on_its_page,
+        errors_of_static_are_on_its_page,
         errors_of_loopback_are_on_its_page,
         errors_of_the_protocol_are_on_their_page,
         the_examples_of_the_pages_work,
@@ -49,6 +52,12 @@ fn errors_of_host_local_are_on_its_page(host: &Host) {
     host_local::configurations(host, &mut page);
     host_local::requests(host, &mut page);
     page.require_all_seen(host_local::NOT_HERE);
+}
+
+fn errors_of_static_are_on_its_page(host: &Host) {
+    let mut page = Page::of("static.md", "## Errors", &["## Where it differs"]);
+    static_ipam::configurations(host, &mut page);
+    page.require_all_seen(&[]);
 }
 
 fn errors_of_loopback_are_on_its_page(host: &Host) {
@@ -96,15 +105,17 @@ fn the_examples_of_the_pages_work(host: &Host) {
         "docs/bridge.md",
         "docs/loopback.md",
         "docs/host-local.md",
+        "docs/static.md",
         "plugins/bridge/README.md",
         "ipam/host-local/README.md",
+        "ipam/static/README.md",
     ] {
         for network in networks_in(file) {
             try_network(host, file, &network);
             seen += 1;
         }
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 7);
 }
 
 fn the_configurations_of_the_examples_work(host: &Host) {

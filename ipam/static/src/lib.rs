@@ -1,0 +1,47 @@
+//! IPAM without a pool: an attachment gets the addresses that its configuration or its runtime
+//! names.
+//!
+//! Nothing is recorded, no namespace is opened and the kernel is not asked, so ADD and CHECK read
+//! their input alone, and DEL, STATUS and GC have nothing to do.
+
+mod add;
+mod check;
+mod config;
+
+use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
+
+/// The plugin's name, as in `type`.
+const NAME: &str = "static";
+
+/// The plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Static;
+
+impl Plugin for Static {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn add(&self, call: &Call, _attachment: &Attachment) -> Result<Encoded, Error> {
+        add::add(call)
+    }
+
+    /// Succeeds whatever the configuration says: there is nothing to free.
+    fn del(&self, _call: &Call, _detachment: &Detachment) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
+        check::check(call, &attachment.if_name)
+    }
+
+    /// Succeeds: no resource can run out, and STATUS comes without the addresses of an attachment.
+    fn status(&self, _call: &Call) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Frees nothing; refuses a list that cannot be read, as every plugin does.
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        call.valid_attachments().map(drop)
+    }
+}
