@@ -125,7 +125,11 @@ impl<'a, 's> Attempt<'a, 's> {
             Command::Add => {
                 // What needs a call that fails from then on cannot be undone before the next
                 // process.
-                if self.point.kind != Kind::Broken {
+                if self.point.silences() && self.point.kind != Kind::Broken {
+                    // All of it was there when its result could not be printed: a DEL took it back,
+                    // and keeps what every DEL keeps.
+                    self.require_removed(Way::Del)?;
+                } else if self.point.kind != Kind::Broken {
                     self.require_unchanged(before)?;
                 }
                 self.remove(Way::Del, None)
