@@ -13,7 +13,8 @@ use crate::{
     vlan,
 };
 use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
-use cni_types::{AddResult, Call, Code, Error, IfName, Interface, IpConfig};
+use cni_types::{AddResult, Call, Code, Error, IfName, Interface, IpConfig, Route};
+use std::collections::HashSet;
 
 /// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
 /// names none: then a pair is made as ever. Of a veth its peer decides, which must be `inside`, the
@@ -240,11 +241,8 @@ pub(crate) fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> Ad
         reachable
             .map(|ip| IpConfig { interface: ip.interface.map(|index| index.saturating_add(offset)), ..ip }),
     );
-    for route in prev.routes {
-        if !added.routes.contains(&route) {
-            added.routes.push(route);
-        }
-    }
+    let mut seen: HashSet<Route> = added.routes.iter().cloned().collect();
+    added.routes.extend(prev.routes.into_iter().filter(|route| seen.insert(route.clone())));
     if added.dns.is_empty() {
         added.dns = prev.dns;
     }

@@ -12,8 +12,9 @@ use crate::{
     masquerade::Masquerade,
     vlan,
 };
-use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl, container_netns};
+use cni_net::{Family, InstalledRoute, Link, Netns, PortState, Rtnl, Sysctl, container_netns};
 use cni_types::{AddResult, Attachment, Call, Cidr, Code, Command, Error, IfName, Interface, log};
+use std::collections::BTreeMap;
 
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
@@ -181,10 +182,15 @@ impl<'a> Checking<'a> {
     }
 
     fn routes(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
-        let found = rtnl.routes()?;
+        let mut found: BTreeMap<(Cidr, u32), Vec<InstalledRoute>> = BTreeMap::new();
+        for route in rtnl.routes()? {
+            found.entry((route.dst, route.table)).or_default().push(route);
+        }
         for spec in Plan::of(self.config, self.prev_result)?.specs {
-            let (dst, table) = (spec.route.dst.network(), spec.table());
-            self.require(found.iter().any(|route| route.is(&spec, link.index)), || {
+            let dst = spec.route.dst.network();
+            let table = spec.table();
+            let mut alike = found.get(&(dst, table)).into_iter().flatten();
+            self.require(alike.any(|route| route.is(&spec, link.index)), || {
                 let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
                 format!("Expected Route {dst}{via} on interface {name} not found in routing table {table}")
             });

@@ -12,6 +12,7 @@ use crate::{
 };
 use cni_net::{Batch, Link, NetError, Rtnl};
 use cni_types::{AddResult, Cidr, Error};
+use std::collections::HashSet;
 
 impl<'a> Adding<'a> {
     /// Reckons what is to be set up: from what IPAM gave, else, for a taken port, from what the
@@ -25,7 +26,8 @@ impl<'a> Adding<'a> {
         let reported = chain::with_addresses_of(port, prev.clone());
         let mut plan = Plan::of(self.config, &own_part(reported, &self.attachment.if_name))?;
         // The earlier plugins have set up what they report.
-        plan.specs.retain(|spec| !prev.routes.iter().any(|r| r.dst == spec.route.dst));
+        let reported: HashSet<Cidr> = prev.routes.iter().map(|route| route.dst).collect();
+        plan.specs.retain(|spec| !reported.contains(&spec.route.dst));
         Ok(plan)
     }
 

@@ -3,7 +3,8 @@
 use super::{Adding, port::Connected};
 use crate::{chain, gateway::Plan};
 use cni_net::Link;
-use cni_types::{AddResult, Interface, IpConfig};
+use cni_types::{AddResult, Interface, IpConfig, Route};
+use std::collections::HashSet;
 
 /// The links that this ADD made or used.
 pub(super) struct Ours<'a> {
@@ -60,8 +61,8 @@ impl Adding<'_> {
                 }
             }
         }
-        let new: Vec<_> = plan.routes.into_iter().filter(|route| !prev.routes.contains(route)).collect();
-        prev.routes.extend(new);
+        let known: HashSet<Route> = prev.routes.iter().cloned().collect();
+        prev.routes.extend(plan.routes.into_iter().filter(|route| !known.contains(route)));
         let dns = self.config.dns.clone().or(from_ipam.map(|ipam| ipam.dns).filter(|dns| !dns.is_empty()));
         AddResult { dns: dns.unwrap_or(prev.dns), ..prev }
     }
