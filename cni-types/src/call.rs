@@ -2,7 +2,6 @@
 
 use crate::{
     args::CniArgs,
-    delegate::Delegate,
     environment::Environment,
     error::{Code, Error},
     json::{DecodeError, Document},
@@ -271,14 +270,22 @@ impl Call {
     pub fn stdin(&self) -> &[u8] {
         self.config.text()
     }
+}
 
-    /// Finds the delegate called `kind` in `CNI_PATH`.
+impl SpecVersion {
+    /// The version that a configuration asks for: 0.1.0 if it names no version.
     ///
     /// # Errors
-    /// Code 7 for a name that could leave `CNI_PATH` or leads back to this plugin, 102 if there is
-    /// no such program.
-    pub fn delegate(&self, kind: &str) -> Result<Delegate<'_>, Error> {
-        Delegate::find(self, kind)
+    /// Code 1, naming both the version asked for and the supported ones.
+    pub fn of_config(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Ok(Self::V0_1_0);
+        }
+        text.parse().map_err(|_| {
+            let supported = Self::ALL.map(|v| format!("{:?}", v.as_str())).join(" ");
+            Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
+                .with_details(format!("config is {text:?}, plugin supports [{supported}]"))
+        })
     }
 }
 

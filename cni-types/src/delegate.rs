@@ -34,13 +34,25 @@ pub struct Delegate<'a> {
     keep: KeepAddresses,
 }
 
+impl Call {
+    /// Finds the delegate called `kind` in `CNI_PATH`.
+    ///
+    /// # Errors
+    /// Code 7 for a name that could leave `CNI_PATH` or leads back to this plugin, 102 if there is
+    /// no such program.
+    pub fn delegate(&self, kind: &str) -> Result<Delegate<'_>, Error> {
+        Delegate::find(self, kind)
+    }
+}
+
 impl<'a> Delegate<'a> {
     /// Looks `kind` up in the call's `CNI_PATH`.
     ///
     /// # Errors
     /// Code 7 for a name with which the program could lie outside `CNI_PATH` (CVE-2021-20206) and
-    /// for a delegate that leads back, 102 if there is none, 4 for a depth that is not a number.
-    pub(crate) fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
+    /// for a delegate that leads back, 102 if no such program exists, 4 for
+    /// a depth that is not a number.
+    fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
         let depth = depth_of(call.environment())?;
         if call.is_own_kind(kind) {
             return Err(leads_back(kind, "a plugin cannot be its own delegate"));

@@ -1,6 +1,5 @@
 //! The versions of the CNI specification, and what each of them knows.
 
-use crate::error::{Code, Error};
 use std::{fmt, str::FromStr};
 
 /// A released version of the specification.
@@ -36,21 +35,6 @@ impl SpecVersion {
             Self::V1_0_0 => "1.0.0",
             Self::V1_1_0 => "1.1.0",
         }
-    }
-
-    /// The version that a configuration asks for: 0.1.0 if it names no version.
-    ///
-    /// # Errors
-    /// Code 1, naming both the version asked for and the supported ones.
-    pub fn of_config(text: &str) -> Result<Self, Error> {
-        if text.is_empty() {
-            return Ok(Self::V0_1_0);
-        }
-        text.parse().map_err(|_| {
-            let supported = Self::ALL.map(|v| format!("{:?}", v.as_str())).join(" ");
-            Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
-                .with_details(format!("config is {text:?}, plugin supports [{supported}]"))
-        })
     }
 
     /// CHECK came with 0.4.0.
@@ -93,6 +77,7 @@ impl fmt::Display for SpecVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn an_unknown_version_is_refused_with_the_supported_list() {

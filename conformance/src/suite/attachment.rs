@@ -1,13 +1,13 @@
 //! An attachment of a container to the network under test, and the requests that concern it.
 
 use super::{
-    case::Kind,
     context::Context,
     failure::Failure,
-    family::CHECK_AFTER_ADD,
     fixture,
-    outcome::{Run, decode},
+    ids::CHECK_AFTER_ADD,
+    kind::Kind,
     request::Request,
+    run::{Run, decode},
 };
 use cni_net::{Link, LinkKind, Rtnl};
 use cni_types::{AddResult, Command};

@@ -1,6 +1,6 @@
 //! What a case is: a rule, where it stands, to whom it applies, and how to see whether it is kept.
 
-use super::{context::Context, failure::Failure, fault::Fault, profile::Made};
+use super::{context::Context, failure::Failure, fault::Fault, kind::Kind, profile::Made};
 use cni_types::{Command, SpecVersion};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -74,33 +74,6 @@ impl Level {
         }
     }
 }
-
-/// What a plugin does in a network (spec sections 2 and 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// It makes the container's interface, and comes first in a chain.
-    Interface,
-    /// It changes what an interface plugin made.
-    Chained,
-    /// It gives out addresses, and is called by another plugin.
-    Ipam,
-}
-
-impl Kind {
-    /// As a profile writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Interface => "interface",
-            Self::Chained => "chained",
-            Self::Ipam => "ipam",
-        }
-    }
-}
-
-/// For rules that hold for all plugins.
-pub const EVERY_KIND: &[Kind] = &[Kind::Interface, Kind::Chained, Kind::Ipam];
 
 /// A range of versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! specification does not know is wrong in all of them. What is found counts against the one case about codes.
 
 use super::{
-    family::ERROR_CODES,
+    ids::ERROR_CODES,
     journal::{Entry, RunEntry},
     outcome::{Outcome, Verdict},
     plan::Item,

@@ -2,17 +2,16 @@
 
 use super::{
     attachment::Attachment,
-    case::Kind,
     double::{Double, Reply},
     failure::Failure,
-    fixture,
+    fixture::{self, MASTER},
     glob::matches,
     journal::{Entry, Journal},
-    meter,
-    plan::Subject,
+    kind::Kind,
     profile::Profile,
     request::Request,
     state::State,
+    subject::Subject,
 };
 use cni_types::{Command, SpecVersion};
 use sandbox::{self, Netns};
@@ -28,12 +27,10 @@ pub(super) const NETWORK: &str = "conformance";
 
 /// `${BRIDGE}` in profiles.
 const BRIDGE: &str = "cnf0";
-/// `${MASTER}` in profiles: an interface of the host with a peer, up.
-pub(super) const MASTER: &str = "cnfup0";
 /// `${DATA_DIR}` in profiles. Not made in advance: that is the plugin's work.
 const DATA_DIR: &str = "/run/cni-conformance/data";
 /// For the case's own files; no part of the state.
-const FILES: &str = "/run/cni-conformance/files";
+pub(super) const FILES: &str = "/run/cni-conformance/files";
 
 /// One case's view of one plugin in one version. Threads may share it.
 #[derive(Debug)]
@@ -102,21 +99,16 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Where it cannot be put there.
     pub fn double(&self, name: &str, replies: &[(Command, Reply)]) -> Result<Double, Failure> {
-        let program = self.subject.double.as_deref();
-        let program = program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))?;
-        Double::install(program, &Path::new(FILES).join(format!("double-{name}")), name, replies)
+        Double::install(self.own_program()?, &Path::new(FILES).join(format!("double-{name}")), name, replies)
     }
 
-    /// The folder with a meter in the plugin's place ([`super::meter`]).
+    /// The suite's own program, which can stand in for another one.
     ///
     /// # Errors
-    /// Where it cannot be put there.
-    pub(super) fn meter(&self) -> Result<PathBuf, Failure> {
+    /// Skips the case if the program is not at hand.
+    pub(super) fn own_program(&self) -> Result<&Path, Failure> {
         let program = self.subject.double.as_deref();
-        let program = program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))?;
-        let folder = Path::new(FILES).join("meter");
-        meter::install(program, &folder, &self.binary())?;
-        Ok(folder)
+        program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))
     }
 
     /// How long a run of the plugin may take.

@@ -2,10 +2,11 @@
 //! one by the other: not every difference is a fault, but each should be known.
 
 use super::{
-    case::{Case, Clause, EVERY_KIND, Level, Versions},
+    case::{Case, Clause, Level, Versions},
     context::Context,
     failure::Failure,
     journal::Entry,
+    kind::EVERY_KIND,
     outcome::Outcome,
 };
 use cni_types::Command;

@@ -12,15 +12,6 @@ mod security;
 use super::case::{Case, Clause};
 use std::sync::OnceLock;
 
-/// The case about the codes of errors, against which every wrong code counts that is seen anywhere.
-pub(super) const ERROR_CODES: &str = "protocol/error-codes";
-
-/// The case that fails, and all others with it, where a plugin cannot be attached at all.
-pub(super) const ADD_SUCCEEDS: &str = "lifecycle/add-succeeds";
-
-/// The case that fails where CHECK fails with nothing wrong.
-pub(super) const CHECK_AFTER_ADD: &str = "lifecycle/check-after-add";
-
 /// Clauses that cases of several families rest on.
 const ADD_ATTACHES: Clause = Clause {
     section: "2 ADD",

@@ -5,7 +5,6 @@
 //! beside it, in a file of the same name with `.fault` at the end, stand the good plugin's path, the case and the fault.
 //! So a fault is written in the module of the case that is to notice it, and nothing else has to know of it.
 
-use super::{family, swap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -211,11 +210,12 @@ fn beside(plugin: &Path) -> PathBuf {
     path.into()
 }
 
-/// The whole of the program `broken-plugin`.
+/// The whole of the program `broken-plugin`. `faults_of` returns the faults of the case with an id, or `None` if there is
+/// no such case.
 #[must_use]
 #[expect(clippy::print_stderr, reason = "the person who calls it by hand should know")]
-pub fn main() -> ExitCode {
-    match serve() {
+pub fn main(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> ExitCode {
+    match serve(faults_of) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("broken-plugin: {e}");
@@ -224,11 +224,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve() -> io::Result<ExitCode> {
+fn serve(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> io::Result<ExitCode> {
     let plugin = PathBuf::from(std::env::args_os().next().unwrap_or_default());
     let order: Order = serde_json::from_slice(&fs::read(beside(&plugin))?)?;
-    let case = family::cases().iter().chain(swap::CASES).find(|case| case.id == order.case);
-    let fault = case.and_then(|case| case.faults.iter().find(|fault| fault.name == order.fault));
+    let faults = faults_of(&order.case).unwrap_or_default();
+    let fault = faults.iter().find(|fault| fault.name == order.fault);
     let fault =
         fault.ok_or_else(|| io::Error::other(format!("no fault {:?} in {}", order.fault, order.case)))?;
     let mut stdin = Vec::new();

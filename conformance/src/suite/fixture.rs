@@ -1,12 +1,15 @@
 //! What must be there before some plugins can do anything: an interface for a chained plugin, and one of the host for
 //! plugins that need a parent. Made over netlink, so that no other plugin and no `ip` is needed.
 
-use super::{context::MASTER, failure::Failure};
+use super::failure::Failure;
 use cni_net::{Batch, RouteSpec, Rtnl, VethPair};
 use cni_types::{AddResult, Cidr, IfName, Interface, IpConfig, MacAddr, Route, SpecVersion};
 use sandbox::{Netns, set_lo_up};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
+
+/// `${MASTER}` in profiles: an interface of the host with a peer, up.
+pub(super) const MASTER: &str = "cnfup0";
 
 /// The bridge of the network that chained plugins find.
 const BRIDGE: &str = "cnffix0";

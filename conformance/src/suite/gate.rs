@@ -1,12 +1,7 @@
 //! Whether a plugin can be attached at all with its profile's configuration. Where it cannot, every case would fail, and
 //! the reason may lie in the configuration or in the machine: one case says so, and the others are passed over.
 
-use super::{
-    context::Context,
-    failure::Failure,
-    family::ADD_SUCCEEDS,
-    plan::{Item, Subject},
-};
+use super::{context::Context, failure::Failure, ids::ADD_SUCCEEDS, plan::Item, subject::Subject};
 use cni_types::{Command, SpecVersion};
 use std::sync::Arc;
 

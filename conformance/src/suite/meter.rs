@@ -5,9 +5,12 @@
 //! Beside it, in a file with `.meter` at the end, stands the path of the plugin.
 
 use super::{
-    case::{Case, Clause, EVERY_KIND, Level, Versions},
-    context::Context,
+    case::{Case, Clause, Level, Versions},
+    context::{Context, FILES},
     failure::Failure,
+    journal::Entry,
+    kind::EVERY_KIND,
+    outcome::Outcome,
 };
 use cni_types::Command;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -52,7 +55,8 @@ pub static ROUND: Case = Case {
 const READINGS: &str = "readings ";
 
 fn round(context: &Context<'_>) -> Result<(), Failure> {
-    let folder = context.meter()?;
+    let folder = Path::new(FILES).join("meter");
+    install(context.own_program()?, &folder, &context.binary())?;
     let meter = folder.join(&context.profile().binary);
     let attachment = context.attachment("c1")?;
     // The first ADD makes the bridge, and what else belongs to the network.
@@ -76,16 +80,16 @@ fn round(context: &Context<'_>) -> Result<(), Failure> {
 
 /// The readings of a round.
 #[must_use]
-pub fn readings(outcome: &super::Outcome) -> Vec<Reading> {
+pub fn readings(outcome: &Outcome) -> Vec<Reading> {
     let text = outcome.journal.iter().find_map(|entry| match entry {
-        super::Entry::Step(text) => text.strip_prefix(READINGS),
-        super::Entry::Run(_) => None,
+        Entry::Step(text) => text.strip_prefix(READINGS),
+        Entry::Run(_) => None,
     });
     text.unwrap_or_default().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Puts a meter for the plugin into `folder`.
-pub(super) fn install(program: &Path, folder: &Path, plugin: &Path) -> Result<(), Failure> {
+fn install(program: &Path, folder: &Path, plugin: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder)?;
     let meter = folder.join(plugin.file_name().unwrap_or_default());
     std::os::unix::fs::symlink(program, &meter)?;

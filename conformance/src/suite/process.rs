@@ -2,7 +2,7 @@
 
 use super::{
     failure::{Failure, require},
-    outcome::Run,
+    run::Run,
 };
 use nix::{
     errno::Errno,

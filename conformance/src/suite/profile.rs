@@ -2,7 +2,7 @@
 //!
 //! The format is described in conformance/README.md.
 
-use super::case::Kind;
+use super::kind::Kind;
 use cni_types::{Command, SpecVersion};
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -8,7 +8,8 @@ pub mod table;
 mod tests;
 
 use super::{
-    case::{Case, Clause, Kind, Level},
+    case::{Case, Clause, Level},
+    kind::Kind,
     outcome::{Outcome, Verdict},
     plan::Item,
 };

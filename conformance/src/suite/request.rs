@@ -4,8 +4,8 @@ use super::{
     context::Context,
     failure::Failure,
     journal::{Entry, RunEntry},
-    outcome::Run,
     process::Spawned,
+    run::Run,
 };
 use serde_json::Value;
 use std::{

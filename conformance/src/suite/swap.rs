@@ -4,11 +4,12 @@
 
 use super::{
     attachment::Attachment,
-    case::{Case, Clause, EVERY_KIND, Level, Need, Versions},
+    case::{Case, Clause, Level, Need, Versions},
     context::Context,
     failure::{Failure, at, require},
     fault::{Answer, Fault},
-    outcome::Run,
+    kind::EVERY_KIND,
+    run::Run,
 };
 use cni_types::Command;
 use serde_json::{Value, json};

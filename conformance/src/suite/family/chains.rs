@@ -7,7 +7,7 @@ mod list;
 mod scene;
 mod watch;
 
-use crate::suite::case::{Case, Kind};
+use crate::suite::{case::Case, kind::Kind};
 
 /// The plugins that can be in a chain.
 const CHAINABLE: &[Kind] = &[Kind::Interface, Kind::Chained];

@@ -3,9 +3,7 @@
 use super::NAME_IS_TAKEN;
 use crate::suite::{
     Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
-    family::{ADD_ATTACHES, ADD_SUCCEEDS},
-    fault::Answer,
-    require,
+    family::ADD_ATTACHES, fault::Answer, ids::ADD_SUCCEEDS, require,
 };
 use cni_net::Rtnl;
 use cni_types::{Command, IfName};

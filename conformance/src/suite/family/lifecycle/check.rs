@@ -3,8 +3,8 @@
 use super::kernel::{Kernel, name};
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
-    family::CHECK_AFTER_ADD,
     fault::{Answer, Call, Real},
+    ids::CHECK_AFTER_ADD,
 };
 use cni_net::{Batch, RouteSpec, Rtnl};
 use cni_types::{Cidr, Command, MacAddr, Route};

@@ -2,7 +2,7 @@
 
 use crate::suite::{
     Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run, Versions, at,
-    codes, decode, family::ERROR_CODES, fault::put, require,
+    codes, decode, fault::put, ids::ERROR_CODES, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
