@@ -147,7 +147,7 @@ impl Error {
     #[must_use]
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
         let wire: Foreign = Document::parse(bytes).ok()?.decode().ok()?;
-        // 0 means success to whoever reads codes (spec section 5); the reference prints it for an
+        // 0 means success to a reader of codes (spec section 5); the reference prints it for an
         // error of its own.
         let code = if wire.code == 0 { Code::DELEGATE } else { Code(wire.code) };
         Some(Self { code, msg: wire.msg, details: wire.details })

@@ -6,7 +6,7 @@
 //! checked first (`check`), never built into a tree, and what is asked for is decoded from it by a
 //! deserializer that follows Go (`decode`): an input of many megabytes costs its own size.
 //!
-//! [`Json`] is a tree, for whoever looks at keys that no type knows, or changes some and passes the
+//! [`Json`] is a tree, for code that reads keys that no type knows, or changes some and passes the
 //! rest on.
 
 mod check;

@@ -35,7 +35,7 @@ impl KeepAddresses {
         self.0.contains(&address)
     }
 
-    /// Returns true if there is none.
+    /// Returns true if no address is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -61,7 +61,7 @@ impl Program {
     ///
     /// # Errors
     /// Code 7 for a name with which the program could lie outside `cni_path` (CVE-2021-20206), 102
-    /// if there is none that can be run.
+    /// if no such program can be run.
     pub fn find(kind: &str, cni_path: &str) -> Result<Self, Error> {
         if !is_plugin_name(kind) {
             return Err(Error::new(Code::INVALID_CONFIG, format!("invalid plugin name: {kind:?}"))
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(output.document().unwrap_err().code, Code::DELEGATE);
     }
 
-    /// CVE-2022-1708 and CVE-2022-31030 are runtimes that kept whatever a program printed in memory.
+    /// CVE-2022-1708 and CVE-2022-31030: runtimes kept in memory whatever a program printed.
     #[test]
     fn a_program_that_prints_without_end_is_killed() {
         let cat = Program::of_system("cat", "").unwrap().with_arguments(["/dev/zero"]);

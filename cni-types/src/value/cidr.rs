@@ -57,8 +57,8 @@ impl Cidr {
     }
 
     /// An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as the IPv4 address that it stands
-    /// for: `::ffff:10.0.0.1/120` is `10.0.0.1/24`. Any other stays, also a mapped one whose network
-    /// reaches beyond the mapped addresses (a prefix below 96).
+    /// for: `::ffff:10.0.0.1/120` is `10.0.0.1/24`. Any other stays, also a mapped one whose
+    /// network reaches beyond the mapped addresses (a prefix below 96).
     #[must_use]
     pub fn to_canonical(self) -> Self {
         let mapped = !self.is_ipv4() && self.address().to_canonical().is_ipv4();

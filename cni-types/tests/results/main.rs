@@ -1,5 +1,5 @@
-//! Results of every version against documents that were written by hand from the specifications, in
-//! `tests/fixtures/<version>`. `attachment.json` is the same attachment in the words of each version.
+//! Results of every version against documents that were written by hand from the specifications,
+//! in `tests/fixtures/<version>`. `attachment.json` is the same attachment in each version's words.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 mod schema;
@@ -35,8 +35,8 @@ fn convert(document: &Value, version: SpecVersion) -> Result<Value, Error> {
     Ok(serde_json::from_str(&encoded.to_string()).unwrap())
 }
 
-/// How much a version can say: no interfaces up to 0.2.0, and new keys in 1.1.0. What 1.0.0 dropped, the family of
-/// an address, can be told from the address.
+/// Returns a rank for the content that a version can express: no interfaces up to 0.2.0, new keys
+/// in 1.1.0. 1.0.0 dropped only the family of an address, which the address shows.
 fn richness(version: SpecVersion) -> u8 {
     if version.has_one_address_per_family() { 0 } else { 1 + u8::from(version >= SpecVersion::V1_1_0) }
 }

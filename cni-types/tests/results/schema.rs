@@ -1,5 +1,5 @@
-//! What a result may hold in each version, as the released specifications have it. Stricter than reading: other
-//! plugins may print what they like, ours print only what is in here.
+//! The keys that a result may hold in each version, by the released specifications. Stricter than
+//! reading: other plugins may print what they like, ours print only these keys.
 
 use cni_types::{Cidr, SpecVersion};
 use serde_json::Value;
@@ -119,7 +119,7 @@ const RESULT_1_1_0: &[Key] = &[
     Key("dns", Optional, Object(DNS)),
 ];
 
-/// What is wrong with a result of `version`; nothing where it is as the specification wants it.
+/// Returns the faults of a result of `version`; none if it is as the specification demands.
 pub(crate) fn problems(version: SpecVersion, result: &Value) -> Vec<String> {
     let keys = match version {
         SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => RESULT_0_1_0,
