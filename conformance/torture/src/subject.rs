@@ -98,6 +98,10 @@ const OF_BRIDGE: &[&str] = &[
     "file: * /var/lib/cni/networks/torture/",
 ];
 
+/// What a router remembers of a container that comes up and asks for one: its link-local address
+/// (`ndisc_recv_rs` in net/ipv6/ndisc.c). The kernel forgets it by itself.
+const OF_SOLICITATION: &[&str] = &["host: neighbour fe80::* dev tort0 *"];
+
 /// The folders of the data directory.
 const OF_HOST_LOCAL: &[&str] = &["file: * /var/lib/cni/networks/", "file: * /var/lib/cni/networks/torture/"];
 
@@ -151,7 +155,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ways: EVERY_WAY,
         network: Network::Inhabited,
         of_network: OF_BRIDGE,
-        of_kernel: &[],
+        of_kernel: OF_SOLICITATION,
         refusal: None,
     },
     Subject {
@@ -163,7 +167,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ways: EVERY_WAY,
         network: Network::New,
         of_network: OF_BRIDGE,
-        of_kernel: &[],
+        of_kernel: OF_SOLICITATION,
         refusal: None,
     },
     Subject {
@@ -175,7 +179,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ways: EVERY_WAY,
         network: Network::Inhabited,
         of_network: OF_BRIDGE,
-        of_kernel: &[],
+        of_kernel: OF_SOLICITATION,
         refusal: Some("iptables"),
     },
     Subject {
@@ -187,7 +191,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ways: EVERY_WAY,
         network: Network::Inhabited,
         of_network: OF_BRIDGE,
-        of_kernel: &[],
+        of_kernel: OF_SOLICITATION,
         refusal: Some("VLAN"),
     },
 ];
