@@ -27,11 +27,15 @@ impl Capability {
 
 fn missing_of(effective: u64) -> Vec<Capability> {
     let all = [Capability::NetAdmin, Capability::SysAdmin];
-    all.into_iter().filter(|capability| effective & (1 << *capability as u32) == 0).collect()
+    all.into_iter()
+        .filter(|capability| effective & (1 << *capability as u32) == 0)
+        .collect()
 }
 
 fn effective(status: &str) -> Option<u64> {
-    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let bits = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(bits.trim(), 16).ok()
 }
 
@@ -50,11 +54,15 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_read_from_the_effective_set() {
-        let status = |bits: &str| format!("Name:\tbridge\nCapPrm:\t000001ffffffffff\nCapEff:\t{bits}\n");
+        let status =
+            |bits: &str| format!("Name:\tbridge\nCapPrm:\t000001ffffffffff\nCapEff:\t{bits}\n");
         let missing = |bits: &str| missing_of(effective(&status(bits)).unwrap());
         assert_eq!(missing("000001ffffffffff"), []);
         assert_eq!(missing("000001ffffffefff"), [Capability::NetAdmin]);
-        assert_eq!(missing("0000000000000000"), [Capability::NetAdmin, Capability::SysAdmin]);
+        assert_eq!(
+            missing("0000000000000000"),
+            [Capability::NetAdmin, Capability::SysAdmin]
+        );
         assert_eq!(effective("Name:\tbridge\n"), None);
     }
 }

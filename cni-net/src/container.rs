@@ -13,7 +13,8 @@ const OVERRIDE: &str = "CNI_NETNS_OVERRIDE";
 const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
 /// What can be done if a program of iptables is missing.
-const NO_IPTABLES: &str = "install iptables, or leave ipMasqBackend out: nf_tables needs no program";
+const NO_IPTABLES: &str =
+    "install iptables, or leave ipMasqBackend out: nf_tables needs no program";
 
 /// Sysctls are the only files that are written.
 const READ_ONLY: &str = "/proc/sys is read-only for the plugin: mount it writable, or set the value \
@@ -59,7 +60,10 @@ pub fn remaining_netns(call: &Call, path: Option<&NetnsPath>) -> Result<Option<N
 }
 
 fn invalid_netns(error: NetError) -> Error {
-    Error { code: Code::INVALID_NETNS, ..error.into() }
+    Error {
+        code: Code::INVALID_NETNS,
+        ..error.into()
+    }
 }
 
 fn is_own(call: &Call, netns: &Netns) -> Result<bool, Error> {
@@ -91,8 +95,14 @@ fn advice(error: &NetError) -> String {
         NetError::Program { said, .. } => said,
         NetError::NoProgram(_) => NO_IPTABLES,
         NetError::NoProc => NO_PROC,
-        NetError::Lacking { feature: Feature::NfTables, .. } => NO_NF_TABLES,
-        NetError::Lacking { feature: Feature::InetNat, .. } => NO_INET_NAT,
+        NetError::Lacking {
+            feature: Feature::NfTables,
+            ..
+        } => NO_NF_TABLES,
+        NetError::Lacking {
+            feature: Feature::InetNat,
+            ..
+        } => NO_INET_NAT,
         _ => match error.errno() {
             Some(Errno::EROFS) => READ_ONLY,
             Some(Errno::EPERM) => return missing_capabilities(&Capability::missing()),

@@ -15,7 +15,9 @@ pub struct KernelError {
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.errno.desc().to_lowercase())?;
-        self.text.as_ref().map_or(Ok(()), |text| write!(f, " (kernel: {text})"))
+        self.text
+            .as_ref()
+            .map_or(Ok(()), |text| write!(f, " (kernel: {text})"))
     }
 }
 
@@ -110,7 +112,11 @@ impl NetError {
         object: impl fmt::Display,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::Io { operation, object: object.to_string(), source: source.into() }
+        Self::Io {
+            operation,
+            object: object.to_string(),
+            source: source.into(),
+        }
     }
 
     /// The error number, if there is one.
@@ -139,7 +145,10 @@ impl NetError {
     /// True where the object was not there.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        matches!(self.errno(), Some(Errno::ENOENT | Errno::ENODEV | Errno::ESRCH | Errno::EADDRNOTAVAIL))
+        matches!(
+            self.errno(),
+            Some(Errno::ENOENT | Errno::ENODEV | Errno::ESRCH | Errno::EADDRNOTAVAIL)
+        )
     }
 
     /// True if the kernel lacks what was asked for.
@@ -163,8 +172,15 @@ mod tests {
 
     #[test]
     fn the_kernels_own_words_are_kept() {
-        let source = KernelError { errno: Errno::EBUSY, text: Some("Device is already a port".into()) };
-        let error = NetError::Kernel { operation: "attach", object: "veth0".into(), source };
+        let source = KernelError {
+            errno: Errno::EBUSY,
+            text: Some("Device is already a port".into()),
+        };
+        let error = NetError::Kernel {
+            operation: "attach",
+            object: "veth0".into(),
+            source,
+        };
         assert_eq!(
             error.to_string(),
             r#"failed to attach "veth0": device or resource busy (kernel: Device is already a port)"#

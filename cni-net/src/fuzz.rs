@@ -9,7 +9,9 @@ use crate::{iptables, netlink, nft, rtnl};
 /// If a reader does.
 pub fn netlink(data: &[u8]) {
     rtnl::fuzz::read(data);
-    netlink::payloads(data).iter().for_each(|payload| rtnl::fuzz::read(payload));
+    netlink::payloads(data)
+        .iter()
+        .for_each(|payload| rtnl::fuzz::read(payload));
 }
 
 /// Reads an answer of nf_tables as everything that it can be.

@@ -84,7 +84,12 @@ impl<'a> Iptables<'a> {
         environment: &'a Environment,
         stop: &'a Stop,
     ) -> Self {
-        Self { nft, tables, tools: Tools { environment, stop }, unread: None }
+        Self {
+            nft,
+            tables,
+            tools: Tools { environment, stop },
+            unread: None,
+        }
     }
 
     /// Tells whether rules can be added, without running anything. That for IPv6 is looked for when it is needed.
@@ -93,7 +98,10 @@ impl<'a> Iptables<'a> {
     /// [`NetError::NoProgram`] where `iptables-restore` is not there.
     pub fn require_program(environment: &Environment) -> Result<(), NetError> {
         let stop = Stop::never();
-        let tools = Tools { environment, stop: &stop };
+        let tools = Tools {
+            environment,
+            stop: &stop,
+        };
         tools.require(Tool::Restore, Family::V4).map(drop)
     }
 
@@ -105,14 +113,19 @@ impl<'a> Iptables<'a> {
     pub fn create(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
         let chain = chain_name(owner);
         for family in [Family::V4, Family::V6] {
-            let of_family: Vec<Cidr> =
-                addresses.iter().copied().filter(|address| Family::of(*address) == family).collect();
+            let of_family: Vec<Cidr> = addresses
+                .iter()
+                .copied()
+                .filter(|address| Family::of(*address) == family)
+                .collect();
             if of_family.is_empty() {
                 continue;
             }
             let mut there = Nat::default();
             for (keeper, _) in TABLES.into_iter().filter(|table| table.1 == family) {
-                there.rules.extend(self.around(keeper, family, &chain)?.rules);
+                there
+                    .rules
+                    .extend(self.around(keeper, family, &chain)?.rules);
             }
             let script = text::addition(owner, family, &of_family, &there);
             self.tools.restore(Tool::Restore, family, &script)?;
@@ -125,10 +138,16 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// The first, after every table was tried.
-    pub fn remove(&mut self, owner: &Owner<'_>, is_doomed: &dyn Fn(IpAddr) -> bool) -> Result<(), NetError> {
+    pub fn remove(
+        &mut self,
+        owner: &Owner<'_>,
+        is_doomed: &dyn Fn(IpAddr) -> bool,
+    ) -> Result<(), NetError> {
         let chain = chain_name(owner);
         self.remove_from_all(|iptables, keeper, family| {
-            Ok(iptables.around(keeper, family, &chain)?.removal(&chain, is_doomed))
+            Ok(iptables
+                .around(keeper, family, &chain)?
+                .removal(&chain, is_doomed))
         })
     }
 
@@ -142,7 +161,11 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// The first, after every table was tried.
-    pub fn remove_stale(&mut self, network: &str, valid: &ValidAttachments) -> Result<(), NetError> {
+    pub fn remove_stale(
+        &mut self,
+        network: &str,
+        valid: &ValidAttachments,
+    ) -> Result<(), NetError> {
         if *valid == ValidAttachments::Unknown {
             return Ok(());
         }
@@ -171,7 +194,11 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// Where the rules cannot be read.
-    pub fn missing(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<Vec<Cidr>, NetError> {
+    pub fn missing(
+        &mut self,
+        owner: &Owner<'_>,
+        addresses: &[Cidr],
+    ) -> Result<Vec<Cidr>, NetError> {
         let chain = chain_name(owner);
         let mut missing = addresses.to_vec();
         for (keeper, family) in TABLES {
@@ -216,14 +243,19 @@ impl<'a> Iptables<'a> {
             }
             planned = removal;
         }
-        Err(NetError::TimedOut("a table nat that nobody else changes at the same time".to_owned()))
+        Err(NetError::TimedOut(
+            "a table nat that nobody else changes at the same time".to_owned(),
+        ))
     }
 
     fn apply(&mut self, keeper: Keeper, family: Family, removal: &Removal) -> Result<(), NetError> {
         match (keeper, &mut self.nft) {
             (Keeper::Nft, Some(nft)) => nft.remove_from_nat(family, removal),
             (Keeper::Nft, None) => Ok(()),
-            (Keeper::Legacy, _) => self.tools.restore(Tool::LegacyRestore, family, &text::deletion(removal)),
+            (Keeper::Legacy, _) => {
+                self.tools
+                    .restore(Tool::LegacyRestore, family, &text::deletion(removal))
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub use masqueraded::Masqueraded;
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{
-    Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership, Neighbour,
-    Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, SpanningTree, VethPair,
+    Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership,
+    Neighbour, Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, SpanningTree, VethPair,
 };
 pub use sysctl::{Family, Sysctl};

@@ -6,8 +6,8 @@
 
 use crate::error::{KernelError, NetError};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable, NlasIterator,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -51,10 +51,23 @@ pub(crate) struct Answer {
 
 /// What a received datagram holds, message by message.
 enum Part {
-    Data { sequence: u32, flags: u16, answer: Answer },
-    Acknowledged { sequence: u32 },
-    Refused { sequence: u32, error: KernelError },
-    Done { sequence: u32, flags: u16, error: Option<KernelError> },
+    Data {
+        sequence: u32,
+        flags: u16,
+        answer: Answer,
+    },
+    Acknowledged {
+        sequence: u32,
+    },
+    Refused {
+        sequence: u32,
+        error: KernelError,
+    },
+    Done {
+        sequence: u32,
+        flags: u16,
+        error: Option<KernelError>,
+    },
 }
 
 impl Part {
@@ -89,9 +102,13 @@ impl Blame {
 
     /// The request with this sequence number, or the first where the answer is to none of them.
     fn of(&self, sequence: u32) -> (&'static str, String) {
-        let asked =
-            usize::try_from(sequence.wrapping_sub(self.start)).ok().and_then(|at| self.requests.get(at));
-        asked.or_else(|| self.requests.first()).cloned().unwrap_or(("do", "nothing".to_owned()))
+        let asked = usize::try_from(sequence.wrapping_sub(self.start))
+            .ok()
+            .and_then(|at| self.requests.get(at));
+        asked
+            .or_else(|| self.requests.first())
+            .cloned()
+            .unwrap_or(("do", "nothing".to_owned()))
     }
 
     fn io(&self, e: io::Error) -> NetError {
@@ -101,13 +118,24 @@ impl Blame {
 
     fn kernel(&self, sequence: u32, source: KernelError) -> NetError {
         let (operation, object) = self.of(sequence);
-        NetError::Kernel { operation, object, source }
+        NetError::Kernel {
+            operation,
+            object,
+            source,
+        }
     }
 
     fn unanswered(&self, answered: usize) -> NetError {
         let (operation, object) = self.of(self.start);
-        let reason = format!("the kernel answered {answered} of {} requests", self.requests.len());
-        NetError::Protocol { operation, object, reason }
+        let reason = format!(
+            "the kernel answered {answered} of {} requests",
+            self.requests.len()
+        );
+        NetError::Protocol {
+            operation,
+            object,
+            reason,
+        }
     }
 }
 
@@ -131,7 +159,10 @@ impl NetlinkSocket {
             Ok(socket)
         };
         let socket = open().map_err(|e: io::Error| NetError::io("open", "netlink socket", e))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     /// Subscribes to a multicast group.
@@ -161,18 +192,32 @@ impl NetlinkSocket {
     }
 
     /// Asks for one object. The object itself is the answer; an acknowledgement would only be one datagram more.
-    pub(crate) fn read<M: NetlinkSerializable>(&mut self, request: Request<M>) -> Result<Answer, NetError> {
+    pub(crate) fn read<M: NetlinkSerializable>(
+        &mut self,
+        request: Request<M>,
+    ) -> Result<Answer, NetError> {
         let mut bytes = Vec::with_capacity(128);
         self.append(&mut bytes, request.message, request.flags);
         let requests = vec![(request.operation, request.object)];
-        let blame = Blame { start: self.sequence, requests, sent: (self.sequence, 1) };
+        let blame = Blame {
+            start: self.sequence,
+            requests,
+            sent: (self.sequence, 1),
+        };
         self.send(&bytes).map_err(|e| blame.io(e))?;
         loop {
             let parts = self.receive().map_err(|e| blame.io(e))?;
-            match parts.into_iter().find(|part| part.sequence() == self.sequence) {
+            match parts
+                .into_iter()
+                .find(|part| part.sequence() == self.sequence)
+            {
                 Some(Part::Data { answer, .. }) => return Ok(answer),
-                Some(Part::Refused { sequence, error }) => return Err(blame.kernel(sequence, error)),
-                Some(Part::Acknowledged { .. } | Part::Done { .. }) => return Err(blame.unanswered(0)),
+                Some(Part::Refused { sequence, error }) => {
+                    return Err(blame.kernel(sequence, error));
+                }
+                Some(Part::Acknowledged { .. } | Part::Done { .. }) => {
+                    return Err(blame.unanswered(0));
+                }
                 None => {}
             }
         }
@@ -208,7 +253,10 @@ impl NetlinkSocket {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 other => other.map_err(|e| blame.io(e))?,
             };
-            for part in parts.into_iter().filter(|part| blame.includes(part.sequence())) {
+            for part in parts
+                .into_iter()
+                .filter(|part| blame.includes(part.sequence()))
+            {
                 match part {
                     Part::Data { answer, .. } => answers.push(answer),
                     Part::Acknowledged { .. } => answered += 1,
@@ -238,7 +286,11 @@ impl NetlinkSocket {
             (request.operation, request.object)
         };
         let requests = requests.into_iter().map(append).collect();
-        Blame { start, requests, sent: (start, self.sequence.wrapping_sub(start).wrapping_add(1)) }
+        Blame {
+            start,
+            requests,
+            sent: (start, self.sequence.wrapping_sub(start).wrapping_add(1)),
+        }
     }
 
     /// Reads all objects that match the request. A dump that the kernel says was disturbed is taken again.
@@ -254,8 +306,13 @@ impl NetlinkSocket {
                 return Ok(answers);
             }
         }
-        let reason = format!("the kernel's list changed during each of {attempts} attempts to read it");
-        Err(NetError::Protocol { operation: request.operation, object: request.object.clone(), reason })
+        let reason =
+            format!("the kernel's list changed during each of {attempts} attempts to read it");
+        Err(NetError::Protocol {
+            operation: request.operation,
+            object: request.object.clone(),
+            reason,
+        })
     }
 
     fn dump_once<M: NetlinkSerializable + Clone>(
@@ -264,10 +321,17 @@ impl NetlinkSocket {
     ) -> Result<Option<Vec<Answer>>, NetError> {
         let fail = |e| NetError::io(request.operation, &request.object, e);
         let mut bytes = Vec::with_capacity(256);
-        self.append(&mut bytes, request.message.clone(), request.flags | NLM_F_DUMP);
+        self.append(
+            &mut bytes,
+            request.message.clone(),
+            request.flags | NLM_F_DUMP,
+        );
         let current = self.sequence;
         // All of it is taken before any of it is looked at: the shorter a list takes, the less often is it disturbed.
-        let datagrams = self.send(&bytes).and_then(|()| self.receive_list(current)).map_err(fail)?;
+        let datagrams = self
+            .send(&bytes)
+            .and_then(|()| self.receive_list(current))
+            .map_err(fail)?;
         let (mut answers, mut disturbed) = (Vec::new(), false);
         for datagram in datagrams {
             let parts = parse(&datagram).map_err(fail)?;
@@ -277,11 +341,20 @@ impl NetlinkSocket {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         answers.push(answer);
                     }
-                    Part::Refused { error, .. } | Part::Done { error: Some(error), .. } => {
+                    Part::Refused { error, .. }
+                    | Part::Done {
+                        error: Some(error), ..
+                    } => {
                         let (operation, object) = (request.operation, request.object.clone());
-                        return Err(NetError::Kernel { operation, object, source: error });
+                        return Err(NetError::Kernel {
+                            operation,
+                            object,
+                            source: error,
+                        });
                     }
-                    Part::Done { flags, error: None, .. } => {
+                    Part::Done {
+                        flags, error: None, ..
+                    } => {
                         disturbed |= flags & NLM_F_DUMP_INTR != 0;
                         return Ok((!disturbed).then_some(answers));
                     }
@@ -315,7 +388,8 @@ impl NetlinkSocket {
 
     fn append<M: NetlinkSerializable>(&mut self, bytes: &mut Vec<u8>, message: M, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::new(Default::default(), NetlinkPayload::InnerMessage(message));
+        let mut message =
+            NetlinkMessage::new(Default::default(), NetlinkPayload::InnerMessage(message));
         message.header.flags = flags | NLM_F_REQUEST;
         message.header.sequence_number = self.sequence;
         message.finalize();
@@ -378,7 +452,12 @@ fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
         .map(|message| {
             let message = message?;
             let (kind, flags) = (message.message_type(), message.flags());
-            Ok(part(kind, flags, message.sequence_number(), message.payload()))
+            Ok(part(
+                kind,
+                flags,
+                message.sequence_number(),
+                message.payload(),
+            ))
         })
         .collect()
 }
@@ -398,11 +477,15 @@ fn has_end(datagram: &[u8], sequence: u32) -> io::Result<bool> {
 fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffer<&[u8]>>> {
     let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed netlink message");
     std::iter::from_fn(move || {
-        let message = (datagram.len() >= HEADER_LEN).then(|| NetlinkBuffer::new_checked(datagram))?;
+        let message =
+            (datagram.len() >= HEADER_LEN).then(|| NetlinkBuffer::new_checked(datagram))?;
         // Behind a malformed message there is no telling where the next begins.
-        let length =
-            message.as_ref().map_or(datagram.len(), |m| usize::try_from(m.length()).unwrap_or(usize::MAX));
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let length = message.as_ref().map_or(datagram.len(), |m| {
+            usize::try_from(m.length()).unwrap_or(usize::MAX)
+        });
+        datagram = datagram
+            .get(length.next_multiple_of(4)..)
+            .unwrap_or_default();
         Some(message.map_err(malformed))
     })
 }
@@ -413,8 +496,18 @@ fn part(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Part {
             None => Part::Acknowledged { sequence },
             Some(error) => Part::Refused { sequence, error },
         },
-        NLMSG_DONE => Part::Done { sequence, flags, error: kernel_error(0, payload) },
-        _ => Part::Data { sequence, flags, answer: Answer { payload: payload.to_vec() } },
+        NLMSG_DONE => Part::Done {
+            sequence,
+            flags,
+            error: kernel_error(0, payload),
+        },
+        _ => Part::Data {
+            sequence,
+            flags,
+            answer: Answer {
+                payload: payload.to_vec(),
+            },
+        },
     }
 }
 
@@ -426,14 +519,27 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
         return None;
     }
     // The refused message comes back whole, or only its header where it was capped.
-    let whole = rest.first_chunk::<4>().map_or(0, |length| u32::from_ne_bytes(*length));
-    let echoed = if flags & NLM_F_CAPPED != 0 { HEADER_LEN } else { usize::try_from(whole).unwrap_or(0) };
-    let attributes = rest.get(echoed.next_multiple_of(4)..).filter(|_| flags & NLM_F_ACK_TLVS != 0);
+    let whole = rest
+        .first_chunk::<4>()
+        .map_or(0, |length| u32::from_ne_bytes(*length));
+    let echoed = if flags & NLM_F_CAPPED != 0 {
+        HEADER_LEN
+    } else {
+        usize::try_from(whole).unwrap_or(0)
+    };
+    let attributes = rest
+        .get(echoed.next_multiple_of(4)..)
+        .filter(|_| flags & NLM_F_ACK_TLVS != 0);
     let text = attributes.and_then(|bytes| {
-        let attribute = NlasIterator::new(bytes).flatten().find(|a| a.kind() == NLMSGERR_ATTR_MSG)?;
+        let attribute = NlasIterator::new(bytes)
+            .flatten()
+            .find(|a| a.kind() == NLMSGERR_ATTR_MSG)?;
         Some(c_string(attribute.value()))
     });
-    Some(KernelError { errno: Errno::from_raw(code.wrapping_neg()), text })
+    Some(KernelError {
+        errno: Errno::from_raw(code.wrapping_neg()),
+        text,
+    })
 }
 
 /// The payloads of a datagram's messages, for the fuzzer.
@@ -444,7 +550,11 @@ pub(crate) fn payloads(datagram: &[u8]) -> Vec<Vec<u8>> {
         Part::Data { answer, .. } => Some(answer.payload),
         Part::Acknowledged { .. } | Part::Refused { .. } | Part::Done { .. } => None,
     };
-    parse(datagram).unwrap_or_default().into_iter().filter_map(data).collect()
+    parse(datagram)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(data)
+        .collect()
 }
 
 /// Text as the kernel writes it into attributes: up to the first NUL.

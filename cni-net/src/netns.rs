@@ -47,9 +47,10 @@ impl Netns {
         };
         // Of which kind it is tells ioctl(NS_GET_NSTYPE), for which there is no safe call; to enter it tells as well.
         match opened.run(|| ()) {
-            Err(e) if e.errno() == Some(Errno::EINVAL) => {
-                Err(no_netns(path, "it is a namespace, but not a network namespace"))
-            }
+            Err(e) if e.errno() == Some(Errno::EINVAL) => Err(no_netns(
+                path,
+                "it is a namespace, but not a network namespace",
+            )),
             outcome => outcome.map(|()| opened),
         }
     }
@@ -63,7 +64,8 @@ impl Netns {
         let file = options.open(path).map_err(fail)?;
         let kind = fstatfs(&file).map_err(|errno| fail(errno.into()))?;
         if kind.filesystem_type() != NSFS_MAGIC {
-            let reason = "it is not a network namespace (was its mount propagated to this mount namespace?)";
+            let reason =
+                "it is not a network namespace (was its mount propagated to this mount namespace?)";
             return Err(no_netns(path, reason));
         }
         let metadata = file.metadata().map_err(fail)?;
@@ -80,7 +82,8 @@ impl Netns {
     /// [`NetError::NoProc`] if `/proc` is not mounted.
     pub fn current() -> Result<Self, NetError> {
         // The file of a thread that runs is always there.
-        Self::open_any(Path::new(OWN)).map_err(|e| if is_no_netns(&e) { NetError::NoProc } else { e })
+        Self::open_any(Path::new(OWN))
+            .map_err(|e| if is_no_netns(&e) { NetError::NoProc } else { e })
     }
 
     /// Makes a new namespace; the thread stays where it is.
@@ -89,7 +92,8 @@ impl Netns {
     /// `EPERM` without CAP_SYS_ADMIN.
     pub fn create() -> Result<Self, NetError> {
         let home = Self::current()?;
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|e| NetError::io("create", "network namespace", e))?;
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|e| NetError::io("create", "network namespace", e))?;
         let created = Self::current();
         home.set()?;
         created
@@ -114,7 +118,11 @@ impl Netns {
     pub fn run<T>(&self, inside: impl FnOnce() -> T) -> Result<T, NetError> {
         let home = Self::current()?;
         self.set()?;
-        let guard = Guard { home: &home, entered: true, not_send: PhantomData };
+        let guard = Guard {
+            home: &home,
+            entered: true,
+            not_send: PhantomData,
+        };
         let value = inside();
         guard.leave()?;
         Ok(value)
@@ -175,6 +183,9 @@ pub fn is_no_netns(error: &NetError) -> bool {
     match error {
         NetError::Protocol { .. } => true,
         // ENXIO: a socket.
-        _ => matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO)),
+        _ => matches!(
+            error.errno(),
+            Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO)
+        ),
     }
 }

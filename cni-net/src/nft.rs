@@ -29,15 +29,20 @@ use nix::errno::Errno;
 
 /// The first two are socket(2)'s answers without nfnetlink, the others nfnetlink's without
 /// nf_tables.
-const LACK_OF_NF_TABLES: [Errno; 4] =
-    [Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT, Errno::EINVAL, Errno::EOPNOTSUPP];
+const LACK_OF_NF_TABLES: [Errno; 4] = [
+    Errno::EPROTONOSUPPORT,
+    Errno::EAFNOSUPPORT,
+    Errno::EINVAL,
+    Errno::EOPNOTSUPP,
+];
 
 /// For requests that every nf_tables answers: refused in these ways, there is none.
 fn named_if_lacking(error: NetError) -> NetError {
     match error.errno() {
-        Some(errno) if LACK_OF_NF_TABLES.contains(&errno) => {
-            NetError::Lacking { feature: Feature::NfTables, source: Box::new(error) }
-        }
+        Some(errno) if LACK_OF_NF_TABLES.contains(&errno) => NetError::Lacking {
+            feature: Feature::NfTables,
+            source: Box::new(error),
+        },
         _ => error,
     }
 }
@@ -75,10 +80,20 @@ impl Nft {
     /// # Errors
     /// `EPERM` without CAP_NET_ADMIN, [`NetError::Lacking`] without nf_tables.
     pub fn probe(&mut self) -> Result<(), NetError> {
-        let ask = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
+        let ask = NfTablesMessage::GetGen(GenMessage {
+            attributes: Vec::new(),
+        });
         let message: NetfilterMessage = message(NetfilterProtoFamily::Unspec, ask);
-        let request = Request { message, flags: 0, operation: "reach", object: "nf_tables".to_owned() };
-        self.socket.execute(vec![request]).map(drop).map_err(named_if_lacking)
+        let request = Request {
+            message,
+            flags: 0,
+            operation: "reach",
+            object: "nf_tables".to_owned(),
+        };
+        self.socket
+            .execute(vec![request])
+            .map(drop)
+            .map_err(named_if_lacking)
     }
 
     /// The refusal of a change, named if it is that the kernel has no nf_tables at all.

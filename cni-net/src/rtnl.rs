@@ -58,12 +58,24 @@ impl Rtnl {
         netns.run(Self::open)?
     }
 
-    fn execute(&mut self, requests: Vec<Request<RouteNetlinkMessage>>) -> Result<Vec<Answer>, NetError> {
+    fn execute(
+        &mut self,
+        requests: Vec<Request<RouteNetlinkMessage>>,
+    ) -> Result<Vec<Answer>, NetError> {
         self.socket.execute(requests)
     }
 
-    fn dump(&mut self, message: RouteNetlinkMessage, object: &'static str) -> Result<Vec<Answer>, NetError> {
-        self.socket.dump(&Request { message, flags: 0, operation: "list", object: object.to_owned() })
+    fn dump(
+        &mut self,
+        message: RouteNetlinkMessage,
+        object: &'static str,
+    ) -> Result<Vec<Answer>, NetError> {
+        self.socket.dump(&Request {
+            message,
+            flags: 0,
+            operation: "list",
+            object: object.to_owned(),
+        })
     }
 
     /// Carries out all requests of a batch with one system call. They are not one transaction: a refused
@@ -91,8 +103,19 @@ impl Batch {
         Self::default()
     }
 
-    fn push(&mut self, message: RouteNetlinkMessage, flags: u16, operation: &'static str, object: String) {
-        self.requests.push(Request { message, flags, operation, object });
+    fn push(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        operation: &'static str,
+        object: String,
+    ) {
+        self.requests.push(Request {
+            message,
+            flags,
+            operation,
+            object,
+        });
     }
 }
 
@@ -103,7 +126,9 @@ fn split_header<const N: usize>(payload: &[u8]) -> Option<(&[u8; N], &[u8])> {
 
 /// A number as the kernel writes it into an attribute, in the machine's byte order.
 fn number(value: &[u8]) -> Option<u32> {
-    value.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    value
+        .first_chunk::<4>()
+        .map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -46,7 +46,10 @@ impl Sysctl {
     /// `net.FAMILY.conf.INTERFACE.KEY`
     #[must_use]
     pub fn of_interface(family: Family, interface: &IfName, key: &'static str) -> Self {
-        Self(format!("/proc/sys/net/{}/conf/{interface}/{key}", family.directory()))
+        Self(format!(
+            "/proc/sys/net/{}/conf/{interface}/{key}",
+            family.directory()
+        ))
     }
 
     /// The switch that makes the namespace route packets of a family.
@@ -61,7 +64,10 @@ impl Sysctl {
     /// The same parameter of interfaces that are made later takes its value from this one.
     #[must_use]
     pub fn default_of(family: Family, key: &'static str) -> Self {
-        Self(format!("/proc/sys/net/{}/conf/default/{key}", family.directory()))
+        Self(format!(
+            "/proc/sys/net/{}/conf/default/{key}",
+            family.directory()
+        ))
     }
 
     /// The name in dots, as sysctl(8) takes it.
@@ -96,7 +102,8 @@ impl Sysctl {
     /// refuses.
     pub fn ensure(&self, wanted: &str) -> Result<Option<String>, NetError> {
         let mut before = None;
-        self.change(wanted, |found| before = Some(found)).map(|()| before)
+        self.change(wanted, |found| before = Some(found))
+            .map(|()| before)
     }
 
     /// Makes the value `wanted`. `remember` gets the value before just before that is changed, so
@@ -122,8 +129,16 @@ impl Sysctl {
     /// `ENOENT`, `EINVAL`; `EROFS`, `EACCES` or `EPERM` if another value is there.
     pub fn write(&self, value: &str) -> Result<(), NetError> {
         let refuse = |e| NetError::io("set sysctl", format!("{}={value}", self.name()), e);
-        let written = self.open().and_then(|mut file| file.write_all(value.as_bytes()));
-        written.or_else(|e| if self.is(value) { Ok(()) } else { Err(refuse(e)) })
+        let written = self
+            .open()
+            .and_then(|mut file| file.write_all(value.as_bytes()));
+        written.or_else(|e| {
+            if self.is(value) {
+                Ok(())
+            } else {
+                Err(refuse(e))
+            }
+        })
     }
 
     /// Finds out if [`Self::ensure`] would succeed with `wanted`, and changes nothing.

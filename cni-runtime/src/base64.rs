@@ -5,12 +5,18 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub(super) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let digit = (group >> (18 - 6 * at)) & 63;
             let symbol = ALPHABET.get(digit as usize).copied().unwrap_or(b'=');
-            text.push(if at > chunk.len() { '=' } else { char::from(symbol) });
+            text.push(if at > chunk.len() {
+                '='
+            } else {
+                char::from(symbol)
+            });
         }
     }
     text

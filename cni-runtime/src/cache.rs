@@ -83,7 +83,9 @@ impl Cache {
     /// The cache below `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { results: folder.join("results") }
+        Self {
+            results: folder.join("results"),
+        }
     }
 
     /// The one that libcni and all its runtimes use: `/var/lib/cni`.
@@ -96,7 +98,12 @@ impl Cache {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn store(&self, network: &Network, parameters: &Parameters, result: &Json) -> Result<(), Error> {
+    pub fn store(
+        &self,
+        network: &Network,
+        parameters: &Parameters,
+        result: &Json,
+    ) -> Result<(), Error> {
         let path = self.path(&network.name, parameters);
         let written = Written {
             kind: KIND,
@@ -114,10 +121,17 @@ impl Cache {
             result,
         };
         let write = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.results)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.results)?;
             replace(&path, &serde_json::to_vec(&written)?)
         };
-        write().map_err(|source| Error::Cache { operation: "write", path: path.clone(), source })
+        write().map_err(|source| Error::Cache {
+            operation: "write",
+            path: path.clone(),
+            source,
+        })
     }
 
     /// The attachment as it was made; nothing where it never was.
@@ -135,7 +149,11 @@ impl Cache {
             bytes => bytes
                 .and_then(|bytes| CachedAttachment::parse(&bytes))
                 .map(Some)
-                .map_err(|source| Error::Cache { operation: "read", path, source }),
+                .map_err(|source| Error::Cache {
+                    operation: "read",
+                    path,
+                    source,
+                }),
         }
     }
 
@@ -145,7 +163,11 @@ impl Cache {
     /// # Errors
     /// Where the folder cannot be read; a missing one is empty.
     pub fn attachments(&self) -> Result<Vec<CachedAttachment>, Error> {
-        Ok(self.entries()?.into_iter().filter_map(|entry| entry.attachment.ok()).collect())
+        Ok(self
+            .entries()?
+            .into_iter()
+            .filter_map(|entry| entry.attachment.ok())
+            .collect())
     }
 
     /// Every file of the cache in the order of their names, the usable and the unusable.
@@ -153,15 +175,27 @@ impl Cache {
     /// # Errors
     /// Where the folder cannot be read; a missing one is empty.
     pub fn entries(&self) -> Result<Vec<CacheEntry>, Error> {
-        let failed = |source| Error::Cache { operation: "list", path: self.results.clone(), source };
+        let failed = |source| Error::Cache {
+            operation: "list",
+            path: self.results.clone(),
+            source,
+        };
         let mut paths = match std::fs::read_dir(&self.results) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries
-                .and_then(|entries| entries.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>())
+                .and_then(|entries| {
+                    entries
+                        .map(|e| Ok(e?.path()))
+                        .collect::<io::Result<Vec<_>>>()
+                })
                 .map_err(failed)?,
         };
         // What a killed writer left is no attachment.
-        paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+        paths.retain(|path| {
+            !path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        });
         paths.sort();
         Ok(paths.into_iter().map(CacheEntry::read).collect())
     }
@@ -173,24 +207,38 @@ impl Cache {
     pub fn remove(&self, network: &NetworkName, parameters: &Parameters) -> Result<(), Error> {
         let path = self.path(network, parameters);
         match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(Error::Cache { operation: "remove", path, source })
-            }
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Cache {
+                operation: "remove",
+                path,
+                source,
+            }),
             _ => Ok(()),
         }
     }
 
     /// None of the three parts can hold a slash, so the file is always in the folder.
     fn path(&self, network: &NetworkName, parameters: &Parameters) -> PathBuf {
-        let Parameters { container_id, if_name, .. } = parameters;
-        self.results.join(format!("{network}-{}-{}", container_id.as_str(), if_name.as_str()))
+        let Parameters {
+            container_id,
+            if_name,
+            ..
+        } = parameters;
+        self.results.join(format!(
+            "{network}-{}-{}",
+            container_id.as_str(),
+            if_name.as_str()
+        ))
     }
 }
 
 impl CacheEntry {
     fn read(path: PathBuf) -> Self {
         let attachment = read_plain(&path).and_then(|bytes| CachedAttachment::parse(&bytes));
-        Self { written: path.metadata().and_then(|meta| meta.modified()).ok(), path, attachment }
+        Self {
+            written: path.metadata().and_then(|meta| meta.modified()).ok(),
+            path,
+            attachment,
+        }
     }
 }
 
@@ -200,7 +248,10 @@ impl CachedAttachment {
         let json = Json::parse(bytes).map_err(|e| invalid(e.to_string()))?;
         let read: Read = json.decode().map_err(|e| invalid(e.to_string()))?;
         if read.kind != KIND {
-            return Err(invalid(format!("kind is {:?}, {KIND:?} is wanted", read.kind)));
+            return Err(invalid(format!(
+                "kind is {:?}, {KIND:?} is wanted",
+                read.kind
+            )));
         }
         let mut parameters = Parameters::new(&read.container_id, &read.if_name, &read.netns)
             .map_err(|e| invalid(e.to_string()))?;
@@ -210,9 +261,12 @@ impl CachedAttachment {
         }
         Ok(Self {
             network: NetworkName::parse(&read.network_name).map_err(|e| invalid(e.to_string()))?,
-            config: base64::decode(&read.config).ok_or_else(|| invalid("config is not base64".to_owned()))?,
+            config: base64::decode(&read.config)
+                .ok_or_else(|| invalid("config is not base64".to_owned()))?,
             parameters,
-            result: read.result.ok_or_else(|| invalid("there is no result".to_owned()))?,
+            result: read
+                .result
+                .ok_or_else(|| invalid("there is no result".to_owned()))?,
         })
     }
 }
@@ -224,8 +278,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    let mut file: File =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(bytes)?;
     std::fs::rename(&temporary, path)
 }
@@ -254,7 +312,9 @@ mod tests {
         let full = parameters()
             .with_arg("IgnoreUnknown", "1")
             .with_capability_arg("mac", "02:00:00:00:00:01".into());
-        Cache::new(folder.path()).store(&network(), &full, &result()).unwrap();
+        Cache::new(folder.path())
+            .store(&network(), &full, &result())
+            .unwrap();
         let path = folder.path().join("results/n-c1-eth0");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let config = base64::encode(network().source().to_string().as_bytes());
@@ -270,8 +330,9 @@ mod tests {
     fn what_was_stored_reads_back_and_is_forgotten() {
         let folder = Folder::new("cache-round-trip");
         let cache = Cache::new(folder.path());
-        let full =
-            parameters().with_arg("A", "1").with_capability_arg("ips", Json::Array(vec!["10.0.0.9".into()]));
+        let full = parameters()
+            .with_arg("A", "1")
+            .with_capability_arg("ips", Json::Array(vec!["10.0.0.9".into()]));
         assert_eq!(cache.load(&network().name, &full).unwrap(), None);
         assert_eq!(cache.attachments().unwrap(), []);
         cache.store(&network(), &full, &result()).unwrap();
@@ -294,12 +355,19 @@ mod tests {
     #[test]
     fn a_damaged_file_is_an_error_with_its_path() {
         let folder = Folder::new("cache-damaged");
-        for content in
-            ["", "{", "{}", r#"{"kind":"cniCacheV2"}"#, r#"{"kind":"cniCacheV1","containerId":"/"}"#]
-        {
+        for content in [
+            "",
+            "{",
+            "{}",
+            r#"{"kind":"cniCacheV2"}"#,
+            r#"{"kind":"cniCacheV1","containerId":"/"}"#,
+        ] {
             folder.write("results/n-c1-eth0", content);
             let cache = Cache::new(folder.path());
-            let error = cache.load(&network().name, &parameters()).unwrap_err().to_string();
+            let error = cache
+                .load(&network().name, &parameters())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("results/n-c1-eth0: "), "{error}");
             assert_eq!(cache.attachments().unwrap(), []);
             assert!(cache.entries().unwrap()[0].attachment.is_err());

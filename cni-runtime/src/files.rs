@@ -17,10 +17,19 @@ impl Network {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let in_file = |e| ConfigError::File { path: path.to_owned(), source: Box::new(e) };
+        let in_file = |e| ConfigError::File {
+            path: path.to_owned(),
+            source: Box::new(e),
+        };
         let bytes = read(path)?;
-        let is_list = path.extension().is_some_and(|extension| extension == "conflist");
-        let draft = if is_list { Draft::parse_list(&bytes) } else { Draft::parse_single(&bytes) };
+        let is_list = path
+            .extension()
+            .is_some_and(|extension| extension == "conflist");
+        let draft = if is_list {
+            Draft::parse_list(&bytes)
+        } else {
+            Draft::parse_single(&bytes)
+        };
         let mut draft = draft.map_err(in_file)?;
         if draft.extensible {
             let folder = path.with_file_name(draft.network.name.as_str());
@@ -60,20 +69,31 @@ impl Network {
                 Err(e) => unusable += &format!("\n{e}"),
             }
         }
-        Err(ConfigError::NotFound { name: name.to_owned(), folder: folder.to_owned(), unusable })
+        Err(ConfigError::NotFound {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            unusable,
+        })
     }
 }
 
 fn plugins_in(folder: &Path) -> Result<Vec<PluginConfig>, ConfigError> {
     let load = |path: PathBuf| {
-        let in_file = |e| ConfigError::File { path: path.clone(), source: Box::new(e) };
+        let in_file = |e| ConfigError::File {
+            path: path.clone(),
+            source: Box::new(e),
+        };
         let bytes = read(&path)?;
-        let json = cni_types::Json::parse(&bytes).map_err(|e| in_file(ConfigError::Plugin(e.to_string())))?;
+        let json = cni_types::Json::parse(&bytes)
+            .map_err(|e| in_file(ConfigError::Plugin(e.to_string())))?;
         PluginConfig::new(json).map_err(in_file)
     };
     match files(folder, &["conf"]) {
         Err(ConfigError::Read { source, .. })
-            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            if matches!(
+                source.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory
+            ) =>
         {
             Ok(Vec::new())
         }
@@ -82,12 +102,17 @@ fn plugins_in(folder: &Path) -> Result<Vec<PluginConfig>, ConfigError> {
 }
 
 fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError> {
-    let failed = |source| ConfigError::Read { path: folder.to_owned(), source };
+    let failed = |source| ConfigError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = entry.path();
-        let wanted = path.extension().is_some_and(|has| extensions.iter().any(|e| has == *e));
+        let wanted = path
+            .extension()
+            .is_some_and(|has| extensions.iter().any(|e| has == *e));
         // A symbolic link to a directory is not passed over: libcni tries to read it, and fails.
         if wanted && !entry.file_type().map_err(failed)?.is_dir() {
             paths.push(path);
@@ -98,7 +123,10 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    read_plain(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    read_plain(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -116,12 +144,18 @@ mod tests {
         folder.write("n/20-b.conf", r#"{"type":"b"}"#);
         folder.write("n/10-a.conf", r#"{"type":"a"}"#);
         folder.write("n/15-not.conflist", "junk");
-        let list = folder.write("10-n.conflist", r#"{"name":"n","plugins":[{"type":"first"}]}"#);
+        let list = folder.write(
+            "10-n.conflist",
+            r#"{"name":"n","plugins":[{"type":"first"}]}"#,
+        );
         assert_eq!(kinds(&Network::load(&list).unwrap()), ["first", "a", "b"]);
         let none = folder.write("10-n.conflist", r#"{"name":"n"}"#);
         assert_eq!(kinds(&Network::load(&none).unwrap()), ["a", "b"]);
         let closed = r#"{"name":"n","loadOnlyInlinedPlugins":true,"plugins":[{"type":"first"}]}"#;
-        assert_eq!(kinds(&Network::load(&folder.write("10-n.conflist", closed)).unwrap()), ["first"]);
+        assert_eq!(
+            kinds(&Network::load(&folder.write("10-n.conflist", closed)).unwrap()),
+            ["first"]
+        );
     }
 
     #[test]
@@ -130,25 +164,45 @@ mod tests {
         let broken = folder.write("n/10-a.conf", r#"{"kind":"a"}"#);
         let list = folder.write("n.conflist", r#"{"name":"n","plugins":[{"type":"first"}]}"#);
         let error = Network::load(&list).unwrap_err().to_string();
-        assert_eq!(error, format!("{}: error parsing configuration: missing 'type'", broken.display()));
+        assert_eq!(
+            error,
+            format!(
+                "{}: error parsing configuration: missing 'type'",
+                broken.display()
+            )
+        );
     }
 
     #[test]
     fn the_first_file_with_the_name_is_found_and_broken_ones_are_passed_over() {
         let folder = Folder::new("find");
         folder.write("00-broken.conf", "{");
-        folder.write("20-late.conflist", r#"{"name":"n","plugins":[{"type":"late"}]}"#);
+        folder.write(
+            "20-late.conflist",
+            r#"{"name":"n","plugins":[{"type":"late"}]}"#,
+        );
         folder.write("10-early.conf", r#"{"name":"n","type":"early"}"#);
         folder.write("05-note.txt", "not a configuration");
-        assert_eq!(kinds(&Network::find(folder.path(), "n").unwrap()), ["early"]);
+        assert_eq!(
+            kinds(&Network::find(folder.path(), "n").unwrap()),
+            ["early"]
+        );
         let error = Network::find(folder.path(), "m").unwrap_err().to_string();
-        assert!(error.starts_with(r#"no net configuration with name "m" in "#), "{error}");
+        assert!(
+            error.starts_with(r#"no net configuration with name "m" in "#),
+            "{error}"
+        );
         assert!(error.contains("00-broken.conf"), "{error}");
     }
 
     #[test]
     fn a_missing_folder_is_named() {
-        let error = Network::load_all(Path::new("/nonexistent/net.d")).unwrap_err().to_string();
-        assert!(error.starts_with("error reading /nonexistent/net.d: "), "{error}");
+        let error = Network::load_all(Path::new("/nonexistent/net.d"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("error reading /nonexistent/net.d: "),
+            "{error}"
+        );
     }
 }

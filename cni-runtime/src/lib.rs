@@ -73,7 +73,10 @@ impl Runtime {
     /// too.
     #[must_use]
     pub fn new<P: AsRef<Path>>(cni_path: &[P], cache: Cache) -> Self {
-        let folders: Vec<_> = cni_path.iter().map(|folder| folder.as_ref().display().to_string()).collect();
+        let folders: Vec<_> = cni_path
+            .iter()
+            .map(|folder| folder.as_ref().display().to_string())
+            .collect();
         Self {
             cni_path: folders.join(":"),
             cache,
@@ -120,14 +123,22 @@ impl Runtime {
     /// # Errors
     /// The first plugin's that fails. The attachment is then half made: the caller must end it.
     pub fn add(&self, network: &Network, parameters: &Parameters) -> Result<Added, Error> {
-        let _turn = self.turnstile.read().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self
+            .turnstile
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         if parameters.netns.is_none() {
-            return Err(Error::Refused("an ADD needs a network namespace".to_owned()));
+            return Err(Error::Refused(
+                "an ADD needs a network namespace".to_owned(),
+            ));
         }
         let mut last: Option<Added> = None;
         for plugin in &network.plugins {
             let prev_result = last.as_ref().map(|added| &added.json);
-            let subject = Subject::Attachment { parameters, prev_result };
+            let subject = Subject::Attachment {
+                parameters,
+                prev_result,
+            };
             let output = self.run(network, plugin, Command::Add, subject)?;
             last = Some(Added::parse(plugin, &output, network.version)?);
         }
@@ -142,12 +153,23 @@ impl Runtime {
     /// # Errors
     /// The first plugin's that fails. The cached result is kept for the next try.
     pub fn del(&self, network: &Network, parameters: &Parameters) -> Result<(), Error> {
-        let _turn = self.turnstile.read().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self
+            .turnstile
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         // Up to 0.3.1 plugins got no prevResult with DEL.
         let cached = self.cached_result(network, parameters).ok().flatten();
         let prev_result = cached.as_ref().filter(|_| network.version.has_check());
         for plugin in network.plugins.iter().rev() {
-            self.run(network, plugin, Command::Del, Subject::Attachment { parameters, prev_result })?;
+            self.run(
+                network,
+                plugin,
+                Command::Del,
+                Subject::Attachment {
+                    parameters,
+                    prev_result,
+                },
+            )?;
         }
         self.cache.remove(&network.name, parameters)
     }
@@ -159,18 +181,26 @@ impl Runtime {
     /// no CHECK.
     pub fn check(&self, network: &Network, parameters: &Parameters) -> Result<Asked, Error> {
         if !network.version.has_check() {
-            let text =
-                format!("configuration version {} does not support the CHECK command", network.version);
+            let text = format!(
+                "configuration version {} does not support the CHECK command",
+                network.version
+            );
             return Err(Error::Refused(text));
         }
         if network.disable_check {
             return Ok(Asked::None("the configuration says disableCheck"));
         }
-        let missing =
-            || Error::Refused("there is no cached result: was this attachment ever added?".to_owned());
-        let cached = self.cached_result(network, parameters)?.ok_or_else(missing)?;
+        let missing = || {
+            Error::Refused("there is no cached result: was this attachment ever added?".to_owned())
+        };
+        let cached = self
+            .cached_result(network, parameters)?
+            .ok_or_else(missing)?;
         for plugin in &network.plugins {
-            let subject = Subject::Attachment { parameters, prev_result: Some(&cached) };
+            let subject = Subject::Attachment {
+                parameters,
+                prev_result: Some(&cached),
+            };
             self.run(network, plugin, Command::Check, subject)?;
         }
         Ok(Asked::All)
@@ -197,16 +227,26 @@ impl Runtime {
     /// # Errors
     /// Every plugin's that fails.
     pub fn gc(&self, network: &Network, valid: &[(String, String)]) -> Result<Asked, Vec<Error>> {
-        let _alone = self.turnstile.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .turnstile
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if !network.version.has_gc_and_status() {
             return Ok(Asked::None("GC came with version 1.1.0"));
         }
         if network.disable_gc {
             return Ok(Asked::None("the configuration says disableGC"));
         }
-        let run = |plugin| self.run(network, plugin, Command::Gc, Subject::Valid(valid)).err();
+        let run = |plugin| {
+            self.run(network, plugin, Command::Gc, Subject::Valid(valid))
+                .err()
+        };
         let errors: Vec<_> = network.plugins.iter().filter_map(run).collect();
-        if errors.is_empty() { Ok(Asked::All) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Asked::All)
+        } else {
+            Err(errors)
+        }
     }
 
     /// The versions that a plugin says it supports, oldest first as it lists them.
@@ -219,16 +259,29 @@ impl Runtime {
             #[serde(rename = "supportedVersions")]
             supported_versions: Vec<String>,
         }
-        let failed = |error| Error::Plugin { plugin: plugin.to_owned(), command: Command::Version, error };
+        let failed = |error| Error::Plugin {
+            plugin: plugin.to_owned(),
+            command: Command::Version,
+            error,
+        };
         let stdin = format!(r#"{{"cniVersion":"{}"}}"#, SpecVersion::LATEST);
-        let output = self.execute(plugin, Command::Version, &stdin, None).map_err(failed)?;
+        let output = self
+            .execute(plugin, Command::Version, &stdin, None)
+            .map_err(failed)?;
         let read = Json::parse(&output).and_then(|json| json.decode::<VersionResult>());
-        read.map(|result| result.supported_versions).map_err(|e| failed(undecodable(&e)))
+        read.map(|result| result.supported_versions)
+            .map_err(|e| failed(undecodable(&e)))
     }
 
     /// The cached result in the shape of the network's version, which may have changed since.
-    fn cached_result(&self, network: &Network, parameters: &Parameters) -> Result<Option<Json>, Error> {
-        let Some(cached) = self.cache.load(&network.name, parameters)? else { return Ok(None) };
+    fn cached_result(
+        &self,
+        network: &Network,
+        parameters: &Parameters,
+    ) -> Result<Option<Json>, Error> {
+        let Some(cached) = self.cache.load(&network.name, parameters)? else {
+            return Ok(None);
+        };
         convert(cached.result, network.version)
             .map(Some)
             .map_err(|e| Error::Refused(format!("cached result: {e}")))
@@ -245,12 +298,14 @@ impl Runtime {
             Subject::Attachment { parameters, .. } => Some(parameters),
             Subject::Valid(_) | Subject::Nothing => None,
         };
-        let stdin = request::derive(plugin.json(), &network.name, network.version, subject).to_string();
-        self.execute(plugin.kind(), command, &stdin, parameters).map_err(|error| Error::Plugin {
-            plugin: plugin.kind().to_owned(),
-            command,
-            error,
-        })
+        let stdin =
+            request::derive(plugin.json(), &network.name, network.version, subject).to_string();
+        self.execute(plugin.kind(), command, &stdin, parameters)
+            .map_err(|error| Error::Plugin {
+                plugin: plugin.kind().to_owned(),
+                command,
+                error,
+            })
     }
 
     fn execute(
@@ -261,7 +316,8 @@ impl Runtime {
         parameters: Option<&Parameters>,
     ) -> Result<Vec<u8>, cni_types::Error> {
         let program = Program::find(kind, &self.cni_path)?;
-        let environment = parameters::environment(&self.environment, command, &self.cni_path, parameters);
+        let environment =
+            parameters::environment(&self.environment, command, &self.cni_path, parameters);
         if let Some(herald) = &self.herald {
             herald(program.path(), command);
         }
@@ -286,7 +342,10 @@ impl Runtime {
             Ok(document) => return Ok(document),
             Err(error) => error,
         };
-        match self.patience.filter(|patience| *patience <= start.elapsed()) {
+        match self
+            .patience
+            .filter(|patience| *patience <= start.elapsed())
+        {
             Some(patience) => Err(cni_types::Error::new(
                 Code::TRY_AGAIN,
                 format!("it did not end within {} seconds", patience.as_secs_f64()),
@@ -304,7 +363,11 @@ impl Added {
             let result = AddResult::from_json(&json)?;
             Ok(Self { json, result })
         };
-        let failed = |error| Error::Plugin { plugin: plugin.kind().to_owned(), command: Command::Add, error };
+        let failed = |error| Error::Plugin {
+            plugin: plugin.kind().to_owned(),
+            command: Command::Add,
+            error,
+        };
         read().map_err(failed)
     }
 }
@@ -319,7 +382,10 @@ fn convert(result: Json, version: SpecVersion) -> Result<Json, cni_types::Error>
 }
 
 fn undecodable(e: &dyn std::fmt::Display) -> cni_types::Error {
-    cni_types::Error::new(Code::DECODE, format!("the plugin's answer cannot be read: {e}"))
+    cni_types::Error::new(
+        Code::DECODE,
+        format!("the plugin's answer cannot be read: {e}"),
+    )
 }
 
 #[cfg(test)]

@@ -96,12 +96,16 @@ impl PluginConfig {
         if !json.is_object() {
             return Err(plugin("a JSON object is wanted"));
         }
-        json.decode::<Decoded>().map_err(|e| plugin(&e.to_string()))?;
+        json.decode::<Decoded>()
+            .map_err(|e| plugin(&e.to_string()))?;
         match json.lookup("type") {
             Some(Json::String(kind)) if kind.contains(['/', '\\', '\0']) => {
                 Err(plugin(&format!("invalid plugin name: {kind}")))
             }
-            Some(Json::String(kind)) if !kind.is_empty() => Ok(Self { kind: kind.clone(), json }),
+            Some(Json::String(kind)) if !kind.is_empty() => Ok(Self {
+                kind: kind.clone(),
+                json,
+            }),
             _ => Err(plugin("missing 'type'")),
         }
     }
@@ -151,7 +155,11 @@ impl Network {
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let source = Json::parse(bytes).map_err(|e| content(&e.to_string()))?;
         let is_single = exact(&source, "plugins").is_none() && source.lookup("type").is_some();
-        let draft = if is_single { Draft::of_single(source) } else { Draft::of_list(source) };
+        let draft = if is_single {
+            Draft::of_single(source)
+        } else {
+            Draft::of_list(source)
+        };
         draft?.finish()
     }
 
@@ -178,7 +186,9 @@ impl Draft {
         }
         let only_inlined = flag(&source, "loadOnlyInlinedPlugins")?;
         if only_inlined && exact(&source, "plugins").is_none() {
-            return Err(content("`loadOnlyInlinedPlugins` is true, and no 'plugins' key"));
+            return Err(content(
+                "`loadOnlyInlinedPlugins` is true, and no 'plugins' key",
+            ));
         }
         let name = text(&source, "name")?.ok_or_else(|| content("no name"))?;
         let network = Network {
@@ -189,7 +199,10 @@ impl Draft {
             plugins: inlined_plugins(&source)?,
             source,
         };
-        Ok(Self { network, extensible: !only_inlined })
+        Ok(Self {
+            network,
+            extensible: !only_inlined,
+        })
     }
 
     /// A single plugin's configuration, to which nothing is added and which has no switches.
@@ -207,7 +220,10 @@ impl Draft {
             source: list_of_one(config.json().clone()),
             plugins: vec![config],
         };
-        Ok(Self { network, extensible: false })
+        Ok(Self {
+            network,
+            extensible: false,
+        })
     }
 
     pub(super) fn finish(self) -> Result<Network, ConfigError> {
@@ -223,7 +239,11 @@ impl Draft {
 fn list_of_one(plugin: Json) -> Json {
     let mut members = Vec::new();
     for key in ["cniVersion", "name"] {
-        members.extend(plugin.lookup(key).map(|value| (key.to_owned(), value.clone())));
+        members.extend(
+            plugin
+                .lookup(key)
+                .map(|value| (key.to_owned(), value.clone())),
+        );
     }
     members.push(("plugins".to_owned(), Json::Array(vec![plugin])));
     Json::Object(members)
@@ -237,12 +257,16 @@ fn inlined_plugins(source: &Json) -> Result<Vec<PluginConfig>, ConfigError> {
             let numbered = plugins.iter().enumerate();
             numbered
                 .map(|(index, plugin)| {
-                    PluginConfig::new(plugin.clone())
-                        .map_err(|e| ConfigError::Entry { index, source: Box::new(e) })
+                    PluginConfig::new(plugin.clone()).map_err(|e| ConfigError::Entry {
+                        index,
+                        source: Box::new(e),
+                    })
                 })
                 .collect()
         }
-        Some(other) => Err(content(&format!("invalid 'plugins' {other}, a list is wanted"))),
+        Some(other) => Err(content(&format!(
+            "invalid 'plugins' {other}, a list is wanted"
+        ))),
     }
 }
 
@@ -254,17 +278,37 @@ fn version(source: &Json) -> Result<SpecVersion, ConfigError> {
         None => Vec::new(),
         Some(Json::Array(versions)) => versions
             .iter()
-            .map(|v| if let Json::String(v) = v { Ok(v.as_str()) } else { Err(v) })
+            .map(|v| {
+                if let Json::String(v) = v {
+                    Ok(v.as_str())
+                } else {
+                    Err(v)
+                }
+            })
             .collect::<Result<_, _>>()
-            .map_err(|v| content(&format!("invalid entry {v} in cniVersions, a string is wanted")))?,
-        Some(other) => return Err(content(&format!("invalid 'cniVersions' {other}, a list is wanted"))),
+            .map_err(|v| {
+                content(&format!(
+                    "invalid entry {v} in cniVersions, a string is wanted"
+                ))
+            })?,
+        Some(other) => {
+            return Err(content(&format!(
+                "invalid 'cniVersions' {other}, a list is wanted"
+            )));
+        }
     };
     if !single.is_empty() {
         listed.push(single);
     }
-    match listed.iter().filter_map(|v| v.parse::<SpecVersion>().ok()).max() {
+    match listed
+        .iter()
+        .filter_map(|v| v.parse::<SpecVersion>().ok())
+        .max()
+    {
         Some(version) => Ok(version),
-        None => Ok(SpecVersion::of_config(listed.last().copied().unwrap_or_default())?),
+        None => Ok(SpecVersion::of_config(
+            listed.last().copied().unwrap_or_default(),
+        )?),
     }
 }
 
@@ -272,7 +316,9 @@ fn text<'a>(source: &'a Json, key: &str) -> Result<Option<&'a str>, ConfigError>
     match exact(source, key) {
         None => Ok(None),
         Some(Json::String(text)) => Ok(Some(text)),
-        Some(other) => Err(content(&format!("invalid '{key}' {other}, a string is wanted"))),
+        Some(other) => Err(content(&format!(
+            "invalid '{key}' {other}, a string is wanted"
+        ))),
     }
 }
 
@@ -289,8 +335,14 @@ fn flag(source: &Json, key: &str) -> Result<bool, ConfigError> {
 
 /// The value of a key that is written exactly so; the last one where there are several.
 fn exact<'a>(source: &'a Json, key: &str) -> Option<&'a Json> {
-    let Json::Object(members) = source else { return None };
-    members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    let Json::Object(members) = source else {
+        return None;
+    };
+    members
+        .iter()
+        .rev()
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| value)
 }
 
 fn plugin(what: &str) -> ConfigError {

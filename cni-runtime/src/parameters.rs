@@ -49,7 +49,11 @@ impl Parameters {
     /// `CNI_ARGS`: `KEY=value` pairs with semicolons between them.
     #[must_use]
     pub fn cni_args(&self) -> String {
-        self.args.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(";")
+        self.args
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(";")
     }
 }
 
@@ -63,11 +67,18 @@ pub(super) fn environment(
 ) -> Environment {
     let is_ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("CNI_");
     let clean: Environment = base.iter().filter(|(name, _)| !is_ours(name)).collect();
-    let clean = clean.with("CNI_COMMAND", command.as_str()).with("CNI_PATH", cni_path);
-    let Some(parameters) = parameters else { return clean };
+    let clean = clean
+        .with("CNI_COMMAND", command.as_str())
+        .with("CNI_PATH", cni_path);
+    let Some(parameters) = parameters else {
+        return clean;
+    };
     clean
         .with("CNI_CONTAINERID", parameters.container_id.as_str())
-        .with("CNI_NETNS", parameters.netns.as_ref().map_or("", NetnsPath::as_str))
+        .with(
+            "CNI_NETNS",
+            parameters.netns.as_ref().map_or("", NetnsPath::as_str),
+        )
         .with("CNI_IFNAME", parameters.if_name.as_str())
         .with("CNI_ARGS", parameters.cni_args())
 }
@@ -80,17 +91,33 @@ mod tests {
     fn arguments_are_joined_by_semicolons() {
         let parameters = Parameters::new("c1", "eth0", "").unwrap();
         assert_eq!(parameters.cni_args(), "");
-        assert_eq!(parameters.with_arg("A", "1").with_arg("B", "2").cni_args(), "A=1;B=2");
+        assert_eq!(
+            parameters.with_arg("A", "1").with_arg("B", "2").cni_args(),
+            "A=1;B=2"
+        );
     }
 
     #[test]
     fn variables_of_another_request_do_not_get_through() {
-        let base: Environment =
-            [("CNI_ARGS", "X=1"), ("CNI_NETNS_OVERRIDE", "1"), ("PATH", "/bin")].into_iter().collect();
+        let base: Environment = [
+            ("CNI_ARGS", "X=1"),
+            ("CNI_NETNS_OVERRIDE", "1"),
+            ("PATH", "/bin"),
+        ]
+        .into_iter()
+        .collect();
         let status = environment(&base, Command::Status, "/a:/b", None);
-        let names: Vec<_> = status.iter().map(|(name, _)| name.to_str().unwrap()).collect();
+        let names: Vec<_> = status
+            .iter()
+            .map(|(name, _)| name.to_str().unwrap())
+            .collect();
         assert_eq!(names, ["PATH", "CNI_COMMAND", "CNI_PATH"]);
-        let del = environment(&base, Command::Del, "/a", Some(&Parameters::new("c1", "eth0", "").unwrap()));
+        let del = environment(
+            &base,
+            Command::Del,
+            "/a",
+            Some(&Parameters::new("c1", "eth0", "").unwrap()),
+        );
         assert_eq!(del.value("CNI_ARGS").unwrap(), "");
         assert_eq!(del.value("CNI_NETNS").unwrap(), "");
         assert_eq!(del.text("CNI_IFNAME"), "eth0");

@@ -18,7 +18,10 @@ use std::{
 /// regular file.
 pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     require_regular(std::fs::metadata(path)?.file_type())?;
-    let mut file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
     // Another one may have taken its place in between.
     require_regular(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
@@ -34,7 +37,10 @@ fn require_regular(kind: FileType) -> io::Result<()> {
         _ if kind.is_socket() => "a socket",
         _ => "a device",
     };
-    Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, not a regular file")))
+    Err(io::Error::new(
+        ErrorKind::InvalidInput,
+        format!("it is {what}, not a regular file"),
+    ))
 }
 
 #[cfg(test)]
@@ -51,7 +57,12 @@ mod tests {
         folder.write("file", "text");
         nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
         let _listener = UnixListener::bind(path("socket")).unwrap();
-        for (link, to) in [("link", "file"), ("to-fifo", "fifo"), ("device", "/dev/zero"), ("up", ".")] {
+        for (link, to) in [
+            ("link", "file"),
+            ("to-fifo", "fifo"),
+            ("device", "/dev/zero"),
+            ("up", "."),
+        ] {
             symlink(to, path(link)).unwrap();
         }
         for (name, wanted) in [
@@ -64,7 +75,9 @@ mod tests {
             ("up", Err("it is a directory, not a regular file")),
         ] {
             let read = read_plain(&path(name)).map_err(|e| e.to_string());
-            let wanted = wanted.map(|text: &str| text.as_bytes().to_vec()).map_err(str::to_owned);
+            let wanted = wanted
+                .map(|text: &str| text.as_bytes().to_vec())
+                .map_err(str::to_owned);
             assert_eq!(read, wanted, "{name}");
         }
     }

@@ -7,7 +7,10 @@ use cni_types::{Json, NetworkName, SpecVersion};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     /// One attachment, and the result before this plugin (ADD) or of the whole chain (CHECK, DEL).
-    Attachment { parameters: &'a Parameters, prev_result: Option<&'a Json> },
+    Attachment {
+        parameters: &'a Parameters,
+        prev_result: Option<&'a Json>,
+    },
     /// All that are still valid, as container id and interface name: GC.
     Valid(&'a [(String, String)]),
     /// None: STATUS.
@@ -30,7 +33,10 @@ pub(super) fn derive(
     request.insert("cniVersion", version.as_str().into());
     request.insert("name", network.as_str().into());
     match subject {
-        Subject::Attachment { parameters, prev_result } => {
+        Subject::Attachment {
+            parameters,
+            prev_result,
+        } => {
             insert_runtime_config(&mut request, plugin, parameters);
             request.remove("capabilities");
             if let Some(result) = prev_result {
@@ -38,7 +44,10 @@ pub(super) fn derive(
             }
         }
         Subject::Valid(attachments) => {
-            let list = attachments.iter().map(|(id, ifname)| attachment(id, ifname)).collect();
+            let list = attachments
+                .iter()
+                .map(|(id, ifname)| attachment(id, ifname))
+                .collect();
             request.insert("cni.dev/valid-attachments", Json::Array(list));
         }
         Subject::Nothing => {}
@@ -50,20 +59,27 @@ pub(super) fn derive(
 /// `runtimeConfig` that stands in the file is left alone, as the reference does.
 fn insert_runtime_config(request: &mut Json, plugin: &Json, parameters: &Parameters) {
     let declared = |name: &str| match plugin.lookup("capabilities") {
-        Some(Json::Object(members)) => {
-            members.iter().any(|(key, value)| key == name && *value == Json::Bool(true))
-        }
+        Some(Json::Object(members)) => members
+            .iter()
+            .any(|(key, value)| key == name && *value == Json::Bool(true)),
         _ => false,
     };
-    let wanted: Vec<_> =
-        parameters.capability_args.iter().filter(|(name, _)| declared(name)).cloned().collect();
+    let wanted: Vec<_> = parameters
+        .capability_args
+        .iter()
+        .filter(|(name, _)| declared(name))
+        .cloned()
+        .collect();
     if !wanted.is_empty() {
         request.insert("runtimeConfig", Json::Object(wanted));
     }
 }
 
 fn attachment(container_id: &str, if_name: &str) -> Json {
-    Json::Object(vec![("containerID".to_owned(), container_id.into()), ("ifname".to_owned(), if_name.into())])
+    Json::Object(vec![
+        ("containerID".to_owned(), container_id.into()),
+        ("ifname".to_owned(), if_name.into()),
+    ])
 }
 
 #[cfg(test)]
@@ -75,7 +91,13 @@ mod tests {
     }
 
     fn derived(plugin: &str, subject: Subject<'_>) -> String {
-        derive(&json(plugin), &NetworkName::parse("n").unwrap(), SpecVersion::V1_1_0, subject).to_string()
+        derive(
+            &json(plugin),
+            &NetworkName::parse("n").unwrap(),
+            SpecVersion::V1_1_0,
+            subject,
+        )
+        .to_string()
     }
 
     fn parameters() -> Parameters {
@@ -93,10 +115,18 @@ mod tests {
 
     #[test]
     fn a_number_with_a_fraction_is_passed_on_to_the_last_digit() {
-        for number in ["-1.8446744073123584e+19", "0.1", "5e-324", "1.7976931348623157e+308"] {
+        for number in [
+            "-1.8446744073123584e+19",
+            "0.1",
+            "5e-324",
+            "1.7976931348623157e+308",
+        ] {
             let plugin = format!(r#"{{"x":{number},"type":"x"}}"#);
             let sent = derived(&plugin, Subject::Nothing);
-            assert!(sent.starts_with(&format!(r#"{{"x":{number},"#)), "{number}: {sent}");
+            assert!(
+                sent.starts_with(&format!(r#"{{"x":{number},"#)),
+                "{number}: {sent}"
+            );
         }
     }
 
@@ -108,20 +138,34 @@ mod tests {
             .with_capability_arg("ips", json(r#"["10.0.0.9"]"#))
             .with_capability_arg("bandwidth", json("{}"));
         assert_eq!(
-            derived(plugin, Subject::Attachment { parameters: &parameters, prev_result: None }),
+            derived(
+                plugin,
+                Subject::Attachment {
+                    parameters: &parameters,
+                    prev_result: None
+                }
+            ),
             r#"{"type":"x","cniVersion":"1.1.0","name":"n","runtimeConfig":{"mac":"02:00:00:00:00:01"}}"#
         );
     }
 
     #[test]
     fn a_file_cannot_set_what_is_the_runtimes() {
-        let plugin =
-            r#"{"type":"x","prevResult":{},"cni.dev/valid-attachments":[],"CNI.dev/attachments":null}"#;
+        let plugin = r#"{"type":"x","prevResult":{},"cni.dev/valid-attachments":[],"CNI.dev/attachments":null}"#;
         let parameters = parameters();
-        let first = Subject::Attachment { parameters: &parameters, prev_result: None };
-        assert_eq!(derived(plugin, first), r#"{"type":"x","cniVersion":"1.1.0","name":"n"}"#);
+        let first = Subject::Attachment {
+            parameters: &parameters,
+            prev_result: None,
+        };
+        assert_eq!(
+            derived(plugin, first),
+            r#"{"type":"x","cniVersion":"1.1.0","name":"n"}"#
+        );
         let result = json(r#"{"ips":[]}"#);
-        let later = Subject::Attachment { parameters: &parameters, prev_result: Some(&result) };
+        let later = Subject::Attachment {
+            parameters: &parameters,
+            prev_result: Some(&result),
+        };
         assert_eq!(
             derived(plugin, later),
             r#"{"type":"x","cniVersion":"1.1.0","name":"n","prevResult":{"ips":[]}}"#
@@ -131,13 +175,17 @@ mod tests {
     #[test]
     fn gc_lists_the_valid_attachments_even_when_there_are_none() {
         assert_eq!(
-            derived(r#"{"type":"x","capabilities":{"mac":true}}"#, Subject::Valid(&[])),
+            derived(
+                r#"{"type":"x","capabilities":{"mac":true}}"#,
+                Subject::Valid(&[])
+            ),
             r#"{"type":"x","capabilities":{"mac":true},"cniVersion":"1.1.0","name":"n","cni.dev/valid-attachments":[]}"#
         );
         let valid = [("c1".to_owned(), "eth0".to_owned())];
         assert!(
-            derived(r#"{"type":"x"}"#, Subject::Valid(&valid))
-                .ends_with(r#""cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}"#)
+            derived(r#"{"type":"x"}"#, Subject::Valid(&valid)).ends_with(
+                r#""cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}"#
+            )
         );
     }
 }

@@ -22,13 +22,20 @@ impl CniArgs {
             Some((key, value)) if !value.contains('=') => Ok((key.to_owned(), value.to_owned())),
             _ => Err(invalid(format!("ARGS: invalid pair {pair:?}"))),
         };
-        text.split(';').map(pair).collect::<Result<_, _>>().map(Self)
+        text.split(';')
+            .map(pair)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// The value of `key`; the last if it is repeated.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .rev()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Refuses keys that are not in `known`, unless `IgnoreUnknown` is true. The same variable
@@ -38,7 +45,11 @@ impl CniArgs {
     /// # Errors
     /// Code 4 with the reference's text, naming the unknown pairs.
     pub fn require_known(&self, known: &[&str]) -> Result<(), Error> {
-        let ignore = match self.value(IGNORE_UNKNOWN).map(str::to_ascii_lowercase).as_deref() {
+        let ignore = match self
+            .value(IGNORE_UNKNOWN)
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
             Some("1" | "true") => true,
             None | Some("0" | "false") => false,
             Some(other) => {
@@ -78,26 +89,50 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_unless_ignored() {
-        assert_eq!(unknown("FOO=bar").unwrap_err().msg, r#"ARGS: unknown args ["FOO=bar"]"#);
-        assert_eq!(unknown("A=b;MAC=x;C=d").unwrap_err().msg, r#"ARGS: unknown args ["A=b" "C=d"]"#);
-        for ok in
-            ["", "MAC=x", "IgnoreUnknown=1;FOO=bar", "FOO=bar;IgnoreUnknown=true", "IgnoreUnknown=TRUE;F=b"]
-        {
+        assert_eq!(
+            unknown("FOO=bar").unwrap_err().msg,
+            r#"ARGS: unknown args ["FOO=bar"]"#
+        );
+        assert_eq!(
+            unknown("A=b;MAC=x;C=d").unwrap_err().msg,
+            r#"ARGS: unknown args ["A=b" "C=d"]"#
+        );
+        for ok in [
+            "",
+            "MAC=x",
+            "IgnoreUnknown=1;FOO=bar",
+            "FOO=bar;IgnoreUnknown=true",
+            "IgnoreUnknown=TRUE;F=b",
+        ] {
             assert_eq!(unknown(ok), Ok(()), "{ok}");
         }
         assert!(unknown("IgnoreUnknown=0;FOO=bar").is_err());
-        assert!(unknown("IgnoreUnknown=maybe").unwrap_err().msg.contains("invalid input maybe"));
+        assert!(
+            unknown("IgnoreUnknown=maybe")
+                .unwrap_err()
+                .msg
+                .contains("invalid input maybe")
+        );
     }
 
     #[test]
     fn keys_are_case_sensitive() {
-        assert_eq!(unknown("mac=x").unwrap_err().msg, r#"ARGS: unknown args ["mac=x"]"#);
+        assert_eq!(
+            unknown("mac=x").unwrap_err().msg,
+            r#"ARGS: unknown args ["mac=x"]"#
+        );
     }
 
     #[test]
     fn a_pair_without_exactly_one_equals_sign_is_refused() {
-        assert_eq!(unknown("FOO").unwrap_err().msg, r#"ARGS: invalid pair "FOO""#);
-        assert_eq!(unknown("A=b=c").unwrap_err().msg, r#"ARGS: invalid pair "A=b=c""#);
+        assert_eq!(
+            unknown("FOO").unwrap_err().msg,
+            r#"ARGS: invalid pair "FOO""#
+        );
+        assert_eq!(
+            unknown("A=b=c").unwrap_err().msg,
+            r#"ARGS: invalid pair "A=b=c""#
+        );
         assert_eq!(unknown("A=b;").unwrap_err().msg, r#"ARGS: invalid pair """#);
     }
 }

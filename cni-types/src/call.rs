@@ -120,7 +120,9 @@ impl ValidAttachments {
         match self {
             Self::Unknown => false,
             Self::Only(valid) => {
-                let first = valid.range((container_id.to_owned(), String::new())..).next();
+                let first = valid
+                    .range((container_id.to_owned(), String::new())..)
+                    .next();
                 first.is_none_or(|(id, _)| id != container_id)
             }
         }
@@ -151,7 +153,10 @@ pub(crate) fn document(stdin: Vec<u8>) -> Result<Document<Vec<u8>>, Error> {
 }
 
 fn undecodable(e: DecodeError) -> Error {
-    Error::new(Code::DECODE, format!("error unmarshall network config: {e}"))
+    Error::new(
+        Code::DECODE,
+        format!("error unmarshall network config: {e}"),
+    )
 }
 
 /// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or
@@ -190,7 +195,14 @@ impl Call {
         let network = NetworkName::parse(&base.name)?;
         let version = SpecVersion::of_config(&base.cni_version)?;
         let own_kinds = [String::new(), base.kind];
-        Ok(Self { version, network, stop, environment, config, own_kinds })
+        Ok(Self {
+            version,
+            network,
+            stop,
+            environment,
+            config,
+            own_kinds,
+        })
     }
 
     /// The same call, to the plugin of this name.
@@ -210,7 +222,9 @@ impl Call {
     /// # Errors
     /// Code 6, with the path to the value that does not fit.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.config.decode().map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
+        self.config
+            .decode()
+            .map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
     }
 
     /// The pairs of `CNI_ARGS`, none of which may have a key outside `known` (see
@@ -233,7 +247,9 @@ impl Call {
     pub fn prev_result(&self) -> Result<Option<AddResult>, Error> {
         let undecodable =
             |e: DecodeError| Error::new(Code::DECODE, format!("could not parse prevResult: {e}"));
-        let Some(field) = self.config.field("prevResult").map_err(undecodable)? else { return Ok(None) };
+        let Some(field) = self.config.field("prevResult").map_err(undecodable)? else {
+            return Ok(None);
+        };
         field.decode().map_err(undecodable)
     }
 
@@ -251,9 +267,14 @@ impl Call {
         for key in VALID_ATTACHMENTS {
             let undecodable =
                 |e: DecodeError| Error::new(Code::DECODE, format!("failed to decode {key}: {e}"));
-            let Some(list) = self.config.field(key).map_err(undecodable)? else { continue };
+            let Some(list) = self.config.field(key).map_err(undecodable)? else {
+                continue;
+            };
             let entries: Option<Vec<Entry>> = list.decode().map_err(undecodable)?;
-            let keys = entries.unwrap_or_default().into_iter().map(|e| (e.container_id, e.ifname));
+            let keys = entries
+                .unwrap_or_default()
+                .into_iter()
+                .map(|e| (e.container_id, e.ifname));
             return Ok(ValidAttachments::Only(keys.collect()));
         }
         Ok(ValidAttachments::Unknown)
@@ -298,7 +319,10 @@ mod tests {
     }
 
     fn gc(list: &str) -> ValidAttachments {
-        call(&format!(r#"{{"cniVersion":"1.1.0","name":"n"{list}}}"#)).unwrap().valid_attachments().unwrap()
+        call(&format!(r#"{{"cniVersion":"1.1.0","name":"n"{list}}}"#))
+            .unwrap()
+            .valid_attachments()
+            .unwrap()
     }
 
     #[test]
@@ -306,15 +330,23 @@ mod tests {
         for stdin in ["", "{", "[]", "null", "7", r#"{"name":7}"#, "\u{feff}{}"] {
             let error = call(stdin).unwrap_err();
             assert_eq!(error.code, Code::DECODE, "{stdin:?}");
-            assert!(error.msg.starts_with("error unmarshall network config: "), "{error}");
+            assert!(
+                error.msg.starts_with("error unmarshall network config: "),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn the_name_is_checked_before_the_version() {
-        assert_eq!(call(r#"{"cniVersion":"9.8.7"}"#).unwrap_err().msg, "missing network name");
         assert_eq!(
-            call(r#"{"cniVersion":"9.8.7","name":"n"}"#).unwrap_err().msg,
+            call(r#"{"cniVersion":"9.8.7"}"#).unwrap_err().msg,
+            "missing network name"
+        );
+        assert_eq!(
+            call(r#"{"cniVersion":"9.8.7","name":"n"}"#)
+                .unwrap_err()
+                .msg,
             "incompatible CNI versions"
         );
     }
@@ -337,7 +369,11 @@ mod tests {
             format!(r#","cni.dev/attachments":null,"cni.dev/valid-attachments":{entry}"#),
         ] {
             let list = gc(&keys);
-            assert!(!list.excludes("a", "eth0") && list.excludes("a", "eth1") && list.excludes("b", "eth0"));
+            assert!(
+                !list.excludes("a", "eth0")
+                    && list.excludes("a", "eth1")
+                    && list.excludes("b", "eth0")
+            );
             assert!(!list.excludes_container("a") && list.excludes_container("b"));
         }
     }
@@ -345,6 +381,9 @@ mod tests {
     #[test]
     fn a_malformed_gc_list_is_an_error_and_not_an_empty_one() {
         let json = r#"{"cniVersion":"1.1.0","name":"n","cni.dev/valid-attachments":[{"containerID":"a"}]}"#;
-        assert_eq!(call(json).unwrap().valid_attachments().unwrap_err().code, Code::DECODE);
+        assert_eq!(
+            call(json).unwrap().valid_attachments().unwrap_err().code,
+            Code::DECODE
+        );
     }
 }

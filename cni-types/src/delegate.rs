@@ -58,12 +58,18 @@ impl<'a> Delegate<'a> {
             return Err(leads_back(kind, "a plugin cannot be its own delegate"));
         }
         if depth >= MAX_DEPTH {
-            let details =
-                format!("this plugin is already delegate number {depth} of a chain; {MAX_DEPTH} are allowed");
+            let details = format!(
+                "this plugin is already delegate number {depth} of a chain; {MAX_DEPTH} are allowed"
+            );
             return Err(leads_back(kind, &details));
         }
         let program = Program::find(kind, &call.environment().text("CNI_PATH"))?;
-        Ok(Self { call, program, depth: depth + 1, keep: KeepAddresses::default() })
+        Ok(Self {
+            call,
+            program,
+            depth: depth + 1,
+            keep: KeepAddresses::default(),
+        })
     }
 
     /// Returns the delegate with addresses that its GC must leave reserved. One that is not of this
@@ -87,9 +93,16 @@ impl<'a> Delegate<'a> {
     /// # Errors
     /// Code 102 if the delegate cannot be run.
     pub fn start_add(&self) -> Result<RunningAdd<'a>, Error> {
-        let running =
-            self.program.start(&self.environment(Command::Add), self.call.stdin(), Stderr::Inherited)?;
-        Ok(RunningAdd { call: self.call, kind: self.program.kind().to_owned(), running: Some(running) })
+        let running = self.program.start(
+            &self.environment(Command::Add),
+            self.call.stdin(),
+            Stderr::Inherited,
+        )?;
+        Ok(RunningAdd {
+            call: self.call,
+            kind: self.program.kind().to_owned(),
+            running: Some(running),
+        })
     }
 
     /// Runs DEL. A request to stop is passed on to it, and then it has 5 seconds. One that came
@@ -100,7 +113,11 @@ impl<'a> Delegate<'a> {
     /// The delegate's own.
     pub fn del(&self) -> Result<(), Error> {
         let clean_up = Stop::after(GRACE);
-        let stop = if self.call.stop.check().is_ok() { &self.call.stop } else { &clean_up };
+        let stop = if self.call.stop.check().is_ok() {
+            &self.call.stop
+        } else {
+            &clean_up
+        };
         self.run(Command::Del, stop)?.document().map(drop)
     }
 
@@ -115,11 +132,20 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, command: Command, stop: &Stop) -> Result<Output, Error> {
-        self.program.run(&self.environment(command), self.call.stdin(), Stderr::Inherited, stop)
+        self.program.run(
+            &self.environment(command),
+            self.call.stdin(),
+            Stderr::Inherited,
+            stop,
+        )
     }
 
     fn environment(&self, command: Command) -> Environment {
-        let environment = self.call.environment().clone().with("CNI_COMMAND", command.as_str());
+        let environment = self
+            .call
+            .environment()
+            .clone()
+            .with("CNI_COMMAND", command.as_str());
         let environment = environment.with(DEPTH, self.depth.to_string());
         if self.keep.is_empty() {
             return environment;
@@ -133,15 +159,22 @@ fn depth_of(environment: &Environment) -> Result<u32, Error> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse()
-        .map_err(|_| Error::new(Code::INVALID_ENVIRONMENT, format!("invalid {DEPTH}: {text:?} is no number")))
+    text.parse().map_err(|_| {
+        Error::new(
+            Code::INVALID_ENVIRONMENT,
+            format!("invalid {DEPTH}: {text:?} is no number"),
+        )
+    })
 }
 
 fn leads_back(kind: &str, details: &str) -> Error {
-    Error::new(Code::INVALID_CONFIG, format!("delegation to plugin {kind:?} leads back to itself"))
-        .with_details(format!(
-            "{details}; correct the type (\"ipam\": {{\"type\": …}}) in the network configuration"
-        ))
+    Error::new(
+        Code::INVALID_CONFIG,
+        format!("delegation to plugin {kind:?} leads back to itself"),
+    )
+    .with_details(format!(
+        "{details}; correct the type (\"ipam\": {{\"type\": …}}) in the network configuration"
+    ))
 }
 
 /// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake
@@ -159,11 +192,18 @@ impl RunningAdd<'_> {
     /// # Errors
     /// The delegate's own, or 6 if its result cannot be read.
     pub fn result(mut self) -> Result<AddResult, Error> {
-        let output = self.running.take().map(|running| running.finish(&self.call.stop)).transpose();
+        let output = self
+            .running
+            .take()
+            .map(|running| running.finish(&self.call.stop))
+            .transpose();
         self.call.stop.check()?;
         let document = output?.map_or_else(|| Ok(Vec::new()), Output::document)?;
         AddResult::parse(&document).map_err(|e| {
-            e.context(format_args!("plugin {:?} printed a result that cannot be read", self.kind))
+            e.context(format_args!(
+                "plugin {:?} printed a result that cannot be read",
+                self.kind
+            ))
         })
     }
 }
@@ -189,7 +229,10 @@ mod tests {
         let environment = Environment::of_process()
             .with("CNI_PATH", path)
             .with("CNI_CONTAINERID", "c1")
-            .with("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+            .with(
+                "TRACEPARENT",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            );
         let stdin = br#"{"cniVersion":"1.0.0","name":"n",  "odd":1}"#.to_vec();
         Call::new(environment, stdin, Stop::never()).unwrap()
     }
@@ -199,7 +242,8 @@ mod tests {
 
     impl Folder {
         fn with_script(name: &str, script: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("cni-types-{}-{name}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("cni-types-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             let program = folder.join("ipam");
             std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -218,8 +262,21 @@ mod tests {
     fn a_delegate_type_cannot_leave_cni_path() {
         let folder = Folder::with_script("escape", "touch \"$0.ran\"");
         let call = call(&folder.0.join("sub"));
-        for kind in ["", ".", "..", "../ipam", "/bin/true", "a/b", "a\0b", "..\\ipam"] {
-            assert_eq!(call.delegate(kind).unwrap_err().code, Code::INVALID_CONFIG, "{kind:?}");
+        for kind in [
+            "",
+            ".",
+            "..",
+            "../ipam",
+            "/bin/true",
+            "a/b",
+            "a\0b",
+            "..\\ipam",
+        ] {
+            assert_eq!(
+                call.delegate(kind).unwrap_err().code,
+                Code::INVALID_CONFIG,
+                "{kind:?}"
+            );
         }
         assert!(!folder.0.join("ipam.ran").exists());
     }
@@ -228,7 +285,10 @@ mod tests {
     fn a_missing_delegate_is_named_with_the_path() {
         let call = call(Path::new("/nonexistent/a:/nonexistent/b"));
         let error = call.delegate("x").unwrap_err();
-        assert_eq!(error.msg, r#"failed to find plugin "x" in path [/nonexistent/a /nonexistent/b]"#);
+        assert_eq!(
+            error.msg,
+            r#"failed to find plugin "x" in path [/nonexistent/a /nonexistent/b]"#
+        );
     }
 
     #[test]
@@ -240,7 +300,10 @@ mod tests {
         let call = call(&folder.0);
         let result = call.delegate("ipam").unwrap().add().unwrap();
         assert_eq!(result.ips.len(), 1);
-        assert_eq!(std::fs::read(folder.0.join("ipam.stdin")).unwrap(), call.stdin());
+        assert_eq!(
+            std::fs::read(folder.0.join("ipam.stdin")).unwrap(),
+            call.stdin()
+        );
         let seen = std::fs::read_to_string(folder.0.join("ipam.env")).unwrap();
         for line in [
             "CNI_COMMAND=ADD",
@@ -253,22 +316,41 @@ mod tests {
 
     #[test]
     fn the_error_of_a_delegate_is_passed_on_verbatim() {
-        let folder =
-            Folder::with_script("error", r#"echo '{"code":117,"msg":"no luck","details":"at all"}'; exit 1"#);
+        let folder = Folder::with_script(
+            "error",
+            r#"echo '{"code":117,"msg":"no luck","details":"at all"}'; exit 1"#,
+        );
         let error = call(&folder.0).delegate("ipam").unwrap().del().unwrap_err();
-        assert_eq!(error, Error::new(Code(117), "no luck").with_details("at all"));
+        assert_eq!(
+            error,
+            Error::new(Code(117), "no luck").with_details("at all")
+        );
     }
 
     #[test]
     fn a_delegate_that_breaks_the_protocol_is_described() {
         let folder = Folder::with_script("mute", "exit 3");
         let error = call(&folder.0).delegate("ipam").unwrap().del().unwrap_err();
-        assert_eq!(error.msg, r#"plugin "ipam" failed with no error message: exit status: 3"#);
+        assert_eq!(
+            error.msg,
+            r#"plugin "ipam" failed with no error message: exit status: 3"#
+        );
         let folder = Folder::with_script("garbage", "echo oops; exit 3");
         let error = call(&folder.0).delegate("ipam").unwrap().del().unwrap_err();
-        assert_eq!((error.code, error.details.as_str()), (Code::DELEGATE, "oops"));
+        assert_eq!(
+            (error.code, error.details.as_str()),
+            (Code::DELEGATE, "oops")
+        );
         let folder = Folder::with_script("noresult", "echo oops");
-        assert_eq!(call(&folder.0).delegate("ipam").unwrap().add().unwrap_err().code, Code::DECODE);
+        assert_eq!(
+            call(&folder.0)
+                .delegate("ipam")
+                .unwrap()
+                .add()
+                .unwrap_err()
+                .code,
+            Code::DECODE
+        );
     }
 
     #[test]
@@ -287,11 +369,16 @@ mod tests {
         let folder = Folder::with_script("own", "exit 0");
         let stdin = br#"{"cniVersion":"1.0.0","name":"n","type":"ipam"}"#.to_vec();
         let environment = Environment::of_process().with("CNI_PATH", &folder.0);
-        let call = Call::new(environment, stdin, Stop::never()).unwrap().for_plugin("bridge");
+        let call = Call::new(environment, stdin, Stop::never())
+            .unwrap()
+            .for_plugin("bridge");
         for kind in ["bridge", "ipam"] {
             let error = refusal(&call, kind);
             assert_eq!(error.code, Code::INVALID_CONFIG);
-            assert_eq!(error.msg, format!("delegation to plugin {kind:?} leads back to itself"));
+            assert_eq!(
+                error.msg,
+                format!("delegation to plugin {kind:?} leads back to itself")
+            );
         }
     }
 
@@ -302,17 +389,28 @@ mod tests {
             let call = call_in(&folder.0, depth);
             call.delegate("ipam").unwrap().del().unwrap();
         }
-        assert_eq!(std::fs::read_to_string(folder.0.join("ipam.log")).unwrap(), "1\n1\n4\n");
+        assert_eq!(
+            std::fs::read_to_string(folder.0.join("ipam.log")).unwrap(),
+            "1\n1\n4\n"
+        );
         for depth in ["4", "5", "4294967295"] {
-            assert_eq!(refusal(&call_in(&folder.0, depth), "ipam").code, Code::INVALID_CONFIG);
+            assert_eq!(
+                refusal(&call_in(&folder.0, depth), "ipam").code,
+                Code::INVALID_CONFIG
+            );
         }
         for depth in ["-1", "x", "4294967296"] {
-            assert_eq!(refusal(&call_in(&folder.0, depth), "ipam").code, Code::INVALID_ENVIRONMENT);
+            assert_eq!(
+                refusal(&call_in(&folder.0, depth), "ipam").code,
+                Code::INVALID_ENVIRONMENT
+            );
         }
     }
 
     fn call_in(folder: &Path, depth: &str) -> Call {
-        let environment = Environment::of_process().with("CNI_PATH", folder).with(DEPTH, depth);
+        let environment = Environment::of_process()
+            .with("CNI_PATH", folder)
+            .with(DEPTH, depth);
         Call::new(environment, br#"{"name":"n"}"#.to_vec(), Stop::never()).unwrap()
     }
 
@@ -341,7 +439,13 @@ mod tests {
         let program = folder.0.join("ipam");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = refusal(&call(&folder.0), "ipam");
-        assert_eq!(error.msg, r#"failed to run plugin "ipam": permission denied"#);
-        assert!(error.details.starts_with(&format!("{} is there, but not executable", program.display())));
+        assert_eq!(
+            error.msg,
+            r#"failed to run plugin "ipam": permission denied"#
+        );
+        assert!(error.details.starts_with(&format!(
+            "{} is there, but not executable",
+            program.display()
+        )));
     }
 }

@@ -18,13 +18,18 @@ impl Environment {
     /// grammar of a `CNI_*` variable accepts.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
-        self.value(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+        self.value(name)
+            .map(|value| value.to_string_lossy().into_owned())
+            .unwrap_or_default()
     }
 
     /// The value of `name`, as the kernel gave it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_os_str())
     }
 
     /// The same environment with `name` set to `value`.
@@ -37,12 +42,19 @@ impl Environment {
 
     /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_os_str(), value.as_os_str()))
     }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
     }
 }

@@ -81,7 +81,11 @@ impl Error {
     /// An error without details.
     #[must_use]
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code, msg: msg.into(), details: String::new() }
+        Self {
+            code,
+            msg: msg.into(),
+            details: String::new(),
+        }
     }
 
     /// The same error with these details in place of any it had.
@@ -122,7 +126,9 @@ impl Error {
     /// The joined error, unless there was none.
     pub fn join(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
         let mut errors = errors.into_iter();
-        let Some(first) = errors.next() else { return Ok(()) };
+        let Some(first) = errors.next() else {
+            return Ok(());
+        };
         let mut texts = vec![first.to_string()];
         Err(errors.fold(first, |all, e| {
             let text = e.to_string();
@@ -138,8 +144,12 @@ impl Error {
     /// The error object of spec section 5, as one JSON document.
     #[must_use]
     pub fn to_json(&self, version: SpecVersion) -> String {
-        let wire =
-            Wire { cni_version: version.as_str(), code: self.code.0, msg: &self.msg, details: &self.details };
+        let wire = Wire {
+            cni_version: version.as_str(),
+            code: self.code.0,
+            msg: &self.msg,
+            details: &self.details,
+        };
         crate::json::pretty(&wire)
     }
 
@@ -149,15 +159,27 @@ impl Error {
         let wire: Foreign = Document::parse(bytes).ok()?.decode().ok()?;
         // 0 means success to a reader of codes (spec section 5); the reference prints it for an
         // error of its own.
-        let code = if wire.code == 0 { Code::DELEGATE } else { Code(wire.code) };
-        Some(Self { code, msg: wire.msg, details: wire.details })
+        let code = if wire.code == 0 {
+            Code::DELEGATE
+        } else {
+            Code(wire.code)
+        };
+        Some(Self {
+            code,
+            msg: wire.msg,
+            details: wire.details,
+        })
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.msg)?;
-        if self.details.is_empty() { Ok(()) } else { write!(f, "; {}", self.details) }
+        if self.details.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", self.details)
+        }
     }
 }
 
@@ -177,7 +199,10 @@ mod tests {
 
     #[test]
     fn a_result_is_not_mistaken_for_an_error() {
-        assert_eq!(Error::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#), None);
+        assert_eq!(
+            Error::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#),
+            None
+        );
         assert_eq!(Error::from_json(b"not json"), None);
     }
 
@@ -190,9 +215,17 @@ mod tests {
     #[test]
     fn joined_errors_keep_the_first_as_the_cause() {
         let error = |text: &str| Error::new(Code::OTHER, text);
-        let errors = [Error::new(Code::IO, "a"), error("b").with_details("c"), error("a"), error("b; c")];
+        let errors = [
+            Error::new(Code::IO, "a"),
+            error("b").with_details("c"),
+            error("a"),
+            error("b; c"),
+        ];
         let joined = Error::join(errors).unwrap_err();
-        assert_eq!((joined.code, joined.to_string().as_str()), (Code::IO, "a; b; c"));
+        assert_eq!(
+            (joined.code, joined.to_string().as_str()),
+            (Code::IO, "a; b; c")
+        );
         assert_eq!(Error::join([]), Ok(()));
     }
 }

@@ -40,6 +40,9 @@ mod tests {
         assert_eq!(optional_address(""), Ok(None));
         assert_eq!(optional_address("10.0.0.1"), Ok("10.0.0.1".parse().ok()));
         let error = optional_address("10.0.0.1/8").unwrap_err();
-        assert_eq!((error.code, error.msg.as_str()), (Code(7), "invalid IP address: 10.0.0.1/8"));
+        assert_eq!(
+            (error.code, error.msg.as_str()),
+            (Code(7), "invalid IP address: 10.0.0.1/8")
+        );
     }
 }

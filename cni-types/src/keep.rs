@@ -24,7 +24,10 @@ impl KeepAddresses {
     /// Fails with code 4 if it holds anything but addresses: to pass one over would free it.
     pub fn of(environment: &Environment) -> Result<Self, Error> {
         let text = environment.text(Self::VARIABLE);
-        let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
+        let addresses = text
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty());
         let parse = |address: &str| address.parse().map_err(|_| invalid(address));
         addresses.map(parse).collect::<Result<_, _>>().map(Self)
     }
@@ -57,7 +60,10 @@ impl fmt::Display for KeepAddresses {
 }
 
 fn invalid(address: &str) -> Error {
-    let msg = format!("invalid {}: {address:?} is no IP address", KeepAddresses::VARIABLE);
+    let msg = format!(
+        "invalid {}: {address:?} is no IP address",
+        KeepAddresses::VARIABLE
+    );
     Error::new(Code::INVALID_ENVIRONMENT, msg)
 }
 
@@ -82,7 +88,11 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_if_the_variable_is_missing_or_empty() {
-        assert!(KeepAddresses::of(&Environment::default()).unwrap().is_empty());
+        assert!(
+            KeepAddresses::of(&Environment::default())
+                .unwrap()
+                .is_empty()
+        );
         assert!(read("").unwrap().is_empty() && read(" , ").unwrap().is_empty());
     }
 
@@ -90,6 +100,9 @@ mod tests {
     fn an_address_that_cannot_be_read_is_refused_and_not_passed_over() {
         let error = read("10.1.0.2,10.1.0.0/24").unwrap_err();
         assert_eq!(error.code, Code::INVALID_ENVIRONMENT);
-        assert_eq!(error.msg, r#"invalid CNI_KEEP_ADDRESSES: "10.1.0.0/24" is no IP address"#);
+        assert_eq!(
+            error.msg,
+            r#"invalid CNI_KEEP_ADDRESSES: "10.1.0.0/24" is no IP address"#
+        );
     }
 }

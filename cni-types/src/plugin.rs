@@ -109,7 +109,12 @@ fn unprintable(e: &std::io::Error) -> ExitCode {
 /// failed one leaves nothing.
 fn unmake(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) {
     let environment = environment.with("CNI_COMMAND", Command::Del.as_str());
-    let reply = answer(plugin, environment, Stop::after(PATIENCE_FOR_UNMAKING), |_| Ok(stdin));
+    let reply = answer(
+        plugin,
+        environment,
+        Stop::after(PATIENCE_FOR_UNMAKING),
+        |_| Ok(stdin),
+    );
     if let Some(error) = reply.stdout {
         let _ = writeln!(std::io::stderr(), "taking it back: {error}");
     }
@@ -123,7 +128,11 @@ pub fn answer(
     stdin: impl FnOnce(&Stop) -> Result<Vec<u8>, Error>,
 ) -> Reply {
     if environment.text("CNI_COMMAND").is_empty() {
-        return Reply { stdout: None, stderr: Some(about(plugin)), success: true };
+        return Reply {
+            stdout: None,
+            stderr: Some(about(plugin)),
+            success: true,
+        };
     }
     // An error is reported in the version that was asked for, also if nothing else of the request
     // makes sense.
@@ -141,22 +150,41 @@ pub fn answer(
     };
     // The panic's text and place are already on stderr, by std's hook.
     let outcome = catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|panic| {
-        let text =
-            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let msg = format!("{} plugin panicked: {}", plugin.name(), text.unwrap_or("unknown cause"));
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        let msg = format!(
+            "{} plugin panicked: {}",
+            plugin.name(),
+            text.unwrap_or("unknown cause")
+        );
         Err(Error::new(Code::OTHER, msg)
             .with_details("this is a bug; please report it with the lines on stderr"))
     });
     match outcome {
-        Ok(stdout) => Reply { stdout, stderr: None, success: true },
-        Err(error) => Reply { stdout: Some(error.to_json(version.get())), stderr: None, success: false },
+        Ok(stdout) => Reply {
+            stdout,
+            stderr: None,
+            success: true,
+        },
+        Err(error) => Reply {
+            stdout: Some(error.to_json(version.get())),
+            stderr: None,
+            success: false,
+        },
     }
 }
 
 /// The command, once every variable it needs is there.
 fn command(environment: &Environment) -> Result<Command, Error> {
     let name = environment.text("CNI_COMMAND");
-    let unknown = || Error::new(Code::INVALID_ENVIRONMENT, format!("unknown CNI_COMMAND: {name}"));
+    let unknown = || {
+        Error::new(
+            Code::INVALID_ENVIRONMENT,
+            format!("unknown CNI_COMMAND: {name}"),
+        )
+    };
     let command = Command::parse(&name).ok_or_else(unknown)?;
     let missing: Vec<&str> = command
         .required_variables()
@@ -173,7 +201,9 @@ fn command(environment: &Environment) -> Result<Command, Error> {
 
 fn dispatch(plugin: &dyn Plugin, command: Command, call: &Call) -> Result<Option<String>, Error> {
     match command {
-        Command::Add => plugin.add(call, &attachment(call)?).map(|result| Some(result.to_string())),
+        Command::Add => plugin
+            .add(call, &attachment(call)?)
+            .map(|result| Some(result.to_string())),
         Command::Del => plugin.del(call, &detachment(call)?).map(|()| None),
         Command::Check => {
             let attachment = attachment(call)?;
@@ -201,9 +231,22 @@ fn require(allowed: bool, command: Command) -> Result<(), Error> {
 }
 
 fn attachment(call: &Call) -> Result<Attachment, Error> {
-    let Detachment { container_id, if_name, netns } = detachment(call)?;
-    let missing = || Error::new(Code::INVALID_ENVIRONMENT, "required env variables [CNI_NETNS] missing");
-    Ok(Attachment { container_id, if_name, netns: netns.ok_or_else(missing)? })
+    let Detachment {
+        container_id,
+        if_name,
+        netns,
+    } = detachment(call)?;
+    let missing = || {
+        Error::new(
+            Code::INVALID_ENVIRONMENT,
+            "required env variables [CNI_NETNS] missing",
+        )
+    };
+    Ok(Attachment {
+        container_id,
+        if_name,
+        netns: netns.ok_or_else(missing)?,
+    })
 }
 
 fn detachment(call: &Call) -> Result<Detachment, Error> {
@@ -223,7 +266,9 @@ fn detachment(call: &Call) -> Result<Detachment, Error> {
 /// The version in which an error about `config` is reported: the one it asks for, if that can be
 /// read.
 fn version_of(config: &Document<Vec<u8>>) -> SpecVersion {
-    asked_version(config).and_then(|text| SpecVersion::of_config(&text).ok()).unwrap_or(SpecVersion::LATEST)
+    asked_version(config)
+        .and_then(|text| SpecVersion::of_config(&text).ok())
+        .unwrap_or(SpecVersion::LATEST)
 }
 
 /// The `cniVersion` of an object, empty if it has none; `None` if it cannot be read.
@@ -245,7 +290,9 @@ fn version_reply(stdin: &[u8]) -> String {
         cni_version: String,
         supported_versions: [&'static str; 7],
     }
-    let asked = Document::parse(stdin).ok().and_then(|config| asked_version(&config));
+    let asked = Document::parse(stdin)
+        .ok()
+        .and_then(|config| asked_version(&config));
     let asked = asked.filter(|text| !text.is_empty());
     crate::json::pretty(&VersionResult {
         cni_version: asked.unwrap_or_else(|| SpecVersion::LATEST.to_string()),
@@ -278,7 +325,11 @@ impl Reply {
     /// The exit status of a reply that was printed.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        if self.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.success {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }
 

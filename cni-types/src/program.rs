@@ -21,8 +21,14 @@ use std::{
 
 /// The folders in which a program of the system is looked for after those of `PATH`, which a
 /// runtime may have left empty.
-const SYSTEM_FOLDERS: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SYSTEM_FOLDERS: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// A plugin's program, or one of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,25 +70,50 @@ impl Program {
     /// if no such program can be run.
     pub fn find(kind: &str, cni_path: &str) -> Result<Self, Error> {
         if !is_plugin_name(kind) {
-            return Err(Error::new(Code::INVALID_CONFIG, format!("invalid plugin name: {kind:?}"))
-                .with_details("the type of a plugin is the name of a file in CNI_PATH, without a path"));
+            return Err(Error::new(
+                Code::INVALID_CONFIG,
+                format!("invalid plugin name: {kind:?}"),
+            )
+            .with_details(
+                "the type of a plugin is the name of a file in CNI_PATH, without a path",
+            ));
         }
-        let directories: Vec<&str> = cni_path.split(':').filter(|directory| !directory.is_empty()).collect();
-        let paths = directories.iter().map(|directory| Path::new(directory).join(kind));
+        let directories: Vec<&str> = cni_path
+            .split(':')
+            .filter(|directory| !directory.is_empty())
+            .collect();
+        let paths = directories
+            .iter()
+            .map(|directory| Path::new(directory).join(kind));
         let path = paths
             .into_iter()
             .find(|path| is_executable(path))
             .ok_or_else(|| Self::not_found(kind, &directories))?;
-        Ok(Self { what: "plugin", kind: kind.to_owned(), path, arguments: Vec::new() })
+        Ok(Self {
+            what: "plugin",
+            kind: kind.to_owned(),
+            path,
+            arguments: Vec::new(),
+        })
     }
 
     /// Looks for a program of the system in the folders of `path`, the value of `PATH`, and then in
     /// the usual ones.
     #[must_use]
     pub fn of_system(name: &str, path: &str) -> Option<Self> {
-        let folders = path.split(':').filter(|folder| folder.starts_with('/')).chain(SYSTEM_FOLDERS);
-        let path = folders.map(|folder| Path::new(folder).join(name)).find(|path| is_executable(path))?;
-        Some(Self { what: "program", kind: name.to_owned(), path, arguments: Vec::new() })
+        let folders = path
+            .split(':')
+            .filter(|folder| folder.starts_with('/'))
+            .chain(SYSTEM_FOLDERS);
+        let path = folders
+            .map(|folder| Path::new(folder).join(name))
+            .find(|path| is_executable(path))?;
+        Some(Self {
+            what: "program",
+            kind: name.to_owned(),
+            path,
+            arguments: Vec::new(),
+        })
     }
 
     /// The same program, run with these arguments. Plugins get none.
@@ -123,7 +154,12 @@ impl Program {
     ///
     /// # Errors
     /// Code 102 if it cannot be run.
-    pub fn start(&self, environment: &Environment, stdin: &[u8], stderr: Stderr) -> Result<Running, Error> {
+    pub fn start(
+        &self,
+        environment: &Environment,
+        stdin: &[u8],
+        stderr: Stderr,
+    ) -> Result<Running, Error> {
         let input = input::of(stdin).map_err(|e| self.failed("prepare the input of", &e))?;
         let mut command = std::process::Command::new(&self.path);
         command
@@ -140,21 +176,33 @@ impl Program {
     }
 
     fn failed(&self, what: &str, e: &dyn std::fmt::Display) -> Error {
-        Error::new(Code::DELEGATE, format!("failed to {what} {} {:?}: {e}", self.what, self.kind))
-            .with_details(self.path.display().to_string())
+        Error::new(
+            Code::DELEGATE,
+            format!("failed to {what} {} {:?}: {e}", self.what, self.kind),
+        )
+        .with_details(self.path.display().to_string())
     }
 
     /// The error of a plugin that none of `folders` has as a file that can be run.
     fn not_found(kind: &str, folders: &[&str]) -> Error {
         let is_there = |path: &PathBuf| path.is_file();
-        if let Some(path) = folders.iter().map(|folder| Path::new(folder).join(kind)).find(is_there) {
+        if let Some(path) = folders
+            .iter()
+            .map(|folder| Path::new(folder).join(kind))
+            .find(is_there)
+        {
             let msg = format!("failed to run plugin {kind:?}: permission denied");
-            return Error::new(Code::DELEGATE, msg)
-                .with_details(format!("{0} is there, but not executable; chmod 755 {0}", path.display()));
+            return Error::new(Code::DELEGATE, msg).with_details(format!(
+                "{0} is there, but not executable; chmod 755 {0}",
+                path.display()
+            ));
         }
         let searched = folders.join(" ");
-        Error::new(Code::DELEGATE, format!("failed to find plugin {kind:?} in path [{searched}]"))
-            .with_details("install the plugin there, or correct the type in the network configuration")
+        Error::new(
+            Code::DELEGATE,
+            format!("failed to find plugin {kind:?} in path [{searched}]"),
+        )
+        .with_details("install the plugin there, or correct the type in the network configuration")
     }
 }
 
@@ -171,10 +219,16 @@ impl Output {
             return Err(error);
         }
         let said = String::from_utf8_lossy(&self.stdout);
-        let what =
-            if said.trim().is_empty() { "with no error message" } else { "and printed no error object" };
-        Err(Error::new(Code::DELEGATE, format!("plugin {:?} failed {what}: {}", self.kind, self.status))
-            .with_details(said.trim()))
+        let what = if said.trim().is_empty() {
+            "with no error message"
+        } else {
+            "and printed no error object"
+        };
+        Err(Error::new(
+            Code::DELEGATE,
+            format!("plugin {:?} failed {what}: {}", self.kind, self.status),
+        )
+        .with_details(said.trim()))
     }
 }
 
@@ -183,7 +237,8 @@ fn is_plugin_name(kind: &str) -> bool {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -194,8 +249,18 @@ mod tests {
     fn a_captured_log_is_kept_apart_from_the_document() {
         let shell = Program::of_system("sh", "").unwrap();
         let script = b"echo '{}'; echo log >&2; exit 3";
-        let output = shell.run(&Environment::of_process(), script, Stderr::Captured, &Stop::never()).unwrap();
-        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"{}\n"[..], &b"log\n"[..]));
+        let output = shell
+            .run(
+                &Environment::of_process(),
+                script,
+                Stderr::Captured,
+                &Stop::never(),
+            )
+            .unwrap();
+        assert_eq!(
+            (output.stdout.as_slice(), output.stderr.as_slice()),
+            (&b"{}\n"[..], &b"log\n"[..])
+        );
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(output.document().unwrap_err().code, Code::DELEGATE);
     }
@@ -203,8 +268,17 @@ mod tests {
     /// CVE-2022-1708 and CVE-2022-31030: runtimes kept in memory whatever a program printed.
     #[test]
     fn a_program_that_prints_without_end_is_killed() {
-        let cat = Program::of_system("cat", "").unwrap().with_arguments(["/dev/zero"]);
-        let error = cat.run(&Environment::default(), b"", Stderr::Captured, &Stop::never()).unwrap_err();
+        let cat = Program::of_system("cat", "")
+            .unwrap()
+            .with_arguments(["/dev/zero"]);
+        let error = cat
+            .run(
+                &Environment::default(),
+                b"",
+                Stderr::Captured,
+                &Stop::never(),
+            )
+            .unwrap_err();
         assert_eq!(error.code, Code::DELEGATE);
         assert!(error.msg.ends_with("more than 16 MiB"), "{error}");
     }
@@ -214,7 +288,9 @@ mod tests {
         for path in ["", ":", "relative:.", "/nonexistent"] {
             let found = Program::of_system("sh", path).unwrap();
             assert!(
-                SYSTEM_FOLDERS.iter().any(|folder| found.path() == Path::new(folder).join("sh")),
+                SYSTEM_FOLDERS
+                    .iter()
+                    .any(|folder| found.path() == Path::new(folder).join("sh")),
                 "{path}"
             );
         }
@@ -223,8 +299,16 @@ mod tests {
 
     #[test]
     fn an_error_tells_a_program_of_the_system_from_a_plugin() {
-        let gone = Program { path: "/nonexistent/sh".into(), ..Program::of_system("sh", "").unwrap() };
-        let error = gone.start(&Environment::default(), b"", Stderr::Captured).unwrap_err();
-        assert!(error.msg.starts_with("failed to run program \"sh\": "), "{error}");
+        let gone = Program {
+            path: "/nonexistent/sh".into(),
+            ..Program::of_system("sh", "").unwrap()
+        };
+        let error = gone
+            .start(&Environment::default(), b"", Stderr::Captured)
+            .unwrap_err();
+        assert!(
+            error.msg.starts_with("failed to run program \"sh\": "),
+            "{error}"
+        );
     }
 }

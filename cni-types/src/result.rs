@@ -48,7 +48,11 @@ pub struct Route {
     /// The destination.
     pub dst: Cidr,
     /// The next hop; the gateway of the address of that family if it is left out.
-    #[serde(default, deserialize_with = "read::lenient_ip", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read::lenient_ip",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gw: Option<IpAddr>,
     /// MTU along the path, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +75,15 @@ impl Route {
     /// A route to `dst`, through `gw` if there is one, and no other attribute.
     #[must_use]
     pub fn new(dst: Cidr, gw: Option<IpAddr>) -> Self {
-        Self { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
+        Self {
+            dst,
+            gw,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
     }
 }
 
@@ -148,7 +160,11 @@ mod tests {
                     address: "10.1.0.5/16".parse().unwrap(),
                     gateway: Some("10.1.0.1".parse().unwrap()),
                 },
-                IpConfig { interface: Some(1), address: "fd00::5/64".parse().unwrap(), gateway: None },
+                IpConfig {
+                    interface: Some(1),
+                    address: "fd00::5/64".parse().unwrap(),
+                    gateway: None,
+                },
             ],
             routes: vec![
                 Route {
@@ -193,8 +209,15 @@ mod tests {
     fn a_result_reads_back_from_the_shape_of_every_version() {
         for version in SpecVersion::ALL {
             let text = full().encode(version).unwrap().to_string();
-            assert!(text.contains(&format!(r#""cniVersion": "{version}""#)), "{text}");
-            assert_eq!(read(&text), expressible(full(), version), "{version}: {text}");
+            assert!(
+                text.contains(&format!(r#""cniVersion": "{version}""#)),
+                "{text}"
+            );
+            assert_eq!(
+                read(&text),
+                expressible(full(), version),
+                "{version}: {text}"
+            );
         }
     }
 
@@ -204,7 +227,11 @@ mod tests {
             let mut result = full();
             result.dns = Dns::default();
             let text = result.encode(version).unwrap().to_string();
-            assert_eq!(text.contains("\"dns\": {}"), version < SpecVersion::V1_0_0, "{version}: {text}");
+            assert_eq!(
+                text.contains("\"dns\": {}"),
+                version < SpecVersion::V1_0_0,
+                "{version}: {text}"
+            );
         }
     }
 
@@ -230,7 +257,8 @@ mod tests {
         );
         assert_eq!(old.ips[0].address.to_string(), "10.0.0.2/24");
         assert_eq!(old.routes.len(), 1);
-        let new = read(r#"{"ips":[{"version":"6","address":"fd00::2/64"}],"routes":null,"dns":null}"#);
+        let new =
+            read(r#"{"ips":[{"version":"6","address":"fd00::2/64"}],"routes":null,"dns":null}"#);
         assert_eq!(new.ips.len(), 1);
         assert_eq!(read("{}"), AddResult::default());
     }

@@ -54,13 +54,19 @@ impl Stop {
             signals::unblock(Signal::SIGTERM)?;
             Ok::<_, std::io::Error>(Arc::new(signalled))
         };
-        Self { signalled: watch().ok(), deadline: None }
+        Self {
+            signalled: watch().ok(),
+            deadline: None,
+        }
     }
 
     /// Asks to stop when this time has passed: for callers that wait for a program which may hang.
     #[must_use]
     pub fn after(patience: Duration) -> Self {
-        Self { signalled: None, deadline: Instant::now().checked_add(patience) }
+        Self {
+            signalled: None,
+            deadline: Instant::now().checked_add(patience),
+        }
     }
 
     /// Never asks to stop: for callers that have no process of their own, and during a clean-up.
@@ -77,9 +83,14 @@ impl Stop {
     /// say.
     pub fn check(&self) -> Result<(), Error> {
         if self.has_passed() {
-            return Err(Error::new(Code::TRY_AGAIN, "no time is left for the request"));
+            return Err(Error::new(
+                Code::TRY_AGAIN,
+                "no time is left for the request",
+            ));
         }
-        let Some(signalled) = &self.signalled else { return Ok(()) };
+        let Some(signalled) = &self.signalled else {
+            return Ok(());
+        };
         let mut fds = [PollFd::new(signalled.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) | Err(Errno::EINTR) => Ok(()),
@@ -92,20 +103,26 @@ impl Stop {
     }
 
     fn has_passed(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// The error of a request that was cut short.
     #[must_use]
     pub fn error() -> Error {
-        Error::new(Code::TRY_AGAIN, "terminated by SIGTERM").with_details("the request was not completed")
+        Error::new(Code::TRY_AGAIN, "terminated by SIGTERM")
+            .with_details("the request was not completed")
     }
 
     /// Waits until `fd` can be read, the process is asked to stop, or `deadline` passes.
     ///
     /// # Errors
     /// poll(2)'s, but for EINTR.
-    pub fn wait_readable(&self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Woken, Errno> {
+    pub fn wait_readable(
+        &self,
+        fd: BorrowedFd<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Woken, Errno> {
         self.wait_for_any(&[(fd, PollFlags::POLLIN)], deadline)
     }
 
@@ -118,18 +135,32 @@ impl Stop {
     ) -> Result<Woken, Errno> {
         let until = self.deadline.into_iter().chain(deadline).min();
         loop {
-            let mut polled: Vec<PollFd<'_>> =
-                fds.iter().map(|(fd, wanted)| PollFd::new(*fd, *wanted)).collect();
-            polled.extend(self.signalled.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            let mut polled: Vec<PollFd<'_>> = fds
+                .iter()
+                .map(|(fd, wanted)| PollFd::new(*fd, *wanted))
+                .collect();
+            polled.extend(
+                self.signalled
+                    .iter()
+                    .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+            );
             let left = until.map(|at| at.saturating_duration_since(Instant::now()));
             match poll(&mut polled, timeout(left)) {
                 Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => {
-                    return Ok(if self.has_passed() { Woken::Stopped } else { Woken::TimedOut });
+                    return Ok(if self.has_passed() {
+                        Woken::Stopped
+                    } else {
+                        Woken::TimedOut
+                    });
                 }
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => {
                     let stopped = polled.get(fds.len()).and_then(PollFd::any) == Some(true);
-                    return Ok(if stopped || self.has_passed() { Woken::Stopped } else { Woken::Ready });
+                    return Ok(if stopped || self.has_passed() {
+                        Woken::Stopped
+                    } else {
+                        Woken::Ready
+                    });
                 }
                 Err(_) if self.has_passed() => return Ok(Woken::Stopped),
                 Err(errno) => return Err(errno),
@@ -140,7 +171,9 @@ impl Stop {
 
 /// poll's timeout, rounded up to whole milliseconds so that a wait never ends before its deadline.
 fn timeout(left: Option<Duration>) -> PollTimeout {
-    let Some(left) = left else { return PollTimeout::NONE };
+    let Some(left) = left else {
+        return PollTimeout::NONE;
+    };
     let millis = left.as_micros().div_ceil(1000);
     PollTimeout::try_from(millis.min(60_000)).unwrap_or(PollTimeout::ZERO)
 }
@@ -155,7 +188,10 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let start = Instant::now();
         let deadline = start + Duration::from_millis(20);
-        assert_eq!(Stop::never().wait_readable(ours.as_fd(), Some(deadline)), Ok(Woken::TimedOut));
+        assert_eq!(
+            Stop::never().wait_readable(ours.as_fd(), Some(deadline)),
+            Ok(Woken::TimedOut)
+        );
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
 
@@ -174,6 +210,9 @@ mod tests {
     fn a_closed_peer_counts_as_readable() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        assert_eq!(Stop::never().wait_readable(ours.as_fd(), None), Ok(Woken::Ready));
+        assert_eq!(
+            Stop::never().wait_readable(ours.as_fd(), None),
+            Ok(Woken::Ready)
+        );
     }
 }

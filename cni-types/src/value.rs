@@ -31,7 +31,17 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {
-        for text in ["../../evil", "..", ".hidden", "a/b", "a b", "a\0b", "-a", "_a", "é"] {
+        for text in [
+            "../../evil",
+            "..",
+            ".hidden",
+            "a/b",
+            "a b",
+            "a\0b",
+            "-a",
+            "_a",
+            "é",
+        ] {
             let error = NetworkName::parse(text).unwrap_err();
             assert_eq!(error.code, Code::INVALID_CONFIG);
             assert_eq!(error.msg, "invalid characters found in network name");
@@ -43,7 +53,10 @@ mod tests {
                 ("invalid characters in containerID", text)
             );
         }
-        assert_eq!(NetworkName::parse("").unwrap_err().msg, "missing network name");
+        assert_eq!(
+            NetworkName::parse("").unwrap_err().msg,
+            "missing network name"
+        );
         assert!(NetworkName::parse("0a_b.c-d").is_ok());
     }
 }

@@ -17,8 +17,15 @@ pub enum SpecVersion {
 
 impl SpecVersion {
     /// Every version, oldest first; all of them are supported.
-    pub const ALL: [Self; 7] =
-        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
+    pub const ALL: [Self; 7] = [
+        Self::V0_1_0,
+        Self::V0_2_0,
+        Self::V0_3_0,
+        Self::V0_3_1,
+        Self::V0_4_0,
+        Self::V1_0_0,
+        Self::V1_1_0,
+    ];
 
     /// The newest version.
     pub const LATEST: Self = Self::V1_1_0;
@@ -64,7 +71,10 @@ impl FromStr for SpecVersion {
     type Err = UnknownVersion;
 
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
-        Self::ALL.into_iter().find(|v| v.as_str() == text).ok_or(UnknownVersion)
+        Self::ALL
+            .into_iter()
+            .find(|v| v.as_str() == text)
+            .ok_or(UnknownVersion)
     }
 }
 
@@ -98,8 +108,14 @@ mod tests {
     #[test]
     fn each_operation_starts_with_its_version() {
         let with = |f: fn(SpecVersion) -> bool| SpecVersion::ALL.map(f);
-        assert_eq!(with(SpecVersion::has_check), [false, false, false, false, true, true, true]);
-        assert_eq!(with(SpecVersion::has_gc_and_status), [false, false, false, false, false, false, true]);
+        assert_eq!(
+            with(SpecVersion::has_check),
+            [false, false, false, false, true, true, true]
+        );
+        assert_eq!(
+            with(SpecVersion::has_gc_and_status),
+            [false, false, false, false, false, false, true]
+        );
         assert_eq!(
             with(SpecVersion::has_one_address_per_family),
             [true, true, false, false, false, false, false]

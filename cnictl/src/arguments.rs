@@ -168,7 +168,8 @@ impl Arguments {
     ) -> Result<Self, UsageError> {
         let mut words = Words::read(Parser::from_args(arguments))?;
         words.refuse_idle_options()?;
-        let environment_if_name = Some(environment.text("CNI_IFNAME")).filter(|name| !name.is_empty());
+        let environment_if_name =
+            Some(environment.text("CNI_IFNAME")).filter(|name| !name.is_empty());
         words.if_name = words.if_name.or(environment_if_name);
         Ok(Self {
             json: words.json,
@@ -213,11 +214,26 @@ impl Words {
         }
         let is_one = ["add", "del"].contains(&command) || command == "check" && !self.all;
         for (is_there, has_effect, name, owners) in [
-            (self.dry_run, command == "gc" || self.gc, "--dry-run", "gc and ipam --gc"),
-            (self.all, ["gc", "check"].contains(&command), "--all", "gc and check"),
+            (
+                self.dry_run,
+                command == "gc" || self.gc,
+                "--dry-run",
+                "gc and ipam --gc",
+            ),
+            (
+                self.all,
+                ["gc", "check"].contains(&command),
+                "--all",
+                "gc and check",
+            ),
             (self.gc, command == "ipam", "--gc", "ipam"),
             (self.id.is_some(), is_one, "--id", "add, check and del"),
-            (self.if_name.is_some(), is_one, "--ifname", "add, check and del"),
+            (
+                self.if_name.is_some(),
+                is_one,
+                "--ifname",
+                "add, check and del",
+            ),
         ] {
             if is_there && !has_effect {
                 return Err(format!("{name} is for {owners}").into());
@@ -234,11 +250,19 @@ impl Words {
             return Ok(Request::OwnVersion);
         }
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let task = if self.gc { IpamTask::Free { dry_run: self.dry_run } } else { IpamTask::Show };
+        let task = if self.gc {
+            IpamTask::Free {
+                dry_run: self.dry_run,
+            }
+        } else {
+            IpamTask::Show
+        };
         match words[..] {
             ["add", network, netns] => Ok(self.attachment(Command::Add, network, netns)),
             ["check"] if self.all => Ok(Request::CheckAll { network: None }),
-            ["check", network] if self.all => Ok(Request::CheckAll { network: Some(network.to_owned()) }),
+            ["check", network] if self.all => Ok(Request::CheckAll {
+                network: Some(network.to_owned()),
+            }),
             ["check", ..] if self.all => Err("with --all at most NETWORK is wanted".into()),
             ["check", network, netns] => Ok(self.attachment(Command::Check, network, netns)),
             ["del", network, netns] => Ok(self.attachment(Command::Del, network, netns)),
@@ -247,17 +271,25 @@ impl Words {
                 extent: if self.all { Extent::All } else { Extent::Dead },
                 dry_run: self.dry_run,
             }),
-            ["status", network] | ["status", network, _] => {
-                Ok(Request::Status { network: network.to_owned() })
-            }
+            ["status", network] | ["status", network, _] => Ok(Request::Status {
+                network: network.to_owned(),
+            }),
             ["version"] => Ok(Request::Version { network: None }),
-            ["version", network] | ["version", network, _] => {
-                Ok(Request::Version { network: Some(network.to_owned()) })
-            }
+            ["version", network] | ["version", network, _] => Ok(Request::Version {
+                network: Some(network.to_owned()),
+            }),
             ["list"] => Ok(Request::List { network: None }),
-            ["list", network] => Ok(Request::List { network: Some(network.to_owned()) }),
-            ["ipam"] => Ok(Request::Ipam { network: None, task }),
-            ["ipam", network] => Ok(Request::Ipam { network: Some(network.to_owned()), task }),
+            ["list", network] => Ok(Request::List {
+                network: Some(network.to_owned()),
+            }),
+            ["ipam"] => Ok(Request::Ipam {
+                network: None,
+                task,
+            }),
+            ["ipam", network] => Ok(Request::Ipam {
+                network: Some(network.to_owned()),
+                task,
+            }),
             ["doctor"] => Ok(Request::Doctor),
             ["doctor", ..] => Err("doctor takes no words".into()),
             ["add" | "check" | "del", ..] => Err("NETWORK and NETNS are wanted".into()),
@@ -280,8 +312,9 @@ impl Words {
 }
 
 /// The words that name a command.
-const COMMANDS: [&str; 10] =
-    ["add", "check", "del", "gc", "status", "version", "list", "ipam", "doctor", "help"];
+const COMMANDS: [&str; 10] = [
+    "add", "check", "del", "gc", "status", "version", "list", "ipam", "doctor", "help",
+];
 
 /// The options.
 const OPTIONS: [&str; 13] = [
@@ -314,7 +347,11 @@ fn unknown_option(error: &UsageError) -> UsageError {
 
 fn meant<const N: usize>(word: &str, known: [&'static str; N]) -> String {
     // Of a word of two letters every third one is near.
-    let starts = || known.into_iter().find(|known| word.len() >= 2 && known.starts_with(word));
+    let starts = || {
+        known
+            .into_iter()
+            .find(|known| word.len() >= 2 && known.starts_with(word))
+    };
     match starts().or_else(|| nearest(word, known)) {
         Some(known) => format!(": did you mean {known}?"),
         None => String::new(),
@@ -328,7 +365,9 @@ mod tests {
     fn request(line: &str) -> Result<Request, String> {
         let words = line.split_whitespace().map(OsString::from);
         let environment: Environment = [("CNI_IFNAME", "net1")].into_iter().collect();
-        Arguments::parse(words, &environment).map(|arguments| arguments.request).map_err(|e| e.to_string())
+        Arguments::parse(words, &environment)
+            .map(|arguments| arguments.request)
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -341,12 +380,31 @@ mod tests {
             if_name: "net1".into(),
         };
         assert_eq!(request("add n /run/netns/p"), Ok(wanted));
-        let gc = |extent, dry_run| Ok(Request::Gc { network: "n".into(), extent, dry_run });
+        let gc = |extent, dry_run| {
+            Ok(Request::Gc {
+                network: "n".into(),
+                extent,
+                dry_run,
+            })
+        };
         assert_eq!(request("gc n /x"), gc(Extent::Dead, false));
         assert_eq!(request("gc n --all --dry-run"), gc(Extent::All, true));
-        assert_eq!(request("check --all"), Ok(Request::CheckAll { network: None }));
-        assert_eq!(request("check n --all"), Ok(Request::CheckAll { network: Some("n".into()) }));
-        assert_eq!(request("status n /x"), Ok(Request::Status { network: "n".into() }));
+        assert_eq!(
+            request("check --all"),
+            Ok(Request::CheckAll { network: None })
+        );
+        assert_eq!(
+            request("check n --all"),
+            Ok(Request::CheckAll {
+                network: Some("n".into())
+            })
+        );
+        assert_eq!(
+            request("status n /x"),
+            Ok(Request::Status {
+                network: "n".into()
+            })
+        );
     }
 
     #[test]
@@ -358,7 +416,10 @@ mod tests {
             ("list a b", "at most NETWORK is wanted"),
             ("attach n p", "there is no command \"attach\""),
             ("ad n p", "there is no command \"ad\": did you mean add?"),
-            ("chekc n p", "there is no command \"chekc\": did you mean check?"),
+            (
+                "chekc n p",
+                "there is no command \"chekc\": did you mean check?",
+            ),
             ("list --jsn", "invalid option '--jsn': did you mean --json?"),
             ("list --frobnicate", "invalid option '--frobnicate'"),
         ] {
@@ -381,7 +442,13 @@ mod tests {
             assert_eq!(request(line), Err(wanted.to_owned()), "{line}");
         }
         let free = IpamTask::Free { dry_run: true };
-        assert_eq!(request("ipam --gc --dry-run"), Ok(Request::Ipam { network: None, task: free }));
+        assert_eq!(
+            request("ipam --gc --dry-run"),
+            Ok(Request::Ipam {
+                network: None,
+                task: free
+            })
+        );
     }
 
     #[test]

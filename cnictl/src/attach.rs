@@ -22,14 +22,25 @@ pub(crate) fn attachment(
     environment: &Environment,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let Request::Attachment { command, network, netns, id, if_name } = &arguments.request else {
+    let Request::Attachment {
+        command,
+        network,
+        netns,
+        id,
+        if_name,
+    } = &arguments.request
+    else {
         return Ok(());
     };
     refuse_a_bare_name(netns)?;
     let netns = absolute(netns)?;
     let own_id = id.clone().unwrap_or_else(|| container_id(&netns));
     let mut parameters = Parameters::new(&own_id, if_name, &netns)?;
-    let cached = if *command == Command::Add { None } else { cached(arguments, network, &parameters) };
+    let cached = if *command == Command::Add {
+        None
+    } else {
+        cached(arguments, network, &parameters)
+    };
     if *command != Command::Add && cached.is_none() {
         refuse_another_s(arguments, *command, network, &parameters, id.is_some())?;
     }
@@ -38,11 +49,19 @@ pub(crate) fn attachment(
     networks::refuse_own_delegate(&network)?;
     let runtime = trace::runtime(arguments);
     match command {
-        Command::Check => tell(runtime.check(&network, &parameters)?, "as ADD left it", screen),
+        Command::Check => tell(
+            runtime.check(&network, &parameters)?,
+            "as ADD left it",
+            screen,
+        ),
         Command::Del => {
             runtime.del(&network, &parameters)?;
             let was_there = cached.is_some();
-            let what = if was_there { "detached" } else { "nothing was attached, as far as is known" };
+            let what = if was_there {
+                "detached"
+            } else {
+                "nothing was attached, as far as is known"
+            };
             tell(Asked::All, what, screen);
         }
         _ => match runtime.add(&network, &parameters) {
@@ -58,9 +77,21 @@ pub(crate) fn attachment(
 
 /// A chain that fails after its first plugin leaves what the earlier ones made: the runtime owes a
 /// DEL, and here the runtime is the person.
-fn hint_at_remains(network: &Network, parameters: &Parameters, error: &Error, has_id: bool, screen: &Screen) {
-    let Error::Plugin { plugin, .. } = error else { return };
-    if network.plugins.first().is_none_or(|first| first.kind() == plugin) {
+fn hint_at_remains(
+    network: &Network,
+    parameters: &Parameters,
+    error: &Error,
+    has_id: bool,
+    screen: &Screen,
+) {
+    let Error::Plugin { plugin, .. } = error else {
+        return;
+    };
+    if network
+        .plugins
+        .first()
+        .is_none_or(|first| first.kind() == plugin)
+    {
         return;
     }
     let mut command = format!("cnictl del {}", network.name);
@@ -71,7 +102,9 @@ fn hint_at_remains(network: &Network, parameters: &Parameters, error: &Error, ha
     if has_id {
         command += &format!(" --id {}", parameters.container_id);
     }
-    screen.complain(&format!("the attachment is half made; to undo it: {command}"));
+    screen.complain(&format!(
+        "the attachment is half made; to undo it: {command}"
+    ));
 }
 
 /// `ip netns` takes names, and CNI takes paths. A name is refused if it is one of `ip netns` and no
@@ -90,8 +123,11 @@ fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
 
 /// The id that cnitool makes from a namespace's path, so that either finds what the other attached.
 fn container_id(netns: &str) -> String {
-    let digest: String =
-        Sha512::digest(netns.as_bytes()).iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha512::digest(netns.as_bytes())
+        .iter()
+        .take(10)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("cnitool-{digest}")
 }
 
@@ -100,7 +136,9 @@ fn container_id(netns: &str) -> String {
 /// the end.
 fn absolute(netns: &Path) -> Result<String, Failure> {
     if netns.as_os_str().is_empty() {
-        return Err(Failure::text("NETNS is empty: the path of a network namespace is wanted"));
+        return Err(Failure::text(
+            "NETNS is empty: the path of a network namespace is wanted",
+        ));
     }
     let path = std::path::absolute(netns)
         .map_err(|e| Failure::text(format!("cannot tell where {} is: {e}", netns.display())))?;
@@ -129,7 +167,9 @@ fn refuse_another_s(
         let same_netns = parameters.netns.is_some() && known.parameters.netns == parameters.netns;
         same_netns || has_id && known.parameters.container_id == parameters.container_id
     };
-    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
+    let known = networks::cache(&arguments.places)
+        .attachments()
+        .unwrap_or_default();
     let known: Vec<_> = known.into_iter().filter(is_same_place).collect();
     let is_it = |known: &&CachedAttachment| {
         known.network.as_str() == network && known.parameters.if_name == parameters.if_name
@@ -145,9 +185,18 @@ fn refuse_another_s(
     }
     let others: Vec<String> = known
         .iter()
-        .map(|CachedAttachment { network, parameters, .. }| {
-            format!("to {network} as {} (--id {})", parameters.if_name, parameters.container_id)
-        })
+        .map(
+            |CachedAttachment {
+                 network,
+                 parameters,
+                 ..
+             }| {
+                format!(
+                    "to {network} as {} (--id {})",
+                    parameters.if_name, parameters.container_id
+                )
+            },
+        )
         .collect();
     Err(Failure::text(format!(
         "not attached to {network} as {}; attached {}",
@@ -156,9 +205,16 @@ fn refuse_another_s(
     )))
 }
 
-fn cached(arguments: &Arguments, network: &str, parameters: &Parameters) -> Option<CachedAttachment> {
+fn cached(
+    arguments: &Arguments,
+    network: &str,
+    parameters: &Parameters,
+) -> Option<CachedAttachment> {
     let name = NetworkName::parse(network).ok()?;
-    networks::cache(&arguments.places).load(&name, parameters).ok().flatten()
+    networks::cache(&arguments.places)
+        .load(&name, parameters)
+        .ok()
+        .flatten()
 }
 
 /// `CNI_ARGS` and `CAP_ARGS`; where they are not set, what the attachment was made with. CHECK and
@@ -170,7 +226,9 @@ fn set_arguments(
 ) -> Result<(), Failure> {
     if let Some(cached) = cached {
         parameters.args.clone_from(&cached.parameters.args);
-        parameters.capability_args.clone_from(&cached.parameters.capability_args);
+        parameters
+            .capability_args
+            .clone_from(&cached.parameters.capability_args);
     }
     let args = environment.text("CNI_ARGS");
     if !args.is_empty() {
@@ -209,21 +267,46 @@ fn tell(asked: Asked, what: &str, screen: &Screen) {
 
 /// The result: a summary at a terminal, else the JSON that cnitool prints.
 fn show(json: &Json, network: &NetworkName, parameters: &Parameters, screen: &Screen) {
-    let result = AddResult::from_json(json).ok().filter(|_| screen.is_for_a_person());
-    let Some(result) = result else { return screen.print(&indented(json)) };
-    let Parameters { container_id, if_name, .. } = parameters;
-    let mut text = format!("attached {} to {network} as {}\n", container_id.as_str(), if_name.as_str());
+    let result = AddResult::from_json(json)
+        .ok()
+        .filter(|_| screen.is_for_a_person());
+    let Some(result) = result else {
+        return screen.print(&indented(json));
+    };
+    let Parameters {
+        container_id,
+        if_name,
+        ..
+    } = parameters;
+    let mut text = format!(
+        "attached {} to {network} as {}\n",
+        container_id.as_str(),
+        if_name.as_str()
+    );
     for ip in &result.ips {
-        let gateway = ip.gateway.map(|gateway| format!(", gateway {gateway}")).unwrap_or_default();
+        let gateway = ip
+            .gateway
+            .map(|gateway| format!(", gateway {gateway}"))
+            .unwrap_or_default();
         text += &format!("  address    {}{gateway}\n", ip.address);
     }
     for route in &result.routes {
-        let via = route.gw.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+        let via = route
+            .gw
+            .map(|gateway| format!(" via {gateway}"))
+            .unwrap_or_default();
         text += &format!("  route      {}{via}\n", route.dst);
     }
     for interface in &result.interfaces {
-        let place = if interface.sandbox.is_empty() { "on the host" } else { "in the namespace" };
-        text += &format!("  interface  {} {} {place}\n", interface.name, interface.mac);
+        let place = if interface.sandbox.is_empty() {
+            "on the host"
+        } else {
+            "in the namespace"
+        };
+        text += &format!(
+            "  interface  {} {} {place}\n",
+            interface.name, interface.mac
+        );
     }
     screen.print(&text);
 }
@@ -239,9 +322,11 @@ mod tests {
 
     #[test]
     fn a_namespace_s_path_is_written_as_cnitool_writes_it() {
-        for (path, wanted) in
-            [("/run/netns/../netns/a", "/run/netns/a"), ("/run//netns/./a/", "/run/netns/a"), ("/../a", "/a")]
-        {
+        for (path, wanted) in [
+            ("/run/netns/../netns/a", "/run/netns/a"),
+            ("/run//netns/./a/", "/run/netns/a"),
+            ("/../a", "/a"),
+        ] {
             assert_eq!(absolute(Path::new(path)).unwrap(), wanted);
         }
         assert!(absolute(Path::new("")).is_err());
@@ -249,7 +334,9 @@ mod tests {
 
     #[test]
     fn arguments_of_the_add_are_kept_unless_there_are_others() {
-        let mut old = Parameters::new("c1", "eth0", "/p").unwrap().with_arg("A", "1");
+        let mut old = Parameters::new("c1", "eth0", "/p")
+            .unwrap()
+            .with_arg("A", "1");
         old = old.with_capability_arg("mac", "02:00:00:00:00:01".into());
         let cached = CachedAttachment {
             network: NetworkName::parse("n").unwrap(),
@@ -260,7 +347,9 @@ mod tests {
         let mut parameters = Parameters::new("c1", "eth0", "/p").unwrap();
         set_arguments(&mut parameters, &Environment::default(), Some(&cached)).unwrap();
         assert_eq!(parameters, old);
-        let environment = Environment::default().with("CNI_ARGS", "B=2;C=3").with("CAP_ARGS", r#"{"x":[1]}"#);
+        let environment = Environment::default()
+            .with("CNI_ARGS", "B=2;C=3")
+            .with("CAP_ARGS", r#"{"x":[1]}"#);
         set_arguments(&mut parameters, &environment, Some(&cached)).unwrap();
         assert_eq!(parameters.cni_args(), "B=2;C=3");
         assert_eq!(parameters.capability_args.len(), 1);
@@ -268,12 +357,18 @@ mod tests {
 
     #[test]
     fn a_pair_without_its_parts_is_refused() {
-        for (variable, text) in
-            [("CNI_ARGS", "bad"), ("CNI_ARGS", "A=1;"), ("CAP_ARGS", "{bad"), ("CAP_ARGS", "[]")]
-        {
+        for (variable, text) in [
+            ("CNI_ARGS", "bad"),
+            ("CNI_ARGS", "A=1;"),
+            ("CAP_ARGS", "{bad"),
+            ("CAP_ARGS", "[]"),
+        ] {
             let environment = Environment::default().with(variable, text);
             let mut parameters = Parameters::new("c1", "eth0", "").unwrap();
-            assert!(set_arguments(&mut parameters, &environment, None).is_err(), "{text}");
+            assert!(
+                set_arguments(&mut parameters, &environment, None).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -24,12 +24,16 @@ impl Life {
     /// namespace as an empty file, or not even its folder; below `/proc` it may see other
     /// processes.
     pub(crate) fn of(path: Option<&Path>) -> Self {
-        let Some(path) = path else { return Self::Unknown };
+        let Some(path) = path else {
+            return Self::Unknown;
+        };
         // All namespaces lie on one file system of the kernel's, nsfs.
         let namespaces = metadata("/proc/self/ns/net").map(|meta| meta.dev());
         match (metadata(path), namespaces) {
             (Ok(meta), Ok(device)) if meta.dev() == device => Self::Alive,
-            (Err(e), _) if e.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {
+            (Err(e), _)
+                if e.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) =>
+            {
                 Self::Stale
             }
             _ => Self::Unknown,
@@ -38,7 +42,13 @@ impl Life {
 
     /// The life of an attachment.
     pub(crate) fn of_attachment(attachment: &CachedAttachment) -> Self {
-        Self::of(attachment.parameters.netns.as_ref().map(|netns| netns.as_path()))
+        Self::of(
+            attachment
+                .parameters
+                .netns
+                .as_ref()
+                .map(|netns| netns.as_path()),
+        )
     }
 
     /// For a table.
@@ -67,16 +77,29 @@ struct Row {
 
 impl Row {
     fn of(attachment: &CachedAttachment, written: Option<SystemTime>) -> Self {
-        let CachedAttachment { network, parameters, result, .. } = attachment;
-        let ips = AddResult::from_json(result).map(|result| result.ips).unwrap_or_default();
+        let CachedAttachment {
+            network,
+            parameters,
+            result,
+            ..
+        } = attachment;
+        let ips = AddResult::from_json(result)
+            .map(|result| result.ips)
+            .unwrap_or_default();
         Self {
             network: network.to_string(),
             container_id: parameters.container_id.to_string(),
             if_name: parameters.if_name.to_string(),
-            netns: parameters.netns.as_ref().map(ToString::to_string).unwrap_or_default(),
+            netns: parameters
+                .netns
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             state: Life::of_attachment(attachment),
             addresses: ips.iter().map(|ip| ip.address.to_string()).collect(),
-            age: written.and_then(|written| Some(SystemTime::now().duration_since(written).ok()?.as_secs())),
+            age: written.and_then(|written| {
+                Some(SystemTime::now().duration_since(written).ok()?.as_secs())
+            }),
         }
     }
 
@@ -98,9 +121,18 @@ impl Row {
 /// # Errors
 /// Fails if the cache cannot be read, or if neither an attachment nor a file has a network of that
 /// name.
-pub(crate) fn list(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
+pub(crate) fn list(
+    arguments: &Arguments,
+    network: Option<&str>,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let mut rows = Vec::new();
-    for CacheEntry { path, written, attachment } in networks::cache(&arguments.places).entries()? {
+    for CacheEntry {
+        path,
+        written,
+        attachment,
+    } in networks::cache(&arguments.places).entries()?
+    {
         match attachment {
             Ok(attachment) => rows.push(Row::of(&attachment, written)),
             Err(e) => screen.complain(&format!("passed over: {}: {e}", path.display())),
@@ -116,7 +148,15 @@ pub(crate) fn list(arguments: &Arguments, network: Option<&str>, screen: &Screen
     } else if rows.is_empty() {
         screen.complain(&none_known(arguments, network, all));
     } else {
-        let heading = ["NETWORK", "CONTAINER", "IFNAME", "STATE", "AGE", "ADDRESSES", "NETNS"];
+        let heading = [
+            "NETWORK",
+            "CONTAINER",
+            "IFNAME",
+            "STATE",
+            "AGE",
+            "ADDRESSES",
+            "NETNS",
+        ];
         screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
     }
     Ok(())
@@ -126,7 +166,10 @@ fn none_known(arguments: &Arguments, network: Option<&str>, all: usize) -> Strin
     let folder = arguments.places.cache_dir.join("results");
     match network {
         Some(name) if all > 0 => {
-            format!("no attachment to {name} is known in {}; {all} to others", folder.display())
+            format!(
+                "no attachment to {name} is known in {}; {all} to others",
+                folder.display()
+            )
         }
         _ => format!("no attachment is known in {}", folder.display()),
     }

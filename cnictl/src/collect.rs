@@ -35,15 +35,19 @@ struct Known {
 impl Known {
     fn of(arguments: &Arguments, network: &str) -> Result<Self, Failure> {
         let mut known = Self::default();
-        for CacheEntry { path, attachment, .. } in networks::cache(&arguments.places).entries()? {
+        for CacheEntry {
+            path, attachment, ..
+        } in networks::cache(&arguments.places).entries()?
+        {
             match attachment {
                 Ok(attachment) if attachment.network.as_str() == network => {
                     known.attachments.push(attachment)
                 }
                 Ok(_) => {}
-                Err(_) => {
-                    known.damaged.extend(path.file_name().and_then(|name| owner(name.to_str()?, network)))
-                }
+                Err(_) => known.damaged.extend(
+                    path.file_name()
+                        .and_then(|name| owner(name.to_str()?, network)),
+                ),
             }
         }
         Ok(known)
@@ -52,16 +56,28 @@ impl Known {
 
 /// The attachment that a file of the cache is named after: `<network>-<container id>-<interface>`.
 fn owner(file: &str, network: &str) -> Option<Key> {
-    let (id, if_name) = file.strip_prefix(network)?.strip_prefix('-')?.rsplit_once('-')?;
+    let (id, if_name) = file
+        .strip_prefix(network)?
+        .strip_prefix('-')?
+        .rsplit_once('-')?;
     Some((id.to_owned(), if_name.to_owned()))
 }
 
 impl Plan {
-    fn of(arguments: &Arguments, network: &Network, known: Known, extent: Extent) -> Result<Self, Failure> {
+    fn of(
+        arguments: &Arguments,
+        network: &Network,
+        known: Known,
+        extent: Extent,
+    ) -> Result<Self, Failure> {
         if extent == Extent::All {
-            return Ok(Self { stale: known.attachments, valid: Vec::new() });
+            return Ok(Self {
+                stale: known.attachments,
+                valid: Vec::new(),
+            });
         }
-        let is_stale = |attachment: &CachedAttachment| Life::of_attachment(attachment) == Life::Stale;
+        let is_stale =
+            |attachment: &CachedAttachment| Life::of_attachment(attachment) == Life::Stale;
         let (stale, living): (Vec<_>, Vec<_>) = known.attachments.into_iter().partition(is_stale);
         let ended: Vec<_> = stale.iter().map(key).collect();
         let holders = reservations::possible_holders(network, &arguments.places.root)?;
@@ -75,7 +91,9 @@ impl Plan {
     fn describe(&self) -> String {
         let line = |verb, (id, name): Key| format!("{verb}  {id} {name}\n");
         let ended = self.stale.iter().map(|stale| line("end ", key(stale)));
-        ended.chain(self.valid.iter().map(|kept| line("keep", kept.clone()))).collect()
+        ended
+            .chain(self.valid.iter().map(|kept| line("keep", kept.clone())))
+            .collect()
     }
 
     fn as_json(&self, dry_run: bool) -> serde_json::Value {
@@ -90,7 +108,10 @@ impl Plan {
 
 fn key(attachment: &CachedAttachment) -> Key {
     let parameters = &attachment.parameters;
-    (parameters.container_id.to_string(), parameters.if_name.to_string())
+    (
+        parameters.container_id.to_string(),
+        parameters.if_name.to_string(),
+    )
 }
 
 /// Cleans up one network. Goes on after an error. Where no file has the network any more, as after
@@ -106,13 +127,18 @@ pub(crate) fn gc(
     screen: &Screen,
 ) -> Result<(), Failure> {
     let known = Known::of(arguments, name)?;
-    let network = networks::find_or_remember(&arguments.places, name, known.attachments.first(), screen)?;
+    let network =
+        networks::find_or_remember(&arguments.places, name, known.attachments.first(), screen)?;
     networks::refuse_own_delegate(&network)?;
     let plan = Plan::of(arguments, &network, known, extent)?;
     if !screen.is_json() && (dry_run || screen.is_for_a_person()) {
         screen.print(&plan.describe());
     }
-    let outcome = if dry_run { Ok(()) } else { carry_out(arguments, &network, &plan, screen) };
+    let outcome = if dry_run {
+        Ok(())
+    } else {
+        carry_out(arguments, &network, &plan, screen)
+    };
     // One document: where something fails it is the one with the errors.
     if screen.is_json() && outcome.is_ok() {
         screen.json(&plan.as_json(dry_run));
@@ -120,10 +146,18 @@ pub(crate) fn gc(
     outcome
 }
 
-fn carry_out(arguments: &Arguments, network: &Network, plan: &Plan, screen: &Screen) -> Result<(), Failure> {
+fn carry_out(
+    arguments: &Arguments,
+    network: &Network,
+    plan: &Plan,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let runtime = trace::runtime(arguments);
-    let mut errors: Vec<Error> =
-        plan.stale.iter().filter_map(|stale| end(&runtime, network, stale).err()).collect();
+    let mut errors: Vec<Error> = plan
+        .stale
+        .iter()
+        .filter_map(|stale| end(&runtime, network, stale).err())
+        .collect();
     match runtime.gc(network, &plan.valid) {
         Ok(Asked::All) => {}
         Ok(Asked::None(why)) => screen.complain(&format!("no plugin was asked for GC: {why}")),

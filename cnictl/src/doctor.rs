@@ -51,7 +51,12 @@ pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     if screen.is_json() {
         screen.json(&report.as_json(&summary, &scene.as_json()));
     } else {
-        screen.print(&format!("{}\n\n{}\n{}", summary.describe(), scene.describe(), report.describe()));
+        screen.print(&format!(
+            "{}\n\n{}\n{}",
+            summary.describe(),
+            scene.describe(),
+            report.describe()
+        ));
     }
     report.is_fine()
 }

@@ -31,7 +31,11 @@ impl Failure {
     /// # Errors
     /// They, unless there are none.
     pub(crate) fn join(errors: Vec<Error>) -> Result<(), Self> {
-        if errors.is_empty() { Ok(()) } else { Err(Self(errors.into_iter().map(Cause::Runtime).collect())) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(errors.into_iter().map(Cause::Runtime).collect()))
+        }
     }
 
     /// Tells it: sentences on stderr; with `--json` one object on stdout as well.
@@ -56,7 +60,11 @@ impl Cause {
 
     fn as_json(&self) -> serde_json::Value {
         match self {
-            Self::Runtime(Error::Plugin { plugin, command, error }) => serde_json::json!({
+            Self::Runtime(Error::Plugin {
+                plugin,
+                command,
+                error,
+            }) => serde_json::json!({
                 "plugin": plugin, "command": command.as_str(),
                 "code": error.code.0, "msg": error.msg, "details": error.details,
             }),

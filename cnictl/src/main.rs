@@ -61,7 +61,11 @@ fn run(arguments: &Arguments, environment: &Environment) -> u8 {
 }
 
 /// Returns false if a problem was found.
-fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) -> Result<bool, Failure> {
+fn carry_out(
+    arguments: &Arguments,
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<bool, Failure> {
     match &arguments.request {
         Request::Help => screen.print(arguments::USAGE),
         Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
@@ -69,13 +73,19 @@ fn carry_out(arguments: &Arguments, environment: &Environment, screen: &Screen) 
             return survey::check_all(&arguments.places, network.as_deref(), screen);
         }
         Request::OwnVersion => screen.print(concat!("cnictl ", env!("CARGO_PKG_VERSION"), "\n")),
-        Request::Gc { network, extent, dry_run } => {
+        Request::Gc {
+            network,
+            extent,
+            dry_run,
+        } => {
             collect::gc(arguments, network, *extent, *dry_run, screen)?;
         }
         Request::Status { network } => plugins::status(arguments, network, screen)?,
         Request::Version { network } => plugins::version(arguments, network.as_deref(), screen)?,
         Request::List { network } => attachments::list(arguments, network.as_deref(), screen)?,
-        Request::Ipam { network, task } => reservations::ipam(arguments, network.as_deref(), *task, screen)?,
+        Request::Ipam { network, task } => {
+            reservations::ipam(arguments, network.as_deref(), *task, screen)?
+        }
         Request::Doctor => return Ok(doctor::doctor(arguments, screen)),
     }
     Ok(true)

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 /// Where the folder cannot be read.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files = Network::files(folder)?;
-    let is_list = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conflist");
+    let is_list = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "conflist")
+    };
     files.sort_by_key(|path| !is_list(path));
     Ok(files)
 }
@@ -29,14 +32,22 @@ pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Netwo
             Err(e) => screen.complain(&format!("passed over: {e}")),
         }
     }
-    Err(elsewhere(places, &format!("no net configuration with name {name:?} in {}", folder.display())))
+    Err(elsewhere(
+        places,
+        &format!(
+            "no net configuration with name {name:?} in {}",
+            folder.display()
+        ),
+    ))
 }
 
 /// A runtime may have its configurations in another folder than the usual one, as k3s does.
 fn elsewhere(places: &Places, what: &str) -> Failure {
     let hint = match places.conf_dir {
         Some(_) => "",
-        None => "; --conf-dir names another folder, and cnictl doctor tells which one the runtime reads",
+        None => {
+            "; --conf-dir names another folder, and cnictl doctor tells which one the runtime reads"
+        }
     };
     Failure::text(format!("{what}{hint}"))
 }
@@ -47,7 +58,8 @@ fn elsewhere(places: &Places, what: &str) -> Failure {
 /// Where the folder cannot be read.
 pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Failure> {
     let mut networks = Vec::new();
-    let files = Network::files(&places.conf_dir()).map_err(|e| elsewhere(places, &e.to_string()))?;
+    let files =
+        Network::files(&places.conf_dir()).map_err(|e| elsewhere(places, &e.to_string()))?;
     for file in files {
         match Network::load(&file) {
             Ok(network) => networks.push(network),
@@ -87,7 +99,9 @@ pub(crate) fn find_or_remember(
         Ok(network) => return Ok(network),
         Err(missing) => missing,
     };
-    let remembered = cached.and_then(|cached| Network::parse(&cached.config).ok()).ok_or(missing)?;
+    let remembered = cached
+        .and_then(|cached| Network::parse(&cached.config).ok())
+        .ok_or(missing)?;
     screen.complain(&format!(
         "no usable net configuration with name {name:?} in {}: taking the one that the attachment was made with",
         places.conf_dir().display()

@@ -33,25 +33,42 @@ impl Places {
     /// Decides.
     pub(crate) fn of(options: Options, environment: &Environment) -> Self {
         let root = options.root.unwrap_or_else(|| "/".into());
-        let conf_dir = options.conf_dir.or_else(|| non_empty(environment, "NETCONFPATH").map(PathBuf::from));
+        let conf_dir = options
+            .conf_dir
+            .or_else(|| non_empty(environment, "NETCONFPATH").map(PathBuf::from));
         let mut bin_dirs = options.bin_dirs;
         if bin_dirs.is_empty()
             && let Some(path) = non_empty(environment, "CNI_PATH")
         {
-            bin_dirs = path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect();
+            bin_dirs = path
+                .split(':')
+                .filter(|folder| !folder.is_empty())
+                .map(PathBuf::from)
+                .collect();
         }
-        let cache_dir = options.cache_dir.unwrap_or_else(|| below(&root, "/var/lib/cni"));
-        Self { root, conf_dir, bin_dirs: (!bin_dirs.is_empty()).then_some(bin_dirs), cache_dir }
+        let cache_dir = options
+            .cache_dir
+            .unwrap_or_else(|| below(&root, "/var/lib/cni"));
+        Self {
+            root,
+            conf_dir,
+            bin_dirs: (!bin_dirs.is_empty()).then_some(bin_dirs),
+            cache_dir,
+        }
     }
 
     /// Where network configurations are.
     pub(crate) fn conf_dir(&self) -> PathBuf {
-        self.conf_dir.clone().unwrap_or_else(|| self.file("/etc/cni/net.d"))
+        self.conf_dir
+            .clone()
+            .unwrap_or_else(|| self.file("/etc/cni/net.d"))
     }
 
     /// Where plugins are.
     pub(crate) fn bin_dirs(&self) -> Vec<PathBuf> {
-        self.bin_dirs.clone().unwrap_or_else(|| vec![self.file("/opt/cni/bin")])
+        self.bin_dirs
+            .clone()
+            .unwrap_or_else(|| vec![self.file("/opt/cni/bin")])
     }
 
     /// An absolute path below the root.
@@ -74,15 +91,31 @@ mod tests {
 
     #[test]
     fn an_option_beats_the_variable_which_beats_the_custom() {
-        let environment: Environment = [("NETCONFPATH", "/n"), ("CNI_PATH", "/a::/b")].into_iter().collect();
+        let environment: Environment = [("NETCONFPATH", "/n"), ("CNI_PATH", "/a::/b")]
+            .into_iter()
+            .collect();
         let places = Places::of(Options::default(), &environment);
-        assert_eq!((places.conf_dir(), places.bin_dirs()), ("/n".into(), vec!["/a".into(), "/b".into()]));
-        let options =
-            Options { conf_dir: Some("/o".into()), bin_dirs: vec!["/p".into()], ..Options::default() };
+        assert_eq!(
+            (places.conf_dir(), places.bin_dirs()),
+            ("/n".into(), vec!["/a".into(), "/b".into()])
+        );
+        let options = Options {
+            conf_dir: Some("/o".into()),
+            bin_dirs: vec!["/p".into()],
+            ..Options::default()
+        };
         let places = Places::of(options, &environment);
-        assert_eq!((places.conf_dir(), places.bin_dirs()), ("/o".into(), vec!["/p".into()]));
-        let places =
-            Places::of(Options { root: Some("/host".into()), ..Options::default() }, &Environment::default());
+        assert_eq!(
+            (places.conf_dir(), places.bin_dirs()),
+            ("/o".into(), vec!["/p".into()])
+        );
+        let places = Places::of(
+            Options {
+                root: Some("/host".into()),
+                ..Options::default()
+            },
+            &Environment::default(),
+        );
         assert_eq!(places.conf_dir(), Path::new("/host/etc/cni/net.d"));
         assert_eq!(places.bin_dirs(), [Path::new("/host/opt/cni/bin")]);
         assert_eq!(places.cache_dir, Path::new("/host/var/lib/cni"));

@@ -22,9 +22,13 @@ pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Resu
         Asked::None(why) => {
             // A script takes success for ready, so at least the programs must be there and start.
             let runtime = runtime.with_patience(PATIENCE);
-            let asked = names(&network).into_iter().map(|name| runtime.versions(&name));
+            let asked = names(&network)
+                .into_iter()
+                .map(|name| runtime.versions(&name));
             Failure::join(asked.filter_map(Result::err).collect())?;
-            screen.complain(&format!("no plugin was asked: {why}; all plugins are there, and start"));
+            screen.complain(&format!(
+                "no plugin was asked: {why}; all plugins are there, and start"
+            ));
         }
         Asked::All if screen.is_for_a_person() => screen.print("ready\n"),
         Asked::All => {}
@@ -64,10 +68,17 @@ pub(crate) fn own_delegate(network: &Network) -> Option<&str> {
 ///
 /// # Errors
 /// Where one of a network's plugins gives no answer.
-pub(crate) fn version(arguments: &Arguments, network: Option<&str>, screen: &Screen) -> Result<(), Failure> {
+pub(crate) fn version(
+    arguments: &Arguments,
+    network: Option<&str>,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let runtime = trace::runtime(arguments).with_patience(PATIENCE);
     let (names, all_must_answer) = match network {
-        Some(name) => (names(&networks::find(&arguments.places, name, screen)?), true),
+        Some(name) => (
+            names(&networks::find(&arguments.places, name, screen)?),
+            true,
+        ),
         None => (programs(&arguments.places.bin_dirs()), false),
     };
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
@@ -88,8 +99,10 @@ pub(crate) fn version(arguments: &Arguments, network: Option<&str>, screen: &Scr
 
 fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
     if screen.is_json() {
-        let plugins: serde_json::Map<_, _> =
-            rows.iter().map(|(name, versions)| (name.clone(), serde_json::json!(versions))).collect();
+        let plugins: serde_json::Map<_, _> = rows
+            .iter()
+            .map(|(name, versions)| (name.clone(), serde_json::json!(versions)))
+            .collect();
         return screen.json(&serde_json::json!({
             "cnictl": env!("CARGO_PKG_VERSION"),
             "supportedVersions": SpecVersion::ALL.map(SpecVersion::as_str),
@@ -98,15 +111,23 @@ fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
     }
     let own = SpecVersion::ALL.map(SpecVersion::as_str).join(" ");
     screen.print(&format!("cnictl {}: {own}\n\n", env!("CARGO_PKG_VERSION")));
-    let rows: Vec<_> = rows.iter().map(|(name, versions)| [name.clone(), versions.join(" ")]).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(name, versions)| [name.clone(), versions.join(" ")])
+        .collect();
     screen.table(["PLUGIN", "VERSIONS"], &rows);
 }
 
 /// The names of all programs in the folders.
 fn programs(folders: &[impl AsRef<Path>]) -> Vec<String> {
-    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let entries = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
     let is_program = |path: &Path| {
-        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        path.metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     let names: BTreeSet<String> = entries
         .filter(|entry| is_program(&entry.path()))

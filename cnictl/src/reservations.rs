@@ -35,7 +35,10 @@ impl Books {
     /// Where the records cannot be read.
     pub(crate) fn of(network: &Network, root: &Path) -> Result<Vec<Self>, cni_types::Error> {
         let plugin = HostLocal {
-            system: SystemPaths { machine_id: root.join("etc/machine-id"), ..SystemPaths::default() },
+            system: SystemPaths {
+                machine_id: root.join("etc/machine-id"),
+                ..SystemPaths::default()
+            },
             ..HostLocal::default()
         };
         calls(network)
@@ -43,7 +46,12 @@ impl Books {
             .map(|(user, call)| {
                 let call = call?;
                 let inspection = Inspection::of(&plugin, &call)?;
-                Ok(Self { call, plugin: plugin.clone(), user: user.clone(), inspection })
+                Ok(Self {
+                    call,
+                    plugin: plugin.clone(),
+                    user: user.clone(),
+                    inspection,
+                })
             })
             .collect()
     }
@@ -51,12 +59,19 @@ impl Books {
 
 /// The request that host-local would get from each plugin of the network.
 fn calls(network: &Network) -> Vec<(&PluginConfig, Result<Call, cni_types::Error>)> {
-    let uses = network.plugins.iter().filter(|plugin| plugins::ipam(plugin).as_deref() == Some(HOST_LOCAL));
+    let uses = network
+        .plugins
+        .iter()
+        .filter(|plugin| plugins::ipam(plugin).as_deref() == Some(HOST_LOCAL));
     let call = |config: &Json| {
         let mut config = config.clone();
         config.insert("cniVersion", network.version.as_str().into());
         config.insert("name", network.name.as_str().into());
-        Call::new(Environment::default(), config.to_string().into_bytes(), Stop::never())
+        Call::new(
+            Environment::default(),
+            config.to_string().into_bytes(),
+            Stop::never(),
+        )
     };
     uses.map(|plugin| (plugin, call(plugin.json()))).collect()
 }
@@ -69,14 +84,21 @@ pub(crate) fn possible_holders(
     network: &Network,
     root: &Path,
 ) -> Result<Vec<(String, String)>, cni_types::Error> {
-    let held = Books::of(network, root)?.into_iter().flat_map(|books| books.inspection.reservations);
+    let held = Books::of(network, root)?
+        .into_iter()
+        .flat_map(|books| books.inspection.reservations);
     let living = held.filter(|reservation| !reservation.is_dead());
-    Ok(living.filter_map(|reservation| holder(&reservation.owner)).collect())
+    Ok(living
+        .filter_map(|reservation| holder(&reservation.owner))
+        .collect())
 }
 
 fn holder(owner: &Owner) -> Option<(String, String)> {
     match owner {
-        Owner::Attachment { container_id, if_name } => Some((container_id.clone(), if_name.clone())),
+        Owner::Attachment {
+            container_id,
+            if_name,
+        } => Some((container_id.clone(), if_name.clone())),
         Owner::Container(id) => Some((id.clone(), String::new())),
         Owner::Nobody | Owner::Unknown => None,
     }
@@ -149,14 +171,27 @@ impl Row {
         let cached = || {
             let (id, if_name) = holder.as_ref()?;
             let is_its = |cached: &&&CachedAttachment| {
-                cached.parameters.container_id.as_str() == id && cached.parameters.if_name.as_str() == if_name
+                cached.parameters.container_id.as_str() == id
+                    && cached.parameters.if_name.as_str() == if_name
             };
-            Some(known.iter().find(is_its)?.parameters.netns.as_ref()?.as_path().to_owned())
+            Some(
+                known
+                    .iter()
+                    .find(is_its)?
+                    .parameters
+                    .netns
+                    .as_ref()?
+                    .as_path()
+                    .to_owned(),
+            )
         };
         let netns = reservation.netns.clone().or_else(cached);
         Self {
             address: reservation.address.to_string(),
-            age: SystemTime::now().duration_since(reservation.written).unwrap_or_default().as_secs(),
+            age: SystemTime::now()
+                .duration_since(reservation.written)
+                .unwrap_or_default()
+                .as_secs(),
             origin: Origin::of(reservation),
             netns_state: match reservation.fate {
                 Fate::EarlierBoot | Fate::NetnsGone => Life::Stale,
@@ -166,7 +201,9 @@ impl Row {
             dead: reservation.is_dead(),
             outside: reservation.pool.is_none(),
             container_id: holder.as_ref().map(|(id, _)| id.clone()),
-            if_name: holder.map(|(_, if_name)| if_name).filter(|if_name| !if_name.is_empty()),
+            if_name: holder
+                .map(|(_, if_name)| if_name)
+                .filter(|if_name| !if_name.is_empty()),
         }
     }
 
@@ -199,13 +236,35 @@ struct PoolRow {
 
 impl PoolRow {
     fn of(pool: &Pool) -> Self {
-        let Pool { ranges, capacity, used, excluded, .. } = pool.clone();
-        Self { ranges, capacity, used, free: capacity.saturating_sub(used), excluded }
+        let Pool {
+            ranges,
+            capacity,
+            used,
+            excluded,
+            ..
+        } = pool.clone();
+        Self {
+            ranges,
+            capacity,
+            used,
+            free: capacity.saturating_sub(used),
+            excluded,
+        }
     }
 
     fn describe(&self) -> String {
-        let Self { ranges, capacity, used, free, excluded } = self;
-        let excluded = if excluded.is_zero() { String::new() } else { format!(", {excluded} excluded") };
+        let Self {
+            ranges,
+            capacity,
+            used,
+            free,
+            excluded,
+        } = self;
+        let excluded = if excluded.is_zero() {
+            String::new()
+        } else {
+            format!(", {excluded} excluded")
+        };
         format!("{ranges}: {used} of {capacity} in use, {free} free{excluded}\n")
     }
 }
@@ -221,17 +280,27 @@ pub(crate) fn ipam(
     task: IpamTask,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let known = networks::cache(&arguments.places).attachments().unwrap_or_default();
+    let known = networks::cache(&arguments.places)
+        .attachments()
+        .unwrap_or_default();
     let networks = match name {
         Some(name) => {
             let cached = known.iter().find(|cached| cached.network.as_str() == name);
-            vec![networks::find_or_remember(&arguments.places, name, cached, screen)?]
+            vec![networks::find_or_remember(
+                &arguments.places,
+                name,
+                cached,
+                screen,
+            )?]
         }
         None => networks::all(&arguments.places, screen)?,
     };
     let (mut documents, mut failures) = (Vec::new(), Vec::new());
     for network in &networks {
-        let known: Vec<_> = known.iter().filter(|cached| cached.network == network.name).collect();
+        let known: Vec<_> = known
+            .iter()
+            .filter(|cached| cached.network == network.name)
+            .collect();
         match of_network(network, &arguments.places.root, &known, task, screen) {
             Ok(more) => documents.extend(more),
             Err(e) => failures.push(format!("{}: {e}", network.name)),
@@ -255,7 +324,10 @@ fn nothing_there(name: Option<&str>, places: &Places) -> String {
              reservations are in {}",
             places.file("/var/lib/cni/networks").join(name).display()
         ),
-        None => format!("no network in {} uses host-local", places.conf_dir().display()),
+        None => format!(
+            "no network in {} uses host-local",
+            places.conf_dir().display()
+        ),
     }
 }
 
@@ -280,17 +352,35 @@ fn show(
     known: &[&CachedAttachment],
     screen: &Screen,
 ) -> serde_json::Value {
-    let rows: Vec<Row> = inspection.reservations.iter().map(|held| Row::of(held, known)).collect();
+    let rows: Vec<Row> = inspection
+        .reservations
+        .iter()
+        .map(|held| Row::of(held, known))
+        .collect();
     let (pools, error): (Vec<_>, _) = match &inspection.pools {
         Ok(pools) => (pools.iter().map(PoolRow::of).collect(), None),
         Err(e) => (Vec::new(), Some(e.to_string())),
     };
     if !screen.is_json() {
-        screen.print(&format!("{} in {}\n", network.name, inspection.folder.display()));
+        screen.print(&format!(
+            "{} in {}\n",
+            network.name,
+            inspection.folder.display()
+        ));
         pools.iter().for_each(|pool| screen.print(&pool.describe()));
-        error.iter().for_each(|error| screen.print(&format!("the ranges cannot be used: {error}\n")));
+        error
+            .iter()
+            .for_each(|error| screen.print(&format!("the ranges cannot be used: {error}\n")));
         if !rows.is_empty() {
-            let heading = ["ADDRESS", "CONTAINER", "IFNAME", "AGE", "NETNS", "REMARKS", "PATH"];
+            let heading = [
+                "ADDRESS",
+                "CONTAINER",
+                "IFNAME",
+                "AGE",
+                "NETNS",
+                "REMARKS",
+                "PATH",
+            ];
             screen.table(heading, &rows.iter().map(Row::cells).collect::<Vec<_>>());
         }
     }
@@ -309,8 +399,12 @@ fn free(
     dry_run: bool,
     screen: &Screen,
 ) -> Result<serde_json::Value, cni_types::Error> {
-    let dead: Vec<&Reservation> =
-        books.inspection.reservations.iter().filter(|held| held.is_dead()).collect();
+    let dead: Vec<&Reservation> = books
+        .inspection
+        .reservations
+        .iter()
+        .filter(|held| held.is_dead())
+        .collect();
     if !dry_run {
         // Without a list of valid attachments: what host-local judges under its lock is what goes.
         books.plugin.gc(&books.call)?;
@@ -330,7 +424,9 @@ fn free(
         }
     }
     let addresses: Vec<String> = dead.iter().map(|held| held.address.to_string()).collect();
-    Ok(serde_json::json!({ "network": network.name.as_str(), "dryRun": dry_run, "dead": addresses }))
+    Ok(
+        serde_json::json!({ "network": network.name.as_str(), "dryRun": dry_run, "dead": addresses }),
+    )
 }
 
 #[cfg(test)]
@@ -344,19 +440,34 @@ mod tests {
                 "cniVersion": "1.1.0", "name": "n", "type": "bridge",
                 "ipam": {"type": "host-local", "dataDir": "/nonexistent", "ranges": [[{"subnet": subnet}]]},
             });
-            let call = Call::new(Environment::default(), network.to_string().into_bytes(), Stop::never());
+            let call = Call::new(
+                Environment::default(),
+                network.to_string().into_bytes(),
+                Stop::never(),
+            );
             let seen = Inspection::of(&HostLocal::default(), &call.unwrap()).unwrap();
             PoolRow::of(&seen.pools.unwrap()[0])
         };
         for (subnet, text, free) in [
-            ("10.1.0.0/29", "10.1.0.1-10.1.0.6: 0 of 5 in use, 5 free\n", "5"),
+            (
+                "10.1.0.0/29",
+                "10.1.0.1-10.1.0.6: 0 of 5 in use, 5 free\n",
+                "5",
+            ),
             ("fd00::/64", "in use, 1.8e19 free\n", "18446744073709551614"),
-            ("1100:200::/24", "in use, 2.0e31 free\n", "2.028240960365167e+31"),
+            (
+                "1100:200::/24",
+                "in use, 2.0e31 free\n",
+                "2.028240960365167e+31",
+            ),
             ("::/0", "in use, 3.4e38 free\n", "3.402823669209385e+38"),
         ] {
             let row = row(subnet);
             assert!(row.describe().ends_with(text), "{}", row.describe());
-            assert_eq!(serde_json::to_value(&row).unwrap()["free"].to_string(), free);
+            assert_eq!(
+                serde_json::to_value(&row).unwrap()["free"].to_string(),
+                free
+            );
         }
     }
 }

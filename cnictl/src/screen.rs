@@ -18,7 +18,10 @@ pub(crate) struct Screen {
 impl Screen {
     /// What is printed is JSON where `json` says so.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, person: std::io::stdout().is_terminal() }
+        Self {
+            json,
+            person: std::io::stdout().is_terminal(),
+        }
     }
 
     /// Whether JSON was asked for.
@@ -33,7 +36,9 @@ impl Screen {
 
     /// Prints text, with control characters escaped.
     pub(crate) fn print(&self, text: &str) {
-        let _ = std::io::stdout().lock().write_all(readable(text).as_bytes());
+        let _ = std::io::stdout()
+            .lock()
+            .write_all(readable(text).as_bytes());
     }
 
     /// Prints one JSON document, indented as CNI plugins do. JSON escapes control characters
@@ -50,7 +55,10 @@ impl Screen {
     /// A sentence on stderr. Further lines are indented, so that none looks like a sentence of its
     /// own.
     pub(crate) fn complain(&self, text: &str) {
-        self.tell(&format!("cnictl: {}", text.trim_end().replace('\n', "\n    ")));
+        self.tell(&format!(
+            "cnictl: {}",
+            text.trim_end().replace('\n', "\n    ")
+        ));
     }
 
     /// A table with a heading; the last column is not padded.
@@ -66,7 +74,11 @@ pub(crate) fn readable(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let escaped = text.chars().map(|symbol| {
-        if is_hidden(symbol) { symbol.escape_default().to_string() } else { symbol.to_string() }
+        if is_hidden(symbol) {
+            symbol.escape_default().to_string()
+        } else {
+            symbol.to_string()
+        }
     });
     Cow::Owned(escaped.collect())
 }
@@ -117,8 +129,11 @@ fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
         }
     }
     let line = |cells: &[String; N]| {
-        let padded: String =
-            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        let padded: String = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}  "))
+            .collect();
         format!("{}\n", padded.trim_end())
     };
     lines().map(line).collect()
@@ -131,16 +146,25 @@ mod tests {
     #[test]
     fn control_characters_are_escaped_and_line_ends_are_not() {
         assert_eq!(readable("a\nb ö \u{1f41f}"), "a\nb ö \u{1f41f}");
-        assert_eq!(readable("a\x1b[2Jb\r\u{202e}\u{9b}"), r"a\u{1b}[2Jb\r\u{202e}\u{9b}");
+        assert_eq!(
+            readable("a\x1b[2Jb\r\u{202e}\u{9b}"),
+            r"a\u{1b}[2Jb\r\u{202e}\u{9b}"
+        );
         let json = serde_json::json!({"a": "\x1b\u{9b}\t"});
         assert_eq!(indented(&json), "{\n    \"a\": \"\\u001b\\u009b\\t\"\n}");
         let rows = [["a\x1b[31m".to_owned(), "x\ny".to_owned()]];
-        assert_eq!(table(["N", "T"], &rows), "N            T\na\\u{1b}[31m  x\\ny\n");
+        assert_eq!(
+            table(["N", "T"], &rows),
+            "N            T\na\\u{1b}[31m  x\\ny\n"
+        );
     }
 
     #[test]
     fn columns_of_a_table_are_as_wide_as_their_widest_cell() {
-        let rows = [["a".to_owned(), "bridge".to_owned()], ["löö".to_owned(), String::new()]];
+        let rows = [
+            ["a".to_owned(), "bridge".to_owned()],
+            ["löö".to_owned(), String::new()],
+        ];
         assert_eq!(table(["N", "TYPE"], &rows), "N    TYPE\na    bridge\nlöö\n");
     }
 }

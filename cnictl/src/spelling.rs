@@ -4,7 +4,9 @@
 /// may be wrong.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
-    let with_distance = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    let with_distance = known
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate));
     with_distance
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -14,8 +16,12 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 /// How many letters must be added, taken away, replaced, or exchanged with their neighbour (optimal
 /// string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let letters =
-        |text: &str| text.to_lowercase().chars().filter(|c| !matches!(c, '_' | '-')).collect::<Vec<_>>();
+    let letters = |text: &str| {
+        text.to_lowercase()
+            .chars()
+            .filter(|c| !matches!(c, '_' | '-'))
+            .collect::<Vec<_>>()
+    };
     let (a, b) = (letters(a), letters(b));
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
@@ -42,7 +48,14 @@ mod tests {
 
     #[test]
     fn a_slip_is_near_and_another_word_is_not() {
-        let known = ["isGateway", "isDefaultGateway", "ipMasq", "mtu", "hairpinMode", "dataDir"];
+        let known = [
+            "isGateway",
+            "isDefaultGateway",
+            "ipMasq",
+            "mtu",
+            "hairpinMode",
+            "dataDir",
+        ];
         for (word, wanted) in [
             ("isGatway", Some("isGateway")),
             ("is_gateway", Some("isGateway")),

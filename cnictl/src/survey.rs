@@ -58,10 +58,16 @@ pub(crate) struct Surveyed {
 
 impl Surveyed {
     pub(crate) fn of(attachment: &CachedAttachment, health: Health) -> Self {
-        let CachedAttachment { network, parameters, .. } = attachment;
+        let CachedAttachment {
+            network,
+            parameters,
+            ..
+        } = attachment;
         let argument = |wanted: &str| {
             let found = parameters.args.iter().find(|(key, _)| key == wanted);
-            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+            found
+                .map(|(_, value)| value.as_str())
+                .filter(|value| !value.is_empty())
         };
         let names = argument("K8S_POD_NAMESPACE").zip(argument("K8S_POD_NAME"));
         Self {
@@ -109,7 +115,9 @@ pub(crate) fn survey(places: &Places, network: Option<&str>) -> Result<Vec<Surve
             // A pod that ended meanwhile is no news.
             if Life::of_attachment(attachment) == Life::Alive {
                 let surveyed = Surveyed::of(attachment, health);
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push((number, surveyed));
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((number, surveyed));
             }
         }
     };
@@ -123,7 +131,10 @@ pub(crate) fn survey(places: &Places, network: Option<&str>) -> Result<Vec<Surve
     Ok(seen.into_iter().map(|(_, surveyed)| surveyed).collect())
 }
 
-fn take<'a>(next: &AtomicUsize, living: &'a [CachedAttachment]) -> Option<(usize, &'a CachedAttachment)> {
+fn take<'a>(
+    next: &AtomicUsize,
+    living: &'a [CachedAttachment],
+) -> Option<(usize, &'a CachedAttachment)> {
     let number = next.fetch_add(1, Ordering::Relaxed);
     living.get(number).map(|attachment| (number, attachment))
 }
@@ -151,13 +162,20 @@ fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
 ///
 /// # Errors
 /// Fails if the cache cannot be read, or if neither an attachment nor a file has the network.
-pub(crate) fn check_all(places: &Places, network: Option<&str>, screen: &Screen) -> Result<bool, Failure> {
+pub(crate) fn check_all(
+    places: &Places,
+    network: Option<&str>,
+    screen: &Screen,
+) -> Result<bool, Failure> {
     let surveyed = survey(places, network)?;
     if let Some(name) = network.filter(|_| surveyed.is_empty()) {
         networks::find(places, name, screen)?;
     }
     let is_changed = |surveyed: &Surveyed| matches!(surveyed.health, Health::Changed(_));
-    let changed = surveyed.iter().filter(|surveyed| is_changed(surveyed)).count();
+    let changed = surveyed
+        .iter()
+        .filter(|surveyed| is_changed(surveyed))
+        .count();
     if screen.is_json() {
         screen.json(&surveyed);
         return Ok(changed == 0);
@@ -170,9 +188,14 @@ pub(crate) fn check_all(places: &Places, network: Option<&str>, screen: &Screen)
         };
         screen.print(&format!("{}: {}: {}\n", one.network, one.label(), what));
     }
-    let intact = surveyed.iter().filter(|one| one.health == Health::Intact).count();
+    let intact = surveyed
+        .iter()
+        .filter(|one| one.health == Health::Intact)
+        .count();
     let unseen = surveyed.len() - intact - changed;
-    screen.complain(&format!("{intact} as ADD left them, {changed} changed, {unseen} not seen"));
+    screen.complain(&format!(
+        "{intact} as ADD left them, {changed} changed, {unseen} not seen"
+    ));
     Ok(changed == 0)
 }
 
@@ -193,7 +216,9 @@ mod tests {
         let plain = Parameters::new("c1", "eth0", "/run/netns/a").unwrap();
         let label = |parameters| Surveyed::of(&attachment(parameters), Health::Intact).label();
         assert_eq!(label(plain.clone()), "container c1, eth0");
-        let named = plain.with_arg("K8S_POD_NAMESPACE", "default").with_arg("K8S_POD_NAME", "web");
+        let named = plain
+            .with_arg("K8S_POD_NAMESPACE", "default")
+            .with_arg("K8S_POD_NAME", "web");
         assert_eq!(label(named), "pod default/web, eth0");
     }
 }

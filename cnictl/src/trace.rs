@@ -11,7 +11,10 @@ use std::{io::Write, path::Path};
 
 /// The runtime that a command line asks for.
 pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
-    let runtime = Runtime::new(&arguments.places.bin_dirs(), networks::cache(&arguments.places));
+    let runtime = Runtime::new(
+        &arguments.places.bin_dirs(),
+        networks::cache(&arguments.places),
+    );
     if !arguments.trace {
         // What a plugin logs is for the person who runs it, as with cnitool.
         return runtime.with_observer(|event| write(&event.stderr));
@@ -22,16 +25,22 @@ pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
     let begins = |program: &Path, command: Command| {
         write(&format!(">>> {} {}\n", command.as_str(), program.display()));
     };
-    runtime.with_herald(begins).with_observer(|event| write(&as_text(event)))
+    runtime
+        .with_herald(begins)
+        .with_observer(|event| write(&as_text(event)))
 }
 
 fn write(text: &str) {
-    let _ = std::io::stderr().lock().write_all(screen::readable(text).as_bytes());
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(screen::readable(text).as_bytes());
 }
 
 /// The variables that the runtime set.
 fn variables(environment: &Environment) -> Vec<(String, String)> {
-    let all = environment.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
+    let all = environment
+        .iter()
+        .map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
     all.filter(|(name, _)| name.starts_with("CNI_"))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect()
@@ -52,7 +61,11 @@ fn as_text(event: &Event) -> String {
     for (name, value) in variables(&event.environment) {
         text += &format!("{name}={value}\n");
     }
-    for (name, content) in [("stdin", &event.stdin), ("stdout", &event.stdout), ("stderr", &event.stderr)] {
+    for (name, content) in [
+        ("stdin", &event.stdin),
+        ("stdout", &event.stdout),
+        ("stderr", &event.stderr),
+    ] {
         if !content.is_empty() {
             text += &format!("--- {name}\n{}\n", readable(content));
         }

@@ -17,16 +17,17 @@ const EXIT_TROUBLE: u8 = 2;
 pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = match arguments::parse(arguments) {
         Ok(Action::Help) => print(USAGE).map(|()| ExitCode::SUCCESS),
-        Ok(Action::Version) => {
-            print(&format!("cni-conformance {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
-        }
+        Ok(Action::Version) => print(&format!("cni-conformance {}\n", env!("CARGO_PKG_VERSION")))
+            .map(|()| ExitCode::SUCCESS),
         Ok(Action::List(run)) => execute::list(&run),
         Ok(Action::Run(run)) => execute::run(&run),
         Ok(Action::Explain { case, run }) => execute::explain(&case, run),
         Ok(Action::Swap(run)) => compare::swap(&run),
         Ok(Action::Diff(run)) => compare::diff(&run),
         Ok(Action::Bench { folders, run }) => compare::bench(&folders, &run),
-        Err(text) => Err(format!("{text}\ncni-conformance --help shows the commands and options")),
+        Err(text) => Err(format!(
+            "{text}\ncni-conformance --help shows the commands and options"
+        )),
     };
     ended.unwrap_or_else(|text| {
         let _ = writeln!(std::io::stderr(), "cni-conformance: {}", text.trim_end());

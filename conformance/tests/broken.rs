@@ -1,9 +1,14 @@
 //! A case counts only where it fails for a plugin that is broken: each is run against every fault that it names, put
 //! before a good plugin of the workspace.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 
 use conformance::suite::{
-    self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply, fault,
+    self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply,
+    fault,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox::{self, binaries};
@@ -31,14 +36,19 @@ fn main() -> ExitCode {
     // Most of a case's time the kernel makes it wait, so there may be more of them than processors.
     arguments.test_threads = arguments.test_threads.or(Some(8));
     binaries::build(&["--workspace", "--example", "broken-plugin"]).unwrap();
-    let program = std::env::current_exe().unwrap().with_file_name("../examples/broken-plugin");
+    let program = std::env::current_exe()
+        .unwrap()
+        .with_file_name("../examples/broken-plugin");
     let program = program.canonicalize().unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("broken-{}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("broken-{}", std::process::id()));
     let mut trials = Vec::new();
     for (number, (case, fault)) in faults().enumerate() {
         let (program, folder) = (program.clone(), folder.join(number.to_string()));
         let name = format!("{} notices a plugin that {}", case.id, fault.name);
-        trials.push(Trial::test(name, move || is_noticed(case, fault, &program, &folder)));
+        trials.push(Trial::test(name, move || {
+            is_noticed(case, fault, &program, &folder)
+        }));
     }
     if !arguments.list {
         sandbox::enter().unwrap();
@@ -55,7 +65,12 @@ fn faults() -> impl Iterator<Item = (&'static Case, &'static Fault)> {
         .flat_map(|case| case.faults.iter().map(move |fault| (case, fault)))
 }
 
-fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path) -> Result<(), Failed> {
+fn is_noticed(
+    case: &'static Case,
+    fault: &Fault,
+    program: &Path,
+    folder: &Path,
+) -> Result<(), Failed> {
     let profile = profile_for(case, fault);
     let good_folder = good_folder(folder, &profile);
     let good = item(case, profile.clone(), good_folder.clone());
@@ -68,7 +83,13 @@ fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path)
     let bad = item(
         case,
         profile.clone(),
-        broken_folder(case, fault, program, folder, &good_folder.join(&profile.binary)),
+        broken_folder(
+            case,
+            fault,
+            program,
+            folder,
+            &good_folder.join(&profile.binary),
+        ),
     );
     match verdict(&bad) {
         Verdict::Failed { .. } => Ok(()),
@@ -79,15 +100,37 @@ fn is_noticed(case: &'static Case, fault: &Fault, program: &Path, folder: &Path)
 
 fn profile_for(case: &'static Case, fault: &Fault) -> Profile {
     let profiles = Profile::built_in().unwrap();
-    let named = |name: &str| profiles.iter().find(|profile| profile.name == name).unwrap().clone();
+    let named = |name: &str| {
+        profiles
+            .iter()
+            .find(|profile| profile.name == name)
+            .unwrap()
+            .clone()
+    };
     let applies = |profile: &Profile| !plan(case, profile.clone(), PathBuf::new()).is_empty();
-    let wanted: Vec<&str> = GOOD.into_iter().filter(|name| fault.of.is_none_or(|of| of == *name)).collect();
-    let found = wanted.into_iter().map(named).chain([passer()]).find(applies);
-    found.unwrap_or_else(|| panic!("{} applies to none of the plugins that could have the fault", case.id))
+    let wanted: Vec<&str> = GOOD
+        .into_iter()
+        .filter(|name| fault.of.is_none_or(|of| of == *name))
+        .collect();
+    let found = wanted
+        .into_iter()
+        .map(named)
+        .chain([passer()])
+        .find(applies);
+    found.unwrap_or_else(|| {
+        panic!(
+            "{} applies to none of the plugins that could have the fault",
+            case.id
+        )
+    })
 }
 
 fn passer() -> Profile {
-    Profile::parse(PASSER, &format!(r#"{{"name":"{PASSER}","kind":"chained","config":{{}}}}"#)).unwrap()
+    Profile::parse(
+        PASSER,
+        &format!(r#"{{"name":"{PASSER}","kind":"chained","config":{{}}}}"#),
+    )
+    .unwrap()
 }
 
 /// The folder with the good plugin.
@@ -99,12 +142,22 @@ fn good_folder(folder: &Path, profile: &Profile) -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     symlink(env!("CARGO_BIN_EXE_cni-conformance"), folder.join(PASSER)).unwrap();
     let replies = BTreeMap::from([("ADD", Reply::passing_on(serde_json::json!({})))]);
-    fs::write(folder.join(format!("{PASSER}.double")), serde_json::to_string(&replies).unwrap()).unwrap();
+    fs::write(
+        folder.join(format!("{PASSER}.double")),
+        serde_json::to_string(&replies).unwrap(),
+    )
+    .unwrap();
     folder
 }
 
 /// The broken plugin under the good one's name, and the other good ones beside it.
-fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, good: &Path) -> PathBuf {
+fn broken_folder(
+    case: &Case,
+    fault: &Fault,
+    program: &Path,
+    folder: &Path,
+    good: &Path,
+) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     for name in GOOD.into_iter().filter(|name| !good.ends_with(name)) {
         symlink(binaries::bin_dir().join(name), folder.join(name)).unwrap();
@@ -116,8 +169,18 @@ fn broken_folder(case: &Case, fault: &Fault, program: &Path, folder: &Path, good
 fn plan(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Vec<Item> {
     let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
     let other = Some(bin_dir.clone());
-    let subject = Arc::new(Subject { profile, bin_dir, double, other, limit: LIMIT });
-    suite::plan(std::slice::from_ref(case), &[subject], &Selection::default())
+    let subject = Arc::new(Subject {
+        profile,
+        bin_dir,
+        double,
+        other,
+        limit: LIMIT,
+    });
+    suite::plan(
+        std::slice::from_ref(case),
+        &[subject],
+        &Selection::default(),
+    )
 }
 
 /// In the newest version.
@@ -126,6 +189,13 @@ fn item(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Item {
 }
 
 fn verdict(item: &Item) -> Verdict {
-    let outcomes = suite::run(std::slice::from_ref(item), Options { jobs: 1, explaining: false }, &|_| ());
+    let outcomes = suite::run(
+        std::slice::from_ref(item),
+        Options {
+            jobs: 1,
+            explaining: false,
+        },
+        &|_| (),
+    );
     outcomes.into_iter().next().unwrap().verdict
 }

@@ -18,7 +18,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str, plugin: &[u8], mode: u32) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("loopback"), plugin).unwrap();
         fs::set_permissions(folder.join("loopback"), fs::Permissions::from_mode(mode)).unwrap();
@@ -31,9 +32,15 @@ impl Folder {
 
     fn run(&self, arguments: &[&str]) -> (Output, String) {
         let mut suite = Command::new(env!("CARGO_BIN_EXE_cni-conformance"));
-        let output = suite.arg("run").arg("--bin-dir").arg(&self.0).args(arguments).output().unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let output = suite
+            .arg("run")
+            .arg("--bin-dir")
+            .arg(&self.0)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output, text)
     }
 }
@@ -54,11 +61,24 @@ fn is_alive(seconds: &str) -> bool {
 
 #[test]
 fn what_cannot_be_started_is_refused_with_the_reason() {
-    let other_machine =
-        [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xff\xfe\x01\0\0\0"[..], &[0; 400]].concat();
+    let other_machine = [
+        &b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xff\xfe\x01\0\0\0"[..],
+        &[0; 400],
+    ]
+    .concat();
     for (name, plugin, mode, wanted) in [
-        ("not-executable", &b"#!/bin/sh\n"[..], 0o644, "it is not executable"),
-        ("other-machine", &other_machine, 0o755, "one for another machine"),
+        (
+            "not-executable",
+            &b"#!/bin/sh\n"[..],
+            0o644,
+            "it is not executable",
+        ),
+        (
+            "other-machine",
+            &other_machine,
+            0o755,
+            "one for another machine",
+        ),
         (
             "no-interpreter",
             b"#!/nowhere/python9\n",
@@ -68,8 +88,14 @@ fn what_cannot_be_started_is_refused_with_the_reason() {
     ] {
         let (output, text) = Folder::new(name, plugin, mode).run(&[]);
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.starts_with("cni-conformance: ") && text.lines().count() == 1, "{text}");
-        assert!(text.contains("/loopback cannot be started: ") && text.contains(wanted), "{text}");
+        assert!(
+            text.starts_with("cni-conformance: ") && text.lines().count() == 1,
+            "{text}"
+        );
+        assert!(
+            text.contains("/loopback cannot be started: ") && text.contains(wanted),
+            "{text}"
+        );
     }
 }
 
@@ -79,11 +105,20 @@ fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
     fs::rename(folder.0.join("loopback"), folder.0.join("bridge")).unwrap();
     let (output, text) = folder.run(&["--filter", "protocol/add"]);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("skipped bridge protocol/add-one-document @ 0.1.0 0.2.0"), "{text}");
-    assert!(text.contains("the configuration needs the plugin host-local"), "{text}");
+    assert!(
+        text.contains("skipped bridge protocol/add-one-document @ 0.1.0 0.2.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("the configuration needs the plugin host-local"),
+        "{text}"
+    );
     for (arguments, wanted) in [
         (&["--plugin", "loopback"][..], "no plugin loopback in "),
-        (&["--plugin", "frob"], "no profile for the plugin frob: give its configuration by --config FILE"),
+        (
+            &["--plugin", "frob"],
+            "no profile for the plugin frob: give its configuration by --config FILE",
+        ),
         (&["--filter", "frob"], "no case fits"),
     ] {
         let (output, text) = folder.run(arguments);
@@ -121,10 +156,18 @@ fn a_plugin_that_prints_without_end_does_not_fill_the_memory() {
 #[test]
 fn a_process_that_a_plugin_leaves_behind_is_ended() {
     let number = format!("600.{}", std::process::id());
-    let folder =
-        Folder::script("daemon", &format!("setsid sleep {number} &\necho '{{\"cniVersion\":\"1.1.0\"}}'"));
-    let arguments =
-        ["--filter", "*:protocol/add-one*@1.1.0", "--filter", "*:chains/status*@1.1.0", "--timeout", "1"];
+    let folder = Folder::script(
+        "daemon",
+        &format!("setsid sleep {number} &\necho '{{\"cniVersion\":\"1.1.0\"}}'"),
+    );
+    let arguments = [
+        "--filter",
+        "*:protocol/add-one*@1.1.0",
+        "--filter",
+        "*:chains/status*@1.1.0",
+        "--timeout",
+        "1",
+    ];
     let (output, text) = folder.run(&arguments);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(!is_alive(&number), "{text}");
@@ -149,8 +192,14 @@ esac"#;
         "lifecycle/check-after-add@1.1.0",
     ]);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("FAILED loopback protocol/error-codes @ 1.1.0"), "{text}");
-    assert!(text.contains("in lifecycle/check-after-add: {\"cniVersion\":\"1.1.0\",\"code\":42"), "{text}");
+    assert!(
+        text.contains("FAILED loopback protocol/error-codes @ 1.1.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("in lifecycle/check-after-add: {\"cniVersion\":\"1.1.0\",\"code\":42"),
+        "{text}"
+    );
 }
 
 /// Some cases are run in versions that it does not speak.
@@ -162,12 +211,22 @@ fn a_plugin_that_does_not_speak_the_newest_version_is_looked_at_in_the_others() 
   *) echo '{"cniVersion":"1.0.0","code":1,"msg":"incompatible version"}'; exit 1 ;;
 esac"#;
     let folder = Folder::script("older", script);
-    let (output, text) =
-        folder.run(&["--filter", "protocol/result-version", "--filter", "protocol/unknown-version"]);
+    let (output, text) = folder.run(&[
+        "--filter",
+        "protocol/result-version",
+        "--filter",
+        "protocol/unknown-version",
+    ]);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("VERSION does not list 1.1.0") && !text.contains("ADD fails"), "{text}");
+    assert!(
+        text.contains("VERSION does not list 1.1.0") && !text.contains("ADD fails"),
+        "{text}"
+    );
     let (output, text) = folder.run(&["--filter", "faults/closed-stdout"]);
-    assert!(output.status.success() && text.contains("1.0.0") && text.contains("1 passed"), "{text}");
+    assert!(
+        output.status.success() && text.contains("1.0.0") && text.contains("1 passed"),
+        "{text}"
+    );
 }
 
 /// It is in a process group of its own, so what a terminal sends does not reach it.
@@ -176,7 +235,12 @@ fn a_suite_that_is_ended_takes_its_plugins_along() {
     let number = format!("601.{}", std::process::id());
     let folder = Folder::script("ended", &format!("exec sleep {number}"));
     let mut suite = Command::new(env!("CARGO_BIN_EXE_cni-conformance"));
-    let mut suite = suite.arg("run").arg("--bin-dir").arg(&folder.0).spawn().unwrap();
+    let mut suite = suite
+        .arg("run")
+        .arg("--bin-dir")
+        .arg(&folder.0)
+        .spawn()
+        .unwrap();
     let start = Instant::now();
     while !is_alive(&number) && start.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(10));

@@ -14,11 +14,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     binaries::build(&["--workspace"])?;
     let subjects = subjects()?;
     let mut items = suite::plan(suite::cases(), &subjects, &Selection::default());
-    items.extend(suite::plan(suite::swap::CASES, &subjects, &Selection::default()));
+    items.extend(suite::plan(
+        suite::swap::CASES,
+        &subjects,
+        &Selection::default(),
+    ));
     if !arguments.list {
         sandbox::enter()?;
     }
-    let trials = items.into_iter().map(|item| Trial::ignorable_test(item.full_id(), move || run(&item)));
+    let trials = items
+        .into_iter()
+        .map(|item| Trial::ignorable_test(item.full_id(), move || run(&item)));
     Ok(libtest_mimic::run(&arguments, trials.collect()).exit_code())
 }
 
@@ -32,17 +38,32 @@ fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
     let other = Some(bin_dir.clone());
     let subject = |profile| {
         let (bin_dir, double, other) = (bin_dir.clone(), double.clone(), other.clone());
-        Arc::new(Subject { profile, bin_dir, double, other, limit })
+        Arc::new(Subject {
+            profile,
+            bin_dir,
+            double,
+            other,
+            limit,
+        })
     };
     Ok(profiles.into_iter().map(subject).collect())
 }
 
 fn run(item: &Item) -> Result<Completion, Failed> {
-    let outcomes = suite::run(std::slice::from_ref(item), Options { jobs: 1, explaining: false }, &|_| ());
+    let outcomes = suite::run(
+        std::slice::from_ref(item),
+        Options {
+            jobs: 1,
+            explaining: false,
+        },
+        &|_| (),
+    );
     let outcome = outcomes.first().ok_or("the case did not run")?;
     match &outcome.verdict {
         Verdict::Passed | Verdict::Noted(_) => Ok(Completion::Completed),
         Verdict::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        Verdict::Failed { .. } | Verdict::Error(_) => Err(suite::report::explain::run(item, outcome).into()),
+        Verdict::Failed { .. } | Verdict::Error(_) => {
+            Err(suite::report::explain::run(item, outcome).into())
+        }
     }
 }

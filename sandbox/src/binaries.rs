@@ -44,18 +44,36 @@ impl Layout {
     /// Reads `<target dir>/[<target>/]<profile>/[deps/]<program>`; tests are in `deps`.
     fn of(program: &Path) -> Option<Self> {
         let folder = program.parent()?;
-        let bin_dir = if folder.ends_with("deps") { folder.parent()? } else { folder }.to_owned();
+        let bin_dir = if folder.ends_with("deps") {
+            folder.parent()?
+        } else {
+            folder
+        }
+        .to_owned();
         let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
         let profile = match name(&bin_dir)?.as_str() {
             "debug" => "dev".to_owned(),
             other => other.to_owned(),
         };
         let above = bin_dir.parent()?.to_owned();
-        if MARKS_OF_TARGET_DIR.iter().any(|mark| above.join(mark).exists()) {
-            return Some(Self { bin_dir, target_dir: above, target: None, profile });
+        if MARKS_OF_TARGET_DIR
+            .iter()
+            .any(|mark| above.join(mark).exists())
+        {
+            return Some(Self {
+                bin_dir,
+                target_dir: above,
+                target: None,
+                profile,
+            });
         }
         let target_dir = above.parent()?.to_owned();
-        Some(Self { bin_dir, target_dir, target: Some(name(&above)?), profile })
+        Some(Self {
+            bin_dir,
+            target_dir,
+            target: Some(name(&above)?),
+            profile,
+        })
     }
 
     fn of_process() -> Result<Self, Error> {
@@ -69,7 +87,9 @@ pub fn bin_dir() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match std::env::var_os(BIN_DIR) {
         Some(folder) => folder.into(),
-        None => Layout::of_process().map(|layout| layout.bin_dir).unwrap_or_default(),
+        None => Layout::of_process()
+            .map(|layout| layout.bin_dir)
+            .unwrap_or_default(),
     })
 }
 
@@ -84,9 +104,13 @@ pub fn build(packages: &[&str]) -> Result<(), Error> {
     }
     let layout = Layout::of_process()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--bins", "--profile", &layout.profile]).args(packages);
+    cargo
+        .args(["build", "--quiet", "--bins", "--profile", &layout.profile])
+        .args(packages);
     cargo.arg("--target-dir").arg(&layout.target_dir);
-    cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+    cargo
+        .arg("--manifest-path")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
     if let Some(target) = &layout.target {
         cargo.args(["--target", target]);
     }
@@ -94,7 +118,9 @@ pub fn build(packages: &[&str]) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
-    Err(Error::Build(String::from_utf8_lossy(&output.stderr).into_owned()))
+    Err(Error::Build(
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -110,13 +136,20 @@ mod tests {
             std::fs::write(root.join(mark), "").unwrap();
             let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
             let program = Layout::of(&root.join("debug/program")).unwrap();
-            let cross = Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
+            let cross =
+                Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
             std::fs::remove_dir_all(&root).unwrap();
             assert_eq!(plain, program);
             assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
-            assert_eq!((plain.bin_dir, plain.target_dir), (root.join("debug"), root.clone()));
+            assert_eq!(
+                (plain.bin_dir, plain.target_dir),
+                (root.join("debug"), root.clone())
+            );
             assert_eq!(cross.target.as_deref(), Some("x86_64-unknown-linux-musl"));
-            assert_eq!((cross.profile.as_str(), cross.target_dir), ("release", root));
+            assert_eq!(
+                (cross.profile.as_str(), cross.target_dir),
+                ("release", root)
+            );
         }
     }
 }

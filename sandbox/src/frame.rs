@@ -42,7 +42,11 @@ impl Frame {
     /// A frame without tags that says it is from `from`.
     #[must_use]
     pub fn new(from: MacAddr, label: &str) -> Self {
-        Self { from, tags: Vec::new(), label: label.to_owned() }
+        Self {
+            from,
+            tags: Vec::new(),
+            label: label.to_owned(),
+        }
     }
 
     /// The same frame with these tags, the outer one first.
@@ -64,7 +68,14 @@ impl Frame {
         bytes.extend(ARP.to_be_bytes());
         bytes.extend(ARP_REQUEST);
         // Who asks, and for whom: addresses of RFC 5737, which nobody has.
-        bytes.extend(self.from.0.iter().chain(&[192, 0, 2, 1]).chain(&[0; 6]).chain(&[192, 0, 2, 2]));
+        bytes.extend(
+            self.from
+                .0
+                .iter()
+                .chain(&[192, 0, 2, 1])
+                .chain(&[0; 6])
+                .chain(&[192, 0, 2, 2]),
+        );
         bytes.extend(MARK.iter().chain(self.label.as_bytes()).chain(b"\n"));
         bytes.resize(bytes.len().max(SHORTEST), 0);
         bytes
@@ -73,8 +84,13 @@ impl Frame {
 
 /// The label of a frame of ours, whatever tags are still on it.
 fn label_of(frame: &[u8]) -> Option<String> {
-    let at = frame.windows(MARK.len()).position(|window| window == MARK)?;
-    let label = frame.get(at + MARK.len()..)?.split(|byte| *byte == b'\n').next()?;
+    let at = frame
+        .windows(MARK.len())
+        .position(|window| window == MARK)?;
+    let label = frame
+        .get(at + MARK.len()..)?
+        .split(|byte| *byte == b'\n')
+        .next()?;
     Some(String::from_utf8_lossy(label).into_owned())
 }
 
@@ -90,7 +106,9 @@ impl Tap {
     /// # Errors
     /// As [`Listener::start_on`].
     pub fn open(interface: &str) -> io::Result<Self> {
-        Ok(Self { listener: Listener::start_on(interface)? })
+        Ok(Self {
+            listener: Listener::start_on(interface)?,
+        })
     }
 
     /// Sends a frame.
@@ -117,7 +135,12 @@ impl Tap {
                 labels.push(label);
             }
         }
-        let missing = || io::Error::new(ErrorKind::TimedOut, format!("{labels:?} came, and no {last:?}"));
+        let missing = || {
+            io::Error::new(
+                ErrorKind::TimedOut,
+                format!("{labels:?} came, and no {last:?}"),
+            )
+        };
         if complete { Ok(labels) } else { Err(missing()) }
     }
 
@@ -136,7 +159,9 @@ impl Tap {
 
     fn label_until(&self, deadline: Instant) -> io::Result<Option<String>> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let frame = self.listener.wait_for(left, |frame| label_of(frame).is_some())?;
+        let frame = self
+            .listener
+            .wait_for(left, |frame| label_of(frame).is_some())?;
         Ok(frame.as_deref().and_then(label_of))
     }
 }
@@ -150,7 +175,10 @@ mod tests {
     #[test]
     fn a_plain_frame_is_an_arp_request_to_all() {
         let bytes = Frame::new(MAC, "x").bytes();
-        assert_eq!(bytes[..14], [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]);
+        assert_eq!(
+            bytes[..14],
+            [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]
+        );
         assert_eq!(bytes[22..28], MAC.0);
         assert_eq!((bytes.len(), label_of(&bytes).as_deref()), (60, Some("x")));
     }

@@ -14,14 +14,30 @@ use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 pub fn network() -> Result<Vec<String>, NetError> {
     let mut rtnl = Rtnl::open()?;
     let links = rtnl.links()?;
-    let mut lines: Vec<String> = links.iter().map(|link| describe_link(link, &links)).collect();
+    let mut lines: Vec<String> = links
+        .iter()
+        .map(|link| describe_link(link, &links))
+        .collect();
     for link in &links {
         let name = &link.name;
-        lines.extend(rtnl.addresses(link.index)?.iter().map(|a| format!("address {} dev {name}", a.cidr)));
-        let neighbours = rtnl.neighbours(link.index)?.into_iter().filter(|n| is_unicast(n.address));
-        lines.extend(neighbours.map(|n| format!("neighbour {} dev {name} {}", n.address, or_none(n.mac))));
+        lines.extend(
+            rtnl.addresses(link.index)?
+                .iter()
+                .map(|a| format!("address {} dev {name}", a.cidr)),
+        );
+        let neighbours = rtnl
+            .neighbours(link.index)?
+            .into_iter()
+            .filter(|n| is_unicast(n.address));
+        lines.extend(
+            neighbours.map(|n| format!("neighbour {} dev {name} {}", n.address, or_none(n.mac))),
+        );
     }
-    lines.extend(rtnl.routes()?.iter().map(|route| describe_route(route, &links)));
+    lines.extend(
+        rtnl.routes()?
+            .iter()
+            .map(|route| describe_route(route, &links)),
+    );
     lines.extend(rtnl.policy_rules()?);
     for link in &links {
         let control = rtnl.traffic_control(link.index)?.into_iter();
@@ -58,9 +74,17 @@ fn describe_link(link: &Link, links: &[Link]) -> String {
 }
 
 fn describe_route(route: &InstalledRoute, links: &[Link]) -> String {
-    let InstalledRoute { dst, table, priority, .. } = route;
+    let InstalledRoute {
+        dst,
+        table,
+        priority,
+        ..
+    } = route;
     let via = or_none(route.gateway);
-    let dev = route.link.map(|index| name_of(index, links)).unwrap_or_default();
+    let dev = route
+        .link
+        .map(|index| name_of(index, links))
+        .unwrap_or_default();
     format!(
         "route {dst} via {via} dev {dev} table {table} priority {priority} source {}",
         or_none(route.source)
@@ -68,7 +92,10 @@ fn describe_route(route: &InstalledRoute, links: &[Link]) -> String {
 }
 
 fn name_of(index: u32, links: &[Link]) -> String {
-    links.iter().find(|link| link.index == index).map_or_else(|| index.to_string(), |link| link.name.clone())
+    links
+        .iter()
+        .find(|link| link.index == index)
+        .map_or_else(|| index.to_string(), |link| link.name.clone())
 }
 
 fn or_none(value: Option<impl fmt::Display>) -> String {
@@ -89,19 +116,28 @@ pub fn files(folder: &Path, lines: &mut Vec<String>) {
 
 /// The same, without what is at one of these paths.
 pub fn files_besides(others: &[&str], folder: &Path, lines: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| !DERIVED.iter().any(|name| path.ends_with(name)));
     paths.retain(|path| !others.iter().any(|other| path == Path::new(other)));
     paths.sort();
     for path in paths {
-        let mode = path.symlink_metadata().map(|m| m.permissions().mode()).unwrap_or_default();
+        let mode = path
+            .symlink_metadata()
+            .map(|m| m.permissions().mode())
+            .unwrap_or_default();
         if path.is_dir() {
             lines.push(format!("{mode:o} {}/", path.display()));
             files_besides(others, &path, lines);
         } else {
             let content = std::fs::read(&path).unwrap_or_default();
-            lines.push(format!("{mode:o} {} {:?}", path.display(), String::from_utf8_lossy(&content)));
+            lines.push(format!(
+                "{mode:o} {} {:?}",
+                path.display(),
+                String::from_utf8_lossy(&content)
+            ));
         }
     }
 }

@@ -56,7 +56,11 @@ impl Error {
         object: impl AsRef<Path>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::Operation { operation, object: object.as_ref().display().to_string(), source: source.into() }
+        Self::Operation {
+            operation,
+            object: object.as_ref().display().to_string(),
+            source: source.into(),
+        }
     }
 }
 
@@ -78,7 +82,9 @@ pub fn enter() -> Result<(), Error> {
         let path = Path::new("/proc/self").join(file);
         std::fs::write(&path, text).map_err(|e| match e.raw_os_error() {
             // Ubuntu's AppArmor lets the namespace be made, and then denies every use of it.
-            Some(code) if Errno::from_raw(code) == Errno::EPERM => Error::Forbidden(reason(Errno::EPERM)),
+            Some(code) if Errno::from_raw(code) == Errno::EPERM => {
+                Error::Forbidden(reason(Errno::EPERM))
+            }
             _ => Error::new("write", &path, e),
         })?;
     }
@@ -129,7 +135,9 @@ pub fn set_read_only(folder: &Path, read_only: bool) -> Result<(), Error> {
 /// Where the kernel refuses.
 pub fn set_lo_up() -> Result<(), Error> {
     let mut rtnl = Rtnl::open()?;
-    let Ok(name) = IfName::parse("lo") else { return Ok(()) };
+    let Ok(name) = IfName::parse("lo") else {
+        return Ok(());
+    };
     let mut batch = Batch::new();
     if let Some(lo) = rtnl.find_link(&name)? {
         batch.set_up(lo.index, &name);
@@ -151,9 +159,11 @@ fn reason(errno: Errno) -> String {
         ("kernel.unprivileged_userns_clone", "0", "1"),
         ("user.max_user_namespaces", "0", "10000"),
     ];
-    let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")));
-    let culprit =
-        switches.iter().find(|(name, bad, _)| setting(name).is_ok_and(|value| value.trim() == *bad));
+    let setting =
+        |name: &str| std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")));
+    let culprit = switches
+        .iter()
+        .find(|(name, bad, _)| setting(name).is_ok_and(|value| value.trim() == *bad));
     match culprit {
         Some((name, bad, good)) => {
             format!("{errno}: sysctl {name} is {bad}; allow them with `sysctl -w {name}={good}`")

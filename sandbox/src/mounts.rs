@@ -60,7 +60,13 @@ fn cover_keeping_children(target: &str) -> Result<(), Error> {
             create_dir(&shown)?;
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
             // One that cannot be shown again is one that this user cannot use.
-            let _ = mount(Some(&entry.path()), &shown, None::<&str>, flags, None::<&str>);
+            let _ = mount(
+                Some(&entry.path()),
+                &shown,
+                None::<&str>,
+                flags,
+                None::<&str>,
+            );
         } else if kind.is_symlink() {
             let link = std::fs::read_link(entry.path()).map_err(failed("read a link in"))?;
             std::os::unix::fs::symlink(link, &shown).map_err(failed("make a link in"))?;

@@ -24,8 +24,14 @@ impl Netns {
         File::create_new(&path).map_err(|e| Error::new("make the file", &path, e))?;
         let netns = cni_net::Netns::create()?;
         let open = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
-        mount(Some(open.as_str()), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|e| Error::new("bind a network namespace to", &path, e))?;
+        mount(
+            Some(open.as_str()),
+            &path,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .map_err(|e| Error::new("bind a network namespace to", &path, e))?;
         Ok(Self { path })
     }
 
@@ -51,7 +57,8 @@ impl Netns {
         if !self.path.exists() {
             return Ok(());
         }
-        umount2(&self.path, MntFlags::MNT_DETACH).map_err(|e| Error::new("unmount", &self.path, e))?;
+        umount2(&self.path, MntFlags::MNT_DETACH)
+            .map_err(|e| Error::new("unmount", &self.path, e))?;
         std::fs::remove_file(&self.path).map_err(|e| Error::new("remove", &self.path, e))
     }
 }

@@ -21,25 +21,52 @@ const ECHO_REPLY_V6: u8 = 129;
 /// `TimedOut` where none came, or what else kept the request from being sent.
 pub fn ping(to: IpAddr, timeout: Duration) -> io::Result<Duration> {
     let (family, protocol, request, reply) = match to {
-        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, ECHO_REQUEST, ECHO_REPLY),
-        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, ECHO_REQUEST_V6, ECHO_REPLY_V6),
+        IpAddr::V4(_) => (
+            AddressFamily::Inet,
+            SockProtocol::Icmp,
+            ECHO_REQUEST,
+            ECHO_REPLY,
+        ),
+        IpAddr::V6(_) => (
+            AddressFamily::Inet6,
+            SockProtocol::IcmpV6,
+            ECHO_REQUEST_V6,
+            ECHO_REPLY_V6,
+        ),
     };
     // std knows no raw sockets, but sends and receives on this one as on any other.
-    let socket = UdpSocket::from(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?);
+    let socket = UdpSocket::from(socket(
+        family,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        protocol,
+    )?);
     socket.connect(SocketAddr::new(to, 0))?;
     let start = Instant::now();
     let token = token();
     socket.send(&echo(request, token))?;
     let mut packet = [0; 1500];
     loop {
-        let left = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero());
-        let timed_out = || io::Error::new(ErrorKind::TimedOut, format!("no answer within {timeout:?}"));
+        let left = timeout
+            .checked_sub(start.elapsed())
+            .filter(|left| !left.is_zero());
+        let timed_out =
+            || io::Error::new(ErrorKind::TimedOut, format!("no answer within {timeout:?}"));
         socket.set_read_timeout(Some(left.ok_or_else(timed_out)?))?;
         match socket.recv(&mut packet) {
-            Ok(n) if is_reply(packet.get(..n).unwrap_or_default(), to.is_ipv4(), reply, token) => {
+            Ok(n)
+                if is_reply(
+                    packet.get(..n).unwrap_or_default(),
+                    to.is_ipv4(),
+                    reply,
+                    token,
+                ) =>
+            {
                 return Ok(start.elapsed());
             }
-            Err(e) if !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Err(e),
+            Err(e) if !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Err(e);
+            }
             _ => {}
         }
     }
@@ -47,16 +74,22 @@ pub fn ping(to: IpAddr, timeout: Duration) -> io::Result<Duration> {
 
 /// Tells this request's reply from those of others: every raw socket gets them all.
 fn token() -> [u8; 4] {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default();
     now.subsec_nanos().wrapping_mul(2_654_435_761).to_be_bytes()
 }
 
 fn echo(kind: u8, token: [u8; 4]) -> [u8; 16] {
     let [a, b, c, d] = token;
-    let mut packet = [kind, 0, 0, 0, a, b, c, d, b'c', b'n', b'i', b' ', b'p', b'i', b'n', b'g'];
+    let mut packet = [
+        kind, 0, 0, 0, a, b, c, d, b'c', b'n', b'i', b' ', b'p', b'i', b'n', b'g',
+    ];
     // For ICMPv6 the kernel writes the checksum, whatever is there.
-    let sum: u32 =
-        packet.chunks_exact(2).map(|pair| pair.iter().fold(0, |sum, b| sum << 8 | u32::from(*b))).sum();
+    let sum: u32 = packet
+        .chunks_exact(2)
+        .map(|pair| pair.iter().fold(0, |sum, b| sum << 8 | u32::from(*b)))
+        .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let [_, _, high, low] = (!folded).to_be_bytes();
     packet[2] = high;
@@ -66,7 +99,11 @@ fn echo(kind: u8, token: [u8; 4]) -> [u8; 16] {
 
 /// A raw IPv4 socket gives the IP header too, whose length in words is in its first byte.
 fn is_reply(packet: &[u8], v4: bool, kind: u8, token: [u8; 4]) -> bool {
-    let header = if v4 { packet.first().map_or(0, |byte| usize::from(byte & 15) * 4) } else { 0 };
+    let header = if v4 {
+        packet.first().map_or(0, |byte| usize::from(byte & 15) * 4)
+    } else {
+        0
+    };
     let icmp = packet.get(header..).unwrap_or_default();
     icmp.first() == Some(&kind) && icmp.get(4..8) == Some(&token)
 }
@@ -84,7 +121,9 @@ impl Reflector {
     /// Where the namespace cannot be entered or the socket not be opened.
     pub fn start(netns: &Netns) -> Result<Self, crate::Error> {
         let fail = |e| crate::Error::new("start a reflector in", netns.path(), e);
-        let socket = netns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))?.map_err(fail)?;
+        let socket = netns
+            .run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))?
+            .map_err(fail)?;
         let port = socket.local_addr().map_err(fail)?.port();
         std::thread::spawn(move || {
             let mut question = [0; 16];
@@ -101,7 +140,11 @@ impl Reflector {
     /// # Errors
     /// Where no answer comes in time.
     pub fn seen_source(&self, address: IpAddr, timeout: Duration) -> io::Result<IpAddr> {
-        let any: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if address.is_ipv4() {
+            [0, 0, 0, 0].into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         let socket = UdpSocket::bind((any, 0))?;
         socket.set_read_timeout(Some(timeout))?;
         socket.connect((address, self.port))?;
@@ -109,7 +152,8 @@ impl Reflector {
         let mut answer = [0; 64];
         let length = socket.recv(&mut answer)?;
         let text = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
-        text.parse().map_err(|_| io::Error::new(ErrorKind::InvalidData, format!("odd answer {text:?}")))
+        text.parse()
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, format!("odd answer {text:?}")))
     }
 }
 
@@ -120,7 +164,10 @@ mod tests {
     #[test]
     fn the_checksum_of_a_request_is_right() {
         let packet = echo(ECHO_REQUEST, [0xff, 0xff, 0x12, 0x34]);
-        let sum: u32 = packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+        let sum: u32 = packet
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+            .sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     }
 
@@ -130,9 +177,19 @@ mod tests {
         let reply = echo(ECHO_REPLY, token);
         let with_header = [&[0x45; 20][..], &reply].concat();
         assert!(is_reply(&with_header, true, ECHO_REPLY, token));
-        assert!(is_reply(&echo(ECHO_REPLY_V6, token), false, ECHO_REPLY_V6, token));
+        assert!(is_reply(
+            &echo(ECHO_REPLY_V6, token),
+            false,
+            ECHO_REPLY_V6,
+            token
+        ));
         assert!(!is_reply(&with_header, true, ECHO_REPLY, [1, 2, 3, 5]));
-        assert!(!is_reply(&[&[0x45; 20][..], &echo(ECHO_REQUEST, token)].concat(), true, ECHO_REPLY, token));
+        assert!(!is_reply(
+            &[&[0x45; 20][..], &echo(ECHO_REQUEST, token)].concat(),
+            true,
+            ECHO_REPLY,
+            token
+        ));
         assert!(!is_reply(&[0x4f], true, ECHO_REPLY, token));
     }
 }

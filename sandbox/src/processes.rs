@@ -22,7 +22,9 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// started that has. Does nothing where the thread is on no host of its own.
 pub fn end_processes() {
     // Mounts tell hosts apart: a process in one of a host's containers has them too.
-    let Ok(host) = fs::read_link("/proc/thread-self/ns/mnt") else { return };
+    let Ok(host) = fs::read_link("/proc/thread-self/ns/mnt") else {
+        return;
+    };
     if fs::read_link("/proc/self/ns/mnt").is_ok_and(|own| own == host) {
         return;
     }
@@ -37,7 +39,9 @@ pub fn end_processes() {
 /// Where the kernel refuses to block the signals.
 pub fn end_on_signals() -> std::io::Result<()> {
     let mut signals = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| signals.add(signal));
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .for_each(|signal| signals.add(signal));
     // Threads that are started from here on inherit that; programs do not (std::process resets it).
     signals.thread_block()?;
     std::thread::spawn(move || {
@@ -52,9 +56,14 @@ pub fn end_on_signals() -> std::io::Result<()> {
 /// The hosts that threads of this process have become.
 fn hosts() -> BTreeSet<PathBuf> {
     let own = fs::read_link("/proc/self/ns/mnt").ok();
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mounts = threads.filter_map(|thread| fs::read_link(thread.path().join("ns/mnt")).ok());
-    mounts.filter(|mounts| Some(mounts) != own.as_ref()).collect()
+    mounts
+        .filter(|mounts| Some(mounts) != own.as_ref())
+        .collect()
 }
 
 fn end_on(host: &Path) {
@@ -74,7 +83,8 @@ fn end_on(host: &Path) {
 /// Those that have ended, and wait for their parents to notice, have no namespaces any more.
 fn on(host: &Path) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let of_host = |pid: &Pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == host);
+    let of_host =
+        |pid: &Pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == host);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.map(Pid::from_raw).filter(of_host).collect()
 }

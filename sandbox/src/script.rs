@@ -21,5 +21,9 @@ pub fn write(path: &Path, body: &str) -> io::Result<()> {
         writeln!(stdin, "#!/bin/sh\n{body}")?;
     }
     let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("/bin/sh: {status}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("/bin/sh: {status}")))
+    }
 }

@@ -125,7 +125,9 @@ pub enum Action {
 #[must_use]
 pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     let mut shell = Command::new(SHELL);
-    shell.args(["-c", "kill -STOP $$; exec \"$0\""]).arg(program);
+    shell
+        .args(["-c", "kill -STOP $$; exec \"$0\""])
+        .arg(program);
     shell
 }
 
@@ -169,7 +171,10 @@ pub fn disturb(
         drop(done);
         match watch.join() {
             Ok(false) => traced,
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it does not end within {limit:?}"))),
+            _ => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it does not end within {limit:?}"),
+            )),
         }
     })
 }
@@ -205,7 +210,15 @@ impl<'d> Tracer<'d> {
     fn new(main: Pid, decide: &'d mut dyn FnMut(&SystemCall) -> Action) -> Self {
         let (is_program, has_ended) = (false, false);
         let (tracees, traced) = (BTreeMap::new(), Traced::default());
-        let mut tracer = Self { main, decide, is_program, tracees, started: 0, has_ended, traced };
+        let mut tracer = Self {
+            main,
+            decide,
+            is_program,
+            tracees,
+            started: 0,
+            has_ended,
+            traced,
+        };
         tracer.tracee(main);
         tracer
     }
@@ -216,7 +229,9 @@ impl<'d> Tracer<'d> {
         waitpid(self.main, None)?;
         let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
         options |= Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEEXIT;
-        options |= Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+        options |= Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEVFORK
+            | Options::PTRACE_O_TRACECLONE;
         ptrace::setoptions(self.main, options)?;
         kill(self.main, Signal::SIGCONT)?;
         self.go_on(self.main, None)?;
@@ -235,7 +250,13 @@ impl<'d> Tracer<'d> {
         self.tracees.entry(pid).or_insert_with(|| {
             let ordinal = *started;
             *started += 1;
-            Tracee { ordinal, calls: 0, is_inside: false, pending: None, failing: None }
+            Tracee {
+                ordinal,
+                calls: 0,
+                is_inside: false,
+                pending: None,
+                failing: None,
+            }
         })
     }
 
@@ -299,9 +320,19 @@ impl<'d> Tracer<'d> {
         if self.traced.was_struck {
             return self.fail_again(pid);
         }
-        let Tracee { ordinal: process, calls: nth, .. } = *self.tracee(pid);
+        let Tracee {
+            ordinal: process,
+            calls: nth,
+            ..
+        } = *self.tracee(pid);
         let overall = self.traced.system_calls + 1;
-        let call = SystemCall { process, nth, overall, call: registers::call(pid), pid };
+        let call = SystemCall {
+            process,
+            nth,
+            overall,
+            call: registers::call(pid),
+            pid,
+        };
         let action = (self.decide)(&call);
         if action == Action::Proceed {
             self.traced.system_calls = overall;
@@ -313,7 +344,9 @@ impl<'d> Tracer<'d> {
 
     /// Lets a call fail whose like has failed before, if that is to last.
     fn fail_again(&mut self, pid: Pid) -> io::Result<()> {
-        let Some((failing, errno)) = self.tracee(pid).failing else { return Ok(()) };
+        let Some((failing, errno)) = self.tracee(pid).failing else {
+            return Ok(());
+        };
         match registers::call(pid) {
             Some((number, _)) if number == failing => self.carry_out(Action::Fail(errno), pid),
             _ => Ok(()),
@@ -356,8 +389,10 @@ impl<'d> Tracer<'d> {
     /// Lets a stopped process go on: to its next system call, or, if nothing is left to be seen
     /// there, to its next event.
     fn go_on(&self, pid: Pid, signal: Option<Signal>) -> io::Result<()> {
-        let is_awaited =
-            self.tracees.get(&pid).is_some_and(|tracee| tracee.pending.is_some() || tracee.failing.is_some());
+        let is_awaited = self
+            .tracees
+            .get(&pid)
+            .is_some_and(|tracee| tracee.pending.is_some() || tracee.failing.is_some());
         unless_gone(if self.traced.was_struck && !is_awaited {
             ptrace::cont(pid, signal)
         } else {
@@ -397,7 +432,8 @@ fn unless_gone(result: nix::Result<()>) -> io::Result<()> {
 fn peak_memory(pid: Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -411,7 +447,11 @@ mod tests {
     #[expect(clippy::zombie_processes, reason = "`follow` waits for it")]
     fn traced(program: &str, blow: Option<Blow>) -> Traced {
         let mut command = stopped(program);
-        let child = command.stdout(Stdio::null()).process_group(0).spawn().unwrap();
+        let child = command
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
         follow(&child, blow, Duration::from_secs(20)).unwrap()
     }
 
@@ -421,10 +461,22 @@ mod tests {
         assert!(whole.status.success() && !whole.was_struck);
         assert!(whole.system_calls > 3 && whole.peak_memory > 0, "{whole:?}");
         for before in 1..=whole.system_calls {
-            let cut = traced("/bin/true", Some(Blow { before, signal: Signal::SIGKILL }));
-            assert_eq!((cut.was_struck, cut.system_calls, cut.status.signal()), (true, before - 1, Some(9)));
+            let cut = traced(
+                "/bin/true",
+                Some(Blow {
+                    before,
+                    signal: Signal::SIGKILL,
+                }),
+            );
+            assert_eq!(
+                (cut.was_struck, cut.system_calls, cut.status.signal()),
+                (true, before - 1, Some(9))
+            );
         }
-        let blow = Blow { before: whole.system_calls + 50, signal: Signal::SIGKILL };
+        let blow = Blow {
+            before: whole.system_calls + 50,
+            signal: Signal::SIGKILL,
+        };
         assert!(!traced("/bin/true", Some(blow)).was_struck);
     }
 
@@ -435,7 +487,10 @@ mod tests {
     fn mkdir(name: &str, action: Action) -> (bool, bool) {
         let folder = std::env::temp_dir().join(format!("trace-{name}-{}", std::process::id()));
         let mut command = Command::new(SHELL);
-        command.args(["-c", "kill -STOP $$; exec mkdir \"$0\""]).arg(&folder).stderr(Stdio::null());
+        command
+            .args(["-c", "kill -STOP $$; exec mkdir \"$0\""])
+            .arg(&folder)
+            .stderr(Stdio::null());
         let child = command.process_group(0).spawn().unwrap();
         let mut seen = None;
         let mut decide = |call: &SystemCall| match call.call {
@@ -446,7 +501,10 @@ mod tests {
             _ => Action::Proceed,
         };
         let traced = disturb(&child, Duration::from_secs(20), &mut decide).unwrap();
-        assert_eq!((traced.was_struck, seen.as_deref()), (true, folder.to_str()));
+        assert_eq!(
+            (traced.was_struck, seen.as_deref()),
+            (true, folder.to_str())
+        );
         (traced.status.success(), std::fs::remove_dir(folder).is_ok())
     }
 
@@ -455,9 +513,18 @@ mod tests {
     fn an_error_stands_in_the_place_of_a_call_or_of_its_answer_only() {
         assert_eq!(mkdir("fails", Action::Fail(Errno::EIO)), (false, false));
         assert_eq!(mkdir("lost", Action::LoseAnswer(Errno::EIO)), (false, true));
-        assert_eq!(mkdir("late", Action::Delay(Duration::from_millis(20))), (true, true));
-        assert_eq!(mkdir("broken", Action::FailFromNowOn(Errno::EIO)), (false, false));
-        assert_eq!(mkdir("killed", Action::SignalOne(Signal::SIGKILL)), (false, false));
+        assert_eq!(
+            mkdir("late", Action::Delay(Duration::from_millis(20))),
+            (true, true)
+        );
+        assert_eq!(
+            mkdir("broken", Action::FailFromNowOn(Errno::EIO)),
+            (false, false)
+        );
+        assert_eq!(
+            mkdir("killed", Action::SignalOne(Signal::SIGKILL)),
+            (false, false)
+        );
     }
 
     /// Programs with threads are at hand: this one, at the tests of another module.
@@ -471,7 +538,13 @@ mod tests {
         let whole = traced(script.to_str().unwrap(), None).system_calls;
         for part in 1..=16 {
             for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-                let cut = traced(script.to_str().unwrap(), Some(Blow { before: whole * part / 20, signal }));
+                let cut = traced(
+                    script.to_str().unwrap(),
+                    Some(Blow {
+                        before: whole * part / 20,
+                        signal,
+                    }),
+                );
                 assert!(cut.was_struck, "{signal} at {part}/20 of {whole}: {cut:?}");
             }
         }

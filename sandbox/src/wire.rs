@@ -39,9 +39,16 @@ impl Listener {
     /// # Errors
     /// Where the socket cannot be opened.
     pub fn start() -> io::Result<Self> {
-        let kind = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
+        let kind = (
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        );
         // std knows no such sockets, but receives on this one as on any other.
-        Ok(Self { socket: UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?) })
+        Ok(Self {
+            socket: UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?),
+        })
     }
 
     /// The same for one interface, from which it can also send.
@@ -66,7 +73,11 @@ impl Listener {
     ///
     /// # Errors
     /// Where nothing can be received.
-    pub fn wait_for(&self, limit: Duration, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
+    pub fn wait_for(
+        &self,
+        limit: Duration,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Vec<u8>>> {
         let deadline = Instant::now() + limit;
         let mut frame = [0; 2048];
         loop {
@@ -95,7 +106,12 @@ fn link_address(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|entry| entry.interface_name == interface)
         .find_map(|entry| entry.address?.as_link_addr().copied())
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("there is no interface {interface}")))
+        .ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::NotFound,
+                format!("there is no interface {interface}"),
+            )
+        })
 }
 
 /// The address that a frame announces to all: a gratuitous ARP (RFC 5227, 3: sender and target are the same), or an unsolicited
@@ -135,13 +151,22 @@ impl RogueRouter {
     /// # Errors
     /// Where the socket cannot be opened.
     pub fn start(link: u32, prefix: Ipv6Addr) -> io::Result<Self> {
-        let kind = (AddressFamily::Inet6, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6);
+        let kind = (
+            AddressFamily::Inet6,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::IcmpV6,
+        );
         let socket = UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?);
         // Any other hop limit is ignored (RFC 4861, 6.1.2).
         setsockopt(&socket, Ipv6MulticastHops, &255)?;
         let to = SocketAddrV6::new(ALL_NODES, 0, 0, link);
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, count, packet) = (Arc::clone(&stop), Arc::clone(&sent), advertisement(prefix));
+        let (stop, sent) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let (stopped, count, packet) =
+            (Arc::clone(&stop), Arc::clone(&sent), advertisement(prefix));
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if socket.send_to(&packet, to).is_ok() {
@@ -150,7 +175,11 @@ impl RogueRouter {
                 std::thread::sleep(Duration::from_micros(200));
             }
         });
-        Ok(Self { stop, sent, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            sent,
+            thread: Some(thread),
+        })
     }
 
     /// How many advertisements it sent.
@@ -198,7 +227,10 @@ mod tests {
         v6[54] = 135;
         assert_eq!(announced(&v6), None);
         for length in 0..78 {
-            let _ = (announced(&v6[..length]), announced(arp.get(..length).unwrap_or_default()));
+            let _ = (
+                announced(&v6[..length]),
+                announced(arp.get(..length).unwrap_or_default()),
+            );
         }
     }
 

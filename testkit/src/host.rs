@@ -21,7 +21,9 @@ impl Host {
     /// Makes the calling thread a host.
     pub(super) fn new() -> Result<Self, sandbox::Error> {
         sandbox::become_host()?;
-        Ok(Self { journal: Mutex::default() })
+        Ok(Self {
+            journal: Mutex::default(),
+        })
     }
 
     /// Makes a pod.
@@ -67,12 +69,22 @@ impl Host {
 
     /// Notes what happened, for the report of a failure.
     pub fn note(&self, text: impl Into<String>) {
-        self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(text.into());
+        self.journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(text.into());
     }
 
     /// All that is known, for the report of a failure.
     pub(super) fn report(&self) -> String {
-        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        format!("\n{}\n--- state at the end\n{}", journal.join("\n"), State::of_everything())
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        format!(
+            "\n{}\n--- state at the end\n{}",
+            journal.join("\n"),
+            State::of_everything()
+        )
     }
 }

@@ -21,17 +21,23 @@ pub struct Invocation<'a> {
 
 impl<'a> Invocation<'a> {
     pub(super) fn new(host: &'a Host, plugin: &str, command: Command) -> Self {
-        Self { host, program: bin_dir().join(plugin), environment: Vec::new(), stdin: String::new() }
-            .env("CNI_COMMAND", command.as_str())
-            .env("CNI_CONTAINERID", "c1")
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", bin_dir())
+        Self {
+            host,
+            program: bin_dir().join(plugin),
+            environment: Vec::new(),
+            stdin: String::new(),
+        }
+        .env("CNI_COMMAND", command.as_str())
+        .env("CNI_CONTAINERID", "c1")
+        .env("CNI_IFNAME", "eth0")
+        .env("CNI_PATH", bin_dir())
     }
 
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self = self.without(name);
-        self.environment.push((name.to_owned(), value.as_ref().to_owned()));
+        self.environment
+            .push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -83,7 +89,9 @@ impl<'a> Invocation<'a> {
     #[must_use]
     pub fn process(&self) -> std::process::Command {
         let mut process = std::process::Command::new(&self.program);
-        process.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        process
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         process.envs(self.environment.iter().map(|(key, value)| (key, value)));
         process.stdin(sandbox::stdin::file(self.stdin.as_bytes()).or_fail("prepare stdin"));
         process
@@ -93,15 +101,26 @@ impl<'a> Invocation<'a> {
     #[must_use]
     pub fn run(&self) -> Outcome {
         let start = Instant::now();
-        let output = self.process().output().or_fail(&format!("run {}", self.program.display()));
+        let output = self
+            .process()
+            .output()
+            .or_fail(&format!("run {}", self.program.display()));
         let outcome = Outcome::new(self.describe(), &output, start.elapsed());
         self.host.note(outcome.to_string());
         outcome
     }
 
     fn describe(&self) -> String {
-        let variables: Vec<String> =
-            self.environment.iter().map(|(key, value)| format!("{key}={}", value.display())).collect();
-        format!("{} {}\n--- stdin\n{}", variables.join(" "), self.program.display(), self.stdin)
+        let variables: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(key, value)| format!("{key}={}", value.display()))
+            .collect();
+        format!(
+            "{} {}\n--- stdin\n{}",
+            variables.join(" "),
+            self.program.display(),
+            self.stdin
+        )
     }
 }

@@ -44,7 +44,10 @@ pub struct Test {
 impl Test {
     /// A test. For plain functions [`tests!`](crate::tests) is shorter; this is for tables of cases.
     pub fn new(name: impl Into<String>, body: impl FnOnce(&Host) + Send + 'static) -> Self {
-        Self { name: name.into(), body: Box::new(body) }
+        Self {
+            name: name.into(),
+            body: Box::new(body),
+        }
     }
 
     fn into_trial(self) -> Trial {
@@ -91,17 +94,25 @@ fn refuse(error: &dyn Display) -> ExitCode {
 
 /// Runs one test on a thread of its own, since the thread becomes the host.
 fn run(name: &str, body: Box<dyn FnOnce(&Host) + Send>) -> Result<Completion, Failed> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let host = Host::new()?;
-        Ok(verdict::of(|| body(&host)).map_failure(|text| format!("{text}\n{}", host.report())))
-    });
-    let ended = thread.map_err(|e| Failed::from(format!("cannot start a thread: {e}")))?.join();
+    let thread =
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let host = Host::new()?;
+                Ok(verdict::of(|| body(&host))
+                    .map_failure(|text| format!("{text}\n{}", host.report())))
+            });
+    let ended = thread
+        .map_err(|e| Failed::from(format!("cannot start a thread: {e}")))?
+        .join();
     let verdict: Result<Verdict, sandbox::Error> =
         ended.map_err(|_| Failed::from("the host's thread died"))?;
     match verdict.map_err(|e| Failed::from(format!("no host for the test: {e}")))? {
         Verdict::Passed => Ok(Completion::Completed),
         Verdict::Failed(text) => Err(text.into()),
-        Verdict::Missing(what) if verdict::require_all() => Err(format!("missing here: {what}").into()),
+        Verdict::Missing(what) if verdict::require_all() => {
+            Err(format!("missing here: {what}").into())
+        }
         Verdict::Missing(what) | Verdict::NotHere(what) => Ok(Completion::ignored_with(what)),
     }
 }

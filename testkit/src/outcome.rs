@@ -38,7 +38,11 @@ impl Outcome {
     #[track_caller]
     pub fn success(&self) -> &Self {
         if !self.status.success() {
-            fail(format_args!("the plugin failed, {}: {}", self.status, self.stdout.trim()));
+            fail(format_args!(
+                "the plugin failed, {}: {}",
+                self.status,
+                self.stdout.trim()
+            ));
         }
         self
     }
@@ -47,7 +51,10 @@ impl Outcome {
     #[track_caller]
     pub fn silent_success(&self) {
         if !self.success().stdout.is_empty() {
-            fail(format_args!("the plugin printed a document where none is wanted: {}", self.stdout.trim()));
+            fail(format_args!(
+                "the plugin printed a document where none is wanted: {}",
+                self.stdout.trim()
+            ));
         }
     }
 
@@ -62,7 +69,8 @@ impl Outcome {
     #[track_caller]
     #[must_use]
     pub fn result(&self) -> AddResult {
-        let json = Json::parse(self.success().stdout.as_bytes()).or_fail("read stdout as one JSON document");
+        let json = Json::parse(self.success().stdout.as_bytes())
+            .or_fail("read stdout as one JSON document");
         AddResult::from_json(&json).or_fail("read the result")
     }
 

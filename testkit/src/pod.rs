@@ -12,7 +12,9 @@ pub struct Pod {
 
 impl Pod {
     pub(super) fn create(name: &str) -> Self {
-        Self { netns: Netns::create(name).or_fail("make a pod") }
+        Self {
+            netns: Netns::create(name).or_fail("make a pod"),
+        }
     }
 
     /// `CNI_NETNS`.

@@ -39,10 +39,15 @@ impl Suite {
         let folder = root().join(self.name());
         let there = folder.join("bridge").is_file();
         if !there && is_required(self, std::env::var(REQUIRED).as_deref().unwrap_or_default()) {
-            fail(format_args!("{REQUIRED} wants the reference plugins, and {} has none", folder.display()));
+            fail(format_args!(
+                "{REQUIRED} wants the reference plugins, and {} has none",
+                folder.display()
+            ));
         }
-        let what =
-            format!("the reference plugins of {} (get them with scripts/fetch-reference)", self.name());
+        let what = format!(
+            "the reference plugins of {} (get them with scripts/fetch-reference)",
+            self.name()
+        );
         require(&what, there);
         // The links among the folders are the script's business; a report shall name the version.
         folder.canonicalize().unwrap_or(folder)
@@ -50,8 +55,10 @@ impl Suite {
 }
 
 fn root() -> PathBuf {
-    std::env::var_os(FOLDER)
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/reference"), PathBuf::from)
+    std::env::var_os(FOLDER).map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/reference"),
+        PathBuf::from,
+    )
 }
 
 fn is_required(suite: Suite, required: &str) -> bool {

@@ -42,8 +42,11 @@ thread_local! {
 pub(super) fn keep_panics_of_tests() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let kept =
-            PANIC.with_borrow_mut(|text| text.as_mut().map(|text| *text = panic.to_string()).is_some());
+        let kept = PANIC.with_borrow_mut(|text| {
+            text.as_mut()
+                .map(|text| *text = panic.to_string())
+                .is_some()
+        });
         if !kept {
             print(panic);
         }
@@ -130,7 +133,10 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_has_passed() {
-        assert!(matches!(of(|| require("a loopback interface", true)), Verdict::Passed));
+        assert!(matches!(
+            of(|| require("a loopback interface", true)),
+            Verdict::Passed
+        ));
     }
 
     #[test]
@@ -143,13 +149,21 @@ mod tests {
     fn a_test_for_other_kernels_is_not_a_missing_feature() {
         let verdict = of(|| only_where("nothing works", false));
         assert!(matches!(verdict, Verdict::NotHere(why) if why == "only where nothing works"));
-        assert!(matches!(of(|| only_where("all works", true)), Verdict::Passed));
+        assert!(matches!(
+            of(|| only_where("all works", true)),
+            Verdict::Passed
+        ));
     }
 
     #[test]
     fn a_failed_assertion_keeps_its_text_and_place() {
         keep_panics_of_tests();
-        let Verdict::Failed(text) = of(|| fail("no luck")) else { panic!("it passed") };
-        assert!(text.contains("no luck") && text.contains("verdict.rs"), "{text}");
+        let Verdict::Failed(text) = of(|| fail("no luck")) else {
+            panic!("it passed")
+        };
+        assert!(
+            text.contains("no luck") && text.contains("verdict.rs"),
+            "{text}"
+        );
     }
 }

@@ -1,5 +1,9 @@
 //! The testbed tested by itself: hosts are apart, pods can be entered and removed, runs are captured.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 use cni_net::{
     Batch, Rtnl,
@@ -30,7 +34,11 @@ fn main() -> ExitCode {
 }
 
 fn interfaces() -> usize {
-    std::fs::read_to_string("/proc/thread-self/net/dev").unwrap().lines().skip(2).count()
+    std::fs::read_to_string("/proc/thread-self/net/dev")
+        .unwrap()
+        .lines()
+        .skip(2)
+        .count()
 }
 
 fn a_host_is_alone(_: &Host) {
@@ -75,17 +83,34 @@ fn a_removed_pod_leaves_no_path(host: &Host) {
 }
 
 fn a_run_is_captured(host: &Host) {
-    let script = host.script("echo", r#"cat; echo "$CNI_COMMAND $CNI_ARGS" >&2; echo "[$HOME]" >&2"#);
-    let run = host.plugin("echo", Command::Add).program(script).args("A=B").conf(serde_json::json!({"x": 1}));
+    let script = host.script(
+        "echo",
+        r#"cat; echo "$CNI_COMMAND $CNI_ARGS" >&2; echo "[$HOME]" >&2"#,
+    );
+    let run = host
+        .plugin("echo", Command::Add)
+        .program(script)
+        .args("A=B")
+        .conf(serde_json::json!({"x": 1}));
     let outcome = run.run();
     assert_eq!(outcome.success().json()["x"], 1);
     assert_eq!(outcome.stderr, "ADD A=B\n[]\n");
 }
 
 fn an_error_object_is_read(host: &Host) {
-    let script = host.script("fails", r#"echo '{"code":7,"msg":"m","details":"d"}'; exit 1"#);
+    let script = host.script(
+        "fails",
+        r#"echo '{"code":7,"msg":"m","details":"d"}'; exit 1"#,
+    );
     let outcome = host.plugin("fails", Command::Del).program(script).run();
-    assert_eq!((outcome.code(), outcome.msg().as_str(), outcome.details().as_str()), (Code(7), "m", "d"));
+    assert_eq!(
+        (
+            outcome.code(),
+            outcome.msg().as_str(),
+            outcome.details().as_str()
+        ),
+        (Code(7), "m", "d")
+    );
 }
 
 fn the_state_shows_what_was_added(host: &Host) {
@@ -95,7 +120,10 @@ fn the_state_shows_what_was_added(host: &Host) {
     let after = host.state(&[]);
     assert_eq!(
         after.difference(&before),
-        format!("+100644 {}/10.0.0.2 \"c1\\r\\neth0\"\n", host.data_dir().display())
+        format!(
+            "+100644 {}/10.0.0.2 \"c1\\r\\neth0\"\n",
+            host.data_dir().display()
+        )
     );
     assert_eq!(host.state(&[]).difference(&after), "");
 }
@@ -104,13 +132,21 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
     let before = host.state(&[]);
     let name = IfName::parse("br0").unwrap();
     let mut rtnl = Rtnl::open().unwrap();
-    rtnl.create_bridge(&name, MacAddr([2, 0, 0, 0, 0, 1]), None).unwrap();
+    rtnl.create_bridge(&name, MacAddr([2, 0, 0, 0, 0, 1]), None)
+        .unwrap();
     let index = rtnl.find_link(&name).unwrap().unwrap().index;
     let mut batch = Batch::new();
     batch.create_address(index, &name, "10.0.0.1/24".parse().unwrap(), false);
     rtnl.run(batch).unwrap();
-    let owner = Owner { network: "n", container_id: "c1", if_name: "eth0" };
-    Nft::open().unwrap().create_masquerade(&owner, &["10.0.0.2/24".parse().unwrap()]).unwrap();
+    let owner = Owner {
+        network: "n",
+        container_id: "c1",
+        if_name: "eth0",
+    };
+    Nft::open()
+        .unwrap()
+        .create_masquerade(&owner, &["10.0.0.2/24".parse().unwrap()])
+        .unwrap();
     let difference = host.state(&[]).difference(&before);
     for wanted in [
         "+  link br0 bridge mtu 1500 02:00:00:00:00:01 up\n",
@@ -125,7 +161,11 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
 
 fn a_pods_state_is_its_own(host: &Host) {
     let pod = host.pod("a");
-    assert!(host.state(&[]).to_string().contains("link lo  mtu 65536 00:00:00:00:00:00 up"));
+    assert!(
+        host.state(&[])
+            .to_string()
+            .contains("link lo  mtu 65536 00:00:00:00:00:00 up")
+    );
     assert!(
         host.state(&[&pod])
             .to_string()

@@ -26,13 +26,19 @@ const KNOWN: &[(&str, &str)] = &[
          nft::masquerade, nft::nat",
         "to be cut: both back ends name `nft::Owner`, and iptables reads its rules through nft",
     ),
-    ("cni-net: rtnl::bridge, rtnl::link", "to be cut: a link holds a port; a constant goes back"),
+    (
+        "cni-net: rtnl::bridge, rtnl::link",
+        "to be cut: a link holds a port; a constant goes back",
+    ),
     (
         "cnictl: doctor::attachments, doctor::finding, doctor::runtimes, doctor::scene, \
          doctor::summary",
         "to be cut: the report of findings keeps the summary, whose parts report findings",
     ),
-    ("cnictl: networks, plugins, trace", "to be cut: three commands call parts of each other"),
+    (
+        "cnictl: networks, plugins, trace",
+        "to be cut: three commands call parts of each other",
+    ),
     (
         "conformance: suite::attachment, suite::context, suite::request",
         "honest mutual knowledge: a context makes attachments and requests, which borrow it",
@@ -42,9 +48,18 @@ const KNOWN: &[(&str, &str)] = &[
          store::lock, store::locked",
         "to be cut: a folder gives out its lock and its ledgers, which know the folder",
     ),
-    ("plugins/bridge: check, masquerade", "to be cut: `own_part` belongs into a file of its own"),
-    ("plugins/bridge: host, vlan", "to be cut: the VLAN's gateway waits as the bridge does"),
-    ("testkit: host, invocation", "honest mutual knowledge: a host makes invocations, which borrow it"),
+    (
+        "plugins/bridge: check, masquerade",
+        "to be cut: `own_part` belongs into a file of its own",
+    ),
+    (
+        "plugins/bridge: host, vlan",
+        "to be cut: the VLAN's gateway waits as the bridge does",
+    ),
+    (
+        "testkit: host, invocation",
+        "honest mutual knowledge: a host makes invocations, which borrow it",
+    ),
 ];
 
 /// A path of names, without `crate`: a module's, or an import's.
@@ -74,10 +89,18 @@ impl Crate {
 
     /// Returns the module that defines what a path names. `depth` ends circles of re-exports.
     fn definer(&self, path: &[String], depth: usize) -> &[String] {
-        let longest = (0..=path.len()).rev().find_map(|end| self.0.get_key_value(&path[..end]));
-        let Some((module, imports)) = longest else { return &[] };
-        let Some(name) = path.get(module.len()) else { return module };
-        let import = imports.iter().find(|import| import.name == *name && depth > 0);
+        let longest = (0..=path.len())
+            .rev()
+            .find_map(|end| self.0.get_key_value(&path[..end]));
+        let Some((module, imports)) = longest else {
+            return &[];
+        };
+        let Some(name) = path.get(module.len()) else {
+            return module;
+        };
+        let import = imports
+            .iter()
+            .find(|import| import.name == *name && depth > 0);
         let Some(import) = import else { return module };
         let mut path = path.to_vec();
         path.splice(..=module.len(), import.path.iter().cloned());
@@ -88,11 +111,14 @@ impl Crate {
     fn uses(&self) -> BTreeMap<&[String], BTreeSet<&[String]>> {
         let uses = self.0.iter().map(|(module, imports)| {
             let used = imports.iter().map(|import| self.definer(&import.path, 9));
-            let submodules =
-                self.0.keys().map(Vec::as_slice).filter(|other| {
-                    other.split_last().is_some_and(|(_, parent)| parent == module.as_slice())
-                });
-            let used = used.chain(submodules).filter(|used| !module.starts_with(used));
+            let submodules = self.0.keys().map(Vec::as_slice).filter(|other| {
+                other
+                    .split_last()
+                    .is_some_and(|(_, parent)| parent == module.as_slice())
+            });
+            let used = used
+                .chain(submodules)
+                .filter(|used| !module.starts_with(used));
             (module.as_slice(), used.collect())
         });
         uses.collect()
@@ -101,14 +127,23 @@ impl Crate {
     /// Returns the circles, each as the sorted names of its modules.
     fn circles(&self) -> BTreeSet<Vec<String>> {
         let uses = self.uses();
-        let reached: BTreeMap<_, _> = uses.keys().map(|from| (*from, reach(from, &uses))).collect();
+        let reached: BTreeMap<_, _> = uses
+            .keys()
+            .map(|from| (*from, reach(from, &uses)))
+            .collect();
         let circle = |module: &&[String]| {
             let others = reached.iter().filter(|(other, back)| {
                 back.contains(module) && reached.get(module).unwrap().contains(**other)
             });
-            others.map(|(other, _)| other.join("::")).collect::<Vec<_>>()
+            others
+                .map(|(other, _)| other.join("::"))
+                .collect::<Vec<_>>()
         };
-        reached.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+        reached
+            .keys()
+            .map(circle)
+            .filter(|circle| !circle.is_empty())
+            .collect()
     }
 }
 
@@ -144,21 +179,35 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 fn module_of(file: &Path) -> Names {
     let path = file.with_extension("");
-    let names: Names = path.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
-    if names == ["lib"] || names == ["main"] { Vec::new() } else { names }
+    let names: Names = path
+        .iter()
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect();
+    if names == ["lib"] || names == ["main"] {
+        Vec::new()
+    } else {
+        names
+    }
 }
 
 /// Returns the imports of a file, and its written-out paths as imports that bind no name. Tests
 /// of a file are at its end and do not count.
 fn imports(module: &[String], text: &str) -> Vec<Import> {
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let code = text
+        .split("#[cfg(test)]\nmod tests")
+        .next()
+        .unwrap_or_default();
+    let lines = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
     let code = lines.collect::<Vec<_>>().join(" ");
     let mut imports = Vec::new();
     let mut rest = code.as_str();
     while let Some(start) = rest.find(|c: char| c.is_alphanumeric() || c == '_') {
         rest = &rest[start..];
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
         let word = &rest[..end];
         if word == "use" {
             let tree = rest[end..].split(';').next().unwrap_or_default();
@@ -171,7 +220,10 @@ fn imports(module: &[String], text: &str) -> Vec<Import> {
             rest = &rest[path.len()..];
             let mut found = Vec::new();
             expand(path.trim_end_matches(':'), &[], module, &mut found);
-            imports.extend(found.into_iter().map(|import| Import { name: String::new(), ..import }));
+            imports.extend(found.into_iter().map(|import| Import {
+                name: String::new(),
+                ..import
+            }));
         } else {
             rest = &rest[end..];
         }
@@ -188,13 +240,21 @@ fn expand(tree: &str, prefix: &[&str], module: &[String], imports: &mut Vec<Impo
         }
         return;
     }
-    let (path, alias) = tree.split_once('@').map_or((tree, None), |(path, name)| (path, Some(name)));
+    let (path, alias) = tree
+        .split_once('@')
+        .map_or((tree, None), |(path, name)| (path, Some(name)));
     let words: Vec<&str> = prefix.iter().copied().chain(words(path)).collect();
     if let Some(mut path) = absolute(&words, module) {
-        if path.last().is_some_and(|name| name == "self" || name == "*") {
+        if path
+            .last()
+            .is_some_and(|name| name == "self" || name == "*")
+        {
             path.pop();
         }
-        let name = alias.map(str::to_owned).or_else(|| path.last().cloned()).unwrap_or_default();
+        let name = alias
+            .map(str::to_owned)
+            .or_else(|| path.last().cloned())
+            .unwrap_or_default();
         imports.push(Import { name, path });
     }
 }
@@ -237,7 +297,11 @@ fn crates(folder: &Path) -> Vec<PathBuf> {
         if !path.is_dir() || name == "target" || name.starts_with('.') {
             continue;
         }
-        if name == "src" { found.push(path) } else { found.extend(crates(&path)) }
+        if name == "src" {
+            found.push(path)
+        } else {
+            found.extend(crates(&path))
+        }
     }
     found
 }
@@ -249,12 +313,21 @@ fn files_of_a_crate_use_each_other_in_no_circle() {
     assert!(crates.len() >= 7, "{crates:?}");
     let mut found = BTreeSet::new();
     for src in crates {
-        let krate = src.strip_prefix(&root).unwrap().parent().unwrap().display().to_string();
+        let krate = src
+            .strip_prefix(&root)
+            .unwrap()
+            .parent()
+            .unwrap()
+            .display()
+            .to_string();
         for circle in Crate::read(&src).circles() {
             found.insert(format!("{krate}: {}", circle.join(", ")));
         }
     }
-    let known = KNOWN.iter().map(|(circle, _)| (*circle).to_owned()).collect::<BTreeSet<_>>();
+    let known = KNOWN
+        .iter()
+        .map(|(circle, _)| (*circle).to_owned())
+        .collect::<BTreeSet<_>>();
     assert_eq!(found, known);
 }
 
@@ -268,16 +341,27 @@ fn of(files: &[(&str, &str)]) -> Crate {
 }
 
 fn circles(files: &[(&str, &str)]) -> Vec<String> {
-    of(files).circles().into_iter().map(|circle| circle.join(" ")).collect()
+    of(files)
+        .circles()
+        .into_iter()
+        .map(|circle| circle.join(" "))
+        .collect()
 }
 
 #[test]
 fn a_circle_is_found_through_lists_reexports_submodules_and_written_out_paths() {
     let none: [&str; 0] = [];
-    let root = ("lib.rs", "mod a; mod b; pub use b::{self, inner::B as Other};");
+    let root = (
+        "lib.rs",
+        "mod a; mod b; pub use b::{self, inner::B as Other};",
+    );
     let b = ("b.rs", "pub mod inner;");
     let inner = ("b/inner.rs", "fn f() { crate::a::g() }");
-    for a in ["use crate::{c, b::{inner::B}};", "use super::Other;", "use crate::b;"] {
+    for a in [
+        "use crate::{c, b::{inner::B}};",
+        "use super::Other;",
+        "use crate::b;",
+    ] {
         let found = circles(&[root, ("a.rs", a), b, inner]);
         assert_eq!(found.len(), 1, "{a}: {found:?}");
         assert!(found[0].starts_with("a b"), "{a}: {found:?}");
@@ -290,7 +374,14 @@ fn a_circle_is_found_through_lists_reexports_submodules_and_written_out_paths() 
 fn a_module_and_its_submodules_are_no_circle() {
     let none: [&str; 0] = [];
     let a = ("a.rs", "mod c; mod d; pub use c::C; struct A;");
-    assert_eq!(circles(&[a, ("a/c.rs", "use super::A;"), ("a/d.rs", "use super::C;")]), none);
-    let both = circles(&[a, ("a/c.rs", "use super::d::D;"), ("a/d.rs", "use super::C;")]);
+    assert_eq!(
+        circles(&[a, ("a/c.rs", "use super::A;"), ("a/d.rs", "use super::C;")]),
+        none
+    );
+    let both = circles(&[
+        a,
+        ("a/c.rs", "use super::d::D;"),
+        ("a/d.rs", "use super::C;"),
+    ]);
     assert_eq!(both, ["a::c a::d"]);
 }

@@ -19,7 +19,8 @@ struct Node {
 
 impl Node {
     fn new(name: &str) -> Self {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("node-{name}-{}", std::process::id()));
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("node-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         for plugin in ["bridge", "loopback", "host-local"] {
             let path = root.join("plugins").join(plugin);
@@ -33,7 +34,9 @@ impl Node {
     fn installer(&self) -> Command {
         let mut command = Command::new(examples().join("kubernetes/install"));
         command.env("PLUGINS", self.root.join("plugins"));
-        command.env("BIN", self.root.join("bin")).env("CONF", self.root.join("net.d"));
+        command
+            .env("BIN", self.root.join("bin"))
+            .env("CONF", self.root.join("net.d"));
         command
     }
 
@@ -51,22 +54,48 @@ impl Node {
         };
         let curl = write(
             "tools/curl",
-            &format!("#!/bin/sh\necho \"$*\" >'{}'\n{curl}", self.root.join("asked").display()),
+            &format!(
+                "#!/bin/sh\necho \"$*\" >'{}'\n{curl}",
+                self.root.join("asked").display()
+            ),
         );
         fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
         let account = write("account/token", "secret");
-        let path = format!("{}:{}", curl.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let path = format!(
+            "{}:{}",
+            curl.parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
         let mut installer = self.installer();
-        installer.env("PATH", path).env("ACCOUNT", account.parent().unwrap()).env("NODE_NAME", "node-1");
-        installer.env("KUBERNETES_SERVICE_HOST", server).env("KUBERNETES_SERVICE_PORT", "443");
+        installer
+            .env("PATH", path)
+            .env("ACCOUNT", account.parent().unwrap())
+            .env("NODE_NAME", "node-1");
+        installer
+            .env("KUBERNETES_SERVICE_HOST", server)
+            .env("KUBERNETES_SERVICE_PORT", "443");
         installer.output().unwrap()
     }
 
     /// The subnets of the configuration that was installed.
     fn subnets(&self) -> Vec<String> {
-        let conf: serde_json::Value = serde_json::from_str(&self.read("net.d/10-pods.conflist")).unwrap();
-        let ranges = conf.pointer("/plugins/0/ipam/ranges").unwrap().as_array().unwrap();
-        ranges.iter().map(|set| set.pointer("/0/subnet").unwrap().as_str().unwrap().to_owned()).collect()
+        let conf: serde_json::Value =
+            serde_json::from_str(&self.read("net.d/10-pods.conflist")).unwrap();
+        let ranges = conf
+            .pointer("/plugins/0/ipam/ranges")
+            .unwrap()
+            .as_array()
+            .unwrap();
+        ranges
+            .iter()
+            .map(|set| {
+                set.pointer("/0/subnet")
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
     }
 
     fn read(&self, file: &str) -> String {
@@ -75,8 +104,9 @@ impl Node {
 
     fn files(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(folder)).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -96,9 +126,17 @@ fn install_leaves_whole_files_and_no_others() {
     assert_eq!(node.files("bin"), ["bridge", "host-local", "loopback"]);
     assert_eq!(node.files("net.d"), ["10-pods.conflist"]);
     assert_eq!(node.read("bin/bridge"), "new bridge");
-    assert_eq!(fs::metadata(node.root.join("bin/bridge")).unwrap().permissions().mode() & 0o777, 0o755);
+    assert_eq!(
+        fs::metadata(node.root.join("bin/bridge"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o755
+    );
     assert_eq!(node.subnets(), ["10.244.1.0/24", "fd00:244:1::/64"]);
-    let conf: serde_json::Value = serde_json::from_str(&node.read("net.d/10-pods.conflist")).unwrap();
+    let conf: serde_json::Value =
+        serde_json::from_str(&node.read("net.d/10-pods.conflist")).unwrap();
     assert_eq!(conf.pointer("/plugins/1"), None, "portmap is not there");
 }
 
@@ -119,13 +157,29 @@ fn install_keeps_what_was_there_first_and_chains_portmap_where_it_is() {
     assert_eq!(node.read("bin/portmap"), "old portmap");
     // README.md's way back.
     let readme = fs::read_to_string(examples().join("kubernetes/README.md")).unwrap();
-    let back = readme.split("```\n").find(|block| block.contains("mv -f .$plugin.before")).unwrap();
+    let back = readme
+        .split("```\n")
+        .find(|block| block.contains("mv -f .$plugin.before"))
+        .unwrap();
     let back = back.replace("/opt/cni/bin", node.root.join("bin").to_str().unwrap());
-    assert!(Command::new("sh").args(["-c", &back]).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &back])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(node.read("bin/bridge"), "old bridge");
-    assert_eq!(node.files("bin"), ["bridge", "host-local", "loopback", "portmap"]);
-    let conf: serde_json::Value = serde_json::from_str(&node.read("net.d/10-pods.conflist")).unwrap();
-    assert_eq!(conf.pointer("/plugins/1/type"), Some(&serde_json::json!("portmap")));
+    assert_eq!(
+        node.files("bin"),
+        ["bridge", "host-local", "loopback", "portmap"]
+    );
+    let conf: serde_json::Value =
+        serde_json::from_str(&node.read("net.d/10-pods.conflist")).unwrap();
+    assert_eq!(
+        conf.pointer("/plugins/1/type"),
+        Some(&serde_json::json!("portmap"))
+    );
 }
 
 /// Whoever has started the old program, or is about to read it, has it to its end.
@@ -143,16 +197,36 @@ fn install_renames_and_never_writes_into_a_program_that_is_there() {
 #[test]
 fn install_touches_nothing_when_it_cannot_be_completed() {
     for (name, cidrs, missing, wanted) in [
-        ("half", "10.244.1.0/24", Some("plugins/loopback"), "plugins/loopback is missing"),
+        (
+            "half",
+            "10.244.1.0/24",
+            Some("plugins/loopback"),
+            "plugins/loopback is missing",
+        ),
         ("none", " ,", None, "the node has no podCIDRs"),
-        ("address", "10.244.1.0", None, "the podCIDR 10.244.1.0 is no network"),
-        ("quote", "10.244.1.0/24,1/2\"}]],\"x\":[[{\"", None, "is no network"),
+        (
+            "address",
+            "10.244.1.0",
+            None,
+            "the podCIDR 10.244.1.0 is no network",
+        ),
+        (
+            "quote",
+            "10.244.1.0/24,1/2\"}]],\"x\":[[{\"",
+            None,
+            "is no network",
+        ),
     ] {
         let node = Node::new(name);
-        missing.into_iter().for_each(|file| fs::remove_file(node.root.join(file)).unwrap());
+        missing
+            .into_iter()
+            .for_each(|file| fs::remove_file(node.root.join(file)).unwrap());
         let output = node.install(cidrs);
         assert!(!output.status.success());
-        assert!(String::from_utf8_lossy(&output.stderr).contains(wanted), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(wanted),
+            "{output:?}"
+        );
         assert!(!node.root.join("bin").exists() && !node.root.join("net.d").exists());
     }
 }
@@ -183,7 +257,10 @@ END"#;
     assert!(output.status.success(), "{output:?}");
     assert_eq!(node.subnets(), ["10.244.3.0/24", "fd00:244:3::/64"]);
     let asked = node.read("asked");
-    assert!(asked.contains("https://[fd00::1]:443/api/v1/nodes/node-1"), "{asked}");
+    assert!(
+        asked.contains("https://[fd00::1]:443/api/v1/nodes/node-1"),
+        "{asked}"
+    );
     assert!(!asked.contains("secret"), "{asked}");
 }
 
@@ -193,7 +270,10 @@ fn install_says_when_the_api_server_does_not_answer() {
     let output = node.install_from("10.96.0.1", "cat >/dev/null; exit 7");
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, "install: the API server does not tell of the node node-1\n");
+    assert_eq!(
+        said,
+        "install: the API server does not tell of the node node-1\n"
+    );
     assert!(!node.root.join("bin").exists());
 }
 
@@ -205,8 +285,14 @@ fn every_example_configuration_is_read_as_a_runtime_reads_it() {
         if !folder.is_dir() {
             continue;
         }
-        for file in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if file.extension().is_some_and(|extension| extension == "conflist") {
+        for file in fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "conflist")
+            {
                 cni_runtime::Network::parse(&fs::read(&file).unwrap())
                     .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
                 read += 1;

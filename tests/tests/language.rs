@@ -10,17 +10,31 @@ use tests::workspace;
 
 /// The folders that pass; the list grows. Not yet: benches, cni-net, cni-runtime, cnictl,
 /// conformance, examples, fuzz, ipam, plugins, sandbox, testkit, and the older files of tests.
-const PASSING: [&str; 3] = ["cni-types", "tests/tests/circles.rs", "tests/tests/language.rs"];
+const PASSING: [&str; 3] = [
+    "cni-types",
+    "tests/tests/circles.rs",
+    "tests/tests/language.rs",
+];
 
 const MAX_COLUMNS: usize = 100;
 const OPENINGS: [&str; 5] = ["What", "Whether", "Where", "How", "Which"];
 
 /// Banned words; quoted ones, as in `told`, pass.
-const BANNED: [&str; 7] = ["told", "tells", "anew", "is none", "whoever", "doomed", "beforehand"];
+const BANNED: [&str; 7] = [
+    "told",
+    "tells",
+    "anew",
+    "is none",
+    "whoever",
+    "doomed",
+    "beforehand",
+];
 
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() && !path.ends_with("target") {
-        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         return entries.flat_map(|entry| files(&entry)).collect();
     }
     let is_source = path.extension().is_some_and(|end| end == "rs");
@@ -62,12 +76,18 @@ fn faults(text: &str) -> Vec<(usize, String)> {
 
 /// Removes what stands between backticks or double quotes.
 fn unquoted(comment: &str) -> String {
-    comment.split(['`', '"']).step_by(2).collect::<Vec<_>>().join("_")
+    comment
+        .split(['`', '"'])
+        .step_by(2)
+        .collect::<Vec<_>>()
+        .join("_")
 }
 
 /// Returns the words in lower case with one blank around each.
 fn normal(text: &str) -> String {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
     format!(" {} ", words.collect::<Vec<_>>().join(" ").to_lowercase())
 }
 
@@ -89,9 +109,23 @@ fn comments_are_in_plain_english() {
 #[test]
 fn each_kind_of_fault_is_found() {
     let long = format!("// {}", "x".repeat(MAX_COLUMNS));
-    let text = format!("/// Whether a.\n\n{long}\nlet a; \n// There is\n// none. `told` Tells.\n/// A.");
-    let found: Vec<String> =
-        faults(&text).into_iter().map(|(line, fault)| format!("{line} {fault}")).collect();
-    assert_eq!(found, ["1 begins with Whether", "3 103 columns", "6 tells", "6 is none"]);
-    assert_eq!(faults("/// A is where\n/// Which begins a line. It was \"told\".\n"), []);
+    let text =
+        format!("/// Whether a.\n\n{long}\nlet a; \n// There is\n// none. `told` Tells.\n/// A.");
+    let found: Vec<String> = faults(&text)
+        .into_iter()
+        .map(|(line, fault)| format!("{line} {fault}"))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "1 begins with Whether",
+            "3 103 columns",
+            "6 tells",
+            "6 is none"
+        ]
+    );
+    assert_eq!(
+        faults("/// A is where\n/// Which begins a line. It was \"told\".\n"),
+        []
+    );
 }

@@ -1,6 +1,10 @@
 //! The pages of docs/: an error that can be brought about here stands there, with its code, and
 //! their examples work. So what people look up is what they see.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 #[path = "pages/bridge.rs"]
 mod bridge;
@@ -64,7 +68,9 @@ fn errors_of_loopback_are_on_its_page(host: &Host) {
     let mut page = Page::of("loopback.md", "## Errors", &["## Where it differs"]);
     let conf = |keys: Value| {
         let mut conf = json!({"cniVersion": "1.1.0", "name": "lo", "type": "loopback"});
-        conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        conf.as_object_mut()
+            .unwrap()
+            .extend(keys.as_object().unwrap().clone());
         conf
     };
     let pod = host.pod("a");
@@ -74,7 +80,9 @@ fn errors_of_loopback_are_on_its_page(host: &Host) {
     let mut told = added.clone();
     told["ips"][0]["address"] = "127.9.9.9/8".into();
     page.sees(request(Command::Check, json!({"prevResult": told})));
-    request(Command::Check, json!({"prevResult": added})).run().silent_success();
+    request(Command::Check, json!({"prevResult": added}))
+        .run()
+        .silent_success();
     page.sees(request(Command::Add, json!({})).netns("/run/none"));
     page.sees(request(Command::Add, json!({})).netns("/proc/self/ns/net"));
     page.require_all_seen(&[]);
@@ -89,14 +97,19 @@ fn errors_of_the_protocol_are_on_their_page(host: &Host) {
 /// The blocks of JSON in a file, those that are a part of a network made whole.
 fn networks_in(file: &str) -> Vec<Value> {
     let text = text(file);
-    let blocks = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks = text
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
     let whole = blocks.map(|block| match block.trim_start().starts_with('{') {
         true => block.to_owned(),
         false => format!(
             r#"{{"cniVersion": "1.1.0", "name": "part", "plugins": [{{"type": "bridge", "isGateway": true, {block}}}]}}"#
         ),
     });
-    whole.map(|block| serde_json::from_str(&block).unwrap()).collect()
+    whole
+        .map(|block| serde_json::from_str(&block).unwrap())
+        .collect()
 }
 
 fn the_examples_of_the_pages_work(host: &Host) {
@@ -119,16 +132,34 @@ fn the_examples_of_the_pages_work(host: &Host) {
 }
 
 fn the_configurations_of_the_examples_work(host: &Host) {
-    for file in ["cri-o/05-crio.conflist", "nerdctl/nerdctl-pods.conflist", "podman/pods.conflist"] {
-        try_network(host, file, &serde_json::from_str(&text(&format!("examples/{file}"))).unwrap());
+    for file in [
+        "cri-o/05-crio.conflist",
+        "nerdctl/nerdctl-pods.conflist",
+        "podman/pods.conflist",
+    ] {
+        try_network(
+            host,
+            file,
+            &serde_json::from_str(&text(&format!("examples/{file}"))).unwrap(),
+        );
     }
     let node = host.file("ready", "").with_file_name("node");
     let mut install = std::process::Command::new(path_of("examples/kubernetes/install"));
-    install.env("PLUGINS", bin_dir()).env("BIN", node.join("bin")).env("CONF", node.join("net.d"));
-    let output = install.env("POD_CIDRS", "10.244.1.0/24,fd00:244:1::/64").output().unwrap();
+    install
+        .env("PLUGINS", bin_dir())
+        .env("BIN", node.join("bin"))
+        .env("CONF", node.join("net.d"));
+    let output = install
+        .env("POD_CIDRS", "10.244.1.0/24,fd00:244:1::/64")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let installed = std::fs::read(node.join("net.d/10-pods.conflist")).unwrap();
-    try_network(host, "kubernetes/install", &serde_json::from_slice(&installed).unwrap());
+    try_network(
+        host,
+        "kubernetes/install",
+        &serde_json::from_slice(&installed).unwrap(),
+    );
 }
 
 /// By cnictl: ADD, CHECK, DEL, STATUS, and doctor has nothing to say against it. Plugins of a chain
@@ -143,20 +174,34 @@ fn try_network(host: &Host, file: &str, network: &Value) {
     }
     let label = file.replace(['/', '.'], "-");
     let pod = host.pod(&label);
-    let ending = if network.get("plugins").is_some() { "conflist" } else { "conf" };
+    let ending = if network.get("plugins").is_some() {
+        "conflist"
+    } else {
+        "conf"
+    };
     let folder = host.file("ready", "").with_file_name(format!("{label}.d"));
     std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join(format!("10-pods.{ending}")), network.to_string()).unwrap();
+    std::fs::write(
+        folder.join(format!("10-pods.{ending}")),
+        network.to_string(),
+    )
+    .unwrap();
     let cnictl = |arguments: &[&str]| {
         let mut command = std::process::Command::new(bin_dir().join("cnictl"));
-        command.args(arguments).env("NETCONFPATH", &folder).env("CNI_PATH", bin_dir());
+        command
+            .args(arguments)
+            .env("NETCONFPATH", &folder)
+            .env("CNI_PATH", bin_dir());
         let output = command.output().unwrap();
         if !output.status.success() {
             fail(format_args!("{file}: cnictl {arguments:?}: {output:?}"));
         }
         String::from_utf8(output.stdout).unwrap()
     };
-    let (name, path) = (network["name"].as_str().unwrap(), pod.path().to_str().unwrap());
+    let (name, path) = (
+        network["name"].as_str().unwrap(),
+        pod.path().to_str().unwrap(),
+    );
     for command in ["add", "check", "del"] {
         cnictl(&[command, name, path]);
     }
@@ -165,23 +210,45 @@ fn try_network(host: &Host, file: &str, network: &Value) {
     }
     let report: Value = serde_json::from_str(&cnictl(&["doctor", "--json"])).unwrap();
     let findings = report["findings"].as_array().unwrap();
-    let told: Vec<&Value> = findings.iter().filter(|finding| finding["severity"] != "note").collect();
+    let told: Vec<&Value> = findings
+        .iter()
+        .filter(|finding| finding["severity"] != "note")
+        .collect();
     assert!(told.is_empty(), "{file}: {told:?}");
-    remove_bridge(network.pointer("/plugins/0/bridge").map_or("cni0", |name| name.as_str().unwrap()));
+    remove_bridge(
+        network
+            .pointer("/plugins/0/bridge")
+            .map_or("cni0", |name| name.as_str().unwrap()),
+    );
 }
 
 /// The next network has another address on it.
 fn remove_bridge(name: &str) {
     let name = cni_types::IfName::parse(name).unwrap();
-    cni_net::Rtnl::open().unwrap().remove_link_named(&name).unwrap();
+    cni_net::Rtnl::open()
+        .unwrap()
+        .remove_link_named(&name)
+        .unwrap();
 }
 
 /// What the modules have in common: a request of `plugin` with these keys over others.
-fn request<'a>(host: &'a Host, plugin: &str, command: Command, base: &Value, keys: Value) -> Invocation<'a> {
+fn request<'a>(
+    host: &'a Host,
+    plugin: &str,
+    command: Command,
+    base: &Value,
+    keys: Value,
+) -> Invocation<'a> {
     let mut conf = base.clone();
-    conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-    conf.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    conf.as_object_mut()
+        .unwrap()
+        .extend(keys.as_object().unwrap().clone());
+    conf.as_object_mut()
+        .unwrap()
+        .retain(|_, value| !value.is_null());
     let scripts = host.file("ready", "").parent().unwrap().to_owned();
     let path = format!("{}:{}", scripts.display(), bin_dir().display());
-    host.plugin(plugin, command).env("CNI_PATH", path).conf(conf)
+    host.plugin(plugin, command)
+        .env("CNI_PATH", path)
+        .conf(conf)
 }

@@ -11,7 +11,11 @@ fn text(path: &str) -> std::io::Result<String> {
 /// The rows of the table of advisories: advisory, what is done, test.
 fn rows(page: &str) -> Vec<[&str; 3]> {
     let (_, table) = page.split_once("|---|---|---|\n").unwrap();
-    table.lines().take_while(|line| line.starts_with('|')).map(row).collect()
+    table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .map(row)
+        .collect()
 }
 
 /// The cells of one row.
@@ -31,7 +35,9 @@ fn named(cell: &str) -> Option<(&str, &str)> {
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let definition = format!("fn {name}(");
-    let Some(at) = lines.iter().position(|line| line.starts_with(&definition)) else { return false };
+    let Some(at) = lines.iter().position(|line| line.starts_with(&definition)) else {
+        return false;
+    };
     let is_marked = lines.iter().take(at).next_back() == Some(&"#[test]");
     is_marked || lines.contains(&format!("{name},").as_str())
 }
@@ -44,7 +50,10 @@ fn the_test_of_every_advisory_exists() {
     for [advisory, _, test] in rows {
         let (name, file) = named(test).unwrap_or_else(|| panic!("{advisory} names no test"));
         let source = text(file).unwrap_or_else(|e| panic!("{advisory}: {file}: {e}"));
-        assert!(has_test(&source, name), "{advisory}: {file} has no test {name}");
+        assert!(
+            has_test(&source, name),
+            "{advisory}: {file} has no test {name}"
+        );
     }
 }
 
@@ -52,7 +61,12 @@ fn the_test_of_every_advisory_exists() {
 fn a_function_that_is_not_run_is_no_test() {
     assert!(has_test("    #[test]\n    fn a() {", "a"));
     assert!(has_test("tests![\n    a,\n]\nfn a(host: &Host) {", "a"));
-    for source in ["fn a() {", "#[test]\nfn ab() {", "#[test]\nfn b() {\n    a();\n}", "// fn a() {"] {
+    for source in [
+        "fn a() {",
+        "#[test]\nfn ab() {",
+        "#[test]\nfn b() {\n    a();\n}",
+        "// fn a() {",
+    ] {
         assert!(!has_test(source, "a"), "{source}");
     }
 }

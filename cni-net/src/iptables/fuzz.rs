@@ -7,7 +7,10 @@ use std::collections::HashSet;
 /// Reads a text and plans the removal of every chain in it: only what was printed may be deleted.
 pub(crate) fn read(saved: &str) {
     let nat = text::parse(saved);
-    let printed: HashSet<&str> = saved.lines().filter_map(|line| line.strip_prefix("-A ")).collect();
+    let printed: HashSet<&str> = saved
+        .lines()
+        .filter_map(|line| line.strip_prefix("-A "))
+        .collect();
     let nobody = ValidAttachments::Only(Default::default());
     let mut removals = vec![nat.stale("net", &nobody)];
     removals.extend(nat.chains.iter().map(|chain| nat.removal(chain, &|_| true)));
@@ -18,6 +21,10 @@ pub(crate) fn read(saved: &str) {
         }
         let lines = 2 + removal.jumps.len() + 2 * removal.chains.len();
         let script = text::deletion(removal);
-        assert_eq!(script.lines().count(), lines, "a name has broken its line: {script:?}");
+        assert_eq!(
+            script.lines().count(),
+            lines,
+            "a name has broken its line: {script:?}"
+        );
     }
 }

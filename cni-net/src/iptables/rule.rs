@@ -55,7 +55,9 @@ impl Rule {
             Action::Jump(to) => to,
             _ => "",
         };
-        [self.chain.as_str(), to].into_iter().find(|chain| is_chain_name(chain))
+        [self.chain.as_str(), to]
+            .into_iter()
+            .find(|chain| is_chain_name(chain))
     }
 }
 
@@ -81,53 +83,91 @@ impl Nat {
 
     /// The addresses from which packets are led to the chain.
     pub(crate) fn sources(&self, chain: &str) -> impl Iterator<Item = IpAddr> {
-        self.rules.iter().filter(move |rule| rule.jumps_to(chain)).filter_map(source)
+        self.rules
+            .iter()
+            .filter(move |rule| rule.jumps_to(chain))
+            .filter_map(source)
     }
 
     /// The networks to which a chain lets packets go as they are.
     pub(crate) fn spared(&self, chain: &str) -> impl Iterator<Item = Cidr> {
         let spares = move |rule: &&Rule| rule.chain == chain && rule.action == Action::Accept;
-        self.rules.iter().filter(spares).filter_map(|rule| rule.destination)
+        self.rules
+            .iter()
+            .filter(spares)
+            .filter_map(|rule| rule.destination)
     }
 
     /// Whether what comes from this address and leaves its network is masqueraded by the chain.
     pub(crate) fn masquerades(&self, chain: &str, address: Cidr) -> bool {
-        self.sources(chain).any(|source| source == address.address())
-            && self.spared(chain).any(|network| network == address.network())
-            && self.rules.iter().any(|rule| rule.chain == chain && rule.action == Action::Masquerade)
+        self.sources(chain)
+            .any(|source| source == address.address())
+            && self
+                .spared(chain)
+                .any(|network| network == address.network())
+            && self
+                .rules
+                .iter()
+                .any(|rule| rule.chain == chain && rule.action == Action::Masquerade)
     }
 
     /// What goes when these addresses do. A jump that names no address is nobody else's.
     pub(crate) fn removal(&self, chain: &str, is_doomed: &dyn Fn(IpAddr) -> bool) -> Removal {
-        let jumps: Vec<&Rule> = self.rules.iter().filter(|rule| rule.jumps_to(chain)).collect();
+        let jumps: Vec<&Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.jumps_to(chain))
+            .collect();
         let doomed: Vec<Place> = jumps
             .iter()
             .filter(|rule| source(rule).is_none_or(is_doomed))
             .map(|rule| rule.place.clone())
             .collect();
         let is_last = doomed.len() == jumps.len();
-        let chains = if is_last && self.has(chain) { vec![chain.to_owned()] } else { Vec::new() };
-        Removal { jumps: doomed, chains }
+        let chains = if is_last && self.has(chain) {
+            vec![chain.to_owned()]
+        } else {
+            Vec::new()
+        };
+        Removal {
+            jumps: doomed,
+            chains,
+        }
     }
 
     /// The rules of a network's attachments. The chain's name is a hash, so the comment says whose.
     fn rules_of(&self, network: &str) -> impl Iterator<Item = &Rule> {
         let prefixes = comment_prefixes(network);
-        let is_of_network =
-            move |rule: &&Rule| prefixes.iter().any(|prefix| rule.comment.starts_with(prefix));
+        let is_of_network = move |rule: &&Rule| {
+            prefixes
+                .iter()
+                .any(|prefix| rule.comment.starts_with(prefix))
+        };
         self.rules.iter().filter(is_of_network)
     }
 
     /// The addresses that a network's rules masquerade, and for whom. Attachments of one container
     /// share a chain, so it says whose its addresses are only if there is but one.
-    pub(crate) fn masqueraded(&self, network: &str, valid: &BTreeSet<AttachmentKey>) -> Masqueraded {
+    pub(crate) fn masqueraded(
+        &self,
+        network: &str,
+        valid: &BTreeSet<AttachmentKey>,
+    ) -> Masqueraded {
         let mut owners: BTreeMap<String, Vec<&AttachmentKey>> = BTreeMap::new();
         for key in valid {
-            owners.entry(name_of_chain(network, &key.0)).or_default().push(key);
+            owners
+                .entry(name_of_chain(network, &key.0))
+                .or_default()
+                .push(key);
         }
         let mut found = Masqueraded::default();
-        for rule in self.rules_of(network).filter(|rule| rule.chain == POSTROUTING) {
-            let (Some(chain), Some(address)) = (rule.attachment_chain(), source(rule)) else { continue };
+        for rule in self
+            .rules_of(network)
+            .filter(|rule| rule.chain == POSTROUTING)
+        {
+            let (Some(chain), Some(address)) = (rule.attachment_chain(), source(rule)) else {
+                continue;
+            };
             let Some(owners) = owners.get(chain) else {
                 found.stale.insert(address);
                 continue;
@@ -142,18 +182,31 @@ impl Nat {
 
     /// What goes because no attachment of the container is valid.
     pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
-        let ValidAttachments::Only(valid) = valid else { return Removal::default() };
-        let valid: BTreeSet<String> = valid.iter().map(|(id, _)| name_of_chain(network, id)).collect();
+        let ValidAttachments::Only(valid) = valid else {
+            return Removal::default();
+        };
+        let valid: BTreeSet<String> = valid
+            .iter()
+            .map(|(id, _)| name_of_chain(network, id))
+            .collect();
         let stale: BTreeSet<&str> = self
             .rules_of(network)
             .filter_map(Rule::attachment_chain)
             .filter(|chain| !valid.contains(*chain))
             .collect();
         let leads_there = |rule: &&Rule| {
-            rule.chain == POSTROUTING && rule.attachment_chain().is_some_and(|chain| stale.contains(chain))
+            rule.chain == POSTROUTING
+                && rule
+                    .attachment_chain()
+                    .is_some_and(|chain| stale.contains(chain))
         };
         Removal {
-            jumps: self.rules.iter().filter(leads_there).map(|rule| rule.place.clone()).collect(),
+            jumps: self
+                .rules
+                .iter()
+                .filter(leads_there)
+                .map(|rule| rule.place.clone())
+                .collect(),
             chains: stale.into_iter().map(str::to_owned).collect(),
         }
     }
@@ -167,7 +220,9 @@ impl Removal {
 
 /// The one address that a rule is for.
 fn source(rule: &Rule) -> Option<IpAddr> {
-    rule.source.filter(|source| *source == Cidr::host(source.address())).map(Cidr::address)
+    rule.source
+        .filter(|source| *source == Cidr::host(source.address()))
+        .map(Cidr::address)
 }
 
 /// The chain of an attachment.
@@ -194,26 +249,41 @@ fn is_chain_name(name: &str) -> bool {
 /// so it is never cut: one that is too long is hashed. No name begins with `#`.
 pub(crate) fn comment(owner: &Owner<'_>) -> String {
     let [plain, hashed] = comment_prefixes(owner.network);
-    let prefix = if plain.len() < MAX_COMMENT { plain } else { hashed };
+    let prefix = if plain.len() < MAX_COMMENT {
+        plain
+    } else {
+        hashed
+    };
     let comment = format!("{prefix}{}\"", owner.container_id);
     comment.chars().take(MAX_COMMENT).collect()
 }
 
 /// Returns what the comments of a network's rules begin with: with its name, or with its hash.
 fn comment_prefixes(network: &str) -> [String; 2] {
-    [format!("name: \"{network}\" id: \""), format!("name: \"#{}\" id: \"", hash(network))]
+    [
+        format!("name: \"{network}\" id: \""),
+        format!("name: \"#{}\" id: \"", hash(network)),
+    ]
 }
 
 /// Returns 32 hexadecimal digits.
 fn hash(name: &str) -> String {
-    Sha512::digest(name.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    Sha512::digest(name.as_bytes())
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OWNER: Owner<'_> = Owner { network: "net", container_id: "a", if_name: "eth0" };
+    const OWNER: Owner<'_> = Owner {
+        network: "net",
+        container_id: "a",
+        if_name: "eth0",
+    };
     /// `printf neta | sha512sum | cut -c-24`
     const CHAIN: &str = "CNI-c3a99edf74e2fcceab44dece";
 
@@ -230,40 +300,73 @@ mod tests {
 
     fn inside(action: Action, destination: &str) -> Rule {
         let chain = CHAIN.to_owned();
-        Rule { chain, source: None, destination: destination.parse().ok(), action, ..jump(9, "", &OWNER) }
+        Rule {
+            chain,
+            source: None,
+            destination: destination.parse().ok(),
+            action,
+            ..jump(9, "", &OWNER)
+        }
     }
 
     fn nat(rules: Vec<Rule>) -> Nat {
-        Nat { chains: BTreeSet::from([CHAIN.to_owned()]), rules }
+        Nat {
+            chains: BTreeSet::from([CHAIN.to_owned()]),
+            rules,
+        }
     }
 
     #[test]
     fn chain_and_comment_are_the_references() {
         assert_eq!(chain_name(&OWNER), CHAIN);
         assert_eq!(comment(&OWNER), "name: \"net\" id: \"a\"");
-        let long = Owner { container_id: &"c".repeat(250), ..OWNER };
+        let long = Owner {
+            container_id: &"c".repeat(250),
+            ..OWNER
+        };
         assert_eq!(comment(&long).len(), 255);
     }
 
     #[test]
     fn rules_of_names_too_long_for_a_comment_are_found_again() {
         let (long, longer) = ("c".repeat(250), "n".repeat(250));
-        for owner in [Owner { container_id: &long, ..OWNER }, Owner { network: &longer, ..OWNER }] {
+        for owner in [
+            Owner {
+                container_id: &long,
+                ..OWNER
+            },
+            Owner {
+                network: &longer,
+                ..OWNER
+            },
+        ] {
             assert!(comment(&owner).len() <= MAX_COMMENT);
             let nat = nat(vec![jump(1, "10.1.0.2/32", &owner)]);
             let none = ValidAttachments::Only(BTreeSet::new());
             assert_eq!(nat.stale(owner.network, &none).chains, [chain_name(&owner)]);
             assert!(nat.stale("other", &none).is_empty());
             let id = (owner.container_id.to_owned(), "eth0".to_owned());
-            assert!(nat.stale(owner.network, &ValidAttachments::Only(BTreeSet::from([id]))).is_empty());
+            assert!(
+                nat.stale(owner.network, &ValidAttachments::Only(BTreeSet::from([id])))
+                    .is_empty()
+            );
         }
     }
 
     #[test]
     fn the_chain_goes_with_the_last_address_that_leads_there() {
-        let nat = nat(vec![jump(1, "10.1.0.2/32", &OWNER), jump(2, "10.1.0.3/32", &OWNER)]);
+        let nat = nat(vec![
+            jump(1, "10.1.0.2/32", &OWNER),
+            jump(2, "10.1.0.3/32", &OWNER),
+        ]);
         let first = nat.removal(CHAIN, &|address| address.to_string() == "10.1.0.2");
-        assert_eq!(first, Removal { jumps: vec![Place::Handle(1)], chains: vec![] });
+        assert_eq!(
+            first,
+            Removal {
+                jumps: vec![Place::Handle(1)],
+                chains: vec![]
+            }
+        );
         let all = nat.removal(CHAIN, &|_| true);
         assert_eq!((all.jumps.len(), all.chains), (2, vec![CHAIN.to_owned()]));
     }
@@ -271,7 +374,13 @@ mod tests {
     #[test]
     fn a_chain_that_nothing_leads_to_goes() {
         let all = nat(vec![inside(Action::Masquerade, "")]).removal(CHAIN, &|_| false);
-        assert_eq!(all, Removal { jumps: vec![], chains: vec![CHAIN.to_owned()] });
+        assert_eq!(
+            all,
+            Removal {
+                jumps: vec![],
+                chains: vec![CHAIN.to_owned()]
+            }
+        );
     }
 
     #[test]
@@ -286,14 +395,23 @@ mod tests {
         for missing in 0..rules.len() {
             let mut rules = rules.clone();
             rules.remove(missing);
-            assert!(!nat(rules).masquerades(CHAIN, address), "without rule {missing}");
+            assert!(
+                !nat(rules).masquerades(CHAIN, address),
+                "without rule {missing}"
+            );
         }
     }
 
     #[test]
     fn only_rules_of_the_network_whose_container_is_not_valid_are_stale() {
-        let b = Owner { container_id: "b", ..OWNER };
-        let elsewhere = Owner { network: "net2", ..OWNER };
+        let b = Owner {
+            container_id: "b",
+            ..OWNER
+        };
+        let elsewhere = Owner {
+            network: "net2",
+            ..OWNER
+        };
         let mut portmap = jump(4, "10.1.0.9/32", &OWNER);
         portmap.action = Action::Jump("CNI-DN-c3a99edf74e2fcceab44d".to_owned());
         let nat = nat(vec![
@@ -303,10 +421,20 @@ mod tests {
             portmap,
         ]);
         let valid = |ids: &[&str]| {
-            ValidAttachments::Only(ids.iter().map(|id| ((*id).to_owned(), "eth0".to_owned())).collect())
+            ValidAttachments::Only(
+                ids.iter()
+                    .map(|id| ((*id).to_owned(), "eth0".to_owned()))
+                    .collect(),
+            )
         };
         let stale = nat.stale("net", &valid(&["b"]));
-        assert_eq!(stale, Removal { jumps: vec![Place::Handle(1)], chains: vec![CHAIN.to_owned()] });
+        assert_eq!(
+            stale,
+            Removal {
+                jumps: vec![Place::Handle(1)],
+                chains: vec![CHAIN.to_owned()]
+            }
+        );
         assert_eq!(nat.stale("net", &valid(&[])).chains.len(), 2);
         let b: AttachmentKey = ("b".to_owned(), "eth0".to_owned());
         let found = nat.masqueraded("net", &BTreeSet::from([b.clone()]));

@@ -18,13 +18,26 @@ fn multicast(family: Family) -> &'static str {
 
 /// What adds the rules for these addresses of one family to those that are there. To name a chain makes or empties it, so what
 /// another attachment of the container wants of it is said again.
-pub(super) fn addition(owner: &Owner<'_>, family: Family, addresses: &[Cidr], there: &Nat) -> String {
+pub(super) fn addition(
+    owner: &Owner<'_>,
+    family: Family,
+    addresses: &[Cidr],
+    there: &Nat,
+) -> String {
     let (chain, comment) = (chain_name(owner), quoted(&comment(owner)));
     let with = format!("-m comment --comment {comment}");
     let mut text = format!("*nat\n:{chain} - [0:0]\n");
-    let is_new = |address: &&Cidr| there.sources(&chain).all(|source| source != address.address());
+    let is_new = |address: &&Cidr| {
+        there
+            .sources(&chain)
+            .all(|source| source != address.address())
+    };
     for address in addresses.iter().filter(is_new) {
-        let _ = writeln!(text, "-A {POSTROUTING} -s {} {with} -j {chain}", Cidr::host(address.address()));
+        let _ = writeln!(
+            text,
+            "-A {POSTROUTING} -s {} {with} -j {chain}",
+            Cidr::host(address.address())
+        );
     }
     let mut networks: Vec<Cidr> = there.spared(&chain).collect();
     networks.extend(addresses.iter().map(|address| address.network()));
@@ -35,7 +48,11 @@ pub(super) fn addition(owner: &Owner<'_>, family: Family, addresses: &[Cidr], th
             written.push(network);
         }
     }
-    let _ = writeln!(text, "-A {chain} ! -d {} {with} -j MASQUERADE\nCOMMIT", multicast(family));
+    let _ = writeln!(
+        text,
+        "-A {chain} ! -d {} {with} -j MASQUERADE\nCOMMIT",
+        multicast(family)
+    );
     text
 }
 
@@ -58,7 +75,10 @@ pub(super) fn deletion(removal: &Removal) -> String {
 pub(super) fn parse(saved: &str) -> Nat {
     let mut nat = Nat::default();
     for line in saved.lines() {
-        if let Some(chain) = line.strip_prefix(':').and_then(|rest| rest.split(' ').next()) {
+        if let Some(chain) = line
+            .strip_prefix(':')
+            .and_then(|rest| rest.split(' ').next())
+        {
             nat.chains.insert(chain.to_owned());
         }
         nat.rules.extend(line.strip_prefix("-A ").map(parse_rule));
@@ -133,10 +153,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OWNER: Owner<'_> = Owner { network: "net", container_id: "a", if_name: "eth0" };
+    const OWNER: Owner<'_> = Owner {
+        network: "net",
+        container_id: "a",
+        if_name: "eth0",
+    };
 
     fn added(addresses: &[&str], there: &Nat) -> String {
-        let addresses: Vec<Cidr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let addresses: Vec<Cidr> = addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
         addition(&OWNER, Family::V4, &addresses, there)
     }
 
@@ -157,14 +184,25 @@ COMMIT
     #[test]
     fn an_addition_keeps_what_is_there_and_repeats_no_jump() {
         let there = parse(ADDED);
-        let jump = ADDED.lines().find(|line| line.starts_with("-A POSTROUTING")).unwrap();
-        assert_eq!(added(&["10.1.0.2/24"], &there), ADDED.replace(&format!("{jump}\n"), ""));
+        let jump = ADDED
+            .lines()
+            .find(|line| line.starts_with("-A POSTROUTING"))
+            .unwrap();
+        assert_eq!(
+            added(&["10.1.0.2/24"], &there),
+            ADDED.replace(&format!("{jump}\n"), "")
+        );
         let more = parse(&added(&["10.2.0.2/16"], &there));
-        let spared: Vec<String> =
-            more.spared("CNI-c3a99edf74e2fcceab44dece").map(|n| n.to_string()).collect();
+        let spared: Vec<String> = more
+            .spared("CNI-c3a99edf74e2fcceab44dece")
+            .map(|n| n.to_string())
+            .collect();
         assert_eq!(spared, ["10.1.0.0/24", "10.2.0.0/16"]);
         let last = more.rules.last().unwrap();
-        assert_eq!((&last.action, last.destination), (&Action::Masquerade, None));
+        assert_eq!(
+            (&last.action, last.destination),
+            (&Action::Masquerade, None)
+        );
     }
 
     #[test]
@@ -183,7 +221,10 @@ COMMIT
     fn the_address_that_is_excepted_is_not_the_address() {
         let nat = parse("-A POSTROUTING ! -s 10.0.0.1/32 -d 10.0.0.2/32 -g X\n");
         let rule = &nat.rules[0];
-        assert_eq!((rule.source, rule.destination), (None, "10.0.0.2/32".parse().ok()));
+        assert_eq!(
+            (rule.source, rule.destination),
+            (None, "10.0.0.2/32".parse().ok())
+        );
         assert_eq!(rule.action, Action::Jump("X".to_owned()));
     }
 

@@ -26,7 +26,10 @@ impl Tool {
             Self::LegacyRestore => &["legacy-restore", "restore"],
             Self::LegacySave => &["legacy-save", "save"],
         };
-        endings.iter().map(|ending| format!("{prefix}-{ending}")).collect()
+        endings
+            .iter()
+            .map(|ending| format!("{prefix}-{ending}"))
+            .collect()
     }
 }
 
@@ -40,25 +43,32 @@ pub(super) struct Tools<'a> {
 impl Tools<'_> {
     pub(super) fn find(&self, tool: Tool, family: Family) -> Option<Program> {
         let path = self.environment.text("PATH");
-        tool.names(family).iter().find_map(|name| Program::of_system(name, &path))
+        tool.names(family)
+            .iter()
+            .find_map(|name| Program::of_system(name, &path))
     }
 
     /// # Errors
     /// With the reference's phrase, where it is not there.
     pub(super) fn require(&self, tool: Tool, family: Family) -> Result<Program, NetError> {
-        self.find(tool, family).ok_or_else(|| NetError::NoProgram(tool.names(family).swap_remove(0)))
+        self.find(tool, family)
+            .ok_or_else(|| NetError::NoProgram(tool.names(family).swap_remove(0)))
     }
 
     /// Changes the table in one go, and leaves all else in it as it is.
     pub(super) fn restore(&self, tool: Tool, family: Family, script: &str) -> Result<(), NetError> {
         // -w: waits for whoever else changes the legacy tables just now.
-        let program = self.require(tool, family)?.with_arguments(["--noflush", "-w"]);
+        let program = self
+            .require(tool, family)?
+            .with_arguments(["--noflush", "-w"]);
         self.run(&program, script).map(drop)
     }
 
     /// All rules of the legacy table; none where its program is not there: then it can have made none.
     pub(super) fn save(&self, family: Family) -> Result<String, NetError> {
-        let Some(program) = self.find(Tool::LegacySave, family) else { return Ok(String::new()) };
+        let Some(program) = self.find(Tool::LegacySave, family) else {
+            return Ok(String::new());
+        };
         self.run(&program.with_arguments(["-t", "nat"]), "")
     }
 
@@ -69,7 +79,12 @@ impl Tools<'_> {
             reason,
             said: String::from_utf8_lossy(said).trim().to_owned(),
         };
-        let ended = program.run(self.environment, stdin.as_bytes(), Stderr::Captured, self.stop);
+        let ended = program.run(
+            self.environment,
+            stdin.as_bytes(),
+            Stderr::Captured,
+            self.stop,
+        );
         if self.stop.check().is_err() {
             return Err(NetError::Stopped(program.kind().to_owned()));
         }

@@ -16,7 +16,13 @@ fn refusal(text: &[u8]) -> Vec<u8> {
 #[test]
 fn the_extended_acknowledgement_is_read() {
     let error = kernel_error(NLM_F_CAPPED | NLM_F_ACK_TLVS, &refusal(b"busy here\0")).unwrap();
-    assert_eq!(error, KernelError { errno: Errno::EBUSY, text: Some("busy here".into()) });
+    assert_eq!(
+        error,
+        KernelError {
+            errno: Errno::EBUSY,
+            text: Some("busy here".into())
+        }
+    );
     let error = kernel_error(NLM_F_CAPPED, &refusal(b"ignored\0")).unwrap();
     assert_eq!(error.text, None);
 }
@@ -45,7 +51,14 @@ fn the_end_of_a_list_may_be_what_says_that_it_was_disturbed() {
     done[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
     done[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
     let parts = parse(&done).unwrap();
-    assert!(matches!(parts[..], [Part::Done { flags: NLM_F_DUMP_INTR, error: None, .. }]));
+    assert!(matches!(
+        parts[..],
+        [Part::Done {
+            flags: NLM_F_DUMP_INTR,
+            error: None,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -61,8 +74,16 @@ fn the_end_of_a_list_that_was_asked_for_before_ends_no_other() {
 #[test]
 fn a_refusal_of_a_whole_batch_answers_its_first_message() {
     let requests = vec![("create", "rule".to_owned())];
-    let blame = Blame { start: 5, requests, sent: (4, 3) };
-    assert!([4, 5, 6].into_iter().all(|sequence| blame.includes(sequence)));
+    let blame = Blame {
+        start: 5,
+        requests,
+        sent: (4, 3),
+    };
+    assert!(
+        [4, 5, 6]
+            .into_iter()
+            .all(|sequence| blame.includes(sequence))
+    );
     assert!(!blame.includes(3) && !blame.includes(7));
 }
 

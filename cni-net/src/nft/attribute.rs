@@ -33,20 +33,26 @@ pub(super) fn of_answer(payload: &[u8]) -> &[u8] {
 
 /// Kinds and values, in order.
 pub(super) fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(attributes).flatten().filter_map(|attribute| {
-        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
-        Some((kind, attribute.into_inner().get(NLA_HEADER_LEN..length)?))
-    })
+    NlasIterator::new(attributes)
+        .flatten()
+        .filter_map(|attribute| {
+            let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+            Some((kind, attribute.into_inner().get(NLA_HEADER_LEN..length)?))
+        })
 }
 
 /// The value of the first of a kind.
 pub(super) fn value(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    each(attributes).find(|(found, _)| *found == kind).map(|(_, value)| value)
+    each(attributes)
+        .find(|(found, _)| *found == kind)
+        .map(|(_, value)| value)
 }
 
 /// A value that is a number.
 pub(super) fn number(attributes: &[u8], kind: u16) -> Option<u32> {
-    Some(u32::from_be_bytes(value(attributes, kind)?.try_into().ok()?))
+    Some(u32::from_be_bytes(
+        value(attributes, kind)?.try_into().ok()?,
+    ))
 }
 
 /// A value that is a text; empty where there is none.

@@ -52,18 +52,37 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) fn on(table: Table) -> Self {
-        Self { table, requests: Vec::new() }
+        Self {
+            table,
+            requests: Vec::new(),
+        }
     }
 
-    fn push(&mut self, inner: NfTablesMessage, flags: u16, operation: &'static str, object: String) {
+    fn push(
+        &mut self,
+        inner: NfTablesMessage,
+        flags: u16,
+        operation: &'static str,
+        object: String,
+    ) {
         let message = message(self.table.family, inner);
-        self.requests.push(Request { message, flags, operation, object });
+        self.requests.push(Request {
+            message,
+            flags,
+            operation,
+            object,
+        });
     }
 
     pub(super) fn ensure_table(&mut self) {
         let attributes = vec![TableAttribute::Name(self.table.name.to_owned())];
         let message = NfTablesMessage::NewTable(TableMessage { attributes });
-        self.push(message, NLM_F_CREATE, "create nftables table", self.table.name.to_owned());
+        self.push(
+            message,
+            NLM_F_CREATE,
+            "create nftables table",
+            self.table.name.to_owned(),
+        );
     }
 
     pub(super) fn ensure_chain(&mut self, chain: &str, base: Option<BaseChain>) {
@@ -76,14 +95,24 @@ impl Transaction {
             attributes.push(ChainAttribute::Type(base.kind.to_owned()));
         }
         let message = NfTablesMessage::NewChain(ChainMessage { attributes });
-        self.push(message, NLM_F_CREATE, "create nftables chain", chain.to_owned());
+        self.push(
+            message,
+            NLM_F_CREATE,
+            "create nftables chain",
+            chain.to_owned(),
+        );
     }
 
     /// A chain without a hook; `EEXIST` where there is one of that name.
     pub(super) fn create_chain(&mut self, chain: &str) {
         let attributes = self.chain_attributes(chain);
         let message = NfTablesMessage::NewChain(ChainMessage { attributes });
-        self.push(message, NLM_F_CREATE | NLM_F_EXCL, "create nftables chain", chain.to_owned());
+        self.push(
+            message,
+            NLM_F_CREATE | NLM_F_EXCL,
+            "create nftables chain",
+            chain.to_owned(),
+        );
     }
 
     /// Deletes a chain with its rules (`nf_tables_delchain` in net/netfilter/nf_tables_api.c, without NLM_F_NONREC); `EBUSY` where
@@ -102,12 +131,23 @@ impl Transaction {
     }
 
     /// Adds a rule at the end of a chain.
-    pub(super) fn append_rule(&mut self, chain: &str, expressions: Expressions, comment: Option<&str>) {
+    pub(super) fn append_rule(
+        &mut self,
+        chain: &str,
+        expressions: Expressions,
+        comment: Option<&str>,
+    ) {
         let mut attributes = self.rule_attributes(chain);
         attributes.push(RuleAttribute::Expressions(expressions));
-        attributes.extend(comment.map(|comment| RuleAttribute::UserData(comment_userdata(comment))));
+        attributes
+            .extend(comment.map(|comment| RuleAttribute::UserData(comment_userdata(comment))));
         let message = NfTablesMessage::NewRule(RuleMessage { attributes });
-        self.push(message, NLM_F_CREATE | NLM_F_APPEND, "add nftables rule to", chain.to_owned());
+        self.push(
+            message,
+            NLM_F_CREATE | NLM_F_APPEND,
+            "add nftables rule to",
+            chain.to_owned(),
+        );
     }
 
     pub(super) fn delete_rule(&mut self, chain: &str, handle: u64) {
@@ -122,12 +162,16 @@ impl Transaction {
     }
 
     fn rule_attributes(&self, chain: &str) -> Vec<RuleAttribute> {
-        vec![RuleAttribute::Table(self.table.name.to_owned()), RuleAttribute::Chain(chain.to_owned())]
+        vec![
+            RuleAttribute::Table(self.table.name.to_owned()),
+            RuleAttribute::Chain(chain.to_owned()),
+        ]
     }
 
     pub(super) fn commit(self, nft: &mut Nft) -> Result<(), NetError> {
         let control = |message: ControlMessage| {
-            let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
+            let header =
+                NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
             NetfilterMessage::new(header, message)
         };
         nft.socket.transact(
@@ -139,29 +183,58 @@ impl Transaction {
 }
 
 fn chain_attributes(table: Table, chain: &str) -> Vec<ChainAttribute> {
-    vec![ChainAttribute::Table(table.name.to_owned()), ChainAttribute::Name(chain.to_owned())]
+    vec![
+        ChainAttribute::Table(table.name.to_owned()),
+        ChainAttribute::Name(chain.to_owned()),
+    ]
 }
 
 /// Asks for a chain.
 pub(super) fn chain_request(table: Table, chain: &str) -> Request<NetfilterMessage> {
     let attributes = chain_attributes(table, chain);
-    let message = message(table.family, NfTablesMessage::GetChain(ChainMessage { attributes }));
-    Request { message, flags: 0, operation: "look up nftables chain", object: chain.to_owned() }
+    let message = message(
+        table.family,
+        NfTablesMessage::GetChain(ChainMessage { attributes }),
+    );
+    Request {
+        message,
+        flags: 0,
+        operation: "look up nftables chain",
+        object: chain.to_owned(),
+    }
 }
 
 /// Lists the rules of all chains of a table.
 pub(super) fn table_rules_request(table: Table) -> Request<NetfilterMessage> {
     let attributes = vec![RuleAttribute::Table(table.name.to_owned())];
-    let message = message(table.family, NfTablesMessage::GetRule(RuleMessage { attributes }));
-    Request { message, flags: 0, operation: "list nftables rules of table", object: table.name.to_owned() }
+    let message = message(
+        table.family,
+        NfTablesMessage::GetRule(RuleMessage { attributes }),
+    );
+    Request {
+        message,
+        flags: 0,
+        operation: "list nftables rules of table",
+        object: table.name.to_owned(),
+    }
 }
 
 /// Lists the rules of a chain; none where there is no such chain.
 pub(super) fn rules_request(table: Table, chain: &str) -> Request<NetfilterMessage> {
-    let attributes =
-        vec![RuleAttribute::Table(table.name.to_owned()), RuleAttribute::Chain(chain.to_owned())];
-    let message = message(table.family, NfTablesMessage::GetRule(RuleMessage { attributes }));
-    Request { message, flags: 0, operation: "list nftables rules of", object: chain.to_owned() }
+    let attributes = vec![
+        RuleAttribute::Table(table.name.to_owned()),
+        RuleAttribute::Chain(chain.to_owned()),
+    ];
+    let message = message(
+        table.family,
+        NfTablesMessage::GetRule(RuleMessage { attributes }),
+    );
+    Request {
+        message,
+        flags: 0,
+        operation: "list nftables rules of",
+        object: chain.to_owned(),
+    }
 }
 
 /// A comment as a type-length-value, closed by a NUL.
@@ -190,7 +263,10 @@ mod tests {
     use netlink_packet_core::NetlinkSerializable;
     use proptest::prelude::*;
 
-    const TABLE: Table = Table { family: NetfilterProtoFamily::Inet, name: "t" };
+    const TABLE: Table = Table {
+        family: NetfilterProtoFamily::Inet,
+        name: "t",
+    };
 
     /// The messages of a transaction: flags, nf_tables' type, and everything behind the netlink header.
     fn encoded(fill: impl FnOnce(&mut Transaction)) -> Vec<(u16, u8, Vec<u8>)> {
@@ -220,7 +296,11 @@ mod tests {
 
     #[test]
     fn a_base_chain_has_hook_priority_and_type() {
-        let base = BaseChain { kind: "nat", hook: InetHookNumber::PostRouting, priority: 100 };
+        let base = BaseChain {
+            kind: "nat",
+            hook: InetHookNumber::PostRouting,
+            priority: 100,
+        };
         let messages = encoded(|transaction| transaction.ensure_chain("c", Some(base)));
         let hook = [attribute(1, &[0, 0, 0, 4]), attribute(2, &[0, 0, 0, 100])].concat();
         let wanted = [
@@ -242,7 +322,10 @@ mod tests {
         });
         let table = [INET.to_vec(), attribute(1, b"t\0")].concat();
         let chain = [INET.to_vec(), attribute(1, b"t\0"), attribute(3, b"c\0")].concat();
-        assert_eq!(messages, [(NLM_F_CREATE, 0, table), (NLM_F_CREATE, 3, chain)]);
+        assert_eq!(
+            messages,
+            [(NLM_F_CREATE, 0, table), (NLM_F_CREATE, 3, chain)]
+        );
     }
 
     #[test]
@@ -253,7 +336,10 @@ mod tests {
         });
         let chain = [INET.to_vec(), attribute(1, b"t\0"), attribute(3, b"c\0")].concat();
         // NFT_MSG_NEWCHAIN, NFT_MSG_DELCHAIN
-        assert_eq!(messages, [(NLM_F_CREATE | NLM_F_EXCL, 3, chain.clone()), (0, 5, chain)]);
+        assert_eq!(
+            messages,
+            [(NLM_F_CREATE | NLM_F_EXCL, 3, chain.clone()), (0, 5, chain)]
+        );
     }
 
     #[test]
@@ -280,7 +366,10 @@ mod tests {
             attribute(7, &userdata),
         ];
         // NFT_MSG_NEWRULE
-        assert_eq!(messages, [(NLM_F_CREATE | NLM_F_APPEND, 6, wanted.concat())]);
+        assert_eq!(
+            messages,
+            [(NLM_F_CREATE | NLM_F_APPEND, 6, wanted.concat())]
+        );
     }
 
     proptest! {
@@ -303,7 +392,10 @@ mod tests {
         assert_eq!(bytes[..2], [0, 17]);
         assert_eq!(comment_of_userdata(&bytes).unwrap(), "masquerade of me");
         let behind_another = [&[7, 2, 1, 1], bytes.as_slice()].concat();
-        assert_eq!(comment_of_userdata(&behind_another).unwrap(), "masquerade of me");
+        assert_eq!(
+            comment_of_userdata(&behind_another).unwrap(),
+            "masquerade of me"
+        );
     }
 
     #[test]
@@ -311,6 +403,11 @@ mod tests {
         for bytes in [&[][..], &[0], &[0, 5, b'a'], &[3, 200, 1]] {
             assert_eq!(comment_of_userdata(bytes), None);
         }
-        assert_eq!(comment_of_userdata(&comment_userdata(&"x".repeat(300))).unwrap().len(), MAX_COMMENT);
+        assert_eq!(
+            comment_of_userdata(&comment_userdata(&"x".repeat(300)))
+                .unwrap()
+                .len(),
+            MAX_COMMENT
+        );
     }
 }

@@ -3,8 +3,8 @@
 
 use cni_types::Cidr;
 use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Meta, MetaKey,
-    Operator, Payload, Register, Verdict, VerdictAttribute,
+    Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Meta,
+    MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
 };
 use std::net::IpAddr;
 
@@ -34,9 +34,15 @@ type Expression = ListAttribute<ExpressionAttribute>;
 
 /// The packet is of this address's family.
 pub(super) fn is_family(address: IpAddr) -> Vec<Expression> {
-    let family = if address.is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 };
-    let load =
-        Expressions::Meta(vec![Meta::Key(MetaKey::Nfproto), Meta::DestinationRegister(Register::Reg1)]);
+    let family = if address.is_ipv4() {
+        NFPROTO_IPV4
+    } else {
+        NFPROTO_IPV6
+    };
+    let load = Expressions::Meta(vec![
+        Meta::Key(MetaKey::Nfproto),
+        Meta::DestinationRegister(Register::Reg1),
+    ]);
     vec![load.into(), compare(Operator::Equal, vec![family])]
 }
 
@@ -44,8 +50,10 @@ pub(super) fn is_family(address: IpAddr) -> Vec<Expression> {
 pub(super) fn came_by(interface: &str) -> Vec<Expression> {
     let mut name = interface.as_bytes().to_vec();
     name.resize(IFNAMSIZ, 0);
-    let load =
-        Expressions::Meta(vec![Meta::Key(MetaKey::Iifname), Meta::DestinationRegister(Register::Reg1)]);
+    let load = Expressions::Meta(vec![
+        Meta::Key(MetaKey::Iifname),
+        Meta::DestinationRegister(Register::Reg1),
+    ]);
     vec![load.into(), compare(Operator::Equal, name)]
 }
 
@@ -151,9 +159,16 @@ mod tests {
     }
 
     fn shape(field: Field, network: &str) -> Shape {
-        let mut shape = Shape { offset: 0, length: 0, mask: None, wanted: Vec::new() };
+        let mut shape = Shape {
+            offset: 0,
+            length: 0,
+            mask: None,
+            wanted: Vec::new(),
+        };
         for expression in matches(field, Operator::NotEqual, network.parse().unwrap()) {
-            let ListAttribute::Element(attributes) = expression else { panic!("{expression:?}") };
+            let ListAttribute::Element(attributes) = expression else {
+                panic!("{expression:?}")
+            };
             match attributes.as_slice() {
                 [_, ExpressionAttribute::Data(Expressions::Payload(payload))] => {
                     for attribute in payload {
@@ -203,7 +218,12 @@ mod tests {
             let length = u32::try_from(wanted.len()).unwrap();
             assert_eq!(
                 shape(Field::Destination, network),
-                Shape { offset, length, mask: None, wanted },
+                Shape {
+                    offset,
+                    length,
+                    mask: None,
+                    wanted
+                },
                 "{network}"
             );
         }
@@ -215,13 +235,22 @@ mod tests {
             ("10.255.255.255/9", [255, 128, 0, 0], [10, 128, 0, 0]),
             ("10.255.255.255/12", [255, 240, 0, 0], [10, 240, 0, 0]),
             ("10.255.255.255/20", [255, 255, 240, 0], [10, 255, 240, 0]),
-            ("10.255.255.255/31", [255, 255, 255, 254], [10, 255, 255, 254]),
+            (
+                "10.255.255.255/31",
+                [255, 255, 255, 254],
+                [10, 255, 255, 254],
+            ),
             ("10.255.255.255/4", [240, 0, 0, 0], [0, 0, 0, 0]),
         ] {
             let (mask, wanted) = (Some(mask.to_vec()), wanted.to_vec());
             assert_eq!(
                 shape(Field::Source, network),
-                Shape { offset: 12, length: 4, mask, wanted },
+                Shape {
+                    offset: 12,
+                    length: 4,
+                    mask,
+                    wanted
+                },
                 "{network}"
             );
         }
@@ -231,7 +260,15 @@ mod tests {
         let mut wanted = [0; 16];
         wanted[..8].copy_from_slice(&[0xfd, 0, 0, 1, 0, 2, 3, 0xf8]);
         let (mask, wanted) = (Some(mask.to_vec()), wanted.to_vec());
-        assert_eq!(v6, Shape { offset: 8, length: 16, mask, wanted });
+        assert_eq!(
+            v6,
+            Shape {
+                offset: 8,
+                length: 16,
+                mask,
+                wanted
+            }
+        );
     }
 
     /// As `nft --debug=mnl` shows it for `masquerade`: a name and no data.

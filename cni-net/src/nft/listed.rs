@@ -3,9 +3,10 @@
 
 use super::{
     attribute::{
-        self, NFT_CMP_EQ, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_EXPR_DATA,
-        NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_LIST_ELEM, NFTA_PAYLOAD_OFFSET, NFTA_RULE_EXPRESSIONS,
-        NFTA_RULE_HANDLE, NFTA_RULE_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, number, value,
+        self, NFT_CMP_EQ, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+        NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_LIST_ELEM, NFTA_PAYLOAD_OFFSET,
+        NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA, NFTA_VERDICT_CHAIN,
+        NFTA_VERDICT_CODE, number, value,
     },
     batch::{BaseChain, comment_of_userdata},
 };
@@ -58,7 +59,11 @@ impl ListedRule {
         let steps = elements.map(|(_, expression)| step(expression));
         // A counter changes nothing for the packet.
         let steps = steps.filter(|step| *step != Step::Count).collect();
-        Some(Self { handle, comment, steps })
+        Some(Self {
+            handle,
+            comment,
+            steps,
+        })
     }
 }
 
@@ -87,10 +92,13 @@ pub(super) fn is_base_chain(answer: &Answer, base: BaseChain) -> bool {
 fn step(expression: &[u8]) -> Step {
     let data = value(expression, NFTA_EXPR_DATA).unwrap_or_default();
     let known = match attribute::text(expression, NFTA_EXPR_NAME).as_str() {
-        "meta" => (number(data, NFTA_META_KEY) == Some(NFT_META_IIFNAME)).then_some(Step::LoadInputName),
+        "meta" => {
+            (number(data, NFTA_META_KEY) == Some(NFT_META_IIFNAME)).then_some(Step::LoadInputName)
+        }
         "payload" => {
             let place = [NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET, NFTA_PAYLOAD_LEN];
-            (place.map(|kind| number(data, kind)) == ETHER_SOURCE.map(Some)).then_some(Step::LoadEtherSource)
+            (place.map(|kind| number(data, kind)) == ETHER_SOURCE.map(Some))
+                .then_some(Step::LoadEtherSource)
         }
         "cmp" => equality(data),
         "immediate" => verdict(data),
@@ -119,7 +127,11 @@ mod tests {
     use netlink_packet_netfilter::nftables::{InetHookNumber, Verdict};
     use proptest::prelude::*;
 
-    const BASE: BaseChain = BaseChain { kind: "filter", hook: InetHookNumber::PreRouting, priority: 7 };
+    const BASE: BaseChain = BaseChain {
+        kind: "filter",
+        hook: InetHookNumber::PreRouting,
+        priority: 7,
+    };
 
     proptest! {
         #[test]
@@ -138,7 +150,9 @@ mod tests {
     fn steps(expressions: &super::super::batch::Expressions) -> Vec<Step> {
         let mut bytes = vec![0; expressions.as_slice().buffer_len()];
         expressions.as_slice().emit(&mut bytes);
-        NlasIterator::new(bytes.as_slice()).map(|element| step(element.unwrap().value())).collect()
+        NlasIterator::new(bytes.as_slice())
+            .map(|element| step(element.unwrap().value()))
+            .collect()
     }
 
     #[test]
@@ -148,9 +162,15 @@ mod tests {
         name.resize(16, 0);
         assert_eq!(steps(&came_by), [Step::LoadInputName, Step::Equals(name)]);
         let sent_by = expression::sent_by([2, 0, 0, 0, 0, 1]);
-        assert_eq!(steps(&sent_by), [Step::LoadEtherSource, Step::Equals(vec![2, 0, 0, 0, 0, 1])]);
+        assert_eq!(
+            steps(&sent_by),
+            [Step::LoadEtherSource, Step::Equals(vec![2, 0, 0, 0, 0, 1])]
+        );
         let jump = vec![expression::verdict(Verdict::Jump, Some("c"))];
-        assert_eq!(steps(&jump), [Step::Verdict(Verdict::Jump.into(), Some("c".to_owned()))]);
+        assert_eq!(
+            steps(&jump),
+            [Step::Verdict(Verdict::Jump.into(), Some("c".to_owned()))]
+        );
     }
 
     #[test]

@@ -36,13 +36,19 @@ use netlink_packet_netfilter::{
 };
 use nix::errno::Errno;
 
-const TABLE: Table = Table { family: NetfilterProtoFamily::Bridge, name: "nat" };
+const TABLE: Table = Table {
+    family: NetfilterProtoFamily::Bridge,
+    name: "nat",
+};
 const PREROUTING: &str = MacCheck::BASE_CHAIN;
 
 /// `dstnat` of the bridge family in nft(8): NF_BR_PRI_NAT_DST_BRIDGED of include/uapi/linux/netfilter_bridge.h. The number of
 /// the hook is that of the inet families.
-const PREROUTING_CHAIN: BaseChain =
-    BaseChain { kind: "filter", hook: InetHookNumber::PreRouting, priority: (-300_i32).cast_unsigned() };
+const PREROUTING_CHAIN: BaseChain = BaseChain {
+    kind: "filter",
+    hook: InetHookNumber::PreRouting,
+    priority: (-300_i32).cast_unsigned(),
+};
 
 /// include/uapi/linux/netfilter.h
 const NF_DROP: u32 = 0;
@@ -63,7 +69,8 @@ pub struct MacCheck {
 
 impl MacCheck {
     /// How many bytes container id and interface name may have together.
-    pub const MAX_IDENTITY: usize = MAX_CHAIN_NAME - CHAIN_PREFIX.len() - "-".len() - MAC_CHAIN_SUFFIX.len();
+    pub const MAX_IDENTITY: usize =
+        MAX_CHAIN_NAME - CHAIN_PREFIX.len() - "-".len() - MAC_CHAIN_SUFFIX.len();
 
     /// The chain of the bridge family's table `nat` from which frames are led to all checks.
     pub const BASE_CHAIN: &str = "PREROUTING";
@@ -87,14 +94,22 @@ impl MacCheck {
         let chain = format!("{CHAIN_PREFIX}{container_id}-{in_chain}");
         let mac_chain = format!("{chain}{MAC_CHAIN_SUFFIX}");
         let comment = format!("macspoofchk-{container_id}-{in_comment}");
-        (mac_chain.len() <= MAX_CHAIN_NAME).then_some(Self { chain, mac_chain, comment })
+        (mac_chain.len() <= MAX_CHAIN_NAME).then_some(Self {
+            chain,
+            mac_chain,
+            comment,
+        })
     }
 
     /// The chains that a jump leads to.
     #[must_use]
     pub fn behind(jump: &MacCheckJump) -> Self {
         let chain = jump.chain.clone();
-        Self { mac_chain: format!("{chain}{MAC_CHAIN_SUFFIX}"), chain, comment: jump.comment.clone() }
+        Self {
+            mac_chain: format!("{chain}{MAC_CHAIN_SUFFIX}"),
+            chain,
+            comment: jump.comment.clone(),
+        }
     }
 
     /// The chain that the base chain jumps to.
@@ -116,13 +131,22 @@ pub struct MacCheckJump {
 
 impl MacCheckJump {
     pub(super) fn of(rule: ListedRule) -> Option<Self> {
-        let ListedRule { handle, comment, steps } = rule;
+        let ListedRule {
+            handle,
+            comment,
+            steps,
+        } = rule;
         match <[Step; 3]>::try_from(steps).ok()? {
-            [Step::LoadInputName, Step::Equals(name), Step::Verdict(_, Some(chain))]
-                if chain.starts_with(CHAIN_PREFIX) =>
-            {
-                Some(Self { host_end: crate::netlink::c_string(&name), handle, chain, comment })
-            }
+            [
+                Step::LoadInputName,
+                Step::Equals(name),
+                Step::Verdict(_, Some(chain)),
+            ] if chain.starts_with(CHAIN_PREFIX) => Some(Self {
+                host_end: crate::netlink::c_string(&name),
+                handle,
+                chain,
+                comment,
+            }),
             _ => None,
         }
     }
@@ -171,8 +195,17 @@ impl Nft {
         }
     }
 
-    fn add_mac_check(&mut self, check: &MacCheck, host_end: &IfName, mac: MacAddr) -> Result<(), NetError> {
-        let MacCheck { chain, mac_chain, comment } = check;
+    fn add_mac_check(
+        &mut self,
+        check: &MacCheck,
+        host_end: &IfName,
+        mac: MacAddr,
+    ) -> Result<(), NetError> {
+        let MacCheck {
+            chain,
+            mac_chain,
+            comment,
+        } = check;
         let jump_to = |chain| verdict(Verdict::Jump, Some(chain));
         let enters = [came_by(host_end.as_str()), vec![jump_to(chain)]].concat();
         let is_own = [sent_by(mac.0), vec![verdict(Verdict::Return, None)]].concat();
@@ -186,7 +219,11 @@ impl Nft {
         transaction.append_rule(PREROUTING, enters, Some(comment));
         transaction.append_rule(chain, vec![jump_to(mac_chain)], Some(comment));
         transaction.append_rule(mac_chain, is_own, Some(comment));
-        transaction.append_rule(mac_chain, vec![verdict(Verdict::Other(NF_DROP), None)], Some(comment));
+        transaction.append_rule(
+            mac_chain,
+            vec![verdict(Verdict::Other(NF_DROP), None)],
+            Some(comment),
+        );
         transaction.commit(self)
     }
 
@@ -227,7 +264,11 @@ impl Nft {
     /// # Errors
     /// Where nf_tables is not to be had.
     pub fn mac_check_jumps(&mut self) -> Result<Vec<MacCheckJump>, NetError> {
-        Ok(self.rules(PREROUTING)?.into_iter().filter_map(MacCheckJump::of).collect())
+        Ok(self
+            .rules(PREROUTING)?
+            .into_iter()
+            .filter_map(MacCheckJump::of)
+            .collect())
     }
 
     /// Removes these jumps, and the chains of the check.
@@ -235,9 +276,15 @@ impl Nft {
     /// # Errors
     /// Absence where somebody else removed one of them since they were listed, `EBUSY` where another rule leads to the
     /// chains. Then nothing is removed.
-    pub fn remove_mac_check(&mut self, check: &MacCheck, jumps: &[MacCheckJump]) -> Result<(), NetError> {
+    pub fn remove_mac_check(
+        &mut self,
+        check: &MacCheck,
+        jumps: &[MacCheckJump],
+    ) -> Result<(), NetError> {
         let mut transaction = Transaction::on(TABLE);
-        jumps.iter().for_each(|jump| transaction.delete_rule(PREROUTING, jump.handle));
+        jumps
+            .iter()
+            .for_each(|jump| transaction.delete_rule(PREROUTING, jump.handle));
         // The first chain goes first: with its rule, which leads to the second.
         for chain in [&check.chain, &check.mac_chain] {
             if self.has_chain(chain)? {
@@ -253,7 +300,9 @@ impl Nft {
     /// Absence where somebody else removed one of them since they were listed. Then nothing is removed.
     pub fn remove_mac_check_jumps(&mut self, jumps: &[MacCheckJump]) -> Result<(), NetError> {
         let mut transaction = Transaction::on(TABLE);
-        jumps.iter().for_each(|jump| transaction.delete_rule(PREROUTING, jump.handle));
+        jumps
+            .iter()
+            .for_each(|jump| transaction.delete_rule(PREROUTING, jump.handle));
         transaction.commit(self)
     }
 
@@ -262,14 +311,25 @@ impl Nft {
     /// # Errors
     /// Where nf_tables is not to be had.
     pub fn mac_check_state(&mut self, check: &MacCheck) -> Result<MacCheckState, NetError> {
-        let jumps = self.mac_check_jumps()?.into_iter().filter(|jump| jump.leads_to(check));
-        let on = [Step::Verdict(Verdict::Jump.into(), Some(check.mac_chain.clone()))];
+        let jumps = self
+            .mac_check_jumps()?
+            .into_iter()
+            .filter(|jump| jump.leads_to(check));
+        let on = [Step::Verdict(
+            Verdict::Jump.into(),
+            Some(check.mac_chain.clone()),
+        )];
         let rules = self.rules(&check.mac_chain)?;
         Ok(MacCheckState {
             host_ends: jumps.map(|jump| jump.host_end).collect(),
-            leads_on: self.rules(&check.chain)?.iter().any(|rule| rule.steps == on),
+            leads_on: self
+                .rules(&check.chain)?
+                .iter()
+                .any(|rule| rule.steps == on),
             allowed: rules.iter().map_while(allowed).collect(),
-            drops_others: rules.last().is_some_and(|rule| rule.steps == [Step::Verdict(NF_DROP, None)]),
+            drops_others: rules
+                .last()
+                .is_some_and(|rule| rule.steps == [Step::Verdict(NF_DROP, None)]),
         })
     }
 
@@ -289,9 +349,11 @@ fn is_missing(error: &NetError) -> bool {
 /// The address that a rule lets pass.
 fn allowed(rule: &ListedRule) -> Option<MacAddr> {
     match rule.steps.as_slice() {
-        [Step::LoadEtherSource, Step::Equals(mac), Step::Verdict(code, None)]
-            if *code == u32::from(Verdict::Return) =>
-        {
+        [
+            Step::LoadEtherSource,
+            Step::Equals(mac),
+            Step::Verdict(code, None),
+        ] if *code == u32::from(Verdict::Return) => {
             <[u8; 6]>::try_from(mac.as_slice()).ok().map(MacAddr)
         }
         _ => None,
@@ -313,9 +375,18 @@ mod tests {
     #[test]
     fn chains_of_an_odd_interface_name_can_be_read_back_and_the_references_are_known() {
         let check = MacCheck::of("abc", "a;\"b").unwrap();
-        assert!(check.chain().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{check:?}");
+        assert!(
+            check
+                .chain()
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+            "{check:?}"
+        );
         assert_eq!(check.comment, "macspoofchk-abc-a;%22b");
-        assert_eq!(MacCheck::of_reference("abc", "a;\"b").unwrap().chain(), "cni-br-iface-abc-a;\"b");
+        assert_eq!(
+            MacCheck::of_reference("abc", "a;\"b").unwrap().chain(),
+            "cni-br-iface-abc-a;\"b"
+        );
         assert_eq!(MacCheck::of_reference("abc", "eth0"), None);
     }
 
@@ -330,14 +401,32 @@ mod tests {
     #[test]
     fn a_jump_with_another_condition_is_nobodys() {
         let jump = |steps: Vec<Step>| {
-            MacCheckJump::of(ListedRule { handle: 7, comment: String::new(), steps })
-                .map(|jump| jump.host_end)
+            MacCheckJump::of(ListedRule {
+                handle: 7,
+                comment: String::new(),
+                steps,
+            })
+            .map(|jump| jump.host_end)
         };
         let to = |chain: &str| Step::Verdict(Verdict::Jump.into(), Some(chain.to_owned()));
         let (name, chain) = (Step::Equals(b"veth0\0\0".to_vec()), "cni-br-iface-a-eth0");
-        assert_eq!(jump(vec![Step::LoadInputName, name.clone(), to(chain)]).as_deref(), Some("veth0"));
-        assert_eq!(jump(vec![Step::LoadInputName, name.clone(), to("mine")]), None);
-        assert_eq!(jump(vec![Step::LoadInputName, name.clone(), Step::Other, to(chain)]), None);
+        assert_eq!(
+            jump(vec![Step::LoadInputName, name.clone(), to(chain)]).as_deref(),
+            Some("veth0")
+        );
+        assert_eq!(
+            jump(vec![Step::LoadInputName, name.clone(), to("mine")]),
+            None
+        );
+        assert_eq!(
+            jump(vec![
+                Step::LoadInputName,
+                name.clone(),
+                Step::Other,
+                to(chain)
+            ]),
+            None
+        );
         assert_eq!(jump(vec![Step::Other, name, to(chain)]), None);
         assert_eq!(jump(vec![to(chain)]), None);
     }

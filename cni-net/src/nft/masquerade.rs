@@ -44,13 +44,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-const TABLE: Table = Table { family: NetfilterProtoFamily::Inet, name: "cni_plugins_masquerade" };
+const TABLE: Table = Table {
+    family: NetfilterProtoFamily::Inet,
+    name: "cni_plugins_masquerade",
+};
 const MASQ_CHECKS: &str = "masq_checks";
 const POSTROUTING: &str = "postrouting";
 
 /// `srcnat` in nft(8).
-const POSTROUTING_CHAIN: BaseChain =
-    BaseChain { kind: "nat", hook: InetHookNumber::PostRouting, priority: 100 };
+const POSTROUTING_CHAIN: BaseChain = BaseChain {
+    kind: "nat",
+    hook: InetHookNumber::PostRouting,
+    priority: 100,
+};
 
 /// Multicast is not masqueraded.
 const MULTICAST: [(IpAddr, u8); 2] = [
@@ -78,15 +84,29 @@ pub struct Owner<'a> {
 impl Owner<'_> {
     /// What the comments of the owner's rules begin with.
     fn mark(&self) -> String {
-        format!("{}-{}", hash16(self.network), hash16(&format!("{}:{}", self.if_name, self.container_id)))
+        format!(
+            "{}-{}",
+            hash16(self.network),
+            hash16(&format!("{}:{}", self.if_name, self.container_id))
+        )
     }
 
     fn comment(&self) -> String {
-        let Self { network, container_id, .. } = self;
+        let Self {
+            network,
+            container_id,
+            ..
+        } = self;
         let if_name = quotable(self.if_name);
-        let mut comment = format!("{}, net: {network}, if: {if_name}, id: {container_id}", self.mark());
+        let mut comment = format!(
+            "{}, net: {network}, if: {if_name}, id: {container_id}",
+            self.mark()
+        );
         // An interface name need not be ASCII.
-        let end = (0..=MAX_COMMENT).rev().find(|at| comment.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=MAX_COMMENT)
+            .rev()
+            .find(|at| comment.is_char_boundary(*at))
+            .unwrap_or(0);
         comment.truncate(end);
         comment
     }
@@ -94,7 +114,9 @@ impl Owner<'_> {
 
 /// True for kernels since 5.2, which have nat in inet tables (net/netfilter/nft_chain_nat.c).
 fn has_inet_nat(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|n| n.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(5), Some(2))
 }
 
@@ -113,7 +135,11 @@ impl Nft {
     /// # Errors
     /// [`NetError::Lacking`] if the kernel has no nf_tables or no nat in inet tables; its other
     /// refusals.
-    pub fn create_masquerade(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
+    pub fn create_masquerade(
+        &mut self,
+        owner: &Owner<'_>,
+        addresses: &[Cidr],
+    ) -> Result<(), NetError> {
         match self.add_masquerade(owner, addresses) {
             // Nothing is known of the answers that are still to come after another failure.
             Err(refusal @ NetError::Kernel { .. }) => {
@@ -143,7 +169,11 @@ impl Nft {
     pub fn require_inet_nat(&mut self) -> Result<(), NetError> {
         // Unknown, the release may be any.
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        if has_inet_nat(&release) { Ok(()) } else { self.probe_inet_nat() }
+        if has_inet_nat(&release) {
+            Ok(())
+        } else {
+            self.probe_inet_nat()
+        }
     }
 
     /// A distribution's kernel may have more than its version says. So a chain is made in a
@@ -151,7 +181,10 @@ impl Nft {
     /// more.
     fn probe_inet_nat(&mut self) -> Result<(), NetError> {
         // A table of its own, since another chain of that name may be the reason.
-        let mut transaction = Transaction::on(Table { name: "cni_plugins_probe", ..TABLE });
+        let mut transaction = Transaction::on(Table {
+            name: "cni_plugins_probe",
+            ..TABLE
+        });
         transaction.ensure_table();
         transaction.ensure_chain(POSTROUTING, Some(POSTROUTING_CHAIN));
         transaction.create_chain(POSTROUTING);
@@ -159,7 +192,10 @@ impl Nft {
             Err(e) if e.is_exists() => Ok(()),
             // nf_tables_api.c: no such chain type (ENOENT), or not for this family (EOPNOTSUPP).
             Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => {
-                Err(NetError::Lacking { feature: Feature::InetNat, source: Box::new(e) })
+                Err(NetError::Lacking {
+                    feature: Feature::InetNat,
+                    source: Box::new(e),
+                })
             }
             outcome => outcome,
         }
@@ -183,7 +219,9 @@ impl Nft {
         network: &str,
         valid: &ValidAttachments,
     ) -> Result<usize, NetError> {
-        let ValidAttachments::Only(valid) = valid else { return Ok(0) };
+        let ValidAttachments::Only(valid) = valid else {
+            return Ok(0);
+        };
         let marks = Marks::of(network, valid);
         self.remove_entries(|entry| marks.owner(&entry.comment) == RuleOwner::Stale)
     }
@@ -204,8 +242,12 @@ impl Nft {
         };
         let mut found = Masqueraded::default();
         for answer in &answers {
-            let Some((_, comment)) = handle_and_comment(answer) else { continue };
-            let Some(address) = source(answer) else { continue };
+            let Some((_, comment)) = handle_and_comment(answer) else {
+                continue;
+            };
+            let Some(address) = source(answer) else {
+                continue;
+            };
             match marks.owner(&comment) {
                 RuleOwner::Valid(owner) => {
                     found.valid.insert(address);
@@ -226,8 +268,11 @@ impl Nft {
     /// Where nf_tables is not to be had.
     pub fn count_masquerade(&mut self, owner: &Owner<'_>) -> Result<(usize, bool), NetError> {
         let mark = owner.mark();
-        let count =
-            self.masquerade_entries()?.iter().filter(|entry| entry.comment.starts_with(&mark)).count();
+        let count = self
+            .masquerade_entries()?
+            .iter()
+            .filter(|entry| entry.comment.starts_with(&mark))
+            .count();
         Ok((count, self.postrouting_is_in_order()?))
     }
 
@@ -274,7 +319,9 @@ impl Nft {
 
     fn delete_rules(&mut self, entries: &[MasqueradeEntry]) -> Result<(), NetError> {
         let mut transaction = Transaction::on(TABLE);
-        entries.iter().for_each(|entry| transaction.delete_rule(MASQ_CHECKS, entry.handle));
+        entries
+            .iter()
+            .for_each(|entry| transaction.delete_rule(MASQ_CHECKS, entry.handle));
         transaction.commit(self)
     }
 
@@ -306,9 +353,20 @@ impl<'a> Marks<'a> {
     fn of(network: &str, valid: &'a BTreeSet<AttachmentKey>) -> Self {
         let mark = |key: &'a AttachmentKey| {
             let (container_id, if_name) = key;
-            (Owner { network, container_id, if_name }.mark(), key)
+            (
+                Owner {
+                    network,
+                    container_id,
+                    if_name,
+                }
+                .mark(),
+                key,
+            )
         };
-        Self { network: format!("{}-", hash16(network)), valid: valid.iter().map(mark).collect() }
+        Self {
+            network: format!("{}-", hash16(network)),
+            valid: valid.iter().map(mark).collect(),
+        }
     }
 
     /// Returns the owner of a rule with this comment.
@@ -329,18 +387,29 @@ fn ensure_skeleton(transaction: &mut Transaction) {
     transaction.ensure_chain(MASQ_CHECKS, None);
     transaction.ensure_chain(POSTROUTING, Some(POSTROUTING_CHAIN));
     transaction.flush_chain(POSTROUTING);
-    for network in MULTICAST.iter().filter_map(|(address, prefix)| Cidr::new(*address, *prefix).ok()) {
+    for network in MULTICAST
+        .iter()
+        .filter_map(|(address, prefix)| Cidr::new(*address, *prefix).ok())
+    {
         let mut rule = is_family(network.address());
         rule.extend(matches(Field::Destination, Operator::Equal, network));
         rule.push(verdict(Verdict::Return, None));
         transaction.append_rule(POSTROUTING, rule, None);
     }
-    transaction.append_rule(POSTROUTING, vec![verdict(Verdict::Goto, Some(MASQ_CHECKS))], None);
+    transaction.append_rule(
+        POSTROUTING,
+        vec![verdict(Verdict::Goto, Some(MASQ_CHECKS))],
+        None,
+    );
 }
 
 fn rule(address: Cidr) -> super::batch::Expressions {
     let mut rule = is_family(address.address());
-    rule.extend(matches(Field::Source, Operator::Equal, Cidr::host(address.address())));
+    rule.extend(matches(
+        Field::Source,
+        Operator::Equal,
+        Cidr::host(address.address()),
+    ));
     rule.extend(matches(Field::Destination, Operator::NotEqual, address));
     rule.push(masquerade());
     rule
@@ -356,7 +425,10 @@ pub(super) fn parse_entry(answer: &Answer) -> Option<MasqueradeEntry> {
 fn source(answer: &Answer) -> Option<IpAddr> {
     let families = [Family::V4, Family::V6].into_iter();
     let mut sources = families.filter_map(|family| nat::parse(family, answer)?.source);
-    sources.next().filter(|source| *source == Cidr::host(source.address())).map(Cidr::address)
+    sources
+        .next()
+        .filter(|source| *source == Cidr::host(source.address()))
+        .map(Cidr::address)
 }
 
 /// The rule names the chain; in this table only a verdict can.
@@ -395,23 +467,46 @@ mod tests {
 
     #[test]
     fn a_comment_is_the_references() {
-        let owner = Owner { network: "mynet", container_id: "abc", if_name: "eth0" };
+        let owner = Owner {
+            network: "mynet",
+            container_id: "abc",
+            if_name: "eth0",
+        };
         // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
         assert_eq!(hash16("abc"), "ddaf35a193617aba");
-        assert_eq!(owner.comment(), "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc");
+        assert_eq!(
+            owner.comment(),
+            "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc"
+        );
     }
 
     #[test]
     fn a_comment_can_stand_between_quotes() {
-        let owner = Owner { network: "n", container_id: "c", if_name: "a\"b" };
-        assert!(owner.comment().ends_with(", net: n, if: a%22b, id: c"), "{}", owner.comment());
+        let owner = Owner {
+            network: "n",
+            container_id: "c",
+            if_name: "a\"b",
+        };
+        assert!(
+            owner.comment().ends_with(", net: n, if: a%22b, id: c"),
+            "{}",
+            owner.comment()
+        );
     }
 
     #[test]
     fn a_long_comment_is_cut_between_characters() {
-        let owner = Owner { network: &"n".repeat(60), container_id: &"c".repeat(64), if_name: "ét\u{e9}0" };
+        let owner = Owner {
+            network: &"n".repeat(60),
+            container_id: &"c".repeat(64),
+            if_name: "ét\u{e9}0",
+        };
         assert!(owner.comment().len() <= MAX_COMMENT);
-        let owner = Owner { network: &"n".repeat(81), container_id: "c", if_name: "éééé" };
+        let owner = Owner {
+            network: &"n".repeat(81),
+            container_id: "c",
+            if_name: "éééé",
+        };
         assert!(owner.comment().starts_with(&owner.mark()));
     }
 }

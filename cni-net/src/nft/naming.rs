@@ -8,19 +8,31 @@ use std::borrow::Cow;
 
 /// An interface name as a part of a comment: the same, but for quotes, which stand as in a URL.
 pub(super) fn quotable(if_name: &str) -> Cow<'_, str> {
-    if if_name.contains('"') { if_name.replace('"', "%22").into() } else { if_name.into() }
+    if if_name.contains('"') {
+        if_name.replace('"', "%22").into()
+    } else {
+        if_name.into()
+    }
 }
 
 /// An interface name as a part of a chain's name: the same if nft's scanner takes it for a word,
 /// else its hash.
 pub(super) fn word(if_name: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if if_name.chars().all(is_plain) { if_name.into() } else { hash16(if_name).into() }
+    if if_name.chars().all(is_plain) {
+        if_name.into()
+    } else {
+        hash16(if_name).into()
+    }
 }
 
 /// The first 16 hexadecimal digits of the SHA-512 of a text.
 pub(super) fn hash16(text: &str) -> String {
-    Sha512::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha512::digest(text.as_bytes())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -39,7 +51,10 @@ mod tests {
         assert_eq!(word("a\"b"), hash16("a\"b"));
         assert_eq!(quotable("a\"b"), "a%22b");
         for name in ["a;b", "a{b", "#a", "ét0", "a\\b", "a*", "a,b", "$a", "@a"] {
-            assert!(word(name).len() == 16 && word(name).bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+            assert!(
+                word(name).len() == 16 && word(name).bytes().all(|b| b.is_ascii_hexdigit()),
+                "{name}"
+            );
         }
     }
 }

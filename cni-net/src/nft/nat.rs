@@ -4,9 +4,9 @@
 use super::{
     Nft,
     attribute::{
-        self, NFT_CMP_EQ, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_EXPR_DATA,
-        NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_PAYLOAD_OFFSET, NFTA_RULE_CHAIN, NFTA_VERDICT_CHAIN,
-        NFTA_VERDICT_CODE, number, value,
+        self, NFT_CMP_EQ, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+        NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_PAYLOAD_OFFSET, NFTA_RULE_CHAIN,
+        NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, number, value,
     },
     batch::{Table, Transaction, chain_request, rules_request, table_rules_request},
     listed::{expressions, handle_and_comment},
@@ -36,7 +36,10 @@ fn table(family: Family) -> Table {
         Family::V4 => NetfilterProtoFamily::IPv4,
         Family::V6 => NetfilterProtoFamily::IPv6,
     };
-    Table { family, name: "nat" }
+    Table {
+        family,
+        name: "nat",
+    }
 }
 
 impl Nft {
@@ -53,7 +56,10 @@ impl Nft {
             let answers = self.socket.dump(&rules_request(table, chain))?;
             rules.extend(answers.iter().filter_map(|answer| parse(family, answer)));
         }
-        Ok(Nat { chains: BTreeSet::from([chain.to_owned()]), rules })
+        Ok(Nat {
+            chains: BTreeSet::from([chain.to_owned()]),
+            rules,
+        })
     }
 
     /// All rules of the table.
@@ -61,19 +67,32 @@ impl Nft {
         match self.socket.dump(&table_rules_request(table(family))) {
             Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(Nat::default()),
             answers => {
-                let rules: Vec<Rule> = answers?.iter().filter_map(|answer| parse(family, answer)).collect();
-                Ok(Nat { chains: rules.iter().map(|rule| rule.chain.clone()).collect(), rules })
+                let rules: Vec<Rule> = answers?
+                    .iter()
+                    .filter_map(|answer| parse(family, answer))
+                    .collect();
+                Ok(Nat {
+                    chains: rules.iter().map(|rule| rule.chain.clone()).collect(),
+                    rules,
+                })
             }
         }
     }
 
     /// Deletes rules and chains, in one transaction where it can be answered at once.
-    pub(crate) fn remove_from_nat(&mut self, family: Family, removal: &Removal) -> Result<(), NetError> {
+    pub(crate) fn remove_from_nat(
+        &mut self,
+        family: Family,
+        removal: &Removal,
+    ) -> Result<(), NetError> {
         let jumps = removal.jumps.iter().filter_map(|place| match place {
             Place::Handle(handle) => Some(Change::DeleteJump(*handle)),
             Place::Text(_) => None,
         });
-        let chains = removal.chains.iter().map(|chain| Change::DeleteChain(chain));
+        let chains = removal
+            .chains
+            .iter()
+            .map(|chain| Change::DeleteChain(chain));
         let changes: Vec<Change<'_>> = jumps.chain(chains).collect();
         for some in changes.chunks(REQUESTS_AT_ONCE) {
             let mut transaction = Transaction::on(table(family));
@@ -105,7 +124,11 @@ pub(super) fn parse(family: Family, answer: &Answer) -> Option<Rule> {
         comment,
         action: Action::Other,
     };
-    let mut reader = Reader { family, offset: None, mask: None };
+    let mut reader = Reader {
+        family,
+        offset: None,
+        mask: None,
+    };
     for (_, expression) in attribute::each(expressions(answer)?) {
         reader.read(expression, &mut rule);
     }
@@ -176,7 +199,10 @@ fn nested_value(data: &[u8], kind: u16) -> Option<&[u8]> {
 fn verdict(data: &[u8]) -> Action {
     let verdict = value(data, NFTA_IMMEDIATE_DATA).and_then(|data| value(data, NFTA_DATA_VERDICT));
     let verdict = verdict.unwrap_or_default();
-    match (value(verdict, NFTA_VERDICT_CHAIN), number(verdict, NFTA_VERDICT_CODE)) {
+    match (
+        value(verdict, NFTA_VERDICT_CHAIN),
+        number(verdict, NFTA_VERDICT_CODE),
+    ) {
         (Some(chain), _) => Action::Jump(c_string(chain)),
         (None, Some(NF_ACCEPT)) => Action::Accept,
         _ => Action::Other,
@@ -198,16 +224,33 @@ mod tests {
     }
 
     fn expression(name: &[u8], data: &[Vec<u8>]) -> Vec<u8> {
-        attribute(1, &[attribute(NFTA_EXPR_NAME, name), attribute(NFTA_EXPR_DATA, &data.concat())].concat())
+        attribute(
+            1,
+            &[
+                attribute(NFTA_EXPR_NAME, name),
+                attribute(NFTA_EXPR_DATA, &data.concat()),
+            ]
+            .concat(),
+        )
     }
 
     fn compared(offset: u32, mask: Option<&[u8]>, bytes: &[u8]) -> Vec<u8> {
         let data = |bytes: &[u8]| attribute(NFTA_DATA_VALUE, bytes);
-        let mask = mask.map(|mask| expression(b"bitwise\0", &[attribute(NFTA_BITWISE_MASK, &data(mask))]));
+        let mask =
+            mask.map(|mask| expression(b"bitwise\0", &[attribute(NFTA_BITWISE_MASK, &data(mask))]));
         [
-            expression(b"payload\0", &[attribute(NFTA_PAYLOAD_OFFSET, &offset.to_be_bytes())]),
+            expression(
+                b"payload\0",
+                &[attribute(NFTA_PAYLOAD_OFFSET, &offset.to_be_bytes())],
+            ),
             mask.unwrap_or_default(),
-            expression(b"cmp\0", &[attribute(NFTA_CMP_OP, &[0; 4]), attribute(NFTA_CMP_DATA, &data(bytes))]),
+            expression(
+                b"cmp\0",
+                &[
+                    attribute(NFTA_CMP_OP, &[0; 4]),
+                    attribute(NFTA_CMP_DATA, &data(bytes)),
+                ],
+            ),
         ]
         .concat()
     }
@@ -218,34 +261,67 @@ mod tests {
             attribute(NFTA_RULE_HANDLE, &7_u64.to_be_bytes()),
             attribute(NFTA_RULE_EXPRESSIONS, expressions),
         ];
-        parse(family, &Answer { payload: [vec![0; 4], attributes.concat()].concat() }).unwrap()
+        parse(
+            family,
+            &Answer {
+                payload: [vec![0; 4], attributes.concat()].concat(),
+            },
+        )
+        .unwrap()
     }
 
     #[test]
     fn addresses_are_read_whole_by_bytes_and_by_masks() {
         let v4 = |bytes: &[u8], mask: Option<&[u8]>| {
-            rule(Family::V4, &compared(12, mask, bytes)).source.map(|source| source.to_string())
+            rule(Family::V4, &compared(12, mask, bytes))
+                .source
+                .map(|source| source.to_string())
         };
         assert_eq!(v4(&[10, 1, 0, 2], None).as_deref(), Some("10.1.0.2/32"));
         assert_eq!(v4(&[10, 1, 0], None).as_deref(), Some("10.1.0.0/24"));
-        assert_eq!(v4(&[10, 1, 16, 0], Some(&[255, 255, 240, 0])).as_deref(), Some("10.1.16.0/20"));
+        assert_eq!(
+            v4(&[10, 1, 16, 0], Some(&[255, 255, 240, 0])).as_deref(),
+            Some("10.1.16.0/20")
+        );
         assert_eq!(v4(&[0; 5], None), None);
-        let v6 = rule(Family::V6, &compared(24, None, &[0xfd, 1, 0, 0, 0, 0, 0, 0])).destination;
+        let v6 = rule(
+            Family::V6,
+            &compared(24, None, &[0xfd, 1, 0, 0, 0, 0, 0, 0]),
+        )
+        .destination;
         assert_eq!(v6, "fd01::/64".parse().ok());
     }
 
     #[test]
     fn a_jump_and_its_comment_are_read() {
-        let verdict =
-            [attribute(NFTA_VERDICT_CODE, &(-3_i32).to_be_bytes()), attribute(NFTA_VERDICT_CHAIN, b"X\0")];
-        let jump = attribute(NFTA_IMMEDIATE_DATA, &attribute(NFTA_DATA_VERDICT, &verdict.concat()));
+        let verdict = [
+            attribute(NFTA_VERDICT_CODE, &(-3_i32).to_be_bytes()),
+            attribute(NFTA_VERDICT_CHAIN, b"X\0"),
+        ];
+        let jump = attribute(
+            NFTA_IMMEDIATE_DATA,
+            &attribute(NFTA_DATA_VERDICT, &verdict.concat()),
+        );
         let mut info = [0; 256];
         info[..2].copy_from_slice(b"hi");
-        let comment = [attribute(NFTA_COMPAT_NAME, b"comment\0"), attribute(NFTA_COMPAT_INFO, &info)];
-        let expressions = [expression(b"match\0", &comment), expression(b"immediate\0", &[jump])].concat();
+        let comment = [
+            attribute(NFTA_COMPAT_NAME, b"comment\0"),
+            attribute(NFTA_COMPAT_INFO, &info),
+        ];
+        let expressions = [
+            expression(b"match\0", &comment),
+            expression(b"immediate\0", &[jump]),
+        ]
+        .concat();
         let rule = rule(Family::V4, &expressions);
-        assert_eq!((rule.comment.as_str(), rule.action), ("hi", Action::Jump("X".into())));
-        assert_eq!((rule.chain.as_str(), rule.place), (POSTROUTING, Place::Handle(7)));
+        assert_eq!(
+            (rule.comment.as_str(), rule.action),
+            ("hi", Action::Jump("X".into()))
+        );
+        assert_eq!(
+            (rule.chain.as_str(), rule.place),
+            (POSTROUTING, Place::Handle(7))
+        );
     }
 
     proptest! {

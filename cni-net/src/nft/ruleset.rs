@@ -66,7 +66,9 @@ impl<'a> Object<'a> {
     }
 
     fn text(&self, kind: u16) -> String {
-        self.value(kind).map(|bytes| c_string(&bytes)).unwrap_or_default()
+        self.value(kind)
+            .map(|bytes| c_string(&bytes))
+            .unwrap_or_default()
     }
 
     fn table(&self) -> String {
@@ -78,9 +80,14 @@ impl<'a> Object<'a> {
             kind if kind.is_empty() => String::new(),
             kind => {
                 let hook = self.value(NFTA_CHAIN_HOOK).unwrap_or_default();
-                let [hook, priority] = [NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY]
-                    .map(|kind| value(&hook, kind).and_then(|bytes| number(&bytes)).unwrap_or_default());
-                let policy = self.value(NFTA_CHAIN_POLICY).and_then(|bytes| number(&bytes));
+                let [hook, priority] = [NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY].map(|kind| {
+                    value(&hook, kind)
+                        .and_then(|bytes| number(&bytes))
+                        .unwrap_or_default()
+                });
+                let policy = self
+                    .value(NFTA_CHAIN_POLICY)
+                    .and_then(|bytes| number(&bytes));
                 let policy = if policy == Some(0) { "drop" } else { "accept" };
                 format!(" type {kind} hook {hook} priority {priority} policy {policy}")
             }
@@ -99,15 +106,28 @@ impl<'a> Object<'a> {
             }
             names.push(name);
         }
-        let comment = self.value(NFTA_RULE_USERDATA).and_then(|bytes| comment_of_userdata(&bytes));
-        let comment = comment.map(|text| format!(" comment {text:?}")).unwrap_or_default();
+        let comment = self
+            .value(NFTA_RULE_USERDATA)
+            .and_then(|bytes| comment_of_userdata(&bytes));
+        let comment = comment
+            .map(|text| format!(" comment {text:?}"))
+            .unwrap_or_default();
         let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
         let (table, chain) = (self.table(), self.text(CHAIN_OF_RULE));
-        format!("rule {table} {chain}: {} #{}{comment}", names.join(" "), hash(&contents))
+        format!(
+            "rule {table} {chain}: {} #{}{comment}",
+            names.join(" "),
+            hash(&contents)
+        )
     }
 
     fn set(&self) -> String {
-        let kinds = [NFTA_SET_FLAGS, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN, NFTA_SET_DATA_TYPE];
+        let kinds = [
+            NFTA_SET_FLAGS,
+            NFTA_SET_KEY_TYPE,
+            NFTA_SET_KEY_LEN,
+            NFTA_SET_DATA_TYPE,
+        ];
         let values = kinds.map(|kind| self.value(kind).unwrap_or_default());
         let shape = hash(&values.each_ref().map(Vec::as_slice));
         format!("set {} {} #{shape}", self.table(), self.text(NAME_OF_SET))
@@ -115,13 +135,25 @@ impl<'a> Object<'a> {
 
     fn elements(&self) -> Vec<String> {
         let list = self.value(ELEMENTS_OF_SET).unwrap_or_default();
-        let kinds = [NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS];
+        let kinds = [
+            NFTA_SET_ELEM_KEY,
+            NFTA_SET_ELEM_KEY_END,
+            NFTA_SET_ELEM_DATA,
+            NFTA_SET_ELEM_FLAGS,
+        ];
         let describe = |element: &[u8]| {
             let values = kinds.map(|kind| value(element, kind).unwrap_or_default());
             let content = hash(&values.each_ref().map(Vec::as_slice));
-            format!("element {} {} #{content}", self.table(), self.text(NAME_OF_SET))
+            format!(
+                "element {} {} #{content}",
+                self.table(),
+                self.text(NAME_OF_SET)
+            )
         };
-        NlasIterator::new(list.as_slice()).flatten().map(|element| describe(element.value())).collect()
+        NlasIterator::new(list.as_slice())
+            .flatten()
+            .map(|element| describe(element.value()))
+            .collect()
     }
 }
 
@@ -133,18 +165,35 @@ impl Nft {
     /// Where the kernel has no nf_tables, or refuses a list.
     pub fn ruleset(&mut self) -> Result<Vec<String>, NetError> {
         let mut lines = Vec::new();
-        let tables = NfTablesMessage::GetTable(TableMessage { attributes: Vec::new() });
+        let tables = NfTablesMessage::GetTable(TableMessage {
+            attributes: Vec::new(),
+        });
         for answer in self.list(NetfilterProtoFamily::Unspec, tables, "tables")? {
-            let Some(table) = Object::of(&answer) else { continue };
-            lines.push(format!("table {} {}", family_name(table.family), table.text(NAME_OF_TABLE)));
+            let Some(table) = Object::of(&answer) else {
+                continue;
+            };
+            lines.push(format!(
+                "table {} {}",
+                family_name(table.family),
+                table.text(NAME_OF_TABLE)
+            ));
         }
         if lines.is_empty() {
             return Ok(lines);
         }
-        let chains = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
+        let chains = NfTablesMessage::GetChain(ChainMessage {
+            attributes: Vec::new(),
+        });
         let chains = self.list(NetfilterProtoFamily::Unspec, chains, "chains")?;
-        lines.extend(chains.iter().filter_map(Object::of).map(|chain| chain.chain()));
-        let rules = NfTablesMessage::GetRule(RuleMessage { attributes: Vec::new() });
+        lines.extend(
+            chains
+                .iter()
+                .filter_map(Object::of)
+                .map(|chain| chain.chain()),
+        );
+        let rules = NfTablesMessage::GetRule(RuleMessage {
+            attributes: Vec::new(),
+        });
         let rules = self.list(NetfilterProtoFamily::Unspec, rules, "rules")?;
         lines.extend(rules.iter().filter_map(Object::of).map(|rule| rule.rule()));
         self.append_sets(&mut lines)?;
@@ -153,17 +202,27 @@ impl Nft {
     }
 
     fn append_sets(&mut self, lines: &mut Vec<String>) -> Result<(), NetError> {
-        let sets = NfTablesMessage::GetSet(SetMessage { attributes: Vec::new() });
+        let sets = NfTablesMessage::GetSet(SetMessage {
+            attributes: Vec::new(),
+        });
         for answer in self.list(NetfilterProtoFamily::Unspec, sets, "sets")? {
-            let Some(set) = Object::of(&answer) else { continue };
+            let Some(set) = Object::of(&answer) else {
+                continue;
+            };
             lines.push(set.set());
             let attributes = vec![
                 SetElementList::Table(set.text(TABLE_OF_CHILD)),
                 SetElementList::Set(set.text(NAME_OF_SET)),
             ];
             let elements = NfTablesMessage::GetSetElement(SetElementMessage { attributes });
-            let elements = self.list(NetfilterProtoFamily::from(set.family), elements, "elements")?;
-            lines.extend(elements.iter().filter_map(Object::of).flat_map(|list| list.elements()));
+            let elements =
+                self.list(NetfilterProtoFamily::from(set.family), elements, "elements")?;
+            lines.extend(
+                elements
+                    .iter()
+                    .filter_map(Object::of)
+                    .flat_map(|list| list.elements()),
+            );
         }
         Ok(())
     }
@@ -188,18 +247,27 @@ impl Nft {
 #[cfg(feature = "fuzzing")]
 pub(super) fn describe_all(answer: &Answer) {
     if let Some(object) = Object::of(answer) {
-        let _ = (object.chain(), object.rule(), object.set(), object.elements());
+        let _ = (
+            object.chain(),
+            object.rule(),
+            object.set(),
+            object.elements(),
+        );
     }
 }
 
 fn value(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
-    let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
+    let attribute = NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute| attribute.kind() == kind)?;
     Some(attribute.value().to_vec())
 }
 
 /// Signed, as priorities are; a policy is 0 for drop and 1 for accept.
 fn number(bytes: &[u8]) -> Option<i32> {
-    bytes.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes))
+    bytes
+        .first_chunk::<4>()
+        .map(|bytes| i32::from_be_bytes(*bytes))
 }
 
 /// As nft(8) calls it.
@@ -223,7 +291,12 @@ fn hash(pieces: &[&[u8]]) -> String {
         digest.update(u64::try_from(piece.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(piece);
     }
-    digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .finalize()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

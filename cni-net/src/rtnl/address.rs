@@ -36,13 +36,25 @@ impl Address {
     /// # Errors
     /// Fails if the address is one of another namespace: kernels without strict checking of
     /// requests (before 4.20) do not look at the number and list their own.
-    pub(super) fn parse(payload: &[u8], netns: Option<i32>) -> Result<Option<Self>, ForeignAddress> {
-        let Ok(message) = AddressMessage::parse(payload) else { return Ok(None) };
-        let said = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::TargetNetNsId(number) => Some(*number),
-            _ => None,
-        });
-        if said == netns { Ok(Self::of(&message)) } else { Err(ForeignAddress) }
+    pub(super) fn parse(
+        payload: &[u8],
+        netns: Option<i32>,
+    ) -> Result<Option<Self>, ForeignAddress> {
+        let Ok(message) = AddressMessage::parse(payload) else {
+            return Ok(None);
+        };
+        let said = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::TargetNetNsId(number) => Some(*number),
+                _ => None,
+            });
+        if said == netns {
+            Ok(Self::of(&message))
+        } else {
+            Err(ForeignAddress)
+        }
     }
 
     fn of(message: &AddressMessage) -> Option<Self> {
@@ -102,34 +114,56 @@ impl Rtnl {
             Family::V6 => AddressFamily::Inet6,
         };
         message.header.index = link;
-        message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
+        message
+            .attributes
+            .extend(netns.map(AddressAttribute::TargetNetNsId));
         let answers = self.dump(RouteNetlinkMessage::GetAddress(message), "addresses")?;
-        let addresses =
-            answers.iter().filter_map(|answer| Address::parse(&answer.payload, netns).transpose());
-        addresses.collect::<Result<_, _>>().map_err(|ForeignAddress| NetError::Protocol {
-            operation: "list",
-            object: "addresses of another namespace".to_owned(),
-            reason: "the kernel listed those of this one; Linux 4.20 or later is needed".to_owned(),
-        })
+        let addresses = answers
+            .iter()
+            .filter_map(|answer| Address::parse(&answer.payload, netns).transpose());
+        addresses
+            .collect::<Result<_, _>>()
+            .map_err(|ForeignAddress| NetError::Protocol {
+                operation: "list",
+                object: "addresses of another namespace".to_owned(),
+                reason: "the kernel listed those of this one; Linux 4.20 or later is needed"
+                    .to_owned(),
+            })
     }
 }
 
 impl Batch {
     /// Gives a link an address; `EEXIST` where it has it. With `detect_duplicates` an IPv6 address is tentative until
     /// no neighbour objected (RFC 4862, 5.4), without it can be used at once.
-    pub fn create_address(&mut self, link: u32, name: &IfName, cidr: Cidr, detect_duplicates: bool) {
+    pub fn create_address(
+        &mut self,
+        link: u32,
+        name: &IfName,
+        cidr: Cidr,
+        detect_duplicates: bool,
+    ) {
         let mut message = message(link, cidr);
         if !cidr.is_ipv4() && !detect_duplicates {
             message.header.flags |= AddressHeaderFlags::Nodad;
         }
         let object = format!("{cidr} to {name}");
-        self.push(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, "add address", object);
+        self.push(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            "add address",
+            object,
+        );
     }
 
     /// Takes an address away from a link; `EADDRNOTAVAIL` where it does not have it.
     pub fn delete_address(&mut self, link: u32, name: &IfName, cidr: Cidr) {
         let object = format!("{cidr} from {name}");
-        self.push(RouteNetlinkMessage::DelAddress(message(link, cidr)), 0, "delete address", object);
+        self.push(
+            RouteNetlinkMessage::DelAddress(message(link, cidr)),
+            0,
+            "delete address",
+            object,
+        );
     }
 }
 
@@ -137,11 +171,21 @@ fn message(link: u32, cidr: Cidr) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.index = link;
     message.header.prefix_len = cidr.prefix();
-    message.header.family = if cidr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.attributes.push(AddressAttribute::Local(cidr.address()));
-    message.attributes.push(AddressAttribute::Address(cidr.address()));
+    message.header.family = if cidr.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    message
+        .attributes
+        .push(AddressAttribute::Local(cidr.address()));
+    message
+        .attributes
+        .push(AddressAttribute::Address(cidr.address()));
     if let Some(broadcast) = broadcast(cidr) {
-        message.attributes.push(AddressAttribute::Broadcast(broadcast));
+        message
+            .attributes
+            .push(AddressAttribute::Broadcast(broadcast));
     }
     message
 }

@@ -89,9 +89,15 @@ impl SpanningTree {
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
         let find = |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind);
         // BR_NO_STP of net/bridge/br_private.h is 0.
-        let is_on = find(IFLA_BR_STP_STATE).and_then(|a| number(a.value())).is_some_and(|state| state != 0);
-        let ticks = find(IFLA_BR_FORWARD_DELAY).and_then(|a| number(a.value())).unwrap_or(0);
-        is_on.then(|| Self { forward_delay: CLOCK_TICK.saturating_mul(ticks) })
+        let is_on = find(IFLA_BR_STP_STATE)
+            .and_then(|a| number(a.value()))
+            .is_some_and(|state| state != 0);
+        let ticks = find(IFLA_BR_FORWARD_DELAY)
+            .and_then(|a| number(a.value()))
+            .unwrap_or(0);
+        is_on.then(|| Self {
+            forward_delay: CLOCK_TICK.saturating_mul(ticks),
+        })
     }
 }
 
@@ -105,7 +111,9 @@ impl BridgeVlans {
             match attribute.kind() {
                 IFLA_BR_VLAN_FILTERING => filtering = value.first().is_some_and(|on| *on != 0),
                 IFLA_BR_VLAN_DEFAULT_PVID => {
-                    default = value.first_chunk().map(|id| VlanId::new(u16::from_ne_bytes(*id)));
+                    default = value
+                        .first_chunk()
+                        .map(|id| VlanId::new(u16::from_ne_bytes(*id)));
                 }
                 _ => {}
             }
@@ -116,8 +124,14 @@ impl BridgeVlans {
 
 impl Port {
     pub(super) fn parse(data: &[u8]) -> Self {
-        let byte =
-            |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind)?.value().first().copied();
+        let byte = |kind| {
+            NlasIterator::new(data)
+                .flatten()
+                .find(|a| a.kind() == kind)?
+                .value()
+                .first()
+                .copied()
+        };
         let state = match byte(IFLA_BRPORT_STATE) {
             Some(0) | None => PortState::Disabled,
             Some(1) => PortState::Listening,
@@ -126,7 +140,11 @@ impl Port {
             Some(_) => PortState::Blocking,
         };
         let on = |kind| byte(kind).is_some_and(|value| value != 0);
-        Self { state, hairpin: on(IFLA_BRPORT_MODE), isolated: on(IFLA_BRPORT_ISOLATED) }
+        Self {
+            state,
+            hairpin: on(IFLA_BRPORT_MODE),
+            isolated: on(IFLA_BRPORT_ISOLATED),
+        }
     }
 }
 
@@ -136,7 +154,12 @@ impl Rtnl {
     ///
     /// # Errors
     /// `EEXIST` where there is a link of that name.
-    pub fn create_bridge(&mut self, name: &IfName, mac: MacAddr, mtu: Option<u32>) -> Result<(), NetError> {
+    pub fn create_bridge(
+        &mut self,
+        name: &IfName,
+        mac: MacAddr,
+        mtu: Option<u32>,
+    ) -> Result<(), NetError> {
         self.create(name, new_bridge(name, mac, mtu))
     }
 
@@ -154,10 +177,20 @@ impl Rtnl {
         self.create(name, new_bridge(name, mac, mtu).vlan_filtering(true))
     }
 
-    fn create(&mut self, name: &IfName, bridge: LinkMessageBuilder<LinkBridge>) -> Result<(), NetError> {
+    fn create(
+        &mut self,
+        name: &IfName,
+        bridge: LinkMessageBuilder<LinkBridge>,
+    ) -> Result<(), NetError> {
         let message = RouteNetlinkMessage::NewLink(bridge.build());
         let (flags, operation) = (NLM_F_CREATE | NLM_F_EXCL, "create bridge");
-        self.execute(vec![Request { message, flags, operation, object: name.to_string() }]).map(drop)
+        self.execute(vec![Request {
+            message,
+            flags,
+            operation,
+            object: name.to_string(),
+        }])
+        .map(drop)
     }
 }
 
@@ -169,8 +202,15 @@ fn new_bridge(name: &IfName, mac: MacAddr, mtu: Option<u32>) -> LinkMessageBuild
 impl Batch {
     /// Makes a link a port of a bridge. By name, so that it can follow the link's creation in one batch.
     pub fn attach(&mut self, name: &IfName, bridge: u32) {
-        let message = LinkUnspec::new_with_name(name.as_str()).controller(bridge).build();
-        self.push(RouteNetlinkMessage::SetLink(message), 0, "attach to the bridge", name.to_string());
+        let message = LinkUnspec::new_with_name(name.as_str())
+            .controller(bridge)
+            .build();
+        self.push(
+            RouteNetlinkMessage::SetLink(message),
+            0,
+            "attach to the bridge",
+            name.to_string(),
+        );
     }
 
     /// Sets the mode of a port, and the text that tells people whose it is: at most 255 bytes, empty for none. By name, so that it can follow the port's
@@ -200,7 +240,10 @@ mod tests {
     use super::*;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+        let mut bytes = u16::try_from(4 + value.len())
+            .unwrap()
+            .to_ne_bytes()
+            .to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(value);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -210,12 +253,31 @@ mod tests {
     #[test]
     fn a_port_is_read_with_its_state_and_mode() {
         let port = |state| {
-            let mode = [attribute(IFLA_BRPORT_MODE, &[1]), attribute(IFLA_BRPORT_ISOLATED, &[0])];
+            let mode = [
+                attribute(IFLA_BRPORT_MODE, &[1]),
+                attribute(IFLA_BRPORT_ISOLATED, &[0]),
+            ];
             Port::parse(&[attribute(IFLA_BRPORT_STATE, &[state]), mode.concat()].concat())
         };
-        assert_eq!(port(3), Port { state: PortState::Forwarding, hairpin: true, isolated: false });
+        assert_eq!(
+            port(3),
+            Port {
+                state: PortState::Forwarding,
+                hairpin: true,
+                isolated: false
+            }
+        );
         let words: Vec<String> = (0..5).map(|state| port(state).state.to_string()).collect();
-        assert_eq!(words, ["disabled", "listening", "learning", "forwarding", "blocking"]);
+        assert_eq!(
+            words,
+            [
+                "disabled",
+                "listening",
+                "learning",
+                "forwarding",
+                "blocking"
+            ]
+        );
     }
 
     #[test]
@@ -223,8 +285,16 @@ mod tests {
         let bridge = |data: &[Vec<u8>]| BridgeVlans::parse(&data.concat());
         let filtering = attribute(IFLA_BR_VLAN_FILTERING, &[1]);
         let default = |id: u16| attribute(IFLA_BR_VLAN_DEFAULT_PVID, &id.to_ne_bytes());
-        let vlans = |default| Some(BridgeVlans { filtering: true, default });
-        assert_eq!(bridge(&[filtering.clone(), default(1)]), vlans(VlanId::new(1)));
+        let vlans = |default| {
+            Some(BridgeVlans {
+                filtering: true,
+                default,
+            })
+        };
+        assert_eq!(
+            bridge(&[filtering.clone(), default(1)]),
+            vlans(VlanId::new(1))
+        );
         assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
         // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
         assert_eq!(bridge(&[attribute(IFLA_BR_VLAN_FILTERING, &[0])]), None);
@@ -234,10 +304,26 @@ mod tests {
     fn a_bridge_is_read_with_its_spanning_tree() {
         let bridge = |state: u32, delay: u32| {
             let state = attribute(IFLA_BR_STP_STATE, &state.to_ne_bytes());
-            SpanningTree::parse(&[attribute(IFLA_BR_FORWARD_DELAY, &delay.to_ne_bytes()), state].concat())
+            SpanningTree::parse(
+                &[
+                    attribute(IFLA_BR_FORWARD_DELAY, &delay.to_ne_bytes()),
+                    state,
+                ]
+                .concat(),
+            )
         };
         assert_eq!(bridge(0, 1500), None);
-        assert_eq!(bridge(1, 1500), Some(SpanningTree { forward_delay: Duration::from_secs(15) }));
-        assert_eq!(bridge(2, 200), Some(SpanningTree { forward_delay: Duration::from_secs(2) }));
+        assert_eq!(
+            bridge(1, 1500),
+            Some(SpanningTree {
+                forward_delay: Duration::from_secs(15)
+            })
+        );
+        assert_eq!(
+            bridge(2, 200),
+            Some(SpanningTree {
+                forward_delay: Duration::from_secs(2)
+            })
+        );
     }
 }

@@ -177,13 +177,26 @@ impl Rtnl {
         absent_is_none(self.read_link(message, format!("link {index}")))
     }
 
-    pub(super) fn read_link(&mut self, mut message: LinkMessage, object: String) -> Result<Link, NetError> {
+    pub(super) fn read_link(
+        &mut self,
+        mut message: LinkMessage,
+        object: String,
+    ) -> Result<Link, NetError> {
         let operation = "look up";
         message.attributes.push(without_statistics());
         let message = RouteNetlinkMessage::GetLink(message);
-        let answer = self.socket.read(Request { message, flags: 0, operation, object: object.clone() })?;
+        let answer = self.socket.read(Request {
+            message,
+            flags: 0,
+            operation,
+            object: object.clone(),
+        })?;
         let reason = "the answer holds no link".to_owned();
-        Link::parse(&answer.payload).ok_or(NetError::Protocol { operation, object, reason })
+        Link::parse(&answer.payload).ok_or(NetError::Protocol {
+            operation,
+            object,
+            reason,
+        })
     }
 
     /// All links.
@@ -208,9 +221,14 @@ impl Rtnl {
     fn dump_links(&mut self, master: Option<u32>) -> Result<Vec<Link>, NetError> {
         let mut message = LinkMessageBuilder::<LinkUnspec>::default().build();
         message.attributes.push(without_statistics());
-        message.attributes.extend(master.map(LinkAttribute::Controller));
+        message
+            .attributes
+            .extend(master.map(LinkAttribute::Controller));
         let answers = self.dump(RouteNetlinkMessage::GetLink(message), "links")?;
-        Ok(answers.iter().filter_map(|Answer { payload, .. }| Link::parse(payload)).collect())
+        Ok(answers
+            .iter()
+            .filter_map(|Answer { payload, .. }| Link::parse(payload))
+            .collect())
     }
 
     /// Removes a link by its name; a veth goes with its peer. Removing what is not there succeeds.
@@ -218,7 +236,10 @@ impl Rtnl {
     /// # Errors
     /// Every refusal but "no such device".
     pub fn remove_link_named(&mut self, name: &IfName) -> Result<(), NetError> {
-        self.delete_link(LinkUnspec::new_with_name(name.as_str()).build(), name.to_string())
+        self.delete_link(
+            LinkUnspec::new_with_name(name.as_str()).build(),
+            name.to_string(),
+        )
     }
 
     /// Removes a link; a veth goes with its peer. Removing what is not there succeeds.
@@ -226,7 +247,10 @@ impl Rtnl {
     /// # Errors
     /// Every refusal but "no such device".
     pub fn remove_link(&mut self, index: u32) -> Result<(), NetError> {
-        self.delete_link(LinkUnspec::new_with_index(index).build(), format!("link {index}"))
+        self.delete_link(
+            LinkUnspec::new_with_index(index).build(),
+            format!("link {index}"),
+        )
     }
 
     /// Removes all links of a group at once, so that the kernel waits for RCU once and not for each
@@ -235,13 +259,20 @@ impl Rtnl {
     /// # Errors
     /// Every refusal but "no such device".
     pub fn remove_group(&mut self, group: NonZeroU32) -> Result<(), NetError> {
-        let message = LinkMessageBuilder::<LinkUnspec>::default().link_group(group.get()).build();
+        let message = LinkMessageBuilder::<LinkUnspec>::default()
+            .link_group(group.get())
+            .build();
         self.delete_link(message, format!("link group {group}"))
     }
 
     fn delete_link(&mut self, message: LinkMessage, object: String) -> Result<(), NetError> {
         let message = RouteNetlinkMessage::DelLink(message);
-        let request = Request { message, flags: 0, operation: "delete", object };
+        let request = Request {
+            message,
+            flags: 0,
+            operation: "delete",
+            object,
+        };
         NetError::absent_is_ok(self.execute(vec![request]).map(drop))
     }
 }
@@ -281,13 +312,24 @@ impl Batch {
 
     /// Puts a link into a group of links.
     pub fn set_group(&mut self, index: u32, name: &str, group: NonZeroU32) {
-        let message = LinkUnspec::new_with_index(index).link_group(group.get()).build();
-        self.push(RouteNetlinkMessage::SetLink(message), 0, "set the group of", name.to_owned());
+        let message = LinkUnspec::new_with_index(index)
+            .link_group(group.get())
+            .build();
+        self.push(
+            RouteNetlinkMessage::SetLink(message),
+            0,
+            "set the group of",
+            name.to_owned(),
+        );
     }
 
     /// Gives a link an MTU, in bytes.
     pub fn set_mtu(&mut self, index: u32, name: &IfName, mtu: u32) {
-        self.set_link(LinkUnspec::new_with_index(index).mtu(mtu), "set the MTU of", name);
+        self.set_link(
+            LinkUnspec::new_with_index(index).mtu(mtu),
+            "set the MTU of",
+            name,
+        );
     }
 
     /// Makes a link a port of the bridge with this index, or of none.
@@ -307,11 +349,25 @@ impl Batch {
 
     /// Makes a link take frames for every address.
     pub fn set_promiscuous(&mut self, index: u32, name: &IfName) {
-        self.set_link(LinkUnspec::new_with_index(index).promiscuous(true), "set promiscuous mode on", name);
+        self.set_link(
+            LinkUnspec::new_with_index(index).promiscuous(true),
+            "set promiscuous mode on",
+            name,
+        );
     }
 
-    fn set_link(&mut self, builder: LinkMessageBuilder<LinkUnspec>, operation: &'static str, name: &IfName) {
-        self.push(RouteNetlinkMessage::SetLink(builder.build()), 0, operation, name.to_string());
+    fn set_link(
+        &mut self,
+        builder: LinkMessageBuilder<LinkUnspec>,
+        operation: &'static str,
+        name: &IfName,
+    ) {
+        self.push(
+            RouteNetlinkMessage::SetLink(builder.build()),
+            0,
+            operation,
+            name.to_string(),
+        );
     }
 }
 
@@ -321,7 +377,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+        let mut bytes = u16::try_from(4 + value.len())
+            .unwrap()
+            .to_ne_bytes()
+            .to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(value);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -357,16 +416,25 @@ mod tests {
             attribute(IFLA_LINKINFO, &info),
         ]);
         let link = Link::parse(&bytes).unwrap();
-        assert_eq!((link.index, link.name.as_str(), link.master), (7, "veth0", Some(3)));
+        assert_eq!(
+            (link.index, link.name.as_str(), link.master),
+            (7, "veth0", Some(3))
+        );
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
         assert!(link.up && link.oper_up && link.promiscuous);
-        assert_eq!((&link.kind, link.group, link.peer_netns), (&LinkKind::Veth, 77, Some(-1)));
+        assert_eq!(
+            (&link.kind, link.group, link.peer_netns),
+            (&LinkKind::Veth, 77, Some(-1))
+        );
         assert_eq!(link.port, Some(Port::parse(&data)));
     }
 
     #[test]
     fn a_truncated_link_is_refused_without_a_crash() {
-        let bytes = newlink(&[attribute(IFLA_IFNAME, b"veth0\0"), attribute(IFLA_MTU, &[1])]);
+        let bytes = newlink(&[
+            attribute(IFLA_IFNAME, b"veth0\0"),
+            attribute(IFLA_MTU, &[1]),
+        ]);
         for length in 0..bytes.len() {
             let _ = Link::parse(&bytes[..length]);
         }

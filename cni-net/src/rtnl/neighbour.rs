@@ -39,7 +39,11 @@ impl Neighbour {
                 _ => {}
             }
         }
-        Some(Self { link: message.header.ifindex, address: entry.0?, mac: entry.1 })
+        Some(Self {
+            link: message.header.ifindex,
+            address: entry.0?,
+            mac: entry.1,
+        })
     }
 }
 
@@ -52,7 +56,9 @@ impl Rtnl {
         let mut message = NeighbourMessage::default();
         message.attributes.push(NeighbourAttribute::IfIndex(link));
         let answers = self.dump(RouteNetlinkMessage::GetNeighbour(message), "neighbours")?;
-        let entries = answers.iter().filter_map(|answer| Neighbour::parse(&answer.payload));
+        let entries = answers
+            .iter()
+            .filter_map(|answer| Neighbour::parse(&answer.payload));
         Ok(entries.filter(|entry| entry.link == link).collect())
     }
 }
@@ -69,18 +75,37 @@ impl Batch {
         self.enter_neighbour(NLM_F_REPLACE, link, name, address, mac);
     }
 
-    fn enter_neighbour(&mut self, flags: u16, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
+    fn enter_neighbour(
+        &mut self,
+        flags: u16,
+        link: u32,
+        name: &IfName,
+        address: IpAddr,
+        mac: MacAddr,
+    ) {
         let mut message = message(link, address);
         message.header.state = NeighbourState::Reachable;
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        message
+            .attributes
+            .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
         let object = format!("{address} on {name}");
-        self.push(RouteNetlinkMessage::NewNeighbour(message), flags, "replace neighbour", object);
+        self.push(
+            RouteNetlinkMessage::NewNeighbour(message),
+            flags,
+            "replace neighbour",
+            object,
+        );
     }
 
     /// Forgets a neighbour; `ENOENT` where nothing is known.
     pub fn delete_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr) {
         let object = format!("{address} on {name}");
-        self.push(RouteNetlinkMessage::DelNeighbour(message(link, address)), 0, "delete neighbour", object);
+        self.push(
+            RouteNetlinkMessage::DelNeighbour(message(link, address)),
+            0,
+            "delete neighbour",
+            object,
+        );
     }
 }
 
@@ -92,6 +117,8 @@ fn message(link: u32, address: IpAddr) -> NeighbourMessage {
         IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
     };
     message.header.family = family;
-    message.attributes.push(NeighbourAttribute::Destination(destination));
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(destination));
     message
 }

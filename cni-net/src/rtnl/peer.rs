@@ -37,9 +37,14 @@ impl Rtnl {
     /// # Errors
     /// Fails if the kernel refuses the look-up for another reason than those that [`Peer`] names.
     pub fn peer(&mut self, link: &Link) -> Result<Peer, NetError> {
-        let Some(index) = link.peer_index.filter(|index| *index != 0) else { return Ok(Peer::Gone) };
+        let Some(index) = link.peer_index.filter(|index| *index != 0) else {
+            return Ok(Peer::Gone);
+        };
         let found = match link.peer_netns {
-            None => self.link(index)?.map(Box::new).map_or(Peer::Hidden, Peer::Link),
+            None => self
+                .link(index)?
+                .map(Box::new)
+                .map_or(Peer::Hidden, Peer::Link),
             Some(..0) => Peer::Gone,
             Some(netns) => self.link_elsewhere(netns, index)?,
         };
@@ -75,7 +80,12 @@ impl Rtnl {
             // net/core/net_namespace.c.
             Err(e) if e.errno() == Some(Errno::EINVAL) => Ok(Peer::Gone),
             // Another user's namespace; or it was just moved on.
-            Err(e) if matches!(e.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENODEV)) => {
+            Err(e)
+                if matches!(
+                    e.errno(),
+                    Some(Errno::EACCES | Errno::EPERM | Errno::ENODEV)
+                ) =>
+            {
                 Ok(Peer::Hidden)
             }
             Err(e) => Err(e),
@@ -97,7 +107,9 @@ impl Rtnl {
             return Ok(None);
         }
         let is_peer = |link: &Link| {
-            link.kind == LinkKind::Veth && link.peer_index == Some(inside.index) && link.peer_netns == number
+            link.kind == LinkKind::Veth
+                && link.peer_index == Some(inside.index)
+                && link.peer_netns == number
         };
         Ok(self.link(index)?.filter(is_peer))
     }
@@ -110,12 +122,19 @@ impl Rtnl {
         message.attributes.push(NsidAttribute::Fd(fd));
         let message = RouteNetlinkMessage::GetNsId(message);
         let (operation, object) = ("look up the number of", "a network namespace".to_owned());
-        let answer = self.socket.read(Request { message, flags: 0, operation, object })?;
+        let answer = self.socket.read(Request {
+            message,
+            flags: 0,
+            operation,
+            object,
+        })?;
         let attributes = split_header::<4>(&answer.payload).map(|(_, attributes)| attributes);
         let nsid = NlasIterator::new(attributes.unwrap_or_default())
             .flatten()
             .find(|attribute| attribute.kind() == NETNSA_NSID);
-        let number = nsid.and_then(|attribute| number(attribute.value())).map(u32::cast_signed);
+        let number = nsid
+            .and_then(|attribute| number(attribute.value()))
+            .map(u32::cast_signed);
         Ok(number.filter(|number| *number >= 0))
     }
 }

@@ -36,11 +36,18 @@ impl Rtnl {
     /// Where the list cannot be read.
     pub fn policy_rules(&mut self) -> Result<Vec<String>, NetError> {
         let mut lines = Vec::new();
-        for (family, name) in [(AddressFamily::Inet, "ipv4"), (AddressFamily::Inet6, "ipv6")] {
+        for (family, name) in [
+            (AddressFamily::Inet, "ipv4"),
+            (AddressFamily::Inet6, "ipv6"),
+        ] {
             let mut message = RuleMessage::default();
             message.header.family = family;
             let answers = self.dump(RouteNetlinkMessage::GetRule(message), "rules")?;
-            lines.extend(answers.iter().filter_map(|answer| rule(name, &answer.payload)));
+            lines.extend(
+                answers
+                    .iter()
+                    .filter_map(|answer| rule(name, &answer.payload)),
+            );
         }
         Ok(lines)
     }
@@ -57,20 +64,36 @@ impl Rtnl {
             message.header.parent = TcHandle::from(parent);
             message
         };
-        let queues = self.dump(RouteNetlinkMessage::GetQueueDiscipline(ask(0)), "queueing disciplines")?;
-        let queues: Vec<Control> = controls(&queues, link).filter(|queue| queue.handle != 0).collect();
+        let queues = self.dump(
+            RouteNetlinkMessage::GetQueueDiscipline(ask(0)),
+            "queueing disciplines",
+        )?;
+        let queues: Vec<Control> = controls(&queues, link)
+            .filter(|queue| queue.handle != 0)
+            .collect();
         if queues.is_empty() {
             return Ok(Vec::new());
         }
         let classes = self.dump(RouteNetlinkMessage::GetTrafficClass(ask(0)), "classes")?;
         let mut filters = Vec::new();
-        for parent in queues.iter().map(|queue| queue.handle).chain(CLSACT).collect::<BTreeSet<_>>() {
-            filters.extend(self.dump(RouteNetlinkMessage::GetTrafficFilter(ask(parent)), "filters")?);
+        for parent in queues
+            .iter()
+            .map(|queue| queue.handle)
+            .chain(CLSACT)
+            .collect::<BTreeSet<_>>()
+        {
+            filters.extend(self.dump(
+                RouteNetlinkMessage::GetTrafficFilter(ask(parent)),
+                "filters",
+            )?);
         }
         let mut lines: Vec<String> = queues.iter().map(|queue| queue.describe("qdisc")).collect();
         lines.extend(controls(&classes, link).map(|class| class.describe("class")));
         // Their options hold times: when they were made, and last used.
-        let filters = controls(&filters, link).map(|filter| Control { options: Vec::new(), ..filter });
+        let filters = controls(&filters, link).map(|filter| Control {
+            options: Vec::new(),
+            ..filter
+        });
         let filters: BTreeSet<String> = filters.map(|filter| filter.describe("filter")).collect();
         lines.extend(filters);
         Ok(lines)
@@ -84,10 +107,17 @@ impl Rtnl {
     pub fn static_forwarding(&mut self, own: &[MacAddr]) -> Result<Vec<(u32, MacAddr)>, NetError> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
-        let answers = self.dump(RouteNetlinkMessage::GetNeighbour(message), "forwarding entries")?;
-        let mut entries: Vec<_> =
-            answers.iter().filter_map(|answer| forwarding_entry(&answer.payload)).collect();
-        entries.retain(|(_, mac)| mac.0.first().is_some_and(|byte| byte & 1 == 0) && !own.contains(mac));
+        let answers = self.dump(
+            RouteNetlinkMessage::GetNeighbour(message),
+            "forwarding entries",
+        )?;
+        let mut entries: Vec<_> = answers
+            .iter()
+            .filter_map(|answer| forwarding_entry(&answer.payload))
+            .collect();
+        entries.retain(|(_, mac)| {
+            mac.0.first().is_some_and(|byte| byte & 1 == 0) && !own.contains(mac)
+        });
         Ok(entries)
     }
 }
@@ -102,17 +132,27 @@ pub(super) fn read_all(payload: &[u8], link: u32) {
 }
 
 fn rule(family: &str, payload: &[u8]) -> Option<String> {
-    let RuleMessage { header, attributes, .. } = RuleMessage::parse(payload).ok()?;
+    let RuleMessage {
+        header, attributes, ..
+    } = RuleMessage::parse(payload).ok()?;
     let (src, dst) = (header.src_len, header.dst_len);
-    Some(format!("rule {family} {:?} from /{src} to /{dst} {attributes:?}", header.action))
+    Some(format!(
+        "rule {family} {:?} from /{src} to /{dst} {attributes:?}",
+        header.action
+    ))
 }
 
 fn forwarding_entry(payload: &[u8]) -> Option<(u32, MacAddr)> {
     // struct ndmsg: family, index at 4, state at 8.
     let (header, attributes) = split_header::<12>(payload)?;
     let state = u16::from_ne_bytes(*header.get(8..)?.first_chunk()?);
-    let mac = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == NDA_LLADDR)?;
-    let entry = (number(header.get(4..)?)?, MacAddr(mac.value().try_into().ok()?));
+    let mac = NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute| attribute.kind() == NDA_LLADDR)?;
+    let entry = (
+        number(header.get(4..)?)?,
+        MacAddr(mac.value().try_into().ok()?),
+    );
     (state & (NUD_PERMANENT | NUD_NOARP) != 0).then_some(entry)
 }
 
@@ -126,7 +166,9 @@ struct Control {
 }
 
 fn controls(answers: &[Answer], link: u32) -> impl Iterator<Item = Control> {
-    answers.iter().filter_map(move |answer| Control::parse(&answer.payload, link))
+    answers
+        .iter()
+        .filter_map(move |answer| Control::parse(&answer.payload, link))
 }
 
 impl Control {
@@ -137,7 +179,13 @@ impl Control {
             return None;
         }
         let (handle, parent, info) = (at(8)?, at(12)?, at(16)?);
-        let mut control = Self { handle, parent, info, kind: String::new(), options: Vec::new() };
+        let mut control = Self {
+            handle,
+            parent,
+            info,
+            kind: String::new(),
+            options: Vec::new(),
+        };
         for attribute in NlasIterator::new(attributes).flatten() {
             match attribute.kind() {
                 TCA_KIND => control.kind = c_string(attribute.value()),
@@ -150,15 +198,33 @@ impl Control {
 
     /// The number that a discipline got by itself (above 8000:) tells nothing.
     fn describe(&self, what: &str) -> String {
-        let Self { handle, parent, info, kind, options } = self;
+        let Self {
+            handle,
+            parent,
+            info,
+            kind,
+            options,
+        } = self;
         let handle = match (what, handle >> 16) {
             ("qdisc", 0x8000..=0xfffe) => "auto".to_owned(),
             (_, major) => format!("{major:x}:{:x}", handle & 0xffff),
         };
         // Of a discipline the field has the number of its users.
-        let info = if what == "filter" { format!(" {info:x}") } else { String::new() };
+        let info = if what == "filter" {
+            format!(" {info:x}")
+        } else {
+            String::new()
+        };
         let options: String = options.iter().map(|byte| format!("{byte:02x}")).collect();
-        let options = if options.is_empty() { options } else { format!(" {options}") };
-        format!("{what} {kind} {handle} parent {:x}:{:x}{info}{options}", parent >> 16, parent & 0xffff)
+        let options = if options.is_empty() {
+            options
+        } else {
+            format!(" {options}")
+        };
+        format!(
+            "{what} {kind} {handle} parent {:x}:{:x}{info}{options}",
+            parent >> 16,
+            parent & 0xffff
+        )
     }
 }

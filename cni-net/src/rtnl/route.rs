@@ -7,8 +7,8 @@ use netlink_packet_core::{NLM_F_CREATE, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol,
-        RouteScope, RouteType,
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+        RouteProtocol, RouteScope, RouteType,
     },
 };
 use nix::errno::Errno;
@@ -32,7 +32,10 @@ impl RouteSpec {
     /// The number of the table that the route is put into.
     #[must_use]
     pub fn table(&self) -> u32 {
-        self.route.table.filter(|table| *table != 0).unwrap_or(MAIN_TABLE)
+        self.route
+            .table
+            .filter(|table| *table != 0)
+            .unwrap_or(MAIN_TABLE)
     }
 }
 
@@ -66,19 +69,30 @@ impl InstalledRoute {
 
     /// One for each next hop.
     pub(super) fn parse_all(payload: &[u8]) -> Vec<Self> {
-        let Ok(message) = RouteMessage::parse(payload) else { return Vec::new() };
-        let Some(route) = Self::of(&message) else { return Vec::new() };
-        let hops = message.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::MultiPath(hops) => Some(hops),
-            _ => None,
-        });
+        let Ok(message) = RouteMessage::parse(payload) else {
+            return Vec::new();
+        };
+        let Some(route) = Self::of(&message) else {
+            return Vec::new();
+        };
+        let hops = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::MultiPath(hops) => Some(hops),
+                _ => None,
+            });
         let Some(hops) = hops else { return vec![route] };
         let through = |hop: &RouteNextHop| {
             let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
                 RouteAttribute::Gateway(address) => ip(address),
                 _ => None,
             });
-            Self { gateway, link: Some(hop.interface_index), ..route.clone() }
+            Self {
+                gateway,
+                link: Some(hop.interface_index),
+                ..route.clone()
+            }
         };
         hops.iter().map(through).collect()
     }
@@ -88,8 +102,11 @@ impl InstalledRoute {
             return None;
         }
         let v4 = message.header.address_family == AddressFamily::Inet;
-        let any: IpAddr =
-            if v4 { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if v4 {
+            std::net::Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            std::net::Ipv6Addr::UNSPECIFIED.into()
+        };
         let (mut dst, mut gateway, mut link, mut source) = (any, None, None, None);
         let (mut table, mut priority) = (u32::from(message.header.table), 0);
         for attribute in &message.attributes {
@@ -104,7 +121,14 @@ impl InstalledRoute {
             }
         }
         let dst = Cidr::new(dst, message.header.destination_prefix_length).ok()?;
-        Some(Self { dst, gateway, link, table, priority, source })
+        Some(Self {
+            dst,
+            gateway,
+            link,
+            table,
+            priority,
+            source,
+        })
     }
 }
 
@@ -127,7 +151,11 @@ impl Rtnl {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
             let answers = self.dump(RouteNetlinkMessage::GetRoute(message), "routes")?;
-            routes.extend(answers.iter().flat_map(|answer| InstalledRoute::parse_all(&answer.payload)));
+            routes.extend(
+                answers
+                    .iter()
+                    .flat_map(|answer| InstalledRoute::parse_all(&answer.payload)),
+            );
         }
         Ok(routes)
     }
@@ -138,15 +166,27 @@ impl Rtnl {
     /// Where the kernel does not say.
     pub fn is_local(&mut self, address: IpAddr) -> Result<bool, NetError> {
         let mut message = RouteMessage::default();
-        message.header.address_family =
-            if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.address_family = if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
         message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
-        message.attributes.push(RouteAttribute::Destination(address.into()));
+        message
+            .attributes
+            .push(RouteAttribute::Destination(address.into()));
         let message = RouteNetlinkMessage::GetRoute(message);
         let (operation, object) = ("look up the route to", address.to_string());
-        match self.socket.read(Request { message, flags: 0, operation, object }) {
+        match self.socket.read(Request {
+            message,
+            flags: 0,
+            operation,
+            object,
+        }) {
             Ok(answer) => Ok(answer.payload.get(RTM_TYPE) == Some(&RTN_LOCAL)),
-            Err(e) if matches!(e.errno(), Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH)) => Ok(false),
+            Err(e) if matches!(e.errno(), Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH)) => {
+                Ok(false)
+            }
             Err(e) => Err(e),
         }
     }
@@ -168,7 +208,10 @@ impl Batch {
 }
 
 fn description(name: &IfName, spec: &RouteSpec) -> String {
-    let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+    let via = spec
+        .gateway
+        .map(|gateway| format!(" via {gateway}"))
+        .unwrap_or_default();
     format!("{}{via} dev {name}", spec.route.dst)
 }
 
@@ -177,7 +220,11 @@ fn message(link: u32, spec: &RouteSpec) -> RouteMessage {
     let dst = route.dst.network();
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
-        address_family: if dst.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        address_family: if dst.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        },
         destination_prefix_length: dst.prefix(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Boot,
@@ -190,13 +237,19 @@ fn message(link: u32, spec: &RouteSpec) -> RouteMessage {
     if dst.prefix() > 0 {
         attributes.push(RouteAttribute::Destination(dst.address().into()));
     }
-    attributes.extend(spec.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    attributes.extend(
+        spec.gateway
+            .map(|gateway| RouteAttribute::Gateway(gateway.into())),
+    );
     attributes.extend(route.priority.map(RouteAttribute::Priority));
     attributes.extend(route.table.map(RouteAttribute::Table));
-    let metrics: Vec<RouteMetric> = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let metrics: Vec<RouteMetric> = [
+        route.mtu.map(RouteMetric::Mtu),
+        route.advmss.map(RouteMetric::Advmss),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if !metrics.is_empty() {
         attributes.push(RouteAttribute::Metrics(metrics));
     }

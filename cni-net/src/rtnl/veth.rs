@@ -66,7 +66,12 @@ impl Batch {
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
         let object = format!("{} with peer {}", pair.name, pair.peer_name);
-        self.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, "create veth", object);
+        self.push(
+            RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+            "create veth",
+            object,
+        );
     }
 
     /// Makes the pair; `EEXIST` where either name is taken. The host's end is set up at once. The container's cannot be
@@ -91,6 +96,11 @@ impl Batch {
         self.namespaces.push(netns);
         let object = format!("{} with peer {}", pair.host_name, pair.container_name);
         let flags = NLM_F_CREATE | NLM_F_EXCL;
-        self.push(RouteNetlinkMessage::NewLink(host.build()), flags, "create veth", object);
+        self.push(
+            RouteNetlinkMessage::NewLink(host.build()),
+            flags,
+            "create veth",
+            object,
+        );
     }
 }

@@ -36,11 +36,20 @@ pub struct Membership {
 
 impl Membership {
     /// As a trunk has it: frames keep their tags.
-    pub const TAGGED: Self = Self { pvid: false, untagged: false };
+    pub const TAGGED: Self = Self {
+        pvid: false,
+        untagged: false,
+    };
     /// Frames go out untagged, but none comes in so.
-    pub const UNTAGGED: Self = Self { pvid: false, untagged: true };
+    pub const UNTAGGED: Self = Self {
+        pvid: false,
+        untagged: true,
+    };
     /// As an access port has it: whoever is behind the port knows nothing of VLANs.
-    pub const NATIVE: Self = Self { pvid: true, untagged: true };
+    pub const NATIVE: Self = Self {
+        pvid: true,
+        untagged: true,
+    };
 
     fn flags(self) -> BridgeVlanInfoFlags {
         let mut flags = BridgeVlanInfoFlags::empty();
@@ -93,7 +102,9 @@ impl PortVlans {
             return None;
         }
         let mut vlans = Self::default();
-        let spec = NlasIterator::new(attributes).flatten().find(|a| a.kind() == IFLA_AF_SPEC)?;
+        let spec = NlasIterator::new(attributes)
+            .flatten()
+            .find(|a| a.kind() == IFLA_AF_SPEC)?;
         let mut first = None;
         for attribute in NlasIterator::new(spec.value()).flatten() {
             if attribute.kind() == IFLA_BRIDGE_VLAN_INFO {
@@ -105,17 +116,26 @@ impl PortVlans {
 
     /// One `struct bridge_vlan_info`; `first` is where the range began.
     fn take(&mut self, info: &[u8], first: &mut Option<VlanId>) {
-        let Some(([a, b, c, d], _)) = info.split_first_chunk::<4>() else { return };
+        let Some(([a, b, c, d], _)) = info.split_first_chunk::<4>() else {
+            return;
+        };
         let flags = u16::from_ne_bytes([*a, *b]);
-        let Some(id) = VlanId::new(u16::from_ne_bytes([*c, *d])) else { return };
+        let Some(id) = VlanId::new(u16::from_ne_bytes([*c, *d])) else {
+            return;
+        };
         let on = |flag| flags & flag != 0;
         if on(BRIDGE_VLAN_INFO_RANGE_BEGIN) {
             *first = Some(id);
             return;
         }
-        let start = first.take().filter(|_| on(BRIDGE_VLAN_INFO_RANGE_END)).unwrap_or(id);
-        let membership =
-            Membership { pvid: on(BRIDGE_VLAN_INFO_PVID), untagged: on(BRIDGE_VLAN_INFO_UNTAGGED) };
+        let start = first
+            .take()
+            .filter(|_| on(BRIDGE_VLAN_INFO_RANGE_END))
+            .unwrap_or(id);
+        let membership = Membership {
+            pvid: on(BRIDGE_VLAN_INFO_PVID),
+            untagged: on(BRIDGE_VLAN_INFO_UNTAGGED),
+        };
         start.through(id).for_each(|id| self.insert(id, membership));
     }
 }
@@ -123,7 +143,9 @@ impl PortVlans {
 impl FromIterator<(VlanId, Membership)> for PortVlans {
     fn from_iter<I: IntoIterator<Item = (VlanId, Membership)>>(memberships: I) -> Self {
         let mut vlans = Self::default();
-        memberships.into_iter().for_each(|(id, membership)| vlans.insert(id, membership));
+        memberships
+            .into_iter()
+            .for_each(|(id, membership)| vlans.insert(id, membership));
         vlans
     }
 }
@@ -140,8 +162,14 @@ impl fmt::Display for PortVlans {
             if first != last {
                 write!(f, "-{last}")?;
             }
-            let words = [(membership.pvid, " pvid"), (membership.untagged, " untagged")];
-            words.iter().filter(|(on, _)| *on).try_for_each(|(_, word)| f.write_str(word))?;
+            let words = [
+                (membership.pvid, " pvid"),
+                (membership.untagged, " untagged"),
+            ];
+            words
+                .iter()
+                .filter(|(on, _)| *on)
+                .try_for_each(|(_, word)| f.write_str(word))?;
         }
         Ok(())
     }
@@ -156,9 +184,16 @@ impl Rtnl {
     pub fn port_vlans(&mut self, port: u32) -> Result<PortVlans, NetError> {
         let mut message = LinkMessage::default();
         message.header.interface_family = AddressFamily::Bridge;
-        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed]));
-        let answers = self.dump(RouteNetlinkMessage::GetLink(message), "VLANs of bridge ports")?;
-        let mut found = answers.iter().filter_map(|Answer { payload, .. }| PortVlans::parse(payload, port));
+        message.attributes.push(LinkAttribute::ExtMask(vec![
+            LinkExtentMask::BrvlanCompressed,
+        ]));
+        let answers = self.dump(
+            RouteNetlinkMessage::GetLink(message),
+            "VLANs of bridge ports",
+        )?;
+        let mut found = answers
+            .iter()
+            .filter_map(|Answer { payload, .. }| PortVlans::parse(payload, port));
         Ok(found.next().unwrap_or_default())
     }
 }
@@ -170,21 +205,36 @@ impl Batch {
             .append_info_data(InfoBridge::VlanFiltering(true))
             .build();
         let operation = "set VLAN filtering on";
-        self.push(RouteNetlinkMessage::NewLink(message), 0, operation, bridge.to_string());
+        self.push(
+            RouteNetlinkMessage::NewLink(message),
+            0,
+            operation,
+            bridge.to_string(),
+        );
     }
 
     /// Makes a port a member of VLANs. Those that it has already take on the new kind; others stay. `EOPNOTSUPP` where the
     /// kernel has no bridge VLAN filtering.
     pub fn add_port_vlans(&mut self, port: u32, name: &IfName, vlans: &PortVlans) {
         let object = format!("{vlans} on the bridge port {name}");
-        self.push(RouteNetlinkMessage::SetLink(message(port, &vlans.runs())), 0, "set VLANs", object);
+        self.push(
+            RouteNetlinkMessage::SetLink(message(port, &vlans.runs())),
+            0,
+            "set VLANs",
+            object,
+        );
     }
 
     /// Takes a port out of a VLAN. Succeeds where it is not in it.
     pub fn remove_port_vlan(&mut self, port: u32, name: &IfName, id: VlanId) {
         let object = format!("{id} from the bridge port {name}");
         let message = message(port, &[(id, id, Membership::TAGGED)]);
-        self.push(RouteNetlinkMessage::DelLink(message), 0, "remove VLAN", object);
+        self.push(
+            RouteNetlinkMessage::DelLink(message),
+            0,
+            "remove VLAN",
+            object,
+        );
     }
 }
 
@@ -195,7 +245,9 @@ fn message(port: u32, runs: &[(VlanId, VlanId, Membership)]) -> LinkMessage {
         if first == last {
             return builder.vlan(first.number(), flags);
         }
-        builder.vlan_range_start(first.number(), flags).vlan_range_end(last.number(), flags)
+        builder
+            .vlan_range_start(first.number(), flags)
+            .vlan_range_end(last.number(), flags)
     };
     runs.iter().fold(LinkBridgeVlan::new(port), one).build()
 }
@@ -214,7 +266,10 @@ mod tests {
     }
 
     fn vlans(memberships: &[(u16, Membership)]) -> PortVlans {
-        memberships.iter().map(|(number, membership)| (id(*number), *membership)).collect()
+        memberships
+            .iter()
+            .map(|(number, membership)| (id(*number), *membership))
+            .collect()
     }
 
     fn encoded(vlans: &PortVlans) -> Vec<u8> {
@@ -231,7 +286,12 @@ mod tests {
 
     fn spec(infos: &[Vec<u8>]) -> Vec<u8> {
         let length = u16::try_from(4 + infos.concat().len()).unwrap();
-        [&length.to_ne_bytes()[..], &IFLA_AF_SPEC.to_ne_bytes(), &infos.concat()].concat()
+        [
+            &length.to_ne_bytes()[..],
+            &IFLA_AF_SPEC.to_ne_bytes(),
+            &infos.concat(),
+        ]
+        .concat()
     }
 
     /// What `bridge vlan add dev X vid 100 pvid untagged` sends.
@@ -243,10 +303,19 @@ mod tests {
 
     #[test]
     fn neighbours_travel_as_a_range_and_the_native_vlan_alone() {
-        let mut trunk: PortVlans = id(200).through(id(203)).map(|id| (id, Membership::TAGGED)).collect();
+        let mut trunk: PortVlans = id(200)
+            .through(id(203))
+            .map(|id| (id, Membership::TAGGED))
+            .collect();
         trunk.insert(id(202), Membership::NATIVE);
         trunk.insert(id(300), Membership::TAGGED);
-        let infos = [info(0x08, 200), info(0x10, 201), info(0x06, 202), info(0, 203), info(0, 300)];
+        let infos = [
+            info(0x08, 200),
+            info(0x10, 201),
+            info(0x06, 202),
+            info(0, 203),
+            info(0, 300),
+        ];
         assert_eq!(encoded(&trunk), [&HEADER[..], &spec(&infos)].concat());
         assert_eq!(trunk.to_string(), "200-201, 202 pvid untagged, 203, 300");
     }
@@ -258,7 +327,12 @@ mod tests {
             &[5, 0, 3, 0, b'v', 0, 0, 0],
             // With NLA_F_NESTED, as newer kernels have it.
             &{
-                let mut spec = spec(&[info(0x04, 1), info(0x06, 100), info(0x0c, 200), info(0x14, 202)]);
+                let mut spec = spec(&[
+                    info(0x04, 1),
+                    info(0x06, 100),
+                    info(0x0c, 200),
+                    info(0x14, 202),
+                ]);
                 spec[3] |= 0x80;
                 spec
             },
@@ -286,7 +360,11 @@ mod tests {
             vec![info(0x08, 5), info(0x10, 4)],
         ] {
             let answer = [&HEADER[..], &spec(&infos)].concat();
-            assert_eq!(PortVlans::parse(&answer, 7), Some(PortVlans::default()), "{infos:?}");
+            assert_eq!(
+                PortVlans::parse(&answer, 7),
+                Some(PortVlans::default()),
+                "{infos:?}"
+            );
         }
         assert_eq!(PortVlans::default().to_string(), "none");
     }

@@ -64,7 +64,10 @@ fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
     let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
     let netns = netns(&pod);
     for number in 0..PORTS {
-        let (host_name, container_name) = (name(&format!("veth{number}")), name(&format!("eth{number}")));
+        let (host_name, container_name) = (
+            name(&format!("veth{number}")),
+            name(&format!("eth{number}")),
+        );
         let mut batch = Batch::new();
         batch.create_veth(&VethPair {
             host_name: &host_name,
@@ -86,7 +89,10 @@ fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
     while_churning(churn, || {
         assert_eq!(rtnl.ports(index).unwrap().len(), PORTS);
         let links = rtnl.links().unwrap();
-        let ours = links.iter().filter(|link| link.name.starts_with("veth")).count();
+        let ours = links
+            .iter()
+            .filter(|link| link.name.starts_with("veth"))
+            .count();
         assert_eq!(ours, PORTS);
     });
 }
@@ -106,7 +112,10 @@ fn addresses_are_complete_while_addresses_come_and_go(_: &Host) {
     };
     while_churning(churn, || {
         let addresses = rtnl.addresses(index).unwrap();
-        assert_eq!(addresses.iter().filter(|a| !a.link_local).count(), ADDRESSES);
+        assert_eq!(
+            addresses.iter().filter(|a| !a.link_local).count(),
+            ADDRESSES
+        );
     });
 }
 
@@ -125,7 +134,9 @@ fn routes_are_complete_while_routes_come_and_go(_: &Host) {
     };
     while_churning(churn, || {
         let routes = rtnl.routes().unwrap();
-        let ours = routes.iter().filter(|route| route.table == 254 && cidr("10.0.0.0/8").overlaps(route.dst));
+        let ours = routes
+            .iter()
+            .filter(|route| route.table == 254 && cidr("10.0.0.0/8").overlaps(route.dst));
         assert_eq!(ours.count(), ADDRESSES);
     });
 }

@@ -40,11 +40,17 @@ fn wait_while<T: Send>(
             first_look.recv().unwrap();
             act();
         });
-        events.wait_until(&mut rtnl, "the test's event", LONG, &Stop::never(), |rtnl| {
-            let found = look(rtnl);
-            let _ = looked.send(());
-            found
-        })
+        events.wait_until(
+            &mut rtnl,
+            "the test's event",
+            LONG,
+            &Stop::never(),
+            |rtnl| {
+                let found = look(rtnl);
+                let _ = looked.send(());
+                found
+            },
+        )
     })
 }
 
@@ -62,7 +68,10 @@ fn a_wait_ends_when_an_address_comes(_: &Host) {
     let index = bridge(&mut Rtnl::open().unwrap());
     for address in ["10.1.0.1/16", "fd00::1/64"] {
         let look = |rtnl: &mut Rtnl| {
-            Ok(rtnl.addresses(index)?.into_iter().find(|found| found.cidr.to_string() == address))
+            Ok(rtnl
+                .addresses(index)?
+                .into_iter()
+                .find(|found| found.cidr.to_string() == address))
         };
         let add = || crate::scene::add_address(&mut Rtnl::open().unwrap(), "br0", address);
         wait_while(look, add).unwrap();
@@ -73,8 +82,9 @@ fn what_is_there_already_needs_no_event(_: &Host) {
     let events = LinkEvents::subscribe().unwrap();
     let mut rtnl = Rtnl::open().unwrap();
     let lo: IfName = name("lo");
-    let found =
-        events.wait_until(&mut rtnl, "lo", Duration::ZERO, &Stop::never(), |rtnl| rtnl.find_link(&lo));
+    let found = events.wait_until(&mut rtnl, "lo", Duration::ZERO, &Stop::never(), |rtnl| {
+        rtnl.find_link(&lo)
+    });
     assert_eq!(found.unwrap().index, 1);
 }
 
@@ -82,9 +92,15 @@ fn a_wait_ends_at_its_limit(_: &Host) {
     let events = LinkEvents::subscribe().unwrap();
     let mut rtnl = Rtnl::open().unwrap();
     let start = Instant::now();
-    let error =
-        events.wait_until(&mut rtnl, "a miracle", SHORT, &Stop::never(), |_| Ok(None::<()>)).unwrap_err();
-    assert!(matches!(&error, NetError::TimedOut(what) if what == "a miracle"), "{error}");
+    let error = events
+        .wait_until(&mut rtnl, "a miracle", SHORT, &Stop::never(), |_| {
+            Ok(None::<()>)
+        })
+        .unwrap_err();
+    assert!(
+        matches!(&error, NetError::TimedOut(what) if what == "a miracle"),
+        "{error}"
+    );
     assert_eq!(error.to_string(), "timed out waiting for a miracle");
     assert!(start.elapsed() >= SHORT && start.elapsed() < LONG);
 }
@@ -95,11 +111,17 @@ fn unrelated_events_do_not_prolong_a_wait(_: &Host) {
     let events = LinkEvents::subscribe().unwrap();
     let start = Instant::now();
     let mut mtu = 1000;
-    let outcome = events.wait_until(&mut Rtnl::open().unwrap(), "a miracle", SHORT, &Stop::never(), |rtnl| {
-        assert!(start.elapsed() < LONG);
-        mtu = 2001 - mtu;
-        run(rtnl, |batch| batch.set_mtu(index, &name("br0"), mtu)).map(|()| None::<()>)
-    });
+    let outcome = events.wait_until(
+        &mut Rtnl::open().unwrap(),
+        "a miracle",
+        SHORT,
+        &Stop::never(),
+        |rtnl| {
+            assert!(start.elapsed() < LONG);
+            mtu = 2001 - mtu;
+            run(rtnl, |batch| batch.set_mtu(index, &name("br0"), mtu)).map(|()| None::<()>)
+        },
+    );
     assert!(matches!(outcome, Err(NetError::TimedOut(_))));
 }
 
@@ -114,7 +136,10 @@ fn a_wait_ends_when_the_process_is_to_stop(_: &Host) {
             Ok(None::<()>)
         })
         .unwrap_err();
-    assert!(matches!(&error, NetError::Stopped(what) if what == "a miracle"), "{error}");
+    assert!(
+        matches!(&error, NetError::Stopped(what) if what == "a miracle"),
+        "{error}"
+    );
 }
 
 fn an_error_of_the_look_ends_the_wait(_: &Host) {

@@ -60,7 +60,9 @@ fn check(id: &str) -> MacCheck {
 fn checked() -> Nft {
     let mut kernel = open();
     let outcome = kernel.create_mac_check(&check("a"), &name("veth0"), MAC);
-    let lacks = outcome.as_ref().is_err_and(|e| e.errno() == Some(Errno::EOPNOTSUPP));
+    let lacks = outcome
+        .as_ref()
+        .is_err_and(|e| e.errno() == Some(Errno::EOPNOTSUPP));
     testkit::require("nf_tables for the bridge family", !lacks);
     outcome.unwrap();
     kernel
@@ -92,7 +94,9 @@ fn a_check_reads_back(_: &Host) {
 
 fn chains_that_are_there_are_an_error_and_stay(_: &Host) {
     let mut kernel = checked();
-    let again = kernel.create_mac_check(&check("a"), &name("veth1"), MAC).unwrap_err();
+    let again = kernel
+        .create_mac_check(&check("a"), &name("veth1"), MAC)
+        .unwrap_err();
     assert!(again.is_exists(), "{again}");
     assert_eq!(nft("list ruleset"), RULESET);
 }
@@ -101,14 +105,19 @@ fn nothing_there_is_fine_for_look_ups(_: &Host) {
     let mut kernel = open();
     assert!(!kernel.has_mac_check(&check("a")).unwrap());
     assert_eq!(kernel.mac_check_jumps().unwrap(), []);
-    assert_eq!(kernel.mac_check_state(&check("a")).unwrap(), MacCheckState::default());
+    assert_eq!(
+        kernel.mac_check_state(&check("a")).unwrap(),
+        MacCheckState::default()
+    );
     kernel.remove_mac_check(&check("a"), &[]).unwrap();
     assert_eq!(nft("list ruleset"), "");
 }
 
 fn a_removed_check_leaves_the_base_chain(_: &Host) {
     let mut kernel = checked();
-    kernel.create_mac_check(&check("b"), &name("veth1"), MAC).unwrap();
+    kernel
+        .create_mac_check(&check("b"), &name("veth1"), MAC)
+        .unwrap();
     for id in ["b", "a"] {
         let mut jumps = kernel.mac_check_jumps().unwrap();
         jumps.retain(|jump| jump.leads_to(&check(id)));
@@ -137,7 +146,12 @@ fn a_jump_that_somebody_else_removed_is_an_absence(_: &Host) {
     let mut kernel = checked();
     let jumps = kernel.mac_check_jumps().unwrap();
     nft("flush chain bridge nat PREROUTING");
-    assert!(kernel.remove_mac_check(&check("a"), &jumps).unwrap_err().is_absent());
+    assert!(
+        kernel
+            .remove_mac_check(&check("a"), &jumps)
+            .unwrap_err()
+            .is_absent()
+    );
     assert!(kernel.has_mac_check(&check("a")).unwrap());
 }
 
@@ -147,8 +161,13 @@ fn a_base_chain_of_another_kind_is_an_error(_: &Host) {
     nft("add table bridge nat
          add chain bridge nat PREROUTING { type filter hook prerouting priority -200; policy drop; }");
     let before = nft("list ruleset");
-    let error = open().create_mac_check(&check("a"), &name("veth0"), MAC).unwrap_err();
-    assert!(matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EEXIST)), "{error}");
+    let error = open()
+        .create_mac_check(&check("a"), &name("veth0"), MAC)
+        .unwrap_err();
+    assert!(
+        matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EEXIST)),
+        "{error}"
+    );
     assert!(error.to_string().contains("PREROUTING"), "{error}");
     assert_eq!(nft("list ruleset"), before);
 }

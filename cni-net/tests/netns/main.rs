@@ -1,5 +1,10 @@
 //! Every function of cni-net against the real kernel, in namespaces that each test has for itself.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 mod addresses;
 mod disturbed_lists;

@@ -26,21 +26,47 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-pub(crate) const A: Owner<'_> = Owner { network: "net", container_id: "a", if_name: "eth0" };
-pub(crate) const B: Owner<'_> = Owner { network: "net", container_id: "b", if_name: "eth0" };
+pub(crate) const A: Owner<'_> = Owner {
+    network: "net",
+    container_id: "a",
+    if_name: "eth0",
+};
+pub(crate) const B: Owner<'_> = Owner {
+    network: "net",
+    container_id: "b",
+    if_name: "eth0",
+};
 
 /// Runs commands by nft(8), and gives what it prints with blanks made equal.
 pub(crate) fn nft(commands: &str) -> String {
     let mut nft = Command::new("nft");
-    nft.args(["-f", "-"]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    let child = nft.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    nft.args(["-f", "-"])
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+    let child = nft
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     testkit::require("the nft program", child.is_ok());
     let mut child = child.unwrap();
-    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(commands.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 const TABLE: &str = "list table inet cni_plugins_masquerade";
@@ -49,7 +75,11 @@ const TABLE: &str = "list table inet cni_plugins_masquerade";
 const COMMENT_OF_A: &str = "NET-A, net: net, if: eth0, id: a";
 
 fn comments(nft: &mut Nft) -> Vec<String> {
-    nft.masquerade_entries().unwrap().into_iter().map(|entry| entry.comment).collect()
+    nft.masquerade_entries()
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.comment)
+        .collect()
 }
 
 fn open() -> Nft {
@@ -74,10 +104,15 @@ fn nothing_there_is_fine_for_all_but_create(_: &Host) {
 
 fn the_first_rule_makes_the_references_table(_: &Host) {
     let mut kernel = open();
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")]).unwrap();
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
+        .unwrap();
     assert_eq!(kernel.count_masquerade(&A).unwrap(), (2, true));
     let comment = comments(&mut kernel).pop().or_fail("a comment");
-    assert!(comment.ends_with(COMMENT_OF_A.trim_start_matches("NET-A")), "{comment}");
+    assert!(
+        comment.ends_with(COMMENT_OF_A.trim_start_matches("NET-A")),
+        "{comment}"
+    );
     let wanted = format!(
         "table inet cni_plugins_masquerade {{\n\
          chain masq_checks {{\n\
@@ -98,34 +133,53 @@ fn the_first_rule_makes_the_references_table(_: &Host) {
 fn rules_of_every_prefix_length_read_as_meant(_: &Host) {
     let mut kernel = open();
     for prefix in 1..=32 {
-        kernel.create_masquerade(&A, &[cidr(&format!("10.255.170.213/{prefix}"))]).unwrap();
+        kernel
+            .create_masquerade(&A, &[cidr(&format!("10.255.170.213/{prefix}"))])
+            .unwrap();
     }
     for prefix in 1..=128 {
         kernel
-            .create_masquerade(&A, &[cidr(&format!("fd55:aaaa:5555:aaaa:5555:aaaa:5555:aaaa/{prefix}"))])
+            .create_masquerade(
+                &A,
+                &[cidr(&format!(
+                    "fd55:aaaa:5555:aaaa:5555:aaaa:5555:aaaa/{prefix}"
+                ))],
+            )
             .unwrap();
     }
     let shown = nft("list chain inet cni_plugins_masquerade masq_checks");
-    let rules: Vec<&str> =
-        shown.lines().filter_map(|line| line.split_once(" masquerade").map(|(rule, _)| rule)).collect();
+    let rules: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| line.split_once(" masquerade").map(|(rule, _)| rule))
+        .collect();
     assert_eq!(rules.len(), 160);
     for prefix in 1..=32_u8 {
-        let network = cidr(&format!("10.255.170.213/{prefix}")).network().to_string();
+        let network = cidr(&format!("10.255.170.213/{prefix}"))
+            .network()
+            .to_string();
         let network = network.trim_end_matches("/32");
-        assert_eq!(rules[usize::from(prefix) - 1], format!("ip saddr 10.255.170.213 ip daddr != {network}"));
+        assert_eq!(
+            rules[usize::from(prefix) - 1],
+            format!("ip saddr 10.255.170.213 ip daddr != {network}")
+        );
     }
     let host = "fd55:aaaa:5555:aaaa:5555:aaaa:5555:aaaa";
     for prefix in 1..=128_u8 {
         let network = cidr(&format!("{host}/{prefix}")).network().to_string();
         let network = network.trim_end_matches("/128");
-        assert_eq!(rules[31 + usize::from(prefix)], format!("ip6 saddr {host} ip6 daddr != {network}"));
+        assert_eq!(
+            rules[31 + usize::from(prefix)],
+            format!("ip6 saddr {host} ip6 daddr != {network}")
+        );
     }
 }
 
 fn two_owners_of_one_address_keep_a_rule_each(_: &Host) {
     let mut kernel = open();
     for owner in [A, B] {
-        kernel.create_masquerade(&owner, &[cidr("10.1.0.5/16")]).unwrap();
+        kernel
+            .create_masquerade(&owner, &[cidr("10.1.0.5/16")])
+            .unwrap();
     }
     assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
     assert_eq!(kernel.count_masquerade(&A).unwrap(), (0, true));
@@ -136,9 +190,19 @@ fn two_owners_of_one_address_keep_a_rule_each(_: &Host) {
 
 fn an_owner_may_have_two_interfaces(_: &Host) {
     let mut kernel = open();
-    let second = Owner { if_name: "eth1", ..A };
-    let elsewhere = Owner { network: "other", ..A };
-    for (owner, address) in [(A, "10.1.0.5/16"), (second, "10.1.0.6/16"), (elsewhere, "10.2.0.5/16")] {
+    let second = Owner {
+        if_name: "eth1",
+        ..A
+    };
+    let elsewhere = Owner {
+        network: "other",
+        ..A
+    };
+    for (owner, address) in [
+        (A, "10.1.0.5/16"),
+        (second, "10.1.0.6/16"),
+        (elsewhere, "10.2.0.5/16"),
+    ] {
         kernel.create_masquerade(&owner, &[cidr(address)]).unwrap();
     }
     assert_eq!(kernel.remove_masquerade(&second).unwrap(), 1);
@@ -148,9 +212,14 @@ fn an_owner_may_have_two_interfaces(_: &Host) {
 
 fn stale_rules_of_one_network_go(_: &Host) {
     let mut kernel = open();
-    let elsewhere = Owner { network: "other", ..B };
+    let elsewhere = Owner {
+        network: "other",
+        ..B
+    };
     for owner in [A, B, elsewhere] {
-        kernel.create_masquerade(&owner, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")]).unwrap();
+        kernel
+            .create_masquerade(&owner, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
+            .unwrap();
     }
     let valid = ValidAttachments::Only([("a".to_owned(), "eth0".to_owned())].into());
     assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 2);
@@ -162,15 +231,24 @@ fn stale_rules_of_one_network_go(_: &Host) {
 
 fn an_unknown_list_of_attachments_frees_nothing(_: &Host) {
     let mut kernel = open();
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16")]).unwrap();
-    assert_eq!(kernel.remove_stale_masquerade("net", &ValidAttachments::Unknown).unwrap(), 0);
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
+        .unwrap();
+    assert_eq!(
+        kernel
+            .remove_stale_masquerade("net", &ValidAttachments::Unknown)
+            .unwrap(),
+        0
+    );
     assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true));
 }
 
 /// Someone reloads the firewall: `nft flush ruleset` and worse.
 fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
     let mut kernel = open();
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16")]).unwrap();
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
+        .unwrap();
     let whole = nft(TABLE);
     for damage in [
         "flush chain inet cni_plugins_masquerade postrouting",
@@ -179,7 +257,9 @@ fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
     ] {
         nft(damage);
         assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, false), "{damage}");
-        kernel.create_masquerade(&B, &[cidr("10.1.0.6/16")]).unwrap();
+        kernel
+            .create_masquerade(&B, &[cidr("10.1.0.6/16")])
+            .unwrap();
         assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true), "{damage}");
         assert_eq!(kernel.remove_masquerade(&B).unwrap(), 1);
         assert_eq!(nft(TABLE), whole, "{damage}");
@@ -192,7 +272,9 @@ fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
 /// pkg/ip/ipmasq_nftables_linux.go).
 fn the_references_own_rule_is_removed(_: &Host) {
     let mut kernel = open();
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16")]).unwrap();
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
+        .unwrap();
     let comment = comments(&mut kernel).pop().or_fail("a comment");
     nft("flush ruleset");
     nft(&format!(
@@ -207,8 +289,13 @@ fn the_references_own_rule_is_removed(_: &Host) {
     assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true));
     // Into the reference's table ours go without a change to it.
     let before = nft("list chain inet cni_plugins_masquerade postrouting");
-    kernel.create_masquerade(&B, &[cidr("10.1.0.6/16")]).unwrap();
-    assert_eq!(nft("list chain inet cni_plugins_masquerade postrouting"), before);
+    kernel
+        .create_masquerade(&B, &[cidr("10.1.0.6/16")])
+        .unwrap();
+    assert_eq!(
+        nft("list chain inet cni_plugins_masquerade postrouting"),
+        before
+    );
     assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
     assert_eq!(kernel.count_masquerade(&B).unwrap(), (1, true));
 }
@@ -219,13 +306,20 @@ fn foreign_tables_are_untouched(_: &Host) {
     nft("add chain inet foreign postrouting { type nat hook postrouting priority srcnat; }");
     // As many at once as nft(8) can send without real root.
     for block in 0..20 {
-        let rule =
-            |n| format!("add rule inet foreign postrouting ip saddr 10.{block}.{n}.1 counter masquerade\n");
+        let rule = |n| {
+            format!(
+                "add rule inet foreign postrouting ip saddr 10.{block}.{n}.1 counter masquerade\n"
+            )
+        };
         nft(&(0..100).map(rule).collect::<String>());
     }
     let before = nft("list table inet foreign");
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16")]).unwrap();
-    kernel.create_masquerade(&B, &[cidr("10.1.0.6/16")]).unwrap();
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
+        .unwrap();
+    kernel
+        .create_masquerade(&B, &[cidr("10.1.0.6/16")])
+        .unwrap();
     let valid = ValidAttachments::Only([("a".to_owned(), "eth0".to_owned())].into());
     assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 1);
     assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
@@ -235,10 +329,14 @@ fn foreign_tables_are_untouched(_: &Host) {
 /// A node on which another version of the plugin left them behind for months.
 fn five_thousand_stale_rules_are_removed(_: &Host) {
     let mut kernel = open();
-    kernel.create_masquerade(&A, &[cidr("10.1.0.5/16")]).unwrap();
+    kernel
+        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
+        .unwrap();
     let mut left = 5000;
     while left > 0 {
-        let addresses: Vec<_> = (0..100).map(|n| cidr(&format!("10.2.{}.{n}/16", left / 100))).collect();
+        let addresses: Vec<_> = (0..100)
+            .map(|n| cidr(&format!("10.2.{}.{n}/16", left / 100)))
+            .collect();
         kernel.create_masquerade(&B, &addresses).unwrap();
         left -= addresses.len();
     }

@@ -18,7 +18,11 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn owner(id: &str) -> Owner<'_> {
-    Owner { network: "net", container_id: id, if_name: "eth0" }
+    Owner {
+        network: "net",
+        container_id: id,
+        if_name: "eth0",
+    }
 }
 
 fn open() -> Nft {
@@ -45,7 +49,10 @@ fn first_rules_at_once_leave_one_skeleton(_: &Host) {
     open();
     at_once(|number| {
         let (id, address) = (format!("c{number}"), cidr(&format!("10.1.0.{number}/16")));
-        Nft::open().unwrap().create_masquerade(&owner(&id), &[address]).unwrap();
+        Nft::open()
+            .unwrap()
+            .create_masquerade(&owner(&id), &[address])
+            .unwrap();
     });
     assert_eq!(open().masquerade_entries().unwrap().len(), THREADS);
     assert_eq!(
@@ -80,14 +87,18 @@ fn the_same_rules_may_be_removed_by_several(_: &Host) {
     let mut kernel = open();
     for number in 0..THREADS {
         let (id, address) = (format!("c{number}"), cidr(&format!("10.1.0.{number}/16")));
-        kernel.create_masquerade(&owner(&id), &[address; 10]).unwrap();
+        kernel
+            .create_masquerade(&owner(&id), &[address; 10])
+            .unwrap();
     }
     at_once(|number| {
         let mut nft = Nft::open().unwrap();
         if number % 2 == 0 {
-            nft.remove_stale_masquerade("net", &ValidAttachments::Only(Default::default())).unwrap();
+            nft.remove_stale_masquerade("net", &ValidAttachments::Only(Default::default()))
+                .unwrap();
         } else {
-            nft.remove_masquerade(&owner(&format!("c{number}"))).unwrap();
+            nft.remove_masquerade(&owner(&format!("c{number}")))
+                .unwrap();
         }
     });
     assert_eq!(kernel.masquerade_entries().unwrap(), []);
@@ -98,13 +109,16 @@ fn a_count_is_right_while_a_thousand_rules_are_disturbed(_: &Host) {
     let mut kernel = open();
     for block in 0..10 {
         let id = format!("old{block}");
-        let addresses: Vec<_> = (0..100).map(|n| cidr(&format!("10.1.{block}.{n}/16"))).collect();
+        let addresses: Vec<_> = (0..100)
+            .map(|n| cidr(&format!("10.1.{block}.{n}/16")))
+            .collect();
         kernel.create_masquerade(&owner(&id), &addresses).unwrap();
     }
     at_once(|number| {
         let id = format!("new{number}");
         let mut nft = Nft::open().unwrap();
-        nft.create_masquerade(&owner(&id), &[cidr("10.2.0.1/16")]).unwrap();
+        nft.create_masquerade(&owner(&id), &[cidr("10.2.0.1/16")])
+            .unwrap();
         assert_eq!(nft.count_masquerade(&owner("old5")).unwrap(), (100, true));
         assert_eq!(nft.remove_masquerade(&owner(&id)).unwrap(), 1);
     });

@@ -2,7 +2,10 @@
 
 use crate::{
     masquerade::A,
-    scene::{HOST_MAC, add_address, cidr, connected, create_veth, find, name, netns, rtnl_in, run, set_up},
+    scene::{
+        HOST_MAC, add_address, cidr, connected, create_veth, find, name, netns, rtnl_in, run,
+        set_up,
+    },
 };
 use cni_net::{Family, RouteSpec, Rtnl, Sysctl, nft::Nft};
 use cni_types::{IfName, Route};
@@ -67,10 +70,18 @@ impl Net {
     /// The address that a packet from the pod has when it arrives outside. Sent until it does: the bridge's ports
     /// come up in their own time.
     fn source_seen_outside(&self, pod: &Pod, outside: &Pod) -> IpAddr {
-        let any =
-            SocketAddr::new(if self.pod.contains(':') { address("::/0") } else { address("0.0.0.0/0") }, 0);
+        let any = SocketAddr::new(
+            if self.pod.contains(':') {
+                address("::/0")
+            } else {
+                address("0.0.0.0/0")
+            },
+            0,
+        );
         let receiver = outside.inside(|| UdpSocket::bind(any)).unwrap();
-        receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        receiver
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let target = SocketAddr::new(address(self.outside), receiver.local_addr().unwrap().port());
         let sender = pod.inside(|| UdpSocket::bind(any)).unwrap();
         for _ in 0..200 {
@@ -85,9 +96,26 @@ impl Net {
 
 fn default_route(rtnl: &mut Rtnl, gateway: &str) {
     let gateway = address(gateway);
-    let route = Route::new(if gateway.is_ipv4() { cidr("0.0.0.0/0") } else { cidr("::/0") }, None);
+    let route = Route::new(
+        if gateway.is_ipv4() {
+            cidr("0.0.0.0/0")
+        } else {
+            cidr("::/0")
+        },
+        None,
+    );
     let (link, eth0): (u32, IfName) = (find(rtnl, "eth0").index, name("eth0"));
-    run(rtnl, |batch| batch.create_route(link, &eth0, &RouteSpec { route, gateway: Some(gateway) })).unwrap();
+    run(rtnl, |batch| {
+        batch.create_route(
+            link,
+            &eth0,
+            &RouteSpec {
+                route,
+                gateway: Some(gateway),
+            },
+        )
+    })
+    .unwrap();
 }
 
 fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
@@ -96,7 +124,10 @@ fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
     let (pod, outside) = (host.pod("a"), host.pod("outside"));
     net.connect(&pod, &outside);
     nft.create_masquerade(&A, &[cidr(net.pod)]).unwrap();
-    assert_eq!(net.source_seen_outside(&pod, &outside), address(net.host_outside));
+    assert_eq!(
+        net.source_seen_outside(&pod, &outside),
+        address(net.host_outside)
+    );
     (pod, outside)
 }
 

@@ -31,12 +31,23 @@ fn inode() -> u64 {
 fn a_namespace_is_the_same_by_every_path(host: &Host) {
     let (a, b) = (host.pod("a"), host.pod("b"));
     let other_path = host.file("bound", "");
-    mount(Some(a.path()), &other_path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    mount(
+        Some(a.path()),
+        &other_path,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .unwrap();
     let link = Path::new("/run/link");
     std::os::unix::fs::symlink(a.path(), link).unwrap();
     let opened = Netns::open(a.path()).unwrap();
     for path in [a.path(), &other_path, link] {
-        assert!(opened.is_same(&Netns::open(path).unwrap()), "{}", path.display());
+        assert!(
+            opened.is_same(&Netns::open(path).unwrap()),
+            "{}",
+            path.display()
+        );
     }
     assert!(!opened.is_same(&Netns::open(b.path()).unwrap()));
     assert!(!opened.is_same(&Netns::current().unwrap()));
@@ -66,14 +77,23 @@ fn a_closure_runs_inside_and_the_thread_comes_back(host: &Host) {
 fn the_thread_comes_back_after_a_panic_too(host: &Host) {
     let (pod, before) = (host.pod("a"), inode());
     let opened = Netns::open(pod.path()).unwrap();
-    let thrown = catch_unwind(AssertUnwindSafe(|| opened.run(|| panic!("inside {}", inode())))).unwrap_err();
-    assert_eq!(*thrown.downcast::<String>().unwrap(), format!("inside {}", opened.inode()));
+    let thrown = catch_unwind(AssertUnwindSafe(|| {
+        opened.run(|| panic!("inside {}", inode()))
+    }))
+    .unwrap_err();
+    assert_eq!(
+        *thrown.downcast::<String>().unwrap(),
+        format!("inside {}", opened.inode())
+    );
     assert_eq!(inode(), before);
 }
 
 fn entering_may_be_nested(host: &Host) {
     let (a, b) = (host.pod("a"), host.pod("b"));
-    let (a, b) = (Netns::open(a.path()).unwrap(), Netns::open(b.path()).unwrap());
+    let (a, b) = (
+        Netns::open(a.path()).unwrap(),
+        Netns::open(b.path()).unwrap(),
+    );
     let (inner, outer) = a.run(|| (b.run(inode).unwrap(), inode())).unwrap();
     assert_eq!((inner, outer), (b.inode(), a.inode()));
 }
@@ -81,7 +101,10 @@ fn entering_may_be_nested(host: &Host) {
 fn a_socket_stays_in_the_namespace_it_was_opened_in(host: &Host) {
     let pod = host.pod("a");
     let mut inside = Rtnl::open_in(&Netns::open(pod.path()).unwrap()).unwrap();
-    Rtnl::open().unwrap().create_bridge(&crate::scene::name("br0"), crate::scene::BRIDGE_MAC, None).unwrap();
+    Rtnl::open()
+        .unwrap()
+        .create_bridge(&crate::scene::name("br0"), crate::scene::BRIDGE_MAC, None)
+        .unwrap();
     assert_eq!(inside.links().unwrap().len(), 1);
     // The path may go; the namespace lives on while the socket is open.
     pod.remove();
@@ -107,7 +130,10 @@ fn what_is_no_namespace_is_told_from_a_failure(host: &Host) {
         assert!(error.to_string().starts_with(&text), "{error}");
     }
     let error = Netns::open(&file).unwrap_err().to_string();
-    assert!(error.contains("not a network namespace") && error.contains("propagated"), "{error}");
+    assert!(
+        error.contains("not a network namespace") && error.contains("propagated"),
+        "{error}"
+    );
 }
 
 /// The test would not end otherwise.
@@ -120,12 +146,22 @@ fn a_fifo_in_place_of_a_namespace_does_not_block(_: &Host) {
 fn a_namespace_of_another_kind_is_no_network_namespace(host: &Host) {
     let bound = host.file("uts", "");
     let uts = Path::new("/proc/self/ns/uts");
-    mount(Some(uts), &bound, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    mount(
+        Some(uts),
+        &bound,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .unwrap();
     let before = inode();
     for path in [uts, &bound] {
         let error = Netns::open(path).unwrap_err();
         assert!(is_no_netns(&error), "{error}");
-        assert!(error.to_string().starts_with("failed to open netns "), "{error}");
+        assert!(
+            error.to_string().starts_with("failed to open netns "),
+            "{error}"
+        );
     }
     assert_eq!(inode(), before);
 }

@@ -17,7 +17,11 @@ const ADDRESSES: [&str; 2] = ["10.1.0.5", "fd00::5"];
 
 fn unicast(rtnl: &mut Rtnl, link: u32) -> Vec<Neighbour> {
     // Multicast entries are the kernel's own.
-    rtnl.neighbours(link).unwrap().into_iter().filter(|entry| !entry.address.is_multicast()).collect()
+    rtnl.neighbours(link)
+        .unwrap()
+        .into_iter()
+        .filter(|entry| !entry.address.is_multicast())
+        .collect()
 }
 
 fn an_entry_is_made_replaced_and_deleted(_: &Host) {
@@ -25,12 +29,29 @@ fn an_entry_is_made_replaced_and_deleted(_: &Host) {
     let (link, br0) = (bridge(&mut rtnl), name("br0"));
     for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
         for mac in [POD_MAC, HOST_MAC] {
-            run(&mut rtnl, |batch| batch.replace_neighbour(link, &br0, address, mac)).unwrap();
-            assert_eq!(unicast(&mut rtnl, link), [Neighbour { link, address, mac: Some(mac) }]);
+            run(&mut rtnl, |batch| {
+                batch.replace_neighbour(link, &br0, address, mac)
+            })
+            .unwrap();
+            assert_eq!(
+                unicast(&mut rtnl, link),
+                [Neighbour {
+                    link,
+                    address,
+                    mac: Some(mac)
+                }]
+            );
         }
-        run(&mut rtnl, |batch| batch.delete_neighbour(link, &br0, address)).unwrap();
+        run(&mut rtnl, |batch| {
+            batch.delete_neighbour(link, &br0, address)
+        })
+        .unwrap();
         // An entry in use is not freed at once, but it forgets the hardware address at once.
-        assert!(unicast(&mut rtnl, link).iter().all(|entry| entry.mac.is_none()));
+        assert!(
+            unicast(&mut rtnl, link)
+                .iter()
+                .all(|entry| entry.mac.is_none())
+        );
     }
 }
 
@@ -38,7 +59,9 @@ fn deleting_an_entry_that_is_not_there_is_absence(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (link, br0) = (bridge(&mut rtnl), name("br0"));
     for address in ADDRESSES.map(|text| text.parse().unwrap()) {
-        let gone = run(&mut rtnl, |batch| batch.delete_neighbour(link, &br0, address));
+        let gone = run(&mut rtnl, |batch| {
+            batch.delete_neighbour(link, &br0, address)
+        });
         assert_eq!(gone.as_ref().unwrap_err().errno(), Some(Errno::ENOENT));
         NetError::absent_is_ok(gone).unwrap();
     }
@@ -50,7 +73,10 @@ fn entries_of_other_links_are_not_listed(_: &Host) {
     rtnl.create_bridge(&name("br1"), HOST_MAC, None).unwrap();
     let second = rtnl.find_link(&name("br1")).unwrap().unwrap().index;
     let address = ADDRESSES[0].parse().unwrap();
-    run(&mut rtnl, |batch| batch.replace_neighbour(second, &name("br1"), address, POD_MAC)).unwrap();
+    run(&mut rtnl, |batch| {
+        batch.replace_neighbour(second, &name("br1"), address, POD_MAC)
+    })
+    .unwrap();
     assert_eq!(unicast(&mut rtnl, first), []);
     assert_eq!(unicast(&mut rtnl, second).len(), 1);
 }

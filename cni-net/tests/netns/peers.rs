@@ -34,9 +34,20 @@ fn a_peer_is_found_in_its_own_namespace(host: &Host) {
     create_veth(&mut rtnl, br0, "veth0", &netns(&pod), None).unwrap();
     let (end, mut inside) = (find(&mut rtnl, "veth0"), rtnl_in(&pod));
     let eth0 = find(&mut inside, "eth0");
-    let Peer::Link(found) = rtnl.peer(&end).unwrap() else { panic!("no peer of {end:?}") };
-    assert_eq!((found.index, found.name.as_str(), found.mac), (eth0.index, "eth0", eth0.mac));
-    assert_eq!(rtnl.peer_of(&eth0, &netns(&pod)).unwrap().or_fail("find the peer").index, end.index);
+    let Peer::Link(found) = rtnl.peer(&end).unwrap() else {
+        panic!("no peer of {end:?}")
+    };
+    assert_eq!(
+        (found.index, found.name.as_str(), found.mac),
+        (eth0.index, "eth0", eth0.mac)
+    );
+    assert_eq!(
+        rtnl.peer_of(&eth0, &netns(&pod))
+            .unwrap()
+            .or_fail("find the peer")
+            .index,
+        end.index
+    );
     pair(&mut rtnl, "one", "other");
     let (one, other) = (find(&mut rtnl, "one"), find(&mut rtnl, "other"));
     assert_eq!(rtnl.peer(&one).unwrap(), Peer::Link(Box::new(other)));
@@ -56,7 +67,11 @@ fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
     // Also if the namespace has a number here.
     let br0 = bridge(&mut rtnl);
     create_veth(&mut rtnl, br0, "veth0", &netns(&far), None).unwrap();
-    assert_eq!(rtnl.peer_of(&find(&mut rtnl_in(&far), "eth0"), &netns(&pod)).unwrap(), None);
+    assert_eq!(
+        rtnl.peer_of(&find(&mut rtnl_in(&far), "eth0"), &netns(&pod))
+            .unwrap(),
+        None
+    );
 }
 
 fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
@@ -73,20 +88,33 @@ fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
         (eth1.index, "eth1", "10.2.0.2/24"),
     ];
     for (index, link, cidr) in wanted {
-        run(&mut inside, |batch| batch.create_address(index, &name(link), cidr.parse().unwrap(), false))
-            .unwrap();
-    }
-    run(&mut rtnl, |batch| batch.create_address(br0, &name("br0"), "10.9.0.1/24".parse().unwrap(), false))
+        run(&mut inside, |batch| {
+            batch.create_address(index, &name(link), cidr.parse().unwrap(), false)
+        })
         .unwrap();
-    let found = rtnl.addresses_beside_peer(&end).unwrap().or_fail("find the namespace");
-    let mut found: Vec<_> = found.iter().map(|address| (address.link, address.cidr.to_string())).collect();
+    }
+    run(&mut rtnl, |batch| {
+        batch.create_address(br0, &name("br0"), "10.9.0.1/24".parse().unwrap(), false)
+    })
+    .unwrap();
+    let found = rtnl
+        .addresses_beside_peer(&end)
+        .unwrap()
+        .or_fail("find the namespace");
+    let mut found: Vec<_> = found
+        .iter()
+        .map(|address| (address.link, address.cidr.to_string()))
+        .collect();
     found.retain(|(index, _)| [eth0.index, eth1.index].contains(index));
     found.sort();
     let mut wanted = wanted.map(|(index, _, cidr)| (index, cidr.to_owned()));
     wanted.sort();
     assert_eq!(found, wanted);
     // A number that leads nowhere is a namespace that was taken down since the link was read.
-    let gone = cni_net::Link { peer_netns: Some(4711), ..end };
+    let gone = cni_net::Link {
+        peer_netns: Some(4711),
+        ..end
+    };
     assert_eq!(rtnl.addresses_beside_peer(&gone).unwrap(), None);
 }
 
@@ -102,7 +130,12 @@ fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {
         assert_eq!(find(&mut rtnl, link).group, group.get());
     }
     rtnl.remove_group(group).unwrap();
-    let mut names: Vec<String> = rtnl.links().unwrap().into_iter().map(|link| link.name).collect();
+    let mut names: Vec<String> = rtnl
+        .links()
+        .unwrap()
+        .into_iter()
+        .map(|link| link.name)
+        .collect();
     names.sort();
     assert_eq!(names, ["a2", "b2", "lo"]);
 }

@@ -19,19 +19,33 @@ fn run(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap());
     // Debian has them where only root looks.
-    command.args(words).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+    command
+        .args(words)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
     command.output().unwrap().status.success()
 }
 
 fn index(name: &str) -> u32 {
     let name = cni_types::IfName::parse(name).unwrap();
-    Rtnl::open().unwrap().find_link(&name).unwrap().unwrap().index
+    Rtnl::open()
+        .unwrap()
+        .find_link(&name)
+        .unwrap()
+        .unwrap()
+        .index
 }
 
 fn a_new_namespace_has_the_kernels_rules_and_nothing_else(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let rules = rtnl.policy_rules().unwrap();
-    assert!(rules.iter().filter(|rule| rule.starts_with("rule ipv4 ")).count() == 3, "{rules:?}");
+    assert!(
+        rules
+            .iter()
+            .filter(|rule| rule.starts_with("rule ipv4 "))
+            .count()
+            == 3,
+        "{rules:?}"
+    );
     assert!(rtnl.traffic_control(index("lo")).unwrap().is_empty());
     assert!(rtnl.static_forwarding(&[]).unwrap().is_empty());
 }
@@ -52,22 +66,41 @@ fn a_rule_is_told(_: &Host) {
 
 /// A link with a queueing discipline: its index.
 fn bottleneck() -> u32 {
-    let made = run("ip link add name bottle type veth peer name neck") && run("ip link set dev bottle up");
+    let made =
+        run("ip link add name bottle type veth peer name neck") && run("ip link set dev bottle up");
     assert!(made);
     let link = index("bottle");
     let mut rtnl = Rtnl::open().unwrap();
-    assert!(rtnl.traffic_control(link).unwrap().is_empty(), "the kernel's own do not count");
-    testkit::require("sch_htb", run("tc qdisc add dev bottle root handle 1: htb default 1"));
+    assert!(
+        rtnl.traffic_control(link).unwrap().is_empty(),
+        "the kernel's own do not count"
+    );
+    testkit::require(
+        "sch_htb",
+        run("tc qdisc add dev bottle root handle 1: htb default 1"),
+    );
     link
 }
 
 fn queues_and_classes_are_told(_: &Host) {
     let link = bottleneck();
     let mut rtnl = Rtnl::open().unwrap();
-    assert!(run("tc class add dev bottle parent 1: classid 1:1 htb rate 1mbit"));
+    assert!(run(
+        "tc class add dev bottle parent 1: classid 1:1 htb rate 1mbit"
+    ));
     let lines = rtnl.traffic_control(link).unwrap();
-    assert!(lines.iter().any(|line| line.starts_with("qdisc htb 1:0 parent ffff:ffff ")), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("class htb 1:1 parent ffff:ffff")), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("qdisc htb 1:0 parent ffff:ffff ")),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("class htb 1:1 parent ffff:ffff")),
+        "{lines:?}"
+    );
     assert_eq!(rtnl.traffic_control(link).unwrap(), lines);
     assert!(run("tc qdisc del dev bottle root"));
     assert!(rtnl.traffic_control(link).unwrap().is_empty());
@@ -77,12 +110,23 @@ fn filters_are_told(_: &Host) {
     let link = bottleneck();
     let mut rtnl = Rtnl::open().unwrap();
     let before = rtnl.traffic_control(link).unwrap();
-    let kinds = ["basic flowid 1:1", "matchall classid 1:1", "u32 match u32 0 0 flowid 1:1"];
-    let made = kinds.iter().find(|kind| run(&format!("tc filter add dev bottle parent 1: {kind}")));
+    let kinds = [
+        "basic flowid 1:1",
+        "matchall classid 1:1",
+        "u32 match u32 0 0 flowid 1:1",
+    ];
+    let made = kinds
+        .iter()
+        .find(|kind| run(&format!("tc filter add dev bottle parent 1: {kind}")));
     testkit::require("a classifier of tc(8)", made.is_some());
     let kind = made.unwrap().split(' ').next().unwrap();
     let lines = rtnl.traffic_control(link).unwrap();
-    assert!(lines.iter().any(|line| line.starts_with(&format!("filter {kind} "))), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with(&format!("filter {kind} "))),
+        "{lines:?}"
+    );
     assert!(run("tc filter del dev bottle parent 1:"));
     assert_eq!(rtnl.traffic_control(link).unwrap(), before);
 }
@@ -98,8 +142,16 @@ fn what_a_bridge_was_told_is_kept_from_what_it_learnt(_: &Host) {
         assert!(run(line), "{line}");
     }
     let mut rtnl = Rtnl::open().unwrap();
-    let own: Vec<_> = rtnl.links().unwrap().iter().filter_map(|link| link.mac).collect();
+    let own: Vec<_> = rtnl
+        .links()
+        .unwrap()
+        .iter()
+        .filter_map(|link| link.mac)
+        .collect();
     let entries = rtnl.static_forwarding(&own).unwrap();
-    let shown: Vec<_> = entries.iter().map(|(link, mac)| (*link, mac.to_string())).collect();
+    let shown: Vec<_> = entries
+        .iter()
+        .map(|(link, mac)| (*link, mac.to_string()))
+        .collect();
     assert_eq!(shown, [(index("port"), "02:00:00:00:00:01".to_owned())]);
 }

@@ -28,7 +28,10 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn spec(dst: &str, gateway: Option<&str>) -> RouteSpec {
-    RouteSpec { route: Route::new(cidr(dst), None), gateway: gateway.map(address) }
+    RouteSpec {
+        route: Route::new(cidr(dst), None),
+        gateway: gateway.map(address),
+    }
 }
 
 fn create(rtnl: &mut Rtnl, spec: &RouteSpec) -> Result<(), NetError> {
@@ -37,7 +40,11 @@ fn create(rtnl: &mut Rtnl, spec: &RouteSpec) -> Result<(), NetError> {
 }
 
 fn installed(rtnl: &mut Rtnl, dst: &str) -> Vec<InstalledRoute> {
-    rtnl.routes().unwrap().into_iter().filter(|route| route.dst == cidr(dst)).collect()
+    rtnl.routes()
+        .unwrap()
+        .into_iter()
+        .filter(|route| route.dst == cidr(dst))
+        .collect()
 }
 
 /// What ip(8) says of the routes of a table.
@@ -55,7 +62,14 @@ fn default_routes_of_both_families_are_added(host: &Host) {
     for (dst, gateway, priority) in [("0.0.0.0/0", "10.1.0.1", 0), ("::/0", "fd00::1", 1024)] {
         create(&mut inside, &spec(dst, Some(gateway))).unwrap();
         let (dst, gateway) = (cidr(dst), Some(address(gateway)));
-        let wanted = InstalledRoute { dst, gateway, link, table: MAIN, priority, source: None };
+        let wanted = InstalledRoute {
+            dst,
+            gateway,
+            link,
+            table: MAIN,
+            priority,
+            source: None,
+        };
         assert_eq!(installed(&mut inside, &dst.to_string()), [wanted]);
     }
 }
@@ -69,7 +83,10 @@ fn full(dst: &str, gateway: &str) -> RouteSpec {
         scope: Some(0),
         ..Route::new(cidr(dst), None)
     };
-    RouteSpec { route, gateway: Some(address(gateway)) }
+    RouteSpec {
+        route,
+        gateway: Some(address(gateway)),
+    }
 }
 
 fn every_field_reaches_the_kernel(host: &Host) {
@@ -77,11 +94,16 @@ fn every_field_reaches_the_kernel(host: &Host) {
     let mut inside = connected(&pod, "10.1.0.1/16", "10.1.0.5/16");
     create(&mut inside, &full("192.0.2.0/24", "10.1.0.1")).unwrap();
     let found = installed(&mut inside, "192.0.2.0/24");
-    assert_eq!((found.len(), found[0].table, found[0].priority), (1, 100, 77));
+    assert_eq!(
+        (found.len(), found[0].table, found[0].priority),
+        (1, 100, 77)
+    );
     let text = shown(&pod, &["-4", "-d", "route", "show", "table", "100"]);
-    let wanted =
-        "unicast 192.0.2.0/24 via 10.1.0.1 dev eth0 proto boot scope global metric 77 mtu 1400 advmss 1360";
-    assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), wanted);
+    let wanted = "unicast 192.0.2.0/24 via 10.1.0.1 dev eth0 proto boot scope global metric 77 mtu 1400 advmss 1360";
+    assert_eq!(
+        text.split_whitespace().collect::<Vec<_>>().join(" "),
+        wanted
+    );
 }
 
 fn every_field_reaches_the_kernel_for_v6(host: &Host) {
@@ -89,9 +111,17 @@ fn every_field_reaches_the_kernel_for_v6(host: &Host) {
     let mut inside = connected(&pod, "fd00::1/64", "fd00::5/64");
     create(&mut inside, &full("2001:db8::/32", "fd00::1")).unwrap();
     let found = installed(&mut inside, "2001:db8::/32");
-    assert_eq!((found.len(), found[0].table, found[0].priority), (1, 100, 77));
+    assert_eq!(
+        (found.len(), found[0].table, found[0].priority),
+        (1, 100, 77)
+    );
     let text = shown(&pod, &["-6", "route", "show", "table", "100"]);
-    for part in ["via fd00::1 dev eth0", "metric 77", "mtu 1400", "advmss 1360"] {
+    for part in [
+        "via fd00::1 dev eth0",
+        "metric 77",
+        "mtu 1400",
+        "advmss 1360",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -105,7 +135,10 @@ fn a_route_without_a_gateway_is_on_the_link(host: &Host) {
         assert_eq!(installed(&mut inside, dst)[0].gateway, None);
     }
     let text = shown(&pod, &["-4", "route", "show", "192.0.2.0/24"]);
-    assert!(text.starts_with("192.0.2.0/24 dev eth0 scope link"), "{text}");
+    assert!(
+        text.starts_with("192.0.2.0/24 dev eth0 scope link"),
+        "{text}"
+    );
     // A gateway that is reached by the route on the link only, as for a /32 address.
     create(&mut inside, &spec("198.51.100.0/24", Some("192.0.2.1"))).unwrap();
     let mut scoped = spec("203.0.113.0/24", None);
@@ -156,7 +189,10 @@ fn a_high_table_number_is_kept(host: &Host) {
     let mut high = spec("192.0.2.0/24", Some("10.1.0.1"));
     high.route.table = Some(70_000);
     create(&mut inside, &high).unwrap();
-    let found: Vec<u32> = installed(&mut inside, "192.0.2.0/24").iter().map(|route| route.table).collect();
+    let found: Vec<u32> = installed(&mut inside, "192.0.2.0/24")
+        .iter()
+        .map(|route| route.table)
+        .collect();
     assert_eq!(found, [70_000]);
 }
 
@@ -166,10 +202,18 @@ fn only_packets_to_the_hosts_own_addresses_are_taken_in(_: &Host) {
     for address in ["10.1.0.1/16", "fd00::1/64"] {
         crate::scene::add_address(&mut rtnl, "br0", address);
     }
-    let is_local = |address: &str| Rtnl::open().unwrap().is_local(address.parse().unwrap()).unwrap();
+    let is_local = |address: &str| {
+        Rtnl::open()
+            .unwrap()
+            .is_local(address.parse().unwrap())
+            .unwrap()
+    };
     let start = std::time::Instant::now();
     while !is_local("fd00::1") {
-        assert!(start.elapsed().as_secs() < 20, "the address never came into use");
+        assert!(
+            start.elapsed().as_secs() < 20,
+            "the address never came into use"
+        );
     }
     for (address, wanted) in [
         ("10.1.0.1", true),

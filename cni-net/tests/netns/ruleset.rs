@@ -39,26 +39,52 @@ fn tables_chains_rules_sets_and_elements_are_told(_: &Host) {
         "chain inet a c type filter hook 1 priority -5 policy drop",
         "chain bridge b d",
     ] {
-        assert!(lines.iter().any(|line| line == wanted), "{wanted} in {lines:#?}");
+        assert!(
+            lines.iter().any(|line| line == wanted),
+            "{wanted} in {lines:#?}"
+        );
     }
-    let rule = lines.iter().find(|line| line.starts_with("rule inet a c: ")).unwrap();
+    let rule = lines
+        .iter()
+        .find(|line| line.starts_with("rule inet a c: "))
+        .unwrap();
     assert!(
         rule.contains("payload cmp counter immediate #") && rule.ends_with(" comment \"let in\""),
         "{rule}"
     );
-    assert_eq!(lines.iter().filter(|line| line.starts_with("element inet a s #")).count(), 2);
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.starts_with("element inet a s #"))
+            .count(),
+        2
+    );
 }
 
 fn what_was_counted_is_left_out_and_what_was_changed_is_not(_: &Host) {
     let with = |rule: &str| {
-        nft(&format!("flush ruleset\ntable ip a {{ chain c {{ {rule}; }}; }}"));
+        nft(&format!(
+            "flush ruleset\ntable ip a {{ chain c {{ {rule}; }}; }}"
+        ));
         ruleset()
     };
     let first = with("ip saddr 10.0.0.1 counter packets 1 bytes 60 accept");
-    assert_eq!(first, with("ip saddr 10.0.0.1 counter packets 9 bytes 600 accept"));
-    assert_ne!(first, with("ip saddr 10.0.0.2 counter packets 1 bytes 60 accept"));
-    assert_ne!(first, with("ip daddr 10.0.0.1 counter packets 1 bytes 60 accept"));
-    assert_ne!(first, with("ip saddr 10.0.0.1 counter packets 1 bytes 60 drop"));
+    assert_eq!(
+        first,
+        with("ip saddr 10.0.0.1 counter packets 9 bytes 600 accept")
+    );
+    assert_ne!(
+        first,
+        with("ip saddr 10.0.0.2 counter packets 1 bytes 60 accept")
+    );
+    assert_ne!(
+        first,
+        with("ip daddr 10.0.0.1 counter packets 1 bytes 60 accept")
+    );
+    assert_ne!(
+        first,
+        with("ip saddr 10.0.0.1 counter packets 1 bytes 60 drop")
+    );
 }
 
 fn a_table_that_comes_and_goes_leaves_the_same_text(_: &Host) {

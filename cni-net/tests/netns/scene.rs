@@ -72,7 +72,10 @@ pub(crate) fn set_up(rtnl: &mut Rtnl, link: &str) {
 /// An address that can be used at once.
 pub(crate) fn add_address(rtnl: &mut Rtnl, link: &str, address: &str) {
     let index = find(rtnl, link).index;
-    run(rtnl, |batch| batch.create_address(index, &name(link), cidr(address), false)).unwrap();
+    run(rtnl, |batch| {
+        batch.create_address(index, &name(link), cidr(address), false)
+    })
+    .unwrap();
 }
 
 /// A pod with `eth0` at `address`, up, on a bridge called `br0` that has `gateway`.

@@ -51,16 +51,24 @@ fn a_parameter_belongs_to_the_threads_namespace(host: &Host) {
     let forwarding = Sysctl::forwarding(Family::V4);
     let pod = host.pod("a");
     let before = forwarding.read().unwrap();
-    let other = if before.as_deref() == Some("0") { "1" } else { "0" };
+    let other = if before.as_deref() == Some("0") {
+        "1"
+    } else {
+        "0"
+    };
     pod.inside(|| forwarding.write(other)).unwrap();
-    assert_eq!(pod.inside(|| forwarding.read()).unwrap().as_deref(), Some(other));
+    assert_eq!(
+        pod.inside(|| forwarding.read()).unwrap().as_deref(),
+        Some(other)
+    );
     assert_eq!(forwarding.read().unwrap(), before);
 }
 
 fn both_families_have_their_forwarding_switch(_: &Host) {
-    for (family, wanted) in
-        [(Family::V4, "net.ipv4.ip_forward"), (Family::V6, "net.ipv6.conf.all.forwarding")]
-    {
+    for (family, wanted) in [
+        (Family::V4, "net.ipv4.ip_forward"),
+        (Family::V6, "net.ipv6.conf.all.forwarding"),
+    ] {
         let sysctl = Sysctl::forwarding(family);
         assert_eq!(sysctl.name(), wanted);
         sysctl.ensure("1").unwrap();
@@ -88,13 +96,24 @@ fn a_read_only_proc_is_no_error_where_the_value_is_right(_: &Host) {
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
     ];
-    let kept = keep.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, flag)| *flag);
-    let flags =
-        kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, |all, flag| all | flag);
+    let kept = keep
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, flag)| *flag);
+    let flags = kept.fold(
+        MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY,
+        |all, flag| all | flag,
+    );
     let remounted = mount(None::<&str>, sys, None::<&str>, flags, None::<&str>);
-    testkit::require("a read-only remount of /proc/sys in a user namespace", remounted.is_ok());
+    testkit::require(
+        "a read-only remount of /proc/sys in a user namespace",
+        remounted.is_ok(),
+    );
     assert_eq!(sysctl.ensure("1").unwrap(), None);
     let error = sysctl.ensure("0").unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EROFS), "{error}");
-    assert!(error.to_string().contains("net.ipv6.conf.br0.accept_ra=0"), "{error}");
+    assert!(
+        error.to_string().contains("net.ipv6.conf.br0.accept_ra=0"),
+        "{error}"
+    );
 }

@@ -26,12 +26,21 @@ fn both_ends_are_as_asked(host: &Host) {
     let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), Some(1300)).unwrap();
     let (ours, theirs) = (find(&mut rtnl, "veth0"), find(&mut rtnl_in(&pod), "eth0"));
-    assert_eq!((&ours.kind, ours.mac, ours.mtu, ours.up), (&LinkKind::Veth, Some(HOST_MAC), 1300, true));
-    assert_eq!((&theirs.kind, theirs.mac, theirs.mtu), (&LinkKind::Veth, Some(POD_MAC), 1300));
+    assert_eq!(
+        (&ours.kind, ours.mac, ours.mtu, ours.up),
+        (&LinkKind::Veth, Some(HOST_MAC), 1300, true)
+    );
+    assert_eq!(
+        (&theirs.kind, theirs.mac, theirs.mtu),
+        (&LinkKind::Veth, Some(POD_MAC), 1300)
+    );
     // What is to be set before its first packet can still be set.
     assert!(!theirs.up);
     assert_eq!((ours.master, theirs.master), (Some(index), None));
-    assert_eq!((ours.peer_index, theirs.peer_index), (Some(theirs.index), Some(ours.index)));
+    assert_eq!(
+        (ours.peer_index, theirs.peer_index),
+        (Some(theirs.index), Some(ours.index))
+    );
     assert_eq!(find(&mut rtnl, "br0").mac, Some(crate::scene::BRIDGE_MAC));
 }
 
@@ -39,7 +48,13 @@ fn the_kernels_mtu_is_taken_where_none_is_given(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
-    assert_eq!((find(&mut rtnl, "veth0").mtu, find(&mut rtnl_in(&pod), "eth0").mtu), (1500, 1500));
+    assert_eq!(
+        (
+            find(&mut rtnl, "veth0").mtu,
+            find(&mut rtnl_in(&pod), "eth0").mtu
+        ),
+        (1500, 1500)
+    );
 }
 
 fn a_peer_name_that_is_taken_leaves_nothing(host: &Host) {
@@ -50,7 +65,9 @@ fn a_peer_name_that_is_taken_leaves_nothing(host: &Host) {
     let error = create_veth(&mut rtnl, index, "veth1", &netns(&pod), Some(1400)).unwrap_err();
     assert!(error.is_exists(), "{error}");
     assert!(
-        error.to_string().starts_with(r#"failed to create veth "veth1 with peer eth0": file exists"#),
+        error
+            .to_string()
+            .starts_with(r#"failed to create veth "veth1 with peer eth0": file exists"#),
         "{error}"
     );
     assert_eq!(host.state(&[&pod]).difference(&before), "");
@@ -94,7 +111,15 @@ fn the_hosts_end_goes_with_the_namespace(host: &Host) {
     pod.remove();
     let limit = std::time::Duration::from_secs(30);
     let gone = |rtnl: &mut Rtnl| Ok(rtnl.find_link(&name("veth0"))?.is_none().then_some(()));
-    events.wait_until(&mut rtnl, "the end of veth0", limit, &cni_types::Stop::never(), gone).unwrap();
+    events
+        .wait_until(
+            &mut rtnl,
+            "the end of veth0",
+            limit,
+            &cni_types::Stop::never(),
+            gone,
+        )
+        .unwrap();
 }
 
 fn a_peer_may_be_born_in_the_same_namespace(_: &Host) {

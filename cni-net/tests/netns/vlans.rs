@@ -25,7 +25,10 @@ fn id(number: u16) -> VlanId {
 fn port(host: &Host, rtnl: &mut Rtnl) -> u32 {
     let (index, pod) = (bridge(rtnl), host.pod("a"));
     let there = find(rtnl, "br0").vlans.is_some();
-    testkit::require("bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)", there);
+    testkit::require(
+        "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)",
+        there,
+    );
     create_veth(rtnl, index, "veth0", &netns(&pod), None).unwrap();
     find(rtnl, "veth0").index
 }
@@ -49,10 +52,19 @@ fn a_pair_of_the_host_is_down_and_its_peer_has_the_lower_index(_: &Host) {
     let index = bridge(&mut rtnl);
     create_pair(&mut rtnl, "br0.100", "veth0", index).unwrap();
     let (first, peer) = (find(&mut rtnl, "br0.100"), find(&mut rtnl, "veth0"));
-    assert_eq!((&first.kind, first.mac, first.mtu, first.up), (&LinkKind::Veth, Some(HOST_MAC), 1400, false));
-    assert_eq!((&peer.kind, peer.mac, peer.mtu, peer.up), (&LinkKind::Veth, Some(POD_MAC), 1400, false));
+    assert_eq!(
+        (&first.kind, first.mac, first.mtu, first.up),
+        (&LinkKind::Veth, Some(HOST_MAC), 1400, false)
+    );
+    assert_eq!(
+        (&peer.kind, peer.mac, peer.mtu, peer.up),
+        (&LinkKind::Veth, Some(POD_MAC), 1400, false)
+    );
     assert_eq!((first.master, peer.master), (None, Some(index)));
-    assert_eq!((first.peer_index, peer.peer_index), (Some(peer.index), Some(first.index)));
+    assert_eq!(
+        (first.peer_index, peer.peer_index),
+        (Some(peer.index), Some(first.index))
+    );
     assert_eq!(peer.index + 1, first.index);
     assert_eq!(find(&mut rtnl, "br0").mac, Some(BRIDGE_MAC));
 }
@@ -77,7 +89,10 @@ fn a_kernel_without_bridge_vlans_says_so(host: &Host) {
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let veth = find(&mut rtnl, "veth0").index;
     let vlans: PortVlans = [(id(100), Membership::NATIVE)].into_iter().collect();
-    let error = run(&mut rtnl, |batch| batch.add_port_vlans(veth, &name("veth0"), &vlans)).unwrap_err();
+    let error = run(&mut rtnl, |batch| {
+        batch.add_port_vlans(veth, &name("veth0"), &vlans)
+    })
+    .unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
     let text = error.to_string();
     assert!(
@@ -93,19 +108,36 @@ fn a_port_gets_vlans_and_loses_them(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let port = port(host, &mut rtnl);
     let veth0 = name("veth0");
-    assert_eq!(rtnl.port_vlans(port).unwrap().to_string(), "1 pvid untagged");
-    let vlans: PortVlans = [(id(100), Membership::NATIVE), (id(7), Membership::TAGGED)].into_iter().collect();
+    assert_eq!(
+        rtnl.port_vlans(port).unwrap().to_string(),
+        "1 pvid untagged"
+    );
+    let vlans: PortVlans = [(id(100), Membership::NATIVE), (id(7), Membership::TAGGED)]
+        .into_iter()
+        .collect();
     // Twice is as good as once.
     for _ in 0..2 {
-        run(&mut rtnl, |batch| batch.add_port_vlans(port, &veth0, &vlans)).unwrap();
-        assert_eq!(rtnl.port_vlans(port).unwrap().to_string(), "1 untagged, 7, 100 pvid untagged");
+        run(&mut rtnl, |batch| {
+            batch.add_port_vlans(port, &veth0, &vlans)
+        })
+        .unwrap();
+        assert_eq!(
+            rtnl.port_vlans(port).unwrap().to_string(),
+            "1 untagged, 7, 100 pvid untagged"
+        );
     }
     for _ in 0..2 {
-        run(&mut rtnl, |batch| batch.remove_port_vlan(port, &veth0, id(1))).unwrap();
+        run(&mut rtnl, |batch| {
+            batch.remove_port_vlan(port, &veth0, id(1))
+        })
+        .unwrap();
         assert_eq!(rtnl.port_vlans(port).unwrap(), vlans);
     }
     let tagged: PortVlans = [(id(100), Membership::TAGGED)].into_iter().collect();
-    run(&mut rtnl, |batch| batch.add_port_vlans(port, &veth0, &tagged)).unwrap();
+    run(&mut rtnl, |batch| {
+        batch.add_port_vlans(port, &veth0, &tagged)
+    })
+    .unwrap();
     assert_eq!(rtnl.port_vlans(port).unwrap().to_string(), "7, 100");
 }
 
@@ -113,7 +145,10 @@ fn a_bridge_gets_vlan_filtering_and_tells_it(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let _ = port(host, &mut rtnl);
     let vlans = |rtnl: &mut Rtnl| find(rtnl, "br0").vlans.unwrap();
-    assert_eq!((vlans(&mut rtnl).filtering, vlans(&mut rtnl).default), (false, Some(id(1))));
+    assert_eq!(
+        (vlans(&mut rtnl).filtering, vlans(&mut rtnl).default),
+        (false, Some(id(1)))
+    );
     for _ in 0..2 {
         run(&mut rtnl, |batch| batch.set_vlan_filtering(&name("br0"))).unwrap();
         assert!(vlans(&mut rtnl).filtering);
@@ -125,12 +160,27 @@ fn a_bridge_gets_vlan_filtering_and_tells_it(host: &Host) {
 fn all_vlans_of_a_port_read_back(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let port = port(host, &mut rtnl);
-    let kind = |at: u16| if at.is_multiple_of(2) { Membership::TAGGED } else { Membership::UNTAGGED };
+    let kind = |at: u16| {
+        if at.is_multiple_of(2) {
+            Membership::TAGGED
+        } else {
+            Membership::UNTAGGED
+        }
+    };
     for wanted in [
-        id(1).through(id(4094)).map(|id| (id, Membership::TAGGED)).collect::<PortVlans>(),
-        id(1).through(id(4094)).map(|id| (id, kind(id.number()))).collect(),
+        id(1)
+            .through(id(4094))
+            .map(|id| (id, Membership::TAGGED))
+            .collect::<PortVlans>(),
+        id(1)
+            .through(id(4094))
+            .map(|id| (id, kind(id.number())))
+            .collect(),
     ] {
-        run(&mut rtnl, |batch| batch.add_port_vlans(port, &name("veth0"), &wanted)).unwrap();
+        run(&mut rtnl, |batch| {
+            batch.add_port_vlans(port, &name("veth0"), &wanted)
+        })
+        .unwrap();
         assert_eq!(rtnl.port_vlans(port).unwrap(), wanted);
     }
 }

@@ -107,7 +107,11 @@ mod tests {
         assert_eq!("10.0.0.1".parse(), Ok(bare));
         assert_eq!("10.0.0.1/8".parse(), Ok(with_prefix));
         for text in ["", "here", "10.0.0.1/33", "10.0.0.1/255.0.0.0", " 10.0.0.1"] {
-            assert_eq!(text.parse::<RequestedAddress>(), Err(InvalidAddress), "{text:?}");
+            assert_eq!(
+                text.parse::<RequestedAddress>(),
+                Err(InvalidAddress),
+                "{text:?}"
+            );
         }
     }
 
@@ -127,10 +131,19 @@ mod tests {
         };
         let both = r#","args":{"cni":{"ips":["a"]}},"RuntimeConfig":{"ips":["b"]}"#;
         let both = requested(both).unwrap();
-        assert_eq!((both.by_args(), both.by_capability()), (&["a".into()][..], &["b".into()][..]));
+        assert_eq!(
+            (both.by_args(), both.by_capability()),
+            (&["a".into()][..], &["b".into()][..])
+        );
         let nothing = requested(r#","args":null,"runtimeConfig":{"ips":null}"#);
         assert_eq!(nothing, Ok(RequestedIps::default()));
-        assert_eq!(requested(r#","args":{"cni":{"ips":7}}"#).unwrap_err().code.0, 6);
+        assert_eq!(
+            requested(r#","args":{"cni":{"ips":7}}"#)
+                .unwrap_err()
+                .code
+                .0,
+            6
+        );
     }
 
     #[test]

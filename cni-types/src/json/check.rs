@@ -9,7 +9,11 @@ const MAX_DEPTH: usize = 10_000;
 
 /// Checks `bytes`.
 pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
-    let mut checker = Checker { bytes, at: 0, open: Vec::new() };
+    let mut checker = Checker {
+        bytes,
+        at: 0,
+        open: Vec::new(),
+    };
     let mut next = Next::Value;
     loop {
         checker.skip_space();
@@ -100,7 +104,11 @@ impl Checker<'_> {
         }
         self.string()?;
         self.skip_space();
-        if self.take(b':') { Ok(()) } else { Err(self.unexpected("after object key")) }
+        if self.take(b':') {
+            Ok(())
+        } else {
+            Err(self.unexpected("after object key"))
+        }
     }
 
     fn string(&mut self) -> Result<(), DecodeError> {
@@ -158,14 +166,20 @@ impl Checker<'_> {
         while self.peek().is_some_and(|digit| digit.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start { Err(self.unexpected(place)) } else { Ok(()) }
+        if self.at == start {
+            Err(self.unexpected(place))
+        } else {
+            Ok(())
+        }
     }
 
     fn literal(&mut self, literal: &str) -> Result<(), DecodeError> {
         for byte in literal.bytes() {
             if !self.take(byte) {
                 let expecting = char::from(byte);
-                return Err(self.unexpected(&format!("in literal {literal} (expecting {expecting:?})")));
+                return Err(
+                    self.unexpected(&format!("in literal {literal} (expecting {expecting:?})"))
+                );
             }
         }
         Ok(())
@@ -183,7 +197,10 @@ impl Checker<'_> {
     }
 
     fn skip_space(&mut self) {
-        while self.peek().is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+        while self
+            .peek()
+            .is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+        {
             self.at += 1;
         }
     }
@@ -194,14 +211,26 @@ impl Checker<'_> {
             return DecodeError::new(format!("unexpected end of JSON input{}", self.place()));
         };
         let found = quoted(byte);
-        let mark = if self.at == 0 { byte_order_mark(self.bytes) } else { "" };
-        DecodeError::new(format!("invalid character {found} {place}{}{mark}", self.place()))
+        let mark = if self.at == 0 {
+            byte_order_mark(self.bytes)
+        } else {
+            ""
+        };
+        DecodeError::new(format!(
+            "invalid character {found} {place}{}{mark}",
+            self.place()
+        ))
     }
 
     fn place(&self) -> String {
         let before = self.bytes.get(..self.at).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let column = before
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count()
+            + 1;
         format!(" at line {line} column {column}")
     }
 }

@@ -10,7 +10,10 @@ use super::{
     text::{Elements, Members, Shape, Value},
 };
 use serde::{
-    de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+    de::{
+        DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
+        Visitor,
+    },
     forward_to_deserialize_any,
 };
 use std::borrow::Cow;
@@ -34,13 +37,19 @@ pub(crate) struct Field<'de> {
 
 impl<'de> Field<'de> {
     pub(super) fn new(value: Value<'de>) -> Self {
-        Self { earlier: Vec::new(), last: value, depth: 0 }
+        Self {
+            earlier: Vec::new(),
+            last: value,
+            depth: 0,
+        }
     }
 
     /// Adds what a repetition of the key has.
     pub(super) fn push(&mut self, value: Value<'de>) -> Result<(), DecodeError> {
         if self.earlier.len() >= MAX_REPEATS {
-            return Err(DecodeError::new(format!("the key is repeated more than {MAX_REPEATS} times")));
+            return Err(DecodeError::new(format!(
+                "the key is repeated more than {MAX_REPEATS} times"
+            )));
         }
         self.earlier.push(std::mem::replace(&mut self.last, value));
         Ok(())
@@ -54,9 +63,14 @@ impl<'de> Field<'de> {
     /// A value in an array or an object that is itself `depth` levels deep.
     fn inside(depth: u8, value: Value<'de>) -> Result<Self, DecodeError> {
         if depth == MAX_DEPTH {
-            return Err(DecodeError::new(format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(DecodeError::new(format!(
+                "nested deeper than {MAX_DEPTH} levels"
+            )));
         }
-        Ok(Self { depth: depth + 1, ..Self::new(value) })
+        Ok(Self {
+            depth: depth + 1,
+            ..Self::new(value)
+        })
     }
 
     fn all(&self) -> impl DoubleEndedIterator<Item = Value<'de>> {
@@ -65,7 +79,10 @@ impl<'de> Field<'de> {
 
     /// The last value that is not `null`, unless all are.
     fn value(&self) -> Value<'de> {
-        self.all().rev().find(|value| !value.is_null()).unwrap_or(self.last)
+        self.all()
+            .rev()
+            .find(|value| !value.is_null())
+            .unwrap_or(self.last)
     }
 
     /// The values after the last `null`, which empties a list, a map or a pointer.
@@ -73,17 +90,26 @@ impl<'de> Field<'de> {
         if self.last.is_null() {
             return None;
         }
-        let emptied = self.earlier.iter().rposition(|value| value.is_null()).map_or(0, |at| at + 1);
+        let emptied = self
+            .earlier
+            .iter()
+            .rposition(|value| value.is_null())
+            .map_or(0, |at| at + 1);
         self.earlier.drain(..emptied);
         Some(self)
     }
 
     /// The fields of a struct that the document has a value for.
-    fn fields(&self, names: &'static [&'static str]) -> Result<Vec<(Cow<'de, str>, Self)>, DecodeError> {
+    fn fields(
+        &self,
+        names: &'static [&'static str],
+    ) -> Result<Vec<(Cow<'de, str>, Self)>, DecodeError> {
         let mut fields: Vec<(&'static str, Self)> = Vec::new();
         for object in self.all().filter(|value| !value.is_null()) {
             for (key, value) in members(object)? {
-                let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(&key)) else { continue };
+                let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(&key)) else {
+                    continue;
+                };
                 match fields.iter_mut().find(|(seen, _)| seen == name) {
                     Some((_, field)) => field.push(value).map_err(|e| e.below(name))?,
                     None => fields.push((name, Self::inside(self.depth, value)?)),
@@ -91,7 +117,10 @@ impl<'de> Field<'de> {
             }
         }
         fields.retain(|(_, field)| !field.value().is_null());
-        Ok(fields.into_iter().map(|(name, field)| (Cow::Borrowed(name), field)).collect())
+        Ok(fields
+            .into_iter()
+            .map(|(name, field)| (Cow::Borrowed(name), field))
+            .collect())
     }
 }
 
@@ -198,10 +227,18 @@ impl<'de> Deserializer<'de> for Field<'de> {
             Shape::Null => None,
             _ => return Err(DecodeError::mismatch(self.last, "an array")),
         };
-        visitor.visit_seq(Array { values, index: 0, depth: self.depth })
+        visitor.visit_seq(Array {
+            values,
+            index: 0,
+            depth: self.depth,
+        })
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_seq(visitor)
     }
 
@@ -210,8 +247,14 @@ impl<'de> Deserializer<'de> for Field<'de> {
         let objects = self.since_null();
         let objects = objects.iter().flat_map(Self::all).map(members);
         let objects: Vec<_> = objects.collect::<Result<_, _>>()?;
-        let entries = objects.into_iter().flatten().map(|(key, value)| (key, Self::inside(depth, value)));
-        visitor.visit_map(Object { entries, current: None })
+        let entries = objects
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key, Self::inside(depth, value)));
+        visitor.visit_map(Object {
+            entries,
+            current: None,
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -220,8 +263,14 @@ impl<'de> Deserializer<'de> for Field<'de> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let entries = self.fields(names)?.into_iter().map(|(key, field)| (key, Ok(field)));
-        visitor.visit_map(Object { entries, current: None })
+        let entries = self
+            .fields(names)?
+            .into_iter()
+            .map(|(key, field)| (key, Ok(field)));
+        visitor.visit_map(Object {
+            entries,
+            current: None,
+        })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -242,9 +291,9 @@ impl<'de> Deserializer<'de> for Field<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.value().shape() {
-            Shape::String(variant) => {
-                visitor.visit_enum(IntoDeserializer::<DecodeError>::into_deserializer(&*variant))
-            }
+            Shape::String(variant) => visitor.visit_enum(
+                IntoDeserializer::<DecodeError>::into_deserializer(&*variant),
+            ),
             _ => Err(DecodeError::mismatch(self.value(), "a string")),
         }
     }
@@ -267,7 +316,9 @@ impl<'de> SeqAccess<'de> for Array<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
-        let Some(value) = self.values.as_mut().and_then(Iterator::next) else { return Ok(None) };
+        let Some(value) = self.values.as_mut().and_then(Iterator::next) else {
+            return Ok(None);
+        };
         let decoded = Field::inside(self.depth, value).and_then(|field| seed.deserialize(field));
         let decoded = decoded.map_err(|e| e.below(&format!("[{}]", self.index)))?;
         self.index += 1;
@@ -286,15 +337,28 @@ where
 {
     type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DecodeError> {
         self.current = self.entries.next();
-        let Some((key, _)) = &self.current else { return Ok(None) };
-        seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(&**key)).map(Some)
+        let Some((key, _)) = &self.current else {
+            return Ok(None);
+        };
+        seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(&**key))
+            .map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let (key, field) =
-            self.current.take().ok_or_else(|| DecodeError::new("value without a key".to_owned()))?;
-        field.and_then(|field| seed.deserialize(field)).map_err(|e| e.below(&key))
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        let (key, field) = self
+            .current
+            .take()
+            .ok_or_else(|| DecodeError::new("value without a key".to_owned()))?;
+        field
+            .and_then(|field| seed.deserialize(field))
+            .map_err(|e| e.below(&key))
     }
 }

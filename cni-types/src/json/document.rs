@@ -48,7 +48,9 @@ impl<B: AsRef<[u8]>> Document<B> {
     /// # Errors
     /// Fails if the key is repeated without end.
     pub(crate) fn field(&self, key: &str) -> Result<Option<Field<'_>>, DecodeError> {
-        let Shape::Object(members) = self.root().shape() else { return Ok(None) };
+        let Shape::Object(members) = self.root().shape() else {
+            return Ok(None);
+        };
         let mut field: Option<Field<'_>> = None;
         for (_, value) in members.filter(|(name, _)| name.eq_ignore_ascii_case(key)) {
             match &mut field {

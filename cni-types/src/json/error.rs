@@ -17,7 +17,10 @@ pub struct DecodeError {
 
 impl DecodeError {
     pub(super) fn new(reason: String) -> Self {
-        Self { path: String::new(), reason }
+        Self {
+            path: String::new(),
+            reason,
+        }
     }
 
     /// The error of a value of another type than `expected`.
@@ -35,7 +38,11 @@ impl DecodeError {
 
     /// The same error, one step further from the root.
     pub(super) fn below(mut self, step: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let dot = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.path = format!("{}{dot}{}", shortened(step), self.path);
         self
     }
@@ -75,7 +82,11 @@ impl serde::de::Error for DecodeError {
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let expected: Vec<String> = expected.iter().map(|text| format!("{text:?}")).collect();
-        Self::new(format!("found {}, expected one of {}", shown_string(variant), expected.join(", ")))
+        Self::new(format!(
+            "found {}, expected one of {}",
+            shown_string(variant),
+            expected.join(", ")
+        ))
     }
 }
 

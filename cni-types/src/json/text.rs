@@ -68,7 +68,9 @@ impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, Value<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Shape::String(key) = self.0.next()?.shape() else { return None };
+        let Shape::String(key) = self.0.next()?.shape() else {
+            return None;
+        };
         Some((key, self.0.next()?))
     }
 }
@@ -92,7 +94,12 @@ impl<'a> Iterator for Values<'a> {
 
 /// The length of the value that `text` begins with.
 fn length_of_value(text: &[u8]) -> usize {
-    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b']' | b'}');
+    let is_end = |byte: &u8| {
+        matches!(
+            byte,
+            b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b']' | b'}'
+        )
+    };
     match text.first() {
         Some(b'"') => length_of_string(text),
         Some(b'{' | b'[') => length_of_container(text),
@@ -143,8 +150,11 @@ fn unquoted(quoted: &[u8]) -> Cow<'_, str> {
     let mut text = String::with_capacity(quoted.len());
     let mut rest = quoted;
     loop {
-        let (plain, escape) =
-            rest.split_at(rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len()));
+        let (plain, escape) = rest.split_at(
+            rest.iter()
+                .position(|byte| *byte == b'\\')
+                .unwrap_or(rest.len()),
+        );
         push_plain(&mut text, plain);
         rest = match escape {
             [_, b'u', rest @ ..] => push_code_unit(&mut text, rest),
@@ -160,7 +170,10 @@ fn unquoted(quoted: &[u8]) -> Cow<'_, str> {
 fn push_plain(text: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|_| text.push(char::REPLACEMENT_CHARACTER));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|_| text.push(char::REPLACEMENT_CHARACTER));
     }
 }
 

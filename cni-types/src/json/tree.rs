@@ -73,16 +73,20 @@ impl Json {
 
     fn build(value: Value<'_>, depth: usize) -> Result<Self, DecodeError> {
         if depth > MAX_DEPTH {
-            return Err(DecodeError::new(format!("exceeded max depth of {MAX_DEPTH}")));
+            return Err(DecodeError::new(format!(
+                "exceeded max depth of {MAX_DEPTH}"
+            )));
         }
         Ok(match value.shape() {
             Shape::Null => Self::Null,
             Shape::Bool(value) => Self::Bool(value),
             Shape::Number(text) => Self::Number(Number(text.into())),
             Shape::String(text) => Self::String(text.into_owned()),
-            Shape::Array(values) => {
-                Self::Array(values.map(|value| Self::build(value, depth + 1)).collect::<Result<_, _>>()?)
-            }
+            Shape::Array(values) => Self::Array(
+                values
+                    .map(|value| Self::build(value, depth + 1))
+                    .collect::<Result<_, _>>()?,
+            ),
             Shape::Object(members) => {
                 let member = |(key, value): (std::borrow::Cow<'_, str>, _)| {
                     Ok((key.into_owned(), Self::build(value, depth + 1)?))
@@ -104,8 +108,14 @@ impl Json {
     /// Of a repeated key it is the last value.
     #[must_use]
     pub fn lookup(&self, key: &str) -> Option<&Self> {
-        let Self::Object(members) = self else { return None };
-        members.iter().rev().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        let Self::Object(members) = self else {
+            return None;
+        };
+        members
+            .iter()
+            .rev()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value)
     }
 
     /// True for an object.
@@ -223,10 +233,15 @@ impl From<serde_json::Value> for Json {
             serde_json::Value::Bool(value) => Self::Bool(value),
             serde_json::Value::Number(value) => Self::Number(Number(value.to_string().into())),
             serde_json::Value::String(value) => Self::String(value),
-            serde_json::Value::Array(values) => Self::Array(values.into_iter().map(Self::from).collect()),
-            serde_json::Value::Object(members) => {
-                Self::Object(members.into_iter().map(|(k, v)| (k, Self::from(v))).collect())
+            serde_json::Value::Array(values) => {
+                Self::Array(values.into_iter().map(Self::from).collect())
             }
+            serde_json::Value::Object(members) => Self::Object(
+                members
+                    .into_iter()
+                    .map(|(k, v)| (k, Self::from(v)))
+                    .collect(),
+            ),
         }
     }
 }

@@ -30,17 +30,24 @@ const PIPE_BUF: usize = 4096;
 /// # Errors
 /// Code 5 if it cannot be read or is larger than 32 MiB, 11 after a request to stop.
 pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
-    let failed = |e: &dyn std::fmt::Display| Error::new(Code::IO, format!("error reading from stdin: {e}"));
+    let failed =
+        |e: &dyn std::fmt::Display| Error::new(Code::IO, format!("error reading from stdin: {e}"));
     let mut stdin = io::stdin().lock();
     let (mut bytes, mut chunk) = (Vec::new(), [0; 16 << 10]);
     loop {
-        if stop.wait_readable(stdin.as_fd(), None).map_err(|e| failed(&e))? == Woken::Stopped {
+        if stop
+            .wait_readable(stdin.as_fd(), None)
+            .map_err(|e| failed(&e))?
+            == Woken::Stopped
+        {
             return Err(Stop::error());
         }
         let read = match stdin.read(&mut chunk) {
             Ok(0) => return Ok(bytes),
             Ok(n) => chunk.get(..n).unwrap_or_default(),
-            Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                continue;
+            }
             Err(e) => return Err(failed(&e)),
         };
         if bytes.len() + read.len() > MAX_STDIN {
@@ -60,7 +67,8 @@ pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
 /// EBADF, as write(2) would.
 pub(super) fn require_stdout() -> io::Result<()> {
     let stdout = io::stdout();
-    let mode = OFlag::from_bits_truncate(fcntl(stdout.as_fd(), FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+    let mode =
+        OFlag::from_bits_truncate(fcntl(stdout.as_fd(), FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
     let device = || fstat(stdout.as_fd()).map(|stat| (major(stat.st_rdev), minor(stat.st_rdev)));
     if mode == OFlag::O_RDONLY || (mode == OFlag::O_RDWR && device()? == (1, 3)) {
         return Err(Errno::EBADF.into());

@@ -18,7 +18,10 @@ struct Recorder {
 
 impl Recorder {
     fn new(then: Action) -> Self {
-        Self { calls: RefCell::default(), then }
+        Self {
+            calls: RefCell::default(),
+            then,
+        }
     }
 
     fn note(&self, call: &Call, what: String) -> Result<(), Error> {
@@ -33,13 +36,21 @@ impl Plugin for Recorder {
     }
 
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
-        let Attachment { container_id, if_name, netns } = attachment;
+        let Attachment {
+            container_id,
+            if_name,
+            netns,
+        } = attachment;
         self.note(call, format!("ADD {container_id} {if_name} {netns}"))?;
         crate::AddResult::default().encode(call.version)
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
-        let Detachment { container_id, if_name, netns } = detachment;
+        let Detachment {
+            container_id,
+            if_name,
+            netns,
+        } = detachment;
         self.note(call, format!("DEL {container_id} {if_name} {netns:?}"))
     }
 
@@ -85,8 +96,10 @@ fn ask(environment: Environment, stdin: &str) -> (Reply, Vec<String>) {
 #[track_caller]
 fn document(reply: &Reply) -> Value {
     let text = reply.stdout.as_deref().unwrap();
-    let documents: Vec<Value> =
-        serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().unwrap();
+    let documents: Vec<Value> = serde_json::Deserializer::from_str(text)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
     assert_eq!(documents.len(), 1, "{text}");
     documents[0].clone()
 }
@@ -105,28 +118,39 @@ fn refused(environment: Environment, stdin: &str) -> Error {
     let (reply, calls) = ask(environment, stdin);
     assert_eq!(calls, [""; 0], "the plugin was called");
     assert!(!reply.success);
-    assert!(SpecVersion::ALL.iter().any(|version| document(&reply)["cniVersion"] == version.as_str()));
+    assert!(
+        SpecVersion::ALL
+            .iter()
+            .any(|version| document(&reply)["cniVersion"] == version.as_str())
+    );
     Error::from_json(reply.stdout.as_deref().unwrap().as_bytes()).unwrap()
 }
 
 #[track_caller]
 fn assert_environment_error(error: &Error, msg: &str, details: &str) {
-    assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_ENVIRONMENT, msg));
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (Code::INVALID_ENVIRONMENT, msg)
+    );
     assert_eq!(error.details, details);
 }
 
 #[test]
 fn without_a_command_the_plugin_tells_about_itself_and_succeeds() {
     let recorder = Recorder::new(|_| Ok(()));
-    for environment in [Environment::default(), Environment::default().with("CNI_COMMAND", "")] {
-        let reply = answer(&recorder, environment, Stop::never(), |_| panic!("stdin may be a terminal"));
+    for environment in [
+        Environment::default(),
+        Environment::default().with("CNI_COMMAND", ""),
+    ] {
+        let reply = answer(&recorder, environment, Stop::never(), |_| {
+            panic!("stdin may be a terminal")
+        });
         assert_eq!((reply.success, reply.stdout), (true, None));
         let about = reply.stderr.unwrap();
         assert!(about.contains("CNI recorder plugin v"), "{about}");
-        assert!(
-            about
-                .contains("CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0")
-        );
+        assert!(about.contains(
+            "CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
+        ));
     }
 }
 
@@ -156,13 +180,24 @@ fn missing_variables_are_named_in_the_order_of_the_reference_and_no_others_are()
         // Every set of variables that are missing, by its bits.
         for set in 0..1_u32 << ALL_VARIABLES.len() {
             let missing = |(bit, _): &(usize, &&str)| set & (1 << bit) != 0;
-            let removed = ALL_VARIABLES.iter().enumerate().filter(missing).map(|(_, name)| *name);
-            let named: Vec<&str> = removed.clone().filter(|name| required.contains(name)).collect();
+            let removed = ALL_VARIABLES
+                .iter()
+                .enumerate()
+                .filter(missing)
+                .map(|(_, name)| *name);
+            let named: Vec<&str> = removed
+                .clone()
+                .filter(|name| required.contains(name))
+                .collect();
             // An empty variable is a missing one.
-            let environment =
-                removed.fold(environment(command), |environment, name| environment.with(name, ""));
+            let environment = removed.fold(environment(command), |environment, name| {
+                environment.with(name, "")
+            });
             if named.is_empty() {
-                assert!(ask(environment, &conf("1.1.0")).0.success, "{command} {set:b}");
+                assert!(
+                    ask(environment, &conf("1.1.0")).0.success,
+                    "{command} {set:b}"
+                );
                 continue;
             }
             let msg = format!("required env variables [{}] missing", named.join(","));
@@ -193,7 +228,10 @@ fn an_unknown_command_is_refused() {
 fn a_bad_container_id_is_refused_and_shown() {
     for command in ["ADD", "DEL", "CHECK"] {
         for id in ["../../etc", "a/b", "a b", "-a", ".a", "a\nb", "é"] {
-            let error = refused(environment(command).with("CNI_CONTAINERID", id), &conf("1.1.0"));
+            let error = refused(
+                environment(command).with("CNI_CONTAINERID", id),
+                &conf("1.1.0"),
+            );
             let details = format!("{id}; the value of CNI_CONTAINERID");
             assert_environment_error(&error, "invalid characters in containerID", &details);
         }
@@ -205,10 +243,26 @@ fn a_bad_interface_name_is_refused() {
     for (name, msg, details) in [
         (".", "interface name is . or ..", ""),
         ("..", "interface name is . or ..", ""),
-        ("a/b", "interface name contains / or : or whitespace characters", ""),
-        ("a:b", "interface name contains / or : or whitespace characters", ""),
-        ("a b", "interface name contains / or : or whitespace characters", ""),
-        ("a\tb", "interface name contains / or : or whitespace characters", ""),
+        (
+            "a/b",
+            "interface name contains / or : or whitespace characters",
+            "",
+        ),
+        (
+            "a:b",
+            "interface name contains / or : or whitespace characters",
+            "",
+        ),
+        (
+            "a b",
+            "interface name contains / or : or whitespace characters",
+            "",
+        ),
+        (
+            "a\tb",
+            "interface name contains / or : or whitespace characters",
+            "",
+        ),
         (
             "sixteencharacter",
             "interface name is too long",
@@ -216,9 +270,14 @@ fn a_bad_interface_name_is_refused() {
         ),
     ] {
         for command in ["ADD", "DEL", "CHECK"] {
-            let error = refused(environment(command).with("CNI_IFNAME", name), &conf("1.1.0"));
+            let error = refused(
+                environment(command).with("CNI_IFNAME", name),
+                &conf("1.1.0"),
+            );
             let named = format!("CNI_IFNAME is {name:?}");
-            let details = [details, &named].into_iter().filter(|text| !text.is_empty());
+            let details = [details, &named]
+                .into_iter()
+                .filter(|text| !text.is_empty());
             assert_environment_error(&error, msg, &details.collect::<Vec<_>>().join("; "));
         }
     }
@@ -233,7 +292,10 @@ fn a_missing_or_bad_network_name_is_code_7() {
             r#"{"cniVersion":"1.1.0","name":null}"#,
         ] {
             let error = refused(environment(command), stdin);
-            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, "missing network name"));
+            assert_eq!(
+                (error.code, error.msg.as_str()),
+                (Code::INVALID_CONFIG, "missing network name")
+            );
         }
         for name in ["../../evil", "a/b", "-a", "a b"] {
             let stdin = json!({"cniVersion": "1.1.0", "name": name}).to_string();
@@ -253,25 +315,36 @@ fn an_unknown_version_is_refused_with_the_list_of_known_ones() {
             assert_eq!(error.code, Code::INCOMPATIBLE_VERSION);
             assert_eq!(error.msg, "incompatible CNI versions");
             let list = r#"["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#;
-            assert_eq!(error.details, format!("config is {version:?}, plugin supports {list}"));
+            assert_eq!(
+                error.details,
+                format!("config is {version:?}, plugin supports {list}")
+            );
         }
     }
 }
 
 #[test]
 fn a_command_that_came_later_than_the_version_is_refused() {
-    for (command, first) in
-        [("CHECK", SpecVersion::V0_4_0), ("STATUS", SpecVersion::V1_1_0), ("GC", SpecVersion::V1_1_0)]
-    {
+    for (command, first) in [
+        ("CHECK", SpecVersion::V0_4_0),
+        ("STATUS", SpecVersion::V1_1_0),
+        ("GC", SpecVersion::V1_1_0),
+    ] {
         for version in SpecVersion::ALL {
             let stdin = conf(version.as_str());
             if version >= first {
-                assert!(ask(environment(command), &stdin).0.success, "{command} {version}");
+                assert!(
+                    ask(environment(command), &stdin).0.success,
+                    "{command} {version}"
+                );
                 continue;
             }
             let error = refused(environment(command), &stdin);
             assert_eq!(error.code, Code::INCOMPATIBLE_VERSION);
-            assert_eq!(error.msg, format!("config version does not allow {command}"));
+            assert_eq!(
+                error.msg,
+                format!("config version does not allow {command}")
+            );
         }
         assert_eq!(
             refused(environment(command), r#"{"name":"n"}"#).msg,
@@ -283,10 +356,20 @@ fn a_command_that_came_later_than_the_version_is_refused() {
 
 #[test]
 fn what_is_not_a_json_object_is_code_6() {
-    for stdin in ["", "{", "[]", "null", r#"{"name":"n"} {}"#, &"[".repeat(1_000_000)] {
+    for stdin in [
+        "",
+        "{",
+        "[]",
+        "null",
+        r#"{"name":"n"} {}"#,
+        &"[".repeat(1_000_000),
+    ] {
         let error = refused(environment("ADD"), stdin);
         assert_eq!(error.code, Code::DECODE);
-        assert!(error.msg.starts_with("error unmarshall network config: "), "{error}");
+        assert!(
+            error.msg.starts_with("error unmarshall network config: "),
+            "{error}"
+        );
     }
 }
 
@@ -306,12 +389,19 @@ fn version_repeats_the_version_that_it_was_asked_in() {
     ] {
         for environment in [
             Environment::default().with("CNI_COMMAND", "VERSION"),
-            environment("VERSION").with("CNI_NETNS", "dummy").with("CNI_PATH", "dummy"),
-            environment("VERSION").with("CNI_CONTAINERID", "a/b").with("CNI_IFNAME", "a/b"),
+            environment("VERSION")
+                .with("CNI_NETNS", "dummy")
+                .with("CNI_PATH", "dummy"),
+            environment("VERSION")
+                .with("CNI_CONTAINERID", "a/b")
+                .with("CNI_IFNAME", "a/b"),
         ] {
             let (reply, calls) = ask(environment, stdin);
             assert!(reply.success && calls.is_empty());
-            assert_eq!(document(&reply), json!({"cniVersion": wanted, "supportedVersions": versions}));
+            assert_eq!(
+                document(&reply),
+                json!({"cniVersion": wanted, "supportedVersions": versions})
+            );
         }
     }
 }
@@ -325,7 +415,14 @@ fn success_is_one_document_for_add_and_none_for_the_others() {
     }
     for command in ["DEL", "CHECK", "STATUS", "GC"] {
         let reply = ask(environment(command), &conf("1.1.0")).0;
-        assert_eq!(reply, Reply { stdout: None, stderr: None, success: true });
+        assert_eq!(
+            reply,
+            Reply {
+                stdout: None,
+                stderr: None,
+                success: true
+            }
+        );
     }
 }
 
@@ -336,15 +433,29 @@ fn an_error_is_one_document_in_the_version_that_was_asked_for() {
             let fail = |_: &Call| Err(Error::new(Code(117), "no luck").with_details("at all"));
             let (reply, calls) = ask_to(fail, environment(command), &conf(version));
             assert_eq!(calls.len(), 1);
-            assert_eq!(error(&reply, version), Error::new(Code(117), "no luck").with_details("at all"));
+            assert_eq!(
+                error(&reply, version),
+                Error::new(Code(117), "no luck").with_details("at all")
+            );
         }
     }
     let fail = |_: &Call| Err(Error::new(Code::OTHER, "no luck"));
     let (reply, _) = ask_to(fail, environment("ADD"), r#"{"name":"n"}"#);
-    assert_eq!(error(&reply, "0.1.0").msg, "no luck", "no version means 0.1.0");
-    let (reply, _) =
-        ask_to(fail, environment("ADD"), r#"{"name":"n","CniVersion":"0.3.0","cniVersion":null}"#);
-    assert_eq!(error(&reply, "0.3.0").msg, "no luck", "a null does not undo it");
+    assert_eq!(
+        error(&reply, "0.1.0").msg,
+        "no luck",
+        "no version means 0.1.0"
+    );
+    let (reply, _) = ask_to(
+        fail,
+        environment("ADD"),
+        r#"{"name":"n","CniVersion":"0.3.0","cniVersion":null}"#,
+    );
+    assert_eq!(
+        error(&reply, "0.3.0").msg,
+        "no luck",
+        "a null does not undo it"
+    );
     let (reply, _) = ask(environment("ADD"), &conf("9.8.7"));
     assert_eq!(error(&reply, "1.1.0").code, Code::INCOMPATIBLE_VERSION);
 }
@@ -370,8 +481,13 @@ fn a_panic_is_one_error_document_that_names_the_plugin() {
 #[test]
 fn stdin_that_cannot_be_read_is_an_error_document() {
     let recorder = Recorder::new(|_| Ok(()));
-    for cause in [Error::new(Code::IO, "error reading from stdin: x"), Stop::error()] {
-        let reply = answer(&recorder, environment("ADD"), Stop::never(), |_| Err(cause.clone()));
+    for cause in [
+        Error::new(Code::IO, "error reading from stdin: x"),
+        Stop::error(),
+    ] {
+        let reply = answer(&recorder, environment("ADD"), Stop::never(), |_| {
+            Err(cause.clone())
+        });
         assert_eq!(error(&reply, "1.1.0"), cause);
     }
     assert!(recorder.calls.into_inner().is_empty());
@@ -381,7 +497,10 @@ fn stdin_that_cannot_be_read_is_an_error_document() {
 fn keys_match_as_they_do_in_the_reference() {
     let stdin = r#"{"CNIVERSION":"0.3.1","cniVersion":null,"NAME":"x","name":"n","foo":{}}"#;
     let (reply, calls) = ask(environment("ADD"), stdin);
-    assert_eq!((document(&reply)["cniVersion"].as_str(), calls.len()), (Some("0.3.1"), 1));
+    assert_eq!(
+        (document(&reply)["cniVersion"].as_str(), calls.len()),
+        (Some("0.3.1"), 1)
+    );
 }
 
 #[test]
@@ -393,13 +512,28 @@ fn unknown_cni_args_are_an_error_of_plugins_that_read_them() {
         ("FOO", r#"ARGS: invalid pair "FOO""#),
         ("IgnoreUnknown=1;FOO", r#"ARGS: invalid pair "FOO""#),
     ] {
-        let (reply, _) = ask_to(reads_mac, environment("ADD").with("CNI_ARGS", args), &conf("1.1.0"));
+        let (reply, _) = ask_to(
+            reads_mac,
+            environment("ADD").with("CNI_ARGS", args),
+            &conf("1.1.0"),
+        );
         let error = error(&reply, "1.1.0");
-        assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_ENVIRONMENT, msg));
+        assert_eq!(
+            (error.code, error.msg.as_str()),
+            (Code::INVALID_ENVIRONMENT, msg)
+        );
     }
-    for args in ["", "MAC=x", "IgnoreUnknown=1;FOO=bar;K8S_POD_NAME=p", "FOO=bar;IgnoreUnknown=true"] {
+    for args in [
+        "",
+        "MAC=x",
+        "IgnoreUnknown=1;FOO=bar;K8S_POD_NAME=p",
+        "FOO=bar;IgnoreUnknown=true",
+    ] {
         let environment = environment("ADD").with("CNI_ARGS", args);
-        assert!(ask_to(reads_mac, environment, &conf("1.1.0")).0.success, "{args}");
+        assert!(
+            ask_to(reads_mac, environment, &conf("1.1.0")).0.success,
+            "{args}"
+        );
     }
     let reads_none = ask(environment("ADD").with("CNI_ARGS", "none"), &conf("1.1.0"));
     assert!(reads_none.0.success, "loopback takes any text");

@@ -42,13 +42,19 @@ mod tests {
     #[test]
     fn a_pipe_carries_more_than_it_can_hold() {
         let input = vec![b'x'; 3 << 20];
-        let output = Command::new("cat").stdin(piped(&input).unwrap()).output().unwrap();
+        let output = Command::new("cat")
+            .stdin(piped(&input).unwrap())
+            .output()
+            .unwrap();
         assert!(output.stdout == input, "{} bytes", output.stdout.len());
     }
 
     #[test]
     fn a_plugin_that_reads_nothing_of_a_pipe_blocks_nobody() {
-        let output = Command::new("true").stdin(piped(&vec![b'x'; 3 << 20]).unwrap()).output().unwrap();
+        let output = Command::new("true")
+            .stdin(piped(&vec![b'x'; 3 << 20]).unwrap())
+            .output()
+            .unwrap();
         assert!(output.status.success());
     }
 }

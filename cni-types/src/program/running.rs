@@ -87,7 +87,11 @@ impl Running {
             stderr: Captured::new(stderr.map(OwnedFd::from)),
             ended,
         };
-        match running.stdout.never_block().and_then(|()| running.stderr.never_block()) {
+        match running
+            .stdout
+            .never_block()
+            .and_then(|()| running.stderr.never_block())
+        {
             Ok(()) => Ok(running),
             Err(e) => {
                 running.end_by_force();
@@ -123,7 +127,10 @@ impl Running {
         loop {
             self.take_news()?;
             let is_asked = !matches!(self.phase, Phase::Unasked);
-            if let Some(status) = self.status.filter(|_| is_asked || self.stdout.pipe.is_none()) {
+            if let Some(status) = self
+                .status
+                .filter(|_| is_asked || self.stdout.pipe.is_none())
+            {
                 return Ok(status);
             }
             let (watched, deadline) = match self.phase {
@@ -132,11 +139,13 @@ impl Running {
             };
             let look_again = Instant::now() + LOOK_AGAIN;
             let until = deadline.map_or(look_again, |deadline| deadline.min(look_again));
-            let woken = watched.wait_for_any(&self.watched(), Some(until)).unwrap_or_else(|_| {
-                // Without poll(2), which seccomp may refuse, the plugin can still be waited for.
-                thread::sleep(PAUSE);
-                Woken::Ready
-            });
+            let woken = watched
+                .wait_for_any(&self.watched(), Some(until))
+                .unwrap_or_else(|_| {
+                    // Without poll(2), which seccomp may refuse, the plugin can be waited for.
+                    thread::sleep(PAUSE);
+                    Woken::Ready
+                });
             match (woken, self.phase) {
                 // A plugin that goes on printing is ready for ever.
                 (Woken::Ready | Woken::TimedOut, _)
@@ -146,7 +155,10 @@ impl Running {
                     self.phase = Phase::Terminated(Instant::now() + GRACE);
                 }
                 (Woken::Ready | Woken::TimedOut, Phase::Killed(_)) => {
-                    return Err(io::Error::new(ErrorKind::TimedOut, "it does not end, even by SIGKILL"));
+                    return Err(io::Error::new(
+                        ErrorKind::TimedOut,
+                        "it does not end, even by SIGKILL",
+                    ));
                 }
                 (Woken::Ready | Woken::TimedOut, _) => {
                     self.signal(Signal::SIGKILL);
@@ -157,9 +169,15 @@ impl Running {
     }
 
     fn watched(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
-        let pipes = [&self.stdout, &self.stderr].into_iter().filter_map(|captured| captured.pipe.as_ref());
+        let pipes = [&self.stdout, &self.stderr]
+            .into_iter()
+            .filter_map(|captured| captured.pipe.as_ref());
         let ended = Some(&self.ended.readable).filter(|_| self.status.is_none());
-        pipes.map(File::as_fd).chain(ended.map(UnixStream::as_fd)).map(|fd| (fd, PollFlags::POLLIN)).collect()
+        pipes
+            .map(File::as_fd)
+            .chain(ended.map(UnixStream::as_fd))
+            .map(|fd| (fd, PollFlags::POLLIN))
+            .collect()
     }
 
     /// Takes what the plugin has printed, and its status if it has ended.
@@ -179,7 +197,10 @@ impl Running {
         if matches!(self.phase, Phase::Killed(_)) {
             return;
         }
-        for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, GRACE_AFTER_KILL)] {
+        for (signal, patience) in [
+            (Signal::SIGTERM, GRACE),
+            (Signal::SIGKILL, GRACE_AFTER_KILL),
+        ] {
             self.signal(signal);
             let deadline = Instant::now() + patience;
             while self.status.is_none() && Instant::now() < deadline {
@@ -218,11 +239,16 @@ struct Captured {
 
 impl Captured {
     fn new(pipe: Option<OwnedFd>) -> Self {
-        Self { pipe: pipe.map(File::from), bytes: Vec::new() }
+        Self {
+            pipe: pipe.map(File::from),
+            bytes: Vec::new(),
+        }
     }
 
     fn never_block(&self) -> io::Result<()> {
-        let Some(pipe) = &self.pipe else { return Ok(()) };
+        let Some(pipe) = &self.pipe else {
+            return Ok(());
+        };
         fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(())
     }
@@ -288,7 +314,13 @@ mod tests {
 
     fn start(script: &str) -> Running {
         let shell = Program::of_system("sh", "").unwrap();
-        shell.start(&Environment::of_process(), script.as_bytes(), Stderr::Captured).unwrap()
+        shell
+            .start(
+                &Environment::of_process(),
+                script.as_bytes(),
+                Stderr::Captured,
+            )
+            .unwrap()
     }
 
     fn is_alive(pid: u32) -> bool {
@@ -298,13 +330,24 @@ mod tests {
     #[test]
     fn a_plugin_that_closes_its_stdout_and_lives_is_waited_for_until_it_is_to_stop() {
         let start_of_test = Instant::now();
-        let output = start("echo a; exec >&-; sleep 0.3; exit 4").finish(&Stop::never()).unwrap();
-        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(4), &b"a\n"[..]));
+        let output = start("echo a; exec >&-; sleep 0.3; exit 4")
+            .finish(&Stop::never())
+            .unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(4), &b"a\n"[..])
+        );
         let running = start("echo a; exec >&-; exec sleep 60");
         let pid = running.child.id();
-        let output = running.finish(&Stop::after(Duration::from_millis(100))).unwrap();
+        let output = running
+            .finish(&Stop::after(Duration::from_millis(100)))
+            .unwrap();
         assert!(!output.status.success() && !is_alive(pid));
-        assert!(start_of_test.elapsed() < Duration::from_secs(10), "{:?}", start_of_test.elapsed());
+        assert!(
+            start_of_test.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            start_of_test.elapsed()
+        );
     }
 
     #[test]
@@ -312,9 +355,15 @@ mod tests {
         let start_of_test = Instant::now();
         let running = start("trap '' TERM; while :; do sleep 0.1; done");
         let pid = running.child.id();
-        let output = running.finish(&Stop::after(Duration::from_millis(100))).unwrap();
+        let output = running
+            .finish(&Stop::after(Duration::from_millis(100)))
+            .unwrap();
         assert!(!output.status.success() && !is_alive(pid));
-        assert!((GRACE..GRACE * 2).contains(&start_of_test.elapsed()), "{:?}", start_of_test.elapsed());
+        assert!(
+            (GRACE..GRACE * 2).contains(&start_of_test.elapsed()),
+            "{:?}",
+            start_of_test.elapsed()
+        );
     }
 
     #[test]
@@ -324,16 +373,30 @@ mod tests {
         let pid = running.child.id();
         drop(running);
         assert!(!is_alive(pid));
-        assert!((GRACE..GRACE * 2).contains(&start_of_test.elapsed()), "{:?}", start_of_test.elapsed());
+        assert!(
+            (GRACE..GRACE * 2).contains(&start_of_test.elapsed()),
+            "{:?}",
+            start_of_test.elapsed()
+        );
     }
 
     #[test]
     fn a_child_of_a_plugin_that_keeps_stdout_holds_nobody_up_who_is_to_stop() {
         let start_of_test = Instant::now();
         let running = start("sleep 60 & echo $!");
-        let output = running.finish(&Stop::after(Duration::from_millis(300))).unwrap();
-        assert!(start_of_test.elapsed() < GRACE, "{:?}", start_of_test.elapsed());
-        let left = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        let output = running
+            .finish(&Stop::after(Duration::from_millis(300)))
+            .unwrap();
+        assert!(
+            start_of_test.elapsed() < GRACE,
+            "{:?}",
+            start_of_test.elapsed()
+        );
+        let left = String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
     }
 
@@ -344,12 +407,21 @@ mod tests {
         running.ended.clear();
         let start_of_test = Instant::now();
         assert_eq!(running.wait(&Stop::never()).unwrap().code(), Some(4));
-        assert!(start_of_test.elapsed() < GRACE, "{:?}", start_of_test.elapsed());
+        assert!(
+            start_of_test.elapsed() < GRACE,
+            "{:?}",
+            start_of_test.elapsed()
+        );
     }
 
     #[test]
     fn much_on_stderr_blocks_nobody() {
-        let output = start("head -c 1000000 /dev/zero >&2; echo a").finish(&Stop::never()).unwrap();
-        assert_eq!((output.stderr.len(), output.stdout.as_slice()), (1_000_000, &b"a\n"[..]));
+        let output = start("head -c 1000000 /dev/zero >&2; echo a")
+            .finish(&Stop::never())
+            .unwrap();
+        assert_eq!(
+            (output.stderr.len(), output.stdout.as_slice()),
+            (1_000_000, &b"a\n"[..])
+        );
     }
 }

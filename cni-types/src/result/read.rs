@@ -51,12 +51,16 @@ struct FamilyIp {
 }
 
 /// An address, or nothing for `null` and for empty text, which the reference takes for no address.
-pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<IpAddr>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("invalid IP address: {text}")))
+    text.parse()
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom(format!("invalid IP address: {text}")))
 }
 
 impl AddResult {
@@ -65,7 +69,8 @@ impl AddResult {
     /// # Errors
     /// Code 6 with the path to the value that does not fit.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
-        json.decode().map_err(|e| Error::new(Code::DECODE, e.to_string()))
+        json.decode()
+            .map_err(|e| Error::new(Code::DECODE, e.to_string()))
     }
 
     /// Reads the result that a plugin printed, as [`Self::from_json`] does. No more of it is kept
@@ -94,7 +99,11 @@ impl From<Wire> for AddResult {
             dns: wire.dns,
         };
         for family in [wire.ip4, wire.ip6].into_iter().flatten() {
-            result.ips.push(IpConfig { interface: None, address: family.ip, gateway: family.gateway });
+            result.ips.push(IpConfig {
+                interface: None,
+                address: family.ip,
+                gateway: family.gateway,
+            });
             result.routes.extend(family.routes);
         }
         result
@@ -103,13 +112,31 @@ impl From<Wire> for AddResult {
 
 impl From<WireInterface> for Interface {
     fn from(wire: WireInterface) -> Self {
-        let WireInterface { name, mac, mtu, sandbox, socket_path, pci_id } = wire;
-        Self { name, mac, mtu: mtu.filter(|mtu| *mtu != 0), sandbox, socket_path, pci_id }
+        let WireInterface {
+            name,
+            mac,
+            mtu,
+            sandbox,
+            socket_path,
+            pci_id,
+        } = wire;
+        Self {
+            name,
+            mac,
+            mtu: mtu.filter(|mtu| *mtu != 0),
+            sandbox,
+            socket_path,
+            pci_id,
+        }
     }
 }
 
 impl From<WireIp> for IpConfig {
     fn from(wire: WireIp) -> Self {
-        Self { interface: wire.interface, address: wire.address, gateway: wire.gateway }
+        Self {
+            interface: wire.interface,
+            address: wire.address,
+            gateway: wire.gateway,
+        }
     }
 }

@@ -104,9 +104,21 @@ impl<'a> ListResult<'a> {
         let before_1_0_0 = version < SpecVersion::V1_0_0;
         Self {
             cni_version: version.as_str(),
-            interfaces: result.interfaces.iter().map(|i| ListInterface::new(i, newest)).collect(),
-            ips: result.ips.iter().map(|ip| ListIp::new(ip, before_1_0_0)).collect(),
-            routes: result.routes.iter().map(|r| expressible_route(r, newest)).collect(),
+            interfaces: result
+                .interfaces
+                .iter()
+                .map(|i| ListInterface::new(i, newest))
+                .collect(),
+            ips: result
+                .ips
+                .iter()
+                .map(|ip| ListIp::new(ip, before_1_0_0))
+                .collect(),
+            routes: result
+                .routes
+                .iter()
+                .map(|r| expressible_route(r, newest))
+                .collect(),
             dns: (before_1_0_0 || !result.dns.is_empty()).then_some(&result.dns),
         }
     }
@@ -138,7 +150,11 @@ impl ListIp<'_> {
 }
 
 fn expressible_route(route: &Route, newest: bool) -> Route {
-    if newest { route.clone() } else { Route::new(route.dst, route.gw) }
+    if newest {
+        route.clone()
+    } else {
+        Route::new(route.dst, route.gw)
+    }
 }
 
 /// 0.1.0 and 0.2.0.
@@ -164,17 +180,37 @@ struct FamilyIp {
 
 impl<'a> FamilyResult<'a> {
     fn new(result: &'a AddResult, version: SpecVersion) -> Result<Self, Error> {
-        AddResult::require_one_address_per_family(version, result.ips.iter().map(|ip| ip.address.address()))?;
+        AddResult::require_one_address_per_family(
+            version,
+            result.ips.iter().map(|ip| ip.address.address()),
+        )?;
         let family = |v4: bool| {
             let ip = result.ips.iter().find(|ip| ip.address.is_ipv4() == v4)?;
-            let of_family = result.routes.iter().filter(|route| route.dst.is_ipv4() == v4);
-            let routes = of_family.map(|route| expressible_route(route, false)).collect();
-            Some(FamilyIp { ip: ip.address, gateway: ip.gateway, routes })
+            let of_family = result
+                .routes
+                .iter()
+                .filter(|route| route.dst.is_ipv4() == v4);
+            let routes = of_family
+                .map(|route| expressible_route(route, false))
+                .collect();
+            Some(FamilyIp {
+                ip: ip.address,
+                gateway: ip.gateway,
+                routes,
+            })
         };
         let (ip4, ip6) = (family(true), family(false));
         if ip4.is_none() && ip6.is_none() {
-            return Err(Error::new(Code::INVALID_CONFIG, "cannot convert: no valid IP addresses"));
+            return Err(Error::new(
+                Code::INVALID_CONFIG,
+                "cannot convert: no valid IP addresses",
+            ));
         }
-        Ok(Self { cni_version: version.as_str(), ip4, ip6, dns: &result.dns })
+        Ok(Self {
+            cni_version: version.as_str(),
+            ip4,
+            ip6,
+            dns: &result.dns,
+        })
     }
 }

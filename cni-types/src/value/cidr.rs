@@ -29,7 +29,9 @@ impl Cidr {
     /// # Errors
     /// When `prefix` is longer than an address of that family.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, InvalidCidr> {
-        IpNetwork::new(address, prefix).map(Self).map_err(|_| InvalidCidr(format!("{address}/{prefix}")))
+        IpNetwork::new(address, prefix)
+            .map(Self)
+            .map_err(|_| InvalidCidr(format!("{address}/{prefix}")))
     }
 
     /// The address with the full prefix of its family: /32 or /128.
@@ -104,8 +106,13 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, InvalidCidr> {
         let invalid = || InvalidCidr(text.to_owned());
         let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
-        let plain = !prefix.is_empty() && prefix.len() <= 3 && prefix.bytes().all(|b| b.is_ascii_digit());
-        let prefix = if plain { prefix.parse().map_err(|_| invalid())? } else { return Err(invalid()) };
+        let plain =
+            !prefix.is_empty() && prefix.len() <= 3 && prefix.bytes().all(|b| b.is_ascii_digit());
+        let prefix = if plain {
+            prefix.parse().map_err(|_| invalid())?
+        } else {
+            return Err(invalid());
+        };
         let address = address.parse().map_err(|_| invalid())?;
         Self::new(address, prefix).map_err(|_| invalid())
     }

@@ -18,7 +18,11 @@ impl ContainerId {
         if super::is_identifier(text) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::new(Code::INVALID_ENVIRONMENT, "invalid characters in containerID").with_details(text))
+        Err(Error::new(
+            Code::INVALID_ENVIRONMENT,
+            "invalid characters in containerID",
+        )
+        .with_details(text))
     }
 
     /// The identifier as the runtime gave it.

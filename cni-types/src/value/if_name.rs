@@ -62,17 +62,42 @@ mod tests {
             ("", "interface name is empty"),
             (".", "interface name is . or .."),
             ("..", "interface name is . or .."),
-            ("a/b", "interface name contains / or : or whitespace characters"),
-            ("a:b", "interface name contains / or : or whitespace characters"),
-            ("a b", "interface name contains / or : or whitespace characters"),
-            ("a\u{1b}[2J", "interface name contains control characters or invalid UTF-8"),
-            ("a\u{7f}", "interface name contains control characters or invalid UTF-8"),
-            ("a\u{9b}b", "interface name contains control characters or invalid UTF-8"),
-            ("a\u{fffd}", "interface name contains control characters or invalid UTF-8"),
+            (
+                "a/b",
+                "interface name contains / or : or whitespace characters",
+            ),
+            (
+                "a:b",
+                "interface name contains / or : or whitespace characters",
+            ),
+            (
+                "a b",
+                "interface name contains / or : or whitespace characters",
+            ),
+            (
+                "a\u{1b}[2J",
+                "interface name contains control characters or invalid UTF-8",
+            ),
+            (
+                "a\u{7f}",
+                "interface name contains control characters or invalid UTF-8",
+            ),
+            (
+                "a\u{9b}b",
+                "interface name contains control characters or invalid UTF-8",
+            ),
+            (
+                "a\u{fffd}",
+                "interface name contains control characters or invalid UTF-8",
+            ),
             ("abcdefghijklmnop", "interface name is too long"),
         ] {
             let error = IfName::parse(name).unwrap_err();
-            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_ENVIRONMENT, msg), "{name:?}");
+            assert_eq!(
+                (error.code, error.msg.as_str()),
+                (Code::INVALID_ENVIRONMENT, msg),
+                "{name:?}"
+            );
         }
         for name in ["abcdefghijklmno", "a\"b", "{a;#}", "été0"] {
             assert!(IfName::parse(name).is_ok(), "{name}");

@@ -67,7 +67,11 @@ fn groups(text: &str, separator: char, width: usize) -> Result<String, InvalidMa
         }
         digits.push_str(group);
     }
-    if digits.len() == 12 { Ok(digits) } else { Err(InvalidMac) }
+    if digits.len() == 12 {
+        Ok(digits)
+    } else {
+        Err(InvalidMac)
+    }
 }
 
 impl fmt::Display for MacAddr {
@@ -101,9 +105,14 @@ mod tests {
         for text in ["01:23:45:67:89:ab", "01-23-45-67-89-AB", "0123.4567.89ab"] {
             assert_eq!(text.parse(), Ok(mac), "{text}");
         }
-        for text in
-            ["", "01:23:45:67:89", "01:23:45:67:89:ab:cd:ef", "+1:23:45:67:89:ab", "0123456789ab", "x"]
-        {
+        for text in [
+            "",
+            "01:23:45:67:89",
+            "01:23:45:67:89:ab:cd:ef",
+            "+1:23:45:67:89:ab",
+            "0123456789ab",
+            "x",
+        ] {
             assert_eq!(text.parse::<MacAddr>(), Err(InvalidMac), "{text}");
         }
     }

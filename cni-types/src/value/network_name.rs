@@ -20,7 +20,11 @@ impl NetworkName {
         if super::is_identifier(text) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::new(Code::INVALID_CONFIG, "invalid characters found in network name").with_details(text))
+        Err(Error::new(
+            Code::INVALID_CONFIG,
+            "invalid characters found in network name",
+        )
+        .with_details(text))
     }
 
     /// The name as it stands in the configuration.

@@ -58,7 +58,11 @@ mod tests {
     #[test]
     fn a_range_holds_both_its_ends() {
         let range = |first: u16, last: u16| -> Vec<u16> {
-            VlanId::new(first).unwrap().through(VlanId::new(last).unwrap()).map(VlanId::number).collect()
+            VlanId::new(first)
+                .unwrap()
+                .through(VlanId::new(last).unwrap())
+                .map(VlanId::number)
+                .collect()
         };
         assert_eq!(range(7, 9), [7, 8, 9]);
         assert_eq!(range(4094, 4094), [4094]);

@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// The documents of a folder, by name.
 fn fixtures(folder: &str) -> BTreeMap<String, Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(folder);
     let read = |path: &Path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
     fs::read_dir(folder)
@@ -38,7 +40,11 @@ fn convert(document: &Value, version: SpecVersion) -> Result<Value, Error> {
 /// Returns a rank for the content that a version can express: no interfaces up to 0.2.0, new keys
 /// in 1.1.0. 1.0.0 dropped only the family of an address, which the address shows.
 fn richness(version: SpecVersion) -> u8 {
-    if version.has_one_address_per_family() { 0 } else { 1 + u8::from(version >= SpecVersion::V1_1_0) }
+    if version.has_one_address_per_family() {
+        0
+    } else {
+        1 + u8::from(version >= SpecVersion::V1_1_0)
+    }
 }
 
 #[test]
@@ -56,7 +62,11 @@ fn every_fixture_is_as_its_specification_wants_it() {
 fn every_fixture_is_written_as_it_was_read() {
     for version in SpecVersion::ALL {
         for (name, document) in fixtures(version.as_str()) {
-            assert_eq!(convert(&document, version).unwrap(), document, "{version}/{name}");
+            assert_eq!(
+                convert(&document, version).unwrap(),
+                document,
+                "{version}/{name}"
+            );
         }
     }
 }
@@ -70,7 +80,11 @@ fn a_conversion_keeps_all_that_the_other_version_can_say() {
             if richness(from) >= richness(to) {
                 assert_eq!(converted, attachment(to), "{from} to {to}");
             } else {
-                assert_eq!(convert(&converted, from).unwrap(), attachment(from), "{from} to {to} and back");
+                assert_eq!(
+                    convert(&converted, from).unwrap(),
+                    attachment(from),
+                    "{from} to {to} and back"
+                );
             }
         }
     }
@@ -78,7 +92,10 @@ fn a_conversion_keeps_all_that_the_other_version_can_say() {
 
 #[test]
 fn what_an_old_version_cannot_say_is_refused() {
-    for from in SpecVersion::ALL.into_iter().filter(|version| !version.has_one_address_per_family()) {
+    for from in SpecVersion::ALL
+        .into_iter()
+        .filter(|version| !version.has_one_address_per_family())
+    {
         for to in [SpecVersion::V0_1_0, SpecVersion::V0_2_0] {
             let fixtures = fixtures(from.as_str());
             for (name, msg) in [
@@ -86,9 +103,16 @@ fn what_an_old_version_cannot_say_is_refused() {
                     "two-addresses-of-a-family",
                     format!("CNI version {to} does not support more than 1 address per family"),
                 ),
-                ("layer-2", "cannot convert: no valid IP addresses".to_owned()),
+                (
+                    "layer-2",
+                    "cannot convert: no valid IP addresses".to_owned(),
+                ),
             ] {
-                assert_eq!(convert(fixtures.get(name).unwrap(), to).unwrap_err().msg, msg, "{from} to {to}");
+                assert_eq!(
+                    convert(fixtures.get(name).unwrap(), to).unwrap_err().msg,
+                    msg,
+                    "{from} to {to}"
+                );
             }
         }
     }
@@ -99,7 +123,9 @@ fn a_result_that_makes_no_sense_is_code_6() {
     let fixtures = fixtures("invalid");
     assert!(fixtures.len() >= 16);
     for (name, document) in fixtures {
-        let error = read(&document).map(|result| format!("{name} was read as {result:?}")).unwrap_err();
+        let error = read(&document)
+            .map(|result| format!("{name} was read as {result:?}"))
+            .unwrap_err();
         assert_eq!(error.code, Code::DECODE, "{name}");
     }
 }
@@ -115,8 +141,13 @@ fn the_schema_tells_the_versions_apart() {
             }
             let shape = |version: SpecVersion| (richness(version), version >= SpecVersion::V1_0_0);
             // 1.1.0 only added keys.
-            let fits = shape(of) == shape(by) || (of, by) == (SpecVersion::V1_0_0, SpecVersion::V1_1_0);
-            assert_eq!(problems(by, &document).is_empty(), fits, "{of} by the rules of {by}");
+            let fits =
+                shape(of) == shape(by) || (of, by) == (SpecVersion::V1_0_0, SpecVersion::V1_1_0);
+            assert_eq!(
+                problems(by, &document).is_empty(),
+                fits,
+                "{of} by the rules of {by}"
+            );
         }
     }
     for (name, document) in fixtures("invalid") {

@@ -44,8 +44,11 @@ const DNS: &[Key] = &[
 const ROUTE: &[Key] = &[Key("dst", Required, Kind::Cidr), Key("gw", Optional, Ip)];
 
 /// `ip4` and `ip6`.
-const OF_FAMILY: &[Key] =
-    &[Key("ip", Required, Kind::Cidr), Key("gateway", Optional, Ip), Key("routes", Optional, List(ROUTE))];
+const OF_FAMILY: &[Key] = &[
+    Key("ip", Required, Kind::Cidr),
+    Key("gateway", Optional, Ip),
+    Key("routes", Optional, List(ROUTE)),
+];
 
 const RESULT_0_1_0: &[Key] = &[
     VERSION,
@@ -54,8 +57,11 @@ const RESULT_0_1_0: &[Key] = &[
     Key("dns", Required, Object(DNS)),
 ];
 
-const INTERFACE: &[Key] =
-    &[Key("name", Required, Text), Key("mac", Optional, Text), Key("sandbox", Optional, Text)];
+const INTERFACE: &[Key] = &[
+    Key("name", Required, Text),
+    Key("mac", Optional, Text),
+    Key("sandbox", Optional, Text),
+];
 
 const RESULT_0_3_0: &[Key] = &[
     VERSION,
@@ -130,12 +136,20 @@ pub(crate) fn problems(version: SpecVersion, result: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     check_object("result", keys, result, &mut problems);
     if result["cniVersion"] != version.as_str() {
-        problems.push(format!("result.cniVersion: {} is not {version}", result["cniVersion"]));
+        problems.push(format!(
+            "result.cniVersion: {} is not {version}",
+            result["cniVersion"]
+        ));
     }
     let interfaces = result["interfaces"].as_array().map_or(0, Vec::len);
     for ip in result["ips"].as_array().into_iter().flatten() {
-        if ip["interface"].as_u64().is_some_and(|index| index >= interfaces as u64) {
-            problems.push(format!("result.ips: {ip} is at none of {interfaces} interfaces"));
+        if ip["interface"]
+            .as_u64()
+            .is_some_and(|index| index >= interfaces as u64)
+        {
+            problems.push(format!(
+                "result.ips: {ip} is at none of {interfaces} interfaces"
+            ));
         }
     }
     problems
@@ -146,7 +160,10 @@ fn check_object(path: &str, keys: &[Key], value: &Value, problems: &mut Vec<Stri
         problems.push(format!("{path}: not an object"));
         return;
     };
-    for name in members.keys().filter(|name| !keys.iter().any(|Key(known, ..)| known == name)) {
+    for name in members
+        .keys()
+        .filter(|name| !keys.iter().any(|Key(known, ..)| known == name))
+    {
         problems.push(format!("{path}.{name}: unknown to this version"));
     }
     for Key(name, need, kind) in keys {
@@ -163,13 +180,23 @@ fn check(path: &str, kind: &Kind, value: &Value, problems: &mut Vec<String>) {
     let fits = match kind {
         Object(keys) => return check_object(path, keys, value, problems),
         List(keys) => match value.as_array().filter(|list| !list.is_empty()) {
-            Some(list) => return list.iter().for_each(|item| check_object(path, keys, item, problems)),
+            Some(list) => {
+                return list
+                    .iter()
+                    .for_each(|item| check_object(path, keys, item, problems));
+            }
             None => false,
         },
         Text => text.is_some_and(|text| !text.is_empty()),
-        Texts => value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_string)),
-        Unsigned => value.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
-        Kind::Scope => value.as_u64().is_some_and(|number| u8::try_from(number).is_ok()),
+        Texts => value
+            .as_array()
+            .is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_string)),
+        Unsigned => value
+            .as_u64()
+            .is_some_and(|number| u32::try_from(number).is_ok()),
+        Kind::Scope => value
+            .as_u64()
+            .is_some_and(|number| u8::try_from(number).is_ok()),
         Kind::Cidr => text.is_some_and(|text| text.parse::<Cidr>().is_ok()),
         Ip => text.is_some_and(|text| text.parse::<IpAddr>().is_ok()),
         Family => matches!(text, Some("4" | "6")),

@@ -36,7 +36,10 @@ pub(super) fn running(scene: &Scene, report: &mut Report) -> Running {
             Health::Intact => running.intact += 1,
             Health::Changed(why) => {
                 running.changed += 1;
-                changed.entry(surveyed.network).or_default().push((label, why));
+                changed
+                    .entry(surveyed.network)
+                    .or_default()
+                    .push((label, why));
             }
             Health::Unseen(why) => {
                 running.unseen += 1;
@@ -48,7 +51,10 @@ pub(super) fn running(scene: &Scene, report: &mut Report) -> Running {
         report_changed(&network, &attachments, report);
     }
     for ((network, why), count) in unseen {
-        report.unseen(format!("CHECK of {} of {network}: {why}", number(count, "attachment")));
+        report.unseen(format!(
+            "CHECK of {} of {network}: {why}",
+            number(count, "attachment")
+        ));
     }
     running
 }
@@ -57,10 +63,18 @@ fn survey_if_allowed(scene: &Scene) -> Result<Vec<Surveyed>, cni_runtime::Error>
     if scene.privileged {
         return survey(&scene.places, None);
     }
-    let unseen =
-        |attachment| Surveyed::of(attachment, Health::Unseen("not judged without CAP_NET_ADMIN".to_owned()));
+    let unseen = |attachment| {
+        Surveyed::of(
+            attachment,
+            Health::Unseen("not judged without CAP_NET_ADMIN".to_owned()),
+        )
+    };
     let known = networks::cache(&scene.places).attachments()?;
-    Ok(known.iter().filter(|known| Life::of_attachment(known) == Life::Alive).map(unseen).collect())
+    Ok(known
+        .iter()
+        .filter(|known| Life::of_attachment(known) == Life::Alive)
+        .map(unseen)
+        .collect())
 }
 
 fn report_changed(network: &str, attachments: &[(String, String)], report: &mut Report) {
@@ -78,7 +92,10 @@ fn report_changed(network: &str, attachments: &[(String, String)], report: &mut 
     if more > 0 {
         report.error(
             "attachment-changed",
-            format!("{network}: {} more are not as ADD left them", number(more, "attachment")),
+            format!(
+                "{network}: {} more are not as ADD left them",
+                number(more, "attachment")
+            ),
             "their pods may be cut off",
             format!("cnictl check {network} --all shows them"),
         );
@@ -111,7 +128,10 @@ pub(super) fn cached(scene: &Scene, report: &mut Report) {
     for (network, count) in stale {
         report.warning(
             "attachments-stale",
-            format!("{network}: {} whose network namespace is gone", number(count, "attachment")),
+            format!(
+                "{network}: {} whose network namespace is gone",
+                number(count, "attachment")
+            ),
             "nobody sent DEL: addresses and firewall rules of dead pods are left",
             format!("cnictl list {network} shows them, cnictl gc {network} ends them"),
         );

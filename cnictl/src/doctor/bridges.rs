@@ -31,11 +31,16 @@ pub(super) fn gateway_name(plugin: &PluginConfig) -> String {
 }
 
 pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
-    for (_, plugin) in scene.plugins().filter(|(_, plugin)| plugin.kind() == "bridge") {
+    for (_, plugin) in scene
+        .plugins()
+        .filter(|(_, plugin)| plugin.kind() == "bridge")
+    {
         if let Some(interface) = scene.interface(name(plugin)) {
             link(interface, report);
-            let ports =
-                scene.interfaces.iter().filter(|other| other.link.master == Some(interface.link.index));
+            let ports = scene
+                .interfaces
+                .iter()
+                .filter(|other| other.link.master == Some(interface.link.index));
             port_limit(&interface.link.name, ports.count(), report);
         }
     }
@@ -59,7 +64,9 @@ fn link(interface: &Interface, report: &mut Report) {
             "bridge-kind",
             format!("{name} is there, and is not a bridge"),
             "every ADD fails",
-            format!("take it away (ip link del {name}), or name another bridge in the configuration"),
+            format!(
+                "take it away (ip link del {name}), or name another bridge in the configuration"
+            ),
         );
     }
     if !interface.link.up {
@@ -106,7 +113,12 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
             remedy,
         );
     } else if ports >= MANY_PORTS {
-        report.warning("bridge-nearly-full", format!("the bridge {bridge} has {ports} ports"), why, remedy);
+        report.warning(
+            "bridge-nearly-full",
+            format!("the bridge {bridge} has {ports} ports"),
+            why,
+            remedy,
+        );
     }
 }
 
@@ -114,14 +126,7 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
 fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
     let (bridge, plugin) = (&interface.link.name, &books.user);
     let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
-    let pools = || books.inspection.pools.iter().flatten();
-    let gateways: Vec<Cidr> = pools()
-        .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
-        .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
-        .collect();
-    let is_given = |address| {
-        pools().flat_map(|pool| &pool.rows).any(|(first, last)| *first <= address && address <= *last)
-    };
+    let gateways = gateways(books);
     let own: Vec<Cidr> = interface
         .addresses
         .iter()
@@ -129,16 +134,23 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
         .map(|address| address.cidr)
         .collect();
     for (place, has) in own.iter().copied().enumerate() {
-        let of_family: Vec<Cidr> =
-            gateways.iter().filter(|wanted| wanted.is_ipv4() == has.is_ipv4()).copied().collect();
+        let of_family: Vec<Cidr> = gateways
+            .iter()
+            .filter(|wanted| wanted.is_ipv4() == has.is_ipv4())
+            .copied()
+            .collect();
         if of_family.contains(&has) || of_family.is_empty() {
             continue;
         }
         let in_the_way = has.is_ipv4() || of_family.iter().any(|wanted| wanted.overlaps(has));
         let wanted: Vec<_> = of_family.iter().map(ToString::to_string).collect();
-        let what = format!("the bridge {bridge} has {has}, and {} is wanted", wanted.join(" or "));
-        let remedy =
-            format!("ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration");
+        let what = format!(
+            "the bridge {bridge} has {has}, and {} is wanted",
+            wanted.join(" or ")
+        );
+        let remedy = format!(
+            "ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration"
+        );
         if is_gateway && in_the_way && !flag(plugin, "forceAddress") {
             match own.iter().position(|own| of_family.contains(own)) {
                 None => report.error(
@@ -156,7 +168,7 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
                 ),
                 Some(_) => {}
             }
-        } else if !is_gateway && is_given(has.address()) {
+        } else if !is_gateway && may_give(books, has.address()) {
             report.warning(
                 "bridge-address-in-range",
                 format!("the bridge {bridge} has {has}, which a pod may get too"),
@@ -165,6 +177,23 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
             );
         }
     }
+}
+
+/// Returns the gateways of all pools, with the prefixes of their subnets.
+fn gateways(books: &Books) -> Vec<Cidr> {
+    let pools = books.inspection.pools.iter().flatten();
+    pools
+        .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
+        .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
+        .collect()
+}
+
+/// Returns true if a pod may get the address.
+fn may_give(books: &Books, address: IpAddr) -> bool {
+    let pools = books.inspection.pools.iter().flatten();
+    pools
+        .flat_map(|pool| &pool.rows)
+        .any(|(first, last)| *first <= address && address <= *last)
 }
 
 /// Addresses and routes of other interfaces in the pods' subnets. Networks that share a subnet, and
@@ -181,7 +210,12 @@ struct Overlaps<'a> {
 
 impl<'a> Overlaps<'a> {
     fn new(scene: &'a Scene, all: &'a [NetworkBooks]) -> Self {
-        Self { scene, all, reported: BTreeSet::new(), bridges: BTreeSet::new() }
+        Self {
+            scene,
+            all,
+            reported: BTreeSet::new(),
+            bridges: BTreeSet::new(),
+        }
     }
 
     fn of(&mut self, of_network: &NetworkBooks, report: &mut Report) {
@@ -199,7 +233,13 @@ impl<'a> Overlaps<'a> {
         }
     }
 
-    fn interfaces(&mut self, of_network: &NetworkBooks, own: &[String], subnet: Cidr, report: &mut Report) {
+    fn interfaces(
+        &mut self,
+        of_network: &NetworkBooks,
+        own: &[String],
+        subnet: Cidr,
+        report: &mut Report,
+    ) {
         for Interface { link, addresses } in &self.scene.interfaces {
             let other = &link.name;
             if own.contains(other) || other == "lo" || other.starts_with("veth") {
@@ -207,9 +247,12 @@ impl<'a> Overlaps<'a> {
             }
             let mut addresses = addresses.iter().map(|address| address.cidr);
             let clash = addresses.find(|cidr| cidr.overlaps(subnet) && !is_link_local(*cidr));
-            let Some(cidr) = clash.filter(|_| !self.is_known(of_network, own, other)) else { continue };
+            let Some(cidr) = clash.filter(|_| !self.is_known(of_network, own, other)) else {
+                continue;
+            };
             if self.reported.insert((subnet, cidr.to_string())) {
-                self.bridges.extend(own.iter().map(|own| sorted([own, other])));
+                self.bridges
+                    .extend(own.iter().map(|own| sorted([own, other])));
                 report.warning(
                     "subnet-overlaps",
                     format!("{}: the pods' subnet {subnet} overlaps {cidr} of {other}", of_network.network),
@@ -227,11 +270,22 @@ impl<'a> Overlaps<'a> {
             let user = &books.books.user;
             user.kind() == "bridge" && [name(user), &gateway_name(user)].contains(&other)
         };
-        own.iter().any(|own| self.bridges.contains(&sorted([own, other])))
-            || self.all.iter().filter(is_others).any(|books| shared(of_network, books).is_some())
+        own.iter()
+            .any(|own| self.bridges.contains(&sorted([own, other])))
+            || self
+                .all
+                .iter()
+                .filter(is_others)
+                .any(|books| shared(of_network, books).is_some())
     }
 
-    fn routes(&mut self, of_network: &NetworkBooks, own: &[String], subnet: Cidr, report: &mut Report) {
+    fn routes(
+        &mut self,
+        of_network: &NetworkBooks,
+        own: &[String],
+        subnet: Cidr,
+        report: &mut Report,
+    ) {
         let own: Vec<_> = own
             .iter()
             .map(String::as_str)
@@ -239,9 +293,18 @@ impl<'a> Overlaps<'a> {
             .filter_map(|name| Some(self.scene.interface(name)?.link.index))
             .map(Some)
             .collect();
-        let others = self.scene.routes.iter().filter(|route| !own.contains(&route.link));
-        for route in others.filter(|route| route.gateway.is_some() && is_routed_away(route.dst, subnet)) {
-            if self.reported.insert((subnet, format!("route {}", route.dst))) {
+        let others = self
+            .scene
+            .routes
+            .iter()
+            .filter(|route| !own.contains(&route.link));
+        for route in
+            others.filter(|route| route.gateway.is_some() && is_routed_away(route.dst, subnet))
+        {
+            if self
+                .reported
+                .insert((subnet, format!("route {}", route.dst)))
+            {
                 report.warning(
                     "subnet-routed",
                     format!(

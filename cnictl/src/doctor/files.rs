@@ -13,7 +13,11 @@ use std::{collections::BTreeMap, io::ErrorKind};
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     let folder = scene.places.conf_dir();
     if scene.folder_was_read && scene.files.is_empty() {
-        let missing = if folder.is_dir() { "" } else { "; it is not there" };
+        let missing = if folder.is_dir() {
+            ""
+        } else {
+            "; it is not there"
+        };
         report.error(
             "conf-none",
             format!("{} has no network configuration (*.conflist, *.conf, *.json){missing}", folder.display()),
@@ -55,8 +59,15 @@ fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut R
         );
     }
     let text = error.to_string();
-    let text = text.strip_prefix(&format!("{}: ", file.path.display())).unwrap_or(&text);
-    report.error("conf-invalid", format!("{name}: {text}"), consequence, "correct the file, or take it away");
+    let text = text
+        .strip_prefix(&format!("{}: ", file.path.display()))
+        .unwrap_or(&text);
+    report.error(
+        "conf-invalid",
+        format!("{name}: {text}"),
+        consequence,
+        "correct the file, or take it away",
+    );
 }
 
 /// What runtimes do about a file that cannot be used. Those of the spec's rules that libcni leaves
@@ -92,7 +103,10 @@ fn not_json(bytes: &[u8]) -> Option<(String, String)> {
             "write it again, or take it away (a disk that was full? an installer that was broken off?)",
         );
     }
-    if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| bytes.starts_with(mark)) {
+    if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"]
+        .iter()
+        .any(|mark| bytes.starts_with(mark))
+    {
         return told(
             ", line 1, column 1: not JSON: it begins with a byte order mark, which no editor shows",
             "save it as UTF-8 without BOM",
@@ -102,7 +116,11 @@ fn not_json(bytes: &[u8]) -> Option<(String, String)> {
     // Its words without the place, which is told before.
     let text = e.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
-    let what = format!(", line {}, column {}: not JSON: {reason}", e.line(), e.column());
+    let what = format!(
+        ", line {}, column {}: not JSON: {reason}",
+        e.line(),
+        e.column()
+    );
     let place = excerpt(bytes, e.line(), e.column());
     let remedy = if e.is_eof() {
         format!("it ends too early: complete it after: {place}")
@@ -121,20 +139,26 @@ const EXCERPT: usize = 60;
 
 /// What is at a place of the text: from there, or where the line ends there, its end.
 fn excerpt(bytes: &[u8], line: usize, column: usize) -> String {
-    let line = bytes.split(|byte| *byte == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .nth(line.saturating_sub(1))
+        .unwrap_or_default();
     let start = column.saturating_sub(1);
     let rest = line.get(start..).unwrap_or_default();
     let shown = if rest.trim_ascii().len() > 1 || rest.starts_with(b"}") || rest.starts_with(b"]") {
         rest.get(..EXCERPT).unwrap_or(rest)
     } else {
-        line.get(line.len().saturating_sub(EXCERPT)..).unwrap_or(line)
+        line.get(line.len().saturating_sub(EXCERPT)..)
+            .unwrap_or(line)
     };
     String::from_utf8_lossy(shown).trim().to_owned()
 }
 
 fn usable(file: &ConfFile, network: &Network, report: &mut Report) {
     let name = file.name();
-    let Ok(json) = Json::parse(&file.bytes) else { return };
+    let Ok(json) = Json::parse(&file.bytes) else {
+        return;
+    };
     if json.lookup("cniVersion").is_none() && json.lookup("cniVersions").is_none() {
         report.warning(
             "version-missing",
@@ -185,8 +209,13 @@ fn shadowed(scene: &Scene, report: &mut Report) {
 
 /// Files that look like configurations and are none.
 fn passed_over(scene: &Scene, report: &mut Report) {
-    let entries = std::fs::read_dir(scene.places.conf_dir()).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let entries = std::fs::read_dir(scene.places.conf_dir())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     names.sort();
     let is_like = |name: &&String| {
         let stem = [".conflist", ".conf", ".json"]
@@ -207,10 +236,15 @@ fn passed_over(scene: &Scene, report: &mut Report) {
 /// CRI-O can be told which network to take.
 fn chosen(scene: &Scene, report: &mut Report) {
     let Some(chosen) = &scene.chosen else { return };
-    if !scene.networks().any(|(_, network)| network.name.as_str() == chosen) {
+    if !scene
+        .networks()
+        .any(|(_, network)| network.name.as_str() == chosen)
+    {
         report.error(
             "crio-default-network",
-            format!("CRI-O's cni_default_network is {chosen:?}, and no file has a network of that name"),
+            format!(
+                "CRI-O's cni_default_network is {chosen:?}, and no file has a network of that name"
+            ),
             "CRI-O waits for it, and the node stays NotReady",
             "correct the name in /etc/crio, or the \"name\" in the conflist",
         );
@@ -228,7 +262,11 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let network = Network::load(&path);
         std::fs::remove_file(&path).unwrap();
-        let file = ConfFile { path, bytes: text.as_bytes().to_vec(), network };
+        let file = ConfFile {
+            path,
+            bytes: text.as_bytes().to_vec(),
+            network,
+        };
         let mut report = Report::default();
         match &file.network {
             Ok(network) => usable(&file, network, &mut report),
@@ -239,18 +277,34 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_with_line_and_column() {
-        let report = examined("10-n.conflist", "{\n  \"name\": \"n\"\n  \"plugins\": []\n}");
-        assert_eq!(report.texts(), ["10-n.conflist, line 3, column 3: not JSON: expected `,` or `}`"]);
+        let report = examined(
+            "10-n.conflist",
+            "{\n  \"name\": \"n\"\n  \"plugins\": []\n}",
+        );
+        assert_eq!(
+            report.texts(),
+            ["10-n.conflist, line 3, column 3: not JSON: expected `,` or `}`"]
+        );
     }
 
     #[test]
     fn the_remedy_for_what_is_not_json_shows_the_place() {
-        let remedy = |text: &str| not_json(text.as_bytes()).map(|(_, remedy)| remedy).unwrap_or_default();
+        let remedy = |text: &str| {
+            not_json(text.as_bytes())
+                .map(|(_, remedy)| remedy)
+                .unwrap_or_default()
+        };
         for (text, wanted) in [
-            ("{\n  \"name\": \"n\"\n  \"plugins\": []\n}", "a comma is missing before: \"plugins\": []"),
+            (
+                "{\n  \"name\": \"n\"\n  \"plugins\": []\n}",
+                "a comma is missing before: \"plugins\": []",
+            ),
             ("{\n  \"name\": \"n\",\n}", "a comma is too much before: }"),
             ("{\"a\":[1,]}", "a comma is too much before: ]}"),
-            ("{\"a\": tru", "it ends too early: complete it after: {\"a\": tru"),
+            (
+                "{\"a\": tru",
+                "it ends too early: complete it after: {\"a\": tru",
+            ),
             ("{\"a\": 'b'}", "correct: 'b'}"),
             ("\n", "write it again"),
             ("\u{feff}{}", "save it as UTF-8 without BOM"),
@@ -265,12 +319,18 @@ mod tests {
     #[test]
     fn what_runtimes_do_about_a_file_is_what_they_do() {
         for (text, wanted) in [
-            (r#"{"name":"n","plugins":[{"type":"x","ipam":5}]}"#, "it is the first file: containerd"),
+            (
+                r#"{"name":"n","plugins":[{"type":"x","ipam":5}]}"#,
+                "it is the first file: containerd",
+            ),
             (
                 r#"{"name":"n","cniVersion":"7.0.0","plugins":[{"type":"x"}]}"#,
                 "runtimes load it, and every ADD",
             ),
-            (r#"{"name":"a/b","plugins":[{"type":"x"}]}"#, "runtimes load it, and every ADD"),
+            (
+                r#"{"name":"a/b","plugins":[{"type":"x"}]}"#,
+                "runtimes load it, and every ADD",
+            ),
         ] {
             let report = examined("what.conflist", text);
             let why = report.whys().into_iter().next().unwrap_or_default();
@@ -283,9 +343,21 @@ mod tests {
         let list = r#"{"name":"n","cniVersion":"VERSION","plugins":[{"type":"bridge"}]}"#;
         for (name, text, wanted) in [
             ("a.conflist", list.replace("VERSION", "1.1.0"), vec![]),
-            ("a.conflist", list.replace("VERSION", "1.0.0"), vec!["version-no-gc"]),
-            ("a.conflist", list.replace(r#""cniVersion":"VERSION","#, ""), vec!["version-missing"]),
-            ("a.conf", list.replace("VERSION", "1.1.0"), vec!["conf-extension"]),
+            (
+                "a.conflist",
+                list.replace("VERSION", "1.0.0"),
+                vec!["version-no-gc"],
+            ),
+            (
+                "a.conflist",
+                list.replace(r#""cniVersion":"VERSION","#, ""),
+                vec!["version-missing"],
+            ),
+            (
+                "a.conf",
+                list.replace("VERSION", "1.1.0"),
+                vec!["conf-extension"],
+            ),
             (
                 "a.conflist",
                 r#"{"name":"n","cniVersion":"1.1.0","type":"bridge"}"#.to_owned(),
@@ -296,7 +368,11 @@ mod tests {
                 r#"{"cniVersion":"1.1.0","plugins":[{"type":"bridge"}]}"#.to_owned(),
                 vec!["conf-invalid"],
             ),
-            ("a.conflist", list.replace("VERSION", "7.0.0"), vec!["conf-invalid"]),
+            (
+                "a.conflist",
+                list.replace("VERSION", "7.0.0"),
+                vec!["conf-invalid"],
+            ),
         ] {
             assert_eq!(examined(name, &text).ids(), wanted, "{name} {text}");
         }

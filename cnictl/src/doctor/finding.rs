@@ -80,7 +80,13 @@ impl Report {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let finding = Finding { severity, id, what: what.into(), why: why.into(), remedy: remedy.into() };
+        let finding = Finding {
+            severity,
+            id,
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+        };
         // Two plugins of a list may share a bridge, and two networks a program.
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
@@ -102,19 +108,31 @@ impl Report {
 
     /// Returns true if there are notes at most.
     pub(super) fn is_fine(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity == Severity::Note)
+        self.findings
+            .iter()
+            .all(|finding| finding.severity == Severity::Note)
     }
 
     /// Returns true if there is an error of another kind than these.
     pub(super) fn has_error_besides(&self, ids: &[&str]) -> bool {
         let is_other = |finding: &Finding| !ids.contains(&finding.id);
-        self.findings.iter().filter(|f| f.severity == Severity::Error).any(is_other)
+        self.findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .any(is_other)
     }
 
     /// For people.
     pub(super) fn describe(&self) -> String {
         let mut text = String::new();
-        for Finding { severity, id, what, why, remedy } in &self.findings {
+        for Finding {
+            severity,
+            id,
+            what,
+            why,
+            remedy,
+        } in &self.findings
+        {
             let severity = match severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
@@ -125,18 +143,33 @@ impl Report {
             let what = what.trim_end().replace('\n', "\\n");
             text += &format!("{severity}: {what} [{id}]\n    why: {why}\n    do:  {remedy}\n\n");
         }
-        self.unseen.iter().for_each(|what| text += &format!("not seen: {what}\n"));
-        let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
+        self.unseen
+            .iter()
+            .for_each(|what| text += &format!("not seen: {what}\n"));
+        let count = |severity| {
+            self.findings
+                .iter()
+                .filter(|finding| finding.severity == severity)
+                .count()
+        };
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         if errors + warnings == 0 {
             text + "no problems found\n"
         } else {
-            text + &format!("{} and {}\n", number(errors, "error"), number(warnings, "warning"))
+            text + &format!(
+                "{} and {}\n",
+                number(errors, "error"),
+                number(warnings, "warning")
+            )
         }
     }
 
     /// For programs.
-    pub(super) fn as_json(&self, summary: &Summary, examined: &serde_json::Value) -> serde_json::Value {
+    pub(super) fn as_json(
+        &self,
+        summary: &Summary,
+        examined: &serde_json::Value,
+    ) -> serde_json::Value {
         serde_json::json!({
             "summary": summary,
             "examined": examined,
@@ -155,19 +188,28 @@ impl Report {
     /// How bad what was found is, for tests.
     #[cfg(test)]
     pub(super) fn severities(&self) -> Vec<Severity> {
-        self.findings.iter().map(|finding| finding.severity).collect()
+        self.findings
+            .iter()
+            .map(|finding| finding.severity)
+            .collect()
     }
 
     /// The consequences of what was found, for tests.
     #[cfg(test)]
     pub(super) fn whys(&self) -> Vec<&str> {
-        self.findings.iter().map(|finding| finding.why.as_str()).collect()
+        self.findings
+            .iter()
+            .map(|finding| finding.why.as_str())
+            .collect()
     }
 
     /// What was found, for tests.
     #[cfg(test)]
     pub(super) fn texts(&self) -> Vec<&str> {
-        self.findings.iter().map(|finding| finding.what.as_str()).collect()
+        self.findings
+            .iter()
+            .map(|finding| finding.what.as_str())
+            .collect()
     }
 }
 

@@ -23,7 +23,11 @@ enum Wanted {
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     let wanting: Vec<_> = scene
         .plugins()
-        .flat_map(|(network, plugin)| wanted(plugin).into_iter().map(move |wanted| (network, wanted)))
+        .flat_map(|(network, plugin)| {
+            wanted(plugin)
+                .into_iter()
+                .map(move |wanted| (network, wanted))
+        })
         .collect();
     if wanting.is_empty() {
         return;
@@ -49,7 +53,10 @@ fn wanted(plugin: &PluginConfig) -> Vec<Wanted> {
     };
     let masquerade = masquerade.filter(|_| flag(plugin, "ipMasq"));
     let is_checked = plugin.kind() == "bridge" && flag(plugin, "macspoofchk");
-    masquerade.into_iter().chain(is_checked.then_some(Wanted::SpoofCheck)).collect()
+    masquerade
+        .into_iter()
+        .chain(is_checked.then_some(Wanted::SpoofCheck))
+        .collect()
 }
 
 /// What the kernel lacks, if anything.
@@ -70,15 +77,25 @@ fn judge(network: &str, wanted: Wanted, lacking: Feature, has_iptables: bool, re
     let (key, remedy) = match wanted {
         // Its chains are of the bridge family.
         Wanted::SpoofCheck if lacking == Feature::InetNat => return,
-        Wanted::SpoofCheck => ("macspoofchk", "load the modules of nf_tables, or leave macspoofchk out"),
-        Wanted::Masquerade => ("ipMasq", "\"ipMasqBackend\": \"iptables\", or a kernel that has it"),
-        Wanted::MasqueradeOrIptables if falls_back => {
-            ("ipMasq", "nothing, or \"ipMasqBackend\": \"iptables\" to say so")
-        }
+        Wanted::SpoofCheck => (
+            "macspoofchk",
+            "load the modules of nf_tables, or leave macspoofchk out",
+        ),
+        Wanted::Masquerade => (
+            "ipMasq",
+            "\"ipMasqBackend\": \"iptables\", or a kernel that has it",
+        ),
+        Wanted::MasqueradeOrIptables if falls_back => (
+            "ipMasq",
+            "nothing, or \"ipMasqBackend\": \"iptables\" to say so",
+        ),
         Wanted::MasqueradeOrIptables => ("ipMasq", "install iptables, or a kernel that has it"),
     };
     let (severity, why) = if falls_back {
-        (Severity::Note, "iptables is taken in its place, which is slower")
+        (
+            Severity::Note,
+            "iptables is taken in its place, which is slower",
+        )
     } else {
         (Severity::Error, "every ADD fails")
     };
@@ -99,16 +116,40 @@ mod tests {
     #[test]
     fn a_kernel_without_nf_tables_is_told_as_far_as_it_matters() {
         for (wanted, lacking, has_iptables, severity) in [
-            (Wanted::Masquerade, Feature::InetNat, true, Some(Severity::Error)),
-            (Wanted::MasqueradeOrIptables, Feature::InetNat, true, Some(Severity::Note)),
-            (Wanted::MasqueradeOrIptables, Feature::NfTables, false, Some(Severity::Error)),
-            (Wanted::SpoofCheck, Feature::NfTables, true, Some(Severity::Error)),
+            (
+                Wanted::Masquerade,
+                Feature::InetNat,
+                true,
+                Some(Severity::Error),
+            ),
+            (
+                Wanted::MasqueradeOrIptables,
+                Feature::InetNat,
+                true,
+                Some(Severity::Note),
+            ),
+            (
+                Wanted::MasqueradeOrIptables,
+                Feature::NfTables,
+                false,
+                Some(Severity::Error),
+            ),
+            (
+                Wanted::SpoofCheck,
+                Feature::NfTables,
+                true,
+                Some(Severity::Error),
+            ),
             (Wanted::SpoofCheck, Feature::InetNat, true, None),
         ] {
             let mut report = Report::default();
             judge("n", wanted, lacking, has_iptables, &mut report);
             let found = report.severities();
-            assert_eq!(found, severity.into_iter().collect::<Vec<_>>(), "{wanted:?} {lacking:?}");
+            assert_eq!(
+                found,
+                severity.into_iter().collect::<Vec<_>>(),
+                "{wanted:?} {lacking:?}"
+            );
         }
     }
 
@@ -116,8 +157,14 @@ mod tests {
     fn what_a_configuration_wants_of_nf_tables_is_read() {
         for (keys, found) in [
             (r#""ipMasq":true"#, vec![Wanted::MasqueradeOrIptables]),
-            (r#""ipMasq":true,"ipMasqBackend":"nftables""#, vec![Wanted::Masquerade]),
-            (r#""ipMasq":true,"ipMasqBackend":"iptables","macspoofchk":true"#, vec![Wanted::SpoofCheck]),
+            (
+                r#""ipMasq":true,"ipMasqBackend":"nftables""#,
+                vec![Wanted::Masquerade],
+            ),
+            (
+                r#""ipMasq":true,"ipMasqBackend":"iptables","macspoofchk":true"#,
+                vec![Wanted::SpoofCheck],
+            ),
             (r#""ipMasqBackend":"nftables""#, vec![]),
         ] {
             let text = format!(r#"{{"name":"n","plugins":[{{"type":"bridge",{keys}}}]}}"#);

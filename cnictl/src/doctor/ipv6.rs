@@ -23,12 +23,18 @@ pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report
             continue;
         }
         let is_gateway = flag(&books.user, "isGateway") || flag(&books.user, "isDefaultGateway");
-        let bridge =
-            scene.interface(&bridges::gateway_name(&books.user)).filter(|_| books.user.kind() == "bridge");
+        let bridge = scene
+            .interface(&bridges::gateway_name(&books.user))
+            .filter(|_| books.user.kind() == "bridge");
         // The bridge's own counts; a new one gets the default. What "all" says, only writing it did.
         let name = bridge.map_or("default", |bridge| bridge.link.name.as_str());
         let is_wanted = is_gateway || books.user.kind() == "ptp";
-        if is_wanted && scene.sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6")).as_deref() == Some("1") {
+        if is_wanted
+            && scene
+                .sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"))
+                .as_deref()
+                == Some("1")
+        {
             report.error(
                 "ipv6-disabled",
                 format!("{network} has an IPv6 range, and net.ipv6.conf.{name}.disable_ipv6 is 1"),

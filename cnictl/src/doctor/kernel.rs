@@ -25,17 +25,22 @@ fn forwarding(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
     // Where the ranges are not known it probably has IPv4.
     let is_ipv6_only = |network: &Network| {
         let of_network = books.iter().filter(|books| books.network == network.name);
-        let mut subnets = of_network.flat_map(|books| subnets(&books.books)).peekable();
+        let mut subnets = of_network
+            .flat_map(|books| subnets(&books.books))
+            .peekable();
         subnets.peek().is_some() && subnets.all(|subnet| !subnet.is_ipv4())
     };
-    let routed = scene.plugins().filter(|(network, _)| !is_ipv6_only(network)).find(|(_, plugin)| {
-        let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
-        match plugin.kind() {
-            "bridge" if is_gateway => scene.interface(bridges::name(plugin)).is_some(),
-            "bridge" => flag(plugin, "ipMasq"),
-            _ => false,
-        }
-    });
+    let routed = scene
+        .plugins()
+        .filter(|(network, _)| !is_ipv6_only(network))
+        .find(|(_, plugin)| {
+            let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
+            match plugin.kind() {
+                "bridge" if is_gateway => scene.interface(bridges::name(plugin)).is_some(),
+                "bridge" => flag(plugin, "ipMasq"),
+                _ => false,
+            }
+        });
     if let Some((network, _)) = routed {
         report.error(
             "ip-forward",
@@ -48,9 +53,16 @@ fn forwarding(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
 
 fn firewall(scene: &Scene, report: &mut Report) {
     // With kubelet there are Services, and kube-proxy's rules must see what pods of one bridge say to each other.
-    let severity = if has_kubelet(&scene.places) { Severity::Warning } else { Severity::Note };
+    let severity = if has_kubelet(&scene.places) {
+        Severity::Warning
+    } else {
+        Severity::Note
+    };
     let why = "a pod that reaches a Service whose pod is on the same bridge gets no answer: kube-proxy's rules do not see it";
-    match scene.sysctl("net/bridge/bridge-nf-call-iptables").as_deref() {
+    match scene
+        .sysctl("net/bridge/bridge-nf-call-iptables")
+        .as_deref()
+    {
         Some("0") => report.add(
             severity,
             "bridge-nf",

@@ -24,10 +24,19 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
 /// The keys of a list are judged even if the file cannot be used: one that is misspelt may be why.
 fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
     let lines = Lines::of(&String::from_utf8_lossy(&file.bytes));
-    let mut walk = Walk { file: file.name(), lines, report };
+    let mut walk = Walk {
+        file: file.name(),
+        lines,
+        report,
+    };
     let is_list = file.is_list();
     if is_list {
-        walk.object(json, &Way::new(String::new(), ""), &[schema::NETWORK], "a network configuration");
+        walk.object(
+            json,
+            &Way::new(String::new(), ""),
+            &[schema::NETWORK],
+            "a network configuration",
+        );
     }
     let Ok(network) = &file.network else { return };
     let inlined = match json.lookup("plugins") {
@@ -38,7 +47,11 @@ fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
         if is_list && index >= inlined {
             walk.file = format!("{}/*.conf, which follows {}", network.name, file.name());
         }
-        let pointer = if is_list { format!("/plugins/{index}") } else { String::new() };
+        let pointer = if is_list {
+            format!("/plugins/{index}")
+        } else {
+            String::new()
+        };
         walk.plugin(plugin, &Way::new(pointer, plugin.kind()));
     }
 }
@@ -54,13 +67,22 @@ impl Walk<'_> {
     fn plugin(&mut self, plugin: &PluginConfig, way: &Way) {
         self.capabilities(plugin, way);
         self.ipam_type(plugin, way);
-        let Some(keys) = schema::of(schema::PLUGINS, plugin.kind()) else { return };
-        self.object(plugin.json(), way, &[schema::EVERY_PLUGIN, keys], plugin.kind());
+        let Some(keys) = schema::of(schema::PLUGINS, plugin.kind()) else {
+            return;
+        };
+        self.object(
+            plugin.json(),
+            way,
+            &[schema::EVERY_PLUGIN, keys],
+            plugin.kind(),
+        );
     }
 
     /// An IPAM plugin that is none, most often the interface plugin itself by a slip of copying.
     fn ipam_type(&mut self, plugin: &PluginConfig, way: &Way) {
-        let Some(ipam) = plugins::ipam(plugin) else { return };
+        let Some(ipam) = plugins::ipam(plugin) else {
+            return;
+        };
         let is_itself = ipam == plugin.kind();
         if !is_itself && schema::of(schema::PLUGINS, &ipam).is_none() {
             return;
@@ -88,7 +110,11 @@ impl Walk<'_> {
         let Json::Object(members) = json else { return };
         for (index, (key, value)) in members.iter().enumerate() {
             let way = way.key(key);
-            if members.iter().skip(index + 1).any(|(later, _)| later.eq_ignore_ascii_case(key)) {
+            if members
+                .iter()
+                .skip(index + 1)
+                .any(|(later, _)| later.eq_ignore_ascii_case(key))
+            {
                 self.twice(key, &way);
             }
             let known = || tables.iter().flat_map(|keys| keys.iter());
@@ -98,7 +124,12 @@ impl Walk<'_> {
             match known().find(|(name, _)| is_it(name)) {
                 Some((_, kind)) => self.value(value, *kind, &way),
                 None if is_remark(key) => {}
-                None => self.unknown(key, &way, nearest(key, known().map(|(name, _)| *name)), whose),
+                None => self.unknown(
+                    key,
+                    &way,
+                    nearest(key, known().map(|(name, _)| *name)),
+                    whose,
+                ),
             }
         }
     }
@@ -107,13 +138,18 @@ impl Walk<'_> {
         let wanted = match (kind, json) {
             (Kind::Any, _) | (_, Json::Null) | (Kind::Flag, Json::Bool(_)) => return,
             (Kind::Number, Json::Number(_)) | (Kind::Text, Json::String(_)) => return,
-            (Kind::Object(keys), Json::Object(_)) => return self.object(json, way, &[keys], way.shown()),
+            (Kind::Object(keys), Json::Object(_)) => {
+                return self.object(json, way, &[keys], way.shown());
+            }
             (Kind::Map(kind), Json::Object(members)) => {
-                return members.iter().for_each(|(name, json)| self.value(json, *kind, &way.key(name)));
+                return members
+                    .iter()
+                    .for_each(|(name, json)| self.value(json, *kind, &way.key(name)));
             }
             (Kind::List(kind), Json::Array(entries)) => {
                 let numbered = entries.iter().enumerate();
-                return numbered.for_each(|(index, json)| self.value(json, *kind, &way.entry(index)));
+                return numbered
+                    .for_each(|(index, json)| self.value(json, *kind, &way.entry(index)));
             }
             (Kind::Ipam, Json::Object(_)) => return self.ipam(json, way),
             (Kind::Flag, _) => "true or false",
@@ -132,7 +168,9 @@ impl Walk<'_> {
     }
 
     fn ipam(&mut self, json: &Json, way: &Way) {
-        let Some(Json::String(kind)) = json.lookup("type") else { return };
+        let Some(Json::String(kind)) = json.lookup("type") else {
+            return;
+        };
         if let Some(keys) = schema::of(schema::IPAMS, kind) {
             self.object(json, way, &[schema::EVERY_IPAM, keys], kind);
         }
@@ -141,10 +179,14 @@ impl Walk<'_> {
     fn unknown(&mut self, key: &str, way: &Way, meant: Option<&str>, whose: &str) {
         let (question, remedy) = match (meant, owner_of(key)) {
             (Some(meant), _) => (format!(": did you mean {meant}?"), format!("write {meant}")),
-            (None, Some(owner)) => {
-                (format!(": it is a key of {owner}"), format!("move it to {owner}, or take it away"))
-            }
-            (None, None) => (String::new(), "take it away, or see the plugin's documentation".to_owned()),
+            (None, Some(owner)) => (
+                format!(": it is a key of {owner}"),
+                format!("move it to {owner}, or take it away"),
+            ),
+            (None, None) => (
+                String::new(),
+                "take it away, or see the plugin's documentation".to_owned(),
+            ),
         };
         let place = self.place(way);
         self.report.warning(
@@ -156,8 +198,16 @@ impl Walk<'_> {
     }
 
     fn twice(&mut self, key: &str, way: &Way) {
-        let lines: Vec<_> = self.lines.of_key(way).map(|line| line.to_string()).collect();
-        let lines = if lines.len() > 1 { format!(", lines {}", lines.join(" and ")) } else { String::new() };
+        let lines: Vec<_> = self
+            .lines
+            .of_key(way)
+            .map(|line| line.to_string())
+            .collect();
+        let lines = if lines.len() > 1 {
+            format!(", lines {}", lines.join(" and "))
+        } else {
+            String::new()
+        };
         self.report.warning(
             "key-twice",
             format!("{}{lines}: {} is there twice", self.file, way.shown()),
@@ -169,9 +219,13 @@ impl Walk<'_> {
     fn capabilities(&mut self, plugin: &PluginConfig, way: &Way) {
         let kind = plugin.kind();
         let declared = plugin.json().lookup("capabilities");
-        let has =
-            |capability: &str| declared.and_then(|map| map.lookup(capability)) == Some(&Json::Bool(true));
-        if kind == "portmap" && !has("portMappings") && plugin.json().lookup("runtimeConfig").is_none() {
+        let has = |capability: &str| {
+            declared.and_then(|map| map.lookup(capability)) == Some(&Json::Bool(true))
+        };
+        if kind == "portmap"
+            && !has("portMappings")
+            && plugin.json().lookup("runtimeConfig").is_none()
+        {
             let place = self.place(&way.key("type"));
             self.report.warning(
                 "capability-missing",
@@ -180,9 +234,12 @@ impl Walk<'_> {
                 r#"add "capabilities": {"portMappings": true} to it"#,
             );
         }
-        let Some(Json::Object(members)) = declared else { return };
+        let Some(Json::Object(members)) = declared else {
+            return;
+        };
         for (capability, _) in members {
-            let known = schema::CAPABILITIES.contains(&capability.as_str()) || capability.contains('.');
+            let known =
+                schema::CAPABILITIES.contains(&capability.as_str()) || capability.contains('.');
             if let (false, Some(meant)) = (known, nearest(capability, schema::CAPABILITIES)) {
                 let place = self.place(&way.key("capabilities").key(capability));
                 self.report.warning(
@@ -217,8 +274,16 @@ fn is_remark(key: &str) -> bool {
 /// Where a key would have been right.
 fn owner_of(key: &str) -> Option<String> {
     let has = |keys: Keys| keys.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
-    let plugin = schema::PLUGINS.iter().find(|(_, keys)| has(keys)).map(|(name, _)| (*name).to_owned());
-    let ipam = || schema::IPAMS.iter().find(|(_, keys)| has(keys)).map(|(name, _)| format!("ipam ({name})"));
+    let plugin = schema::PLUGINS
+        .iter()
+        .find(|(_, keys)| has(keys))
+        .map(|(name, _)| (*name).to_owned());
+    let ipam = || {
+        schema::IPAMS
+            .iter()
+            .find(|(_, keys)| has(keys))
+            .map(|(name, _)| format!("ipam ({name})"))
+    };
     let network = || has(schema::NETWORK).then(|| "the network, beside plugins".to_owned());
     let every = || has(schema::EVERY_PLUGIN).then(|| "a plugin in plugins".to_owned());
     plugin.or_else(ipam).or_else(network).or_else(every)
@@ -232,15 +297,25 @@ mod tests {
     fn examined(text: &str) -> Report {
         let network = Network::parse(text.as_bytes());
         let is_list = text.to_ascii_lowercase().contains("\"plugins\"");
-        let path = if is_list { "/n/a.conflist" } else { "/n/a.conf" };
-        let file = ConfFile { path: path.into(), bytes: text.as_bytes().to_vec(), network };
+        let path = if is_list {
+            "/n/a.conflist"
+        } else {
+            "/n/a.conf"
+        };
+        let file = ConfFile {
+            path: path.into(),
+            bytes: text.as_bytes().to_vec(),
+            network,
+        };
         let mut report = Report::default();
         of_file(&file, &Json::parse(text.as_bytes()).unwrap(), &mut report);
         report
     }
 
     fn bridge(more: &str) -> Report {
-        examined(&format!("{{\"name\":\"n\",\"plugins\":[\n{{\"type\":\"bridge\",{more}}}]}}"))
+        examined(&format!(
+            "{{\"name\":\"n\",\"plugins\":[\n{{\"type\":\"bridge\",{more}}}]}}"
+        ))
     }
 
     #[test]
@@ -267,7 +342,10 @@ mod tests {
                 "bridge.ipam.ranges[0][0].subnett is no key of bridge.ipam.ranges[0][0]: did you mean subnet?",
             ),
         ] {
-            assert_eq!(bridge(text).texts(), [format!("a.conflist, line 2: {wanted}")]);
+            assert_eq!(
+                bridge(text).texts(),
+                [format!("a.conflist, line 2: {wanted}")]
+            );
         }
     }
 
@@ -307,9 +385,15 @@ mod tests {
     fn the_keys_of_a_list_are_compared_letter_by_letter() {
         assert_eq!(
             examined(r#"{"name":"n","Plugins":[{"Type":"bridge"}]}"#).texts(),
-            ["a.conflist, line 1: Plugins is no key of a network configuration: did you mean plugins?"]
+            [
+                "a.conflist, line 1: Plugins is no key of a network configuration: did you mean plugins?"
+            ]
         );
-        assert_eq!(examined(r#"{"Name":"n","Type":"bridge"}"#).texts(), [""; 0], "a single plugin");
+        assert_eq!(
+            examined(r#"{"Name":"n","Type":"bridge"}"#).texts(),
+            [""; 0],
+            "a single plugin"
+        );
     }
 
     #[test]
@@ -352,7 +436,10 @@ mod tests {
         ] {
             assert_eq!(bridge(text).texts(), [""; 0], "{text}");
         }
-        assert_eq!(examined(r#"{"name":"n","plugins":[{"type":"calico","odd":1}]}"#).texts(), [""; 0]);
+        assert_eq!(
+            examined(r#"{"name":"n","plugins":[{"type":"calico","odd":1}]}"#).texts(),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -368,10 +455,23 @@ mod tests {
     #[test]
     fn duplicates_and_capabilities_are_looked_at() {
         assert_eq!(bridge(r#""mtu":1400,"MTU":1500"#).ids(), ["key-twice"]);
-        assert_eq!(bridge(r#""capabilities":{"portMapping":true}"#).ids(), ["capability-unknown"]);
+        assert_eq!(
+            bridge(r#""capabilities":{"portMapping":true}"#).ids(),
+            ["capability-unknown"]
+        );
         let portmap = |more: &str| {
-            examined(&format!(r#"{{"name":"n","plugins":[{{"type":"portmap"{more}}}]}}"#)).ids().len()
+            examined(&format!(
+                r#"{{"name":"n","plugins":[{{"type":"portmap"{more}}}]}}"#
+            ))
+            .ids()
+            .len()
         };
-        assert_eq!((portmap(""), portmap(r#","capabilities":{"portMappings":true}"#)), (1, 0));
+        assert_eq!(
+            (
+                portmap(""),
+                portmap(r#","capabilities":{"portMappings":true}"#)
+            ),
+            (1, 0)
+        );
     }
 }

@@ -12,18 +12,27 @@ pub(super) struct Way {
 impl Way {
     /// To the value at `pointer`, which is told as `shown`.
     pub(super) fn new(pointer: String, shown: &str) -> Self {
-        Self { pointer, shown: shown.to_owned() }
+        Self {
+            pointer,
+            shown: shown.to_owned(),
+        }
     }
 
     /// To the value of a key.
     pub(super) fn key(&self, key: &str) -> Self {
         let dot = if self.shown.is_empty() { "" } else { "." };
-        Self { pointer: format!("{}/{key}", self.pointer), shown: format!("{}{dot}{key}", self.shown) }
+        Self {
+            pointer: format!("{}/{key}", self.pointer),
+            shown: format!("{}{dot}{key}", self.shown),
+        }
     }
 
     /// To an entry of a list.
     pub(super) fn entry(&self, index: usize) -> Self {
-        Self { pointer: format!("{}/{index}", self.pointer), shown: format!("{}[{index}]", self.shown) }
+        Self {
+            pointer: format!("{}/{index}", self.pointer),
+            shown: format!("{}[{index}]", self.shown),
+        }
     }
 
     /// The pointer to the key whose value it is, or a part of.
@@ -98,7 +107,10 @@ impl Lines {
     /// regard to case.
     pub(super) fn of_key(&self, way: &Way) -> impl DoubleEndedIterator<Item = usize> {
         let wanted = way.key_pointer();
-        self.0.iter().filter(move |(pointer, _)| pointer.eq_ignore_ascii_case(wanted)).map(|(_, line)| *line)
+        self.0
+            .iter()
+            .filter(move |(pointer, _)| pointer.eq_ignore_ascii_case(wanted))
+            .map(|(_, line)| *line)
     }
 }
 
@@ -139,7 +151,11 @@ mod tests {
     #[test]
     fn a_key_is_told_by_the_way_to_it() {
         let lines = Lines::of(TEXT);
-        let found = |pointer: &str| lines.of_key(&Way::new(pointer.to_owned(), "")).collect::<Vec<_>>();
+        let found = |pointer: &str| {
+            lines
+                .of_key(&Way::new(pointer.to_owned(), ""))
+                .collect::<Vec<_>>()
+        };
         for (pointer, wanted) in [
             ("/a\"b", vec![2]),
             ("/a\"b/x", vec![2]),

@@ -16,11 +16,21 @@ const LEAST_FOR_IPV6: u32 = 1280;
 
 pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
     let uplink = uplink(scene);
-    for (network, plugin) in scene.plugins().filter(|(_, plugin)| ["bridge", "ptp"].contains(&plugin.kind()))
+    for (network, plugin) in scene
+        .plugins()
+        .filter(|(_, plugin)| ["bridge", "ptp"].contains(&plugin.kind()))
     {
-        let Some(mtu) = of_pods(scene, plugin) else { continue };
+        let Some(mtu) = of_pods(scene, plugin) else {
+            continue;
+        };
         if let Some(uplink) = uplink {
-            against_uplink(network.name.as_str(), mtu, &uplink.link.name, uplink.link.mtu, report);
+            against_uplink(
+                network.name.as_str(),
+                mtu,
+                &uplink.link.name,
+                uplink.link.mtu,
+                report,
+            );
         }
         let has_ipv6 = books
             .iter()
@@ -39,9 +49,15 @@ pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report
 
 /// The interface of the default route.
 fn uplink(scene: &Scene) -> Option<&Interface> {
-    let default =
-        scene.routes.iter().filter(|route| route.dst.is_default()).min_by_key(|route| route.priority)?;
-    scene.interfaces.iter().find(|interface| Some(interface.link.index) == default.link)
+    let default = scene
+        .routes
+        .iter()
+        .filter(|route| route.dst.is_default())
+        .min_by_key(|route| route.priority)?;
+    scene
+        .interfaces
+        .iter()
+        .find(|interface| Some(interface.link.index) == default.link)
 }
 
 /// The MTU of pods' interfaces: the configured one, else the kernel's. A number that is no MTU is the plugin's to refuse.
@@ -49,7 +65,9 @@ fn of_pods(scene: &Scene, plugin: &PluginConfig) -> Option<u32> {
     match plugin.json().lookup("mtu") {
         Some(Json::Number(mtu)) if mtu.as_u64() != Some(0) => u32::try_from(mtu.as_u64()?).ok(),
         _ => {
-            let bridge = scene.interface(bridges::name(plugin)).filter(|_| plugin.kind() == "bridge");
+            let bridge = scene
+                .interface(bridges::name(plugin))
+                .filter(|_| plugin.kind() == "bridge");
             Some(bridge.map_or(ETHERNET, |bridge| bridge.link.mtu.max(ETHERNET)))
         }
     }
@@ -76,6 +94,9 @@ mod tests {
         against_uplink("n", 1450, "eth0", 1450, &mut report);
         assert_eq!(report.texts(), [""; 0]);
         against_uplink("n", 1500, "eth0", 1450, &mut report);
-        assert_eq!(report.texts(), ["n: pods get an MTU of 1500, and eth0, by which they leave, has 1450"]);
+        assert_eq!(
+            report.texts(),
+            ["n: pods get an MTU of 1500, and eth0, by which they leave, has 1450"]
+        );
     }
 }

@@ -25,9 +25,10 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
     for (file, network) in scene.networks() {
         match Books::of(network, &scene.places.root) {
             Ok(books) => {
-                all.extend(
-                    books.into_iter().map(|books| NetworkBooks { network: network.name.clone(), books }),
-                );
+                all.extend(books.into_iter().map(|books| NetworkBooks {
+                    network: network.name.clone(),
+                    books,
+                }));
             }
             Err(e) => report.unseen(format!("{}: {e}", file.name())),
         }
@@ -51,8 +52,16 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
 
 /// Ranges that host-local refuses. Others, as calico and antrea, write theirs into the section when
 /// they delegate; or the runtime gives them.
-fn unusable(network: &NetworkName, user: &PluginConfig, error: &cni_types::Error, report: &mut Report) {
-    let capability = user.json().lookup("capabilities").and_then(|map| map.lookup("ipRanges"));
+fn unusable(
+    network: &NetworkName,
+    user: &PluginConfig,
+    error: &cni_types::Error,
+    report: &mut Report,
+) {
+    let capability = user
+        .json()
+        .lookup("capabilities")
+        .and_then(|map| map.lookup("ipRanges"));
     if schema::of(schema::PLUGINS, user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
         return report.unseen(format!(
             "the ranges of {network}: they are not in the configuration of {}, which gets them elsewhere",
@@ -90,11 +99,21 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 fn dead(books: &Books) -> usize {
-    books.inspection.reservations.iter().filter(|held| held.is_dead()).count()
+    books
+        .inspection
+        .reservations
+        .iter()
+        .filter(|held| held.is_dead())
+        .count()
 }
 
 fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
-    let Pool { ranges, capacity, used, .. } = pool;
+    let Pool {
+        ranges,
+        capacity,
+        used,
+        ..
+    } = pool;
     let why = "an ADD without a free address fails with \"no IP addresses available in range set\"";
     let remedy = if dead > 0 {
         format!("cnictl ipam {network} --gc frees {dead}; also: a larger range")
@@ -116,11 +135,21 @@ fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
 
 fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
     let held = &books.inspection.reservations;
-    let count = |is: &dyn Fn(&host_local::Reservation) -> bool| held.iter().filter(|held| is(held)).count();
+    let count =
+        |is: &dyn Fn(&host_local::Reservation) -> bool| held.iter().filter(|held| is(held)).count();
     let kinds = [
-        (count(&|held| held.fate == Fate::EarlierBoot), "of an earlier boot"),
-        (count(&|held| held.fate == Fate::NetnsGone), "whose network namespace is gone"),
-        (count(&|held| held.owner == Owner::Nobody), "without content"),
+        (
+            count(&|held| held.fate == Fate::EarlierBoot),
+            "of an earlier boot",
+        ),
+        (
+            count(&|held| held.fate == Fate::NetnsGone),
+            "whose network namespace is gone",
+        ),
+        (
+            count(&|held| held.owner == Owner::Nobody),
+            "without content",
+        ),
     ];
     for (count, kind) in kinds.into_iter().filter(|(count, _)| *count > 0) {
         report.warning(
@@ -169,12 +198,20 @@ fn file_system(network: &NetworkName, found: &std::io::Result<FileSystem>, repor
 /// is usual on a LAN.
 fn collisions(all: &[NetworkBooks], report: &mut Report) {
     for (index, first) in all.iter().enumerate() {
-        let others = all.iter().skip(index + 1).filter(|second| second.network != first.network);
-        let shared = others.filter_map(|second| Some((second, shared(first, second)?))).next();
+        let others = all
+            .iter()
+            .skip(index + 1)
+            .filter(|second| second.network != first.network);
+        let shared = others
+            .filter_map(|second| Some((second, shared(first, second)?)))
+            .next();
         if let Some((second, (from, to))) = shared {
             report.warning(
                 "pools-overlap",
-                format!("networks {} and {} share addresses: {from}-{to}", first.network, second.network),
+                format!(
+                    "networks {} and {} share addresses: {from}-{to}",
+                    first.network, second.network
+                ),
                 "each keeps its own books, so two pods get the same address",
                 "give them ranges of their own",
             );
@@ -184,17 +221,29 @@ fn collisions(all: &[NetworkBooks], report: &mut Report) {
 
 /// The first addresses that both networks hand out, if there are any.
 pub(super) fn shared(first: &NetworkBooks, second: &NetworkBooks) -> Option<(IpAddr, IpAddr)> {
-    let mut both = rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
+    let mut both =
+        rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
     both.find(|(from, to)| from <= to)
 }
 
 fn rows(books: &NetworkBooks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-    books.books.inspection.pools.iter().flatten().flat_map(|pool| pool.rows.iter().copied())
+    books
+        .books
+        .inspection
+        .pools
+        .iter()
+        .flatten()
+        .flat_map(|pool| pool.rows.iter().copied())
 }
 
 /// The subnets of all pools; none where the ranges cannot be used.
 pub(super) fn subnets(books: &Books) -> impl Iterator<Item = Cidr> {
-    books.inspection.pools.iter().flatten().flat_map(|pool| pool.subnets.iter().copied())
+    books
+        .inspection
+        .pools
+        .iter()
+        .flatten()
+        .flat_map(|pool| pool.subnets.iter().copied())
 }
 
 #[cfg(test)]
@@ -217,7 +266,11 @@ mod tests {
 
     #[test]
     fn room_is_told_before_it_is_gone() {
-        for (used, wanted) in [(89_u64, vec![]), (90, vec!["pool-nearly-full"]), (100, vec!["pool-full"])] {
+        for (used, wanted) in [
+            (89_u64, vec![]),
+            (90, vec!["pool-nearly-full"]),
+            (100, vec!["pool-full"]),
+        ] {
             let pool = Pool {
                 ranges: "r".into(),
                 subnets: vec![],

@@ -23,11 +23,23 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
         .with_patience(plugins::PATIENCE);
     let mut versions = Versions::new();
     for (file, network) in scene.networks() {
-        let severity = if scene.is_taken(file) { Severity::Error } else { Severity::Warning };
+        let severity = if scene.is_taken(file) {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
         let mut complete = true;
         for name in plugins::names(network) {
             complete &= program(scene, file, &name, severity, report)
-                && version(&runtime, &mut versions, file, network, &name, severity, report);
+                && version(
+                    &runtime,
+                    &mut versions,
+                    file,
+                    network,
+                    &name,
+                    severity,
+                    report,
+                );
         }
         // The plugin would start itself, and might not stop.
         if complete && plugins::own_delegate(network).is_none() {
@@ -38,30 +50,33 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
 }
 
 /// Whether the program is there and may be run.
-fn program(scene: &Scene, file: &ConfFile, name: &str, severity: Severity, report: &mut Report) -> bool {
-    let candidates: Vec<PathBuf> = scene.places.bin_dirs().iter().map(|folder| folder.join(name)).collect();
+fn program(
+    scene: &Scene,
+    file: &ConfFile,
+    name: &str,
+    severity: Severity,
+    report: &mut Report,
+) -> bool {
+    let candidates: Vec<PathBuf> = scene
+        .places
+        .bin_dirs()
+        .iter()
+        .map(|folder| folder.join(name))
+        .collect();
     let found: Vec<_> = candidates
         .iter()
         .filter_map(|path| Some((path, path.metadata().ok().filter(|meta| meta.is_file())?)))
         .collect();
-    let unreadable: Vec<_> = candidates.iter().filter_map(|path| Some((path, cannot_look(path)?))).collect();
+    let unreadable: Vec<_> = candidates
+        .iter()
+        .filter_map(|path| Some((path, cannot_look(path)?)))
+        .collect();
     if let ([], [(path, e), ..]) = (&found[..], &unreadable[..]) {
         report.unseen(format!("{}: {e}", path.display()));
         return false;
     }
     let Some((first, meta)) = found.first() else {
-        let folders: Vec<_> =
-            scene.places.bin_dirs().iter().map(|folder| folder.display().to_string()).collect();
-        let folders = folders.join(" and ");
-        let dangles = candidates.iter().any(|path| path.is_symlink());
-        let link = if dangles { ": the symbolic link there leads nowhere" } else { "" };
-        report.add(
-            severity,
-            "binary-missing",
-            format!("{}: the plugin {name} is not in {folders}{link}", file.name()),
-            "every ADD fails with \"failed to find plugin\"",
-            "install it there; if it is somewhere else, the runtime's bin_dir is wrong",
-        );
+        report_missing(&candidates, file, name, severity, report);
         return false;
     };
     if meta.permissions().mode() & 0o111 == 0 {
@@ -85,9 +100,42 @@ fn program(scene: &Scene, file: &ConfFile, name: &str, severity: Severity, repor
     true
 }
 
-/// Why it is not known whether the file is there.
+/// Reports that the plugin is in none of the folders, and a dangling link if there is one.
+fn report_missing(
+    candidates: &[PathBuf],
+    file: &ConfFile,
+    name: &str,
+    severity: Severity,
+    report: &mut Report,
+) {
+    let folders: Vec<_> = candidates
+        .iter()
+        .filter_map(|path| Some(path.parent()?.display().to_string()))
+        .collect();
+    let folders = folders.join(" and ");
+    let dangles = candidates.iter().any(|path| path.is_symlink());
+    let link = if dangles {
+        ": the symbolic link there leads nowhere"
+    } else {
+        ""
+    };
+    report.add(
+        severity,
+        "binary-missing",
+        format!(
+            "{}: the plugin {name} is not in {folders}{link}",
+            file.name()
+        ),
+        "every ADD fails with \"failed to find plugin\"",
+        "install it there; if it is somewhere else, the runtime's bin_dir is wrong",
+    );
+}
+
+/// Returns the error for which it is not known if the file is there.
 fn cannot_look(path: &Path) -> Option<io::Error> {
-    path.metadata().err().filter(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    path.metadata()
+        .err()
+        .filter(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether it speaks the network's version.
@@ -101,12 +149,19 @@ fn version(
     report: &mut Report,
 ) -> bool {
     let versions = known.entry(name.to_owned()).or_insert_with(|| {
-        runtime
-            .versions(name)
-            .map_err(|e| e.plugin_error().map_or_else(|| e.to_string(), ToString::to_string))
+        runtime.versions(name).map_err(|e| {
+            e.plugin_error()
+                .map_or_else(|| e.to_string(), ToString::to_string)
+        })
     });
     match versions {
-        Ok(versions) if versions.iter().any(|version| version == network.version.as_str()) => true,
+        Ok(versions)
+            if versions
+                .iter()
+                .any(|version| version == network.version.as_str()) =>
+        {
+            true
+        }
         Ok(versions) => {
             report.add(
                 severity,
@@ -135,24 +190,50 @@ fn version(
     }
 }
 
-fn status(scene: &Scene, runtime: &Runtime, network: &Network, severity: Severity, report: &mut Report) {
-    let Err(e) = runtime.status(network) else { return };
+fn status(
+    scene: &Scene,
+    runtime: &Runtime,
+    network: &Network,
+    severity: Severity,
+    report: &mut Report,
+) {
+    let Err(e) = runtime.status(network) else {
+        return;
+    };
     let code = e.plugin_error().map(|error| error.code);
     if !scene.privileged && code != Some(Code::INVALID_CONFIG) {
-        return report.unseen(format!("STATUS of {}: not judged without CAP_NET_ADMIN ({e})", network.name));
+        return report.unseen(format!(
+            "STATUS of {}: not judged without CAP_NET_ADMIN ({e})",
+            network.name
+        ));
     }
     let why = match code {
-        Some(Code::LIMITED_CONNECTIVITY) => "no pod can be attached, and existing ones may be cut off",
+        Some(Code::LIMITED_CONNECTIVITY) => {
+            "no pod can be attached, and existing ones may be cut off"
+        }
         _ => "no pod can be attached, and runtimes tell the node as NotReady",
     };
-    report.add(severity, "status", format!("{}: {e}", network.name), why, "see what the plugin says");
+    report.add(
+        severity,
+        "status",
+        format!("{}: {e}", network.name),
+        why,
+        "see what the plugin says",
+    );
 }
 
 /// containerd runs it for every pod, whichever networks there are. Where no runtime's configuration
 /// is found, a kubelet's is probably containerd.
 fn loopback(scene: &Scene, report: &mut Report) {
-    let paths: Vec<_> = scene.places.bin_dirs().iter().map(|folder| folder.join("loopback")).collect();
-    let may_be_there = paths.iter().any(|path| path.is_file() || cannot_look(path).is_some());
+    let paths: Vec<_> = scene
+        .places
+        .bin_dirs()
+        .iter()
+        .map(|folder| folder.join("loopback"))
+        .collect();
+    let may_be_there = paths
+        .iter()
+        .any(|path| path.is_file() || cannot_look(path).is_some());
     if may_be_there || scene.files.is_empty() || scene.runs_loopback == Some(false) {
         return;
     }

@@ -17,8 +17,12 @@ const CONTAINERD_CNI: [&[&str]; 3] = [
 ];
 
 /// The names of the plugin that serves the CRI.
-const CRI_PLUGINS: [&str; 4] =
-    ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"];
+const CRI_PLUGINS: [&str; 4] = [
+    "cri",
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.cri.v1.images",
+];
 
 /// What one runtime is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +56,9 @@ impl Settings {
 
 /// Whether this is a node of a Kubernetes cluster.
 pub(super) fn has_kubelet(places: &Places) -> bool {
-    ["/var/lib/kubelet", "/etc/kubernetes"].iter().any(|path| places.file(path).exists())
+    ["/var/lib/kubelet", "/etc/kubernetes"]
+        .iter()
+        .any(|path| places.file(path).exists())
 }
 
 /// What all runtimes are told.
@@ -83,13 +89,21 @@ impl Runtimes {
     /// is examined.
     pub(super) fn default_network(&self) -> Option<String> {
         let first = self.0.first()?;
-        let others = self.0.iter().filter(|runtime| runtime.conf_dir() == first.conf_dir());
-        others.filter_map(|runtime| runtime.default_network.clone()).next()
+        let others = self
+            .0
+            .iter()
+            .filter(|runtime| runtime.conf_dir() == first.conf_dir());
+        others
+            .filter_map(|runtime| runtime.default_network.clone())
+            .next()
     }
 
     /// How many networks each pod gets: the first of the folder.
     pub(super) fn networks(&self) -> usize {
-        self.0.first().and_then(|runtime| runtime.networks).unwrap_or(1)
+        self.0
+            .first()
+            .and_then(|runtime| runtime.networks)
+            .unwrap_or(1)
     }
 }
 
@@ -102,9 +116,19 @@ pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
     {
         report.note(
             "runtimes-differ",
-            format!("{} and {} read different folders of networks", first.name, second.name),
-            format!("only {}, which {} reads, is examined", first.conf_dir().display(), first.name),
-            format!("say --conf-dir {} for the other", second.conf_dir().display()),
+            format!(
+                "{} and {} read different folders of networks",
+                first.name, second.name
+            ),
+            format!(
+                "only {}, which {} reads, is examined",
+                first.conf_dir().display(),
+                first.name
+            ),
+            format!(
+                "say --conf-dir {} for the other",
+                second.conf_dir().display()
+            ),
         );
     }
     for runtime in &runtimes {
@@ -115,12 +139,19 @@ pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
 
 /// Somebody asked for a folder that the runtime does not read.
 fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
-    let Some(examined) = &places.conf_dir else { return };
+    let Some(examined) = &places.conf_dir else {
+        return;
+    };
     let read = runtime.conf_dir();
     if examined != read && *examined != places.file(&read.to_string_lossy()) {
         report.note(
             "runtime-elsewhere",
-            format!("{} reads {}, not {}", runtime.name, read.display(), examined.display()),
+            format!(
+                "{} reads {}, not {}",
+                runtime.name,
+                read.display(),
+                examined.display()
+            ),
             "what is examined here is not what it uses",
             "leave --conf-dir and NETCONFPATH out to examine what it reads",
         );
@@ -128,7 +159,9 @@ fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
 }
 
 fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Settings> {
-    let path = CONTAINERD_FILES.iter().find(|path| places.file(path).exists())?;
+    let path = CONTAINERD_FILES
+        .iter()
+        .find(|path| places.file(path).exists())?;
     let main = document(&places.file(path), report)?;
     let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
     let mut documents = vec![main.clone()];
@@ -137,18 +170,31 @@ fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Se
         let found = matching(places, &folder.join(pattern));
         documents.extend(found.iter().filter_map(|path| document(path, report)));
     }
-    let mut settings = Settings { name: "containerd", runs_loopback: true, ..Settings::default() };
+    let mut settings = Settings {
+        name: "containerd",
+        runs_loopback: true,
+        ..Settings::default()
+    };
     for document in &documents {
         let disabled = texts(document.get("disabled_plugins"));
-        if let Some(plugin) = disabled.iter().find(|plugin| CRI_PLUGINS.contains(&plugin.as_str())) {
+        if let Some(plugin) = disabled
+            .iter()
+            .find(|plugin| CRI_PLUGINS.contains(&plugin.as_str()))
+        {
             // The package docker ships it so, and docker, nerdctl or CRI-O beside it miss nothing.
             let is_missed = has_kubelet(places) && !has_crio;
             report.add(
-                if is_missed { Severity::Error } else { Severity::Note },
+                if is_missed {
+                    Severity::Error
+                } else {
+                    Severity::Note
+                },
                 "containerd-no-cri",
                 format!("containerd's configuration disables the plugin {plugin:?}"),
                 "containerd serves no kubelet and no crictl (the package docker ships it so)",
-                format!("if it is to: take it out of disabled_plugins in {path}, and restart containerd"),
+                format!(
+                    "if it is to: take it out of disabled_plugins in {path}, and restart containerd"
+                ),
             );
             return None;
         }
@@ -162,22 +208,43 @@ fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Se
 }
 
 fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
-    let dirs = [texts(section.get("bin_dirs")), texts(section.get("bin_dir"))].concat();
+    let dirs = [
+        texts(section.get("bin_dirs")),
+        texts(section.get("bin_dir")),
+    ]
+    .concat();
     if !dirs.is_empty() {
-        settings.bin_dirs = dirs.into_iter().filter(|dir| !dir.is_empty()).map(PathBuf::from).collect();
+        settings.bin_dirs = dirs
+            .into_iter()
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .collect();
     }
-    if let Some(dir) = texts(section.get("conf_dir")).first().filter(|dir| !dir.is_empty()) {
+    if let Some(dir) = texts(section.get("conf_dir"))
+        .first()
+        .filter(|dir| !dir.is_empty())
+    {
         settings.conf_dir = Some(dir.into());
     }
     if let Some(number) = section.get("max_conf_num").and_then(Value::as_u64) {
         // None means all.
-        settings.networks =
-            Some(usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(usize::MAX));
+        settings.networks = Some(
+            usize::try_from(number)
+                .ok()
+                .filter(|number| *number > 0)
+                .unwrap_or(usize::MAX),
+        );
     }
-    if let Some(is_internal) = section.get("use_internal_loopback").and_then(Value::as_bool) {
+    if let Some(is_internal) = section
+        .get("use_internal_loopback")
+        .and_then(Value::as_bool)
+    {
         settings.runs_loopback = !is_internal;
     }
-    if let Some(template) = texts(section.get("conf_template")).first().filter(|text| !text.is_empty()) {
+    if let Some(template) = texts(section.get("conf_template"))
+        .first()
+        .filter(|text| !text.is_empty())
+    {
         report.note(
             "containerd-template",
             format!("containerd writes its network configuration from {template}"),
@@ -191,18 +258,35 @@ fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
     let mut files = vec![places.file("/etc/crio/crio.conf")];
     // Every file there, whatever its name.
     files.extend(matching(places, Path::new("/etc/crio/crio.conf.d/*")));
-    let documents: Vec<Value> = files.iter().filter_map(|path| document(path, report)).collect();
+    let documents: Vec<Value> = files
+        .iter()
+        .filter_map(|path| document(path, report))
+        .collect();
     if documents.is_empty() {
         return None;
     }
-    let mut settings = Settings { name: "CRI-O", ..Settings::default() };
-    let sections = documents.iter().filter_map(|document| document.get("crio")?.get("network"));
+    let mut settings = Settings {
+        name: "CRI-O",
+        ..Settings::default()
+    };
+    let sections = documents
+        .iter()
+        .filter_map(|document| document.get("crio")?.get("network"));
     for section in sections {
-        let text = |key| texts(section.get(key)).into_iter().next().filter(|text| !text.is_empty());
+        let text = |key| {
+            texts(section.get(key))
+                .into_iter()
+                .next()
+                .filter(|text| !text.is_empty())
+        };
         settings.conf_dir = text("network_dir").map(PathBuf::from).or(settings.conf_dir);
         settings.default_network = text("cni_default_network").or(settings.default_network);
         // plugin_dir is its older name.
-        let dirs = [texts(section.get("plugin_dirs")), texts(section.get("plugin_dir"))].concat();
+        let dirs = [
+            texts(section.get("plugin_dirs")),
+            texts(section.get("plugin_dir")),
+        ]
+        .concat();
         let dirs: Vec<_> = dirs.into_iter().filter(|dir| !dir.is_empty()).collect();
         if !dirs.is_empty() {
             settings.bin_dirs = dirs.into_iter().map(PathBuf::from).collect();
@@ -215,7 +299,11 @@ fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(values)) => values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -228,7 +316,11 @@ fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
         return vec![places.file(&pattern.to_string_lossy())];
     };
     let folder = places.file(&pattern.parent().unwrap_or(Path::new("/")).to_string_lossy());
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let entries = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     let fits = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(start) && name.ends_with(end) && !path.is_dir()
@@ -281,7 +373,13 @@ mod tests {
         }
 
         fn places(&self) -> Places {
-            Places::of(Options { root: Some(self.0.clone()), ..Options::default() }, &Environment::default())
+            Places::of(
+                Options {
+                    root: Some(self.0.clone()),
+                    ..Options::default()
+                },
+                &Environment::default(),
+            )
         }
     }
 
@@ -302,7 +400,10 @@ mod tests {
                 "v2",
                 "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/b\"\nconf_dir = \"/c\"\n",
             ),
-            ("v1", "[plugins.cri.cni]\nbin_dir = \"/b\"\nconf_dir = \"/c\"\n"),
+            (
+                "v1",
+                "[plugins.cri.cni]\nbin_dir = \"/b\"\nconf_dir = \"/c\"\n",
+            ),
         ] {
             let root = Root::new(name, &[("etc/containerd/config.toml", text)]);
             let mut places = root.places();
@@ -347,11 +448,17 @@ mod tests {
     #[test]
     fn k3s_keeps_its_configuration_elsewhere() {
         let text = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"/k\"\n";
-        let root = Root::new("k3s", &[("var/lib/rancher/k3s/agent/etc/containerd/config.toml", text)]);
+        let root = Root::new(
+            "k3s",
+            &[("var/lib/rancher/k3s/agent/etc/containerd/config.toml", text)],
+        );
         let mut places = root.places();
         let runtimes = examine(&places, &mut Report::default());
         runtimes.settle(&mut places);
-        assert_eq!((places.conf_dir(), runtimes.run_loopback()), (root.0.join("k"), Some(true)));
+        assert_eq!(
+            (places.conf_dir(), runtimes.run_loopback()),
+            (root.0.join("k"), Some(true))
+        );
     }
 
     #[test]
@@ -361,15 +468,24 @@ mod tests {
                 "etc/containerd/config.toml",
                 "disabled_plugins = ['cri']\n[plugins.cri.cni]\nconf_dir = '/d'\n",
             ),
-            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/c'\nplugin_dir = '/p'\n"),
+            (
+                "etc/crio/crio.conf",
+                "[crio.network]\nnetwork_dir = '/c'\nplugin_dir = '/p'\n",
+            ),
             ("var/lib/kubelet/config.yaml", ""),
         ];
         let root = Root::new("docker", &files);
         let (mut places, mut report) = (root.places(), Report::default());
         let runtimes = examine(&places, &mut report);
         runtimes.settle(&mut places);
-        assert_eq!((report.ids(), report.is_fine()), (vec!["containerd-no-cri"], true));
-        assert_eq!((places.conf_dir(), places.bin_dirs()), (root.0.join("c"), vec![root.0.join("p")]));
+        assert_eq!(
+            (report.ids(), report.is_fine()),
+            (vec!["containerd-no-cri"], true)
+        );
+        assert_eq!(
+            (places.conf_dir(), places.bin_dirs()),
+            (root.0.join("c"), vec![root.0.join("p")])
+        );
         assert_eq!(runtimes.run_loopback(), Some(false));
         std::fs::remove_dir_all(root.0.join("etc/crio")).unwrap();
         let mut report = Report::default();
@@ -382,7 +498,10 @@ mod tests {
         let root = Root::new(
             "crio",
             &[
-                ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/old'\nplugin_dirs = ['/p', '/q']\n"),
+                (
+                    "etc/crio/crio.conf",
+                    "[crio.network]\nnetwork_dir = '/old'\nplugin_dirs = ['/p', '/q']\n",
+                ),
                 (
                     "etc/crio/crio.conf.d/10-x.conf",
                     "[crio.network]\nnetwork_dir = '/new'\ncni_default_network = 'pods'\n",
@@ -400,9 +519,17 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_runtime_s_configuration_is_told() {
         for (name, text, wanted) in [
-            ("disabled", "disabled_plugins = ['cri']\n", "containerd-no-cri"),
+            (
+                "disabled",
+                "disabled_plugins = ['cri']\n",
+                "containerd-no-cri",
+            ),
             ("broken", "version = \n", "runtime-toml"),
-            ("template", "[plugins.cri.cni]\nconf_template = '/t'\n", "containerd-template"),
+            (
+                "template",
+                "[plugins.cri.cni]\nconf_template = '/t'\n",
+                "containerd-template",
+            ),
         ] {
             let root = Root::new(name, &[("etc/containerd/config.toml", text)]);
             let mut report = Report::default();
@@ -410,8 +537,14 @@ mod tests {
             assert_eq!(report.ids(), [wanted]);
         }
         let both = [
-            ("etc/containerd/config.toml", "[plugins.cri.cni]\nconf_dir = '/a'\n"),
-            ("etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/b'\ncni_default_network = 'n'\n"),
+            (
+                "etc/containerd/config.toml",
+                "[plugins.cri.cni]\nconf_dir = '/a'\n",
+            ),
+            (
+                "etc/crio/crio.conf",
+                "[crio.network]\nnetwork_dir = '/b'\ncni_default_network = 'n'\n",
+            ),
         ];
         let root = Root::new("both", &both);
         let (mut report, mut places) = (Report::default(), root.places());

@@ -46,12 +46,18 @@ pub(super) struct Scene {
 impl ConfFile {
     /// Its name, on one line.
     pub(super) fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().replace('\n', "\\n")
+        self.path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace('\n', "\\n")
     }
 
     /// Returns true if its name says that it holds a list of plugins.
     pub(super) fn is_list(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "conflist")
+        self.path
+            .extension()
+            .is_some_and(|extension| extension == "conflist")
     }
 
     /// What it holds, and the extension that this must have, where it has another.
@@ -105,55 +111,88 @@ impl Scene {
 
     /// The networks that can be used.
     pub(super) fn networks(&self) -> impl Iterator<Item = (&ConfFile, &Network)> {
-        self.files.iter().filter_map(|file| Some((file, file.network.as_ref().ok()?)))
+        self.files
+            .iter()
+            .filter_map(|file| Some((file, file.network.as_ref().ok()?)))
     }
 
     /// All plugins of all networks.
     pub(super) fn plugins(&self) -> impl Iterator<Item = (&Network, &PluginConfig)> {
-        self.networks().flat_map(|(_, network)| network.plugins.iter().map(move |plugin| (network, plugin)))
+        self.networks()
+            .flat_map(|(_, network)| network.plugins.iter().map(move |plugin| (network, plugin)))
     }
 
     /// The interface called `name`.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
-        self.interfaces.iter().find(|interface| interface.link.name == name)
+        self.interfaces
+            .iter()
+            .find(|interface| interface.link.name == name)
     }
 
     /// A kernel parameter, `net/ipv4/ip_forward`; nothing where there is none.
     pub(super) fn sysctl(&self, name: &str) -> Option<String> {
         let own = self.places.file("/proc/sys");
-        let folder = if own.is_dir() { own } else { PathBuf::from("/proc/sys") };
-        std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned())
+        let folder = if own.is_dir() {
+            own
+        } else {
+            PathBuf::from("/proc/sys")
+        };
+        std::fs::read_to_string(folder.join(name))
+            .ok()
+            .map(|text| text.trim().to_owned())
     }
 
     /// The node for people: which network wins, and what else there is.
     pub(super) fn describe(&self) -> String {
-        let mut text =
-            format!("networks in {}, in the order of runtimes:\n", self.places.conf_dir().display());
+        let mut text = format!(
+            "networks in {}, in the order of runtimes:\n",
+            self.places.conf_dir().display()
+        );
         for (index, file) in self.files.iter().enumerate() {
             let content = match &file.network {
                 Ok(network) => {
                     let plugins: Vec<String> = network.plugins.iter().map(name_with_ipam).collect();
-                    format!("{} {} {}", network.name, network.version, plugins.join(", "))
+                    format!(
+                        "{} {} {}",
+                        network.name,
+                        network.version,
+                        plugins.join(", ")
+                    )
                 }
                 Err(ConfigError::Read { .. }) => "cannot be read".to_owned(),
                 Err(_) => "cannot be used".to_owned(),
             };
-            text += &format!("  {}: {content}{}\n", file.name(), self.why_taken(index, file));
+            text += &format!(
+                "  {}: {content}{}\n",
+                file.name(),
+                self.why_taken(index, file)
+            );
         }
         if self.files.is_empty() {
             text += "  none\n";
         }
-        let bins: Vec<_> = self.places.bin_dirs().iter().map(|folder| folder.display().to_string()).collect();
+        let bins: Vec<_> = self
+            .places
+            .bin_dirs()
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect();
         text + &format!("plugins in {}\n", bins.join(":"))
     }
 
     /// Whether pods get this file's network: the chosen one, else the first that can be used.
     pub(super) fn is_taken(&self, file: &ConfFile) -> bool {
-        let Ok(network) = &file.network else { return false };
+        let Ok(network) = &file.network else {
+            return false;
+        };
         match &self.chosen {
             Some(chosen) => network.name.as_str() == chosen,
             None => {
-                let mut usable = self.files.iter().filter(|file| file.is_usable()).take(self.taken);
+                let mut usable = self
+                    .files
+                    .iter()
+                    .filter(|file| file.is_usable())
+                    .take(self.taken);
                 usable.any(|usable| usable.path == file.path)
             }
         }
@@ -163,7 +202,9 @@ impl Scene {
     fn why_taken(&self, index: usize, file: &ConfFile) -> &'static str {
         let first_usable = self.files.iter().position(ConfFile::is_usable);
         match &file.network {
-            _ if self.chosen.is_some() && self.is_taken(file) => "  <- taken: CRI-O's cni_default_network",
+            _ if self.chosen.is_some() && self.is_taken(file) => {
+                "  <- taken: CRI-O's cni_default_network"
+            }
             _ if self.chosen.is_some() => "",
             Err(ConfigError::Read { .. }) if index == 0 => "  <- the first",
             _ if index == 0 && first_usable == Some(0) => "  <- taken: the first",
@@ -171,7 +212,9 @@ impl Scene {
             Ok(_) if index < self.taken && first_usable == Some(0) => {
                 "  <- taken too: containerd's max_conf_num"
             }
-            Ok(_) if first_usable == Some(index) => "  <- the first that can be used: CRI-O takes it",
+            Ok(_) if first_usable == Some(index) => {
+                "  <- the first that can be used: CRI-O takes it"
+            }
             _ => "",
         }
     }
@@ -212,7 +255,9 @@ fn name_with_ipam(plugin: &PluginConfig) -> String {
 fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     let paths = match Network::files(folder) {
         Ok(paths) => paths,
-        Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Vec::new()
+        }
         Err(e) => {
             report.unseen(e.to_string());
             return None;
@@ -221,7 +266,11 @@ fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     let read = |path: PathBuf| {
         // A file that cannot be read has its error in `network`.
         let bytes = read_plain(&path).unwrap_or_default();
-        ConfFile { network: Network::load(&path), path, bytes }
+        ConfFile {
+            network: Network::load(&path),
+            path,
+            bytes,
+        }
     };
     Some(paths.into_iter().map(read).collect())
 }

@@ -26,7 +26,12 @@ pub(super) type Keys = &'static [(&'static str, Kind)];
 use Kind::{Any, Flag, Ipam, List, Map, Number, Object, Text};
 
 const TEXTS: Kind = List(&Text);
-const DNS: Kind = Object(&[("nameservers", TEXTS), ("domain", Text), ("search", TEXTS), ("options", TEXTS)]);
+const DNS: Kind = Object(&[
+    ("nameservers", TEXTS),
+    ("domain", Text),
+    ("search", TEXTS),
+    ("options", TEXTS),
+]);
 const ROUTES: Kind = List(&Object(&[
     ("dst", Text),
     ("gw", Text),
@@ -107,7 +112,14 @@ pub(super) const PLUGINS: &[(&str, Keys)] = &[
             ("promiscMode", Flag),
             ("vlan", Number),
             ("preserveDefaultVlan", Flag),
-            ("vlanTrunk", List(&Object(&[("minID", Number), ("maxID", Number), ("id", Number)]))),
+            (
+                "vlanTrunk",
+                List(&Object(&[
+                    ("minID", Number),
+                    ("maxID", Number),
+                    ("id", Number),
+                ])),
+            ),
             ("macspoofchk", Flag),
             ("enabledad", Flag),
             ("disableContainerInterface", Flag),
@@ -127,8 +139,24 @@ pub(super) const PLUGINS: &[(&str, Keys)] = &[
             ("mac", Text),
         ],
     ),
-    ("ipvlan", &[("master", Text), ("mode", Text), ("mtu", Number), ("linkInContainer", Flag)]),
-    ("vlan", &[("master", Text), ("vlanId", Number), ("mtu", Number), ("linkInContainer", Flag)]),
+    (
+        "ipvlan",
+        &[
+            ("master", Text),
+            ("mode", Text),
+            ("mtu", Number),
+            ("linkInContainer", Flag),
+        ],
+    ),
+    (
+        "vlan",
+        &[
+            ("master", Text),
+            ("vlanId", Number),
+            ("mtu", Number),
+            ("linkInContainer", Flag),
+        ],
+    ),
     (
         "host-device",
         &[
@@ -221,7 +249,10 @@ pub(super) const IPAMS: &[(&str, Keys)] = &[
     (
         "static",
         &[
-            ("addresses", List(&Object(&[("address", Text), ("gateway", Text)]))),
+            (
+                "addresses",
+                List(&Object(&[("address", Text), ("gateway", Text)])),
+            ),
             ("routes", ROUTES),
             ("dns", DNS),
         ],
@@ -230,8 +261,18 @@ pub(super) const IPAMS: &[(&str, Keys)] = &[
         "dhcp",
         &[
             ("daemonSocketPath", Text),
-            ("request", List(&Object(&[("skipDefault", Flag), ("option", Text)]))),
-            ("provide", List(&Object(&[("option", Text), ("value", Text), ("fromArg", Text)]))),
+            (
+                "request",
+                List(&Object(&[("skipDefault", Flag), ("option", Text)])),
+            ),
+            (
+                "provide",
+                List(&Object(&[
+                    ("option", Text),
+                    ("value", Text),
+                    ("fromArg", Text),
+                ])),
+            ),
             ("priority", Number),
         ],
     ),
@@ -239,7 +280,10 @@ pub(super) const IPAMS: &[(&str, Keys)] = &[
 
 /// The keys of a plugin of this name.
 pub(super) fn of(table: &[(&str, Keys)], name: &str) -> Option<Keys> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, keys)| *keys)
+    table
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, keys)| *keys)
 }
 
 #[cfg(test)]
@@ -252,13 +296,22 @@ mod tests {
         let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(file).unwrap();
         let part = text.split_once(begin).unwrap().1.split_once(end).unwrap().0;
-        let cells =
-            part.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
-        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+        let cells = part
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.split(" | ").next());
+        cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn names(keys: Keys, more: &[&str]) -> BTreeSet<String> {
-        keys.iter().map(|(name, _)| *name).chain(more.iter().copied()).map(str::to_owned).collect()
+        keys.iter()
+            .map(|(name, _)| *name)
+            .chain(more.iter().copied())
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
@@ -269,8 +322,16 @@ mod tests {
             names(bridge, &["ipMasq", "dns", "ipam"])
         );
         let host_local = of(IPAMS, "host-local").unwrap();
-        assert_eq!(keys_on("host-local.md", "## Keys", "Keys of a range"), names(host_local, &[]));
-        let Object(range) = RANGE else { panic!("{RANGE:?}") };
-        assert_eq!(keys_on("host-local.md", "Keys of a range", "From the runtime"), names(range, &[]));
+        assert_eq!(
+            keys_on("host-local.md", "## Keys", "Keys of a range"),
+            names(host_local, &[])
+        );
+        let Object(range) = RANGE else {
+            panic!("{RANGE:?}")
+        };
+        assert_eq!(
+            keys_on("host-local.md", "Keys of a range", "From the runtime"),
+            names(range, &[])
+        );
     }
 }

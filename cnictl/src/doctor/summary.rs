@@ -9,7 +9,12 @@ use serde::Serialize;
 
 /// Errors that leave new pods alone: they are about those that run, or about all that leaves the
 /// bridge.
-const NOT_OF_ADD: [&str; 4] = ["attachment-changed", "bridge-down", "ip-forward", "ipv6-forward"];
+const NOT_OF_ADD: [&str; 4] = [
+    "attachment-changed",
+    "bridge-down",
+    "ip-forward",
+    "ipv6-forward",
+];
 
 /// If pods can be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +45,17 @@ impl Summary {
         } else {
             Start::Unknown
         };
-        let Running { intact, changed, unseen } = running;
-        Self { new_pods, running_intact: intact, running_changed: changed, running_unseen: unseen }
+        let Running {
+            intact,
+            changed,
+            unseen,
+        } = running;
+        Self {
+            new_pods,
+            running_intact: intact,
+            running_changed: changed,
+            running_unseen: unseen,
+        }
     }
 
     /// For people: one line.
@@ -51,7 +65,12 @@ impl Summary {
             Start::Cannot => "cannot start",
             Start::Unknown => "unknown, not everything could be seen",
         };
-        let Self { running_intact: intact, running_changed: changed, running_unseen: unseen, .. } = *self;
+        let Self {
+            running_intact: intact,
+            running_changed: changed,
+            running_unseen: unseen,
+            ..
+        } = *self;
         let all = number(intact + changed + unseen, "attachment");
         let running = match (changed, unseen) {
             (0, 0) if intact == 0 => "none is known".to_owned(),

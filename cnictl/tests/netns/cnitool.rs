@@ -25,7 +25,10 @@ fn program() -> PathBuf {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cnitool/cnitool"),
         PathBuf::from,
     );
-    require("cnitool (scripts/fetch-cnitool makes it, or set CNITOOL)", path.exists());
+    require(
+        "cnitool (scripts/fetch-cnitool makes it, or set CNITOOL)",
+        path.exists(),
+    );
     path
 }
 
@@ -59,10 +62,16 @@ fn cnictl() -> PathBuf {
 }
 
 fn cached() -> (String, serde_json::Value) {
-    let entry =
-        fs::read_dir("/var/lib/cni/results").or_fail("list").next().or_fail("a file").or_fail("a file");
+    let entry = fs::read_dir("/var/lib/cni/results")
+        .or_fail("list")
+        .next()
+        .or_fail("a file")
+        .or_fail("a file");
     let text = fs::read_to_string(entry.path()).or_fail("read");
-    (entry.file_name().to_string_lossy().into_owned(), serde_json::from_str(&text).or_fail("read as JSON"))
+    (
+        entry.file_name().to_string_lossy().into_owned(),
+        serde_json::from_str(&text).or_fail("read as JSON"),
+    )
 }
 
 fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
@@ -74,7 +83,10 @@ fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
         let mut result = added.success().json();
         let (name, mut file) = cached();
         // The next address of the round is another one, and the host's end has a new MAC address.
-        let address = result["ips"][0]["address"].as_str().or_fail("an address").to_owned();
+        let address = result["ips"][0]["address"]
+            .as_str()
+            .or_fail("an address")
+            .to_owned();
         assert_eq!(file["result"]["ips"][0]["address"], address.as_str());
         for result in [&mut result, &mut file["result"]] {
             result["ips"][0]["address"] = "A".into();
@@ -104,8 +116,14 @@ fn pass_on(host: &Host, first: &Path, second: &Path) {
     tool(&node, second, ["check", "n", "/run/netns/blue"]).success();
     tool(&node, second, ["status", "n", "/run/netns/blue"]).success();
     tool(&node, second, ["del", "n", "/run/netns/blue"]).success();
-    assert_eq!(fs::read_dir("/var/lib/cni/results").or_fail("list").count(), 0);
+    assert_eq!(
+        fs::read_dir("/var/lib/cni/results").or_fail("list").count(),
+        0
+    );
     let left = host.state(&[&pod]).difference(&before);
-    assert!(!left.contains("veth") && !left.contains("networks/n/10.1"), "{left}");
+    assert!(
+        !left.contains("veth") && !left.contains("networks/n/10.1"),
+        "{left}"
+    );
     tool(&node, first, ["check", "n", "/run/netns/blue"]).exit(1);
 }

@@ -57,7 +57,10 @@ fn with(key: &str, value: Value) -> Value {
 /// The healthy network with a second plugin.
 fn followed_by(plugin: &str) -> Value {
     let mut network = healthy();
-    network["plugins"].as_array_mut().or_fail("plugins").push(json!({"type": plugin}));
+    network["plugins"]
+        .as_array_mut()
+        .or_fail("plugins")
+        .push(json!({"type": plugin}));
     network
 }
 
@@ -70,18 +73,30 @@ fn found(node: &Node<'_>, notes: bool) -> Vec<(String, String)> {
     outcome.exit(i32::from(wrong));
     let text = |finding: &Value, key: &str| finding[key].as_str().or_fail(key).to_owned();
     for finding in &findings {
-        assert!(!text(finding, "why").is_empty() && !text(finding, "remedy").is_empty(), "{finding}");
+        assert!(
+            !text(finding, "why").is_empty() && !text(finding, "remedy").is_empty(),
+            "{finding}"
+        );
     }
-    let told = findings.iter().filter(|finding| notes || finding["severity"] != "note");
-    told.map(|finding| (text(finding, "id"), text(finding, "what"))).collect()
+    let told = findings
+        .iter()
+        .filter(|finding| notes || finding["severity"] != "note");
+    told.map(|finding| (text(finding, "id"), text(finding, "what")))
+        .collect()
 }
 
 /// Exactly this one thing is wrong.
 #[track_caller]
 fn wrong(node: &Node<'_>, id: &str, what: &str) {
     let found = found(node, false);
-    let [(its_id, its_what)] = &found[..] else { fail(format_args!("{id} is wanted: {found:#?}")) };
-    assert_eq!((its_id.as_str(), its_what.contains(what)), (id, true), "{what:?} in {its_what:?}");
+    let [(its_id, its_what)] = &found[..] else {
+        fail(format_args!("{id} is wanted: {found:#?}"))
+    };
+    assert_eq!(
+        (its_id.as_str(), its_what.contains(what)),
+        (id, true),
+        "{what:?} in {its_what:?}"
+    );
 }
 
 /// This is among what is told.
@@ -129,19 +144,38 @@ warning: 10-pods.conflist, line 1: bridge.isGatway is no key of bridge: did you 
 
 fn faults_of_files_are_found(host: &Host) {
     let node = Node::new(host);
-    wrong(&node, "conf-none", "/run/node/etc/cni/net.d has no network configuration");
+    wrong(
+        &node,
+        "conf-none",
+        "/run/node/etc/cni/net.d has no network configuration",
+    );
     let file = node.network("10-pods.conflist", "{\n\"name\": \"pods\",,\n}");
-    wrong(&node, "conf-json", "10-pods.conflist, line 2, column 16: not JSON");
+    wrong(
+        &node,
+        "conf-json",
+        "10-pods.conflist, line 2, column 16: not JSON",
+    );
     node.network("10-pods.conflist", r#"{"name": "po/ds", "plugins": []}"#);
     wrong(&node, "conf-invalid", "10-pods.conflist: ");
     fs::remove_file(file).or_fail("remove");
     let conf = node.network("10-pods.conf", healthy());
-    wrong(&node, "conf-extension", "10-pods.conf holds a list of plugins");
+    wrong(
+        &node,
+        "conf-extension",
+        "10-pods.conf holds a list of plugins",
+    );
     fs::remove_file(conf).or_fail("remove");
     let mut old = healthy();
     old["cniVersion"] = Value::Null;
-    node.network("10-pods.conflist", old.to_string().replace(r#""cniVersion":null,"#, ""));
-    wrong(&node, "version-missing", "10-pods.conflist has no cniVersion");
+    node.network(
+        "10-pods.conflist",
+        old.to_string().replace(r#""cniVersion":null,"#, ""),
+    );
+    wrong(
+        &node,
+        "version-missing",
+        "10-pods.conflist has no cniVersion",
+    );
     old["cniVersion"] = "1.0.0".into();
     node.network("10-pods.conflist", &old);
     told(&node, "version-no-gc", "says cniVersion 1.0.0");
@@ -153,33 +187,46 @@ fn faults_of_files_are_found(host: &Host) {
     node.network("10-pods.conflist.bak", "{");
     told(&node, "conf-ignored", "10-pods.conflist.bak is not read");
     node.network("20-again.conflist", healthy());
-    wrong(&node, "conf-shadowed", "10-pods.conflist and 20-again.conflist both are network \"pods\"");
+    wrong(
+        &node,
+        "conf-shadowed",
+        "10-pods.conflist and 20-again.conflist both are network \"pods\"",
+    );
 }
 
 fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
     let node = node(host);
     let folder = node.path("etc/cni/net.d");
     let fifo = |path: &std::path::Path| {
-        let made = Command::new("mkfifo").arg(path).status().or_fail("run mkfifo");
+        let made = Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .or_fail("run mkfifo");
         assert!(made.success(), "{}", path.display());
     };
     fifo(&folder.join("50-fifo.conflist"));
     std::os::unix::fs::symlink("/dev/zero", folder.join("60-device.conf")).or_fail("link");
     std::os::unix::fs::symlink("/run", folder.join("70-folder.json")).or_fail("link");
     fs::create_dir_all(folder.join("80-folder.conf")).or_fail("make a folder");
-    let _socket =
-        std::os::unix::net::UnixListener::bind(folder.join("90-socket.conf")).or_fail("make a socket");
+    let _socket = std::os::unix::net::UnixListener::bind(folder.join("90-socket.conf"))
+        .or_fail("make a socket");
     for (name, what) in [
         ("50-fifo.conflist", "a FIFO"),
         ("60-device.conf", "a device"),
         ("70-folder.json", "a directory"),
         ("90-socket.conf", "a socket"),
     ] {
-        told(&node, "conf-no-file", &format!("{name}: it is {what}, not a regular file"));
+        told(
+            &node,
+            "conf-no-file",
+            &format!("{name}: it is {what}, not a regular file"),
+        );
     }
     fs::create_dir_all(node.path("var/lib/cni/results")).or_fail("make a folder");
     fifo(&node.path("var/lib/cni/results/pods-c1-eth0"));
-    node.cnictl(&["list"]).success().says("pods-c1-eth0: it is a FIFO");
+    node.cnictl(&["list"])
+        .success()
+        .says("pods-c1-eth0: it is a FIFO");
     let _pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     node.cnictl(&["del", "pods", "/run/netns/blue"]).success();
@@ -187,28 +234,55 @@ fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
 
 fn a_misspelt_key_of_a_list_that_cannot_be_used_is_found(host: &Host) {
     let node = node(host);
-    node.network("10-pods.conflist", r#"{"name": "pods", "cniVersion": "1.1.0", "Plugins": []}"#);
-    told(&node, "conf-invalid", "10-pods.conflist: error parsing configuration list: no plugin configs");
-    told(&node, "key-unknown", "Plugins is no key of a network configuration: did you mean plugins?");
+    node.network(
+        "10-pods.conflist",
+        r#"{"name": "pods", "cniVersion": "1.1.0", "Plugins": []}"#,
+    );
+    told(
+        &node,
+        "conf-invalid",
+        "10-pods.conflist: error parsing configuration list: no plugin configs",
+    );
+    told(
+        &node,
+        "key-unknown",
+        "Plugins is no key of a network configuration: did you mean plugins?",
+    );
 }
 
 fn the_first_file_decides_and_is_named(host: &Host) {
     let node = node(host);
     node.network("00-broken.conflist", "");
     let report = node.cnictl(&["doctor"]);
-    report.exit(1).says("00-broken.conflist: cannot be used  <- the first: containerd stops here");
+    report
+        .exit(1)
+        .says("00-broken.conflist: cannot be used  <- the first: containerd stops here");
     report.says("containerd goes no further, and has no network; CRI-O passes it over");
     report.says("(host-local)  <- the first that can be used: CRI-O takes it");
     let files = node.cnictl(&["doctor", "--json"]).json()["examined"]["files"].clone();
-    assert_eq!((&files[0]["network"], &files[1]["network"]), (&Value::Null, &"pods".into()));
-    assert_eq!((&files[0]["taken"], &files[1]["taken"]), (&false.into(), &true.into()));
+    assert_eq!(
+        (&files[0]["network"], &files[1]["network"]),
+        (&Value::Null, &"pods".into())
+    );
+    assert_eq!(
+        (&files[0]["taken"], &files[1]["taken"]),
+        (&false.into(), &true.into())
+    );
 }
 
 fn faults_of_keys_are_found(host: &Host) {
     let node = node(host);
     for (network, id, what) in [
-        (with("isGatway", true.into()), "key-unknown", "did you mean isGateway?"),
-        (with("subnet", "10.1.0.0/24".into()), "key-unknown", "it is a key of ipam (host-local)"),
+        (
+            with("isGatway", true.into()),
+            "key-unknown",
+            "did you mean isGateway?",
+        ),
+        (
+            with("subnet", "10.1.0.0/24".into()),
+            "key-unknown",
+            "it is a key of ipam (host-local)",
+        ),
         (
             with("capabilities", json!({"portMapings": true})),
             "capability-unknown",
@@ -219,8 +293,15 @@ fn faults_of_keys_are_found(host: &Host) {
         wrong(&node, id, what);
     }
     node.network("10-pods.conflist", with("hairpinMode", "yes".into()));
-    told(&node, "key-type", "bridge.hairpinMode is \"yes\", and true or false is wanted");
-    let twice = healthy().to_string().replacen(r#""bridge":"br0""#, r#""bridge":"br1","Bridge":"br0""#, 1);
+    told(
+        &node,
+        "key-type",
+        "bridge.hairpinMode is \"yes\", and true or false is wanted",
+    );
+    let twice =
+        healthy()
+            .to_string()
+            .replacen(r#""bridge":"br0""#, r#""bridge":"br1","Bridge":"br0""#, 1);
     node.network("10-pods.conflist", twice);
     wrong(&node, "key-twice", "bridge.bridge is there twice");
     node.network("10-pods.conflist", followed_by("portmap"));
@@ -230,7 +311,11 @@ fn faults_of_keys_are_found(host: &Host) {
 fn faults_of_programs_are_found(host: &Host) {
     let node = node(host);
     node.network("10-pods.conflist", followed_by("tuning"));
-    wrong(&node, "binary-missing", "the plugin tuning is not in /run/node/opt/cni/bin");
+    wrong(
+        &node,
+        "binary-missing",
+        "the plugin tuning is not in /run/node/opt/cni/bin",
+    );
     let tuning = node.file("opt/cni/bin/tuning", "");
     wrong(&node, "binary-not-executable", "tuning may not be executed");
     let script = |body: &str| {
@@ -242,8 +327,14 @@ fn faults_of_programs_are_found(host: &Host) {
     script("exec sleep 60");
     wrong(&node, "binary-broken", "it did not end within 5 seconds");
     script(r#"echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'"#);
-    wrong(&node, "binary-version", "says cniVersion 1.1.0, and tuning supports 0.4.0 1.0.0");
-    script(r#"test "$CNI_COMMAND" = STATUS || echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#);
+    wrong(
+        &node,
+        "binary-version",
+        "says cniVersion 1.1.0, and tuning supports 0.4.0 1.0.0",
+    );
+    script(
+        r#"test "$CNI_COMMAND" = STATUS || echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#,
+    );
     assert_eq!(found(&node, false), []);
     let bin = node.path("opt/cni/bin").display().to_string();
     let twice = node.cnictl(&["doctor", "--json", "--bin-dir", &bin, "--bin-dir", &bin]);
@@ -265,22 +356,50 @@ fn a_status_that_fails_is_told(host: &Host) {
 
 fn faults_of_ranges_are_found(host: &Host) {
     let node = node(host);
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.5/24"}]])));
-    told(&node, "ranges-invalid", "pods: invalid range set 0: Network has host bits set");
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.0/28"}]])));
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "10.1.0.5/24"}]])),
+    );
+    told(
+        &node,
+        "ranges-invalid",
+        "pods: invalid range set 0: Network has host bits set",
+    );
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "10.1.0.0/28"}]])),
+    );
     fs::create_dir_all("/run/cni-data/pods").or_fail("make a folder");
     for host in 2..14 {
-        fs::write(format!("/run/cni-data/pods/10.1.0.{host}"), "foreign\r\neth0").or_fail("write");
+        fs::write(
+            format!("/run/cni-data/pods/10.1.0.{host}"),
+            "foreign\r\neth0",
+        )
+        .or_fail("write");
     }
-    wrong(&node, "pool-nearly-full", "12 of 13 addresses of 10.1.0.1-10.1.0.14 are in use");
+    wrong(
+        &node,
+        "pool-nearly-full",
+        "12 of 13 addresses of 10.1.0.1-10.1.0.14 are in use",
+    );
     fs::write("/run/cni-data/pods/10.1.0.14", "foreign\r\neth0").or_fail("write");
-    told(&node, "pool-full", "all 13 addresses of 10.1.0.1-10.1.0.14 are in use");
-    node.cnictl(&["ipam", "pods"]).success().says("13 of 13 in use, 0 free");
+    told(
+        &node,
+        "pool-full",
+        "all 13 addresses of 10.1.0.1-10.1.0.14 are in use",
+    );
+    node.cnictl(&["ipam", "pods"])
+        .success()
+        .says("13 of 13 in use, 0 free");
     node.network("10-pods.conflist", healthy());
     let mut other = healthy();
     other["name"] = "other".into();
     node.network("20-other.conflist", other);
-    wrong(&node, "pools-overlap", "networks pods and other share addresses: 10.1.0.2-10.1.0.254");
+    wrong(
+        &node,
+        "pools-overlap",
+        "networks pods and other share addresses: 10.1.0.2-10.1.0.254",
+    );
     let half = |start: &str, end: &str| {
         pods(json!([[{"subnet": "10.1.0.0/24", "rangeStart": start, "rangeEnd": end}]]))
     };
@@ -296,32 +415,65 @@ fn dead_reservations_are_found(host: &Host) {
     let pod = host.pod("blue");
     fs::create_dir_all("/run/cni-data/pods").or_fail("make a folder");
     fs::write("/run/cni-data/pods/10.1.0.9", "").or_fail("write");
-    wrong(&node, "reservations-dead", "pods: 1 reservation without content");
+    wrong(
+        &node,
+        "reservations-dead",
+        "pods: 1 reservation without content",
+    );
     fs::write("/run/cni-data/pods/10.1.0.9", "foreign\r\neth0").or_fail("write");
     assert_eq!(found(&node, false), []);
     fs::rename("/run/cni-data/pods/10.1.0.9", "/run/cni-data/pods/10.9.0.9").or_fail("rename");
-    wrong(&node, "reservations-outside", "pods: 1 reservation outside the configured ranges");
+    wrong(
+        &node,
+        "reservations-outside",
+        "pods: 1 reservation outside the configured ranges",
+    );
     fs::remove_file("/run/cni-data/pods/10.9.0.9").or_fail("remove");
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     testkit::require("a machine-id(5)", machine.trim().len() == 32);
     node.file("etc/machine-id", machine);
-    node.cnictl(&["add", "pods", "/run/netns/blue", "--cache-dir", "/run/elsewhere"]).success();
+    node.cnictl(&[
+        "add",
+        "pods",
+        "/run/netns/blue",
+        "--cache-dir",
+        "/run/elsewhere",
+    ])
+    .success();
     pod.remove();
-    wrong(&node, "reservations-dead", "pods: 1 reservation whose network namespace is gone");
+    wrong(
+        &node,
+        "reservations-dead",
+        "pods: 1 reservation whose network namespace is gone",
+    );
 }
 
 fn ranges_that_another_plugin_writes_are_not_judged(host: &Host) {
     let node = node(host);
-    let script = host.script("calico", r#"echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#);
+    let script = host.script(
+        "calico",
+        r#"echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#,
+    );
     fs::copy(script, node.path("opt/cni/bin/calico")).or_fail("install a script");
-    for ipam in [json!({"type": "host-local"}), json!({"type": "host-local", "subnet": "usePodCidr"})] {
-        let network =
-            json!({"cniVersion": "1.1.0", "name": "k8s", "plugins": [{"type": "calico", "ipam": ipam}]});
+    for ipam in [
+        json!({"type": "host-local"}),
+        json!({"type": "host-local", "subnet": "usePodCidr"}),
+    ] {
+        let network = json!({"cniVersion": "1.1.0", "name": "k8s", "plugins": [{"type": "calico", "ipam": ipam}]});
         node.network("10-pods.conflist", network);
-        node.cnictl(&["doctor"]).success().says("not seen: the ranges of k8s");
+        node.cnictl(&["doctor"])
+            .success()
+            .says("not seen: the ranges of k8s");
     }
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"}]])));
-    wrong(&node, "gateway-outside", "pods: the gateway 10.2.0.1 is not in its subnet 10.1.0.0/24");
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"}]])),
+    );
+    wrong(
+        &node,
+        "gateway-outside",
+        "pods: the gateway 10.2.0.1 is not in its subnet 10.1.0.0/24",
+    );
 }
 
 fn stale_attachments_and_damaged_files_are_found(host: &Host) {
@@ -329,7 +481,11 @@ fn stale_attachments_and_damaged_files_are_found(host: &Host) {
     let pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     pod.remove();
-    told(&node, "attachments-stale", "pods: 1 attachment whose network namespace is gone");
+    told(
+        &node,
+        "attachments-stale",
+        "pods: 1 attachment whose network namespace is gone",
+    );
     node.cnictl(&["gc", "pods"]).success();
     assert_eq!(found(&node, false), []);
     node.file("var/lib/cni/results/pods-c1-eth0", "");
@@ -338,26 +494,51 @@ fn stale_attachments_and_damaged_files_are_found(host: &Host) {
 
 fn the_runtime_s_own_folders_are_examined(host: &Host) {
     let node = node(host);
-    let containerd = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = '/srv/net.d'\n";
+    let containerd =
+        "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = '/srv/net.d'\n";
     let file = node.file("etc/containerd/config.toml", containerd);
-    wrong(&node, "conf-none", "/run/node/srv/net.d has no network configuration");
+    wrong(
+        &node,
+        "conf-none",
+        "/run/node/srv/net.d has no network configuration",
+    );
     let there = node.path("etc/cni/net.d").display().to_string();
-    node.cnictl(&["doctor", "--conf-dir", &there]).success().says("containerd reads /srv/net.d");
+    node.cnictl(&["doctor", "--conf-dir", &there])
+        .success()
+        .says("containerd reads /srv/net.d");
     fs::write(&file, "disabled_plugins = ['cri']").or_fail("write");
     told(&node, "containerd-no-cri", "disables the plugin \"cri\"");
     fs::write(&file, "version = 2\nversion").or_fail("write");
-    wrong(&node, "runtime-toml", "/run/node/etc/containerd/config.toml: ");
+    wrong(
+        &node,
+        "runtime-toml",
+        "/run/node/etc/containerd/config.toml: ",
+    );
     fs::remove_file(&file).or_fail("remove");
-    node.file("etc/crio/crio.conf.d/10-net.conf", "[crio.network]\ncni_default_network = 'prod'\n");
-    wrong(&node, "crio-default-network", "cni_default_network is \"prod\"");
+    node.file(
+        "etc/crio/crio.conf.d/10-net.conf",
+        "[crio.network]\ncni_default_network = 'prod'\n",
+    );
+    wrong(
+        &node,
+        "crio-default-network",
+        "cni_default_network is \"prod\"",
+    );
     let mut prod = pods(json!([[{"subnet": "10.2.0.0/24"}]]));
     prod["name"] = "prod".into();
     node.network("20-prod.conflist", prod);
-    node.cnictl(&["doctor"]).success().says("(host-local)  <- taken: CRI-O's cni_default_network");
+    node.cnictl(&["doctor"])
+        .success()
+        .says("(host-local)  <- taken: CRI-O's cni_default_network");
     fs::remove_file(node.path("etc/crio/crio.conf.d/10-net.conf")).or_fail("remove");
-    fs::write(&file, "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nmax_conf_num = 2\n")
-        .or_fail("write");
-    node.cnictl(&["doctor"]).success().says("(host-local)  <- taken too: containerd's max_conf_num");
+    fs::write(
+        &file,
+        "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nmax_conf_num = 2\n",
+    )
+    .or_fail("write");
+    node.cnictl(&["doctor"])
+        .success()
+        .says("(host-local)  <- taken too: containerd's max_conf_num");
 }
 
 fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
@@ -369,13 +550,21 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
     let there = command.arg("--version").output().is_ok();
     testkit::require("setpriv(1)", there);
     let mut command = Command::new("setpriv");
-    command.arg("--bounding-set=-all").arg("--inh-caps=-all").arg(node.cnictl_path());
+    command
+        .arg("--bounding-set=-all")
+        .arg("--inh-caps=-all")
+        .arg(node.cnictl_path());
     command.args(["doctor", "--root", "/run/node"]);
     let report = node.run(command, &[]);
-    report.success().says("not seen: STATUS of pods: not judged without CAP_NET_ADMIN");
+    report
+        .success()
+        .says("not seen: STATUS of pods: not judged without CAP_NET_ADMIN");
     let without_rights = || {
         let mut command = Command::new("setpriv");
-        command.arg("--bounding-set=-all").arg("--inh-caps=-all").arg(node.cnictl_path());
+        command
+            .arg("--bounding-set=-all")
+            .arg("--inh-caps=-all")
+            .arg(node.cnictl_path());
         command.args(["doctor", "--root", "/run/node"]);
         node.run(command, &[])
     };
@@ -384,9 +573,18 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
         fs::set_permissions(node.path(path), mode).or_fail("set permissions");
     };
     for (path, told) in [
-        ("opt/cni/bin", "not seen: /run/node/opt/cni/bin/bridge: Permission denied"),
-        ("etc/cni/net.d", "not seen: error reading /run/node/etc/cni/net.d: Permission denied"),
-        ("etc/cni/net.d/10-pods.conflist", "10-pods.conflist: cannot be read  <- the first"),
+        (
+            "opt/cni/bin",
+            "not seen: /run/node/opt/cni/bin/bridge: Permission denied",
+        ),
+        (
+            "etc/cni/net.d",
+            "not seen: error reading /run/node/etc/cni/net.d: Permission denied",
+        ),
+        (
+            "etc/cni/net.d/10-pods.conflist",
+            "10-pods.conflist: cannot be read  <- the first",
+        ),
     ] {
         closed(path, true);
         let report = without_rights();
@@ -405,6 +603,9 @@ fn it_changes_nothing(host: &Host) {
     node.cnictl(&["ipam"]).success();
     // The kernel gives the bridge its link-local address in its own time.
     let changed = host.state(&[&pod]).difference(&before);
-    let changed: Vec<&str> = changed.lines().filter(|line| !line.contains("fe80::")).collect();
+    let changed: Vec<&str> = changed
+        .lines()
+        .filter(|line| !line.contains("fe80::"))
+        .collect();
     assert_eq!(changed, [""; 0]);
 }

@@ -42,8 +42,11 @@ impl<'a> Node<'a> {
 
     /// Installs a built plugin.
     fn link(&self, plugin: &str) {
-        std::os::unix::fs::symlink(bin_dir().join(plugin), self.path("opt/cni/bin").join(plugin))
-            .or_fail("link a plugin");
+        std::os::unix::fs::symlink(
+            bin_dir().join(plugin),
+            self.path("opt/cni/bin").join(plugin),
+        )
+        .or_fail("link a plugin");
     }
 
     /// Writes a file of the node.
@@ -78,7 +81,10 @@ impl<'a> Node<'a> {
 
     /// Runs a program that is told where things are by cnitool's variables.
     pub(crate) fn run(&self, mut command: Command, variables: &[(&str, &str)]) -> Outcome {
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(variables.iter().copied());
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(variables.iter().copied());
         let output = command.output().or_fail("run a program");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let outcome = Outcome {
@@ -95,7 +101,10 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn exit(&self, wanted: i32) -> &Self {
         if self.code != Some(wanted) {
-            fail(format_args!("exit status {:?}, not {wanted}: {}{}", self.code, self.stdout, self.stderr));
+            fail(format_args!(
+                "exit status {:?}, not {wanted}: {}{}",
+                self.code, self.stdout, self.stderr
+            ));
         }
         self
     }
@@ -113,7 +122,10 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn says(&self, wanted: &str) -> &Self {
         if !self.stdout.contains(wanted) && !self.stderr.contains(wanted) {
-            fail(format_args!("{wanted:?} is not in:\n{}{}", self.stdout, self.stderr));
+            fail(format_args!(
+                "{wanted:?} is not in:\n{}{}",
+                self.stdout, self.stderr
+            ));
         }
         self
     }

@@ -53,10 +53,16 @@ pub(crate) enum Action {
     Version,
     List(Box<Run>),
     Run(Box<Run>),
-    Explain { case: String, run: Box<Run> },
+    Explain {
+        case: String,
+        run: Box<Run>,
+    },
     Swap(Box<Run>),
     Diff(Box<Run>),
-    Bench { folders: Vec<PathBuf>, run: Box<Run> },
+    Bench {
+        folders: Vec<PathBuf>,
+        run: Box<Run>,
+    },
 }
 
 /// How the report is written.
@@ -140,13 +146,17 @@ fn read(mut parser: Parser) -> Result<Action, lexopt::Error> {
         // `run --list` and `run --explain CASE` are what other suites call it.
         ["list"] | ["list", "run"] => Ok(Action::List(run)),
         ["run"] => Ok(Action::Run(run)),
-        ["explain", case] | ["explain", case, "run"] => Ok(Action::Explain { case: (*case).to_owned(), run }),
+        ["explain", case] | ["explain", case, "run"] => Ok(Action::Explain {
+            case: (*case).to_owned(),
+            run,
+        }),
         ["swap"] => Ok(Action::Swap(run)),
         ["diff"] => Ok(Action::Diff(run)),
         ["bench"] => Err("bench which folder?".into()),
-        ["bench", folders @ ..] if folders.len() <= 2 => {
-            Ok(Action::Bench { folders: folders.iter().map(PathBuf::from).collect(), run })
-        }
+        ["bench", folders @ ..] if folders.len() <= 2 => Ok(Action::Bench {
+            folders: folders.iter().map(PathBuf::from).collect(),
+            run,
+        }),
         [] => Err("run, explain, list, swap, diff or bench?".into()),
         ["explain"] => Err("explain which case?".into()),
         other => Err(format!("what is {:?}?", other.join(" ")).into()),
@@ -172,7 +182,9 @@ impl Run {
             "filter" => self.filters.push(parser.value()?.string()?),
             "level" => self.level = parser.value()?.parse_with(level)?,
             "jobs" => {
-                self.jobs = parser.value()?.parse_with(|text| text.parse().map_err(|_| "not a number"))?
+                self.jobs = parser
+                    .value()?
+                    .parse_with(|text| text.parse().map_err(|_| "not a number"))?
             }
             "timeout" => self.limit = parser.value()?.parse_with(seconds)?,
             "format" => self.format = parser.value()?.parse_with(format)?,
@@ -213,13 +225,19 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Action, String> {
-        parse(std::iter::once("cni-conformance").chain(line.split_whitespace()).map(OsString::from))
+        parse(
+            std::iter::once("cni-conformance")
+                .chain(line.split_whitespace())
+                .map(OsString::from),
+        )
     }
 
     #[test]
     fn options_stand_before_or_after_the_word() {
         for line in ["run --bin-dir /x --jobs 3", "--bin-dir=/x run --jobs=3"] {
-            let Ok(Action::Run(run)) = parsed(line) else { panic!("{line}") };
+            let Ok(Action::Run(run)) = parsed(line) else {
+                panic!("{line}")
+            };
             assert_eq!((run.bin_dir, run.jobs), (Some("/x".into()), 3));
         }
     }
@@ -229,7 +247,10 @@ mod tests {
         assert!(matches!(parsed("run --list"), Ok(Action::List(_))));
         assert!(matches!(parsed("list"), Ok(Action::List(_))));
         for line in ["explain a/b", "run --explain a/b"] {
-            assert!(matches!(parsed(line), Ok(Action::Explain { case, .. }) if case == "a/b"), "{line}");
+            assert!(
+                matches!(parsed(line), Ok(Action::Explain { case, .. }) if case == "a/b"),
+                "{line}"
+            );
         }
     }
 

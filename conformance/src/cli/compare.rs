@@ -6,7 +6,8 @@ use super::{
     print,
 };
 use conformance::suite::{
-    self, Item, Options, Outcome, Profile, Report, Selection, Subject, Verdict, diff::differences, meter,
+    self, Item, Options, Outcome, Profile, Report, Selection, Subject, Verdict, diff::differences,
+    meter,
 };
 use serde_json::json;
 use std::{
@@ -21,7 +22,9 @@ use std::{
 pub(super) fn swap(options: &Run) -> Result<ExitCode, String> {
     let [a, b] = both(options)?;
     if options.format != Format::Table && options.format != Format::Markdown {
-        return Err("swap has two reports, one for each way: --format table or markdown".to_owned());
+        return Err(
+            "swap has two reports, one for each way: --format table or markdown".to_owned(),
+        );
     }
     if options.output.is_some() {
         return Err("swap prints to stdout".to_owned());
@@ -29,22 +32,35 @@ pub(super) fn swap(options: &Run) -> Result<ExitCode, String> {
     let mut conforms = true;
     let items = |one: &Path, other: &Path| {
         let subjects = common(options, one, other)?.into_iter();
-        let subjects: Vec<_> =
-            subjects.map(|profile| Arc::new(subject(options, profile, one, Some(other)))).collect();
-        Ok::<_, String>(suite::plan(suite::swap::CASES, &subjects, &selection(options)))
+        let subjects: Vec<_> = subjects
+            .map(|profile| Arc::new(subject(options, profile, one, Some(other))))
+            .collect();
+        Ok::<_, String>(suite::plan(
+            suite::swap::CASES,
+            &subjects,
+            &selection(options),
+        ))
     };
     let (there, back) = (items(&a, &b)?, items(&b, &a)?);
     enter(&[there.as_slice(), &back].concat())?;
     for (one, other, items) in [(&a, &b, there), (&b, &a, back)] {
         let start = Instant::now();
         let outcomes = run(options, &items);
-        print(&format!("ADD by {}, the rest by {}\n", one.display(), other.display()))?;
+        print(&format!(
+            "ADD by {}, the rest by {}\n",
+            one.display(),
+            other.display()
+        ))?;
         let report = Report::new(one, &items, &outcomes, start.elapsed());
         write(options, &report)?;
         print("\n")?;
         conforms &= report.conforms;
     }
-    Ok(if conforms { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if conforms {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// `diff`
@@ -52,9 +68,15 @@ pub(super) fn diff(options: &Run) -> Result<ExitCode, String> {
     let [a, b] = both(options)?;
     let common = common(options, &a, &b)?;
     let items = |folder: &Path| {
-        let subjects: Vec<Arc<Subject>> =
-            common.iter().map(|profile| Arc::new(subject(options, profile.clone(), folder, None))).collect();
-        suite::plan(std::slice::from_ref(&suite::diff::REQUESTS), &subjects, &selection(options))
+        let subjects: Vec<Arc<Subject>> = common
+            .iter()
+            .map(|profile| Arc::new(subject(options, profile.clone(), folder, None)))
+            .collect();
+        suite::plan(
+            std::slice::from_ref(&suite::diff::REQUESTS),
+            &subjects,
+            &selection(options),
+        )
     };
     let (of_a, of_b) = (items(&a), items(&b));
     enter(&[of_a.as_slice(), &of_b].concat())?;
@@ -77,7 +99,11 @@ pub(super) fn diff(options: &Run) -> Result<ExitCode, String> {
         same &= found.is_empty();
     }
     print(&text)?;
-    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if same {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn number(differences: usize) -> String {
@@ -90,33 +116,32 @@ fn number(differences: usize) -> String {
 
 /// `bench`
 pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, String> {
-    let folders: Vec<PathBuf> = folders.iter().map(|given| folder(given)).collect::<Result<_, _>>()?;
+    let folders: Vec<PathBuf> = folders
+        .iter()
+        .map(|given| folder(given))
+        .collect::<Result<_, _>>()?;
     let first = folders.first().ok_or("bench which folder?")?;
     let common = common(options, first, folders.last().unwrap_or(first))?;
     let all: Vec<Item> = common
         .iter()
-        .flat_map(|profile| folders.iter().filter_map(|folder| newest(options, profile, folder)))
+        .flat_map(|profile| {
+            folders
+                .iter()
+                .filter_map(|folder| newest(options, profile, folder))
+        })
         .collect();
     enter(&all)?;
     let mut rows = Vec::new();
     for profile in &common {
-        let items: Vec<Item> = folders.iter().filter_map(|folder| newest(options, profile, folder)).collect();
+        let items: Vec<Item> = folders
+            .iter()
+            .filter_map(|folder| newest(options, profile, folder))
+            .collect();
         let mut readings: Vec<Vec<meter::Reading>> = vec![Vec::new(); items.len()];
         // In turns, so that what disturbs the machine disturbs both.
         for _ in 0..options.rounds {
             for (item, readings) in items.iter().zip(&mut readings) {
-                let outcomes =
-                    suite::run(std::slice::from_ref(item), Options { jobs: 1, explaining: false }, &|_| ());
-                let outcome = outcomes.first().ok_or("nothing was run")?;
-                if !matches!(outcome.verdict, Verdict::Passed) {
-                    return Err(format!(
-                        "{} {}: {:?}",
-                        item.full_id(),
-                        item.subject.bin_dir.display(),
-                        outcome.verdict
-                    ));
-                }
-                readings.extend(meter::readings(outcome));
+                readings.extend(measured(item)?);
             }
         }
         rows.extend(Row::all(&profile.name, &readings));
@@ -128,14 +153,39 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>()})
         )),
         Format::Table | Format::Markdown => print(&table(&folders, options.rounds, &rows)),
-        Format::Junit => Err("bench has no JUnit report: --format table, markdown or json".to_owned()),
+        Format::Junit => {
+            Err("bench has no JUnit report: --format table, markdown or json".to_owned())
+        }
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs a case once, alone, and returns its readings.
+///
+/// # Errors
+/// Fails if the case does not pass.
+fn measured(item: &Item) -> Result<Vec<meter::Reading>, String> {
+    let options = Options {
+        jobs: 1,
+        explaining: false,
+    };
+    let outcomes = suite::run(std::slice::from_ref(item), options, &|_| ());
+    let outcome = outcomes.first().ok_or("nothing was run")?;
+    if !matches!(outcome.verdict, Verdict::Passed) {
+        let (id, folder) = (item.full_id(), item.subject.bin_dir.display());
+        return Err(format!("{id} {folder}: {:?}", outcome.verdict));
+    }
+    Ok(meter::readings(outcome))
+}
+
 fn newest(options: &Run, profile: &Profile, folder: &Path) -> Option<Item> {
     let subject = Arc::new(subject(options, profile.clone(), folder, None));
-    suite::plan(std::slice::from_ref(&meter::ROUND), &[subject], &Selection::default()).pop()
+    suite::plan(
+        std::slice::from_ref(&meter::ROUND),
+        &[subject],
+        &Selection::default(),
+    )
+    .pop()
 }
 
 /// One operation of one plugin, in each folder.
@@ -150,10 +200,16 @@ impl Row {
         let row = |command: &str| Self {
             plugin: plugin.to_owned(),
             command: command.to_owned(),
-            medians: readings.iter().map(|of_folder| median(of_folder, command)).collect(),
+            medians: readings
+                .iter()
+                .map(|of_folder| median(of_folder, command))
+                .collect(),
         };
-        let rows = ["VERSION", "ADD", "CHECK", "STATUS", "DEL"].into_iter().map(row);
-        rows.filter(|row| row.medians.iter().any(Option::is_some)).collect()
+        let rows = ["VERSION", "ADD", "CHECK", "STATUS", "DEL"]
+            .into_iter()
+            .map(row);
+        rows.filter(|row| row.medians.iter().any(Option::is_some))
+            .collect()
     }
 
     fn json(&self) -> serde_json::Value {
@@ -163,8 +219,11 @@ impl Row {
 
 fn median(readings: &[meter::Reading], command: &str) -> Option<meter::Reading> {
     let middle = |value: fn(&meter::Reading) -> f64| {
-        let mut values: Vec<f64> =
-            readings.iter().filter(|reading| reading.command == command).map(value).collect();
+        let mut values: Vec<f64> = readings
+            .iter()
+            .filter(|reading| reading.command == command)
+            .map(value)
+            .collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     };
@@ -188,7 +247,11 @@ fn table(folders: &[PathBuf], rounds: usize, rows: &[Row]) -> String {
         let _ = write!(text, " {letter}: wall ms | CPU ms | peak MiB |");
         text.insert_str(0, &format!("{letter}  {}\n", folder.display()));
     }
-    text += if folders.len() == 2 { " a ÷ b |\n" } else { "\n" };
+    text += if folders.len() == 2 {
+        " a ÷ b |\n"
+    } else {
+        "\n"
+    };
     text += "|---|";
     text += &"--:|".repeat(folders.len() * 3 + usize::from(folders.len() == 2));
     text.push('\n');
@@ -198,7 +261,13 @@ fn table(folders: &[PathBuf], rounds: usize, rows: &[Row]) -> String {
             #[expect(clippy::cast_precision_loss, reason = "KiB of one process")]
             let _ = match median {
                 Some(m) => {
-                    write!(text, " {:.2} | {:.2} | {:.1} |", m.wall_ms, m.cpu_ms, m.peak_kib as f64 / 1024.0)
+                    write!(
+                        text,
+                        " {:.2} | {:.2} | {:.1} |",
+                        m.wall_ms,
+                        m.cpu_ms,
+                        m.peak_kib as f64 / 1024.0
+                    )
                 }
                 None => write!(text, " – | – | – |"),
             };
@@ -215,20 +284,32 @@ fn table(folders: &[PathBuf], rounds: usize, rows: &[Row]) -> String {
 
 fn run(options: &Run, items: &[Item]) -> Vec<Outcome> {
     let meter = Meter::new(options.quiet);
-    let how = Options { jobs: options.jobs, explaining: false };
+    let how = Options {
+        jobs: options.jobs,
+        explaining: false,
+    };
     let outcomes = suite::run(items, how, &|progress| meter.show(progress));
     meter.clear();
     outcomes
 }
 
 fn selection(options: &Run) -> Selection {
-    Selection { filters: options.filters.clone(), level: options.level }
+    Selection {
+        filters: options.filters.clone(),
+        level: options.level,
+    }
 }
 
 /// The folders of `--a` and `--b`.
 fn both(options: &Run) -> Result<[PathBuf; 2], String> {
-    let a = options.a.as_ref().ok_or("where is the one build? give --a DIR")?;
-    let b = options.b.as_ref().ok_or("where is the other build? give --b DIR")?;
+    let a = options
+        .a
+        .as_ref()
+        .ok_or("where is the one build? give --a DIR")?;
+    let b = options
+        .b
+        .as_ref()
+        .ok_or("where is the other build? give --b DIR")?;
     Ok([folder(a)?, folder(b)?])
 }
 
@@ -237,7 +318,11 @@ fn common(options: &Run, a: &Path, b: &Path) -> Result<Vec<Profile>, String> {
     let mut common = profiles(options, a)?;
     common.retain(|profile| b.join(&profile.binary).is_file());
     if common.is_empty() {
-        return Err(format!("no plugin is in both {} and {}", a.display(), b.display()));
+        return Err(format!(
+            "no plugin is in both {} and {}",
+            a.display(),
+            b.display()
+        ));
     }
     Ok(common)
 }

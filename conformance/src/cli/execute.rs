@@ -28,7 +28,10 @@ const COVERED: [&str; 2] = ["/run", "/var/lib/cni"];
 /// `run`
 pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
     let subjects = subjects(options)?;
-    let selection = Selection { filters: options.filters.clone(), level: options.level };
+    let selection = Selection {
+        filters: options.filters.clone(),
+        level: options.level,
+    };
     let items = suite::plan(suite::cases(), &subjects, &selection);
     if items.is_empty() {
         return Err("no case fits: see `cni-conformance list`".to_owned());
@@ -37,7 +40,10 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
     let items = suite::settled(items);
     let start = Instant::now();
     let progress = Meter::new(options.quiet);
-    let how = Options { jobs: options.jobs, explaining: false };
+    let how = Options {
+        jobs: options.jobs,
+        explaining: false,
+    };
     let outcomes = suite::run(&items, how, &|progress_now| progress.show(progress_now));
     progress.clear();
     let report = Report::new(&bin_dir(options)?, &items, &outcomes, start.elapsed());
@@ -55,22 +61,35 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
 pub(super) fn enter(items: &[Item]) -> Result<(), String> {
     sandbox::enter().map_err(|e| e.to_string())?;
     sandbox::end_on_signals().map_err(|e| format!("cannot wait for signals: {e}"))?;
-    items.iter().find_map(|item| item.subject.refusal()).map_or(Ok(()), Err)
+    items
+        .iter()
+        .find_map(|item| item.subject.refusal())
+        .map_or(Ok(()), Err)
 }
 
 /// `list`
 pub(super) fn list(options: &Run) -> Result<ExitCode, String> {
     let wanted = |case: &&Case| {
         let fits = |filter: &String| case.id.contains(filter.trim_matches('*'));
-        case.level <= options.level && (options.filters.is_empty() || options.filters.iter().any(fits))
+        case.level <= options.level
+            && (options.filters.is_empty() || options.filters.iter().any(fits))
     };
     let mut text = String::new();
     for (family, about) in suite::family::FAMILIES {
         text += &format!("{family}: {about}\n");
-        for case in suite::cases().iter().filter(|case| case.family() == *family).filter(wanted) {
+        for case in suite::cases()
+            .iter()
+            .filter(|case| case.family() == *family)
+            .filter(wanted)
+        {
             let kinds: Vec<&str> = case.kinds.iter().map(|kind| kind.as_str()).collect();
             let (level, section) = (case.level.as_str(), case.clause.section);
-            text += &format!("  {:<34} {level:<7} {:<12} {}\n", case.id, case.versions, kinds.join(" "));
+            text += &format!(
+                "  {:<34} {level:<7} {:<12} {}\n",
+                case.id,
+                case.versions,
+                kinds.join(" ")
+            );
             text += &format!("      {} [{section}]\n", case.title);
         }
     }
@@ -79,14 +98,19 @@ pub(super) fn list(options: &Run) -> Result<ExitCode, String> {
 
 /// `explain CASE`
 pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, String> {
-    let (id, version) = wanted.split_once('@').map_or((wanted, None), |(id, version)| (id, Some(version)));
+    let (id, version) = wanted
+        .split_once('@')
+        .map_or((wanted, None), |(id, version)| (id, Some(version)));
     let case = suite::cases().iter().find(|case| case.id == id);
     let case = case.ok_or_else(|| format!("no case {id:?}: see `cni-conformance list`"))?;
     if options.bin_dir.is_none() {
         return print(&tell::case(case)).map(|()| ExitCode::SUCCESS);
     }
     options.filters = vec![format!("*:{id}@{}", version.unwrap_or("*"))];
-    let selection = Selection { filters: options.filters.clone(), ..Selection::default() };
+    let selection = Selection {
+        filters: options.filters.clone(),
+        ..Selection::default()
+    };
     let items = suite::plan(suite::cases(), &subjects(&options)?, &selection);
     let newest = newest_of_each(items);
     if newest.is_empty() {
@@ -94,15 +118,28 @@ pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, S
     }
     enter(&newest)?;
     let newest = suite::settled(newest);
-    let outcomes = suite::run(&newest, Options { jobs: 1, explaining: true }, &|_| ());
+    let outcomes = suite::run(
+        &newest,
+        Options {
+            jobs: 1,
+            explaining: true,
+        },
+        &|_| (),
+    );
     let mut text = tell::case(case) + "\n";
     for (item, outcome) in newest.iter().zip(&outcomes) {
         text += &tell::run(item, outcome);
         text += "\n";
     }
     print(&text)?;
-    let failed = outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed { .. }));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let failed = outcomes
+        .iter()
+        .any(|outcome| matches!(outcome.verdict, Verdict::Failed { .. }));
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The last version of each plugin.
@@ -121,11 +158,19 @@ fn newest_of_each(items: Vec<Item>) -> Vec<Item> {
 fn subjects(options: &Run) -> Result<Vec<Arc<Subject>>, String> {
     let bin_dir = bin_dir(options)?;
     let subject = |profile| Arc::new(subject(options, profile, &bin_dir, None));
-    Ok(profiles(options, &bin_dir)?.into_iter().map(subject).collect())
+    Ok(profiles(options, &bin_dir)?
+        .into_iter()
+        .map(subject)
+        .collect())
 }
 
 /// A plugin of a folder, beside another build of it where one is given.
-pub(super) fn subject(options: &Run, profile: Profile, bin_dir: &Path, other: Option<&Path>) -> Subject {
+pub(super) fn subject(
+    options: &Run,
+    profile: Profile,
+    bin_dir: &Path,
+    other: Option<&Path>,
+) -> Subject {
     Subject {
         profile,
         bin_dir: bin_dir.to_owned(),
@@ -141,7 +186,8 @@ pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, St
     let mut given = Vec::new();
     for file in &options.profiles {
         let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-        let profile = Profile::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
+        let profile =
+            Profile::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
         profiles.retain(|known| known.name != profile.name);
         given.push(profile.name.clone());
         profiles.push(profile);
@@ -150,11 +196,22 @@ pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, St
         profiles = vec![configured(file, &options.plugins, &profiles)?];
     } else {
         // Whoever describes plugins and names none means those.
-        let wanted = if options.plugins.is_empty() { &given } else { &options.plugins };
+        let wanted = if options.plugins.is_empty() {
+            &given
+        } else {
+            &options.plugins
+        };
         select(&mut profiles, wanted, bin_dir)?;
     }
-    if let Some(missing) = profiles.iter().find(|profile| !bin_dir.join(&profile.binary).is_file()) {
-        return Err(format!("no plugin {} in {}", missing.binary, bin_dir.display()));
+    if let Some(missing) = profiles
+        .iter()
+        .find(|profile| !bin_dir.join(&profile.binary).is_file())
+    {
+        return Err(format!(
+            "no plugin {} in {}",
+            missing.binary,
+            bin_dir.display()
+        ));
     }
     Ok(profiles)
 }
@@ -172,7 +229,10 @@ fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Re
             Ok(())
         };
     }
-    if let Some(unknown) = plugins.iter().find(|name| profiles.iter().all(|known| known.name != **name)) {
+    if let Some(unknown) = plugins
+        .iter()
+        .find(|name| profiles.iter().all(|known| known.name != **name))
+    {
         return Err(format!(
             "no profile for the plugin {unknown}: give its configuration by --config FILE, or a profile by \
              --profile FILE"
@@ -186,7 +246,8 @@ fn select(profiles: &mut Vec<Profile>, plugins: &[String], bin_dir: &Path) -> Re
 /// from it.
 fn configured(file: &Path, plugins: &[String], profiles: &[Profile]) -> Result<Profile, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let made_up = Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
+    let made_up =
+        Profile::of_config(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
     let name = match plugins {
         [] => made_up.name.clone(),
         [name] if *name == made_up.name => name.clone(),
@@ -208,13 +269,23 @@ fn configured(file: &Path, plugins: &[String], profiles: &[Profile]) -> Result<P
 
 /// The folder with the plugins.
 fn bin_dir(options: &Run) -> Result<PathBuf, String> {
-    folder(options.bin_dir.as_ref().ok_or("where are the plugins? give --bin-dir DIR")?)
+    folder(
+        options
+            .bin_dir
+            .as_ref()
+            .ok_or("where are the plugins? give --bin-dir DIR")?,
+    )
 }
 
 /// A folder with plugins, as it is found from any working directory.
 pub(super) fn folder(given: &Path) -> Result<PathBuf, String> {
-    let folder = given.canonicalize().map_err(|e| format!("{}: {e}", given.display()))?;
-    match COVERED.into_iter().find(|covered| folder.starts_with(covered)) {
+    let folder = given
+        .canonicalize()
+        .map_err(|e| format!("{}: {e}", given.display()))?;
+    match COVERED
+        .into_iter()
+        .find(|covered| folder.starts_with(covered))
+    {
         Some(covered) => Err(format!(
             "{} cannot be used: the suite puts an empty folder over {covered}; copy the plugins elsewhere",
             folder.display()
@@ -227,7 +298,13 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
     let to_terminal = options.output.is_none() && std::io::stdout().is_terminal();
     let color = to_terminal && is_color_wanted(|name| std::env::var(name).ok());
     let text = match options.format {
-        Format::Table => table::render(report, table::Style { color, options: &repeated(options) }),
+        Format::Table => table::render(
+            report,
+            table::Style {
+                color,
+                options: &repeated(options),
+            },
+        ),
         Format::Json => report.json(),
         Format::Junit => junit::render(report),
         Format::Markdown => markdown::render(report),
@@ -242,7 +319,8 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
 fn repeated(options: &Run) -> String {
     let profiles = options.profiles.iter().map(|file| ("--profile", file));
     let files = profiles.chain(options.config.iter().map(|file| ("--config", file)));
-    let words = files.map(|(name, file)| format!("{name} {}", table::shell_word(&file.to_string_lossy())));
+    let words =
+        files.map(|(name, file)| format!("{name} {}", table::shell_word(&file.to_string_lossy())));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -264,15 +342,27 @@ const MOST_OF_LINE: usize = 79;
 
 impl Meter {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { visible: !quiet && std::io::stderr().is_terminal(), failed: AtomicUsize::new(0) }
+        Self {
+            visible: !quiet && std::io::stderr().is_terminal(),
+            failed: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn show(&self, progress: &Progress<'_>) {
-        let Progress { item, verdict, done, total } = progress;
+        let Progress {
+            item,
+            verdict,
+            done,
+            total,
+        } = progress;
         let failed = usize::from(matches!(verdict, Verdict::Failed { .. }));
         let failed = self.failed.fetch_add(failed, Ordering::Relaxed) + failed;
         if self.visible {
-            let failed = if failed > 0 { format!(" {failed} failed") } else { String::new() };
+            let failed = if failed > 0 {
+                format!(" {failed} failed")
+            } else {
+                String::new()
+            };
             let line = format!("{done}/{total}{failed} {}", item.full_id());
             let line: String = line.chars().take(MOST_OF_LINE).collect();
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");

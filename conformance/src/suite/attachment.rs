@@ -39,11 +39,22 @@ impl<'c> Attachment<'c> {
         let fixture = match context.profile().kind {
             Kind::Chained => {
                 let ifname = &context.profile().ifname;
-                Some(fixture::attach(&netns, container, ifname, context.version())?)
+                Some(fixture::attach(
+                    &netns,
+                    container,
+                    ifname,
+                    context.version(),
+                )?)
             }
             Kind::Interface | Kind::Ipam => None,
         };
-        Ok(Self { context, container: container.to_owned(), netns, fixture, result: Mutex::default() })
+        Ok(Self {
+            context,
+            container: container.to_owned(),
+            netns,
+            fixture,
+            result: Mutex::default(),
+        })
     }
 
     /// `CNI_CONTAINERID`.
@@ -67,7 +78,10 @@ impl<'c> Attachment<'c> {
     /// The result of the last successful ADD made with [`Attachment::add`].
     #[must_use]
     pub fn last_result(&self) -> Option<Value> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A request as a runtime makes it, to be sent as it is or made wrong first.
@@ -83,7 +97,9 @@ impl<'c> Attachment<'c> {
         let prev_result = match command {
             Command::Add => self.fixture.clone(),
             // Up to 0.3.1 there was no prevResult with DEL.
-            _ => self.last_result().filter(|_| self.context.version().has_check()),
+            _ => self
+                .last_result()
+                .filter(|_| self.context.version().has_check()),
         };
         match prev_result {
             Some(result) => request.key("prevResult", result),
@@ -141,7 +157,9 @@ impl<'c> Attachment<'c> {
         if run.status.success() {
             return Ok(());
         }
-        Err(Failure::skip(format!("CHECK fails right after ADD: {CHECK_AFTER_ADD} tells")))
+        Err(Failure::skip(format!(
+            "CHECK fails right after ADD: {CHECK_AFTER_ADD} tells"
+        )))
     }
 
     /// Takes the namespace away, as a runtime does which is in a hurry, and waits until the kernel has removed the pairs
@@ -150,20 +168,29 @@ impl<'c> Attachment<'c> {
     /// # Errors
     /// Where the kernel refuses.
     pub fn remove_netns(&self) -> Result<(), Failure> {
-        self.context.step(format!("the namespace {} is taken away", self.netns.path().display()));
+        self.context.step(format!(
+            "the namespace {} is taken away",
+            self.netns.path().display()
+        ));
         let inside = self.netns.run(|| Rtnl::open()?.links())??;
         let mut host = Rtnl::open()?;
         let is_peer = |link: &Link| {
             link.kind == LinkKind::Veth
-                && inside
-                    .iter()
-                    .any(|end| end.peer_index == Some(link.index) && link.peer_index == Some(end.index))
+                && inside.iter().any(|end| {
+                    end.peer_index == Some(link.index) && link.peer_index == Some(end.index)
+                })
         };
-        let peers: Vec<u32> =
-            host.links()?.iter().filter(|link| is_peer(link)).map(|link| link.index).collect();
+        let peers: Vec<u32> = host
+            .links()?
+            .iter()
+            .filter(|link| is_peer(link))
+            .map(|link| link.index)
+            .collect();
         self.netns.remove()?;
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && host.links()?.iter().any(|link| peers.contains(&link.index)) {
+        while Instant::now() < deadline
+            && host.links()?.iter().any(|link| peers.contains(&link.index))
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())

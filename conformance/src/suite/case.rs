@@ -32,7 +32,9 @@ impl Case {
     /// The part of the id before the slash.
     #[must_use]
     pub fn family(&self) -> &'static str {
-        self.id.split_once('/').map_or(self.id, |(family, _)| family)
+        self.id
+            .split_once('/')
+            .map_or(self.id, |(family, _)| family)
     }
 }
 
@@ -93,21 +95,35 @@ impl Versions {
     /// The versions with GC and STATUS.
     pub const WITH_GC: Self = Self::since(SpecVersion::V1_1_0);
     /// Only the newest that the plugin speaks: for cases that take long and do not depend on the version.
-    pub const NEWEST: Self = Self { newest_only: true, ..Self::ALL };
+    pub const NEWEST: Self = Self {
+        newest_only: true,
+        ..Self::ALL
+    };
 
     /// The same, where it has GC.
-    pub const NEWEST_WITH_GC: Self = Self { newest_only: true, ..Self::WITH_GC };
+    pub const NEWEST_WITH_GC: Self = Self {
+        newest_only: true,
+        ..Self::WITH_GC
+    };
 
     /// From this version on.
     #[must_use]
     pub const fn since(first: SpecVersion) -> Self {
-        Self { first, last: SpecVersion::LATEST, newest_only: false }
+        Self {
+            first,
+            last: SpecVersion::LATEST,
+            newest_only: false,
+        }
     }
 
     /// Up to this version.
     #[must_use]
     pub const fn until(last: SpecVersion) -> Self {
-        Self { first: SpecVersion::V0_1_0, last, newest_only: false }
+        Self {
+            first: SpecVersion::V0_1_0,
+            last,
+            newest_only: false,
+        }
     }
 
     /// Whether only the newest of several is wanted.
@@ -120,7 +136,9 @@ impl Versions {
     pub fn of(self, spoken: &[SpecVersion]) -> Vec<SpecVersion> {
         let all = SpecVersion::ALL.into_iter();
         let mut versions: Vec<_> = all
-            .filter(|version| self.first <= *version && *version <= self.last && spoken.contains(version))
+            .filter(|version| {
+                self.first <= *version && *version <= self.last && spoken.contains(version)
+            })
             .collect();
         if self.newest_only {
             versions.drain(..versions.len().saturating_sub(1));
@@ -131,11 +149,19 @@ impl Versions {
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, last, newest_only } = self;
+        let Self {
+            first,
+            last,
+            newest_only,
+        } = self;
         if *newest_only {
             return f.write_str("newest");
         }
-        if first == last { write!(f, "{first}") } else { write!(f, "{first}–{last}") }
+        if first == last {
+            write!(f, "{first}")
+        } else {
+            write!(f, "{first}–{last}")
+        }
     }
 }
 

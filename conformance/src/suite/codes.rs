@@ -21,18 +21,25 @@ pub(super) fn is_known(code: u64) -> bool {
 /// Where the case about codes has seen nothing wrong, and another one of the same plugin in the same version has, it fails.
 pub(super) fn judge(items: &[Item], outcomes: &mut [Outcome]) {
     let mut found: Vec<(usize, String)> = Vec::new();
-    for (index, item) in items.iter().enumerate().filter(|(_, item)| item.case.id == ERROR_CODES) {
+    for (index, item) in items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| item.case.id == ERROR_CODES)
+    {
         let others = items.iter().zip(outcomes.iter());
-        let mut others = others
-            .filter(|(other, _)| Arc::ptr_eq(&other.subject, &item.subject) && other.version == item.version);
-        let seen = others.find_map(|(other, outcome)| Some((other.case.id, unknown(other, outcome)?)));
+        let mut others = others.filter(|(other, _)| {
+            Arc::ptr_eq(&other.subject, &item.subject) && other.version == item.version
+        });
+        let seen =
+            others.find_map(|(other, outcome)| Some((other.case.id, unknown(other, outcome)?)));
         found.extend(seen.map(|(case, error)| (index, format!("in {case}: {error}"))));
     }
     for (index, found) in found {
         if let Some(outcome) = outcomes.get_mut(index)
             && matches!(outcome.verdict, Verdict::Passed | Verdict::Noted(_))
         {
-            let wanted = "a code that the specification lists, or one from 100 on, in every error".to_owned();
+            let wanted = "a code that the specification lists, or one from 100 on, in every error"
+                .to_owned();
             outcome.verdict = Verdict::Failed { wanted, found };
         }
     }
@@ -45,7 +52,9 @@ fn unknown(item: &Item, outcome: &Outcome) -> Option<Value> {
         Entry::Run(run) => Some(run.as_ref()),
         Entry::Step(_) => None,
     });
-    let mut errors = runs.filter(|run| run.program == binary).filter_map(error_of);
+    let mut errors = runs
+        .filter(|run| run.program == binary)
+        .filter_map(error_of);
     errors.find(|error| {
         let code = error.get("code").and_then(Value::as_u64);
         code.is_some_and(|code| code != NAMESPACE && !is_known(code))
@@ -53,5 +62,9 @@ fn unknown(item: &Item, outcome: &Outcome) -> Option<Value> {
 }
 
 fn error_of(entry: &RunEntry) -> Option<Value> {
-    if entry.run.status.success() { None } else { entry.run.document().ok() }
+    if entry.run.status.success() {
+        None
+    } else {
+        entry.run.document().ok()
+    }
 }

@@ -44,7 +44,11 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Makes the calling thread a host, with what the profile's configuration refers to.
-    pub(super) fn new(subject: &'a Subject, version: SpecVersion, explaining: bool) -> Result<Self, Failure> {
+    pub(super) fn new(
+        subject: &'a Subject,
+        version: SpecVersion,
+        explaining: bool,
+    ) -> Result<Self, Failure> {
         sandbox::become_host()?;
         for folder in &subject.profile.state_dirs {
             sandbox::cover(folder)?;
@@ -58,7 +62,13 @@ impl<'a> Context<'a> {
         }
         std::fs::create_dir_all(FILES)?;
         let (journal, notes) = (Journal::default(), Mutex::default());
-        Ok(Self { subject, version, explaining, journal, notes })
+        Ok(Self {
+            subject,
+            version,
+            explaining,
+            journal,
+            notes,
+        })
     }
 
     /// The version of the specification that requests are made in.
@@ -90,7 +100,10 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Where there is none.
     pub fn other(&self) -> Result<&Path, Failure> {
-        self.subject.other.as_deref().ok_or_else(|| Failure::skip("there is no other build of the plugin"))
+        self.subject
+            .other
+            .as_deref()
+            .ok_or_else(|| Failure::skip("there is no other build of the plugin"))
     }
 
     /// A plugin called `name` that answers as it is told and writes down what it is asked, in a folder of its own.
@@ -99,7 +112,12 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Where it cannot be put there.
     pub fn double(&self, name: &str, replies: &[(Command, Reply)]) -> Result<Double, Failure> {
-        Double::install(self.own_program()?, &Path::new(FILES).join(format!("double-{name}")), name, replies)
+        Double::install(
+            self.own_program()?,
+            &Path::new(FILES).join(format!("double-{name}")),
+            name,
+            replies,
+        )
     }
 
     /// The suite's own program, which can stand in for another one.
@@ -127,8 +145,12 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn config(&self) -> Value {
         let text = Value::Object(self.profile().config.clone()).to_string();
-        let text = text.replace("${DATA_DIR}", DATA_DIR).replace("${BRIDGE}", BRIDGE);
-        let text = text.replace("${MASTER}", MASTER).replace("${IFNAME}", &self.profile().ifname);
+        let text = text
+            .replace("${DATA_DIR}", DATA_DIR)
+            .replace("${BRIDGE}", BRIDGE);
+        let text = text
+            .replace("${MASTER}", MASTER)
+            .replace("${IFNAME}", &self.profile().ifname);
         // A placeholder's value has nothing in it that JSON would escape.
         let mut config: Value = serde_json::from_str(&text).unwrap_or_default();
         if let Some(config) = config.as_object_mut() {
@@ -179,12 +201,18 @@ impl<'a> Context<'a> {
     /// The mismatch, with every line that came or went.
     pub fn require_unchanged(&self, before: &State, since: &str) -> Result<(), Failure> {
         let changes = self.state()?.changes_since(before);
-        let residue: Vec<&str> =
-            changes.iter().filter(|line| !self.is_expected(line, &changes)).map(String::as_str).collect();
+        let residue: Vec<&str> = changes
+            .iter()
+            .filter(|line| !self.is_expected(line, &changes))
+            .map(String::as_str)
+            .collect();
         if residue.is_empty() {
             return Ok(());
         }
-        Err(Failure::mismatch(format!("everything as it was before {since}"), residue.join("\n")))
+        Err(Failure::mismatch(
+            format!("everything as it was before {since}"),
+            residue.join("\n"),
+        ))
     }
 
     /// As [`Context::require_unchanged`], after a DEL without prevResult. A chained plugin may know of an attachment by
@@ -206,7 +234,11 @@ impl<'a> Context<'a> {
     /// pattern: the record of the last address, a kernel parameter.
     fn is_expected(&self, change: &str, changes: &[String]) -> bool {
         self.profile().stays.iter().any(|pattern| {
-            let comes = |change: &str| change.strip_prefix("+ ").is_some_and(|line| matches(pattern, line));
+            let comes = |change: &str| {
+                change
+                    .strip_prefix("+ ")
+                    .is_some_and(|line| matches(pattern, line))
+            };
             match change.strip_prefix("- ") {
                 Some(line) => matches(pattern, line) && changes.iter().any(|other| comes(other)),
                 None => comes(change),
@@ -226,7 +258,10 @@ impl<'a> Context<'a> {
 
     /// Says what was seen where the specification is silent. A case that passes with notes is reported as noted.
     pub fn note(&self, text: impl Into<String>) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text.into());
     }
 
     /// Says what the suite did or saw, for the report of a failure and for `explain`.
@@ -244,6 +279,11 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<String>) {
-        (self.journal.into_entries(), self.notes.into_inner().unwrap_or_else(PoisonError::into_inner))
+        (
+            self.journal.into_entries(),
+            self.notes
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

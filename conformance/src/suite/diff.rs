@@ -17,7 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub static REQUESTS: Case = Case {
     id: "diff/requests",
     title: "the requests whose answers are compared",
-    clause: Clause { section: "silent", rule: "nothing is required; two builds are compared" },
+    clause: Clause {
+        section: "silent",
+        rule: "nothing is required; two builds are compared",
+    },
     level: Level::May,
     versions: Versions::ALL,
     kinds: EVERY_KIND,
@@ -39,13 +42,24 @@ fn send(context: &Context<'_>) -> Result<(), Failure> {
     }
     run("ADD again", attachment.request(Command::Add))?;
     run("CHECK", attachment.request(Command::Check))?;
-    run("CHECK without prevResult", attachment.request(Command::Check).without_key("prevResult"))?;
+    run(
+        "CHECK without prevResult",
+        attachment.request(Command::Check).without_key("prevResult"),
+    )?;
     run("STATUS", context.request(Command::Status))?;
     let all = json!([{"containerID": "c1", "ifname": context.profile().ifname}]);
-    run("GC", context.request(Command::Gc).key("cni.dev/valid-attachments", all))?;
+    run(
+        "GC",
+        context
+            .request(Command::Gc)
+            .key("cni.dev/valid-attachments", all),
+    )?;
     run("DEL", attachment.request(Command::Del))?;
     run("DEL again", attachment.request(Command::Del))?;
-    run("DEL without netns", attachment.request(Command::Del).env("CNI_NETNS", ""))?;
+    run(
+        "DEL without netns",
+        attachment.request(Command::Del).env("CNI_NETNS", ""),
+    )?;
     refusals(context)
 }
 
@@ -105,9 +119,17 @@ pub fn differences(a: &Outcome, b: &Outcome) -> Vec<Difference> {
         let (a, b) = (of(&a), of(&b));
         let places: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for at in places {
-            let (a, b) = (a.get(at).cloned().unwrap_or_default(), b.get(at).cloned().unwrap_or_default());
+            let (a, b) = (
+                a.get(at).cloned().unwrap_or_default(),
+                b.get(at).cloned().unwrap_or_default(),
+            );
             if a != b {
-                found.push(Difference { request: request.clone(), at: at.clone(), a, b });
+                found.push(Difference {
+                    request: request.clone(),
+                    at: at.clone(),
+                    a,
+                    b,
+                });
             }
         }
     }
@@ -123,11 +145,15 @@ fn answers(outcome: &Outcome) -> Vec<(String, BTreeMap<String, Value>)> {
             Entry::Step(text) => name = Some(text.clone()),
             Entry::Run(entry) => {
                 if let Some(name) = name.take() {
-                    let mut answer =
-                        BTreeMap::from([("exit status".to_owned(), json!(entry.run.status.code()))]);
+                    let mut answer = BTreeMap::from([(
+                        "exit status".to_owned(),
+                        json!(entry.run.status.code()),
+                    )]);
                     match entry.run.document() {
                         Ok(document) => flatten("", &steady(document), &mut answer),
-                        Err(_) => drop(answer.insert("stdout".to_owned(), json!(entry.run.stdout_text()))),
+                        Err(_) => {
+                            drop(answer.insert("stdout".to_owned(), json!(entry.run.stdout_text())))
+                        }
                     }
                     answers.push((name, answer));
                 }
@@ -143,15 +169,27 @@ fn steady(mut document: Value) -> Value {
     if let Some(document) = document.as_object_mut() {
         document.remove("details");
     }
-    let interfaces = document.pointer_mut("/interfaces").and_then(Value::as_array_mut);
-    for interface in interfaces.into_iter().flatten().filter_map(Value::as_object_mut) {
-        if interface.get("mac").is_some_and(|mac| mac != "" && mac != "00:00:00:00:00:00") {
+    let interfaces = document
+        .pointer_mut("/interfaces")
+        .and_then(Value::as_array_mut);
+    for interface in interfaces
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        if interface
+            .get("mac")
+            .is_some_and(|mac| mac != "" && mac != "00:00:00:00:00:00")
+        {
             interface.insert("mac".to_owned(), json!("(some)"));
         }
         let random = interface
             .get("name")
             .and_then(Value::as_str)
-            .is_some_and(|name| name.strip_prefix("veth").is_some_and(|rest| rest.len() == 8));
+            .is_some_and(|name| {
+                name.strip_prefix("veth")
+                    .is_some_and(|rest| rest.len() == 8)
+            });
         if random {
             interface.insert("name".to_owned(), json!("veth(some)"));
         }
@@ -163,10 +201,15 @@ fn steady(mut document: Value) -> Value {
 fn flatten(at: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            members.iter().for_each(|(key, value)| flatten(&format!("{at}/{key}"), value, leaves));
+            members
+                .iter()
+                .for_each(|(key, value)| flatten(&format!("{at}/{key}"), value, leaves));
         }
         Value::Array(items) if !items.is_empty() => {
-            items.iter().enumerate().for_each(|(i, value)| flatten(&format!("{at}/{i}"), value, leaves));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(i, value)| flatten(&format!("{at}/{i}"), value, leaves));
         }
         leaf => drop(leaves.insert(at.to_owned(), leaf.clone())),
     }
@@ -193,8 +236,7 @@ mod tests {
     #[test]
     fn what_no_build_can_repeat_is_made_steady() {
         let document = json!({"interfaces": [{"name": "veth0a1b2c3d", "mac": "02:00:00:00:00:01"}, {"name": "lo", "mac": ""}]});
-        let wanted =
-            json!({"interfaces": [{"name": "veth(some)", "mac": "(some)"}, {"name": "lo", "mac": ""}]});
+        let wanted = json!({"interfaces": [{"name": "veth(some)", "mac": "(some)"}, {"name": "lo", "mac": ""}]});
         assert_eq!(steady(document), wanted);
     }
 }

@@ -51,25 +51,38 @@ impl Reply {
     /// A success with this document; an empty text for none.
     #[must_use]
     pub fn success(stdout: impl ToString) -> Self {
-        Self { stdout: stdout.to_string(), ..Self::default() }
+        Self {
+            stdout: stdout.to_string(),
+            ..Self::default()
+        }
     }
 
     /// A failure with an error object.
     #[must_use]
     pub fn error(code: u32, msg: &str) -> Self {
-        let stdout = serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
-        Self { status: 1, stdout, ..Self::default() }
+        let stdout =
+            serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
+        Self {
+            status: 1,
+            stdout,
+            ..Self::default()
+        }
     }
 
     /// The answer of a chained plugin: the prevResult that it gets, with these members of its own.
     #[must_use]
     pub fn passing_on(additions: Value) -> Self {
-        Self { passes_on: Some(additions), ..Self::default() }
+        Self {
+            passes_on: Some(additions),
+            ..Self::default()
+        }
     }
 
     /// The answer to a request with this configuration.
     fn to(self, config: &Value) -> Self {
-        let Some(additions) = &self.passes_on else { return self };
+        let Some(additions) = &self.passes_on else {
+            return self;
+        };
         let Some(Value::Object(result)) = config.get("prevResult") else {
             return Self::error(7, "required prevResult missing");
         };
@@ -88,7 +101,9 @@ impl Call {
     /// The operation.
     #[must_use]
     pub fn command(&self) -> &str {
-        self.environment.get("CNI_COMMAND").map_or("", String::as_str)
+        self.environment
+            .get("CNI_COMMAND")
+            .map_or("", String::as_str)
     }
 
     /// The configuration; `null` where stdin holds none.
@@ -109,7 +124,10 @@ impl Double {
         fs::create_dir_all(folder)?;
         let plugin = folder.join(name);
         std::os::unix::fs::symlink(program, &plugin)?;
-        let double = Self { folder: folder.to_owned(), name: name.to_owned() };
+        let double = Self {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+        };
         double.answer(replies)?;
         Ok(double)
     }
@@ -119,10 +137,16 @@ impl Double {
     /// # Errors
     /// Where they cannot be written down.
     pub fn answer(&self, replies: &[(Command, Reply)]) -> Result<(), Failure> {
-        let replies: BTreeMap<&str, &Reply> =
-            replies.iter().map(|(command, reply)| (command.as_str(), reply)).collect();
-        let text = serde_json::to_string(&replies).map_err(|e| Failure::suite("prepare a double", e))?;
-        Ok(fs::write(beside(&self.folder.join(&self.name), "double"), text)?)
+        let replies: BTreeMap<&str, &Reply> = replies
+            .iter()
+            .map(|(command, reply)| (command.as_str(), reply))
+            .collect();
+        let text =
+            serde_json::to_string(&replies).map_err(|e| Failure::suite("prepare a double", e))?;
+        Ok(fs::write(
+            beside(&self.folder.join(&self.name), "double"),
+            text,
+        )?)
     }
 
     /// The folder that it is in.
@@ -146,7 +170,9 @@ impl Double {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        let call = |line| serde_json::from_str(line).map_err(|e| Failure::suite("read a double's notes", e));
+        let call = |line| {
+            serde_json::from_str(line).map_err(|e| Failure::suite("read a double's notes", e))
+        };
         notes.lines().map(call).collect()
     }
 }
@@ -171,14 +197,22 @@ fn serve(plugin: &Path, replies: &[u8]) -> io::Result<ExitCode> {
     io::stdin().read_to_end(&mut stdin)?;
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let call = Call {
-        environment: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+        environment: std::env::vars_os()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
         stdin: String::from_utf8_lossy(&stdin).into_owned(),
     };
     // One write, so that two doubles at once leave whole lines.
     let line = serde_json::to_string(&call)? + "\n";
-    let mut notes = OpenOptions::new().create(true).append(true).open(beside(plugin, "calls"))?;
+    let mut notes = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(beside(plugin, "calls"))?;
     notes.write_all(line.as_bytes())?;
-    let reply = replies.remove(call.command()).unwrap_or_default().to(&call.config());
+    let reply = replies
+        .remove(call.command())
+        .unwrap_or_default()
+        .to(&call.config());
     io::stderr().write_all(reply.stderr.as_bytes())?;
     io::stdout().write_all(reply.stdout.as_bytes())?;
     Ok(ExitCode::from(reply.status))

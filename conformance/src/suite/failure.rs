@@ -23,7 +23,10 @@ pub enum Failure {
 impl Failure {
     /// The plugin did something else than the rule wants.
     pub fn mismatch(wanted: impl Into<String>, found: impl Display) -> Self {
-        Self::Mismatch { wanted: wanted.into(), found: found.to_string() }
+        Self::Mismatch {
+            wanted: wanted.into(),
+            found: found.to_string(),
+        }
     }
 
     /// Whether it keeps the rule cannot be seen here.
@@ -60,7 +63,11 @@ impl From<io::Error> for Failure {
 /// # Errors
 /// The mismatch.
 pub fn require(kept: bool, wanted: impl Into<String>, found: impl Display) -> Result<(), Failure> {
-    if kept { Ok(()) } else { Err(Failure::mismatch(wanted, found)) }
+    if kept {
+        Ok(())
+    } else {
+        Err(Failure::mismatch(wanted, found))
+    }
 }
 
 /// What is at a JSON pointer, as `/ips/0/address`; `null` where nothing is.

@@ -24,14 +24,23 @@ const USABLE_IFNAME: Clause = Clause {
 
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[
-    ("protocol", "environment, stdin, documents, exit status, error codes, versions"),
+    (
+        "protocol",
+        "environment, stdin, documents, exit status, error codes, versions",
+    ),
     ("lifecycle", "what ADD makes, CHECK sees and DEL leaves"),
     ("security", "hostile names and documents, advisories"),
-    ("delegation", "what an IPAM plugin gets, and what becomes of its answers"),
+    (
+        "delegation",
+        "what an IPAM plugin gets, and what becomes of its answers",
+    ),
     ("chains", "several plugins in one network"),
     ("gc_status", "what GC frees and keeps, and what STATUS says"),
     ("concurrency", "many containers at once"),
-    ("faults", "plugins that are killed, closed streams, disks without room"),
+    (
+        "faults",
+        "plugins that are killed, closed streams, disks without room",
+    ),
 ];
 
 /// All cases, by family and in the order in which they are written.
@@ -63,8 +72,15 @@ mod tests {
         let mut seen = BTreeSet::new();
         for case in cases() {
             let (family, name) = case.id.split_once('/').unwrap();
-            assert!(FAMILIES.iter().any(|(known, _)| *known == family), "{}", case.id);
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(
+                FAMILIES.iter().any(|(known, _)| *known == family),
+                "{}",
+                case.id
+            );
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
             assert!(seen.insert(case.id), "{} is there twice", case.id);
         }
     }
@@ -73,7 +89,13 @@ mod tests {
     fn cases_are_listed_by_family() {
         let mut order: Vec<&str> = cases().iter().map(Case::family).collect();
         order.dedup();
-        assert_eq!(order, FAMILIES.iter().map(|(family, _)| *family).collect::<Vec<_>>());
+        assert_eq!(
+            order,
+            FAMILIES
+                .iter()
+                .map(|(family, _)| *family)
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -30,13 +30,20 @@ impl Fault {
     /// A fault that any plugin can have.
     #[must_use]
     pub const fn new(name: &'static str, act: fn(&Real, Call) -> io::Result<Answer>) -> Self {
-        Self { name, act, of: None }
+        Self {
+            name,
+            act,
+            of: None,
+        }
     }
 
     /// The same as a fault of this plugin.
     #[must_use]
     pub const fn of(self, plugin: &'static str) -> Self {
-        Self { of: Some(plugin), ..self }
+        Self {
+            of: Some(plugin),
+            ..self
+        }
     }
 }
 
@@ -73,16 +80,29 @@ impl Real {
     /// Where it cannot be run.
     pub fn run(&self, call: &Call) -> io::Result<Answer> {
         let mut command = Command::new(&self.program);
-        command.env_clear().envs(call.environment.iter().map(|(key, value)| (key, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_clear()
+            .envs(call.environment.iter().map(|(key, value)| (key, value)));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             // A plugin that does not read its stdin is none of our business.
             let _ = stdin.write_all(&call.stdin);
         }
         let output = child.wait_with_output()?;
-        let status = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        Ok(Answer { status, stdout: output.stdout, stderr: output.stderr })
+        let status = output
+            .status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(u8::MAX);
+        Ok(Answer {
+            status,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        })
     }
 }
 
@@ -90,8 +110,13 @@ impl Call {
     /// The value of a variable; empty where it is not set.
     #[must_use]
     pub fn env(&self, name: &str) -> String {
-        let found = self.environment.iter().find(|(key, _)| key == OsStr::new(name));
-        found.map(|(_, value)| value.display().to_string()).unwrap_or_default()
+        let found = self
+            .environment
+            .iter()
+            .find(|(key, _)| key == OsStr::new(name));
+        found
+            .map(|(_, value)| value.display().to_string())
+            .unwrap_or_default()
     }
 
     /// Whether it is a request for this operation.
@@ -120,10 +145,15 @@ impl Call {
     /// Where there is none.
     pub fn delegate(&self) -> io::Result<Real> {
         let config = self.config();
-        let kind = config.pointer("/ipam/type").and_then(Value::as_str).unwrap_or_default();
+        let kind = config
+            .pointer("/ipam/type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let path = self.env("CNI_PATH");
         let mut programs = path.split(':').map(|folder| Path::new(folder).join(kind));
-        let program = programs.find(|program| program.is_file()).ok_or(io::ErrorKind::NotFound)?;
+        let program = programs
+            .find(|program| program.is_file())
+            .ok_or(io::ErrorKind::NotFound)?;
         Ok(Real { program })
     }
 
@@ -141,14 +171,21 @@ impl Answer {
     /// A success with this on stdout.
     #[must_use]
     pub fn success(stdout: impl Into<Vec<u8>>) -> Self {
-        Self { stdout: stdout.into(), ..Self::default() }
+        Self {
+            stdout: stdout.into(),
+            ..Self::default()
+        }
     }
 
     /// A failure with an error object.
     #[must_use]
     pub fn error(code: u32, msg: &str) -> Self {
-        let stdout = serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
-        Self { status: 1, ..Self::success(stdout) }
+        let stdout =
+            serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
+        Self {
+            status: 1,
+            ..Self::success(stdout)
+        }
     }
 
     /// The document on stdout; `null` where there is none.
@@ -177,7 +214,11 @@ pub fn put(document: &mut Value, pointer: &str, value: impl Into<Value>) {
             object.insert(key.to_owned(), value.into());
         }
         Some(Value::Array(list)) => {
-            if let Some(place) = key.parse().ok().and_then(|index: usize| list.get_mut(index)) {
+            if let Some(place) = key
+                .parse()
+                .ok()
+                .and_then(|index: usize| list.get_mut(index))
+            {
                 *place = value.into();
             }
         }
@@ -197,10 +238,20 @@ struct Order {
 ///
 /// # Errors
 /// Where the files cannot be made.
-pub fn install(folder: &Path, program: &Path, real: &Path, case: &str, fault: &Fault) -> io::Result<()> {
+pub fn install(
+    folder: &Path,
+    program: &Path,
+    real: &Path,
+    case: &str,
+    fault: &Fault,
+) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default();
     std::os::unix::fs::symlink(program, folder.join(name))?;
-    let order = Order { real: real.to_owned(), case: case.to_owned(), fault: fault.name.to_owned() };
+    let order = Order {
+        real: real.to_owned(),
+        case: case.to_owned(),
+        fault: fault.name.to_owned(),
+    };
     fs::write(beside(&folder.join(name)), serde_json::to_string(&order)?)
 }
 
@@ -213,7 +264,10 @@ fn beside(plugin: &Path) -> PathBuf {
 /// The whole of the program `broken-plugin`. `faults_of` returns the faults of the case with an id, or `None` if there is
 /// no such case.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "the person who calls it by hand should know")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the person who calls it by hand should know"
+)]
 pub fn main(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> ExitCode {
     match serve(faults_of) {
         Ok(code) => code,
@@ -229,13 +283,21 @@ fn serve(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> io::Result
     let order: Order = serde_json::from_slice(&fs::read(beside(&plugin))?)?;
     let faults = faults_of(&order.case).unwrap_or_default();
     let fault = faults.iter().find(|fault| fault.name == order.fault);
-    let fault =
-        fault.ok_or_else(|| io::Error::other(format!("no fault {:?} in {}", order.fault, order.case)))?;
+    let fault = fault
+        .ok_or_else(|| io::Error::other(format!("no fault {:?} in {}", order.fault, order.case)))?;
     let mut stdin = Vec::new();
     // One that cannot be read is for the fault to deal with.
     let _ = io::stdin().read_to_end(&mut stdin);
-    let call = Call { environment: std::env::vars_os().collect(), stdin };
-    let answer = (fault.act)(&Real { program: order.real }, call)?;
+    let call = Call {
+        environment: std::env::vars_os().collect(),
+        stdin,
+    };
+    let answer = (fault.act)(
+        &Real {
+            program: order.real,
+        },
+        call,
+    )?;
     io::stderr().write_all(&answer.stderr)?;
     io::stdout().write_all(&answer.stdout)?;
     Ok(ExitCode::from(answer.status))

@@ -45,7 +45,10 @@ pub(super) fn attach(
     });
     host.run(batch)?;
     inside.run(|| end.configure())??;
-    let text = end.result(netns).encode(version).map_err(|e| Failure::suite("write a prevResult", e))?;
+    let text = end
+        .result(netns)
+        .encode(version)
+        .map_err(|e| Failure::suite("write a prevResult", e))?;
     serde_json::from_str(&text.to_string()).map_err(|e| Failure::suite("write a prevResult", e))
 }
 
@@ -71,7 +74,9 @@ pub(super) fn create_master() -> Result<(), Failure> {
     inside.run(|| -> Result<(), Failure> {
         let mut rtnl = Rtnl::open()?;
         let name = name("up0")?;
-        let link = rtnl.find_link(&name)?.ok_or_else(|| Failure::suite("find", &name))?;
+        let link = rtnl
+            .find_link(&name)?
+            .ok_or_else(|| Failure::suite("find", &name))?;
         let mut batch = Batch::new();
         batch.set_up(link.index, &name);
         Ok(rtnl.run(batch)?)
@@ -108,13 +113,22 @@ impl Ends {
         set_lo_up()?;
         let mut rtnl = Rtnl::open()?;
         let link = rtnl.find_link(&self.container_name)?;
-        let index = link.ok_or_else(|| Failure::suite("find", &self.container_name))?.index;
+        let index = link
+            .ok_or_else(|| Failure::suite("find", &self.container_name))?
+            .index;
         let mut batch = Batch::new();
         batch.create_address(index, &self.container_name, self.cidr()?, false);
         batch.set_up(index, &self.container_name);
         let gateway: IpAddr = GATEWAY.into();
         let route = Route::new(default_route()?, Some(gateway));
-        batch.create_route(index, &self.container_name, &RouteSpec { route, gateway: Some(gateway) });
+        batch.create_route(
+            index,
+            &self.container_name,
+            &RouteSpec {
+                route,
+                gateway: Some(gateway),
+            },
+        );
         Ok(rtnl.run(batch)?)
     }
 
@@ -164,9 +178,13 @@ pub(super) fn ensure_bridge() -> Result<u32, Failure> {
         return Ok(link.index);
     }
     host.create_bridge(&bridge, BRIDGE_MAC, None)?;
-    let index = host.find_link(&bridge)?.ok_or_else(|| Failure::suite("find", BRIDGE))?.index;
+    let index = host
+        .find_link(&bridge)?
+        .ok_or_else(|| Failure::suite("find", BRIDGE))?
+        .index;
     let mut batch = Batch::new();
-    let gateway = Cidr::new(GATEWAY.into(), PREFIX).map_err(|e| Failure::suite("make an address", e))?;
+    let gateway =
+        Cidr::new(GATEWAY.into(), PREFIX).map_err(|e| Failure::suite("make an address", e))?;
     batch.create_address(index, &bridge, gateway, false);
     batch.set_up(index, &bridge);
     host.run(batch)?;

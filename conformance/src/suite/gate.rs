@@ -16,7 +16,11 @@ impl Gate {
         for group in items.chunk_by(|a, b| Arc::ptr_eq(&a.subject, &b.subject)) {
             // Some cases are run in versions that the plugin does not speak, to see it refuse them.
             let can_be_added = |item: &&Item| item.lack().or_else(|| item.unlisted()).is_none();
-            let Some(item) = group.iter().filter(can_be_added).max_by_key(|item| item.version) else {
+            let Some(item) = group
+                .iter()
+                .filter(can_be_added)
+                .max_by_key(|item| item.version)
+            else {
                 continue;
             };
             let refused = refused(&item.subject, item.version);
@@ -30,7 +34,10 @@ impl Gate {
         if item.case.id == ADD_SUCCEEDS {
             return None;
         }
-        let closed = self.0.iter().find(|(subject, _)| Arc::ptr_eq(subject, &item.subject));
+        let closed = self
+            .0
+            .iter()
+            .find(|(subject, _)| Arc::ptr_eq(subject, &item.subject));
         closed.map(|(_, text)| format!("ADD fails with the profile's configuration: {text}"))
     }
 }
@@ -44,5 +51,7 @@ fn refused(subject: &Subject, version: SpecVersion) -> Option<String> {
         Ok((!run.status.success()).then(|| run.summary()))
     };
     // A thread becomes a host once and for all.
-    std::thread::scope(|scope| scope.spawn(attempt).join()).ok()?.ok()?
+    std::thread::scope(|scope| scope.spawn(attempt).join())
+        .ok()?
+        .ok()?
 }

@@ -3,14 +3,20 @@
 /// Whether the whole of `text` fits the pattern, in which `*` stands for any text.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(start) else {
+        return false;
+    };
     let mut pieces = rest.split('*').peekable();
     while let Some(piece) = pieces.next() {
         if pieces.peek().is_none() {
             return text.ends_with(piece);
         }
-        let Some((_, after)) = text.split_once(piece) else { return false };
+        let Some((_, after)) = text.split_once(piece) else {
+            return false;
+        };
         text = after;
     }
     true
@@ -18,7 +24,11 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 /// As [`matches`]; a pattern without `*` fits wherever it occurs.
 pub(super) fn occurs(pattern: &str, text: &str) -> bool {
-    if pattern.contains('*') { matches(pattern, text) } else { text.contains(pattern) }
+    if pattern.contains('*') {
+        matches(pattern, text)
+    } else {
+        text.contains(pattern)
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +48,13 @@ mod tests {
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("", "a"), ("a", "ab"), ("a*c", "ab"), ("a*a", "a"), ("*b*c", "acb")] {
+        for (pattern, text) in [
+            ("", "a"),
+            ("a", "ab"),
+            ("a*c", "ab"),
+            ("a*a", "a"),
+            ("*b*c", "acb"),
+        ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }

@@ -37,7 +37,10 @@ pub(super) struct Journal(Mutex<Vec<Entry>>);
 
 impl Journal {
     pub(super) fn push(&self, entry: Entry) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry);
     }
 
     pub(super) fn into_entries(self) -> Vec<Entry> {
@@ -56,7 +59,10 @@ impl fmt::Display for Entry {
 
 impl fmt::Display for RunEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let command = self.environment.iter().find(|(name, _)| name == "CNI_COMMAND");
+        let command = self
+            .environment
+            .iter()
+            .find(|(name, _)| name == "CNI_COMMAND");
         let command = command.map_or("(no CNI_COMMAND)", |(_, value)| value.as_str());
         writeln!(f, "▶ {command} {}", self.program.display())?;
         for (name, value) in &self.environment {
@@ -73,6 +79,10 @@ impl fmt::Display for RunEntry {
             part("changes", if changes.is_empty() { "none" } else { changes })?;
         }
         let ended = self.run.status;
-        writeln!(f, "  {ended} after {:.1} ms", self.run.duration.as_secs_f64() * 1000.0)
+        writeln!(
+            f,
+            "  {ended} after {:.1} ms",
+            self.run.duration.as_secs_f64() * 1000.0
+        )
     }
 }

@@ -42,7 +42,10 @@ pub struct Reading {
 pub static ROUND: Case = Case {
     id: "bench/round",
     title: "each operation once, measured",
-    clause: Clause { section: "silent", rule: "nothing is required; time and memory are measured" },
+    clause: Clause {
+        section: "silent",
+        rule: "nothing is required; time and memory are measured",
+    },
     level: Level::May,
     versions: Versions::NEWEST,
     kinds: EVERY_KIND,
@@ -65,16 +68,31 @@ fn round(context: &Context<'_>) -> Result<(), Failure> {
     let verbs = &context.profile().verbs;
     let has = |command| verbs.contains(&command);
     context.request(Command::Version).program(&meter).run()?;
-    let added = attachment.request(Command::Add).program(&meter).run()?.result()?;
+    let added = attachment
+        .request(Command::Add)
+        .program(&meter)
+        .run()?
+        .result()?;
     attachment.remember(added);
     if has(Command::Check) && context.version().has_check() {
-        attachment.request(Command::Check).program(&meter).run()?.succeeded()?;
+        attachment
+            .request(Command::Check)
+            .program(&meter)
+            .run()?
+            .succeeded()?;
     }
     if has(Command::Status) && context.version().has_gc_and_status() {
         context.request(Command::Status).program(&meter).run()?;
     }
-    attachment.request(Command::Del).program(&meter).run()?.succeeded()?;
-    context.step(format!("{READINGS}{}", fs::read_to_string(beside(&meter, "readings"))?));
+    attachment
+        .request(Command::Del)
+        .program(&meter)
+        .run()?
+        .succeeded()?;
+    context.step(format!(
+        "{READINGS}{}",
+        fs::read_to_string(beside(&meter, "readings"))?
+    ));
     Ok(())
 }
 
@@ -85,7 +103,10 @@ pub fn readings(outcome: &Outcome) -> Vec<Reading> {
         Entry::Step(text) => text.strip_prefix(READINGS),
         Entry::Run(_) => None,
     });
-    text.unwrap_or_default().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.unwrap_or_default()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// Puts a meter for the plugin into `folder`.
@@ -93,7 +114,10 @@ fn install(program: &Path, folder: &Path, plugin: &Path) -> Result<(), Failure> 
     fs::create_dir_all(folder)?;
     let meter = folder.join(plugin.file_name().unwrap_or_default());
     std::os::unix::fs::symlink(program, &meter)?;
-    fs::write(beside(&meter, "meter"), plugin.as_os_str().as_encoded_bytes())?;
+    fs::write(
+        beside(&meter, "meter"),
+        plugin.as_os_str().as_encoded_bytes(),
+    )?;
     Ok(())
 }
 
@@ -129,5 +153,10 @@ fn measure(meter: &Path, plugin: &str) -> io::Result<ExitCode> {
         .append(true)
         .open(beside(meter, "readings"))?
         .write_all(line.as_bytes())?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)))
+    Ok(ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(u8::MAX),
+    ))
 }

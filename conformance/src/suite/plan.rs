@@ -21,7 +21,10 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { filters: Vec::new(), level: Level::May }
+        Self {
+            filters: Vec::new(),
+            level: Level::May,
+        }
     }
 }
 
@@ -52,12 +55,19 @@ impl Item {
     /// Why it cannot be run here.
     pub(super) fn lack(&self) -> Option<String> {
         let unmet = || self.case.needs.iter().find_map(|need| self.unmet(*need));
-        self.subject.lack().or_else(unmet).or_else(|| self.unspoken())
+        self.subject
+            .lack()
+            .or_else(unmet)
+            .or_else(|| self.unspoken())
     }
 
     /// A plugin need not speak every version; it says which it does.
     fn unspoken(&self) -> Option<String> {
-        if self.case.needs.contains(&Need::AnyVersion) { None } else { self.unlisted() }
+        if self.case.needs.contains(&Need::AnyVersion) {
+            None
+        } else {
+            self.unlisted()
+        }
     }
 
     /// What VERSION says of the version, where it does not list it, whatever the case.
@@ -73,13 +83,19 @@ impl Item {
         match need {
             Need::Verb(verb) => (!profile.verbs.contains(&verb))
                 .then(|| format!("the profile says that the plugin has no {}", verb.as_str())),
-            Need::Program(program) => (!is_in_path(program)).then(|| format!("no program {program} here")),
-            Need::Double => {
-                self.subject.double.is_none().then(|| "the suite's own program is not at hand".to_owned())
+            Need::Program(program) => {
+                (!is_in_path(program)).then(|| format!("no program {program} here"))
             }
-            Need::Other => {
-                self.subject.other.is_none().then(|| "there is no other build of the plugin".to_owned())
-            }
+            Need::Double => self
+                .subject
+                .double
+                .is_none()
+                .then(|| "the suite's own program is not at hand".to_owned()),
+            Need::Other => self
+                .subject
+                .other
+                .is_none()
+                .then(|| "there is no other build of the plugin".to_owned()),
             // These say to which plugins a case applies; `plan` has looked at them.
             Need::Makes(_) | Need::Ipam | Need::DataDir | Need::AnyVersion => None,
         }
@@ -93,7 +109,11 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
     for subject in subjects {
         for case in cases.iter().filter(|case| applies(case, &subject.profile)) {
             for version in case.versions.of(&subject.profile.versions) {
-                items.push(Item { case, subject: Arc::clone(subject), version });
+                items.push(Item {
+                    case,
+                    subject: Arc::clone(subject),
+                    version,
+                });
             }
         }
     }
@@ -105,8 +125,13 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
 /// has. The process must have entered the sandbox ([`sandbox::enter`]).
 #[must_use]
 pub fn settled(mut items: Vec<Item>) -> Vec<Item> {
-    for item in items.iter_mut().filter(|item| item.case.versions.is_newest_only()) {
-        let Some(list) = spoken::versions(&item.subject.binary(), item.subject.limit) else { continue };
+    for item in items
+        .iter_mut()
+        .filter(|item| item.case.versions.is_newest_only())
+    {
+        let Some(list) = spoken::versions(&item.subject.binary(), item.subject.limit) else {
+            continue;
+        };
         let mut spoken = item.subject.profile.versions.clone();
         spoken.retain(|version| list.iter().any(|listed| listed == version.as_str()));
         item.version = item.case.versions.of(&spoken).pop().unwrap_or(item.version);
@@ -118,7 +143,8 @@ impl Selection {
     fn wants(&self, item: &Item) -> bool {
         let id = item.full_id();
         item.case.level <= self.level
-            && (self.filters.is_empty() || self.filters.iter().any(|filter| glob::occurs(filter, &id)))
+            && (self.filters.is_empty()
+                || self.filters.iter().any(|filter| glob::occurs(filter, &id)))
     }
 }
 
@@ -128,6 +154,8 @@ fn applies(case: &Case, profile: &Profile) -> bool {
             Need::Makes(made) => profile.makes.contains(made),
             Need::Ipam => profile.ipam().is_some(),
             Need::DataDir => profile.has_data_dir(),
-            Need::Verb(_) | Need::Program(_) | Need::Double | Need::Other | Need::AnyVersion => true,
+            Need::Verb(_) | Need::Program(_) | Need::Double | Need::Other | Need::AnyVersion => {
+                true
+            }
         })
 }

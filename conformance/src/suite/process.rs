@@ -50,9 +50,16 @@ impl Spawned {
 
     /// The same, with the kernel's word where it cannot be started.
     pub(super) fn try_start(mut command: Command, limit: Duration) -> io::Result<Self> {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let start = Instant::now();
-        Ok(Self { child: command.spawn()?, start, limit })
+        Ok(Self {
+            child: command.spawn()?,
+            start,
+            limit,
+        })
     }
 
     /// Its process id, and that of its group.
@@ -82,11 +89,20 @@ impl Spawned {
         let status = self.read_to_end(&mut stdout, &mut stderr)?;
         let duration = self.start.elapsed();
         let Some(status) = status else {
-            let printed = String::from_utf8_lossy(stdout.get(..TOLD).unwrap_or(&stdout)).into_owned();
+            let printed =
+                String::from_utf8_lossy(stdout.get(..TOLD).unwrap_or(&stdout)).into_owned();
             let found = format!("it is still running; so far it has printed {printed:?}");
-            return Err(Failure::mismatch(format!("an end within {:?}", self.limit), found));
+            return Err(Failure::mismatch(
+                format!("an end within {:?}", self.limit),
+                found,
+            ));
         };
-        Ok(Run { stdout, stderr, status, duration })
+        Ok(Run {
+            stdout,
+            stderr,
+            status,
+            duration,
+        })
     }
 
     /// The exit status, or `None` where the time is up.
@@ -107,13 +123,20 @@ impl Spawned {
                 None if out.is_none() && err.is_none() => Duration::from_micros(200),
                 None => LOOK,
             };
-            wait_readable(out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd), patience)?;
+            wait_readable(
+                out.as_ref().map(AsFd::as_fd),
+                err.as_ref().map(AsFd::as_fd),
+                patience,
+            )?;
             read_some(&mut out, stdout)?;
             read_some(&mut err, stderr)?;
             let wanted = format!("at most {} MiB of output", MOST >> 20);
             require(stdout.len().max(stderr.len()) <= MOST, wanted, "more")?;
             if ended.is_none() {
-                ended = self.child.try_wait()?.map(|status| (status, Instant::now()));
+                ended = self
+                    .child
+                    .try_wait()?
+                    .map(|status| (status, Instant::now()));
             }
         }
     }
@@ -130,14 +153,24 @@ impl Drop for Spawned {
 
 type Fd<'a> = std::os::fd::BorrowedFd<'a>;
 
-fn wait_readable(out: Option<Fd<'_>>, err: Option<Fd<'_>>, patience: Duration) -> Result<(), Failure> {
-    let mut fds: Vec<PollFd<'_>> =
-        [out, err].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+fn wait_readable(
+    out: Option<Fd<'_>>,
+    err: Option<Fd<'_>>,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let mut fds: Vec<PollFd<'_>> = [out, err]
+        .into_iter()
+        .flatten()
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
     if fds.is_empty() {
         std::thread::sleep(patience);
         return Ok(());
     }
-    match poll(&mut fds, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)) {
+    match poll(
+        &mut fds,
+        PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO),
+    ) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(e) => Err(Failure::suite("wait for the plugin", e)),
     }
@@ -182,13 +215,19 @@ mod tests {
     #[test]
     fn one_that_prints_without_end_is_killed() {
         let failure = shell("exec cat /dev/zero", LONG).unwrap_err();
-        assert!(matches!(failure, Failure::Mismatch { wanted, .. } if wanted == "at most 16 MiB of output"));
+        assert!(
+            matches!(failure, Failure::Mismatch { wanted, .. } if wanted == "at most 16 MiB of output")
+        );
     }
 
     #[test]
     fn one_that_hangs_is_killed_with_its_children() {
         let start = Instant::now();
-        let failure = shell("echo so far; sleep 100 & sleep 100", Duration::from_millis(100)).unwrap_err();
+        let failure = shell(
+            "echo so far; sleep 100 & sleep 100",
+            Duration::from_millis(100),
+        )
+        .unwrap_err();
         assert!(matches!(failure, Failure::Mismatch { found, .. } if found.contains("so far")));
         assert!(start.elapsed() < LONG);
     }

@@ -98,8 +98,14 @@ const BUILT_IN: [(&str, &str); 8] = [
 ];
 
 /// All operations of the newest version.
-const VERBS: [Command; 6] =
-    [Command::Add, Command::Del, Command::Check, Command::Gc, Command::Status, Command::Version];
+const VERBS: [Command; 6] = [
+    Command::Add,
+    Command::Del,
+    Command::Check,
+    Command::Gc,
+    Command::Status,
+    Command::Version,
+];
 
 impl Profile {
     /// The built-in profiles.
@@ -107,7 +113,10 @@ impl Profile {
     /// # Errors
     /// A mistake in one of them; a test shows that there is none.
     pub fn built_in() -> Result<Vec<Self>, ProfileError> {
-        BUILT_IN.iter().map(|(name, text)| Self::parse(name, text)).collect()
+        BUILT_IN
+            .iter()
+            .map(|(name, text)| Self::parse(name, text))
+            .collect()
     }
 
     /// Reads a profile; `origin` is for errors.
@@ -115,16 +124,31 @@ impl Profile {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(origin: &str, text: &str) -> Result<Self, ProfileError> {
-        let fail = |reason: String| ProfileError { origin: origin.to_owned(), reason };
+        let fail = |reason: String| ProfileError {
+            origin: origin.to_owned(),
+            reason,
+        };
         let wire: Wire = serde_json::from_str(text).map_err(|e| fail(e.to_string()))?;
-        let verb = |name: String| Command::parse(&name).ok_or_else(|| fail(format!("no operation {name:?}")));
-        let version = |text: String| text.parse().map_err(|_| fail(format!("no version {text:?}")));
-        let verbs = wire.verbs.map(|names| names.into_iter().map(verb).collect()).transpose()?;
-        let versions = wire.versions.map(|texts| texts.into_iter().map(version).collect()).transpose()?;
+        let verb = |name: String| {
+            Command::parse(&name).ok_or_else(|| fail(format!("no operation {name:?}")))
+        };
+        let version = |text: String| {
+            text.parse()
+                .map_err(|_| fail(format!("no version {text:?}")))
+        };
+        let verbs = wire
+            .verbs
+            .map(|names| names.into_iter().map(verb).collect())
+            .transpose()?;
+        let versions = wire
+            .versions
+            .map(|texts| texts.into_iter().map(version).collect())
+            .transpose()?;
         let default_versions = || {
             let chained = wire.kind == Kind::Chained;
             let all = SpecVersion::ALL.into_iter();
-            all.filter(|version| !chained || *version >= SpecVersion::V0_3_0).collect()
+            all.filter(|version| !chained || *version >= SpecVersion::V0_3_0)
+                .collect()
         };
         Ok(Self {
             binary: wire.binary.unwrap_or_else(|| wire.name.clone()),
@@ -147,11 +171,26 @@ impl Profile {
     /// # Errors
     /// Where the text is not a JSON object with a `type`.
     pub fn of_config(origin: &str, text: &str) -> Result<Self, ProfileError> {
-        let fail = |reason: &str| ProfileError { origin: origin.to_owned(), reason: reason.to_owned() };
-        let config: Map<String, Value> = serde_json::from_str(text).map_err(|e| fail(&e.to_string()))?;
-        let name = config.get("type").and_then(Value::as_str).ok_or_else(|| fail("it has no \"type\""))?;
-        let kind = if config.contains_key("prevResult") { "chained" } else { "interface" };
-        let makes = if kind == "interface" { "[\"interface\"]" } else { "[]" };
+        let fail = |reason: &str| ProfileError {
+            origin: origin.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let config: Map<String, Value> =
+            serde_json::from_str(text).map_err(|e| fail(&e.to_string()))?;
+        let name = config
+            .get("type")
+            .and_then(Value::as_str)
+            .ok_or_else(|| fail("it has no \"type\""))?;
+        let kind = if config.contains_key("prevResult") {
+            "chained"
+        } else {
+            "interface"
+        };
+        let makes = if kind == "interface" {
+            "[\"interface\"]"
+        } else {
+            "[]"
+        };
         let text = format!(r#"{{"name":{name:?},"kind":{kind:?},"config":{{}},"makes":{makes}}}"#);
         Ok(Self::parse(origin, &text)?.with_config(config))
     }
@@ -169,7 +208,9 @@ impl Profile {
     /// The same plugin; what its IPAM plugin's profile, if it is among these, says may stay may stay after its DEL.
     #[must_use]
     pub fn beside(mut self, others: &[Self]) -> Self {
-        let ipam = self.ipam().and_then(|name| others.iter().find(|other| other.name == name));
+        let ipam = self
+            .ipam()
+            .and_then(|name| others.iter().find(|other| other.name == name));
         let stays = ipam.map(|ipam| ipam.stays.clone()).unwrap_or_default();
         self.stays.extend(stays);
         self
@@ -178,19 +219,27 @@ impl Profile {
     /// The name of the IPAM plugin in the configuration.
     #[must_use]
     pub fn ipam(&self) -> Option<&str> {
-        self.config.get("ipam")?.get("type")?.as_str().filter(|_| self.kind != Kind::Ipam)
+        self.config
+            .get("ipam")?
+            .get("type")?
+            .as_str()
+            .filter(|_| self.kind != Kind::Ipam)
     }
 
     /// Whether the configuration has a folder for state.
     #[must_use]
     pub fn has_data_dir(&self) -> bool {
-        Value::Object(self.config.clone()).to_string().contains("${DATA_DIR}")
+        Value::Object(self.config.clone())
+            .to_string()
+            .contains("${DATA_DIR}")
     }
 
     /// Whether a line of the state's difference may stay after DEL.
     #[must_use]
     pub fn may_stay(&self, line: &str) -> bool {
-        self.stays.iter().any(|pattern| super::glob::matches(pattern, line))
+        self.stays
+            .iter()
+            .any(|pattern| super::glob::matches(pattern, line))
     }
 }
 
@@ -201,7 +250,10 @@ mod tests {
     #[test]
     fn the_built_in_profiles_can_be_read_and_bear_the_names_of_their_files() {
         let profiles = Profile::built_in().unwrap();
-        let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+        let names: Vec<&str> = profiles
+            .iter()
+            .map(|profile| profile.name.as_str())
+            .collect();
         assert_eq!(names, BUILT_IN.map(|(name, _)| name));
     }
 
@@ -210,7 +262,8 @@ mod tests {
         let error = |text: &str| Profile::parse("x.json", text).unwrap_err().to_string();
         assert!(error(r#"{"name":"a","kind":"b","config":{}}"#).contains("unknown variant `b`"));
         assert!(
-            error(r#"{"name":"a","kind":"ipam","config":{},"verb":[]}"#).contains("unknown field `verb`")
+            error(r#"{"name":"a","kind":"ipam","config":{},"verb":[]}"#)
+                .contains("unknown field `verb`")
         );
         assert_eq!(
             error(r#"{"name":"a","kind":"ipam","config":{},"verbs":["PUT"]}"#),
@@ -221,7 +274,10 @@ mod tests {
     #[test]
     fn what_a_profile_leaves_out_is_the_usual() {
         let profile = Profile::parse("x", r#"{"name":"a","kind":"chained","config":{}}"#).unwrap();
-        assert_eq!((profile.binary.as_str(), profile.ifname.as_str()), ("a", "eth0"));
+        assert_eq!(
+            (profile.binary.as_str(), profile.ifname.as_str()),
+            ("a", "eth0")
+        );
         assert_eq!(profile.versions.first(), Some(&SpecVersion::V0_3_0));
         assert_eq!(profile.verbs.len(), 6);
     }
@@ -236,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_the_ipam_plugin_may_leave_may_stay() {
-        let profile = Profile::of_config("c", r#"{"type":"x","ipam":{"type":"host-local"}}"#).unwrap();
+        let profile =
+            Profile::of_config("c", r#"{"type":"x","ipam":{"type":"host-local"}}"#).unwrap();
         let lock = "file: 100640 /var/lib/cni/networks/conformance/lock \"\"";
         assert!(!profile.may_stay(lock));
         let profile = profile.beside(&Profile::built_in().unwrap());

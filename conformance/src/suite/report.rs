@@ -132,16 +132,24 @@ impl Report {
                 });
             }
         }
-        let results: Vec<CaseResult> =
-            items.iter().zip(outcomes).map(|(item, outcome)| CaseResult::new(item, outcome)).collect();
+        let results: Vec<CaseResult> = items
+            .iter()
+            .zip(outcomes)
+            .map(|(item, outcome)| CaseResult::new(item, outcome))
+            .collect();
         let summary = Summary::of(&results);
         Self {
             schema: SCHEMA,
-            tool: Tool { name: "cni-conformance", version: env!("CARGO_PKG_VERSION") },
+            tool: Tool {
+                name: "cni-conformance",
+                version: env!("CARGO_PKG_VERSION"),
+            },
             bin_dir: bin_dir.display().to_string(),
             duration_ms: milliseconds(duration),
             summary,
-            conforms: summary.failed == 0 && summary.errors == 0 && summary.passed + summary.noted > 0,
+            conforms: summary.failed == 0
+                && summary.errors == 0
+                && summary.passed + summary.noted > 0,
             plugins,
             results,
         }
@@ -158,11 +166,20 @@ impl Report {
     #[must_use]
     pub fn grouped(&self, outcome: &str) -> Vec<Group<'_>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
-        for result in self.results.iter().filter(|result| result.outcome == outcome) {
-            let same = groups.iter_mut().find(|group| group.first.says_the_same(result));
+        for result in self
+            .results
+            .iter()
+            .filter(|result| result.outcome == outcome)
+        {
+            let same = groups
+                .iter_mut()
+                .find(|group| group.first.says_the_same(result));
             match same {
                 Some(group) => group.versions.push(result.version),
-                None => groups.push(Group { first: result, versions: vec![result.version] }),
+                None => groups.push(Group {
+                    first: result,
+                    versions: vec![result.version],
+                }),
             }
         }
         groups
@@ -171,9 +188,12 @@ impl Report {
     /// The families that there are results of, in order.
     #[must_use]
     pub fn families(&self) -> Vec<&'static str> {
-        let mut families: Vec<&'static str> = self.results.iter().map(|result| result.family).collect();
+        let mut families: Vec<&'static str> =
+            self.results.iter().map(|result| result.family).collect();
         families.sort_by_key(|family| {
-            crate::suite::family::FAMILIES.iter().position(|(known, _)| known == family)
+            crate::suite::family::FAMILIES
+                .iter()
+                .position(|(known, _)| known == family)
         });
         families.dedup();
         families
@@ -208,7 +228,13 @@ impl Summary {
 
 impl CaseResult {
     fn new(item: &Item, outcome: &Outcome) -> Self {
-        let Case { id, title, clause, level, .. } = *item.case;
+        let Case {
+            id,
+            title,
+            clause,
+            level,
+            ..
+        } = *item.case;
         let mut result = Self {
             id: item.id(),
             plugin: item.subject.profile.name.clone(),

@@ -33,13 +33,19 @@ enum Stdin {
 
 impl<'c> Request<'c> {
     pub(super) fn new(context: &'c Context<'c>, program: PathBuf, config: Value) -> Self {
-        Self { context, program, environment: Vec::new(), stdin: Stdin::Config(config) }
+        Self {
+            context,
+            program,
+            environment: Vec::new(),
+            stdin: Stdin::Config(config),
+        }
     }
 
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self = self.without_env(name);
-        self.environment.push((name.to_owned(), value.as_ref().to_owned()));
+        self.environment
+            .push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -88,7 +94,9 @@ impl<'c> Request<'c> {
 
     /// The variables of the request.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &OsStr)> {
-        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
+        self.environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_os_str()))
     }
 
     /// Another program than the plugin under test.
@@ -123,10 +131,13 @@ impl<'c> Request<'c> {
     /// Where stdin cannot be prepared.
     pub fn command_by(&self, wrap: impl FnOnce(&Path) -> Command) -> Result<Command, Failure> {
         let mut command = wrap(&self.program);
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.stdin(
-            sandbox::stdin::file(&self.stdin_bytes()).map_err(|e| Failure::suite("prepare stdin", e))?,
+            sandbox::stdin::file(&self.stdin_bytes())
+                .map_err(|e| Failure::suite("prepare stdin", e))?,
         );
         Ok(command)
     }
@@ -148,7 +159,8 @@ impl<'c> Request<'c> {
         let run = match self.spawn()?.finish() {
             Ok(run) => run,
             Err(failure) => {
-                self.context.step(format!("{}: {failure:?}", self.describe()));
+                self.context
+                    .step(format!("{}: {failure:?}", self.describe()));
                 return Err(failure);
             }
         };
@@ -188,16 +200,30 @@ impl<'c> Request<'c> {
     }
 
     fn enter_in_journal(&self, run: &Run, changes: Option<String>) {
-        let environment =
-            self.environment.iter().map(|(key, value)| (key.clone(), value.display().to_string())).collect();
+        let environment = self
+            .environment
+            .iter()
+            .map(|(key, value)| (key.clone(), value.display().to_string()))
+            .collect();
         let stdin = String::from_utf8_lossy(&self.stdin_bytes()).into_owned();
         let (program, run) = (self.program.clone(), run.clone());
-        self.context.enter(Entry::Run(Box::new(RunEntry { program, environment, stdin, run, changes })));
+        self.context.enter(Entry::Run(Box::new(RunEntry {
+            program,
+            environment,
+            stdin,
+            run,
+            changes,
+        })));
     }
 
     fn describe(&self) -> String {
-        let command = self.environment.iter().find(|(name, _)| name == "CNI_COMMAND");
-        let command = command.map(|(_, value)| value.display().to_string()).unwrap_or_default();
+        let command = self
+            .environment
+            .iter()
+            .find(|(name, _)| name == "CNI_COMMAND");
+        let command = command
+            .map(|(_, value)| value.display().to_string())
+            .unwrap_or_default();
         format!("{command} {}", self.program.display())
     }
 }

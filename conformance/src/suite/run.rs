@@ -43,7 +43,11 @@ impl Run {
             Ok(document) => document.to_string(),
             Err(_) => format!("{:?}", self.stdout_text()),
         };
-        if self.stdout.is_empty() { format!("{ended}, no output") } else { format!("{ended}, {said}") }
+        if self.stdout.is_empty() {
+            format!("{ended}, no output")
+        } else {
+            format!("{ended}, {said}")
+        }
     }
 
     /// Fails unless the exit status is 0.
@@ -70,8 +74,12 @@ impl Run {
     /// # Errors
     /// Where there is none, more than one, or something else.
     pub fn document(&self) -> Result<Value, Failure> {
-        serde_json::from_slice(&self.stdout)
-            .map_err(|e| Failure::mismatch("one JSON document on stdout", format!("{}: {e}", self.summary())))
+        serde_json::from_slice(&self.stdout).map_err(|e| {
+            Failure::mismatch(
+                "one JSON document on stdout",
+                format!("{}: {e}", self.summary()),
+            )
+        })
     }
 
     /// The result that a successful ADD printed.
@@ -91,8 +99,14 @@ impl Run {
     pub fn error(&self) -> Result<Value, Failure> {
         let document = self.failed()?.document()?;
         let is_error = document.get("code").is_some_and(Value::is_u64)
-            && document.get("msg").is_some_and(|msg| msg.as_str().is_some_and(|text| !text.is_empty()));
-        require(is_error, "an error object with a number as \"code\" and a text as \"msg\"", &document)?;
+            && document
+                .get("msg")
+                .is_some_and(|msg| msg.as_str().is_some_and(|text| !text.is_empty()));
+        require(
+            is_error,
+            "an error object with a number as \"code\" and a text as \"msg\"",
+            &document,
+        )?;
         Ok(document)
     }
 
@@ -103,7 +117,11 @@ impl Run {
     pub fn error_with(&self, code: Code) -> Result<Value, Failure> {
         let error = self.error()?;
         let found = error.get("code").and_then(Value::as_u64);
-        require(found == Some(code.0.into()), format!("an error with code {}", code.0), &error)?;
+        require(
+            found == Some(code.0.into()),
+            format!("an error with code {}", code.0),
+            &error,
+        )?;
         Ok(error)
     }
 }
@@ -113,7 +131,8 @@ impl Run {
 /// # Errors
 /// Where it is no result of the version that it names.
 pub fn decode(result: &Value) -> Result<AddResult, Failure> {
-    let json = Json::parse(result.to_string().as_bytes()).map_err(|e| Failure::suite("read a result", e))?;
+    let json = Json::parse(result.to_string().as_bytes())
+        .map_err(|e| Failure::suite("read a result", e))?;
     AddResult::from_json(&json)
         .map_err(|e| Failure::mismatch("a result that can be decoded", format!("{e}: {result}")))
 }

@@ -43,7 +43,11 @@ pub struct Progress<'a> {
 /// Runs all items. The process must have entered the sandbox ([`sandbox::enter`]). The outcomes are in the
 /// order of the items.
 #[must_use]
-pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Sync)) -> Vec<Outcome> {
+pub fn run(
+    items: &[Item],
+    options: Options,
+    tell: &(dyn Fn(&Progress<'_>) + Sync),
+) -> Vec<Outcome> {
     let gate = Gate::of(items);
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
@@ -53,8 +57,16 @@ pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Syn
         {
             let outcome = on_own_host(item, &gate, options.explaining);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            tell(&Progress { item, verdict: &outcome.verdict, done, total: items.len() });
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));
+            tell(&Progress {
+                item,
+                verdict: &outcome.verdict,
+                done,
+                total: items.len(),
+            });
+            outcomes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((index, outcome));
         }
     };
     std::thread::scope(|scope| {
@@ -62,7 +74,9 @@ pub fn run(items: &[Item], options: Options, tell: &(dyn Fn(&Progress<'_>) + Syn
             scope.spawn(work);
         }
     });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|(index, _)| *index);
     let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     codes::judge(items, &mut outcomes);
@@ -78,7 +92,11 @@ fn on_own_host(item: &Item, gate: &Gate, explaining: bool) -> Outcome {
         journal: Vec::new(),
     };
     if let Some(lack) = item.lack().or_else(|| gate.reason(item)) {
-        return Outcome { verdict: Verdict::Skipped(lack), duration: Duration::ZERO, journal: Vec::new() };
+        return Outcome {
+            verdict: Verdict::Skipped(lack),
+            duration: Duration::ZERO,
+            journal: Vec::new(),
+        };
     }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(item.id());
@@ -95,7 +113,11 @@ fn one(item: &Item, explaining: bool) -> Outcome {
         Ok(context) => context,
         Err(failure) => {
             let verdict = verdict(item.case.level, Err(failure), Vec::new());
-            return Outcome { verdict, duration: start.elapsed(), journal: Vec::new() };
+            return Outcome {
+                verdict,
+                duration: start.elapsed(),
+                journal: Vec::new(),
+            };
         }
     };
     let ended = (item.case.body)(&context);
@@ -107,8 +129,13 @@ fn one(item: &Item, explaining: bool) -> Outcome {
     };
     sandbox::end_processes();
     let (mut journal, notes) = context.into_parts();
-    journal.extend(state.map(|state| Entry::Step(format!("the state at the end\n{}", shown(&state)))));
-    Outcome { verdict: verdict(item.case.level, ended, notes), duration, journal }
+    journal
+        .extend(state.map(|state| Entry::Step(format!("the state at the end\n{}", shown(&state)))));
+    Outcome {
+        verdict: verdict(item.case.level, ended, notes),
+        duration,
+        journal,
+    }
 }
 
 /// Without the kernel parameters, of which a host has hundreds.
@@ -138,12 +165,18 @@ mod tests {
     #[test]
     fn what_a_may_case_finds_is_a_note() {
         let mismatch = || Err(Failure::mismatch("a", "b"));
-        assert!(matches!(verdict(Level::Must, mismatch(), Vec::new()), Verdict::Failed { .. }));
+        assert!(matches!(
+            verdict(Level::Must, mismatch(), Vec::new()),
+            Verdict::Failed { .. }
+        ));
         assert_eq!(
             verdict(Level::May, mismatch(), Vec::new()),
             Verdict::Noted(vec!["not a, but b".to_owned()])
         );
-        assert_eq!(verdict(Level::Must, Ok(()), vec!["n".to_owned()]), Verdict::Noted(vec!["n".to_owned()]));
+        assert_eq!(
+            verdict(Level::Must, Ok(()), vec!["n".to_owned()]),
+            Verdict::Noted(vec!["n".to_owned()])
+        );
         assert_eq!(
             verdict(Level::Must, Err(Failure::skip("x")), Vec::new()),
             Verdict::Skipped("x".to_owned())

@@ -35,7 +35,10 @@ pub(super) fn refusal(plugin: &Path, limit: Duration) -> Option<String> {
 
 fn answer(plugin: &Path, limit: Duration) -> Answer {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(plugin.to_owned()).or_insert_with(|| on_a_host(plugin, limit)).clone()
+    known
+        .entry(plugin.to_owned())
+        .or_insert_with(|| on_a_host(plugin, limit))
+        .clone()
 }
 
 /// A thread becomes a host once and for all. What the plugin leaves running ends with it.
@@ -47,8 +50,14 @@ fn on_a_host(plugin: &Path, limit: Duration) -> Answer {
         }
         let answer = match ask(plugin) {
             Ok(command) => match Spawned::try_start(command, limit) {
-                Ok(plugin) => Answer { versions: listed(plugin), refusal: None },
-                Err(e) => Answer { versions: None, refusal: Some(reason(plugin, &e)) },
+                Ok(plugin) => Answer {
+                    versions: listed(plugin),
+                    refusal: None,
+                },
+                Err(e) => Answer {
+                    versions: None,
+                    refusal: Some(reason(plugin, &e)),
+                },
             },
             Err(_) => Answer::default(),
         };
@@ -62,8 +71,12 @@ fn ask(plugin: &Path) -> io::Result<Command> {
     let (reader, mut writer) = io::pipe()?;
     writer.write_all(b"{\"cniVersion\":\"1.0.0\"}")?;
     let mut command = Command::new(plugin);
-    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.env("CNI_COMMAND", "VERSION").stdin(Stdio::from(reader));
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+        .env("CNI_COMMAND", "VERSION")
+        .stdin(Stdio::from(reader));
     command.envs(plugin.parent().map(|folder| ("CNI_PATH", folder)));
     Ok(command)
 }

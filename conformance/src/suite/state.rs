@@ -46,12 +46,19 @@ impl State {
                 lines.push(format!("pod {name}: is no network namespace"));
                 continue;
             };
-            lines.extend(netns.run(network)??.into_iter().map(|line| format!("pod {name}: {line}")));
+            lines.extend(
+                netns
+                    .run(network)??
+                    .into_iter()
+                    .map(|line| format!("pod {name}: {line}")),
+            );
         }
         lines.extend(mounts().into_iter().map(|line| format!("host: {line}")));
         let mut files = Vec::new();
         inventory::files_besides(&NOT_OF_PLUGINS, Path::new("/run"), &mut files);
-        folders.iter().for_each(|folder| inventory::files(folder, &mut files));
+        folders
+            .iter()
+            .for_each(|folder| inventory::files(folder, &mut files));
         lines.extend(files.into_iter().map(|line| format!("file: {line}")));
         Ok(Self(lines))
     }
@@ -66,13 +73,21 @@ impl State {
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
-        before.lines().for_each(|line| *balance.entry(line).or_default() -= 1);
-        self.lines().for_each(|line| *balance.entry(line).or_default() += 1);
+        before
+            .lines()
+            .for_each(|line| *balance.entry(line).or_default() -= 1);
+        self.lines()
+            .for_each(|line| *balance.entry(line).or_default() += 1);
         let signed = |line: &str, n: i64| {
             let sign = if n < 0 { '-' } else { '+' };
-            (0..n.abs()).map(move |_| format!("{sign} {line}")).collect::<Vec<_>>()
+            (0..n.abs())
+                .map(move |_| format!("{sign} {line}"))
+                .collect::<Vec<_>>()
         };
-        balance.into_iter().flat_map(|(line, n)| signed(line, n)).collect()
+        balance
+            .into_iter()
+            .flat_map(|(line, n)| signed(line, n))
+            .collect()
     }
 }
 
@@ -83,8 +98,12 @@ impl fmt::Display for State {
 }
 
 fn pods() -> Vec<PathBuf> {
-    let mut pods: Vec<_> =
-        fs::read_dir(NETNS).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut pods: Vec<_> = fs::read_dir(NETNS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     pods.sort();
     pods
 }
@@ -94,7 +113,10 @@ fn mounts() -> Vec<String> {
     let list = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mount = |line: &str| {
         // proc(5): … mount point at the fifth place … a hyphen, the kind.
-        let (place, kind) = (line.split(' ').nth(4)?, line.split(" - ").nth(1)?.split(' ').next()?);
+        let (place, kind) = (
+            line.split(' ').nth(4)?,
+            line.split(" - ").nth(1)?.split(' ').next()?,
+        );
         let is_netns = Path::new(place).starts_with(NETNS);
         (!is_netns).then(|| format!("mount {place} {kind}"))
     };
@@ -119,9 +141,16 @@ fn vlans(lines: &mut Vec<String>) -> Result<(), Failure> {
     let mut rtnl = Rtnl::open()?;
     let links = rtnl.links()?;
     for link in &links {
-        let bridge = links.iter().find(|bridge| Some(bridge.index) == link.master).unwrap_or(link);
+        let bridge = links
+            .iter()
+            .find(|bridge| Some(bridge.index) == link.master)
+            .unwrap_or(link);
         if bridge.vlans.is_some_and(|vlans| vlans.filtering) {
-            lines.push(format!("vlans {} dev {}", rtnl.port_vlans(link.index)?, link.name));
+            lines.push(format!(
+                "vlans {} dev {}",
+                rtnl.port_vlans(link.index)?,
+                link.name
+            ));
         }
     }
     Ok(())
@@ -139,7 +168,9 @@ fn sysctls(lines: &mut Vec<String>) {
     read_values(Path::new("/proc/sys/net"), "net", &mut values);
     for (name, value) in &values {
         // The last is the link's MTU once more.
-        if VOLATILE.contains(&name.as_str()) || name.starts_with("net.ipv6.conf.") && name.ends_with(".mtu") {
+        if VOLATILE.contains(&name.as_str())
+            || name.starts_with("net.ipv6.conf.") && name.ends_with(".mtu")
+        {
             continue;
         }
         if default_of(name).and_then(|name| values.get(&name)) != Some(value) {

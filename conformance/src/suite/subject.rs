@@ -32,9 +32,15 @@ impl Subject {
     /// must have entered the sandbox ([`sandbox::enter`]).
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        let ipam = self.profile.ipam().map(|name| self.bin_dir.join(name)).filter(|file| file.is_file());
+        let ipam = self
+            .profile
+            .ipam()
+            .map(|name| self.bin_dir.join(name))
+            .filter(|file| file.is_file());
         let files = [Some(self.binary()), ipam].into_iter().flatten();
-        files.filter_map(|file| spoken::refusal(&file, self.limit)).next()
+        files
+            .filter_map(|file| spoken::refusal(&file, self.limit))
+            .next()
     }
 
     /// Why cases cannot be run with it here, where that is so.

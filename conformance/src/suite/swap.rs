@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What [`Level`] and clause have in common.
-const RULE: Clause =
-    Clause { section: "2", rule: "DEL, CHECK and GC work on what an ADD made, whichever build made it" };
+const RULE: Clause = Clause {
+    section: "2",
+    rule: "DEL, CHECK and GC work on what an ADD made, whichever build made it",
+};
 
 /// The cases, for subjects that name another folder ([`super::Subject::other`]).
 pub const CASES: &[Case] = &[
@@ -29,9 +31,16 @@ pub const CASES: &[Case] = &[
         versions: Versions::WITH_CHECK,
         kinds: EVERY_KIND,
         needs: &[Need::Other, Need::Verb(Command::Check)],
-        faults: &[Fault::new("finds fault with what it has not made", |real, call| {
-            if call.is(Command::Check) { Ok(Answer::error(999, "not mine")) } else { real.run(&call) }
-        })],
+        faults: &[Fault::new(
+            "finds fault with what it has not made",
+            |real, call| {
+                if call.is(Command::Check) {
+                    Ok(Answer::error(999, "not mine"))
+                } else {
+                    real.run(&call)
+                }
+            },
+        )],
         body: the_other_checks,
     },
     Case {
@@ -43,7 +52,11 @@ pub const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[Need::Other],
         faults: &[Fault::new("leaves what it has not made", |real, call| {
-            if call.is(Command::Del) { Ok(Answer::default()) } else { real.run(&call) }
+            if call.is(Command::Del) {
+                Ok(Answer::default())
+            } else {
+                real.run(&call)
+            }
         })],
         body: the_other_deletes,
     },
@@ -54,9 +67,17 @@ pub const CASES: &[Case] = &[
         level: Level::Should,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
-        needs: &[Need::Other, Need::Verb(Command::Gc), Need::Makes(super::Made::Reservation)],
+        needs: &[
+            Need::Other,
+            Need::Verb(Command::Gc),
+            Need::Makes(super::Made::Reservation),
+        ],
         faults: &[Fault::new("collects nothing", |real, call| {
-            if call.is(Command::Gc) { Ok(Answer::default()) } else { real.run(&call) }
+            if call.is(Command::Gc) {
+                Ok(Answer::default())
+            } else {
+                real.run(&call)
+            }
         })],
         body: the_other_collects,
     },
@@ -68,30 +89,43 @@ pub const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[Need::Other],
-        faults: &[Fault::new("deletes what is another container's", |real, call| {
-            if call.is(Command::Del) {
-                let others =
-                    call.clone().with_env("CNI_CONTAINERID", "c2").with_env("CNI_NETNS", "/run/netns/c2");
-                real.run(&others)?;
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "deletes what is another container's",
+            |real, call| {
+                if call.is(Command::Del) {
+                    let others = call
+                        .clone()
+                        .with_env("CNI_CONTAINERID", "c2")
+                        .with_env("CNI_NETNS", "/run/netns/c2");
+                    real.run(&others)?;
+                }
+                real.run(&call)
+            },
+        )],
         body: both_live_beside_each_other,
     },
 ];
 
 /// The same request, to the other build.
-fn by_other(context: &Context<'_>, attachment: &Attachment<'_>, command: Command) -> Result<Run, Failure> {
+fn by_other(
+    context: &Context<'_>,
+    attachment: &Attachment<'_>,
+    command: Command,
+) -> Result<Run, Failure> {
     let folder = context.other()?;
     context.step(format!("{} by {}", command.as_str(), folder.display()));
-    let request = attachment.request(command).program(folder.join(&context.profile().binary));
+    let request = attachment
+        .request(command)
+        .program(folder.join(&context.profile().binary));
     request.env("CNI_PATH", folder).run()
 }
 
 fn the_other_checks(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    by_other(context, &attachment, Command::Check)?.succeeded().map(drop)
+    by_other(context, &attachment, Command::Check)?
+        .succeeded()
+        .map(drop)
 }
 
 fn the_other_deletes(context: &Context<'_>) -> Result<(), Failure> {
@@ -110,12 +144,24 @@ fn the_other_collects(context: &Context<'_>) -> Result<(), Failure> {
     stale.remove_netns()?;
     let folder = context.other()?;
     let list = json!([{"containerID": "c2", "ifname": context.profile().ifname}]);
-    let request = context.request(Command::Gc).program(folder.join(&context.profile().binary));
-    request.env("CNI_PATH", folder).key("cni.dev/valid-attachments", list).run()?.succeeded()?;
+    let request = context
+        .request(Command::Gc)
+        .program(folder.join(&context.profile().binary));
+    request
+        .env("CNI_PATH", folder)
+        .key("cni.dev/valid-attachments", list)
+        .run()?
+        .succeeded()?;
     let changes = context.state()?.changes_since(&before);
-    let left: Vec<&String> =
-        changes.iter().filter(|line| line.starts_with("+ file:") && line.contains("c1")).collect();
-    require(left.is_empty(), "no record of the stale attachment", format!("{left:?}"))?;
+    let left: Vec<&String> = changes
+        .iter()
+        .filter(|line| line.starts_with("+ file:") && line.contains("c1"))
+        .collect();
+    require(
+        left.is_empty(),
+        "no record of the stale attachment",
+        format!("{left:?}"),
+    )?;
     if context.profile().verbs.contains(&Command::Check) {
         by_other(context, &valid, Command::Check)?.succeeded()?;
     }
@@ -139,8 +185,15 @@ fn both_live_beside_each_other(context: &Context<'_>) -> Result<(), Failure> {
     let between = context.state()?;
     by_other(context, &ours, Command::Del)?.succeeded()?;
     let lost: Vec<String> = context.state()?.changes_since(&between);
-    let lost: Vec<&String> = lost.iter().filter(|line| line.starts_with("- pod c2:")).collect();
-    require(lost.is_empty(), "nothing taken from the other container", format!("{lost:?}"))?;
+    let lost: Vec<&String> = lost
+        .iter()
+        .filter(|line| line.starts_with("- pod c2:"))
+        .collect();
+    require(
+        lost.is_empty(),
+        "nothing taken from the other container",
+        format!("{lost:?}"),
+    )?;
     others.del()?;
     context.require_unchanged(&before, "ADD by both and DEL of each by the other")
 }
@@ -148,8 +201,9 @@ fn both_live_beside_each_other(context: &Context<'_>) -> Result<(), Failure> {
 /// The addresses of a result of any version.
 fn addresses(result: &Value) -> BTreeSet<String> {
     let listed = at(result, "/ips").as_array().into_iter().flatten();
-    let mut found: BTreeSet<String> =
-        listed.filter_map(|ip| Some(ip.get("address")?.as_str()?.to_owned())).collect();
+    let mut found: BTreeSet<String> = listed
+        .filter_map(|ip| Some(ip.get("address")?.as_str()?.to_owned()))
+        .collect();
     for family in ["/ip4/ip", "/ip6/ip"] {
         found.extend(at(result, family).as_str().map(str::to_owned));
     }

@@ -95,7 +95,9 @@ fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, lex
             Long("minutes") => {
                 options.duration = Some(Duration::from_secs(60 * parser.value()?.parse::<u64>()?))
             }
-            Long("seconds") => options.duration = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Long("seconds") => {
+                options.duration = Some(Duration::from_secs(parser.value()?.parse()?))
+            }
             Long("workers") => options.workers = Some(parser.value()?.parse()?),
             Long("seed") => options.seed = Some(parser.value()?.parse()?),
             other => return Err(other.unexpected()),
@@ -111,7 +113,9 @@ fn kinds(list: &str) -> Result<Vec<Kind>, String> {
 /// An absolute path: plugins are started from elsewhere.
 fn folder(folder: Option<PathBuf>) -> Result<PathBuf, String> {
     let folder = folder.ok_or("--plugins is missing")?;
-    folder.canonicalize().map_err(|e| format!("no folder \"{}\": {e}", folder.display()))
+    folder
+        .canonicalize()
+        .map_err(|e| format!("no folder \"{}\": {e}", folder.display()))
 }
 
 fn positive(number: Option<usize>, default: usize, option: &str) -> Result<usize, String> {
@@ -136,7 +140,10 @@ fn selection(options: Options) -> Result<Selection, String> {
 fn flood(options: Options) -> Result<Flood, String> {
     Ok(Flood {
         plugins: folder(options.plugins)?,
-        reference: options.reference.map(|reference| folder(Some(reference))).transpose()?,
+        reference: options
+            .reference
+            .map(|reference| folder(Some(reference)))
+            .transpose()?,
         duration: options.duration.unwrap_or(Duration::from_secs(60)),
         workers: positive(options.workers, 8, "workers")?,
         seed: options.seed.unwrap_or(1),
@@ -153,11 +160,26 @@ mod tests {
 
     #[test]
     fn a_sweep_tries_everything_where_nothing_else_is_asked() {
-        let Task::Sweep(selection) = parsed("--plugins /").unwrap().task else { panic!("no sweep") };
-        assert_eq!((selection.every, selection.kinds.len(), selection.filters.len()), (1, 8, 0));
-        let chosen = parsed("--plugins / --every 10 --filter bridge --kinds kill,lost --jobs 3").unwrap();
-        let Task::Sweep(selection) = chosen.task else { panic!("no sweep") };
-        assert_eq!((selection.every, selection.kinds), (10, vec![Kind::Kill, Kind::Lost]));
+        let Task::Sweep(selection) = parsed("--plugins /").unwrap().task else {
+            panic!("no sweep")
+        };
+        assert_eq!(
+            (
+                selection.every,
+                selection.kinds.len(),
+                selection.filters.len()
+            ),
+            (1, 8, 0)
+        );
+        let chosen =
+            parsed("--plugins / --every 10 --filter bridge --kinds kill,lost --jobs 3").unwrap();
+        let Task::Sweep(selection) = chosen.task else {
+            panic!("no sweep")
+        };
+        assert_eq!(
+            (selection.every, selection.kinds),
+            (10, vec![Kind::Kill, Kind::Lost])
+        );
     }
 
     #[test]
@@ -165,7 +187,10 @@ mod tests {
         let Task::Flood(flood) = parsed("flood --plugins / --minutes 3").unwrap().task else {
             panic!("no flood")
         };
-        assert_eq!((flood.duration, flood.reference), (Duration::from_secs(180), None));
+        assert_eq!(
+            (flood.duration, flood.reference),
+            (Duration::from_secs(180), None)
+        );
     }
 
     #[test]

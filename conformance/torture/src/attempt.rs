@@ -64,7 +64,12 @@ pub(crate) struct Attempt<'a, 's> {
 }
 
 impl<'a, 's> Attempt<'a, 's> {
-    pub(crate) fn new(scene: &'a Scene<'s>, kept: &'a Kept, operation: Command, point: &'a Point) -> Self {
+    pub(crate) fn new(
+        scene: &'a Scene<'s>,
+        kept: &'a Kept,
+        operation: Command,
+        point: &'a Point,
+    ) -> Self {
         let verdict = Verdict {
             is_reached: false,
             ended_before_main: false,
@@ -72,14 +77,21 @@ impl<'a, 's> Attempt<'a, 's> {
             duration: Duration::ZERO,
             defects: Vec::new(),
         };
-        Self { scene, kept, operation, point, verdict }
+        Self {
+            scene,
+            kept,
+            operation,
+            point,
+            verdict,
+        }
     }
 
     /// Does it all. If there are defects, the scene is of no further use.
     pub(crate) fn run(mut self) -> Result<Verdict, Trouble> {
         let mut result = None;
         if self.operation != Command::Add {
-            let Some(added) = self.succeeds(Command::Add, None, "the undisturbed ADD before")? else {
+            let Some(added) = self.succeeds(Command::Add, None, "the undisturbed ADD before")?
+            else {
                 return Ok(self.verdict);
             };
             result = added.document().ok();
@@ -97,10 +109,18 @@ impl<'a, 's> Attempt<'a, 's> {
         match ended {
             Ended::Hung => {
                 self.verdict.is_reached = true;
-                self.add(Defect::Hung, "the disturbed operation does not end".to_owned());
+                self.add(
+                    Defect::Hung,
+                    "the disturbed operation does not end".to_owned(),
+                );
             }
-            Ended::Run { was_struck: false, .. } => {}
-            Ended::Run { run, was_struck: true } => {
+            Ended::Run {
+                was_struck: false, ..
+            } => {}
+            Ended::Run {
+                run,
+                was_struck: true,
+            } => {
                 self.verdict.is_reached = true;
                 self.verdict.duration = run.duration;
                 self.judge(&run, result.as_ref(), &before)?;
@@ -156,7 +176,9 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     fn judge_document(&mut self, run: &Run, before: &State) -> Result<(), Trouble> {
-        let Err(failure) = check_document(self.operation, run) else { return Ok(()) };
+        let Err(failure) = check_document(self.operation, run) else {
+            return Ok(());
+        };
         let is_terminated = matches!(self.point.kind, Kind::Term | Kind::TermOne)
             && run.status.signal() == Some(Signal::SIGTERM as i32);
         if is_terminated || self.point.site.is_preparation {
@@ -171,10 +193,15 @@ impl<'a, 's> Attempt<'a, 's> {
         if self.point.silences() && !run.status.success() && run.status.code().is_some() {
             return Ok(());
         }
-        let Failure::Mismatch { wanted, found } = failure else { return Err(format!("{failure:?}")) };
+        let Failure::Mismatch { wanted, found } = failure else {
+            return Err(format!("{failure:?}"));
+        };
         let stderr = run.stderr_text();
         let stderr = stderr.trim_end();
-        self.add(Defect::Document, format!("wanted {wanted}; found {found}; stderr {stderr:?}"));
+        self.add(
+            Defect::Document,
+            format!("wanted {wanted}; found {found}; stderr {stderr:?}"),
+        );
         Ok(())
     }
 
@@ -185,7 +212,10 @@ impl<'a, 's> Attempt<'a, 's> {
         match checked {
             Some(checked) if checked.status.success() => {}
             Some(checked) => {
-                self.add(Defect::FalseSuccess, format!("CHECK after it: {}", checked.summary()));
+                self.add(
+                    Defect::FalseSuccess,
+                    format!("CHECK after it: {}", checked.summary()),
+                );
             }
             None => self.add(Defect::Hung, "CHECK after it does not end".to_owned()),
         }
@@ -206,7 +236,10 @@ impl<'a, 's> Attempt<'a, 's> {
     fn remove(&mut self, way: Way, result: Option<&Value>) -> Result<(), Trouble> {
         match self.scene.remove(way, result)? {
             Some(run) if run.status.success() => {}
-            Some(run) => self.add(Defect::Refused, format!("{way} after it: {}", run.summary())),
+            Some(run) => self.add(
+                Defect::Refused,
+                format!("{way} after it: {}", run.summary()),
+            ),
             None => self.add(Defect::Hung, format!("{way} after it does not end")),
         }
         self.require_removed(way)
@@ -228,7 +261,11 @@ impl<'a, 's> Attempt<'a, 's> {
     fn add_again(&mut self) -> Result<(), Trouble> {
         if let Some(run) = self.succeeds(Command::Add, None, "a new ADD after it")? {
             let result = run.document().ok();
-            self.succeeds(Command::Del, result.as_ref(), "the DEL of a new ADD after it")?;
+            self.succeeds(
+                Command::Del,
+                result.as_ref(),
+                "the DEL of a new ADD after it",
+            )?;
         }
         Ok(())
     }
@@ -277,7 +314,12 @@ mod tests {
 
     fn run(status: i32, stdout: &str) -> Run {
         let status = ExitStatus::from_raw(status);
-        Run { stdout: stdout.into(), stderr: Vec::new(), status, duration: Duration::ZERO }
+        Run {
+            stdout: stdout.into(),
+            stderr: Vec::new(),
+            status,
+            duration: Duration::ZERO,
+        }
     }
 
     #[test]

@@ -38,7 +38,13 @@ const fn known(
     errors: &'static [Errno],
     lost: &'static [Errno],
 ) -> Known {
-    Known { number, name, arguments, errors, lost }
+    Known {
+        number,
+        name,
+        arguments,
+        errors,
+        lost,
+    }
 }
 
 /// A call that is not in the list may run out of memory.
@@ -64,11 +70,41 @@ const INFALLIBLE: &[libc::c_long] = &[
 ];
 
 const KNOWN: &[Known] = &[
-    known(libc::SYS_read, "read", &[D], &[Errno::EIO, Errno::EINTR], &[Errno::EIO]),
-    known(libc::SYS_pread64, "pread64", &[D], &[Errno::EIO, Errno::EINTR], &[]),
-    known(libc::SYS_write, "write", &[D], &[Errno::EIO, Errno::ENOSPC, Errno::EINTR], &[Errno::EIO]),
-    known(libc::SYS_pwrite64, "pwrite64", &[D], &[Errno::EIO, Errno::ENOSPC, Errno::EINTR], &[Errno::EIO]),
-    known(libc::SYS_writev, "writev", &[D], &[Errno::EIO, Errno::EINTR], &[Errno::EIO]),
+    known(
+        libc::SYS_read,
+        "read",
+        &[D],
+        &[Errno::EIO, Errno::EINTR],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_pread64,
+        "pread64",
+        &[D],
+        &[Errno::EIO, Errno::EINTR],
+        &[],
+    ),
+    known(
+        libc::SYS_write,
+        "write",
+        &[D],
+        &[Errno::EIO, Errno::ENOSPC, Errno::EINTR],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_pwrite64,
+        "pwrite64",
+        &[D],
+        &[Errno::EIO, Errno::ENOSPC, Errno::EINTR],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_writev,
+        "writev",
+        &[D],
+        &[Errno::EIO, Errno::EINTR],
+        &[Errno::EIO],
+    ),
     known(
         libc::SYS_openat,
         "openat",
@@ -76,14 +112,50 @@ const KNOWN: &[Known] = &[
         &[Errno::EMFILE, Errno::EIO, Errno::EACCES, Errno::EINTR],
         &[Errno::EIO],
     ),
-    known(libc::SYS_close, "close", &[D], &[], &[Errno::EIO, Errno::EINTR]),
+    known(
+        libc::SYS_close,
+        "close",
+        &[D],
+        &[],
+        &[Errno::EIO, Errno::EINTR],
+    ),
     known(libc::SYS_fstat, "fstat", &[D], &[Errno::EIO], &[]),
-    known(libc::SYS_statx, "statx", &[D, T], &[Errno::EIO, Errno::EACCES], &[]),
-    known(libc::SYS_statfs, "statfs", &[T], &[Errno::EIO, Errno::ENOENT], &[]),
+    known(
+        libc::SYS_statx,
+        "statx",
+        &[D, T],
+        &[Errno::EIO, Errno::EACCES],
+        &[],
+    ),
+    known(
+        libc::SYS_statfs,
+        "statfs",
+        &[T],
+        &[Errno::EIO, Errno::ENOENT],
+        &[],
+    ),
     known(libc::SYS_fstatfs, "fstatfs", &[D], &[Errno::EIO], &[]),
-    known(libc::SYS_readlinkat, "readlinkat", &[D, T], &[Errno::EACCES, Errno::EIO], &[]),
-    known(libc::SYS_faccessat, "faccessat", &[D, T], &[Errno::EIO], &[]),
-    known(libc::SYS_faccessat2, "faccessat2", &[D, T], &[Errno::EIO], &[]),
+    known(
+        libc::SYS_readlinkat,
+        "readlinkat",
+        &[D, T],
+        &[Errno::EACCES, Errno::EIO],
+        &[],
+    ),
+    known(
+        libc::SYS_faccessat,
+        "faccessat",
+        &[D, T],
+        &[Errno::EIO],
+        &[],
+    ),
+    known(
+        libc::SYS_faccessat2,
+        "faccessat2",
+        &[D, T],
+        &[Errno::EIO],
+        &[],
+    ),
     known(
         libc::SYS_getdents64,
         "getdents64",
@@ -105,8 +177,20 @@ const KNOWN: &[Known] = &[
         &[Errno::EIO, Errno::EROFS],
         &[Errno::EIO, Errno::ENOENT, Errno::EINTR],
     ),
-    known(libc::SYS_renameat, "renameat", &[D, T, D, T], &[Errno::EIO, Errno::ENOSPC], &[Errno::EIO]),
-    known(libc::SYS_renameat2, "renameat2", &[D, T, D, T], &[Errno::EIO, Errno::ENOSPC], &[Errno::EIO]),
+    known(
+        libc::SYS_renameat,
+        "renameat",
+        &[D, T, D, T],
+        &[Errno::EIO, Errno::ENOSPC],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_renameat2,
+        "renameat2",
+        &[D, T, D, T],
+        &[Errno::EIO, Errno::ENOSPC],
+        &[Errno::EIO],
+    ),
     known(
         libc::SYS_mkdirat,
         "mkdirat",
@@ -114,27 +198,105 @@ const KNOWN: &[Known] = &[
         &[Errno::EIO, Errno::ENOSPC, Errno::EROFS],
         &[Errno::EIO, Errno::EEXIST],
     ),
-    known(libc::SYS_ftruncate, "ftruncate", &[D], &[Errno::EIO, Errno::ENOSPC], &[Errno::EIO]),
-    known(libc::SYS_fallocate, "fallocate", &[D], &[Errno::ENOSPC], &[Errno::EIO]),
+    known(
+        libc::SYS_ftruncate,
+        "ftruncate",
+        &[D],
+        &[Errno::EIO, Errno::ENOSPC],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_fallocate,
+        "fallocate",
+        &[D],
+        &[Errno::ENOSPC],
+        &[Errno::EIO],
+    ),
     known(libc::SYS_fsync, "fsync", &[D], &[Errno::EIO], &[Errno::EIO]),
-    known(libc::SYS_fdatasync, "fdatasync", &[D], &[Errno::EIO], &[Errno::EIO]),
-    known(libc::SYS_utimensat, "utimensat", &[D, T], &[Errno::EIO, Errno::EPERM], &[Errno::EIO]),
+    known(
+        libc::SYS_fdatasync,
+        "fdatasync",
+        &[D],
+        &[Errno::EIO],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_utimensat,
+        "utimensat",
+        &[D, T],
+        &[Errno::EIO, Errno::EPERM],
+        &[Errno::EIO],
+    ),
     known(libc::SYS_fchmod, "fchmod", &[D], &[Errno::EPERM], &[]),
     known(libc::SYS_lseek, "lseek", &[D], &[Errno::EIO], &[]),
-    known(libc::SYS_flock, "flock", &[D, N], &[Errno::ENOLCK, Errno::EINTR], &[Errno::EINTR]),
+    known(
+        libc::SYS_flock,
+        "flock",
+        &[D, N],
+        &[Errno::ENOLCK, Errno::EINTR],
+        &[Errno::EINTR],
+    ),
     // To read and set flags, as here, it fails only for a descriptor that is not open.
     known(libc::SYS_fcntl, "fcntl", &[D, N], &[], &[]),
     known(libc::SYS_dup, "dup", &[D], &[Errno::EMFILE], &[]),
     known(libc::SYS_dup3, "dup3", &[D, N], &[Errno::EMFILE], &[]),
-    known(libc::SYS_pipe2, "pipe2", &[], &[Errno::EMFILE, Errno::ENFILE], &[]),
-    known(libc::SYS_memfd_create, "memfd_create", &[T], &[Errno::EMFILE, Errno::ENOMEM], &[]),
-    known(libc::SYS_socket, "socket", &[N, N, N], &[Errno::EMFILE, Errno::ENOBUFS], &[]),
-    known(libc::SYS_socketpair, "socketpair", &[], &[Errno::EMFILE, Errno::ENOBUFS], &[]),
-    known(libc::SYS_bind, "bind", &[D], &[Errno::ENOMEM, Errno::EADDRINUSE], &[]),
+    known(
+        libc::SYS_pipe2,
+        "pipe2",
+        &[],
+        &[Errno::EMFILE, Errno::ENFILE],
+        &[],
+    ),
+    known(
+        libc::SYS_memfd_create,
+        "memfd_create",
+        &[T],
+        &[Errno::EMFILE, Errno::ENOMEM],
+        &[],
+    ),
+    known(
+        libc::SYS_socket,
+        "socket",
+        &[N, N, N],
+        &[Errno::EMFILE, Errno::ENOBUFS],
+        &[],
+    ),
+    known(
+        libc::SYS_socketpair,
+        "socketpair",
+        &[],
+        &[Errno::EMFILE, Errno::ENOBUFS],
+        &[],
+    ),
+    known(
+        libc::SYS_bind,
+        "bind",
+        &[D],
+        &[Errno::ENOMEM, Errno::EADDRINUSE],
+        &[],
+    ),
     known(libc::SYS_connect, "connect", &[D], &[Errno::ENOBUFS], &[]),
-    known(libc::SYS_setsockopt, "setsockopt", &[D, N, N], &[Errno::ENOPROTOOPT, Errno::ENOBUFS], &[]),
-    known(libc::SYS_getsockopt, "getsockopt", &[D, N, N], &[Errno::ENOPROTOOPT], &[]),
-    known(libc::SYS_getsockname, "getsockname", &[D], &[Errno::ENOBUFS], &[]),
+    known(
+        libc::SYS_setsockopt,
+        "setsockopt",
+        &[D, N, N],
+        &[Errno::ENOPROTOOPT, Errno::ENOBUFS],
+        &[],
+    ),
+    known(
+        libc::SYS_getsockopt,
+        "getsockopt",
+        &[D, N, N],
+        &[Errno::ENOPROTOOPT],
+        &[],
+    ),
+    known(
+        libc::SYS_getsockname,
+        "getsockname",
+        &[D],
+        &[Errno::ENOBUFS],
+        &[],
+    ),
     known(
         libc::SYS_sendto,
         "sendto",
@@ -163,47 +325,173 @@ const KNOWN: &[Known] = &[
         &[Errno::ENOBUFS, Errno::EINTR, Errno::ENOMEM],
         &[Errno::ENOBUFS],
     ),
-    known(libc::SYS_ppoll, "ppoll", &[], &[Errno::EINTR, Errno::ENOMEM], &[]),
-    known(libc::SYS_setns, "setns", &[D], &[Errno::EPERM, Errno::ENOMEM], &[]),
-    known(libc::SYS_unshare, "unshare", &[N], &[Errno::EPERM, Errno::ENOSPC], &[]),
+    known(
+        libc::SYS_ppoll,
+        "ppoll",
+        &[],
+        &[Errno::EINTR, Errno::ENOMEM],
+        &[],
+    ),
+    known(
+        libc::SYS_setns,
+        "setns",
+        &[D],
+        &[Errno::EPERM, Errno::ENOMEM],
+        &[],
+    ),
+    known(
+        libc::SYS_unshare,
+        "unshare",
+        &[N],
+        &[Errno::EPERM, Errno::ENOSPC],
+        &[],
+    ),
     known(libc::SYS_mmap, "mmap", &[], &[Errno::ENOMEM], &[]),
     known(libc::SYS_munmap, "munmap", &[], &[], &[Errno::ENOMEM]),
-    known(libc::SYS_clone, "clone", &[N], &[Errno::EAGAIN, Errno::ENOMEM], &[]),
-    known(libc::SYS_clone3, "clone3", &[], &[Errno::EAGAIN, Errno::ENOMEM, Errno::ENOSYS], &[]),
-    known(libc::SYS_execve, "execve", &[T], &[Errno::EACCES, Errno::ENOMEM, Errno::ETXTBSY], &[]),
-    known(libc::SYS_wait4, "wait4", &[N], &[Errno::EINTR, Errno::ECHILD], &[]),
-    known(libc::SYS_waitid, "waitid", &[N], &[Errno::EINTR, Errno::ECHILD], &[]),
-    known(libc::SYS_pidfd_open, "pidfd_open", &[N], &[Errno::EMFILE, Errno::ENOSYS], &[]),
-    known(libc::SYS_kill, "kill", &[N, N], &[Errno::EPERM, Errno::ESRCH], &[]),
-    known(libc::SYS_getrandom, "getrandom", &[], &[Errno::ENOSYS, Errno::EINTR], &[]),
+    known(
+        libc::SYS_clone,
+        "clone",
+        &[N],
+        &[Errno::EAGAIN, Errno::ENOMEM],
+        &[],
+    ),
+    known(
+        libc::SYS_clone3,
+        "clone3",
+        &[],
+        &[Errno::EAGAIN, Errno::ENOMEM, Errno::ENOSYS],
+        &[],
+    ),
+    known(
+        libc::SYS_execve,
+        "execve",
+        &[T],
+        &[Errno::EACCES, Errno::ENOMEM, Errno::ETXTBSY],
+        &[],
+    ),
+    known(
+        libc::SYS_wait4,
+        "wait4",
+        &[N],
+        &[Errno::EINTR, Errno::ECHILD],
+        &[],
+    ),
+    known(
+        libc::SYS_waitid,
+        "waitid",
+        &[N],
+        &[Errno::EINTR, Errno::ECHILD],
+        &[],
+    ),
+    known(
+        libc::SYS_pidfd_open,
+        "pidfd_open",
+        &[N],
+        &[Errno::EMFILE, Errno::ENOSYS],
+        &[],
+    ),
+    known(
+        libc::SYS_kill,
+        "kill",
+        &[N, N],
+        &[Errno::EPERM, Errno::ESRCH],
+        &[],
+    ),
+    known(
+        libc::SYS_getrandom,
+        "getrandom",
+        &[],
+        &[Errno::ENOSYS, Errno::EINTR],
+        &[],
+    ),
     // With the arguments that a program gives them, these do not fail.
     known(libc::SYS_rt_sigaction, "rt_sigaction", &[N], &[], &[]),
     known(libc::SYS_rt_sigprocmask, "rt_sigprocmask", &[N], &[], &[]),
-    known(libc::SYS_sigaltstack, "sigaltstack", &[], &[Errno::ENOMEM], &[]),
+    known(
+        libc::SYS_sigaltstack,
+        "sigaltstack",
+        &[],
+        &[Errno::ENOMEM],
+        &[],
+    ),
     known(libc::SYS_prlimit64, "prlimit64", &[N, N], &[], &[]),
-    known(libc::SYS_sched_getaffinity, "sched_getaffinity", &[], &[], &[]),
+    known(
+        libc::SYS_sched_getaffinity,
+        "sched_getaffinity",
+        &[],
+        &[],
+        &[],
+    ),
     // It reports no error but the old end of the heap; a lack of memory shows at mmap.
     known(libc::SYS_brk, "brk", &[], &[], &[]),
     known(libc::SYS_mprotect, "mprotect", &[], &[Errno::ENOMEM], &[]),
     known(libc::SYS_futex, "futex", &[], &[], &[]),
     known(libc::SYS_nanosleep, "nanosleep", &[], &[Errno::EINTR], &[]),
-    known(libc::SYS_clock_nanosleep, "clock_nanosleep", &[], &[Errno::EINTR], &[]),
+    known(
+        libc::SYS_clock_nanosleep,
+        "clock_nanosleep",
+        &[],
+        &[Errno::EINTR],
+        &[],
+    ),
 ];
 
 /// The calls of x86-64 that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[Known] = &[
-    known(libc::SYS_newfstatat, "newfstatat", &[D, T], &[Errno::EIO, Errno::EACCES], &[]),
-    known(libc::SYS_open, "open", &[T, N], &[Errno::EMFILE, Errno::EIO, Errno::EACCES], &[]),
+    known(
+        libc::SYS_newfstatat,
+        "newfstatat",
+        &[D, T],
+        &[Errno::EIO, Errno::EACCES],
+        &[],
+    ),
+    known(
+        libc::SYS_open,
+        "open",
+        &[T, N],
+        &[Errno::EMFILE, Errno::EIO, Errno::EACCES],
+        &[],
+    ),
     known(libc::SYS_stat, "stat", &[T], &[Errno::EIO], &[]),
     known(libc::SYS_lstat, "lstat", &[T], &[Errno::EIO], &[]),
     known(libc::SYS_access, "access", &[T], &[Errno::EIO], &[]),
-    known(libc::SYS_readlink, "readlink", &[T], &[Errno::EACCES, Errno::EIO], &[]),
-    known(libc::SYS_mkdir, "mkdir", &[T], &[Errno::EIO, Errno::ENOSPC], &[Errno::EIO, Errno::EEXIST]),
+    known(
+        libc::SYS_readlink,
+        "readlink",
+        &[T],
+        &[Errno::EACCES, Errno::EIO],
+        &[],
+    ),
+    known(
+        libc::SYS_mkdir,
+        "mkdir",
+        &[T],
+        &[Errno::EIO, Errno::ENOSPC],
+        &[Errno::EIO, Errno::EEXIST],
+    ),
     known(libc::SYS_rmdir, "rmdir", &[T], &[Errno::EIO], &[Errno::EIO]),
-    known(libc::SYS_unlink, "unlink", &[T], &[Errno::EIO], &[Errno::EIO]),
-    known(libc::SYS_rename, "rename", &[T, T], &[Errno::EIO], &[Errno::EIO]),
-    known(libc::SYS_poll, "poll", &[], &[Errno::EINTR, Errno::ENOMEM], &[]),
+    known(
+        libc::SYS_unlink,
+        "unlink",
+        &[T],
+        &[Errno::EIO],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_rename,
+        "rename",
+        &[T, T],
+        &[Errno::EIO],
+        &[Errno::EIO],
+    ),
+    known(
+        libc::SYS_poll,
+        "poll",
+        &[],
+        &[Errno::EINTR, Errno::ENOMEM],
+        &[],
+    ),
     known(libc::SYS_pipe, "pipe", &[], &[Errno::EMFILE], &[]),
     known(libc::SYS_dup2, "dup2", &[D, N], &[Errno::EMFILE], &[]),
     known(libc::SYS_fork, "fork", &[], &[Errno::EAGAIN], &[]),
@@ -215,12 +503,18 @@ const OLDER: &[Known] = &[
 const OLDER: &[Known] = &[];
 
 fn find(number: u64) -> Option<&'static Known> {
-    KNOWN.iter().chain(OLDER).find(|known| known.number.cast_unsigned() == number)
+    KNOWN
+        .iter()
+        .chain(OLDER)
+        .find(|known| known.number.cast_unsigned() == number)
 }
 
 /// The errors that the call may return without having done anything.
 pub(crate) fn errors(number: u64) -> &'static [Errno] {
-    if INFALLIBLE.iter().any(|infallible| infallible.cast_unsigned() == number) {
+    if INFALLIBLE
+        .iter()
+        .any(|infallible| infallible.cast_unsigned() == number)
+    {
         return &[];
     }
     find(number).map_or(OTHERWISE, |known| known.errors)
@@ -258,20 +552,28 @@ pub(crate) fn ends_preparation(call: &SystemCall) -> bool {
 pub(crate) fn reads_memory(call: &SystemCall) -> bool {
     let reads = [libc::SYS_read, libc::SYS_pread64].map(libc::c_long::cast_unsigned);
     call.call.is_some_and(|(number, _)| reads.contains(&number))
-        && call.file(0).is_some_and(|file| file.to_string_lossy().starts_with("/memfd:"))
+        && call
+            .file(0)
+            .is_some_and(|file| file.to_string_lossy().starts_with("/memfd:"))
 }
 
 /// True if the call is about the descriptor `fd`.
 pub(crate) fn is_about(call: &SystemCall, fd: u64) -> bool {
-    let Some((number, arguments)) = call.call else { return false };
+    let Some((number, arguments)) = call.call else {
+        return false;
+    };
     let is_descriptor = find(number).is_some_and(|known| matches!(known.arguments, [D, ..]));
     is_descriptor && arguments.first() == Some(&fd)
 }
 
 /// The call with its arguments in short, as strace(1) shows it. Only while it is about to begin.
 pub(crate) fn describe(call: &SystemCall) -> String {
-    let Some((number, arguments)) = call.call else { return "unknown on this architecture".to_owned() };
-    let Some(known) = find(number) else { return format!("system call {number}") };
+    let Some((number, arguments)) = call.call else {
+        return "unknown on this architecture".to_owned();
+    };
+    let Some(known) = find(number) else {
+        return format!("system call {number}");
+    };
     let shown: Vec<String> = known
         .arguments
         .iter()
@@ -290,7 +592,9 @@ fn describe_argument(call: &SystemCall, kind: Argument, index: usize, value: u64
             Some(file) => format!("{value}<{}>", file.display()),
             None => value.to_string(),
         },
-        T => call.text(index).map_or_else(|| "NULL".to_owned(), |text| format!("{text:?}")),
+        T => call
+            .text(index)
+            .map_or_else(|| "NULL".to_owned(), |text| format!("{text:?}")),
         N => format!("{value:#x}"),
     }
 }
@@ -302,7 +606,11 @@ mod tests {
 
     #[test]
     fn each_call_is_in_the_list_once() {
-        let numbers: BTreeSet<_> = KNOWN.iter().chain(OLDER).map(|known| known.number).collect();
+        let numbers: BTreeSet<_> = KNOWN
+            .iter()
+            .chain(OLDER)
+            .map(|known| known.number)
+            .collect();
         assert_eq!(numbers.len(), KNOWN.len() + OLDER.len());
     }
 

@@ -103,7 +103,11 @@ impl Flood {
         if self.reference.is_some() {
             phases.push(self.on_a_host(true)?);
         }
-        Ok(Outcome { phases, seed: self.seed, workers: self.workers })
+        Ok(Outcome {
+            phases,
+            seed: self.seed,
+            workers: self.workers,
+        })
     }
 
     fn on_a_host(&self, has_reference: bool) -> Result<Phase, Trouble> {
@@ -114,7 +118,8 @@ impl Flood {
                 sandbox::end_processes();
                 phase
             });
-            host.join().unwrap_or_else(|_| Err("a worker panicked".to_owned()))
+            host.join()
+                .unwrap_or_else(|_| Err("a worker panicked".to_owned()))
         })
     }
 
@@ -135,16 +140,24 @@ impl Flood {
             let workers: Vec<_> = (0..self.workers)
                 .map(|number| scope.spawn(move || Worker::new(shared_by_all, number).work(end)))
                 .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".to_owned())))
+            workers.into_iter().try_for_each(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|_| Err("a worker panicked".to_owned()))
+            })
         })?;
         let duration = start.elapsed();
         for network in &NETWORKS {
-            let collected = self.request(Maker::Ours, network, Command::Gc, "")?.keeping(&[]).run()?;
+            let collected = self
+                .request(Maker::Ours, network, Command::Gc, "")?
+                .keeping(&[])
+                .run()?;
             scene::succeeded(collected, "the last GC")?;
         }
-        let mut phase = shared.phase.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = shared
+            .phase
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         phase.end(duration, residue(&before)?);
         Ok(phase)
     }
@@ -169,7 +182,8 @@ impl Flood {
         container: &str,
     ) -> Result<Request, Trouble> {
         let parsed = serde_json::from_str(network.config);
-        let mut config: Map<String, Value> = parsed.map_err(|e| format!("{}: {e}", network.name))?;
+        let mut config: Map<String, Value> =
+            parsed.map_err(|e| format!("{}: {e}", network.name))?;
         config.insert("cniVersion".to_owned(), "1.1.0".into());
         config.insert("name".to_owned(), network.name.into());
         config.insert("type".to_owned(), network.plugin.into());
@@ -177,7 +191,13 @@ impl Flood {
             (Maker::Reference, Some(reference)) => reference,
             _ => &self.plugins,
         };
-        Ok(Request::new(plugins, network.plugin, config, command, container))
+        Ok(Request::new(
+            plugins,
+            network.plugin,
+            config,
+            command,
+            container,
+        ))
     }
 }
 
@@ -196,5 +216,8 @@ fn residue(before: &State) -> Result<Vec<String>, Trouble> {
 
 /// The attachments of these containers, as GC wants them.
 fn attachments(containers: impl IntoIterator<Item = String>) -> Vec<(String, &'static str)> {
-    containers.into_iter().map(|container| (container, IF_NAME)).collect()
+    containers
+        .into_iter()
+        .map(|container| (container, IF_NAME))
+        .collect()
 }

@@ -98,7 +98,14 @@ impl Site {
         let is_about_stdout = process == 0 && calls::is_about(call, 1);
         let number = call.call.map(|(number, _)| number);
         let cannot_fail = calls::reads_memory(call);
-        Self { process, nth, number, is_about_stdout, cannot_fail, is_preparation: false }
+        Self {
+            process,
+            nth,
+            number,
+            is_about_stdout,
+            cannot_fail,
+            is_preparation: false,
+        }
     }
 }
 
@@ -154,7 +161,12 @@ impl Point {
 /// the way to remove.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { site, kind, errno, way } = self;
+        let Self {
+            site,
+            kind,
+            errno,
+            way,
+        } = self;
         write!(f, "{kind}/{}:{}", site.process, site.nth)?;
         match (errno, kind) {
             (Some(errno), _) => write!(f, "/{errno:?}"),
@@ -165,7 +177,12 @@ impl fmt::Display for Point {
 }
 
 /// All points of an operation that makes these calls.
-pub(crate) fn points(subject: &Subject, operation: Command, sites: &[Site], kinds: &[Kind]) -> Vec<Point> {
+pub(crate) fn points(
+    subject: &Subject,
+    operation: Command,
+    sites: &[Site],
+    kinds: &[Kind],
+) -> Vec<Point> {
     let is_alone = sites.iter().all(|site| site.process == 0);
     let mut points = Vec::new();
     for &kind in kinds {
@@ -181,8 +198,18 @@ pub(crate) fn points(subject: &Subject, operation: Command, sites: &[Site], kind
 }
 
 fn at(subject: &Subject, operation: Command, site: Site, kind: Kind) -> Vec<Point> {
-    let point = |errno, way| Point { site, kind, errno, way };
-    let errnos = |errnos: &[Errno]| errnos.iter().map(|errno| point(Some(*errno), Way::Del)).collect();
+    let point = |errno, way| Point {
+        site,
+        kind,
+        errno,
+        way,
+    };
+    let errnos = |errnos: &[Errno]| {
+        errnos
+            .iter()
+            .map(|errno| point(Some(*errno), Way::Del))
+            .collect()
+    };
     match (kind, site.number) {
         (Kind::Error | Kind::Broken | Kind::Lost, _) if site.cannot_fail => Vec::new(),
         // CHECK has nothing to remove.

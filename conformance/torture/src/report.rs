@@ -21,7 +21,11 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(subject: &'static str, operation: Command, kind: Kind) -> Self {
-        Self { subject, operation: operation.as_str(), kind }
+        Self {
+            subject,
+            operation: operation.as_str(),
+            kind,
+        }
     }
 }
 
@@ -69,7 +73,10 @@ const COLUMNS: [(Defect, &str); 8] = [
     (Defect::Unclean, "unclean"),
     (Defect::Left(Way::Del), "left by DEL"),
     (Defect::Left(Way::Gc), "left by GC"),
-    (Defect::Left(Way::DelWithoutNetns), "left by DEL without netns"),
+    (
+        Defect::Left(Way::DelWithoutNetns),
+        "left by DEL without netns",
+    ),
     (Defect::Hung, "hung"),
     (Defect::Document, "no document"),
     (Defect::Refused, "refused"),
@@ -87,7 +94,10 @@ before main: ended before its own code began, with nothing changed; longest: of 
 impl Report {
     /// The report on a subject that cannot run here.
     pub(crate) fn of_missing(name: &str, reason: String) -> Self {
-        Self { missing: vec![(name.to_owned(), reason)], ..Self::default() }
+        Self {
+            missing: vec![(name.to_owned(), reason)],
+            ..Self::default()
+        }
     }
 
     /// Enters one point.
@@ -102,7 +112,10 @@ impl Report {
         counts.longest = counts.longest.max(verdict.duration);
         for (defect, text) in verdict.defects {
             *counts.defects.entry(defect).or_default() += 1;
-            let group = self.groups.entry((row, defect, without_values(&text))).or_default();
+            let group = self
+                .groups
+                .entry((row, defect, without_values(&text)))
+                .or_default();
             if group.points.is_empty() {
                 group.call.clone_from(&verdict.call);
                 group.text = text;
@@ -148,8 +161,17 @@ impl Report {
             let (column, points) = (heading(*defect), &group.points);
             let first = points.first().map(String::as_str).unwrap_or_default();
             let _ = writeln!(text, "{column}: {first}\n  at {}", group.call);
-            group.text.lines().for_each(|line| _ = writeln!(text, "    {line}"));
-            let others = points.iter().skip(1).take(LISTED).cloned().collect::<Vec<_>>().join(" ");
+            group
+                .text
+                .lines()
+                .for_each(|line| _ = writeln!(text, "    {line}"));
+            let others = points
+                .iter()
+                .skip(1)
+                .take(LISTED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ");
             match points.len().saturating_sub(LISTED + 1) {
                 0 if others.is_empty() => {}
                 0 => _ = writeln!(text, "  also {others}"),
@@ -162,9 +184,15 @@ impl Report {
     /// One line on what was done.
     pub(crate) fn summary(&self) -> String {
         let rows = self.rows.iter().next();
-        let name = rows.map(|(row, _)| format!("{} {}", row.subject, row.operation)).unwrap_or_default();
+        let name = rows
+            .map(|(row, _)| format!("{} {}", row.subject, row.operation))
+            .unwrap_or_default();
         let seconds = self.duration.as_secs_f32();
-        format!("{name}: {} points in {seconds:.0} s, {} defects", self.tried(), self.defects())
+        format!(
+            "{name}: {} points in {seconds:.0} s, {} defects",
+            self.tried(),
+            self.defects()
+        )
     }
 
     /// The table, as Markdown.
@@ -177,8 +205,16 @@ impl Report {
         );
         let mut all = Counts::default();
         for (row, counts) in &self.rows {
-            let Row { subject, operation, kind } = row;
-            let _ = writeln!(text, "| {subject} | {operation} | {kind} |{}", cells(counts));
+            let Row {
+                subject,
+                operation,
+                kind,
+            } = row;
+            let _ = writeln!(
+                text,
+                "| {subject} | {operation} | {kind} |{}",
+                cells(counts)
+            );
             all.add(counts);
         }
         let _ = writeln!(text, "| all | | |{}", cells(&all));
@@ -186,8 +222,11 @@ impl Report {
             let _ = writeln!(text, "\n{name} was not tried: {reason}");
         }
         if all.missed > 0 {
-            let _ =
-                writeln!(text, "\n{} points were not reached: the run made fewer system calls.", all.missed);
+            let _ = writeln!(
+                text,
+                "\n{} points were not reached: the run made fewer system calls.",
+                all.missed
+            );
         }
         text
     }
@@ -196,11 +235,18 @@ impl Report {
 /// The text without the words in which there are digits: what is alike in defects of one cause.
 fn without_values(text: &str) -> String {
     let words = text.split_whitespace();
-    words.filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect::<Vec<_>>().join(" ")
+    words
+        .filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn heading(defect: Defect) -> &'static str {
-    COLUMNS.iter().find(|(column, _)| *column == defect).map(|(_, name)| *name).unwrap_or_default()
+    COLUMNS
+        .iter()
+        .find(|(column, _)| *column == defect)
+        .map(|(_, name)| *name)
+        .unwrap_or_default()
 }
 
 fn cells(counts: &Counts) -> String {
@@ -208,7 +254,12 @@ fn cells(counts: &Counts) -> String {
     for (defect, _) in COLUMNS {
         let _ = write!(text, " {} |", counts.defects.get(&defect).unwrap_or(&0));
     }
-    let _ = write!(text, " {} | {:.2} s |", counts.before_main, counts.longest.as_secs_f32());
+    let _ = write!(
+        text,
+        " {} | {:.2} s |",
+        counts.before_main,
+        counts.longest.as_secs_f32()
+    );
     text
 }
 
@@ -218,31 +269,57 @@ mod tests {
 
     fn verdict(defects: Vec<(Defect, String)>) -> Verdict {
         let (call, duration) = ("openat(3, \"x\")".to_owned(), Duration::from_millis(20));
-        Verdict { is_reached: true, ended_before_main: false, call, duration, defects }
+        Verdict {
+            is_reached: true,
+            ended_before_main: false,
+            call,
+            duration,
+            defects,
+        }
     }
 
     #[test]
     fn a_defect_is_counted_in_its_column_and_shown_with_its_point() {
-        let (mut report, row) = (Report::default(), Row::new("bridge", Command::Add, Kind::Kill));
-        report.enter(row, "bridge/ADD/kill/0:1/gc".to_owned(), verdict(Vec::new()));
+        let (mut report, row) = (
+            Report::default(),
+            Row::new("bridge", Command::Add, Kind::Kill),
+        );
+        report.enter(
+            row,
+            "bridge/ADD/kill/0:1/gc".to_owned(),
+            verdict(Vec::new()),
+        );
         let left = (Defect::Left(Way::Gc), "+ host: link veth1".to_owned());
-        report.enter(row, "bridge/ADD/kill/0:2/gc".to_owned(), verdict(vec![left]));
+        report.enter(
+            row,
+            "bridge/ADD/kill/0:2/gc".to_owned(),
+            verdict(vec![left]),
+        );
         assert_eq!((report.tried(), report.defects()), (2, 1));
         assert!(
-            report
-                .table()
-                .contains("| bridge | ADD | kill | 2 | 0 | 0 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0.02 s |"),
+            report.table().contains(
+                "| bridge | ADD | kill | 2 | 0 | 0 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0.02 s |"
+            ),
             "{}",
             report.table()
         );
         let findings = report.findings();
-        assert!(findings.starts_with("left by GC: bridge/ADD/kill/0:2/gc\n  at openat(3"), "{findings}");
+        assert!(
+            findings.starts_with("left by GC: bridge/ADD/kill/0:2/gc\n  at openat(3"),
+            "{findings}"
+        );
         assert!(findings.contains("+ host: link veth1"));
     }
 
     #[test]
     fn defects_that_differ_in_a_random_name_are_one_group() {
-        assert_eq!(without_values("+ link veth1a up\n+ b"), without_values("+ link veth2b up\n+ b"));
-        assert_ne!(without_values("+ link veth1a up"), without_values("+ address 10.0.0.2/24"));
+        assert_eq!(
+            without_values("+ link veth1a up\n+ b"),
+            without_values("+ link veth2b up\n+ b")
+        );
+        assert_ne!(
+            without_values("+ link veth1a up"),
+            without_values("+ address 10.0.0.2/24")
+        );
     }
 }

@@ -63,7 +63,11 @@ impl Request {
             ("CNI_IFNAME", IF_NAME.into()),
             ("CNI_PATH", plugins.into()),
         ];
-        Self { program: plugins.join(plugin).into(), environment, config }
+        Self {
+            program: plugins.join(plugin).into(),
+            environment,
+            config,
+        }
     }
 
     /// A request to the subject's plugin, on its network.
@@ -75,8 +79,12 @@ impl Request {
     ) -> Result<Self, Trouble> {
         let config = subject.network_configuration()?;
         let mut request = Self::new(plugins, subject.plugin, config, command, container);
-        request.environment.retain(|(name, _)| *name != "CNI_IFNAME");
-        request.environment.push(("CNI_IFNAME", subject.if_name.into()));
+        request
+            .environment
+            .retain(|(name, _)| *name != "CNI_IFNAME");
+        request
+            .environment
+            .push(("CNI_IFNAME", subject.if_name.into()));
         Ok(request)
     }
 
@@ -100,13 +108,16 @@ impl Request {
             .iter()
             .map(|(container, interface)| json!({ "containerID": container, "ifname": interface }))
             .collect();
-        self.config.insert("cni.dev/valid-attachments".to_owned(), Value::Array(list));
+        self.config
+            .insert("cni.dev/valid-attachments".to_owned(), Value::Array(list));
         self
     }
 
     /// Runs the plugin undisturbed. Returns `None` if it did not end within [`LIMIT`].
     pub(crate) fn run(&self) -> Result<Option<Run>, Trouble> {
-        let command = self.process(|program| process::Command::new(program)).map_err(|e| e.to_string())?;
+        let command = self
+            .process(|program| process::Command::new(program))
+            .map_err(|e| e.to_string())?;
         match Spawned::start(command, LIMIT).and_then(Spawned::finish) {
             Ok(run) => Ok(Some(run)),
             Err(Failure::Mismatch { .. }) => Ok(None),
@@ -119,12 +130,16 @@ impl Request {
         &self,
         decide: &mut dyn FnMut(&SystemCall) -> Action,
     ) -> Result<Ended, Trouble> {
-        self.trace(decide).map_err(|e| format!("cannot trace {}: {e}", self.program.display()))
+        self.trace(decide)
+            .map_err(|e| format!("cannot trace {}: {e}", self.program.display()))
     }
 
     fn trace(&self, decide: &mut dyn FnMut(&SystemCall) -> Action) -> io::Result<Ended> {
         let mut command = self.process(|program| trace::stopped(program))?;
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let start = Instant::now();
         let mut child = command.spawn()?;
         let traced = match trace::disturb(&child, LIMIT, decide) {
@@ -135,15 +150,36 @@ impl Request {
         let duration = start.elapsed();
         // All that could write has ended, if the run was disturbed.
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        child.stdout.take().map(|mut pipe| pipe.read_to_end(&mut stdout)).transpose()?;
-        child.stderr.take().map(|mut pipe| pipe.read_to_end(&mut stderr)).transpose()?;
-        let run = Run { stdout, stderr, status: traced.status, duration };
-        Ok(Ended::Run { run, was_struck: traced.was_struck })
+        child
+            .stdout
+            .take()
+            .map(|mut pipe| pipe.read_to_end(&mut stdout))
+            .transpose()?;
+        child
+            .stderr
+            .take()
+            .map(|mut pipe| pipe.read_to_end(&mut stderr))
+            .transpose()?;
+        let run = Run {
+            stdout,
+            stderr,
+            status: traced.status,
+            duration,
+        };
+        Ok(Ended::Run {
+            run,
+            was_struck: traced.was_struck,
+        })
     }
 
-    fn process(&self, wrap: impl FnOnce(&OsStr) -> process::Command) -> io::Result<process::Command> {
+    fn process(
+        &self,
+        wrap: impl FnOnce(&OsStr) -> process::Command,
+    ) -> io::Result<process::Command> {
         let mut command = wrap(&self.program);
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut stdin = File::from(memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?);
         stdin.write_all(Value::Object(self.config.clone()).to_string().as_bytes())?;

@@ -30,8 +30,10 @@ const DERIVED: [&str; 2] = [".index", ".origin"];
 
 /// The files of host-local that every ADD changes and that belong to no attachment: the place at
 /// which the range goes on, and the lock.
-const VOLATILE: [&str; 2] =
-    ["file: * /var/lib/cni/networks/*/last_reserved_ip.*", "file: * /var/lib/cni/networks/*/lock *"];
+const VOLATILE: [&str; 2] = [
+    "file: * /var/lib/cni/networks/*/last_reserved_ip.*",
+    "file: * /var/lib/cni/networks/*/lock *",
+];
 
 /// The host that the calling thread has become.
 pub(crate) struct Scene<'s> {
@@ -50,11 +52,20 @@ impl<'s> Scene<'s> {
         if subject.network == Network::Inhabited {
             let neighbour = Netns::create(NEIGHBOUR).map_err(|e| e.to_string())?;
             let request = Request::to_subject(plugins, subject, Command::Add, NEIGHBOUR)?;
-            succeeded(request.in_namespace(neighbour.path()).run()?, "the neighbour's ADD")?;
+            succeeded(
+                request.in_namespace(neighbour.path()).run()?,
+                "the neighbour's ADD",
+            )?;
         }
         let pod = Netns::create(CONTAINER).map_err(|e| e.to_string())?;
         let base = state()?;
-        Ok(Self { plugins, subject, pod, base, origins: origins(subject)? })
+        Ok(Self {
+            plugins,
+            subject,
+            pod,
+            base,
+            origins: origins(subject)?,
+        })
     }
 
     /// Gives the container a new namespace.
@@ -65,7 +76,11 @@ impl<'s> Scene<'s> {
     }
 
     /// A request about the container's attachment, with all that the operation wants.
-    pub(crate) fn request(&self, command: Command, result: Option<&Value>) -> Result<Request, Trouble> {
+    pub(crate) fn request(
+        &self,
+        command: Command,
+        result: Option<&Value>,
+    ) -> Result<Request, Trouble> {
         let request = Request::to_subject(self.plugins, self.subject, command, CONTAINER)?;
         Ok(match command {
             Command::Gc => self.gc(request),
@@ -86,7 +101,8 @@ impl<'s> Scene<'s> {
             Way::Del => self.request(Command::Del, result)?,
             Way::Gc => self.request(Command::Gc, None)?,
             Way::DelWithoutNetns => {
-                Request::to_subject(self.plugins, self.subject, Command::Del, CONTAINER)?.after(result)
+                Request::to_subject(self.plugins, self.subject, Command::Del, CONTAINER)?
+                    .after(result)
             }
         }
         .run()
@@ -102,8 +118,16 @@ impl<'s> Scene<'s> {
     pub(crate) fn changes_since(&self, before: &State) -> Result<Vec<String>, Trouble> {
         let mut changes = changes_since(before)?;
         let origins = origins(self.subject)?;
-        changes.extend(self.origins.difference(&origins).map(|line| format!("- file: {line}")));
-        changes.extend(stray_files().into_iter().map(|path| format!("+ file: {}", path.display())));
+        changes.extend(
+            self.origins
+                .difference(&origins)
+                .map(|line| format!("- file: {line}")),
+        );
+        changes.extend(
+            stray_files()
+                .into_iter()
+                .map(|path| format!("+ file: {}", path.display())),
+        );
         Ok(changes)
     }
 
@@ -112,7 +136,8 @@ impl<'s> Scene<'s> {
     pub(crate) fn may_change(&self, change: &str) -> bool {
         let line = change.get(2..).unwrap_or_default();
         let fits = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, line));
-        fits(self.subject.of_kernel) || self.subject.network == Network::New && fits(self.subject.of_network)
+        fits(self.subject.of_kernel)
+            || self.subject.network == Network::New && fits(self.subject.of_network)
     }
 }
 
@@ -143,7 +168,9 @@ pub(crate) fn succeeded(run: Option<Run>, what: &str) -> Result<Run, Trouble> {
 /// What host-local knows of the neighbour's reservations besides the records, and by which they heal
 /// after a reboot: one line for each. Empty for a plugin that has none.
 fn origins(subject: &Subject) -> Result<BTreeSet<String>, Trouble> {
-    let config = Value::Object(subject.network_configuration()?).to_string().into_bytes();
+    let config = Value::Object(subject.network_configuration()?)
+        .to_string()
+        .into_bytes();
     let call = Call::new(Environment::default(), config, Stop::never());
     let Ok(inspection) = call.and_then(|call| Inspection::of(&HostLocal::default(), &call)) else {
         return Ok(BTreeSet::new());
@@ -153,16 +180,32 @@ fn origins(subject: &Subject) -> Result<BTreeSet<String>, Trouble> {
         _ => false,
     };
     let origin = |reservation: &Reservation| {
-        let Reservation { address, fate, netns, .. } = reservation;
+        let Reservation {
+            address,
+            fate,
+            netns,
+            ..
+        } = reservation;
         format!("origin of {address}: {fate:?}, {netns:?}")
     };
-    Ok(inspection.reservations.iter().filter(is_neighbours).map(origin).collect())
+    Ok(inspection
+        .reservations
+        .iter()
+        .filter(is_neighbours)
+        .map(origin)
+        .collect())
 }
 
 /// The files beside the one of the network in which host-local keeps what it can do without: a file
 /// half written.
 fn stray_files() -> Vec<PathBuf> {
     let folders = DERIVED.iter().map(|folder| Path::new(DATA).join(folder));
-    let entries = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| !path.ends_with(NETWORK)).collect()
+    let entries = folders
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| !path.ends_with(NETWORK))
+        .collect()
 }

@@ -103,7 +103,10 @@ const OF_BRIDGE: &[&str] = &[
 const OF_SOLICITATION: &[&str] = &["host: neighbour fe80::* dev tort0 *"];
 
 /// The folders of the data directory.
-const OF_HOST_LOCAL: &[&str] = &["file: * /var/lib/cni/networks/", "file: * /var/lib/cni/networks/torture/"];
+const OF_HOST_LOCAL: &[&str] = &[
+    "file: * /var/lib/cni/networks/",
+    "file: * /var/lib/cni/networks/torture/",
+];
 
 /// The list.
 pub(crate) const SUBJECTS: &[Subject] = &[
@@ -200,8 +203,8 @@ impl Subject {
     /// The whole network configuration.
     pub(crate) fn network_configuration(&self) -> Result<Map<String, Value>, String> {
         let parsed = serde_json::from_str(self.config);
-        let mut config: Map<String, Value> =
-            parsed.map_err(|e| format!("the configuration of {} is no JSON object: {e}", self.name))?;
+        let mut config: Map<String, Value> = parsed
+            .map_err(|e| format!("the configuration of {} is no JSON object: {e}", self.name))?;
         config.insert("cniVersion".to_owned(), "1.1.0".into());
         config.insert("name".to_owned(), NETWORK.into());
         config.insert("type".to_owned(), self.plugin.into());

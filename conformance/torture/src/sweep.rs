@@ -47,12 +47,20 @@ pub(crate) fn sweep(selection: &Selection, watch: &dyn Fn(&Report)) -> Result<Re
     for subject in SUBJECTS {
         for &operation in subject.operations {
             let name = format!("{}/{}", subject.name, operation.as_str());
-            if !selection.filters.iter().all(|filter| may_fit(filter, &name)) {
+            if !selection
+                .filters
+                .iter()
+                .all(|filter| may_fit(filter, &name))
+            {
                 continue;
             }
             let part = match baseline(&selection.plugins, subject, operation) {
                 Ok(baseline) => sweep_operation(selection, subject, operation, &baseline)?,
-                Err(text) if subject.refusal.is_some_and(|refusal| text.contains(refusal)) => {
+                Err(text)
+                    if subject
+                        .refusal
+                        .is_some_and(|refusal| text.contains(refusal)) =>
+                {
                     whole.add(Report::of_missing(subject.name, text));
                     break;
                 }
@@ -86,14 +94,20 @@ fn on_a_host<T: Send>(work: impl FnOnce() -> Result<T, Trouble> + Send) -> Resul
             sandbox::end_processes();
             done
         });
-        host.join().unwrap_or_else(|_| Err("a worker panicked".to_owned()))
+        host.join()
+            .unwrap_or_else(|_| Err("a worker panicked".to_owned()))
     })
 }
 
 fn baseline(plugins: &Path, subject: &Subject, operation: Command) -> Result<Baseline, Trouble> {
     let mut kept = Kept::new();
     for way in subject.ways {
-        kept.insert(*way, on_a_host(|| kept_after(plugins, subject, *way))?.into_iter().collect());
+        kept.insert(
+            *way,
+            on_a_host(|| kept_after(plugins, subject, *way))?
+                .into_iter()
+                .collect(),
+        );
     }
     let sites = on_a_host(|| sites(plugins, subject, operation))?;
     Ok(Baseline { sites, kept })
@@ -104,10 +118,16 @@ fn baseline(plugins: &Path, subject: &Subject, operation: Command) -> Result<Bas
 fn kept_after(plugins: &Path, subject: &Subject, way: Way) -> Result<Vec<String>, Trouble> {
     let scene = Scene::create(plugins, subject)?;
     let added = succeeded(scene.request(Command::Add, None)?.run()?, "ADD")?;
-    succeeded(scene.remove(way, added.document().ok().as_ref())?, "the removal")?;
+    succeeded(
+        scene.remove(way, added.document().ok().as_ref())?,
+        "the removal",
+    )?;
     let changes = scene.changes()?;
     let is_allowed = |change: &String| change.starts_with("+ pod ") && change.contains(": sysctl ");
-    match changes.iter().find(|change| !is_allowed(change) && !scene.may_change(change)) {
+    match changes
+        .iter()
+        .find(|change| !is_allowed(change) && !scene.may_change(change))
+    {
         Some(residue) => Err(format!("undisturbed, ADD and {way} leave {residue}")),
         None => Ok(changes),
     }
@@ -118,16 +138,20 @@ fn sites(plugins: &Path, subject: &Subject, operation: Command) -> Result<Vec<Si
     let scene = Scene::create(plugins, subject)?;
     let result = match operation {
         Command::Add => None,
-        _ => succeeded(scene.request(Command::Add, None)?.run()?, "ADD")?.document().ok(),
+        _ => succeeded(scene.request(Command::Add, None)?.run()?, "ADD")?
+            .document()
+            .ok(),
     };
     let (mut sites, mut preparation) = (Vec::<Site>::new(), 0);
-    let ended = scene.request(operation, result.as_ref())?.run_disturbed(&mut |call| {
-        sites.push(Site::new(call));
-        if call.process == 0 && calls::ends_preparation(call) {
-            preparation = call.nth;
-        }
-        Action::Proceed
-    })?;
+    let ended = scene
+        .request(operation, result.as_ref())?
+        .run_disturbed(&mut |call| {
+            sites.push(Site::new(call));
+            if call.process == 0 && calls::ends_preparation(call) {
+                preparation = call.nth;
+            }
+            Action::Proceed
+        })?;
     match ended {
         Ended::Run { run, .. } => succeeded(Some(run), operation.as_str())?,
         Ended::Hung => succeeded(None, operation.as_str())?,
@@ -146,7 +170,12 @@ fn sweep_operation(
 ) -> Result<Report, Trouble> {
     let name = |point: &Point| format!("{}/{}/{point}", subject.name, operation.as_str());
     let mut chosen = points(subject, operation, &baseline.sites, &selection.kinds);
-    chosen.retain(|point| selection.filters.iter().all(|filter| name(point).contains(filter)));
+    chosen.retain(|point| {
+        selection
+            .filters
+            .iter()
+            .all(|filter| name(point).contains(filter))
+    });
     let mut index = 0;
     chosen.retain(|_| {
         index += 1;
@@ -175,9 +204,11 @@ fn sweep_operation(
             Ok::<(), Trouble>(())
         };
         let workers: Vec<_> = (0..selection.jobs).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())))
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err("a worker panicked".into()))
+        })
     })?;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.time(start.elapsed());
@@ -218,7 +249,9 @@ mod tests {
 
     #[test]
     fn one_in_ten_points_is_every_tenth_about() {
-        let chosen = (1..=10_000).filter(|index| scatter(*index).is_multiple_of(10)).count();
+        let chosen = (1..=10_000)
+            .filter(|index| scatter(*index).is_multiple_of(10))
+            .count();
         assert!((900..1100).contains(&chosen), "{chosen}");
         assert!((1..100).all(|index| scatter(index).is_multiple_of(1)));
     }

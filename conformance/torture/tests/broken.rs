@@ -26,7 +26,9 @@ impl Plugins {
 
     fn torture(&self, arguments: &[&str]) -> Output {
         let mut torture = Command::new(env!("CARGO_BIN_EXE_torture"));
-        torture.args(arguments).args([Path::new("--plugins"), &self.0]);
+        torture
+            .args(arguments)
+            .args([Path::new("--plugins"), &self.0]);
         torture.output().unwrap()
     }
 
@@ -35,8 +37,11 @@ impl Plugins {
     fn require_found(&self, arguments: &[&str], wanted: &[&str]) {
         let output = self.torture(arguments);
         let stdout = String::from_utf8_lossy(&output.stdout);
-        let all =
-            format!("{arguments:?}: {}\n{stdout}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        let all = format!(
+            "{arguments:?}: {}\n{stdout}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert_eq!(output.status.code(), Some(1), "{all}");
         for text in wanted {
             assert!(stdout.contains(text), "no {text:?} in {all}");
@@ -62,17 +67,37 @@ fn what_a_killed_add_leaves_is_found() {
     let body = plugin("cd /var/lib/cni; : >pending; : >written; rm pending written");
     let plugins = Plugins::new("killed", &[("host-local", &body)]);
     plugins.require_found(
-        &["--filter", "host-local/ADD", "--kinds", "kill", "--every", "12"],
-        &["left by DEL: host-local/ADD/kill/", "left by GC: ", "+ file: 100644 /var/lib/cni/pending"],
+        &[
+            "--filter",
+            "host-local/ADD",
+            "--kinds",
+            "kill",
+            "--every",
+            "12",
+        ],
+        &[
+            "left by DEL: host-local/ADD/kill/",
+            "left by GC: ",
+            "+ file: 100644 /var/lib/cni/pending",
+        ],
     );
 }
 
 #[test]
 fn a_document_that_is_missing_after_sigterm_is_found_and_the_state_that_is_left() {
-    let body = plugin("trap 'exit 1' TERM; : >/var/lib/cni/pending; : >/dev/null; rm /var/lib/cni/pending");
+    let body = plugin(
+        "trap 'exit 1' TERM; : >/var/lib/cni/pending; : >/dev/null; rm /var/lib/cni/pending",
+    );
     let plugins = Plugins::new("silent", &[("host-local", &body)]);
     plugins.require_found(
-        &["--filter", "host-local/ADD", "--kinds", "term", "--every", "6"],
+        &[
+            "--filter",
+            "host-local/ADD",
+            "--kinds",
+            "term",
+            "--every",
+            "6",
+        ],
         &[
             "no document: host-local/ADD/term/",
             "found exit status 1, no output",
@@ -97,14 +122,24 @@ fn a_success_that_is_reported_after_an_error_is_found() {
     let body = body.replace(": 2>/dev/null >$file", "true 2>/dev/null >$file");
     let plugins = Plugins::new("hasty", &[("host-local", &body)]);
     plugins.require_found(
-        &["--filter", "host-local/ADD", "--filter", "EMFILE", "--kinds", "error"],
+        &[
+            "--filter",
+            "host-local/ADD",
+            "--filter",
+            "EMFILE",
+            "--kinds",
+            "error",
+        ],
         &["false success: host-local/ADD/error/0:", "at open", "gone"],
     );
 }
 
 #[test]
 fn two_attachments_with_one_address_are_found_by_the_flood() {
-    let plugins = Plugins::new("same", &[("host-local", &plugin("")), ("bridge", &plugin(""))]);
+    let plugins = Plugins::new(
+        "same",
+        &[("host-local", &plugin("")), ("bridge", &plugin(""))],
+    );
     plugins.require_found(
         &["flood", "--seconds", "1", "--workers", "2"],
         &["duplicate: 10.80.0.2: w", "| alone |"],
@@ -115,7 +150,10 @@ fn two_attachments_with_one_address_are_found_by_the_flood() {
 fn what_a_flood_leaves_is_found() {
     let plugins = Plugins::new(
         "rest",
-        &[("host-local", &plugin(": >/var/lib/cni/$CNI_CONTAINERID")), ("bridge", &plugin(""))],
+        &[
+            ("host-local", &plugin(": >/var/lib/cni/$CNI_CONTAINERID")),
+            ("bridge", &plugin("")),
+        ],
     );
     plugins.require_found(
         &["flood", "--seconds", "1", "--workers", "2"],

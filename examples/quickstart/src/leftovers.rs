@@ -19,7 +19,10 @@ pub(crate) fn host_interfaces() -> Result<Vec<String>, Error> {
 /// Interfaces of a pod beside `lo`.
 pub(crate) fn pod_interfaces(pod: &Netns) -> Result<Vec<String>, Error> {
     let links = pod.run(|| Rtnl::open()?.links())??.into_iter();
-    Ok(links.map(|link| link.name).filter(|name| name != "lo").collect())
+    Ok(links
+        .map(|link| link.name)
+        .filter(|name| name != "lo")
+        .collect())
 }
 
 /// Addresses that host-local keeps for somebody.
@@ -38,5 +41,9 @@ pub(crate) fn reservations() -> Result<Vec<String>, Error> {
 
 /// Comments of the masquerade rules.
 pub(crate) fn masquerade_rules() -> Result<Vec<String>, Error> {
-    Ok(Nft::open()?.masquerade_entries()?.into_iter().map(|entry| entry.comment).collect())
+    Ok(Nft::open()?
+        .masquerade_entries()?
+        .into_iter()
+        .map(|entry| entry.comment)
+        .collect())
 }

@@ -39,7 +39,11 @@ fn main() -> ExitCode {
 
 fn usage(screen: &Screen, asked: bool) -> ExitCode {
     screen.text(HELP);
-    if asked { ExitCode::SUCCESS } else { ExitCode::from(2) }
+    if asked {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    }
 }
 
 /// Builds the plugins while the machine's network is there, then leaves it.
@@ -48,7 +52,10 @@ fn prepare(screen: &mut Screen) -> Result<(), Error> {
     screen.passing("building loopback, bridge, host-local: about a minute, the first time");
     let start = Instant::now();
     binaries::build(&["-p", "bridge", "-p", "loopback", "-p", "host-local"])?;
-    screen.ok(&format!("built loopback, bridge, host-local in {:.1} s", start.elapsed().as_secs_f32()));
+    screen.ok(&format!(
+        "built loopback, bridge, host-local in {:.1} s",
+        start.elapsed().as_secs_f32()
+    ));
     sandbox::enter()?;
     sandbox::become_host()?;
     screen.ok("entered user, network and mount namespaces: a host that nobody else sees");

@@ -12,8 +12,10 @@ pub(crate) const UPLINK: &str = "uplink";
 const FAR_END: &str = "eth0";
 
 /// Addresses for documentation (RFC 5737, RFC 3849): ours, theirs.
-const NETWORKS: [(&str, &str); 2] =
-    [("198.51.100.1/24", "198.51.100.2/24"), ("2001:db8:100::1/64", "2001:db8:100::2/64")];
+const NETWORKS: [(&str, &str); 2] = [
+    ("198.51.100.1/24", "198.51.100.2/24"),
+    ("2001:db8:100::1/64", "2001:db8:100::2/64"),
+];
 
 /// The host outside.
 pub(crate) struct Outside {
@@ -57,8 +59,15 @@ impl Outside {
             set_up(&far, networks.iter().map(|(_, theirs)| *theirs))
         })??;
         set_up(&near, networks.iter().map(|(ours, _)| *ours))?;
-        let addresses = networks.iter().map(|(ours, theirs)| (ours.address(), theirs.address())).collect();
-        Ok(Self { reflector: Reflector::start(&netns)?, addresses, _netns: netns })
+        let addresses = networks
+            .iter()
+            .map(|(ours, theirs)| (ours.address(), theirs.address()))
+            .collect();
+        Ok(Self {
+            reflector: Reflector::start(&netns)?,
+            addresses,
+            _netns: netns,
+        })
     }
 }
 
@@ -86,6 +95,8 @@ fn set_up(name: &IfName, addresses: impl Iterator<Item = Cidr>) -> Result<(), Er
 /// A connection to the thread's namespace, and the link's index there.
 fn open(name: &IfName) -> Result<(Rtnl, u32), Error> {
     let mut rtnl = Rtnl::open()?;
-    let link = rtnl.find_link(name)?.ok_or_else(|| Error::new(format!("there is no {name}")))?;
+    let link = rtnl
+        .find_link(name)?
+        .ok_or_else(|| Error::new(format!("there is no {name}")))?;
     Ok((rtnl, link.index))
 }

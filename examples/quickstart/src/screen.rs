@@ -28,7 +28,12 @@ impl Screen {
     pub(crate) fn new() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::stdout().is_terminal();
-        Self { terminal, colour: terminal && !unwanted, failures: 0, held: 0 }
+        Self {
+            terminal,
+            colour: terminal && !unwanted,
+            failures: 0,
+            held: 0,
+        }
     }
 
     pub(crate) fn title(&self, text: &str) {
@@ -45,17 +50,29 @@ impl Screen {
     /// Something held.
     pub(crate) fn ok(&mut self, text: &str) {
         self.held += 1;
-        self.text(&format!("{}  {}  {text}\n", self.clear(), self.paint("ok", Colour::Green)));
+        self.text(&format!(
+            "{}  {}  {text}\n",
+            self.clear(),
+            self.paint("ok", Colour::Green)
+        ));
     }
 
     /// Something did not hold.
     pub(crate) fn failed(&mut self, text: &str) {
         self.failures += 1;
-        self.text(&format!("{}  {}  {text}\n", self.clear(), self.paint("FAILED", Colour::Red)));
+        self.text(&format!(
+            "{}  {}  {text}\n",
+            self.clear(),
+            self.paint("FAILED", Colour::Red)
+        ));
     }
 
     /// Shows `text` with the value where there is one, and with the error where there is none.
-    pub(crate) fn result<T: fmt::Display, E: fmt::Display>(&mut self, text: &str, outcome: Result<T, E>) {
+    pub(crate) fn result<T: fmt::Display, E: fmt::Display>(
+        &mut self,
+        text: &str,
+        outcome: Result<T, E>,
+    ) {
         match outcome {
             Ok(value) => self.ok(format!("{text}{value}").trim_end()),
             Err(e) => self.failed(&format!("{text}{e}")),
@@ -79,7 +96,11 @@ impl Screen {
             self.text(&format!("\n{}\n", self.paint(&text, Colour::Green)));
             return ExitCode::SUCCESS;
         }
-        let text = format!("{} of {} points did not hold.", self.failures, self.failures + self.held);
+        let text = format!(
+            "{} of {} points did not hold.",
+            self.failures,
+            self.failures + self.held
+        );
         self.text(&format!("\n{}\n", self.paint(&text, Colour::Red)));
         ExitCode::FAILURE
     }
@@ -90,7 +111,11 @@ impl Screen {
     }
 
     fn paint(&self, text: &str, colour: Colour) -> String {
-        if self.colour { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{}m{text}\x1b[0m", colour as u8)
+        } else {
+            text.to_owned()
+        }
     }
 }
 

@@ -39,15 +39,27 @@ struct Tour<'a> {
 pub(crate) fn run(screen: &mut Screen, keep: bool) -> Result<(), Error> {
     let outside = Outside::create()?;
     for (ours, theirs) in &outside.addresses {
-        screen.ok(&format!("made a host outside: {theirs}, which knows this one as {ours}"));
+        screen.ok(&format!(
+            "made a host outside: {theirs}, which knows this one as {ours}"
+        ));
     }
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
-    let runtime = Runtime::new(&[bin_dir()], Cache::of_system())
-        .with_observer(move |event| log.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone()));
+    let runtime = Runtime::new(&[bin_dir()], Cache::of_system()).with_observer(move |event| {
+        log.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(event.clone())
+    });
     let network = Network::parse(CONFLIST.as_bytes())?;
-    let mut tour = Tour { screen, runtime, network, outside, events };
-    tour.screen.title("ADD: two pods join the network (loopback, then bridge with host-local)");
+    let mut tour = Tour {
+        screen,
+        runtime,
+        network,
+        outside,
+        events,
+    };
+    tour.screen
+        .title("ADD: two pods join the network (loopback, then bridge with host-local)");
     let (a, b) = (tour.add("pod-a")?, tour.add("pod-b")?);
     tour.reach(&a, &b);
     tour.check(&[&a, &b]);
@@ -64,7 +76,10 @@ impl Tour<'_> {
     fn add(&mut self, name: &'static str) -> Result<Pod, Error> {
         let netns = Netns::create(name)?;
         let parameters = Parameters::new(name, "eth0", &netns.path().display().to_string())?;
-        let added = self.runtime.add(&self.network, &parameters).inspect_err(|_| self.show_log())?;
+        let added = self
+            .runtime
+            .add(&self.network, &parameters)
+            .inspect_err(|_| self.show_log())?;
         let steps: Vec<String> = self
             .take_events()
             .iter()
@@ -72,14 +87,30 @@ impl Tour<'_> {
             .collect();
         self.screen.ok(&format!("{name}   {}", steps.join(", ")));
         for interface in &added.result.interfaces {
-            let place = if interface.sandbox.is_empty() { "host" } else { name };
-            self.screen.detail(&format!("{place:<6} {:<13} {}", interface.name, interface.mac));
+            let place = if interface.sandbox.is_empty() {
+                "host"
+            } else {
+                name
+            };
+            self.screen.detail(&format!(
+                "{place:<6} {:<13} {}",
+                interface.name, interface.mac
+            ));
         }
         for ip in &added.result.ips {
-            let gateway = ip.gateway.map(|gateway| format!("gateway {gateway}")).unwrap_or_default();
-            self.screen.detail(format!("{:<20} {:<20} {gateway}", "", ip.address.to_string()).trim_end());
+            let gateway = ip
+                .gateway
+                .map(|gateway| format!("gateway {gateway}"))
+                .unwrap_or_default();
+            self.screen
+                .detail(format!("{:<20} {:<20} {gateway}", "", ip.address.to_string()).trim_end());
         }
-        Ok(Pod { name, netns, parameters, added })
+        Ok(Pod {
+            name,
+            netns,
+            parameters,
+            added,
+        })
     }
 
     fn reach(&mut self, a: &Pod, b: &Pod) {
@@ -95,13 +126,17 @@ impl Tour<'_> {
         }
         for (ours, theirs) in self.outside.addresses.clone() {
             self.ping(a, "outside", theirs);
-            let seen = a.netns.run(|| self.outside.reflector.seen_source(theirs, PATIENCE));
+            let seen = a
+                .netns
+                .run(|| self.outside.reflector.seen_source(theirs, PATIENCE));
             let text = format!("{}  seen there as ", route(a, "outside", theirs));
             match seen {
                 Ok(Ok(source)) if source == ours => {
                     self.screen.ok(&format!("{text}{source}, this host's own"))
                 }
-                Ok(Ok(source)) => self.screen.failed(&format!("{text}{source}, {ours} is wanted")),
+                Ok(Ok(source)) => self
+                    .screen
+                    .failed(&format!("{text}{source}, {ours} is wanted")),
                 Ok(Err(e)) => self.screen.failed(&format!("{text}nobody: {e}")),
                 Err(e) => self.screen.failed(&e.to_string()),
             }
@@ -127,7 +162,10 @@ impl Tour<'_> {
 
     fn status(&mut self) {
         self.screen.title("STATUS: the network takes more pods");
-        let outcome = self.runtime.status(&self.network).map(|asked| self.describe(asked));
+        let outcome = self
+            .runtime
+            .status(&self.network)
+            .map(|asked| self.describe(asked));
         self.screen.result("", outcome);
     }
 
@@ -146,18 +184,31 @@ impl Tour<'_> {
 
     /// The runtime forgets a pod, as after a crash. GC finds what is left of it.
     fn collect(&mut self, lost: &Pod, kept: &Pod) -> Result<(), Error> {
-        self.screen.title(&format!("GC: {} was lost, only {} is still valid", lost.name, kept.name));
-        self.runtime.cache().remove(&self.network.name, &lost.parameters)?;
+        self.screen.title(&format!(
+            "GC: {} was lost, only {} is still valid",
+            lost.name, kept.name
+        ));
+        self.runtime
+            .cache()
+            .remove(&self.network.name, &lost.parameters)?;
         let valid = [(kept.name.to_owned(), "eth0".to_owned())];
         match self.runtime.gc(&self.network, &valid) {
             Ok(asked) => {
                 let text = self.describe(asked);
                 self.screen.ok(&text);
             }
-            Err(errors) => errors.iter().for_each(|e| self.screen.failed(&e.to_string())),
+            Err(errors) => errors
+                .iter()
+                .for_each(|e| self.screen.failed(&e.to_string())),
         }
-        let of_kept: Vec<String> = kept.addresses().map(|address| address.to_string()).collect();
-        self.none("interface of the lost pod", leftovers::pod_interfaces(&lost.netns));
+        let of_kept: Vec<String> = kept
+            .addresses()
+            .map(|address| address.to_string())
+            .collect();
+        self.none(
+            "interface of the lost pod",
+            leftovers::pod_interfaces(&lost.netns),
+        );
         self.same("addresses kept", leftovers::reservations(), &of_kept);
         self.none(
             "masquerade rule of the lost pod",
@@ -171,25 +222,38 @@ impl Tour<'_> {
 
     fn delete(&mut self, pod: &Pod) {
         self.screen.title(&format!("DEL: {} leaves", pod.name));
-        let outcome = self.runtime.del(&self.network, &pod.parameters).map(|()| self.describe(Asked::All));
+        let outcome = self
+            .runtime
+            .del(&self.network, &pod.parameters)
+            .map(|()| self.describe(Asked::All));
         self.screen.result("", outcome);
-        let again = self.runtime.del(&self.network, &pod.parameters).map(|()| self.describe(Asked::All));
+        let again = self
+            .runtime
+            .del(&self.network, &pod.parameters)
+            .map(|()| self.describe(Asked::All));
         self.screen.result("and once more: ", again);
     }
 
     fn prove(&mut self, pods: &[&Pod]) -> Result<(), Error> {
         self.screen.title("Nothing is left");
         self.none("veth on the host", leftovers::host_interfaces());
-        self.screen.detail("(the bridge stays, for the next pod: DEL never removes it)");
+        self.screen
+            .detail("(the bridge stays, for the next pod: DEL never removes it)");
         for pod in pods {
-            self.none(&format!("interface in {}", pod.name), leftovers::pod_interfaces(&pod.netns));
+            self.none(
+                &format!("interface in {}", pod.name),
+                leftovers::pod_interfaces(&pod.netns),
+            );
         }
         self.none("reserved address", leftovers::reservations());
         self.none("masquerade rule", leftovers::masquerade_rules());
         let cached = self.runtime.cache().attachments()?;
         self.none(
             "cached result",
-            Ok(cached.iter().map(|c| c.parameters.container_id.to_string()).collect()),
+            Ok(cached
+                .iter()
+                .map(|c| c.parameters.container_id.to_string())
+                .collect()),
         );
         Ok(())
     }
@@ -197,16 +261,24 @@ impl Tour<'_> {
     fn none(&mut self, what: &str, found: Result<Vec<String>, Error>) {
         match found {
             Ok(found) if found.is_empty() => self.screen.ok(&format!("no {what}")),
-            Ok(found) => self.screen.failed(&format!("no {what} is wanted, found: {}", found.join(", "))),
+            Ok(found) => self
+                .screen
+                .failed(&format!("no {what} is wanted, found: {}", found.join(", "))),
             Err(e) => self.screen.failed(&format!("{what}: {e}")),
         }
     }
 
     fn same(&mut self, what: &str, found: Result<Vec<String>, Error>, wanted: &[String]) {
         match found {
-            Ok(found) if found == wanted => self.screen.ok(&format!("{what}: {}", found.join(", "))),
+            Ok(found) if found == wanted => {
+                self.screen.ok(&format!("{what}: {}", found.join(", ")))
+            }
             Ok(found) => {
-                self.screen.failed(&format!("{what}: {}, wanted: {}", found.join(", "), wanted.join(", ")));
+                self.screen.failed(&format!(
+                    "{what}: {}, wanted: {}",
+                    found.join(", "),
+                    wanted.join(", ")
+                ));
             }
             Err(e) => self.screen.failed(&format!("{what}: {e}")),
         }
@@ -216,14 +288,19 @@ impl Tour<'_> {
     fn wait(&self, pods: &[&Pod]) {
         let pid = std::process::id();
         let enter = format!("nsenter -t {pid} -U --preserve-credentials -m");
-        self.screen.title("The pods are kept. Look around from another terminal:");
+        self.screen
+            .title("The pods are kept. Look around from another terminal:");
         self.screen.text(&format!("  host    {enter} -n\n"));
         for pod in pods {
             let path = pod.netns.path().display();
-            self.screen.text(&format!("  {:<6}  {enter} --net=/proc/{pid}/root{path}\n", pod.name));
+            self.screen.text(&format!(
+                "  {:<6}  {enter} --net=/proc/{pid}/root{path}\n",
+                pod.name
+            ));
         }
-        self.screen
-            .text("\nEnter goes on with the clean-up; Ctrl-C ends it all, and leaves nothing either.\n");
+        self.screen.text(
+            "\nEnter goes on with the clean-up; Ctrl-C ends it all, and leaves nothing either.\n",
+        );
         if matches!(std::io::stdin().read(&mut [0]), Ok(0) | Err(_)) {
             // Nobody can press Enter: a signal it is.
             loop {
@@ -239,7 +316,10 @@ impl Tour<'_> {
     /// What the plugins logged before one of them failed.
     fn show_log(&self) {
         for event in self.take_events() {
-            event.stderr.lines().for_each(|line| self.screen.detail(&format!("{}: {line}", event.plugin)));
+            event
+                .stderr
+                .lines()
+                .for_each(|line| self.screen.detail(&format!("{}: {line}", event.plugin)));
         }
     }
 }
@@ -247,7 +327,12 @@ impl Tour<'_> {
 impl Pod {
     /// Those by which others reach it; the result has those of `lo` as well.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.added.result.ips.iter().map(|ip| ip.address.address()).filter(|address| !address.is_loopback())
+        self.added
+            .result
+            .ips
+            .iter()
+            .map(|ip| ip.address.address())
+            .filter(|address| !address.is_loopback())
     }
 
     fn gateways(&self) -> impl Iterator<Item = IpAddr> {
@@ -261,5 +346,9 @@ fn route(from: &Pod, to: &str, address: IpAddr) -> String {
 
 /// The rules whose comment names the pod.
 fn only_naming(rules: &[String], name: &str) -> Vec<String> {
-    rules.iter().filter(|comment| comment.contains(&format!("id: {name}"))).cloned().collect()
+    rules
+        .iter()
+        .filter(|comment| comment.contains(&format!("id: {name}")))
+        .cloned()
+        .collect()
 }

@@ -9,11 +9,16 @@ fn every_seed_is_read_without_a_crash() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let targets: BTreeSet<_> = targets::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let targets: BTreeSet<_> = targets::ALL
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(folders, targets, "each target has a folder of seeds");
     for (name, target) in targets::ALL {
-        let mut files: Vec<_> =
-            fs::read_dir(seeds.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> = fs::read_dir(seeds.join(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         assert!(!files.is_empty(), "{name} has no seeds");
         files.sort();
         for file in files {

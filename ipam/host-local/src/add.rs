@@ -19,7 +19,11 @@ use cni_types::{AddResult, Attachment, Call, Dns, Encoded, Error, IpConfig};
 use std::net::IpAddr;
 
 /// Reserves the addresses and returns them.
-pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
+pub(crate) fn add(
+    plugin: &HostLocal,
+    call: &Call,
+    attachment: &Attachment,
+) -> Result<Encoded, Error> {
     let config = Config::load(call)?;
     let wanted = config.requested(call)?;
     let dns = match &config.resolv_conf {
@@ -28,7 +32,14 @@ pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> R
     };
     let store = plugin.store(&config.data_dir, call);
     let mut room = Room::for_sets(&config.range_sets);
-    let add = Add { plugin, call, attachment, config: &config, wanted, dns };
+    let add = Add {
+        plugin,
+        call,
+        attachment,
+        config: &config,
+        wanted,
+        dns,
+    };
     loop {
         let locked = store.create_and_lock(plugin.patience)?;
         let outcome = add.attempt(&locked, &room);
@@ -38,7 +49,8 @@ pub(crate) fn add(plugin: &HostLocal, call: &Call, attachment: &Attachment) -> R
             Err(Refusal::Final(e)) => return Err(e),
             Err(Refusal::Full { set, reason }) => {
                 call.stop.check()?;
-                room.look(plugin, &store, set, &reason).map_err(|e| within(set, e))?;
+                room.look(plugin, &store, set, &reason)
+                    .map_err(|e| within(set, e))?;
             }
         }
     }
@@ -82,7 +94,13 @@ impl Add<'_> {
             });
         }
         let (routes, dns) = (self.config.routes.clone(), self.dns.clone());
-        let encoded = AddResult { ips, routes, dns, ..AddResult::default() }.encode(self.call.version)?;
+        let encoded = AddResult {
+            ips,
+            routes,
+            dns,
+            ..AddResult::default()
+        }
+        .encode(self.call.version)?;
         self.call.stop.check()?;
         reservation.keep()?;
         Ok(encoded)

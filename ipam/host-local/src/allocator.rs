@@ -112,7 +112,11 @@ pub(crate) fn choose(
 
 /// The reason for which an address cannot be given away, whoever has it.
 fn refused(set: &RangeSet, address: IpAddr) -> Option<NoAddress> {
-    if set.is_gateway(address) || set.range_of(address).is_some_and(|r| r.gateway() == address) {
+    if set.is_gateway(address)
+        || set
+            .range_of(address)
+            .is_some_and(|r| r.gateway() == address)
+    {
         return Some(NoAddress::RequestedGateway(address));
     }
     (!set.is_allocatable(address)).then(|| NoAddress::RequestedExcluded(address, set.to_string()))
@@ -121,17 +125,29 @@ fn refused(set: &RangeSet, address: IpAddr) -> Option<NoAddress> {
 /// An address of the set as the answer to an ADD.
 pub(crate) fn allocation(set: &RangeSet, address: IpAddr) -> Option<Allocation> {
     let range = set.range_of(address)?;
-    Some(Allocation { address: range.with_prefix(address), gateway: range.gateway() })
+    Some(Allocation {
+        address: range.with_prefix(address),
+        gateway: range.gateway(),
+    })
 }
 
 /// The error of a set all of whose addresses are taken.
 fn exhausted(set: &RangeSet, used: u64) -> NoAddress {
-    NoAddress::Exhausted { set: set.to_string(), used, total: set.capacity(), excluded: set.excluded() }
+    NoAddress::Exhausted {
+        set: set.to_string(),
+        used,
+        total: set.capacity(),
+        excluded: set.excluded(),
+    }
 }
 
 /// Fails if a set, of whose allocatable addresses so many are taken, has no address left for anybody.
 pub(crate) fn require_free(set: &RangeSet, used: u64) -> Result<(), NoAddress> {
-    if Count::from(used) < set.capacity() { Ok(()) } else { Err(exhausted(set, used)) }
+    if Count::from(used) < set.capacity() {
+        Ok(())
+    } else {
+        Err(exhausted(set, used))
+    }
 }
 
 impl NoAddress {
@@ -143,7 +159,12 @@ impl NoAddress {
                  make the range larger, or name another gateway"
                     .into()
             }
-            Self::Exhausted { used, total, excluded, .. } => {
+            Self::Exhausted {
+                used,
+                total,
+                excluded,
+                ..
+            } => {
                 let excluded = if excluded.is_zero() {
                     String::new()
                 } else {
@@ -156,7 +177,9 @@ impl NoAddress {
             }
             Self::Duplicate(..) => "run DEL for this container and interface first".into(),
             Self::RequestedTaken(..) => "it has an owner; request another address, or none".into(),
-            Self::RequestedExcluded(..) => "it is excluded; request another address, or none".into(),
+            Self::RequestedExcluded(..) => {
+                "it is excluded; request another address, or none".into()
+            }
             Self::RequestedGateway(_) => "request another address, or none".into(),
         }
     }
@@ -200,7 +223,11 @@ mod tests {
         }
 
         fn count(&self, spans: &Spans) -> Result<u64, Error> {
-            Ok(self.0.iter().filter(|address| spans.contains(**address)).count() as u64)
+            Ok(self
+                .0
+                .iter()
+                .filter(|address| spans.contains(**address))
+                .count() as u64)
         }
     }
 
@@ -209,8 +236,17 @@ mod tests {
     }
 
     fn set_without(subnet: &str, excluded: &[Span]) -> RangeSet {
-        let spec = RangeSpec { subnet: subnet.parse().unwrap(), start: None, end: None, gateway: None };
-        RangeSet::new(vec![Range::new(spec).unwrap()], &excluded.iter().copied().collect()).unwrap()
+        let spec = RangeSpec {
+            subnet: subnet.parse().unwrap(),
+            start: None,
+            end: None,
+            gateway: None,
+        };
+        RangeSet::new(
+            vec![Range::new(spec).unwrap()],
+            &excluded.iter().copied().collect(),
+        )
+        .unwrap()
     }
 
     fn parse(texts: &[&str]) -> Vec<IpAddr> {
@@ -236,16 +272,29 @@ mod tests {
 
     #[test]
     fn the_first_free_one_is_chosen() {
-        assert_eq!(chosen(NEXT, &Taken::default(), &[]), Ok("10.0.0.2/29".into()));
-        assert_eq!(chosen(NEXT, &taken(&["10.0.0.2", "10.0.0.3"]), &[]), Ok("10.0.0.4/29".into()));
-        assert_eq!(chosen(exactly("10.0.0.5"), &taken(&["10.0.0.2"]), &[]), Ok("10.0.0.5/29".into()));
+        assert_eq!(
+            chosen(NEXT, &Taken::default(), &[]),
+            Ok("10.0.0.2/29".into())
+        );
+        assert_eq!(
+            chosen(NEXT, &taken(&["10.0.0.2", "10.0.0.3"]), &[]),
+            Ok("10.0.0.4/29".into())
+        );
+        assert_eq!(
+            chosen(exactly("10.0.0.5"), &taken(&["10.0.0.2"]), &[]),
+            Ok("10.0.0.5/29".into())
+        );
     }
 
     #[test]
     fn a_refusal_has_the_reference_s_text() {
         let (none, own) = (Taken::default(), taken(&["10.0.0.4"]));
         for (wanted, taken, text) in [
-            (exactly("10.0.0.1"), &none, "requested ip 10.0.0.1 is subnet's gateway"),
+            (
+                exactly("10.0.0.1"),
+                &none,
+                "requested ip 10.0.0.1 is subnet's gateway",
+            ),
             (
                 exactly("10.0.0.4"),
                 &own,
@@ -256,7 +305,11 @@ mod tests {
                 &own,
                 "10.0.0.4 has been allocated to c1, duplicate allocation is not allowed",
             ),
-            (NEXT, &own, "10.0.0.4 has been allocated to c1, duplicate allocation is not allowed"),
+            (
+                NEXT,
+                &own,
+                "10.0.0.4 has been allocated to c1, duplicate allocation is not allowed",
+            ),
         ] {
             assert_eq!(chosen(wanted, taken, &["10.0.0.4"]), Err(text.to_owned()));
         }
@@ -270,40 +323,85 @@ mod tests {
 
     #[test]
     fn exhaustion_tells_how_many_are_used_and_excluded() {
-        let all = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.1"];
-        let error = choose(&set("10.0.0.0/29"), NEXT, &taken(&all), &[], "c1").unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "no IP addresses available in range set: 10.0.0.1-10.0.0.6");
-        assert!(error.remedy().starts_with("5 of 5 addresses are in use; "), "{}", error.remedy());
+        let all = [
+            "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.1",
+        ];
+        let error = choose(&set("10.0.0.0/29"), NEXT, &taken(&all), &[], "c1")
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no IP addresses available in range set: 10.0.0.1-10.0.0.6"
+        );
+        assert!(
+            error.remedy().starts_with("5 of 5 addresses are in use; "),
+            "{}",
+            error.remedy()
+        );
         assert_eq!(require_free(&set("10.0.0.0/29"), 5), Err(error));
         assert_eq!(require_free(&set("10.0.0.0/29"), 4), Ok(()));
         let excluded = Span::new(parse(&all)[0], parse(&all)[2]).unwrap();
         let set = set_without("10.0.0.0/29", &[excluded]);
-        let error = choose(&set, NEXT, &taken(&all), &[], "c1").unwrap().unwrap_err();
+        let error = choose(&set, NEXT, &taken(&all), &[], "c1")
+            .unwrap()
+            .unwrap_err();
         let wanted = "2 of 2 addresses are in use (3 more are excluded by the configuration); ";
         assert!(error.remedy().starts_with(wanted), "{}", error.remedy());
-        let error = choose(&set, exactly("10.0.0.3"), &Taken::default(), &[], "c1").unwrap().unwrap_err();
-        assert!(error.to_string().ends_with("not available in range set 10.0.0.1-10.0.0.6"), "{error}");
-        assert!(error.remedy().starts_with("it is excluded; "), "{}", error.remedy());
+        let error = choose(&set, exactly("10.0.0.3"), &Taken::default(), &[], "c1")
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("not available in range set 10.0.0.1-10.0.0.6"),
+            "{error}"
+        );
+        assert!(
+            error.remedy().starts_with("it is excluded; "),
+            "{}",
+            error.remedy()
+        );
     }
 
     #[test]
     fn a_pool_of_nothing_but_its_gateway_says_so() {
         let only: Option<IpAddr> = "10.0.0.1".parse().ok();
-        let spec =
-            RangeSpec { subnet: "10.0.0.0/24".parse().unwrap(), start: only, end: only, gateway: None };
+        let spec = RangeSpec {
+            subnet: "10.0.0.0/24".parse().unwrap(),
+            start: only,
+            end: only,
+            gateway: None,
+        };
         let set = RangeSet::new(vec![Range::new(spec).unwrap()], &Spans::default()).unwrap();
-        let error = choose(&set, NEXT, &Taken::default(), &[], "c1").unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "no IP addresses available in range set: 10.0.0.1-10.0.0.1");
-        assert!(error.remedy().starts_with("every address of the set is a gateway"), "{}", error.remedy());
+        let error = choose(&set, NEXT, &Taken::default(), &[], "c1")
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no IP addresses available in range set: 10.0.0.1-10.0.0.1"
+        );
+        assert!(
+            error
+                .remedy()
+                .starts_with("every address of the set is a gateway"),
+            "{}",
+            error.remedy()
+        );
         assert_eq!(require_free(&set, 0), Err(error));
     }
 
     #[test]
     fn a_huge_range_is_not_walked() {
-        let half = Span::new("fd00::2".parse().unwrap(), "fd00::7fff:ffff:ffff:ffff".parse().unwrap());
+        let half = Span::new(
+            "fd00::2".parse().unwrap(),
+            "fd00::7fff:ffff:ffff:ffff".parse().unwrap(),
+        );
         for (set, wanted) in [
             (set("fd00::/64"), "fd00::3/64"),
-            (set_without("fd00::/64", half.as_slice()), "fd00::8000:0:0:0/64"),
+            (
+                set_without("fd00::/64", half.as_slice()),
+                "fd00::8000:0:0:0/64",
+            ),
         ] {
             let chosen = choose(&set, NEXT, &taken(&["fd00::2"]), &[], "c").unwrap();
             assert_eq!(chosen.map(|a| a.address.to_string()), Ok(wanted.to_owned()));

@@ -17,11 +17,16 @@ pub(crate) fn check(plugin: &HostLocal, call: &Call, attachment: &Attachment) ->
     let previous = call.prev_result()?.unwrap_or_default();
     let addresses = previous.ips.iter().map(|ip| ip.address.address());
     // One that is in no range came from another plugin.
-    let ours = addresses.filter(|address| config.range_sets.iter().any(|set| set.contains(*address)));
+    let ours =
+        addresses.filter(|address| config.range_sets.iter().any(|set| set.contains(*address)));
     let nothing = || lost(&holder, "no address is recorded for it");
-    let folder = plugin.store(&config.data_dir, call).open()?.ok_or_else(nothing)?;
-    let outcomes: Vec<Option<Error>> =
-        ours.map(|address| mismatch(&folder, &holder, address)).collect::<Result<_, _>>()?;
+    let folder = plugin
+        .store(&config.data_dir, call)
+        .open()?
+        .ok_or_else(nothing)?;
+    let outcomes: Vec<Option<Error>> = ours
+        .map(|address| mismatch(&folder, &holder, address))
+        .collect::<Result<_, _>>()?;
     if !outcomes.iter().any(Option::is_none) && !holds_any(&folder, &holder)? {
         return Err(nothing());
     }
@@ -44,7 +49,10 @@ fn mismatch(folder: &Folder<'_>, holder: &Holder, address: IpAddr) -> Result<Opt
 fn holds_any(folder: &Folder<'_>, holder: &Holder) -> Result<bool, Error> {
     let id = container(holder.container_id());
     for address in folder.look(|index| index.addresses_of(id))? {
-        if folder.record(address)?.is_some_and(|found| found.record.owner.may_be(holder)) {
+        if folder
+            .record(address)?
+            .is_some_and(|found| found.record.owner.may_be(holder))
+        {
             return Ok(true);
         }
     }

@@ -120,7 +120,9 @@ impl WhenFull {
 /// Code 6 for what cannot be decoded, 7 where there is no `ipam` section.
 pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
     let wire: WireLocation = call.config()?;
-    Ok(data_dir_or_default(wire.ipam.ok_or_else(missing_section)?.data_dir))
+    Ok(data_dir_or_default(
+        wire.ipam.ok_or_else(missing_section)?.data_dir,
+    ))
 }
 
 /// Fails where the configuration wants more addresses than its version allows. One that is wrong in another way passes.
@@ -129,7 +131,8 @@ pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
 /// Code 7, for 0.1.0 and 0.2.0.
 pub(crate) fn require_one_address_per_family(call: &Call) -> Result<(), Error> {
     let wire = call.config::<Wire>().unwrap_or_default();
-    wire.range_sets().map_or(Ok(()), |sets| require_expressible(call.version, &sets))
+    wire.range_sets()
+        .map_or(Ok(()), |sets| require_expressible(call.version, &sets))
 }
 
 impl Wire {
@@ -163,13 +166,18 @@ impl Wire {
 
     /// Refuses more sets than an attachment can want addresses.
     fn require_few_sets(&self, ipam: &WireIpam) -> Result<(), Error> {
-        let count =
-            self.runtime_config.ip_ranges.len() + usize::from(ipam.subnet.is_some()) + ipam.ranges.len();
+        let count = self.runtime_config.ip_ranges.len()
+            + usize::from(ipam.subnet.is_some())
+            + ipam.ranges.len();
         if count <= MOST_SETS {
             return Ok(());
         }
-        let details = "an attachment gets an address from each; ranges of one pool belong in one set";
-        Err(invalid(format!("{count} range sets, and at most {MOST_SETS} are allowed")).with_details(details))
+        let details =
+            "an attachment gets an address from each; ranges of one pool belong in one set";
+        Err(invalid(format!(
+            "{count} range sets, and at most {MOST_SETS} are allowed"
+        ))
+        .with_details(details))
     }
 }
 
@@ -185,7 +193,9 @@ impl Config {
         require_expressible(call.version, &range_sets)?;
         require_disjoint(&range_sets)?;
         let requested = requested.by_args().iter().chain(requested.by_capability());
-        let requested = requested.map(|text| requested_address(text)).collect::<Result<_, _>>()?;
+        let requested = requested
+            .map(|text| requested_address(text))
+            .collect::<Result<_, _>>()?;
         let ipam = wire.ipam.ok_or_else(missing_section)?;
         Ok(Self {
             data_dir: data_dir_or_default(ipam.data_dir),
@@ -205,12 +215,17 @@ impl Config {
     pub(crate) fn requested(&self, call: &Call) -> Result<Vec<Option<IpAddr>>, Error> {
         let by_args = requested_by_args(call)?;
         let mut seen = BTreeSet::new();
-        let mut distinct: Vec<IpAddr> = by_args.into_iter().chain(self.requested.iter().copied()).collect();
+        let mut distinct: Vec<IpAddr> = by_args
+            .into_iter()
+            .chain(self.requested.iter().copied())
+            .collect();
         distinct.retain(|address| seen.insert(*address));
         let owners = Owners::of(&self.range_sets);
         let mut requested = vec![None; self.range_sets.len()];
         distinct.retain(|address| {
-            let place = owners.set_of(*address).and_then(|set| requested.get_mut(set));
+            let place = owners
+                .set_of(*address)
+                .and_then(|set| requested.get_mut(set));
             // The first one that a set can serve is taken out of the list; what stays there cannot be served.
             match place {
                 Some(place @ None) => {
@@ -237,8 +252,10 @@ struct Owners(Vec<(Span, usize)>);
 
 impl Owners {
     fn of(sets: &[RangeSet]) -> Self {
-        let spans =
-            sets.iter().enumerate().flat_map(|(set, ranges)| ranges.range_spans().map(move |s| (s, set)));
+        let spans = sets
+            .iter()
+            .enumerate()
+            .flat_map(|(set, ranges)| ranges.range_spans().map(move |s| (s, set)));
         let mut spans: Vec<(Span, usize)> = spans.collect();
         spans.sort_unstable_by_key(|(span, _)| span.first);
         Self(spans)
@@ -256,7 +273,11 @@ fn invalid(msg: impl Into<String>) -> Error {
 }
 
 fn data_dir_or_default(text: String) -> PathBuf {
-    if text.is_empty() { DEFAULT_DATA_DIR.into() } else { text.into() }
+    if text.is_empty() {
+        DEFAULT_DATA_DIR.into()
+    } else {
+        text.into()
+    }
 }
 
 fn range_set(index: usize, wire: &[WireRange], everywhere: &Spans) -> Result<RangeSet, Error> {
@@ -277,26 +298,45 @@ fn range_set(index: usize, wire: &[WireRange], everywhere: &Spans) -> Result<Ran
 /// The part of a range that its own `exclude` names.
 fn excluded_from(range: &Range, list: Option<&[String]>) -> Result<Vec<Span>, Error> {
     let subnet = range.subnet();
-    let subnet_span = Span { first: subnet.address(), last: subnet.last() };
+    let subnet_span = Span {
+        first: subnet.address(),
+        last: subnet.last(),
+    };
     let spans = excluded(list)?;
-    match spans.iter().find(|span| span.overlap(subnet_span) != Some(**span)) {
-        Some(Span { first, last }) => Err(invalid(format!("exclude {first}-{last} not in network {subnet}"))),
-        None => Ok(spans.into_iter().filter_map(|span| span.overlap(range.span())).collect()),
+    match spans
+        .iter()
+        .find(|span| span.overlap(subnet_span) != Some(**span))
+    {
+        Some(Span { first, last }) => Err(invalid(format!(
+            "exclude {first}-{last} not in network {subnet}"
+        ))),
+        None => Ok(spans
+            .into_iter()
+            .filter_map(|span| span.overlap(range.span()))
+            .collect()),
     }
 }
 
 fn excluded(list: Option<&[String]>) -> Result<Vec<Span>, Error> {
-    list.unwrap_or_default().iter().map(|text| exclusion(text)).collect()
+    list.unwrap_or_default()
+        .iter()
+        .map(|text| exclusion(text))
+        .collect()
 }
 
 /// One entry of `exclude`: a network, or a single address.
 fn exclusion(text: &str) -> Result<Span, Error> {
     if let Ok(address) = text.parse::<IpAddr>() {
         let address = address.to_canonical();
-        return Ok(Span { first: address, last: address });
+        return Ok(Span {
+            first: address,
+            last: address,
+        });
     }
     let cidr: Cidr = text.parse().map_err(|_| {
-        invalid(format!("invalid exclude {text:?}: a network such as 10.1.0.0/28 or an address is wanted"))
+        invalid(format!(
+            "invalid exclude {text:?}: a network such as 10.1.0.0/28 or an address is wanted"
+        ))
     })?;
     if cidr != cidr.network() {
         let network = cidr.network();
@@ -304,16 +344,24 @@ fn exclusion(text: &str) -> Result<Span, Error> {
             "invalid exclude {text:?}: it has host bits set, the network is {network}"
         )));
     }
-    Ok(Span { first: cidr.address(), last: cidr.last() })
+    Ok(Span {
+        first: cidr.address(),
+        last: cidr.last(),
+    })
 }
 
 fn require_expressible(version: SpecVersion, sets: &[RangeSet]) -> Result<(), Error> {
-    AddResult::require_one_address_per_family(version, sets.iter().filter_map(RangeSet::first_address))
+    AddResult::require_one_address_per_family(
+        version,
+        sets.iter().filter_map(RangeSet::first_address),
+    )
 }
 
 fn range(wire: &WireRange) -> Result<Range, Error> {
     let subnet: Cidr = match &wire.subnet {
-        Some(text) => text.parse().map_err(|e: InvalidCidr| invalid(e.to_string()))?,
+        Some(text) => text
+            .parse()
+            .map_err(|e: InvalidCidr| invalid(e.to_string()))?,
         None => return Err(invalid("a range without a subnet")),
     };
     let spec = RangeSpec {
@@ -356,13 +404,18 @@ fn requested_address(text: &str) -> Result<IpAddr, Error> {
 /// The address that `IP` in `CNI_ARGS` asks for.
 fn requested_by_args(call: &Call) -> Result<Option<IpAddr>, Error> {
     let args = call.args(&["IP"])?;
-    let Some(text) = ip_of_cni_args(&args) else { return Ok(None) };
+    let Some(text) = ip_of_cni_args(&args) else {
+        return Ok(None);
+    };
     let requested: Result<RequestedAddress, _> = text.parse();
-    requested.map(|requested| Some(requested.address())).map_err(|_| {
-        let pair = format!("\"IP={text}\"");
-        let msg = format!("ARGS: error parsing value of pair {pair}: invalid IP address {text}");
-        Error::new(Code::INVALID_ENVIRONMENT, msg)
-    })
+    requested
+        .map(|requested| Some(requested.address()))
+        .map_err(|_| {
+            let pair = format!("\"IP={text}\"");
+            let msg =
+                format!("ARGS: error parsing value of pair {pair}: invalid IP address {text}");
+            Error::new(Code::INVALID_ENVIRONMENT, msg)
+        })
 }
 
 #[cfg(test)]

@@ -28,7 +28,10 @@ impl Count {
             return Self::default();
         }
         let (low, borrows) = self.low.overflowing_sub(other.low);
-        Self { carries: self.carries - other.carries - u64::from(borrows), low }
+        Self {
+            carries: self.carries - other.carries - u64::from(borrows),
+            low,
+        }
     }
 
     /// The smaller one of this number and `limit`.
@@ -74,7 +77,10 @@ impl Add for Count {
 
     fn add(self, other: Self) -> Self {
         let (low, overflows) = self.low.overflowing_add(other.low);
-        Self { carries: self.carries + other.carries + u64::from(overflows), low }
+        Self {
+            carries: self.carries + other.carries + u64::from(overflows),
+            low,
+        }
     }
 }
 
@@ -148,7 +154,11 @@ mod tests {
 
     #[test]
     fn a_limit_holds_for_the_largest_counts_too() {
-        for (count, wanted) in [(Count::from(7_u64), 7), (Count::from(9_u64), 8), (all_of_ipv6(), 8)] {
+        for (count, wanted) in [
+            (Count::from(7_u64), 7),
+            (Count::from(9_u64), 8),
+            (all_of_ipv6(), 8),
+        ] {
             assert_eq!(count.at_most(8), wanted);
         }
         assert_eq!(Count::from(1_u128 << 32).at_most(u32::MAX), u32::MAX);

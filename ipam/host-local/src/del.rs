@@ -17,7 +17,11 @@ pub(crate) fn del(plugin: &HostLocal, call: &Call, detachment: &Detachment) -> R
     if let Some(locked) = store.lock(plugin.patience)? {
         // What stays is no record, and the next one tries again.
         let _ = locked.remove_leftovers();
-        free(&locked, call, &Holder::new(&detachment.container_id, &detachment.if_name))?;
+        free(
+            &locked,
+            call,
+            &Holder::new(&detachment.container_id, &detachment.if_name),
+        )?;
     }
     // The reference refuses this before it frees anything; here the answer is the same, but nothing
     // leaks.
@@ -31,7 +35,10 @@ fn free(locked: &Locked<'_>, call: &Call, holder: &Holder) -> Result<(), Error> 
         locked.distrust();
     }
     held.records.extend(overlooked);
-    let failures = held.records.iter().filter_map(|record| locked.release(record).err());
+    let failures = held
+        .records
+        .iter()
+        .filter_map(|record| locked.release(record).err());
     Error::join(failures.chain(held.unread.into_error()))
 }
 
@@ -42,6 +49,11 @@ fn overlooked(locked: &Locked<'_>, call: &Call, holder: &Holder, known: &[Record
     let previous = call.prev_result().ok().flatten().unwrap_or_default();
     let addresses = previous.ips.iter().map(|ip| ip.address.address());
     let is_unknown = |address: &_| known.iter().all(|record| record.address != *address);
-    let found = addresses.filter(is_unknown).filter_map(|address| locked.folder().record(address).ok()?);
-    found.map(|found| found.record).filter(|record| record.owner.is(holder)).collect()
+    let found = addresses
+        .filter(is_unknown)
+        .filter_map(|address| locked.folder().record(address).ok()?);
+    found
+        .map(|found| found.record)
+        .filter(|record| record.owner.is(holder))
+        .collect()
 }

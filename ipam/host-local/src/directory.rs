@@ -95,7 +95,10 @@ impl Directory {
         // A slash or a dot at the end would make the kernel follow the last part too.
         let path: PathBuf = path.components().collect();
         let fd = repeat(|| openat(AT_FDCWD, &path, DIRECTORY, Mode::empty()))?;
-        Ok(Self { handle: fd.into(), path })
+        Ok(Self {
+            handle: fd.into(),
+            path,
+        })
     }
 
     /// The same; every missing part of the path is created.
@@ -112,7 +115,10 @@ impl Directory {
     /// Opens the directory called `name` in this one.
     pub(crate) fn open_child(&self, name: &str) -> io::Result<Self> {
         let fd = repeat(|| openat(&self.handle, name, DIRECTORY, Mode::empty()))?;
-        Ok(Self { handle: fd.into(), path: self.path.join(name) })
+        Ok(Self {
+            handle: fd.into(),
+            path: self.path.join(name),
+        })
     }
 
     /// The same, created if it is missing, with this mode.
@@ -141,7 +147,13 @@ impl Directory {
 
     /// Gives this file, called `name` here, a name in `other` as well; fails if that name exists.
     /// What others have put in place of `name` meanwhile does not matter, unless /proc is missing.
-    pub(crate) fn link(&self, name: &OsStr, file: &File, other: &Self, new_name: &OsStr) -> io::Result<()> {
+    pub(crate) fn link(
+        &self,
+        name: &OsStr,
+        file: &File,
+        other: &Self,
+        new_name: &OsStr,
+    ) -> io::Result<()> {
         let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
         if Path::new(&itself).is_symlink() {
             let follow = AtFlags::AT_SYMLINK_FOLLOW;
@@ -150,7 +162,15 @@ impl Directory {
         if !is_same(&file.metadata()?, &self.stat(name)?) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        repeat(|| linkat(&self.handle, name, &other.handle, new_name, AtFlags::empty()))
+        repeat(|| {
+            linkat(
+                &self.handle,
+                name,
+                &other.handle,
+                new_name,
+                AtFlags::empty(),
+            )
+        })
     }
 
     /// Renames a file in this directory, over another if the name exists.
@@ -187,7 +207,9 @@ impl Directory {
     /// Every name but `.` and `..`. An error is the last item.
     pub(crate) fn entries(&self) -> io::Result<Entries> {
         let open = || Dir::openat(&self.handle, ".", DIRECTORY, Mode::empty());
-        Ok(Entries { names: Some(repeat(open)?.into_iter()) })
+        Ok(Entries {
+            names: Some(repeat(open)?.into_iter()),
+        })
     }
 
     /// The directory's own metadata.
@@ -231,10 +253,11 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         let is_self_or_parent = |name: &CStr| matches!(name.to_bytes(), b"." | b"..");
-        let next = self
-            .names
-            .as_mut()?
-            .find(|entry| !entry.as_ref().is_ok_and(|entry| is_self_or_parent(entry.file_name())))?;
+        let next = self.names.as_mut()?.find(|entry| {
+            !entry
+                .as_ref()
+                .is_ok_and(|entry| is_self_or_parent(entry.file_name()))
+        })?;
         if next.is_err() {
             self.names = None;
         }
@@ -263,7 +286,9 @@ mod tests {
         directory.link(staged, &file, &directory, name).unwrap();
         assert_eq!(fs::read_to_string(path.join("name")).unwrap(), "ours");
         // A file that was removed under all its names has no name to give.
-        ["aside", "name"].iter().for_each(|name| fs::remove_file(path.join(name)).unwrap());
+        ["aside", "name"]
+            .iter()
+            .for_each(|name| fs::remove_file(path.join(name)).unwrap());
         assert!(directory.link(staged, &file, &directory, name).is_err());
         assert!(!path.join("name").exists());
         fs::remove_dir_all(&path).unwrap();

@@ -69,9 +69,16 @@ impl FileSystem {
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut outcome = Err(io::ErrorKind::NotFound.into());
         for path in path.ancestors() {
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            let path = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            };
             outcome = statfs(path).map_err(io::Error::from);
-            if !outcome.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            if !outcome
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+            {
                 break;
             }
         }
@@ -117,8 +124,15 @@ mod tests {
     fn a_file_system_is_local_only_if_it_is_known_to_be() {
         assert_eq!(FileSystem::of_type(0xef53), FileSystem::Local);
         assert_eq!(FileSystem::of_type(0x6969), FileSystem::Shared("NFS"));
-        assert_eq!(FileSystem::of_type(0x1234).to_string(), "a file system of type 0x1234");
-        assert!(LOCAL.iter().all(|kind| SHARED.iter().all(|(shared, _)| kind != shared)));
+        assert_eq!(
+            FileSystem::of_type(0x1234).to_string(),
+            "a file system of type 0x1234"
+        );
+        assert!(
+            LOCAL
+                .iter()
+                .all(|kind| SHARED.iter().all(|(shared, _)| kind != shared))
+        );
     }
 
     #[test]
@@ -126,7 +140,10 @@ mod tests {
         let warning = |kind| FileSystem::of_type(kind).warning(Path::new("/data"));
         assert_eq!(warning(0x0102_1994), None);
         let text = warning(0x6969).unwrap();
-        assert!(text.starts_with("data directory /data is on NFS: other machines may write it"), "{text}");
+        assert!(
+            text.starts_with("data directory /data is on NFS: other machines may write it"),
+            "{text}"
+        );
         assert!(warning(0x1234).is_some());
     }
 
@@ -135,6 +152,9 @@ mod tests {
         // proc(5) is on no disk, and nobody has a data directory there.
         let proc = FileSystem::of(Path::new("/proc")).unwrap();
         assert_eq!(proc, FileSystem::Unknown(0x9fa0));
-        assert_eq!(FileSystem::of(Path::new("/proc/self/nothing/there")).unwrap(), proc);
+        assert_eq!(
+            FileSystem::of(Path::new("/proc/self/nothing/there")).unwrap(),
+            proc
+        );
     }
 }

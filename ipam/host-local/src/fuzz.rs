@@ -38,7 +38,9 @@ pub fn request(folder: &Path, data: &[u8]) {
 /// The configuration with every path in it in the folder.
 fn kept_inside(mut json: Json, folder: &Path) -> Json {
     let path = |name| Json::String(folder.join(name).display().to_string());
-    let Json::Object(members) = &mut json else { return json };
+    let Json::Object(members) = &mut json else {
+        return json;
+    };
     for (key, ipam) in members.iter_mut() {
         if !key.eq_ignore_ascii_case("ipam") || !ipam.is_object() {
             continue;
@@ -57,8 +59,14 @@ fn kept_inside(mut json: Json, folder: &Path) -> Json {
 /// If it does not.
 pub fn resolv_conf(data: &[u8]) {
     let dns = resolv_conf::parse(&String::from_utf8_lossy(data));
-    let mut text = format!("search {}\noptions {}\n", dns.search.join(" "), dns.options.join(" "));
-    dns.nameservers.iter().for_each(|server| text += &format!("nameserver {server}\n"));
+    let mut text = format!(
+        "search {}\noptions {}\n",
+        dns.search.join(" "),
+        dns.options.join(" ")
+    );
+    dns.nameservers
+        .iter()
+        .for_each(|server| text += &format!("nameserver {server}\n"));
     text += &format!("domain {}\n", dns.domain);
     assert_eq!(resolv_conf::parse(&text), dns);
 }
@@ -81,7 +89,9 @@ fn use_index(input: &mut Input<'_>) -> io::Result<()> {
     let stamp = Stamp::of(&file.metadata()?);
     Index::build(file.try_clone()?, boot, &mut items)?.seal(stamp)?;
     input.change(file.try_clone()?, index::correct_checksums)?;
-    let Some(mut index) = Index::open(file, boot) else { return Ok(()) };
+    let Some(mut index) = Index::open(file, boot) else {
+        return Ok(());
+    };
     for _ in 0..MOST {
         let Some(kind) = input.byte() else { break };
         let item = input.item();
@@ -89,9 +99,15 @@ fn use_index(input: &mut Input<'_>) -> io::Result<()> {
             0 => index.insert(item),
             1 => index.remove(item),
             2 => index.set_taken(item.address),
-            3 => item.container.map_or(Ok(()), |container| index.addresses_of(container).map(drop)),
-            4 => input.span().map_or(Ok(()), |span| index.first_free(span).map(drop)),
-            _ => input.span().map_or(Ok(()), |span| index.count(&[&Spans::from_iter([span])]).map(drop)),
+            3 => item
+                .container
+                .map_or(Ok(()), |container| index.addresses_of(container).map(drop)),
+            4 => input
+                .span()
+                .map_or(Ok(()), |span| index.first_free(span).map(drop)),
+            _ => input.span().map_or(Ok(()), |span| {
+                index.count(&[&Spans::from_iter([span])]).map(drop)
+            }),
         };
         // Damage that is noticed is no damage.
         drop(outcome);
@@ -101,9 +117,18 @@ fn use_index(input: &mut Input<'_>) -> io::Result<()> {
 }
 
 fn use_ledger(input: &mut Input<'_>) -> io::Result<()> {
-    let origin = Origin { boot: Boot { machine: [2; 16], boot: [1; 16] }, netns: None };
+    let origin = Origin {
+        boot: Boot {
+            machine: [2; 16],
+            boot: [1; 16],
+        },
+        netns: None,
+    };
     let file = memory()?;
-    let [one, other] = [Identity::of(&file.metadata()?), Identity::of(&memory()?.metadata()?)];
+    let [one, other] = [
+        Identity::of(&file.metadata()?),
+        Identity::of(&memory()?.metadata()?),
+    ];
     let record = |input: &mut Input<'_>| match input.byte() {
         Some(byte) if byte % 2 == 1 => other,
         _ => one,
@@ -113,7 +138,9 @@ fn use_ledger(input: &mut Input<'_>) -> io::Result<()> {
         ledger.note(item.address, record, &origin)?;
     }
     input.change(file.try_clone()?, table::correct_checksums)?;
-    let Some(mut ledger) = Ledger::open(file)? else { return Ok(()) };
+    let Some(mut ledger) = Ledger::open(file)? else {
+        return Ok(());
+    };
     for _ in 0..MOST {
         let Some(kind) = input.byte() else { break };
         let (address, record) = (input.item().address, record(input));
@@ -140,22 +167,35 @@ fn memory() -> io::Result<File> {
 pub fn data_directory(folder: &Path, data: &[u8]) {
     let mut input = Input(data);
     let run = |command: &str, id: &str| {
-        let reply = serve(&HostLocal::default(), environment(command, id), configuration(folder));
+        let reply = serve(
+            &HostLocal::default(),
+            environment(command, id),
+            configuration(folder),
+        );
         reply.stdout.filter(|_| reply.success)
     };
-    assert!(run("ADD", "witness").is_some(), "the first address of an empty pool is refused");
+    assert!(
+        run("ADD", "witness").is_some(),
+        "the first address of an empty pool is refused"
+    );
     let records = folder.join("networks/net");
     let witness = records.join("10.1.0.2");
     assert_eq!(read(&witness), "witness\r\neth0");
     for step in 0..4 {
         // Without the file there is nothing to change.
-        let index = File::options().read(true).write(true).open(folder.join("networks/.index/net"));
+        let index = File::options()
+            .read(true)
+            .write(true)
+            .open(folder.join("networks/.index/net"));
         let _ = index.and_then(|file| input.change(file, index::correct_checksums));
         let id = format!("c{}", input.byte().unwrap_or(step) % 4);
         let command = ["ADD", "DEL", "CHECK", "STATUS", "ADD", "GC"];
         let command = command.get(usize::from(input.byte().unwrap_or_default()) % 6);
         let result = run(command.copied().unwrap_or("ADD"), &id).unwrap_or_default();
-        assert!(!result.contains("10.1.0.2/"), "the witness's address is given to {id}: {result}");
+        assert!(
+            !result.contains("10.1.0.2/"),
+            "the witness's address is given to {id}: {result}"
+        );
         assert_eq!(read(&witness), "witness\r\neth0");
     }
 }
@@ -175,7 +215,9 @@ fn environment(command: &str, id: &str) -> Environment {
 fn configuration(folder: &Path) -> Vec<u8> {
     let data_dir = Json::String(folder.join("networks").display().to_string());
     let ids = ["witness", "c0", "c1"];
-    let valid = ids.map(|id| format!(r#"{{"containerID":"{id}","ifname":"eth0"}}"#)).join(",");
+    let valid = ids
+        .map(|id| format!(r#"{{"containerID":"{id}","ifname":"eth0"}}"#))
+        .join(",");
     format!(
         r#"{{"cniVersion":"1.1.0","name":"net","type":"bridge","cni.dev/valid-attachments":[{valid}],
         "ipam":{{"type":"host-local","subnet":"10.1.0.0/29","dataDir":{data_dir}}}}}"#
@@ -220,7 +262,10 @@ impl Input<'_> {
 
     fn item(&mut self) -> Item {
         let address = self.address();
-        let container = self.byte().filter(|id| id % 8 != 0).map(|id| container(&id.to_string()));
+        let container = self
+            .byte()
+            .filter(|id| id % 8 != 0)
+            .map(|id| container(&id.to_string()));
         Item { address, container }
     }
 
@@ -233,7 +278,10 @@ impl Input<'_> {
     fn change(&mut self, mut file: File, correct: fn(&mut [u8])) -> io::Result<()> {
         let changes = self.many(|input| {
             let [page, offset] = input.take();
-            (usize::from(page % 16) * table::PAGE + usize::from(offset), input.take::<8>())
+            (
+                usize::from(page % 16) * table::PAGE + usize::from(offset),
+                input.take::<8>(),
+            )
         });
         if changes.is_empty() {
             return Ok(());
@@ -242,7 +290,11 @@ impl Input<'_> {
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
         for (at, new) in changes {
-            bytes.iter_mut().skip(at).zip(new).for_each(|(place, byte)| *place = byte);
+            bytes
+                .iter_mut()
+                .skip(at)
+                .zip(new)
+                .for_each(|(place, byte)| *place = byte);
         }
         correct(&mut bytes);
         file.rewind()?;

@@ -25,9 +25,14 @@ enum Stale {
 /// Fails if a stale record cannot be removed, or a record cannot be read; code 11 if the process was
 /// asked to stop. What was freed until then stays freed.
 pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
-    let (valid, keep) = (call.valid_attachments()?, KeepAddresses::of(call.environment())?);
+    let (valid, keep) = (
+        call.valid_attachments()?,
+        KeepAddresses::of(call.environment())?,
+    );
     let store = plugin.store(&config::data_dir(call)?, call);
-    let Some(locked) = store.lock(plugin.patience)? else { return Ok(()) };
+    let Some(locked) = store.lock(plugin.patience)? else {
+        return Ok(());
+    };
     if valid == ValidAttachments::Unknown {
         note("GC without a list of valid attachments: only what is certainly dead is freed");
     }
@@ -36,7 +41,12 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let origins = locked.folder().origins();
     let now = plugin.system.present(locked.folder().path());
     let mut sweep = Sweep {
-        stales: Stales { valid: &valid, keep, now, origins },
+        stales: Stales {
+            valid: &valid,
+            keep,
+            now,
+            origins,
+        },
         any: false,
         kept: BTreeSet::new(),
         failures: Vec::new(),
@@ -47,10 +57,19 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         sweep.meet(&locked, sighting);
         Ok(())
     });
-    let Sweep { any, kept, mut failures, unread, .. } = sweep;
+    let Sweep {
+        any,
+        kept,
+        mut failures,
+        unread,
+        ..
+    } = sweep;
     if !kept.is_empty() {
         let kept: Vec<String> = kept.iter().map(IpAddr::to_string).collect();
-        note(&format!("kept {}: in use by an interface of which nothing says whose it is", kept.join(", ")));
+        note(&format!(
+            "kept {}: in use by an interface of which nothing says whose it is",
+            kept.join(", ")
+        ));
     }
     failures.extend(unread.into_error());
     // The index is rebuilt once, for all that was freed; if the process is to stop, by the next ADD.
@@ -109,14 +128,25 @@ impl Stales<'_> {
         }
         let meta = file.metadata().ok()?;
         let written = written(&meta);
-        let fate = Fate::of(self.origins.of(record.address, &meta).as_ref(), written, self.now);
-        fate.is_over().then_some(Stale::Over(Holding { record, written, fate }))
+        let fate = Fate::of(
+            self.origins.of(record.address, &meta).as_ref(),
+            written,
+            self.now,
+        );
+        fate.is_over().then_some(Stale::Over(Holding {
+            record,
+            written,
+            fate,
+        }))
     }
 }
 
 fn is_unwanted(record: &Record, valid: &ValidAttachments) -> bool {
     match &record.owner {
-        Owner::Attachment { container_id, if_name } => valid.excludes(container_id, if_name),
+        Owner::Attachment {
+            container_id,
+            if_name,
+        } => valid.excludes(container_id, if_name),
         Owner::Container(id) => valid.excludes_container(id),
         Owner::Nobody => true,
         Owner::Unknown => false,
@@ -129,7 +159,10 @@ fn free(locked: &Locked<'_>, stale: &Stale) -> Result<(), Error> {
         Stale::Unwanted(record) => {
             locked.free(record)?;
             if record.is_nobodys() {
-                note(&format!("freed {}, whose record has no content", record.address));
+                note(&format!(
+                    "freed {}, whose record has no content",
+                    record.address
+                ));
             }
             Ok(())
         }

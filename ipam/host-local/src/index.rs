@@ -45,7 +45,12 @@ pub(crate) struct Stamp([u64; 6]);
 impl Stamp {
     /// The stamp of a folder with this metadata.
     pub(crate) fn of(folder: &Metadata) -> Self {
-        let times = [folder.mtime(), folder.mtime_nsec(), folder.ctime(), folder.ctime_nsec()];
+        let times = [
+            folder.mtime(),
+            folder.mtime_nsec(),
+            folder.ctime(),
+            folder.ctime_nsec(),
+        ];
         let [a, b, c, d] = times.map(i64::cast_unsigned);
         Self([folder.dev(), folder.ino(), a, b, c, d])
     }
@@ -70,7 +75,15 @@ impl Header {
     fn to_bytes(self) -> Vec<u8> {
         let [a, b] = halves(self.boot);
         let [s0, s1, s2, s3, s4, s5] = self.stamp;
-        let Self { owner_pages, block_pages, owners, blocks, taken, note, .. } = self;
+        let Self {
+            owner_pages,
+            block_pages,
+            owners,
+            blocks,
+            taken,
+            note,
+            ..
+        } = self;
         let identity = [MAGIC, a, b, s0, s1, s2, s3, s4, s5];
         let figures = [owner_pages, block_pages, owners, blocks, taken, note];
         let words = identity.into_iter().chain(figures);
@@ -81,7 +94,11 @@ impl Header {
 
     fn from_bytes(bytes: &[u8; WORDS * 8]) -> Option<Self> {
         let (content, checksum) = bytes.split_at(WORDS * 8 - 8);
-        let mut words = content.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let mut words = content
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u64::from_le_bytes(*word));
         if checksum != hash(content).to_le_bytes() || words.next()? != MAGIC {
             return None;
         }
@@ -90,7 +107,16 @@ impl Header {
         let stamp = [next()?, next()?, next()?, next()?, next()?, next()?];
         let [owner_pages, block_pages, owners, blocks, taken, note] =
             [next()?, next()?, next()?, next()?, next()?, next()?];
-        Some(Self { boot, stamp, owner_pages, block_pages, owners, blocks, taken, note })
+        Some(Self {
+            boot,
+            stamp,
+            owner_pages,
+            block_pages,
+            owners,
+            blocks,
+            taken,
+            note,
+        })
     }
 }
 
@@ -98,7 +124,10 @@ impl Header {
 #[cfg(feature = "fuzzing")]
 pub(crate) fn correct_checksums(bytes: &mut [u8]) {
     crate::table::correct_checksums(bytes);
-    if let Some((content, checksum)) = bytes.get_mut(..WORDS * 8).and_then(<[u8]>::split_last_chunk_mut) {
+    if let Some((content, checksum)) = bytes
+        .get_mut(..WORDS * 8)
+        .and_then(<[u8]>::split_last_chunk_mut)
+    {
         *checksum = hash(content).to_le_bytes();
     }
 }
@@ -140,8 +169,11 @@ type Key = [u8; 17];
 
 fn key(like: IpAddr, bits: u128) -> Key {
     let mut key = [0; 17];
-    for (place, byte) in key.iter_mut().zip(bits.to_le_bytes().into_iter().chain([u8::from(like.is_ipv4())]))
-    {
+    for (place, byte) in key.iter_mut().zip(
+        bits.to_le_bytes()
+            .into_iter()
+            .chain([u8::from(like.is_ipv4())]),
+    ) {
         *place = byte;
     }
     key
@@ -164,17 +196,28 @@ fn bit_of(address: IpAddr) -> u64 {
 fn entry(key: Key, word: u64) -> [u8; 32] {
     let mut entry = [0; 32];
     let bytes = key.into_iter().chain([0; 7]).chain(word.to_le_bytes());
-    entry.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+    entry
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(place, byte)| *place = byte);
     entry
 }
 
 fn word(entry: &[u8; 32]) -> u64 {
-    entry.last_chunk().copied().map(u64::from_le_bytes).unwrap_or_default()
+    entry
+        .last_chunk()
+        .copied()
+        .map(u64::from_le_bytes)
+        .unwrap_or_default()
 }
 
 /// Number and family of an entry's key.
 fn number(entry: &[u8; 32]) -> (u128, bool) {
-    let bits = entry.first_chunk().copied().map(u128::from_le_bytes).unwrap_or_default();
+    let bits = entry
+        .first_chunk()
+        .copied()
+        .map(u128::from_le_bytes)
+        .unwrap_or_default();
     (bits, entry.get(16) == Some(&1))
 }
 
@@ -193,13 +236,21 @@ impl Index {
         let file = PageFile::new(file, Damage::IsAnError);
         let mut bytes = [0; WORDS * 8];
         file.read_at(&mut bytes, 0).ok()?;
-        Self::with(file, Header::from_bytes(&bytes).filter(|header| header.boot == boot)?)
+        Self::with(
+            file,
+            Header::from_bytes(&bytes).filter(|header| header.boot == boot)?,
+        )
     }
 
     fn with(file: PageFile, header: Header) -> Option<Self> {
         let owners = Table::new(1, u32::try_from(header.owner_pages).ok()?)?;
         let blocks = Table::new(owners.end(), u32::try_from(header.block_pages).ok()?)?;
-        Some(Self { file, header, owners, blocks })
+        Some(Self {
+            file,
+            header,
+            owners,
+            blocks,
+        })
     }
 
     /// Builds an index of these items in an empty file.
@@ -216,10 +267,17 @@ impl Index {
         let mut index = Self::with(file, header).ok_or(ErrorKind::FileTooLarge)?;
         index.file.initialize(0..index.blocks.end())?;
         // In the order of the pages: each is then read and written once.
-        items.sort_unstable_by_key(|item| item.container.map(|hash| hash.get() % index.header.owner_pages));
-        items.iter().try_for_each(|item| index.insert_owner(*item))?;
+        items.sort_unstable_by_key(|item| {
+            item.container
+                .map(|hash| hash.get() % index.header.owner_pages)
+        });
+        items
+            .iter()
+            .try_for_each(|item| index.insert_owner(*item))?;
         items.sort_unstable_by_key(|item| item.address);
-        items.iter().try_for_each(|item| index.set_taken(item.address))?;
+        items
+            .iter()
+            .try_for_each(|item| index.set_taken(item.address))?;
         Ok(index)
     }
 
@@ -263,8 +321,13 @@ impl Index {
     /// Fails if the file cannot be read, or is damaged.
     pub(crate) fn addresses_of(&mut self, container: Container) -> io::Result<Vec<IpAddr>> {
         let container = container.get();
-        let found = self.owners.find(&mut self.file, container, |entry| word(entry) == container)?;
-        found.iter().map(|entry| address(entry).ok_or_else(damaged)).collect()
+        let found = self
+            .owners
+            .find(&mut self.file, container, |entry| word(entry) == container)?;
+        found
+            .iter()
+            .map(|entry| address(entry).ok_or_else(damaged))
+            .collect()
     }
 
     /// Notes a record.
@@ -287,9 +350,13 @@ impl Index {
     }
 
     fn insert_owner(&mut self, item: Item) -> io::Result<()> {
-        let Some(container) = item.container.map(Container::get) else { return Ok(()) };
+        let Some(container) = item.container.map(Container::get) else {
+            return Ok(());
+        };
         let entry = entry(key(item.address, to_bits(item.address)), container);
-        let walked = self.owners.put(&mut self.file, container, &entry, |other| *other == entry)?;
+        let walked = self
+            .owners
+            .put(&mut self.file, container, &entry, |other| *other == entry)?;
         walked.ok_or(ErrorKind::StorageFull)?;
         self.header.owners = self.header.owners.checked_add(1).ok_or_else(damaged)?;
         Ok(())
@@ -301,18 +368,31 @@ impl Index {
     }
 
     fn change_block(&mut self, address: IpAddr, change: impl Fn(u64) -> u64) -> io::Result<()> {
-        let (block, hash) = (block_of(address), group_hash(address, to_bits(address) >> BLOCK));
-        let known = self.blocks.find(&mut self.file, hash, has(block))?.first().map(word);
+        let (block, hash) = (
+            block_of(address),
+            group_hash(address, to_bits(address) >> BLOCK),
+        );
+        let known = self
+            .blocks
+            .find(&mut self.file, hash, has(block))?
+            .first()
+            .map(word);
         let old = known.unwrap_or_default();
         let new = change(old);
         if old == new {
             return Ok(());
         }
         let Header { blocks, taken, .. } = &mut self.header;
-        *blocks = blocks.checked_add(known.is_none().into()).ok_or_else(damaged)?;
+        *blocks = blocks
+            .checked_add(known.is_none().into())
+            .ok_or_else(damaged)?;
         let sum = taken.checked_add(new.count_ones().into());
-        *taken = sum.and_then(|sum| sum.checked_sub(old.count_ones().into())).ok_or_else(damaged)?;
-        let walked = self.blocks.put(&mut self.file, hash, &entry(block, new), has(block))?;
+        *taken = sum
+            .and_then(|sum| sum.checked_sub(old.count_ones().into()))
+            .ok_or_else(damaged)?;
+        let walked = self
+            .blocks
+            .put(&mut self.file, hash, &entry(block, new), has(block))?;
         walked.ok_or(ErrorKind::StorageFull)?;
         Ok(())
     }
@@ -327,17 +407,25 @@ impl Index {
                 let (block, v4) = number(entry);
                 v4 == is_v4 && block >> GROUP == group
             };
-            let found = self.blocks.find(&mut self.file, group_hash(span.first, at >> BLOCK), in_group)?;
+            let found = self.blocks.find(
+                &mut self.file,
+                group_hash(span.first, at >> BLOCK),
+                in_group,
+            )?;
             let blocks: Vec<(u128, u64)> = found.iter().map(|e| (number(e).0, word(e))).collect();
             while at <= last && at >> (BLOCK + GROUP) == group {
-                let bits =
-                    blocks.iter().find(|(block, _)| *block == at >> BLOCK).map_or(0, |(_, bits)| *bits);
+                let bits = blocks
+                    .iter()
+                    .find(|(block, _)| *block == at >> BLOCK)
+                    .map_or(0, |(_, bits)| *bits);
                 let free = u128::from((!bits >> (at % (1 << BLOCK))).trailing_zeros());
                 if at % (1 << BLOCK) + free < 1 << BLOCK {
                     let address = at + free;
                     return Ok(from_bits(span.first, address).filter(|_| address <= last));
                 }
-                let Some(next) = ((at >> BLOCK) + 1).checked_mul(1 << BLOCK) else { return Ok(None) };
+                let Some(next) = ((at >> BLOCK) + 1).checked_mul(1 << BLOCK) else {
+                    return Ok(None);
+                };
                 at = next;
             }
             if at > last {
@@ -352,7 +440,9 @@ impl Index {
         self.blocks.for_each(&mut self.file, |entry| {
             let (block, is_v4) = number(entry);
             // No address lies in a block whose number is too large.
-            let Some(whole) = block_span(block, is_v4) else { return };
+            let Some(whole) = block_span(block, is_v4) else {
+                return;
+            };
             for (count, spans) in counts.iter_mut().zip(lists) {
                 for span in spans.overlapping(whole) {
                     *count += u64::from((word(entry) & mask(whole, *span)).count_ones());
@@ -367,17 +457,26 @@ impl Index {
 fn block_span(block: u128, is_v4: bool) -> Option<Span> {
     let start = block.checked_mul(1 << BLOCK)?;
     let like = of_family(is_v4);
-    Some(Span { first: from_bits(like, start)?, last: from_bits(like, start | ((1 << BLOCK) - 1))? })
+    Some(Span {
+        first: from_bits(like, start)?,
+        last: from_bits(like, start | ((1 << BLOCK) - 1))?,
+    })
 }
 
 /// An address of the family.
 fn of_family(is_v4: bool) -> IpAddr {
-    if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }
+    if is_v4 {
+        IpAddr::from([0; 4])
+    } else {
+        IpAddr::from([0; 16])
+    }
 }
 
 /// The bits of a block whose addresses are in the span.
 fn mask(block: Span, span: Span) -> u64 {
-    block.overlap(span).map_or(0, |part| bits_from(bit_of(part.first)) & bits_to(bit_of(part.last)))
+    block.overlap(span).map_or(0, |part| {
+        bits_from(bit_of(part.first)) & bits_to(bit_of(part.last))
+    })
 }
 
 /// This bit and all above it.

@@ -94,12 +94,16 @@ impl Inspection {
             folder.scan(&mut |sighting| {
                 reservations.extend(match sighting {
                     Sighting::Record(record, file) => {
-                        let Ok(meta) = file.metadata() else { return Ok(()) };
+                        let Ok(meta) = file.metadata() else {
+                            return Ok(());
+                        };
                         let origin = origins.of(record.address, &meta);
                         let written = written(&meta);
                         Some(Reservation {
                             fate: Fate::of(origin.as_ref(), written, now),
-                            netns: origin.and_then(|origin| origin.netns).map(|netns| netns.path),
+                            netns: origin
+                                .and_then(|origin| origin.netns)
+                                .map(|netns| netns.path),
                             written,
                             pool: pool(record.address),
                             address: record.address,
@@ -119,9 +123,18 @@ impl Inspection {
             })?;
         }
         reservations.sort_by_key(|reservation| reservation.address);
-        let pools = sets.map(|sets| sets.iter().map(|set| Pool::of(set, &reservations)).collect());
+        let pools = sets.map(|sets| {
+            sets.iter()
+                .map(|set| Pool::of(set, &reservations))
+                .collect()
+        });
         let folder = data_dir.join(call.network.as_str());
-        Ok(Self { file_system: FileSystem::of(&folder), folder, pools, reservations })
+        Ok(Self {
+            file_system: FileSystem::of(&folder),
+            folder,
+            pools,
+            reservations,
+        })
     }
 }
 
@@ -132,9 +145,22 @@ impl Pool {
             .filter(|held| held.owner != Owner::Nobody && set.is_allocatable(held.address));
         Self {
             ranges: set.to_string(),
-            subnets: set.ranges().iter().map(crate::range::Range::subnet).collect(),
-            gateways: set.ranges().iter().map(crate::range::Range::gateway).collect(),
-            rows: set.allocatable().as_slice().iter().map(|span| (span.first, span.last)).collect(),
+            subnets: set
+                .ranges()
+                .iter()
+                .map(crate::range::Range::subnet)
+                .collect(),
+            gateways: set
+                .ranges()
+                .iter()
+                .map(crate::range::Range::gateway)
+                .collect(),
+            rows: set
+                .allocatable()
+                .as_slice()
+                .iter()
+                .map(|span| (span.first, span.last))
+                .collect(),
             capacity: set.capacity(),
             excluded: set.excluded(),
             used: used.map(|_| Count::from(1_u64)).sum(),
@@ -174,15 +200,31 @@ mod tests {
         let call = Call::new(Environment::default(), stdin.into_bytes(), Stop::never()).unwrap();
         let seen = Inspection::of(&HostLocal::default(), &call).unwrap();
         fs::remove_dir_all(&dir).unwrap();
-        let holders: Vec<_> =
-            seen.reservations.iter().map(|r| (r.address.to_string(), r.is_dead(), r.pool)).collect();
-        let wanted = [("10.1.0.9", false, Some(0)), ("10.1.0.10", true, Some(0)), ("10.2.0.2", false, None)];
-        assert_eq!(holders, wanted.map(|(address, dead, pool)| (address.to_owned(), dead, pool)));
+        let holders: Vec<_> = seen
+            .reservations
+            .iter()
+            .map(|r| (r.address.to_string(), r.is_dead(), r.pool))
+            .collect();
+        let wanted = [
+            ("10.1.0.9", false, Some(0)),
+            ("10.1.0.10", true, Some(0)),
+            ("10.2.0.2", false, None),
+        ];
+        assert_eq!(
+            holders,
+            wanted.map(|(address, dead, pool)| (address.to_owned(), dead, pool))
+        );
         let pool = &seen.pools.unwrap()[0];
         let count = |number: u64| Count::from(number);
         // 126 are left of 253 by the exclusion: 10.1.0.2 to 10.1.0.127.
-        assert_eq!((pool.capacity, pool.excluded, pool.used), (count(126), count(127), count(1)));
-        assert_eq!(pool.rows, [(IpAddr::from([10, 1, 0, 2]), IpAddr::from([10, 1, 0, 127]))]);
+        assert_eq!(
+            (pool.capacity, pool.excluded, pool.used),
+            (count(126), count(127), count(1))
+        );
+        assert_eq!(
+            pool.rows,
+            [(IpAddr::from([10, 1, 0, 2]), IpAddr::from([10, 1, 0, 127]))]
+        );
         assert_eq!(pool.gateways, [IpAddr::from([10, 1, 0, 1])]);
     }
 

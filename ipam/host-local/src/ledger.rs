@@ -48,7 +48,11 @@ impl Identity {
     /// The identity of a file with this metadata.
     pub(crate) fn of(meta: &Metadata) -> Self {
         let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
-        Self { inode: meta.ino(), modified: meta.mtime(), nanoseconds }
+        Self {
+            inode: meta.ino(),
+            modified: meta.mtime(),
+            nanoseconds,
+        }
     }
 }
 
@@ -98,7 +102,10 @@ fn is(key: [u8; 17]) -> impl Fn(&Bytes) -> bool {
 }
 
 fn encode(address: IpAddr, identity: Identity, origin: &Origin) -> Bytes {
-    let netns = origin.netns.as_ref().filter(|netns| netns.path.as_os_str().len() <= MAX_PATH);
+    let netns = origin
+        .netns
+        .as_ref()
+        .filter(|netns| netns.path.as_os_str().len() <= MAX_PATH);
     let path = netns.map_or(&[][..], |netns| netns.path.as_os_str().as_bytes());
     let (place, parent) = netns.map_or_else(Default::default, |netns| (netns.place, netns.parent));
     let mut bytes = key(address).to_vec();
@@ -139,11 +146,18 @@ fn decode(bytes: &Bytes) -> Option<(Identity, Origin)> {
         modified: reader.take().map(i64::from_le_bytes)?,
         nanoseconds: reader.take().map(u32::from_le_bytes)?,
     };
-    let boot = Boot { machine: reader.take::<{ size_of::<Id>() }>()?, boot: reader.take()? };
+    let boot = Boot {
+        machine: reader.take::<{ size_of::<Id>() }>()?,
+        boot: reader.take()?,
+    };
     let place = (reader.number()?, reader.number()?);
     let parent = (reader.number()?, reader.number()?);
     let path = Path::new(OsStr::from_bytes(reader.0.get(..usize::from(path_len))?)).to_owned();
-    let netns = (path_len > 0).then_some(Netns { path, place, parent });
+    let netns = (path_len > 0).then_some(Netns {
+        path,
+        place,
+        parent,
+    });
     Some((identity, Origin { boot, netns }))
 }
 
@@ -156,9 +170,9 @@ impl Ledger {
         let file = PageFile::new(file, Damage::IsLoss);
         let mut head = [0; 16];
         match file.read_at(&mut head, 0) {
-            Ok(()) => {
-                Ok(pages_in(&head).and_then(|pages| Table::new(1, pages)).map(|table| Self { file, table }))
-            }
+            Ok(()) => Ok(pages_in(&head)
+                .and_then(|pages| Table::new(1, pages))
+                .map(|table| Self { file, table })),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(None),
             Err(e) => Err(e),
         }
@@ -174,7 +188,10 @@ impl Ledger {
         let table = table.ok_or(ErrorKind::FileTooLarge)?;
         file.set_len((u64::from(pages) + 1) * PAGE as u64)?;
         let file = PageFile::new(file, Damage::IsLoss);
-        let head: Vec<u8> = [MAGIC, u64::from(pages)].into_iter().flat_map(u64::to_le_bytes).collect();
+        let head: Vec<u8> = [MAGIC, u64::from(pages)]
+            .into_iter()
+            .flat_map(u64::to_le_bytes)
+            .collect();
         file.write_at(&head, 0)?;
         Ok(Self { file, table })
     }
@@ -210,7 +227,12 @@ impl Ledger {
     }
 
     /// Notes the origin of a record. Returns false if it should be noted in a larger ledger.
-    pub(crate) fn note(&mut self, address: IpAddr, identity: Identity, origin: &Origin) -> io::Result<bool> {
+    pub(crate) fn note(
+        &mut self,
+        address: IpAddr,
+        identity: Identity,
+        origin: &Origin,
+    ) -> io::Result<bool> {
         let walked = self.put(address, &encode(address, identity, origin))?;
         self.file.flush()?;
         Ok(walked.is_some_and(|walked| walked <= LONGEST_WALK))
@@ -242,7 +264,11 @@ fn pages_in(head: &[u8; 16]) -> Option<u32> {
 /// The address of an entry. None if the number is too large for its family.
 fn address(bytes: &Bytes) -> Option<IpAddr> {
     let bits = bytes.first_chunk().copied().map(u128::from_le_bytes)?;
-    let like = if bytes.get(16) == Some(&1) { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let like = if bytes.get(16) == Some(&1) {
+        IpAddr::from([0; 4])
+    } else {
+        IpAddr::from([0; 16])
+    };
     crate::span::from_bits(like, bits)
 }
 

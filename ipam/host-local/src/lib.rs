@@ -61,7 +61,10 @@ pub struct HostLocal {
 
 impl Default for HostLocal {
     fn default() -> Self {
-        Self { system: SystemPaths::default(), patience: Duration::from_secs(10) }
+        Self {
+            system: SystemPaths::default(),
+            patience: Duration::from_secs(10),
+        }
     }
 }
 

@@ -21,9 +21,15 @@ pub(crate) fn identify(path: &Path) -> Option<Netns> {
     if !path.is_absolute() || !is(path, NSFS_MAGIC) || is(parent, PROC_SUPER_MAGIC) {
         return None;
     }
-    let meta = symlink_metadata(path).ok().filter(|meta| !meta.is_symlink())?;
+    let meta = symlink_metadata(path)
+        .ok()
+        .filter(|meta| !meta.is_symlink())?;
     let parent = place(&metadata(parent).ok()?);
-    Some(Netns { path: path.to_owned(), place: place(&meta), parent })
+    Some(Netns {
+        path: path.to_owned(),
+        place: place(&meta),
+        parent,
+    })
 }
 
 fn place(meta: &Metadata) -> Place {
@@ -66,14 +72,35 @@ mod tests {
         // As one to /proc/<pid>/ns/net is, where /proc is not mounted.
         let link = root.join("netns/link");
         std::os::unix::fs::symlink("/nonexistent/1/ns/net", &link).unwrap();
-        assert!(!is_gone_now(&Netns { path: link.clone(), ..known.clone() }), "a link leads nowhere");
+        assert!(
+            !is_gone_now(&Netns {
+                path: link.clone(),
+                ..known.clone()
+            }),
+            "a link leads nowhere"
+        );
         fs::remove_file(&link).unwrap();
-        assert!(is_gone_now(&Netns { place: (known.place.0, known.place.1 + 1), ..known.clone() }));
-        let on_another_file_system = Netns { place: (known.place.0 + 1, 7), ..known.clone() };
-        assert!(!is_gone_now(&on_another_file_system), "the mount point is seen, but not what is mounted");
+        assert!(is_gone_now(&Netns {
+            place: (known.place.0, known.place.1 + 1),
+            ..known.clone()
+        }));
+        let on_another_file_system = Netns {
+            place: (known.place.0 + 1, 7),
+            ..known.clone()
+        };
+        assert!(
+            !is_gone_now(&on_another_file_system),
+            "the mount point is seen, but not what is mounted"
+        );
         fs::remove_file(&path).unwrap();
         assert!(is_gone_now(&known));
-        assert!(!is_gone_now(&Netns { parent: (7, 7), ..known.clone() }), "another directory has that path");
+        assert!(
+            !is_gone_now(&Netns {
+                parent: (7, 7),
+                ..known.clone()
+            }),
+            "another directory has that path"
+        );
         fs::remove_dir(root.join("netns")).unwrap();
         assert!(!is_gone_now(&known));
         fs::remove_dir_all(&root).unwrap();
@@ -81,9 +108,15 @@ mod tests {
 
     #[test]
     fn what_is_no_mounted_namespace_is_unknown() {
-        let link = std::env::temp_dir().join(format!("host-local-netns-link-{}", std::process::id()));
+        let link =
+            std::env::temp_dir().join(format!("host-local-netns-link-{}", std::process::id()));
         std::os::unix::fs::symlink("/proc/self/ns/net", &link).unwrap();
-        for path in ["/proc/self/ns/net", "/nonexistent/netns", "/etc/passwd", "netns"] {
+        for path in [
+            "/proc/self/ns/net",
+            "/nonexistent/netns",
+            "/etc/passwd",
+            "netns",
+        ] {
             assert_eq!(identify(Path::new(path)), None, "{path}");
         }
         assert_eq!(identify(&link), None, "a link to a namespace of a process");

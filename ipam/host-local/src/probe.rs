@@ -21,7 +21,11 @@ use std::{
 /// Code 50, naming what is in the way.
 pub(crate) fn require_room_on_disk(folder: &Path) -> Result<(), Error> {
     for path in folder.ancestors() {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         match write_nothing(path) {
             Ok(()) => return Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
@@ -50,7 +54,11 @@ fn write_nothing(directory: &Path) -> io::Result<()> {
 /// Fails if the file system says that it is full. One that does not count its inodes has none at all.
 fn require_free_space(directory: &Path) -> io::Result<()> {
     let space = statvfs(directory)?;
-    let is_full =
-        (space.blocks() > 0 && space.blocks_free() == 0) || (space.files() > 0 && space.files_free() == 0);
-    if is_full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    let is_full = (space.blocks() > 0 && space.blocks_free() == 0)
+        || (space.files() > 0 && space.files_free() == 0);
+    if is_full {
+        Err(ErrorKind::StorageFull.into())
+    } else {
+        Ok(())
+    }
 }

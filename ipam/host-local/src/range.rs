@@ -42,11 +42,19 @@ pub(crate) enum InvalidRange {
     #[error("RangeStart {start} not in network {subnet}")]
     StartOutside { start: IpAddr, subnet: Cidr },
     #[error("RangeStart {start} not in network {subnet}")]
-    StartAfterEnd { start: IpAddr, end: IpAddr, subnet: Cidr },
+    StartAfterEnd {
+        start: IpAddr,
+        end: IpAddr,
+        subnet: Cidr,
+    },
     #[error("RangeEnd {end} not in network {subnet}")]
     EndOutside { end: IpAddr, subnet: Cidr },
     #[error("RangeEnd {end} not in network {subnet}")]
-    EndBeforeStart { start: IpAddr, end: IpAddr, subnet: Cidr },
+    EndBeforeStart {
+        start: IpAddr,
+        end: IpAddr,
+        subnet: Cidr,
+    },
 }
 
 impl InvalidRange {
@@ -55,10 +63,13 @@ impl InvalidRange {
         match self {
             Self::Mapped(subnet) => Some(format!("{subnet} is IPv4 written as IPv6")),
             Self::StartAfterEnd { end, .. } => Some(format!("it is after the range's end {end}")),
-            Self::EndBeforeStart { start, .. } => Some(format!("it is before the range's start {start}")),
-            Self::TooSmall(_) | Self::HostBits(_) | Self::StartOutside { .. } | Self::EndOutside { .. } => {
-                None
+            Self::EndBeforeStart { start, .. } => {
+                Some(format!("it is before the range's start {start}"))
             }
+            Self::TooSmall(_)
+            | Self::HostBits(_)
+            | Self::StartOutside { .. }
+            | Self::EndOutside { .. } => None,
         }
     }
 }
@@ -83,7 +94,12 @@ impl Range {
                 None => InvalidRange::EndBeforeStart { start, end, subnet },
             });
         }
-        Ok(Self { subnet, start, end, gateway: spec.gateway.map_or(first, canonical) })
+        Ok(Self {
+            subnet,
+            start,
+            end,
+            gateway: spec.gateway.map_or(first, canonical),
+        })
     }
 
     /// The subnet's gateway.
@@ -108,7 +124,10 @@ impl Range {
 
     /// The addresses from start to end.
     pub(crate) fn span(&self) -> Span {
-        Span { first: self.start, last: self.end }
+        Span {
+            first: self.start,
+            last: self.end,
+        }
     }
 
     /// The subnet that the range is a part of.
@@ -146,7 +165,11 @@ fn allocatable(subnet: Cidr) -> Result<Cidr, InvalidRange> {
 /// The last address, but for the broadcast address of IPv4.
 fn last_usable(subnet: Cidr) -> IpAddr {
     let last = subnet.last();
-    if subnet.is_ipv4() { without_last_bit(last) } else { last }
+    if subnet.is_ipv4() {
+        without_last_bit(last)
+    } else {
+        last
+    }
 }
 
 /// IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4, as in the reference.
@@ -172,7 +195,9 @@ mod tests {
             Some(details) => format!("{e}; {details}"),
             None => e.to_string(),
         };
-        Range::new(spec).map(|r| format!("{r} {}", r.gateway)).map_err(refused)
+        Range::new(spec)
+            .map(|r| format!("{r} {}", r.gateway))
+            .map_err(refused)
     }
 
     #[test]
@@ -181,7 +206,10 @@ mod tests {
             ("10.0.0.0/24", "10.0.0.1-10.0.0.254 10.0.0.1"),
             ("10.0.0.0/30", "10.0.0.1-10.0.0.2 10.0.0.1"),
             ("0.0.0.0/0", "0.0.0.1-255.255.255.254 0.0.0.1"),
-            ("255.255.255.252/30", "255.255.255.253-255.255.255.254 255.255.255.253"),
+            (
+                "255.255.255.252/30",
+                "255.255.255.253-255.255.255.254 255.255.255.253",
+            ),
             ("fd00::/126", "fd00::1-fd00::3 fd00::1"),
             ("::/0", "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ::1"),
         ] {
@@ -191,17 +219,43 @@ mod tests {
 
     #[test]
     fn given_bounds_are_kept_even_where_they_are_network_and_broadcast() {
-        assert_eq!(range("10.0.0.0/24", "10.0.0.0", "10.0.0.255"), Ok("10.0.0.0-10.0.0.255 10.0.0.1".into()));
-        assert_eq!(range("10.0.0.0/24", "::ffff:10.0.0.9", ""), Ok("10.0.0.9-10.0.0.254 10.0.0.1".into()));
+        assert_eq!(
+            range("10.0.0.0/24", "10.0.0.0", "10.0.0.255"),
+            Ok("10.0.0.0-10.0.0.255 10.0.0.1".into())
+        );
+        assert_eq!(
+            range("10.0.0.0/24", "::ffff:10.0.0.9", ""),
+            Ok("10.0.0.9-10.0.0.254 10.0.0.1".into())
+        );
     }
 
     #[test]
     fn an_invalid_range_is_refused_with_the_reference_s_text() {
         for (subnet, start, end, wanted) in [
-            ("10.0.0.0/31", "", "", "Network 10.0.0.0/31 too small to allocate from"),
-            ("10.0.0.1/31", "", "", "Network 10.0.0.1/31 too small to allocate from"),
-            ("10.0.0.1/32", "", "", "Network 10.0.0.1/32 too small to allocate from"),
-            ("fd00::/127", "", "", "Network fd00::/127 too small to allocate from"),
+            (
+                "10.0.0.0/31",
+                "",
+                "",
+                "Network 10.0.0.0/31 too small to allocate from",
+            ),
+            (
+                "10.0.0.1/31",
+                "",
+                "",
+                "Network 10.0.0.1/31 too small to allocate from",
+            ),
+            (
+                "10.0.0.1/32",
+                "",
+                "",
+                "Network 10.0.0.1/32 too small to allocate from",
+            ),
+            (
+                "fd00::/127",
+                "",
+                "",
+                "Network fd00::/127 too small to allocate from",
+            ),
             (
                 "10.0.0.5/24",
                 "",
@@ -214,9 +268,24 @@ mod tests {
                 "",
                 "Network has host bits set. For a subnet mask of length 64 the network address is fd00::",
             ),
-            ("10.0.0.0/24", "10.1.0.1", "", "RangeStart 10.1.0.1 not in network 10.0.0.0/24"),
-            ("10.0.0.0/24", "fd00::1", "", "RangeStart fd00::1 not in network 10.0.0.0/24"),
-            ("10.0.0.0/24", "", "10.1.0.1", "RangeEnd 10.1.0.1 not in network 10.0.0.0/24"),
+            (
+                "10.0.0.0/24",
+                "10.1.0.1",
+                "",
+                "RangeStart 10.1.0.1 not in network 10.0.0.0/24",
+            ),
+            (
+                "10.0.0.0/24",
+                "fd00::1",
+                "",
+                "RangeStart fd00::1 not in network 10.0.0.0/24",
+            ),
+            (
+                "10.0.0.0/24",
+                "",
+                "10.1.0.1",
+                "RangeEnd 10.1.0.1 not in network 10.0.0.0/24",
+            ),
             (
                 "10.0.0.0/24",
                 "10.0.0.20",
@@ -242,7 +311,11 @@ mod tests {
                 "IPNet IP and Mask version mismatch; ::ffff:10.0.0.0/120 is IPv4 written as IPv6",
             ),
         ] {
-            assert_eq!(range(subnet, start, end), Err(wanted.to_owned()), "{subnet} {start} {end}");
+            assert_eq!(
+                range(subnet, start, end),
+                Err(wanted.to_owned()),
+                "{subnet} {start} {end}"
+            );
         }
     }
 

@@ -38,23 +38,39 @@ impl RangeSet {
     /// Joins ranges into a set, of which no address in `excluded` is ever allocated.
     pub(crate) fn new(ranges: Vec<Range>, excluded: &Spans) -> Result<Self, InvalidRangeSet> {
         let first = ranges.first().ok_or(InvalidRangeSet::Empty)?;
-        if ranges.iter().any(|range| range.is_ipv4() != first.is_ipv4()) {
+        if ranges
+            .iter()
+            .any(|range| range.is_ipv4() != first.is_ipv4())
+        {
             return Err(InvalidRangeSet::MixedFamilies);
         }
         require_disjoint(&ranges)?;
         let all: Spans = ranges.iter().map(Range::span).collect();
-        let gateways: BTreeSet<IpAddr> =
-            ranges.iter().map(Range::gateway).filter(|gateway| all.contains(*gateway)).collect();
+        let gateways: BTreeSet<IpAddr> = ranges
+            .iter()
+            .map(Range::gateway)
+            .filter(|gateway| all.contains(*gateway))
+            .collect();
         let usable = all.without(&gateways.iter().copied().map(Span::of).collect());
         let allocatable = usable.without(excluded);
         let excluded = usable.size().saturating_sub(allocatable.size());
         if allocatable.size().is_zero() && !excluded.is_zero() {
             return Err(InvalidRangeSet::NothingLeft);
         }
-        let mut by_address: Vec<(IpAddr, usize)> = ranges.iter().map(Range::start).zip(0..).collect();
+        let mut by_address: Vec<(IpAddr, usize)> =
+            ranges.iter().map(Range::start).zip(0..).collect();
         by_address.sort_unstable();
-        let by_address = by_address.into_iter().map(|(_, position)| position).collect();
-        Ok(Self { ranges, by_address, gateways, allocatable, excluded })
+        let by_address = by_address
+            .into_iter()
+            .map(|(_, position)| position)
+            .collect();
+        Ok(Self {
+            ranges,
+            by_address,
+            gateways,
+            allocatable,
+            excluded,
+        })
     }
 
     /// The ranges.
@@ -69,11 +85,17 @@ impl RangeSet {
 
     /// The position of the range that `address` is in.
     fn position_of(&self, address: IpAddr) -> Option<usize> {
-        let starts_before =
-            |position: &usize| self.ranges.get(*position).is_some_and(|range| range.start() <= address);
+        let starts_before = |position: &usize| {
+            self.ranges
+                .get(*position)
+                .is_some_and(|range| range.start() <= address)
+        };
         let later = self.by_address.partition_point(starts_before);
         let position = *self.by_address.get(later.checked_sub(1)?)?;
-        self.ranges.get(position).filter(|range| range.contains(address)).map(|_| position)
+        self.ranges
+            .get(position)
+            .filter(|range| range.contains(address))
+            .map(|_| position)
     }
 
     /// Returns true if `address` is in a range of the set.
@@ -122,9 +144,18 @@ impl RangeSet {
         let span_at = |position: usize| self.ranges.get(position).map(Range::span);
         let rest = current.and_then(|(position, last)| span_at(position)?.after(last));
         let until = current.and_then(|(position, last)| Span::new(span_at(position)?.first, last));
-        let later = self.ranges.iter().skip(current.map_or(0, |(position, _)| position + 1));
-        let earlier = self.ranges.iter().take(current.map_or(0, |(position, _)| position));
-        let round = rest.into_iter().chain(later.chain(earlier).map(Range::span)).chain(until);
+        let later = self
+            .ranges
+            .iter()
+            .skip(current.map_or(0, |(position, _)| position + 1));
+        let earlier = self
+            .ranges
+            .iter()
+            .take(current.map_or(0, |(position, _)| position));
+        let round = rest
+            .into_iter()
+            .chain(later.chain(earlier).map(Range::span))
+            .chain(until);
         round.flat_map(|part| self.allocatable.within(part))
     }
 }
@@ -132,7 +163,9 @@ impl RangeSet {
 fn require_disjoint(ranges: &[Range]) -> Result<(), InvalidRangeSet> {
     let owned: Vec<(usize, Span)> = ranges.iter().map(Range::span).enumerate().collect();
     let conflict = first_conflict(&owned).and_then(|(a, b)| ranges.get(a).zip(ranges.get(b)));
-    conflict.map_or(Ok(()), |(a, b)| Err(InvalidRangeSet::Overlap(a.to_string(), b.to_string())))
+    conflict.map_or(Ok(()), |(a, b)| {
+        Err(InvalidRangeSet::Overlap(a.to_string(), b.to_string()))
+    })
 }
 
 impl fmt::Display for RangeSet {

@@ -39,15 +39,25 @@ pub enum Fate {
 impl Fate {
     /// The fate of a record that came from there.
     pub(crate) fn of(origin: Option<&Origin>, written: SystemTime, now: Option<Present>) -> Self {
-        let (Some(origin), Some(now)) = (origin, now) else { return Self::Unknown };
+        let (Some(origin), Some(now)) = (origin, now) else {
+            return Self::Unknown;
+        };
         if origin.boot.machine != now.boot.machine {
             return Self::OtherMachine;
         }
         if origin.boot.boot != now.boot.boot {
-            return if now.is_after(written) { Self::EarlierBoot } else { Self::OtherBoot };
+            return if now.is_after(written) {
+                Self::EarlierBoot
+            } else {
+                Self::OtherBoot
+            };
         }
         let is_gone = now.is_alone() && origin.netns.as_ref().is_some_and(netns::is_gone);
-        if is_gone { Self::NetnsGone } else { Self::ThisBoot }
+        if is_gone {
+            Self::NetnsGone
+        } else {
+            Self::ThisBoot
+        }
     }
 
     /// Returns true if its record may be taken away.
@@ -63,7 +73,9 @@ impl Fate {
             Self::EarlierBoot => "in an earlier boot",
             Self::NetnsGone => "its network namespace is gone",
             Self::ThisBoot => "in this boot",
-            Self::OtherBoot => "in another boot, of this machine or of one with the same machine-id",
+            Self::OtherBoot => {
+                "in another boot, of this machine or of one with the same machine-id"
+            }
             Self::OtherMachine => "on another machine",
             Self::Unknown => "in an unknown boot",
         }
@@ -85,15 +97,35 @@ impl Holding {
     /// Looks up what is known of a record.
     pub(crate) fn of(folder: &Folder<'_>, found: Found, now: Option<Present>) -> Self {
         let written = written(&found.meta);
-        let fate = Fate::of(folder.origins().of(found.record.address, &found.meta).as_ref(), written, now);
-        Self { record: found.record, written, fate }
+        let fate = Fate::of(
+            folder
+                .origins()
+                .of(found.record.address, &found.meta)
+                .as_ref(),
+            written,
+            now,
+        );
+        Self {
+            record: found.record,
+            written,
+            fate,
+        }
     }
 
     /// Who holds the address, since when, of which boot.
     pub(crate) fn describe(&self) -> String {
-        let Self { record, written, fate } = self;
+        let Self {
+            record,
+            written,
+            fate,
+        } = self;
         let since = age::since(*written, SystemTime::now());
-        format!("{} is held by {} for {since}, {}", record.address, record.owner, fate.as_text())
+        format!(
+            "{} is held by {} for {since}, {}",
+            record.address,
+            record.owner,
+            fate.as_text()
+        )
     }
 }
 
@@ -129,12 +161,22 @@ impl Survey {
         let mut origins = folder.origins();
         folder.scan(&mut |sighting| {
             match sighting {
-                Sighting::Record(record, file) if wanted(record.address) && !record.is_nobodys() => {
+                Sighting::Record(record, file)
+                    if wanted(record.address) && !record.is_nobodys() =>
+                {
                     survey.count += 1;
                     if let Ok(meta) = file.metadata() {
                         let written = written(&meta);
-                        let fate = Fate::of(origins.of(record.address, &meta).as_ref(), written, now);
-                        survey.add(Holding { record, written, fate }, limit);
+                        let fate =
+                            Fate::of(origins.of(record.address, &meta).as_ref(), written, now);
+                        survey.add(
+                            Holding {
+                                record,
+                                written,
+                                fate,
+                            },
+                            limit,
+                        );
                     }
                 }
                 // Somebody holds it.
@@ -148,22 +190,28 @@ impl Survey {
     }
 
     fn add(&mut self, holding: Holding, limit: usize) {
-        let list = if holding.fate.is_over() { &mut self.over } else { &mut self.oldest };
+        let list = if holding.fate.is_over() {
+            &mut self.over
+        } else {
+            &mut self.oldest
+        };
         list.push(holding);
         self.trim(limit);
     }
 
     /// Keeps the lists short, but sorts them only now and then.
     fn trim(&mut self, limit: usize) {
-        let is_long =
-            |list: &Vec<Holding>, limit: usize| list.len() > limit.saturating_mul(2).saturating_add(64);
+        let is_long = |list: &Vec<Holding>, limit: usize| {
+            list.len() > limit.saturating_mul(2).saturating_add(64)
+        };
         if is_long(&self.over, limit) || is_long(&self.oldest, NAMED) {
             self.sort(limit);
         }
     }
 
     fn sort(&mut self, limit: usize) {
-        self.over.sort_unstable_by_key(|holding| (holding.fate, holding.written));
+        self.over
+            .sort_unstable_by_key(|holding| (holding.fate, holding.written));
         self.over.truncate(limit);
         self.oldest.sort_unstable_by_key(|holding| holding.written);
         self.oldest.truncate(NAMED);
@@ -172,7 +220,11 @@ impl Survey {
     /// The oldest holders, for an error.
     pub(crate) fn describe(&self) -> String {
         let holders: Vec<String> = self.oldest.iter().map(Holding::describe).collect();
-        if holders.is_empty() { String::new() } else { format!("the oldest: {}", holders.join("; ")) }
+        if holders.is_empty() {
+            String::new()
+        } else {
+            format!("the oldest: {}", holders.join("; "))
+        }
     }
 }
 
@@ -194,22 +246,53 @@ mod tests {
     #[test]
     fn only_an_earlier_boot_of_this_machine_is_over() {
         let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        let boot = |machine, boot| Boot { machine: [machine; 16], boot: [boot; 16] };
+        let boot = |machine, boot| Boot {
+            machine: [machine; 16],
+            boot: [boot; 16],
+        };
         // The kernel started at 100.
         let now = |boot| Some(Present::new(boot, Some(at(100))));
         let fate = |origin: Option<Boot>, written, now| {
-            Fate::of(origin.map(|boot| Origin { boot, netns: None }).as_ref(), at(written), now)
+            Fate::of(
+                origin.map(|boot| Origin { boot, netns: None }).as_ref(),
+                at(written),
+                now,
+            )
         };
         for (origin, written, now, wanted, is_over) in [
-            (Some(boot(1, 1)), 99, now(boot(1, 2)), Fate::EarlierBoot, true),
+            (
+                Some(boot(1, 1)),
+                99,
+                now(boot(1, 2)),
+                Fate::EarlierBoot,
+                true,
+            ),
             (Some(boot(1, 1)), 99, now(boot(1, 1)), Fate::ThisBoot, false),
-            (Some(boot(2, 1)), 99, now(boot(1, 2)), Fate::OtherMachine, false),
+            (
+                Some(boot(2, 1)),
+                99,
+                now(boot(1, 2)),
+                Fate::OtherMachine,
+                false,
+            ),
             (None, 99, now(boot(1, 2)), Fate::Unknown, false),
             (Some(boot(1, 1)), 99, None, Fate::Unknown, false),
             // A clone's, or a container's with a boot id of its own.
-            (Some(boot(1, 1)), 101, now(boot(1, 2)), Fate::OtherBoot, false),
+            (
+                Some(boot(1, 1)),
+                101,
+                now(boot(1, 2)),
+                Fate::OtherBoot,
+                false,
+            ),
             // On a file system that clones may share.
-            (Some(boot(1, 1)), 99, Some(Present::new(boot(1, 2), None)), Fate::OtherBoot, false),
+            (
+                Some(boot(1, 1)),
+                99,
+                Some(Present::new(boot(1, 2), None)),
+                Fate::OtherBoot,
+                false,
+            ),
         ] {
             assert_eq!(fate(origin, written, now), wanted);
             assert_eq!(wanted.is_over(), is_over);
@@ -225,9 +308,21 @@ mod tests {
             place: (1, 1),
             parent: (parent.dev(), parent.ino()),
         };
-        let boot = Boot { machine: [1; 16], boot: [1; 16] };
-        let origin = Origin { boot, netns: Some(netns) };
-        let fate = |alone| Fate::of(Some(&origin), SystemTime::now(), Some(Present::new(boot, alone)));
+        let boot = Boot {
+            machine: [1; 16],
+            boot: [1; 16],
+        };
+        let origin = Origin {
+            boot,
+            netns: Some(netns),
+        };
+        let fate = |alone| {
+            Fate::of(
+                Some(&origin),
+                SystemTime::now(),
+                Some(Present::new(boot, alone)),
+            )
+        };
         assert_eq!(fate(Some(SystemTime::UNIX_EPOCH)), Fate::NetnsGone);
         assert_eq!(fate(None), Fate::ThisBoot);
     }

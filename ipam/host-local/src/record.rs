@@ -19,7 +19,10 @@ pub(crate) struct Holder {
 impl Holder {
     /// The attachment of a request.
     pub(crate) fn new(container_id: &ContainerId, if_name: &IfName) -> Self {
-        Self { container_id: container_id.to_string(), if_name: if_name.to_string() }
+        Self {
+            container_id: container_id.to_string(),
+            if_name: if_name.to_string(),
+        }
     }
 
     /// The container's id.
@@ -55,14 +58,17 @@ pub enum Owner {
 impl Owner {
     /// Reads a record's content.
     pub(crate) fn parse(content: &[u8]) -> Self {
-        let text = std::str::from_utf8(content).map(str::trim).unwrap_or_default();
+        let text = std::str::from_utf8(content)
+            .map(str::trim)
+            .unwrap_or_default();
         if text.is_empty() || text.contains('\0') {
             return Self::Nobody;
         }
         match text.split_once("\r\n") {
-            Some((id, if_name)) if !if_name.contains(['\r', '\n']) => {
-                Self::Attachment { container_id: id.to_owned(), if_name: if_name.to_owned() }
-            }
+            Some((id, if_name)) if !if_name.contains(['\r', '\n']) => Self::Attachment {
+                container_id: id.to_owned(),
+                if_name: if_name.to_owned(),
+            },
             _ => Self::Container(text.to_owned()),
         }
     }
@@ -82,7 +88,10 @@ impl Owner {
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Attachment { container_id, if_name } => write!(f, "container {container_id} ({if_name})"),
+            Self::Attachment {
+                container_id,
+                if_name,
+            } => write!(f, "container {container_id} ({if_name})"),
             Self::Container(id) => write!(f, "container {id}"),
             Self::Nobody => f.write_str("nobody"),
             Self::Unknown => f.write_str("somebody, in a record that cannot be read"),
@@ -111,9 +120,15 @@ impl Record {
 /// The records of `holder`: those that name it, or else the old ones of its container. Where one interface of a
 /// container has a record of its own, an old record belongs to another interface.
 pub(crate) fn held_by<'a>(records: &'a [Record], holder: &Holder) -> Vec<&'a Record> {
-    let exact: Vec<_> = records.iter().filter(|record| record.owner.is(holder)).collect();
+    let exact: Vec<_> = records
+        .iter()
+        .filter(|record| record.owner.is(holder))
+        .collect();
     if exact.is_empty() {
-        return records.iter().filter(|record| record.owner.may_be(holder)).collect();
+        return records
+            .iter()
+            .filter(|record| record.owner.may_be(holder))
+            .collect();
     }
     exact
 }
@@ -123,12 +138,19 @@ mod tests {
     use super::*;
 
     fn holder() -> Holder {
-        Holder { container_id: "c1".into(), if_name: "eth0".into() }
+        Holder {
+            container_id: "c1".into(),
+            if_name: "eth0".into(),
+        }
     }
 
     fn record(host: u8, content: &str) -> Record {
         let address = IpAddr::from([10, 0, 0, host]);
-        Record { address, owner: Owner::parse(content.as_bytes()), file_name: address.to_string().into() }
+        Record {
+            address,
+            owner: Owner::parse(content.as_bytes()),
+            file_name: address.to_string().into(),
+        }
     }
 
     #[test]
@@ -151,17 +173,30 @@ mod tests {
             ("", false, false),
         ] {
             let owner = Owner::parse(content.as_bytes());
-            assert_eq!((owner.is(&holder()), owner.may_be(&holder())), (exact, maybe), "{content:?}");
+            assert_eq!(
+                (owner.is(&holder()), owner.may_be(&holder())),
+                (exact, maybe),
+                "{content:?}"
+            );
         }
     }
 
     #[test]
     fn only_what_says_nothing_belongs_to_nobody() {
-        for content in [&b""[..], b" \r\n", b"\0\0\0\0", b"c1\r\n\0\0\0\0", b"\xff\xfe"] {
+        for content in [
+            &b""[..],
+            b" \r\n",
+            b"\0\0\0\0",
+            b"c1\r\n\0\0\0\0",
+            b"\xff\xfe",
+        ] {
             assert_eq!(Owner::parse(content), Owner::Nobody, "{content:?}");
         }
         let by_hand = "reserved for the printer";
-        assert_eq!(Owner::parse(by_hand.as_bytes()), Owner::Container(by_hand.into()));
+        assert_eq!(
+            Owner::parse(by_hand.as_bytes()),
+            Owner::Container(by_hand.into())
+        );
     }
 
     #[test]
@@ -170,6 +205,9 @@ mod tests {
         assert_eq!(held_by(&old, &holder()), [&old[0]]);
         let both = [record(2, "c1"), record(3, "c1\r\neth0")];
         assert_eq!(held_by(&both, &holder()), [&both[1]]);
-        assert_eq!(held_by(&[record(2, "c2")], &holder()), Vec::<&Record>::new());
+        assert_eq!(
+            held_by(&[record(2, "c2")], &holder()),
+            Vec::<&Record>::new()
+        );
     }
 }

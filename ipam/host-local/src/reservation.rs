@@ -84,9 +84,23 @@ impl<'a> Reservation<'a> {
             }
         }
         let netns = || netns::identify(attachment.netns.as_path());
-        let origin = now.map(|now| Origin { boot: now.boot, netns: netns() });
+        let origin = now.map(|now| Origin {
+            boot: now.boot,
+            netns: netns(),
+        });
         let (kept, reserved) = (Vec::new(), Vec::new());
-        Ok(Self { locked, room, holder, now, origin, own, former, kept, reserved, is_fresh: false })
+        Ok(Self {
+            locked,
+            room,
+            holder,
+            now,
+            origin,
+            own,
+            former,
+            kept,
+            reserved,
+            is_fresh: false,
+        })
     }
     /// Reserves an address of the set with this index.
     ///
@@ -102,8 +116,17 @@ impl<'a> Reservation<'a> {
             return Ok(allocation);
         }
         let last = self.locked.last_reserved(index);
-        let wanted = requested.map_or(Wanted::Next { after: last.address() }, Wanted::Exactly);
-        let own: Vec<IpAddr> = self.own.iter().map(|holding| holding.record.address).collect();
+        let wanted = requested.map_or(
+            Wanted::Next {
+                after: last.address(),
+            },
+            Wanted::Exactly,
+        );
+        let own: Vec<IpAddr> = self
+            .own
+            .iter()
+            .map(|holding| holding.record.address)
+            .collect();
         loop {
             let id = self.holder.container_id();
             let chosen = match allocator::choose(set, wanted, self.locked, &own, id)? {
@@ -114,7 +137,10 @@ impl<'a> Reservation<'a> {
                 }
             };
             let address = chosen.address.address();
-            match self.locked.reserve(address, &self.holder, self.origin.as_ref())? {
+            match self
+                .locked
+                .reserve(address, &self.holder, self.origin.as_ref())?
+            {
                 Reserved::Done => {
                     self.reserved.push(address);
                     last.write(address);
@@ -127,17 +153,29 @@ impl<'a> Reservation<'a> {
     }
 
     /// The address of this set that the attachment had in an earlier life, if it can have it again.
-    fn reuse(&mut self, set: &RangeSet, requested: Option<IpAddr>) -> Result<Option<Allocation>, Error> {
+    fn reuse(
+        &mut self,
+        set: &RangeSet,
+        requested: Option<IpAddr>,
+    ) -> Result<Option<Allocation>, Error> {
         let is_in_set = |former: &Former| set.contains(former.found.record.address);
-        let Some(index) = self.former.iter().position(is_in_set) else { return Ok(None) };
+        let Some(index) = self.former.iter().position(is_in_set) else {
+            return Ok(None);
+        };
         let Former { found, fate } = self.former.swap_remove(index);
         let address = found.record.address;
         if !set.is_allocatable(address) || requested.is_some_and(|wanted| wanted != address) {
-            reclaim(self.locked, &Holding::of(self.locked.folder(), found, self.now))?;
+            reclaim(
+                self.locked,
+                &Holding::of(self.locked.folder(), found, self.now),
+            )?;
             return Ok(None);
         }
         let why = fate.as_text();
-        note(&format!("{} gets {address} back, which it held: {why}", found.record.owner));
+        note(&format!(
+            "{} gets {address} back, which it held: {why}",
+            found.record.owner
+        ));
         self.kept.push(Former { found, fate });
         Ok(allocator::allocation(set, address))
     }
@@ -157,7 +195,12 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     /// The refusal, if nothing can.
-    fn make_room(&mut self, set: &RangeSet, index: usize, reason: NoAddress) -> Result<(), Refusal> {
+    fn make_room(
+        &mut self,
+        set: &RangeSet,
+        index: usize,
+        reason: NoAddress,
+    ) -> Result<(), Refusal> {
         match &reason {
             NoAddress::Exhausted { total, .. } if !total.is_zero() => {
                 if self.reclaim_known(set)? || self.require_fresh(self.room.is_index_wrong())? {
@@ -167,11 +210,17 @@ impl<'a> Reservation<'a> {
             }
             NoAddress::RequestedTaken(address, _) => {
                 // One that has an address of this set gets no other, so no room is made for it.
-                let has_one = self.own.iter().any(|holding| set.contains(holding.record.address));
+                let has_one = self
+                    .own
+                    .iter()
+                    .any(|holding| set.contains(holding.record.address));
                 self.reclaim_one(*address, has_one, &reason)
             }
             NoAddress::Duplicate(address, _) => {
-                let holding = self.own.iter().find(|holding| holding.record.address == *address);
+                let holding = self
+                    .own
+                    .iter()
+                    .find(|holding| holding.record.address == *address);
                 Err(reason.explained(holding.map(Holding::describe)).into())
             }
             _ => Err(reason.explained(None).into()),
@@ -192,11 +241,19 @@ impl<'a> Reservation<'a> {
     /// is over, if it still is. Returns true if any was freed.
     fn reclaim_known(&self, set: &RangeSet) -> Result<bool, Error> {
         let mut any = false;
-        for address in self.room.over().iter().copied().filter(|address| set.is_allocatable(*address)) {
+        for address in self
+            .room
+            .over()
+            .iter()
+            .copied()
+            .filter(|address| set.is_allocatable(*address))
+        {
             if self.reserved.contains(&address) || self.is_former(address) {
                 continue;
             }
-            let Ok(Some(found)) = self.locked.folder().record(address) else { continue };
+            let Ok(Some(found)) = self.locked.folder().record(address) else {
+                continue;
+            };
             let holding = Holding::of(self.locked.folder(), found, self.now);
             if holding.fate.is_over() {
                 reclaim(self.locked, &holding)?;
@@ -207,16 +264,28 @@ impl<'a> Reservation<'a> {
     }
 
     fn is_former(&self, address: IpAddr) -> bool {
-        self.kept.iter().chain(&self.former).any(|former| former.found.record.address == address)
+        self.kept
+            .iter()
+            .chain(&self.former)
+            .any(|former| former.found.record.address == address)
     }
 
     /// Frees the requested address if its attachment is over.
-    fn reclaim_one(&mut self, address: IpAddr, has_one: bool, reason: &NoAddress) -> Result<(), Refusal> {
+    fn reclaim_one(
+        &mut self,
+        address: IpAddr,
+        has_one: bool,
+        reason: &NoAddress,
+    ) -> Result<(), Refusal> {
         let found = self.locked.folder().record(address)?;
         let Some(found) = found.filter(|found| !found.record.is_nobodys()) else {
             // The index is wrong, or the record is under an unusual name.
             let is_rebuilt = self.require_fresh(true)?;
-            return if is_rebuilt { Ok(()) } else { Err(reason.explained(None).into()) };
+            return if is_rebuilt {
+                Ok(())
+            } else {
+                Err(reason.explained(None).into())
+            };
         };
         let holding = Holding::of(self.locked.folder(), found, self.now);
         if holding.fate.is_over() && !has_one && !self.is_former(address) {

@@ -31,7 +31,9 @@ pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| failed(&e))?;
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    file.take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| failed(&e))?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(failed(&format!("larger than {MAX_SIZE} bytes")));
     }
@@ -48,7 +50,11 @@ fn is_null_device(meta: &Metadata) -> bool {
 /// last `domain` wins; comments are whole lines.
 pub(crate) fn parse(text: &str) -> Dns {
     let mut dns = Dns::default();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with(['#', ';']))
+    {
         let mut words = line.split_whitespace().map(str::to_owned);
         let keyword = words.next().unwrap_or_default();
         match keyword.as_str() {
@@ -94,7 +100,10 @@ mod tests {
             ("/", "open /: not a plain file"),
         ] {
             let error = read(Path::new(path)).unwrap_err();
-            assert!(error.code == Code::IO && error.msg.starts_with(wanted), "{error}");
+            assert!(
+                error.code == Code::IO && error.msg.starts_with(wanted),
+                "{error}"
+            );
         }
     }
 }

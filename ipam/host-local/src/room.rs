@@ -4,7 +4,8 @@
 //! for it: no lock is held meanwhile. Whoever holds the lock next judges again what was found.
 
 use crate::{
-    HostLocal, allocator::NoAddress, count::Count, range_set::RangeSet, reclaim::Survey, store::Store,
+    HostLocal, allocator::NoAddress, count::Count, range_set::RangeSet, reclaim::Survey,
+    store::Store,
 };
 use cni_types::Error;
 use std::net::IpAddr;
@@ -33,7 +34,12 @@ pub(crate) struct Room<'a> {
 impl<'a> Room<'a> {
     /// Nothing found, nothing looked at.
     pub(crate) fn for_sets(sets: &'a [RangeSet]) -> Self {
-        Self { sets, looks_left: sets.len() + MORE_LOOKS, over: Vec::new(), is_index_wrong: false }
+        Self {
+            sets,
+            looks_left: sets.len() + MORE_LOOKS,
+            over: Vec::new(),
+            is_index_wrong: false,
+        }
     }
 
     /// The addresses of attachments that were over, the first to reclaim first.
@@ -57,20 +63,29 @@ impl<'a> Room<'a> {
         set: usize,
         reason: &NoAddress,
     ) -> Result<(), Error> {
-        let (Some(set), Some(looks_left)) = (self.sets.get(set), self.looks_left.checked_sub(1)) else {
+        let (Some(set), Some(looks_left)) = (self.sets.get(set), self.looks_left.checked_sub(1))
+        else {
             return Err(reason.explained(None));
         };
         self.looks_left = looks_left;
         // Somebody has just deleted it, and with it all reservations.
-        let Some(folder) = store.open()? else { return Ok(()) };
+        let Some(folder) = store.open()? else {
+            return Ok(());
+        };
         let limit = (set.capacity().at_most(SHARE * MOST) / SHARE).max(1);
         let now = plugin.system.present(folder.path());
-        let survey = Survey::of(&folder, now, limit as usize, &|address| set.is_allocatable(address))?;
+        let survey = Survey::of(&folder, now, limit as usize, &|address| {
+            set.is_allocatable(address)
+        })?;
         self.is_index_wrong = Count::from(survey.count) < set.capacity();
         if survey.over.is_empty() && !self.is_index_wrong {
             return Err(reason.explained(Some(survey.describe())));
         }
-        self.over = survey.over.iter().map(|holding| holding.record.address).collect();
+        self.over = survey
+            .over
+            .iter()
+            .map(|holding| holding.record.address)
+            .collect();
         Ok(())
     }
 }

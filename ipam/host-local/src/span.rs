@@ -20,7 +20,10 @@ impl Span {
 
     /// A single address.
     pub(crate) fn of(address: IpAddr) -> Self {
-        Self { first: address, last: address }
+        Self {
+            first: address,
+            last: address,
+        }
     }
 
     /// The number of addresses.
@@ -103,7 +106,9 @@ impl Spans {
 
     /// The addresses of `span` that are in one of them.
     pub(crate) fn within(&self, span: Span) -> impl Iterator<Item = Span> + use<'_> {
-        self.overlapping(span).iter().filter_map(move |other| other.overlap(span))
+        self.overlapping(span)
+            .iter()
+            .filter_map(move |other| other.overlap(span))
     }
 
     /// The addresses that are left without those of `holes`.
@@ -142,24 +147,46 @@ pub(crate) fn first_conflict(owned: &[(usize, Span)]) -> Option<(usize, usize)> 
         }
     }
     let lowest = lowest?;
-    let its: Spans = owned.iter().filter(|(owner, _)| *owner == lowest).map(|(_, span)| *span).collect();
-    let others = owned.iter().filter(|(owner, span)| *owner != lowest && !its.overlapping(*span).is_empty());
+    let its: Spans = owned
+        .iter()
+        .filter(|(owner, _)| *owner == lowest)
+        .map(|(_, span)| *span)
+        .collect();
+    let others = owned
+        .iter()
+        .filter(|(owner, span)| *owner != lowest && !its.overlapping(*span).is_empty());
     others.map(|(owner, _)| (lowest, *owner)).min()
 }
 
 /// The address after this one; `None` for the last of its family.
 fn next(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(Ipv4Addr::from_bits).map(IpAddr::V4),
-        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(Ipv6Addr::from_bits).map(IpAddr::V6),
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_add(1)
+            .map(Ipv4Addr::from_bits)
+            .map(IpAddr::V4),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_add(1)
+            .map(Ipv6Addr::from_bits)
+            .map(IpAddr::V6),
     }
 }
 
 /// The address before this one; `None` for the first of its family.
 fn previous(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(Ipv4Addr::from_bits).map(IpAddr::V4),
-        IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(Ipv6Addr::from_bits).map(IpAddr::V6),
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_sub(1)
+            .map(Ipv4Addr::from_bits)
+            .map(IpAddr::V4),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_sub(1)
+            .map(Ipv6Addr::from_bits)
+            .map(IpAddr::V6),
     }
 }
 
@@ -205,7 +232,10 @@ mod tests {
     }
 
     fn span((a, b): (u128, u128)) -> Span {
-        Span { first: v6(a.min(b)), last: v6(a.max(b)) }
+        Span {
+            first: v6(a.min(b)),
+            last: v6(a.max(b)),
+        }
     }
 
     fn few_spans() -> impl Strategy<Value = Vec<Span>> {
@@ -215,7 +245,9 @@ mod tests {
     /// What comparing all pairs finds first.
     fn first_pair(spans: &[Span]) -> Option<(usize, usize)> {
         let pairs = (0..spans.len()).flat_map(|a| (a + 1..spans.len()).map(move |b| (a, b)));
-        pairs.into_iter().find(|(a, b)| spans[*a].overlap(spans[*b]).is_some())
+        pairs
+            .into_iter()
+            .find(|(a, b)| spans[*a].overlap(spans[*b]).is_some())
     }
 
     proptest! {
@@ -261,12 +293,19 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_numbers_are_no_trouble() {
-        let all = Span { first: v6(0), last: v6(u128::MAX) };
+        let all = Span {
+            first: v6(0),
+            last: v6(u128::MAX),
+        };
         assert_eq!(all.size(), Count::from(u128::MAX) + Count::from(1_u64));
         assert_eq!((all.before(v6(0)), all.after(v6(u128::MAX))), (None, None));
         let v4 = Span::new([255, 255, 255, 254].into(), [255, 255, 255, 255].into()).unwrap();
         assert_eq!(v4.after([255, 255, 255, 255].into()), None);
-        assert_eq!(next([255, 255, 255, 255].into()), None, "IPv4 does not go on in IPv6");
+        assert_eq!(
+            next([255, 255, 255, 255].into()),
+            None,
+            "IPv4 does not go on in IPv6"
+        );
         assert_eq!(v4.overlap(all), None);
     }
 

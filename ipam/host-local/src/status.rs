@@ -32,7 +32,10 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         resolv_conf::read(path).map_err(unavailable)?;
     }
     let kind = FileSystem::of(&config.data_dir);
-    kind.ok().and_then(|kind| kind.warning(&config.data_dir)).iter().for_each(|text| note(text));
+    kind.ok()
+        .and_then(|kind| kind.warning(&config.data_dir))
+        .iter()
+        .for_each(|text| note(text));
     require_lockable(plugin, call, &store)?;
     let rooms = rooms(plugin, &config, store.open()?.as_ref())?;
     Error::join(rooms)
@@ -40,7 +43,10 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
 
 /// An error as one of STATUS.
 fn unavailable(error: Error) -> Error {
-    Error { code: Code::UNAVAILABLE, ..error }
+    Error {
+        code: Code::UNAVAILABLE,
+        ..error
+    }
 }
 
 /// Fails if somebody holds the lock and does not let go of it.
@@ -51,17 +57,30 @@ fn require_lockable(plugin: &HostLocal, call: &Call, store: &Store<'_>) -> Resul
 }
 
 /// What there is to say against each range set.
-fn rooms(plugin: &HostLocal, config: &Config, folder: Option<&Folder<'_>>) -> Result<Vec<Error>, Error> {
+fn rooms(
+    plugin: &HostLocal,
+    config: &Config,
+    folder: Option<&Folder<'_>>,
+) -> Result<Vec<Error>, Error> {
     let sets = &config.range_sets;
     let everything = outsiders::configured(sets);
-    let lists: Vec<&Spans> = sets.iter().map(RangeSet::allocatable).chain([&everything]).collect();
-    let counts = folder.map(|folder| folder.look(|index| Ok((index.count(&lists)?, index.taken()))));
-    let (mut used, all) = counts.transpose()?.unwrap_or_else(|| (vec![0; lists.len()], 0));
+    let lists: Vec<&Spans> = sets
+        .iter()
+        .map(RangeSet::allocatable)
+        .chain([&everything])
+        .collect();
+    let counts =
+        folder.map(|folder| folder.look(|index| Ok((index.count(&lists)?, index.taken()))));
+    let (mut used, all) = counts
+        .transpose()?
+        .unwrap_or_else(|| (vec![0; lists.len()], 0));
     let outside = outsiders::warning(all.saturating_sub(used.pop().unwrap_or_default()));
     outside.iter().for_each(|text| note(text));
     let mut failures = Vec::new();
     for (set, used) in sets.iter().zip(used) {
-        let Err(full) = require_free(set, used) else { continue };
+        let Err(full) = require_free(set, used) else {
+            continue;
+        };
         // Reads all records: so only if it matters.
         let error = match (folder, config.when_full) {
             (Some(folder), WhenFull::Error) => require_room(plugin, folder, set)?,
@@ -79,9 +98,15 @@ fn rooms(plugin: &HostLocal, config: &Config, folder: Option<&Folder<'_>>) -> Re
 
 /// Looks at the records themselves: what belongs to nobody is free, and what an ADD would reclaim
 /// counts as free.
-fn require_room(plugin: &HostLocal, folder: &Folder<'_>, set: &RangeSet) -> Result<Option<Error>, Error> {
+fn require_room(
+    plugin: &HostLocal,
+    folder: &Folder<'_>,
+    set: &RangeSet,
+) -> Result<Option<Error>, Error> {
     let now = plugin.system.present(folder.path());
     let survey = Survey::of(folder, now, 1, &|address| set.is_allocatable(address))?;
-    let full = require_free(set, survey.count).err().filter(|_| survey.over.is_empty());
+    let full = require_free(set, survey.count)
+        .err()
+        .filter(|_| survey.over.is_empty());
     Ok(full.map(|full| unavailable(full.explained(Some(survey.describe())))))
 }

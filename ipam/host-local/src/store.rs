@@ -50,10 +50,20 @@ pub(crate) struct Store<'a> {
 impl<'a> Store<'a> {
     /// The folder of `network` in `data_dir`; whatever takes long ends if `stop` is asked for.
     /// Touches nothing.
-    pub(crate) fn new(data_dir: &Path, network: &NetworkName, system: &SystemPaths, stop: &'a Stop) -> Self {
+    pub(crate) fn new(
+        data_dir: &Path,
+        network: &NetworkName,
+        system: &SystemPaths,
+        stop: &'a Stop,
+    ) -> Self {
         // Without a slash or a dot at the end, which would make the kernel follow a link.
         let data_dir = data_dir.components().collect();
-        Self { data_dir, network: network.to_string(), boot: system.boot_id(), stop }
+        Self {
+            data_dir,
+            network: network.to_string(),
+            boot: system.boot_id(),
+            stop,
+        }
     }
 
     /// Opens the folder. None if it is not there.
@@ -76,7 +86,13 @@ impl<'a> Store<'a> {
 
     fn folder(&self, data: Directory, records: Directory) -> Folder<'a> {
         let (network, boot, stop) = (self.network.clone(), self.boot, self.stop);
-        Folder { data, records, network, boot, stop }
+        Folder {
+            data,
+            records,
+            network,
+            boot,
+            stop,
+        }
     }
 
     fn create(&self) -> Result<Folder<'a>, Error> {
@@ -129,19 +145,30 @@ impl<'a> Store<'a> {
         let folder = self.data_dir.join(&self.network);
         let unusable = |path: &Path, why: &dyn std::fmt::Display| {
             let (folder, path) = (folder.display(), path.display());
-            Error::new(Code::UNAVAILABLE, format!("data directory {folder} cannot be used: {path}: {why}"))
+            Error::new(
+                Code::UNAVAILABLE,
+                format!("data directory {folder} cannot be used: {path}: {why}"),
+            )
         };
         for path in folder.ancestors() {
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            let path = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            };
             let is_ours = path == folder || path == self.data_dir;
             match std::fs::symlink_metadata(path) {
-                Ok(meta) if meta.is_symlink() && is_ours => return Err(unusable(path, &"a symbolic link")),
+                Ok(meta) if meta.is_symlink() && is_ours => {
+                    return Err(unusable(path, &"a symbolic link"));
+                }
                 // A link above the data directory is followed, as everywhere.
                 Ok(_) if !path.is_dir() => return Err(unusable(path, &"not a directory")),
                 Ok(_) => {
                     let directory = path.canonicalize().and_then(|path| Directory::open(&path));
                     let directory = directory.map_err(|e| unusable(path, &e))?;
-                    directory.require_writable().map_err(|e| unusable(path, &e))?;
+                    directory
+                        .require_writable()
+                        .map_err(|e| unusable(path, &e))?;
                     if path == folder && !has_room_for_lock(&directory) {
                         return Err(unusable(&path.join(lock::NAME), &"not a plain file"));
                     }
@@ -158,13 +185,18 @@ impl<'a> Store<'a> {
 /// Returns false if what is called `lock` can be no lock.
 fn has_room_for_lock(folder: &Directory) -> bool {
     let is_plain = |mode: u32| mode & S_IFMT == SFlag::S_IFREG.bits();
-    folder.stat(lock::NAME.as_ref()).map_or(true, |found| is_plain(found.st_mode))
+    folder
+        .stat(lock::NAME.as_ref())
+        .map_or(true, |found| is_plain(found.st_mode))
 }
 
 /// Fails if the path is a symbolic link: we would write, and delete, where it leads.
 fn not_a_link(path: &Path) -> Result<(), Error> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
-        let msg = format!("failed to open data directory {}: it is a symbolic link", path.display());
+        let msg = format!(
+            "failed to open data directory {}: it is a symbolic link",
+            path.display()
+        );
         return Err(Error::new(Code::IO, msg)
             .with_details("links are not followed here; give the directory itself as dataDir"));
     }
@@ -178,13 +210,19 @@ fn is_absence(e: &io::Error) -> bool {
 
 /// Returns true if nothing may be written.
 fn is_read_only(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+    matches!(
+        e.kind(),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+    )
 }
 
 /// Returns true if the name is free, or that of a link, a socket or a device.
 fn is_no_record(e: &io::Error) -> bool {
     let errno = e.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR))
+    matches!(
+        errno,
+        Some(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR)
+    )
 }
 
 /// Returns true if the disk, or the user's share of it, is full.
@@ -199,7 +237,10 @@ fn is_shortage(e: &io::Error) -> bool {
 }
 
 fn failed(what: &str, path: &Path, e: &io::Error) -> Error {
-    Error::new(Code::IO, format!("failed to {what} {}: {e}", path.display()))
+    Error::new(
+        Code::IO,
+        format!("failed to {what} {}: {e}", path.display()),
+    )
 }
 
 #[cfg(test)]

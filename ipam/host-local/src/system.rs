@@ -81,13 +81,20 @@ impl SystemPaths {
     pub(crate) fn present(&self, folder: &Path) -> Option<Present> {
         let boot = self.boot()?;
         let is_local = FileSystem::of(folder).is_ok_and(|kind| kind == FileSystem::Local);
-        let alone_since = if is_local { self.started.or_else(kernel_start) } else { None };
+        let alone_since = if is_local {
+            self.started.or_else(kernel_start)
+        } else {
+            None
+        };
         Some(Present::new(boot, alone_since))
     }
 
     /// The boot that is running; `None` if the machine or the boot has no identity.
     pub(crate) fn boot(&self) -> Option<Boot> {
-        Some(Boot { machine: read_id(&self.machine_id)?, boot: self.boot_id()? })
+        Some(Boot {
+            machine: read_id(&self.machine_id)?,
+            boot: self.boot_id()?,
+        })
     }
 
     /// The identity of the boot that is running.
@@ -104,7 +111,9 @@ fn kernel_start() -> Option<SystemTime> {
 
 fn read_id(path: &Path) -> Option<Id> {
     let mut buffer = [0; 64];
-    let len = File::open(path).and_then(|mut file| file.read(&mut buffer)).ok()?;
+    let len = File::open(path)
+        .and_then(|mut file| file.read(&mut buffer))
+        .ok()?;
     parse_id(buffer.get(..len)?)
 }
 
@@ -122,22 +131,36 @@ mod tests {
     #[test]
     fn an_identity_has_32_digits() {
         let machine = parse_id(b"3d1219c7c4c5404aaa1f6d2a48adfda4\n").unwrap();
-        assert_eq!(parse_id(b"3d1219c7-c4c5-404a-aa1f-6d2a48adfda4\n"), Some(machine));
-        for none in [&b""[..], b"uninitialized\n", b"00000000000000000000000000000000", b"3d12", b"\xff"] {
+        assert_eq!(
+            parse_id(b"3d1219c7-c4c5-404a-aa1f-6d2a48adfda4\n"),
+            Some(machine)
+        );
+        for none in [
+            &b""[..],
+            b"uninitialized\n",
+            b"00000000000000000000000000000000",
+            b"3d12",
+            b"\xff",
+        ] {
             assert_eq!(parse_id(none), None);
         }
     }
 
     #[test]
     fn the_kernel_started_before_now() {
-        let uptime = SystemTime::now().duration_since(kernel_start().unwrap()).unwrap();
+        let uptime = SystemTime::now()
+            .duration_since(kernel_start().unwrap())
+            .unwrap();
         assert!(uptime > Duration::ZERO);
     }
 
     #[test]
     fn only_what_was_written_before_the_kernel_started_is_over() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let boot = Boot { machine: [1; 16], boot: [2; 16] };
+        let boot = Boot {
+            machine: [1; 16],
+            boot: [2; 16],
+        };
         let local = Present::new(boot, Some(at(100)));
         assert!(local.is_after(at(99)) && !local.is_after(at(100)) && !local.is_after(at(101)));
         let shared = Present::new(boot, None);

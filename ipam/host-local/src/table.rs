@@ -64,9 +64,17 @@ pub(crate) fn mix(mut value: u64) -> u64 {
 
 /// A hash that stays the same from version to version: it is on disk.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let word = |chunk: &[u8]| chunk.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    let word = |chunk: &[u8]| {
+        chunk
+            .iter()
+            .rev()
+            .fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    };
     let (words, rest) = bytes.as_chunks::<8>();
-    let words = words.iter().map(|chunk| u64::from_le_bytes(*chunk)).chain(std::iter::once(word(rest)));
+    let words = words
+        .iter()
+        .map(|chunk| u64::from_le_bytes(*chunk))
+        .chain(std::iter::once(word(rest)));
     let folded = words.fold(bytes.len() as u64, |hash, word| {
         (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
@@ -75,7 +83,11 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 impl Page {
     fn empty(number: u32) -> Self {
-        Self { number, bytes: vec![0; PAGE], dirty: false }
+        Self {
+            number,
+            bytes: vec![0; PAGE],
+            dirty: false,
+        }
     }
 
     fn count(&self) -> usize {
@@ -139,7 +151,11 @@ impl Page {
 impl PageFile {
     /// Uses a file that is there.
     pub(crate) fn new(file: File, damage: Damage) -> Self {
-        Self { file, damage, cache: Vec::new() }
+        Self {
+            file,
+            damage,
+            cache: Vec::new(),
+        }
     }
 
     /// Writes empty pages: a page that is all zero is a damaged one.
@@ -151,7 +167,8 @@ impl PageFile {
             page.put(0, &page.checksum().to_le_bytes());
             buffer.extend_from_slice(&page.bytes);
             if buffer.len() == 16 * PAGE {
-                self.file.write_all_at(&buffer, u64::from(at) * PAGE as u64)?;
+                self.file
+                    .write_all_at(&buffer, u64::from(at) * PAGE as u64)?;
                 (at, _) = (number + 1, buffer.clear());
             }
         }
@@ -170,7 +187,10 @@ impl PageFile {
 
     /// Writes what was changed.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.cache.iter_mut().filter(|page| page.dirty).try_for_each(|page| write(&self.file, page))
+        self.cache
+            .iter_mut()
+            .filter(|page| page.dirty)
+            .try_for_each(|page| write(&self.file, page))
     }
 
     /// The same file, as somebody else sees it.
@@ -203,7 +223,10 @@ impl PageFile {
 
     fn read<const N: usize>(&self, number: u32) -> io::Result<Page> {
         let mut page = Page::empty(number);
-        let whole = match self.file.read_exact_at(&mut page.bytes, u64::from(number) * PAGE as u64) {
+        let whole = match self
+            .file
+            .read_exact_at(&mut page.bytes, u64::from(number) * PAGE as u64)
+        {
             Ok(()) => page.is_whole::<N>(),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => false,
             Err(e) => return Err(e),
@@ -220,8 +243,15 @@ impl PageFile {
 #[cfg(feature = "fuzzing")]
 pub(crate) fn correct_checksums(bytes: &mut [u8]) {
     for (number, chunk) in (0..).zip(bytes.chunks_exact_mut(PAGE)).skip(1) {
-        let page = Page { number, bytes: chunk.to_vec(), dirty: false };
-        chunk.iter_mut().zip(page.checksum().to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        let page = Page {
+            number,
+            bytes: chunk.to_vec(),
+            dirty: false,
+        };
+        chunk
+            .iter_mut()
+            .zip(page.checksum().to_le_bytes())
+            .for_each(|(place, byte)| *place = byte);
     }
 }
 
@@ -261,7 +291,8 @@ impl<const N: usize> Table<N> {
     ) -> io::Result<(u32, bool)> {
         for step in 0..self.pages {
             let offset = (hash % u64::from(self.pages) + u64::from(step)) % u64::from(self.pages);
-            let page = file.page::<N>(self.first + u32::try_from(offset).map_err(|_| damaged())?)?;
+            let page =
+                file.page::<N>(self.first + u32::try_from(offset).map_err(|_| damaged())?)?;
             let is_done = visit(page);
             if is_done || !page.has_spilt() {
                 return Ok((step + 1, is_done));
@@ -279,7 +310,12 @@ impl<const N: usize> Table<N> {
     ) -> io::Result<Vec<[u8; N]>> {
         let mut found = Vec::new();
         self.walk(file, hash, |page| {
-            found.extend(page.entries().iter().filter(|entry| matches(entry)).copied());
+            found.extend(
+                page.entries()
+                    .iter()
+                    .filter(|entry| matches(entry))
+                    .copied(),
+            );
             false
         })?;
         Ok(found)
@@ -296,7 +332,9 @@ impl<const N: usize> Table<N> {
     ) -> io::Result<Option<u32>> {
         let (walked, is_replaced) = self.walk(file, hash, |page| {
             let index = page.entries().iter().position(&matches);
-            index.inspect(|index| page.put(HEAD + index * N, entry)).is_some()
+            index
+                .inspect(|index| page.put(HEAD + index * N, entry))
+                .is_some()
         })?;
         if is_replaced {
             return Ok(Some(walked));
@@ -320,9 +358,16 @@ impl<const N: usize> Table<N> {
     }
 
     /// Every entry.
-    pub(crate) fn for_each(self, file: &mut PageFile, mut visit: impl FnMut(&[u8; N])) -> io::Result<()> {
+    pub(crate) fn for_each(
+        self,
+        file: &mut PageFile,
+        mut visit: impl FnMut(&[u8; N]),
+    ) -> io::Result<()> {
         for number in self.first..self.end() {
-            file.page::<N>(number)?.entries().iter().for_each(&mut visit);
+            file.page::<N>(number)?
+                .entries()
+                .iter()
+                .for_each(&mut visit);
         }
         Ok(())
     }
@@ -368,7 +413,9 @@ mod tests {
             pages.cache.clear();
             match TABLE.find(&mut pages, 8, is(1)) {
                 Ok(found) => assert!(damage == Damage::IsLoss && found.is_empty()),
-                Err(e) => assert!(damage == Damage::IsAnError && e.kind() == ErrorKind::InvalidData),
+                Err(e) => {
+                    assert!(damage == Damage::IsAnError && e.kind() == ErrorKind::InvalidData)
+                }
             }
         }
     }
@@ -381,7 +428,10 @@ mod tests {
             page.put(8, &count.to_le_bytes());
             page.put(0, &page.checksum().to_le_bytes());
             pages.write_at(&page.bytes, PAGE as u64).unwrap();
-            assert_eq!(TABLE.remove(&mut pages, 8, |_| true).is_err(), damage == Damage::IsAnError);
+            assert_eq!(
+                TABLE.remove(&mut pages, 8, |_| true).is_err(),
+                damage == Damage::IsAnError
+            );
         }
     }
 
@@ -395,7 +445,10 @@ mod tests {
     fn a_file_that_was_cut_short_is_damaged() {
         let mut pages = file(Damage::IsAnError);
         pages.file.set_len(2 * PAGE as u64).unwrap();
-        assert_eq!(TABLE.find(&mut pages, 7, is(1)).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(
+            TABLE.find(&mut pages, 7, is(1)).unwrap_err().kind(),
+            ErrorKind::InvalidData
+        );
     }
 
     proptest! {

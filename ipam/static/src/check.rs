@@ -32,9 +32,15 @@ fn difference(given: &GivenAddress, previous: &[IpConfig]) -> Option<String> {
     }
     let expected = given.gateway?;
     let gateways: Vec<_> = found.iter().filter_map(|ip| ip.gateway).collect();
-    if gateways.iter().any(|gateway| gateway.to_canonical() == expected) {
+    if gateways
+        .iter()
+        .any(|gateway| gateway.to_canonical() == expected)
+    {
         return None;
     }
     let gateways: Vec<String> = gateways.iter().map(ToString::to_string).collect();
-    Some(format!("{address} has the gateways [{}] in prevResult, expected {expected}", gateways.join(" ")))
+    Some(format!(
+        "{address} has the gateways [{}] in prevResult, expected {expected}",
+        gateways.join(" ")
+    ))
 }

@@ -75,14 +75,22 @@ impl Config {
         let wire: Wire = call.config()?;
         let requested = RequestedIps::of(call)?;
         let ipam = wire.ipam.ok_or_else(missing_section)?;
-        let entries: Vec<Entry> = ipam.addresses.into_iter().map(entry).collect::<Result<_, _>>()?;
+        let entries: Vec<Entry> = ipam
+            .addresses
+            .into_iter()
+            .map(entry)
+            .collect::<Result<_, _>>()?;
         let args = call.args(&["IP", "GATEWAY"])?;
         let gateways = gateways_of(&args)?;
         let by_cni_args = addresses_of(&args, &gateways)?;
         // Both lists must be readable, also the one that is not used: as the reference has it.
         let by_args = replacements(requested.by_args())?;
         let by_capability = replacements(requested.by_capability())?;
-        let replacement = if by_capability.is_empty() { by_args } else { by_capability };
+        let replacement = if by_capability.is_empty() {
+            by_args
+        } else {
+            by_capability
+        };
         let mut config = Self {
             addresses: replacement,
             replaced: Vec::new(),
@@ -96,8 +104,13 @@ impl Config {
             config.addresses.extend(by_cni_args);
         } else {
             config.subnets = entries.iter().filter_map(subnet_with_gateway).collect();
-            let used = |given: &GivenAddress| config.addresses.iter().any(|a| a.address == given.address);
-            config.replaced = by_cni_args.iter().filter(|given| !used(given)).map(|a| a.address).collect();
+            let used =
+                |given: &GivenAddress| config.addresses.iter().any(|a| a.address == given.address);
+            config.replaced = by_cni_args
+                .iter()
+                .filter(|given| !used(given))
+                .map(|a| a.address)
+                .collect();
         }
         Ok(config)
     }
@@ -108,15 +121,24 @@ impl Config {
         let ip_config = |given: &GivenAddress| IpConfig {
             interface: None,
             address: given.address,
-            gateway: given.gateway.or_else(|| self.fitting_gateway(given.address)),
+            gateway: given
+                .gateway
+                .or_else(|| self.fitting_gateway(given.address)),
         };
         self.addresses.iter().map(ip_config).collect()
     }
 
     /// The entries of `GATEWAY` that are in the subnet of no address.
     pub(crate) fn gateways_without_address(&self) -> impl Iterator<Item = IpAddr> {
-        let fits = |gateway: IpAddr| self.addresses.iter().any(|given| given.address.contains(gateway));
-        self.gateways.iter().copied().filter(move |gateway| !fits(*gateway))
+        let fits = |gateway: IpAddr| {
+            self.addresses
+                .iter()
+                .any(|given| given.address.contains(gateway))
+        };
+        self.gateways
+            .iter()
+            .copied()
+            .filter(move |gateway| !fits(*gateway))
     }
 
     /// The gateway of an address to which the request gives none: of `GATEWAY`, or, for an address
@@ -132,17 +154,30 @@ impl Config {
 
 /// The last of `gateways` that is in the network of `address`: the one that the reference takes.
 fn last_in(address: Cidr, gateways: &[IpAddr]) -> Option<IpAddr> {
-    gateways.iter().rfind(|gateway| address.contains(**gateway)).copied()
+    gateways
+        .iter()
+        .rfind(|gateway| address.contains(**gateway))
+        .copied()
 }
 
 fn entry(wire: WireAddress) -> Result<Entry, Error> {
     let gateway = optional_address(&wire.gateway)?.map(|gateway| gateway.to_canonical());
-    Ok(Entry { text: wire.address, gateway })
+    Ok(Entry {
+        text: wire.address,
+        gateway,
+    })
 }
 
 fn configured(entry: &Entry) -> Result<GivenAddress, Error> {
-    let address = cidr(&entry.text, Code::INVALID_CONFIG, "the 'address' field is expected to be in")?;
-    Ok(GivenAddress { address, gateway: entry.gateway })
+    let address = cidr(
+        &entry.text,
+        Code::INVALID_CONFIG,
+        "the 'address' field is expected to be in",
+    )?;
+    Ok(GivenAddress {
+        address,
+        gateway: entry.gateway,
+    })
 }
 
 /// The network of an entry and its gateway, if it has both.
@@ -154,8 +189,15 @@ fn subnet_with_gateway(entry: &Entry) -> Option<(Cidr, IpAddr)> {
 /// The addresses of `args.cni.ips` or `runtimeConfig.ips`.
 fn replacements(texts: &[String]) -> Result<Vec<GivenAddress>, Error> {
     let given = |text: &String| {
-        let address = cidr(text, Code::INVALID_CONFIG, "an entry in the 'ips' field is NOT in")?;
-        Ok(GivenAddress { address, gateway: None })
+        let address = cidr(
+            text,
+            Code::INVALID_CONFIG,
+            "an entry in the 'ips' field is NOT in",
+        )?;
+        Ok(GivenAddress {
+            address,
+            gateway: None,
+        })
     };
     texts.iter().map(given).collect()
 }
@@ -163,10 +205,21 @@ fn replacements(texts: &[String]) -> Result<Vec<GivenAddress>, Error> {
 /// The addresses of `IP` in `CNI_ARGS`, each with the gateway that fits it.
 fn addresses_of(args: &CniArgs, gateways: &[IpAddr]) -> Result<Vec<GivenAddress>, Error> {
     let given = |text: &str| {
-        let address = cidr(text, Code::INVALID_ENVIRONMENT, "the 'ip' field is expected to be in")?;
-        Ok(GivenAddress { address, gateway: last_in(address, gateways) })
+        let address = cidr(
+            text,
+            Code::INVALID_ENVIRONMENT,
+            "the 'ip' field is expected to be in",
+        )?;
+        Ok(GivenAddress {
+            address,
+            gateway: last_in(address, gateways),
+        })
     };
-    ip_of_cni_args(args).into_iter().flat_map(list).map(given).collect()
+    ip_of_cni_args(args)
+        .into_iter()
+        .flat_map(list)
+        .map(given)
+        .collect()
 }
 
 /// The list of `GATEWAY` in `CNI_ARGS`.
@@ -175,7 +228,9 @@ fn gateways_of(args: &CniArgs) -> Result<Vec<IpAddr>, Error> {
         let msg = format!("invalid gateway address: {text}");
         let address: Result<IpAddr, _> = text.parse();
         let invalid = |_| Error::new(Code::INVALID_ENVIRONMENT, msg);
-        address.map(|address| address.to_canonical()).map_err(invalid)
+        address
+            .map(|address| address.to_canonical())
+            .map_err(invalid)
     };
     let text = args.value("GATEWAY").filter(|text| !text.is_empty());
     text.into_iter().flat_map(list).map(gateway).collect()
@@ -194,7 +249,9 @@ fn cidr(text: &str, code: Code, expectation: &str) -> Result<Cidr, Error> {
         Ok(RequestedAddress::WithPrefix(cidr)) => Ok(cidr.to_canonical()),
         Ok(RequestedAddress::Bare(address)) => {
             let prefix = if address.is_ipv4() { 24 } else { 64 };
-            Err(error().with_details(format!("{address} has no prefix length: write {address}/{prefix}")))
+            Err(error().with_details(format!(
+                "{address} has no prefix length: write {address}/{prefix}"
+            )))
         }
         Err(_) => Err(error()),
     }

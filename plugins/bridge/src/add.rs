@@ -31,8 +31,10 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     let config = Config::of(call)?;
     // The kernel would put a number in its place (dev_alloc_name in net/core/dev.c).
     if attachment.if_name.as_str().contains('%') {
-        return Err(Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
-            .with_details(format!("CNI_IFNAME is {}", attachment.if_name)));
+        return Err(
+            Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
+                .with_details(format!("CNI_IFNAME is {}", attachment.if_name)),
+        );
     }
     if config.masquerade == Some(BackendChoice::Only(Backend::Iptables)) {
         Iptables::require_program(call.environment())?;
@@ -49,7 +51,14 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     // Held to the end of the roll-back.
     let _claim = Claim::take(&identity.claim())?.ok_or_else(|| being_added(&identity))?;
     let prev_result = call.prev_result()?;
-    let adding = Adding { call, attachment, config: &config, netns: &netns, identity, prev_result };
+    let adding = Adding {
+        call,
+        attachment,
+        config: &config,
+        netns: &netns,
+        identity,
+        prev_result,
+    };
     let mut undo = Undo::new();
     match adding.run(&mut undo) {
         Ok(result) => {
@@ -61,8 +70,14 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
 }
 
 fn being_added(identity: &Identity<'_>) -> Error {
-    let Identity { network, container_id, if_name } = identity;
-    let msg = format!("container {container_id} is being attached to network {network} by {if_name} already");
+    let Identity {
+        network,
+        container_id,
+        if_name,
+    } = identity;
+    let msg = format!(
+        "container {container_id} is being attached to network {network} by {if_name} already"
+    );
     Error::new(Code::TRY_AGAIN, msg).with_details(format!(
         "another ADD of the same attachment is running (it holds the abstract socket @{}); try again later",
         identity.claim()
@@ -87,8 +102,14 @@ struct Ends {
 impl<'a> Adding<'a> {
     fn run(&self, undo: &mut Undo<'a>) -> Result<Encoded, Error> {
         let (call, config) = (self.call, self.config);
-        let ipam = config.ipam().map(|kind| Ipam::find(call, kind)).transpose()?;
-        let mut ends = Ends { host: Rtnl::open()?, container: Rtnl::open_in(self.netns)? };
+        let ipam = config
+            .ipam()
+            .map(|kind| Ipam::find(call, kind))
+            .transpose()?;
+        let mut ends = Ends {
+            host: Rtnl::open()?,
+            container: Rtnl::open_in(self.netns)?,
+        };
         let port = self.choose_port(&mut ends)?;
         self.require_first(&mut ends, &port)?;
         let bridge = host::ensure_bridge(&mut ends.host, config)?;
@@ -105,10 +126,18 @@ impl<'a> Adding<'a> {
         self.wait(&mut ends, &mut connected)?;
         let in_time = LinkEvents::subscribe_with_routes;
         in_use::wait(&mut ends.host, gateways.into_iter(), &call.stop, in_time)?;
-        self.introduce(&mut ends, vlan_gateway.as_ref().unwrap_or(&bridge), &connected, &plan)?;
+        self.introduce(
+            &mut ends,
+            vlan_gateway.as_ref().unwrap_or(&bridge),
+            &connected,
+            &plan,
+        )?;
         call.stop.check()?;
-        let ours =
-            result::Ours { bridge: &bridge, vlan_gateway: vlan_gateway.as_ref(), connected: &connected };
+        let ours = result::Ours {
+            bridge: &bridge,
+            vlan_gateway: vlan_gateway.as_ref(),
+            connected: &connected,
+        };
         self.result(&ours, plan, from_ipam).encode(call.version)
     }
 
@@ -134,7 +163,11 @@ impl<'a> Adding<'a> {
             }
             _ => {}
         }
-        if let Port::Taken(earlier) = port { chain::require_markable(&earlier.link) } else { Ok(()) }
+        if let Port::Taken(earlier) = port {
+            chain::require_markable(&earlier.link)
+        } else {
+            Ok(())
+        }
     }
 
     /// Ensures the gateway's addresses, on the bridge or on the interface of the VLAN. Returns that
@@ -147,7 +180,12 @@ impl<'a> Adding<'a> {
     ) -> Result<(Option<Link>, Vec<Cidr>), Error> {
         let (config, stop) = (self.config, &self.call.stop);
         let of_vlan = vlan::ensure_gateway_interface(host, bridge, config, &plan.gateways, stop)?;
-        let added = host::ensure_gateway(host, of_vlan.as_ref().unwrap_or(bridge), config, &plan.gateways)?;
+        let added = host::ensure_gateway(
+            host,
+            of_vlan.as_ref().unwrap_or(bridge),
+            config,
+            &plan.gateways,
+        )?;
         Ok((of_vlan, added))
     }
 
@@ -171,12 +209,25 @@ impl<'a> Adding<'a> {
         plan: &Plan,
     ) -> Result<(), Error> {
         let taken_down = |link: &&Link| connected.taken.is_some() && !link.oper_up;
-        let Some(link) = connected.inside.as_ref().filter(|link| !taken_down(link)) else { return Ok(()) };
+        let Some(link) = connected.inside.as_ref().filter(|link| !taken_down(link)) else {
+            return Ok(());
+        };
         let stop = &self.call.stop;
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
         in_use::wait(&mut ends.container, addresses, stop, subscribe)?;
-        neighbours::correct(&mut ends.host, gateway, self.config.gateway_interface(), &plan.ips, link);
-        neighbours::announce(&mut ends.container, link, &self.attachment.if_name, &plan.ips)
+        neighbours::correct(
+            &mut ends.host,
+            gateway,
+            self.config.gateway_interface(),
+            &plan.ips,
+            link,
+        );
+        neighbours::announce(
+            &mut ends.container,
+            link,
+            &self.attachment.if_name,
+            &plan.ips,
+        )
     }
 }

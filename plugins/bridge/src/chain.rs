@@ -77,7 +77,10 @@ pub(crate) fn require_none(
     if host_side(prev_result).next().is_none() {
         return Ok(());
     }
-    let taken = host.links()?.into_iter().find(|link| is_taken_by(link, identity));
+    let taken = host
+        .links()?
+        .into_iter()
+        .find(|link| is_taken_by(link, identity));
     taken.map_or(Ok(()), |port| Err(pair::lives(&port.name, identity)))
 }
 
@@ -85,7 +88,9 @@ pub(crate) fn require_none(
 /// second ADD of the attachment could not be told from the first, and its roll-back would free the
 /// addresses of the first.
 pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
-    let Some(alias) = port.alias.as_deref().filter(|alias| !alias.is_empty()) else { return Ok(()) };
+    let Some(alias) = port.alias.as_deref().filter(|alias| !alias.is_empty()) else {
+        return Ok(());
+    };
     let name = &port.name;
     let msg = format!("interface {name} of prevResult has the alias {alias:?}");
     Err(Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
@@ -95,7 +100,10 @@ pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
 }
 
 fn host_side(result: &AddResult) -> impl Iterator<Item = &Interface> {
-    result.interfaces.iter().filter(|interface| interface.sandbox.is_empty())
+    result
+        .interfaces
+        .iter()
+        .filter(|interface| interface.sandbox.is_empty())
 }
 
 fn absent(name: &str) -> Error {
@@ -106,16 +114,24 @@ fn absent(name: &str) -> Error {
 
 fn unclear(several: &[Link]) -> Error {
     let names: Vec<&str> = several.iter().map(|link| link.name.as_str()).collect();
-    Error::new(Code::INVALID_CONFIG, "prevResult has more than one interface on the host's side")
-        .with_details(format!(
-            "found {}; one is wanted, or a veth whose peer is CNI_IFNAME in the container",
-            names.join(", ")
-        ))
+    Error::new(
+        Code::INVALID_CONFIG,
+        "prevResult has more than one interface on the host's side",
+    )
+    .with_details(format!(
+        "found {}; one is wanted, or a veth whose peer is CNI_IFNAME in the container",
+        names.join(", ")
+    ))
 }
 
 fn taken(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
-    let master = host.link(master)?.map_or_else(|| format!("link {master}"), |link| link.name);
-    let msg = format!("interface {} of prevResult is a port of {master} already", port.name);
+    let master = host
+        .link(master)?
+        .map_or_else(|| format!("link {master}"), |link| link.name);
+    let msg = format!(
+        "interface {} of prevResult is a port of {master} already",
+        port.name
+    );
     Ok(Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
         "take it off there (ip link set {} nomaster), or leave it to {master}",
         port.name
@@ -155,7 +171,11 @@ pub(crate) fn give_back(host: &mut Rtnl, before: &Link, name: &IfName) -> Result
     if !before.up {
         batch.set_down(before.index, name);
     }
-    batch.set_alias(before.index, name, before.alias.as_deref().unwrap_or_default());
+    batch.set_alias(
+        before.index,
+        name,
+        before.alias.as_deref().unwrap_or_default(),
+    );
     Ok(host.run(batch)?)
 }
 
@@ -179,9 +199,15 @@ pub(crate) fn taken_port(
 }
 
 /// DEL: takes the port off the bridge, and tells whether there was one.
-pub(crate) fn release(host: &mut Rtnl, call: &Call, identity: &Identity<'_>) -> Result<bool, Error> {
+pub(crate) fn release(
+    host: &mut Rtnl,
+    call: &Call,
+    identity: &Identity<'_>,
+) -> Result<bool, Error> {
     // DEL succeeds without one, and so with one that cannot be read.
-    let Ok(Some(prev_result)) = call.prev_result() else { return Ok(false) };
+    let Ok(Some(prev_result)) = call.prev_result() else {
+        return Ok(false);
+    };
     // The usual pair has a name of ours, so nothing is looked up for it.
     let [own, ..] = identity.host_names();
     if host_side(&prev_result).any(|interface| interface.name == own.as_str()) {
@@ -193,10 +219,20 @@ pub(crate) fn release(host: &mut Rtnl, call: &Call, identity: &Identity<'_>) -> 
 }
 
 /// GC: takes the ports of stale attachments off the bridge.
-pub(crate) fn release_stale(host: &mut Rtnl, links: &[Link], stale: &Stale<'_>) -> Result<(), Error> {
-    let is_stale =
-        |link: &&Link| Mark::of(link).is_some_and(|mark| mark.role == Role::Port && stale.has(&mark));
-    Error::join(links.iter().filter(is_stale).filter_map(|port| take_off(host, port).err()))
+pub(crate) fn release_stale(
+    host: &mut Rtnl,
+    links: &[Link],
+    stale: &Stale<'_>,
+) -> Result<(), Error> {
+    let is_stale = |link: &&Link| {
+        Mark::of(link).is_some_and(|mark| mark.role == Role::Port && stale.has(&mark))
+    };
+    Error::join(
+        links
+            .iter()
+            .filter(is_stale)
+            .filter_map(|port| take_off(host, port).err()),
+    )
 }
 
 fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
@@ -215,7 +251,9 @@ fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
 pub(crate) fn with_addresses_of(port: &Link, mut result: AddResult) -> AddResult {
     let interfaces = &result.interfaces;
     let is_port = |index: i64| {
-        let interface = usize::try_from(index).ok().and_then(|index| interfaces.get(index));
+        let interface = usize::try_from(index)
+            .ok()
+            .and_then(|index| interfaces.get(index));
         interface.is_some_and(|i| i.name == port.name && i.sandbox.is_empty())
     };
     for ip in &mut result.ips {
@@ -233,16 +271,25 @@ pub(crate) fn with_addresses_of(port: &Link, mut result: AddResult) -> AddResult
 /// `ips` takes each for one by which the pod is reached. CRI-O reports them, and the firewall
 /// plugin lets packets from 127.0.0.1 pass for one pod, and takes that from all at its DEL.
 pub(crate) fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult {
-    let Some(prev) = prev_result else { return added };
+    let Some(prev) = prev_result else {
+        return added;
+    };
     let offset = i64::try_from(added.interfaces.len()).unwrap_or(i64::MAX);
     added.interfaces.extend(prev.interfaces);
-    let reachable = prev.ips.into_iter().filter(|ip| !ip.address.address().is_loopback());
-    added.ips.extend(
-        reachable
-            .map(|ip| IpConfig { interface: ip.interface.map(|index| index.saturating_add(offset)), ..ip }),
-    );
+    let reachable = prev
+        .ips
+        .into_iter()
+        .filter(|ip| !ip.address.address().is_loopback());
+    added.ips.extend(reachable.map(|ip| IpConfig {
+        interface: ip.interface.map(|index| index.saturating_add(offset)),
+        ..ip
+    }));
     let mut seen: HashSet<Route> = added.routes.iter().cloned().collect();
-    added.routes.extend(prev.routes.into_iter().filter(|route| seen.insert(route.clone())));
+    added.routes.extend(
+        prev.routes
+            .into_iter()
+            .filter(|route| seen.insert(route.clone())),
+    );
     if added.dns.is_empty() {
         added.dns = prev.dns;
     }
@@ -269,9 +316,23 @@ mod tests {
         let result = merged(Some(read(lo)), read(own));
         let names: Vec<&str> = result.interfaces.iter().map(|i| i.name.as_str()).collect();
         assert_eq!(names, ["cni0", "veth1", "eth0", "lo", "macvlan0"]);
-        let ips: Vec<_> = result.ips.iter().map(|ip| (ip.address.to_string(), ip.interface)).collect();
-        assert_eq!(ips, [("10.1.0.2/24".to_owned(), Some(2)), ("192.0.2.9/24".to_owned(), Some(4))]);
-        let routes: Vec<_> = result.routes.iter().map(|route| route.dst.to_string()).collect();
+        let ips: Vec<_> = result
+            .ips
+            .iter()
+            .map(|ip| (ip.address.to_string(), ip.interface))
+            .collect();
+        assert_eq!(
+            ips,
+            [
+                ("10.1.0.2/24".to_owned(), Some(2)),
+                ("192.0.2.9/24".to_owned(), Some(4))
+            ]
+        );
+        let routes: Vec<_> = result
+            .routes
+            .iter()
+            .map(|route| route.dst.to_string())
+            .collect();
         assert_eq!(
             (routes, result.dns.domain.as_str()),
             (vec!["0.0.0.0/0".into(), "192.0.2.0/24".into()], "earlier")
@@ -280,7 +341,8 @@ mod tests {
 
     #[test]
     fn without_an_earlier_result_nothing_changes() {
-        let own = read(r#"{"interfaces": [{"name": "cni0"}], "ips": [{"address": "10.1.0.2/24"}]}"#);
+        let own =
+            read(r#"{"interfaces": [{"name": "cni0"}], "ips": [{"address": "10.1.0.2/24"}]}"#);
         assert_eq!(merged(None, own.clone()), own);
     }
 }

@@ -31,17 +31,29 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     };
     let mut host = Rtnl::open()?;
     let taken = chain::taken_port(&mut host, &told, &identity)?;
-    let told = taken.iter().fold(told, |told, port| chain::with_addresses_of(port, told));
+    let told = taken
+        .iter()
+        .fold(told, |told, port| chain::with_addresses_of(port, told));
     let prev_result = own_part(told, &attachment.if_name);
-    let mut checking =
-        Checking { config: &config, attachment, prev_result: &prev_result, differences: Vec::new() };
+    let mut checking = Checking {
+        config: &config,
+        attachment,
+        prev_result: &prev_result,
+        differences: Vec::new(),
+    };
     let bridge = checking.bridge(&mut host)?;
     // Of a tap, the other side is a guest's and not the container's.
     let inside = taken.is_none() || checking.told_interface().is_some();
-    let link = if inside { checking.container(&netns)? } else { taken.clone() };
+    let link = if inside {
+        checking.container(&netns)?
+    } else {
+        taken.clone()
+    };
     match (bridge, link, taken) {
         (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link, &netns)?,
-        (Some(bridge), Some(link), Some(port)) => checking.port_is_right(&mut host, &bridge, &port, &link)?,
+        (Some(bridge), Some(link), Some(port)) => {
+            checking.port_is_right(&mut host, &bridge, &port, &link)?
+        }
         _ => {}
     }
     checking.masquerade(Masquerade::of(call, identity))?;
@@ -53,11 +65,20 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
 pub(crate) fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
     let interfaces = &result.interfaces;
     let is_own = |index: usize| {
-        interfaces.get(index).is_some_and(|i| i.name == name.as_str() && !i.sandbox.is_empty())
+        interfaces
+            .get(index)
+            .is_some_and(|i| i.name == name.as_str() && !i.sandbox.is_empty())
     };
-    result.ips.retain(|ip| ip.interface.is_none_or(|index| usize::try_from(index).is_ok_and(is_own)));
+    result.ips.retain(|ip| {
+        ip.interface
+            .is_none_or(|index| usize::try_from(index).is_ok_and(is_own))
+    });
     let ips = &result.ips;
-    result.routes.retain(|route| route.gw.is_none_or(|gw| ips.iter().any(|ip| ip.address.contains(gw))));
+    result.routes.retain(|route| {
+        route
+            .gw
+            .is_none_or(|gw| ips.iter().any(|ip| ip.address.contains(gw)))
+    });
     result
 }
 
@@ -81,7 +102,9 @@ impl<'a> Checking<'a> {
 
     fn outcome(self) -> Result<(), Error> {
         let mut differences = self.differences.into_iter();
-        let Some(first) = differences.next() else { return Ok(()) };
+        let Some(first) = differences.next() else {
+            return Ok(());
+        };
         let error = Error::new(Code::CHECK_MISMATCH, first);
         Err(differences.fold(error, |error, next| error.and_details(&next)))
     }
@@ -89,7 +112,9 @@ impl<'a> Checking<'a> {
     fn bridge(&mut self, rtnl: &mut Rtnl) -> Result<Option<Link>, Error> {
         let name = &self.config.bridge;
         let Some(link) = rtnl.find_link(name)? else {
-            self.differs(format!("Bridge interface {name} not found, wanted as the bridge of this network"));
+            self.differs(format!(
+                "Bridge interface {name} not found, wanted as the bridge of this network"
+            ));
             return Ok(None);
         };
         if self.config.port == PortMode::Promiscuous {
@@ -98,8 +123,11 @@ impl<'a> Checking<'a> {
                 format!("Bridge interface {name} configured Promisc Mode true doesn't match current state: {found}")
             });
         }
-        self.require(link.up, || format!("Bridge interface {name} is down, wanted up"));
-        self.differences.extend(vlan::bridge_differences(&link, self.config));
+        self.require(link.up, || {
+            format!("Bridge interface {name} is down, wanted up")
+        });
+        self.differences
+            .extend(vlan::bridge_differences(&link, self.config));
         self.gateway(rtnl, &link)?;
         Ok(Some(link))
     }
@@ -120,7 +148,10 @@ impl<'a> Checking<'a> {
             }
             None => (Some(bridge.clone()), "Bridge interface"),
         };
-        let found = interface.map(|link| rtnl.addresses(link.index)).transpose()?.unwrap_or_default();
+        let found = interface
+            .map(|link| rtnl.addresses(link.index))
+            .transpose()?
+            .unwrap_or_default();
         let name = self.config.gateway_interface();
         for wanted in plan.gateways {
             self.require(found.iter().any(|address| address.cidr == wanted), || {
@@ -128,7 +159,9 @@ impl<'a> Checking<'a> {
             });
             let sysctl = Sysctl::forwarding(Family::of(wanted));
             let value = sysctl.read()?.unwrap_or_default();
-            self.require(value == "1", || format!("{} is {value:?}, wanted 1", sysctl.name()));
+            self.require(value == "1", || {
+                format!("{} is {value:?}, wanted 1", sysctl.name())
+            });
         }
         Ok(())
     }
@@ -141,7 +174,10 @@ impl<'a> Checking<'a> {
             return Ok(None);
         };
         self.require(wanted.sandbox == sandbox, || {
-            format!("Sandbox in prevResult {} doesn't match configured netns: {sandbox}", wanted.sandbox)
+            format!(
+                "Sandbox in prevResult {} doesn't match configured netns: {sandbox}",
+                wanted.sandbox
+            )
         });
         let mut rtnl = Rtnl::open_in(netns)?;
         let Some(link) = rtnl.find_link(name)? else {
@@ -157,15 +193,24 @@ impl<'a> Checking<'a> {
     /// The container's interface, where the result has it.
     fn told_interface(&self) -> Option<&'a Interface> {
         let name = self.attachment.if_name.as_str();
-        self.prev_result.interfaces.iter().find(|i| i.name == name && !i.sandbox.is_empty())
+        self.prev_result
+            .interfaces
+            .iter()
+            .find(|i| i.name == name && !i.sandbox.is_empty())
     }
 
     fn interface(&mut self, wanted: &Interface, link: &Link) {
         let name = &wanted.name;
         let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        self.require(wanted.mac.is_empty() || wanted.mac.eq_ignore_ascii_case(&found), || {
-            format!("Interface {name} Mac {} doesn't match container Mac: {found}", wanted.mac)
-        });
+        self.require(
+            wanted.mac.is_empty() || wanted.mac.eq_ignore_ascii_case(&found),
+            || {
+                format!(
+                    "Interface {name} Mac {} doesn't match container Mac: {found}",
+                    wanted.mac
+                )
+            },
+        );
         let up = link.up || self.config.container == Container::Down;
         self.require(up, || format!("Interface {name} is down, wanted up"));
     }
@@ -174,8 +219,14 @@ impl<'a> Checking<'a> {
         let found = rtnl.addresses(link.index)?;
         for wanted in self.prev_result.ips.iter().map(|ip| ip.address) {
             self.require(found.iter().any(|address| address.cidr == wanted), || {
-                let found: Vec<String> = found.iter().map(|address| address.cidr.to_string()).collect();
-                format!("Failed to match addr {wanted} on interface {name}, found [{}]", found.join(" "))
+                let found: Vec<String> = found
+                    .iter()
+                    .map(|address| address.cidr.to_string())
+                    .collect();
+                format!(
+                    "Failed to match addr {wanted} on interface {name}, found [{}]",
+                    found.join(" ")
+                )
             });
         }
         Ok(())
@@ -184,7 +235,10 @@ impl<'a> Checking<'a> {
     fn routes(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
         let mut found: BTreeMap<(Cidr, u32), Vec<InstalledRoute>> = BTreeMap::new();
         for route in rtnl.routes()? {
-            found.entry((route.dst, route.table)).or_default().push(route);
+            found
+                .entry((route.dst, route.table))
+                .or_default()
+                .push(route);
         }
         for spec in Plan::of(self.config, self.prev_result)?.specs {
             let dst = spec.route.dst.network();
@@ -199,7 +253,13 @@ impl<'a> Checking<'a> {
     }
 
     /// The container's peer, which is to be on the host.
-    fn port(&mut self, rtnl: &mut Rtnl, bridge: &Link, container: &Link, netns: &Netns) -> Result<(), Error> {
+    fn port(
+        &mut self,
+        rtnl: &mut Rtnl,
+        bridge: &Link,
+        container: &Link,
+        netns: &Netns,
+    ) -> Result<(), Error> {
         let Some(peer) = rtnl.peer_of(container, netns)? else {
             self.differs(format!("host end of {} not found", container.name));
             return Ok(());
@@ -221,10 +281,16 @@ impl<'a> Checking<'a> {
         self.require(peer.up, || format!("{name} is down, wanted up"));
         if self.config.spoof_check {
             let id = self.attachment.container_id.as_str();
-            self.differences.extend(macspoof::differences(id, &self.attachment.if_name, peer, container)?);
+            self.differences.extend(macspoof::differences(
+                id,
+                &self.attachment.if_name,
+                peer,
+                container,
+            )?);
         }
         if peer.master == Some(bridge.index) {
-            self.differences.extend(vlan::port_differences(rtnl, bridge, peer, self.config)?);
+            self.differences
+                .extend(vlan::port_differences(rtnl, bridge, peer, self.config)?);
         }
         let Some(port) = peer.port else { return Ok(()) };
         let hairpin = self.config.port == PortMode::Hairpin;
@@ -233,7 +299,10 @@ impl<'a> Checking<'a> {
         });
         let isolated = self.config.isolated;
         self.require(port.isolated == isolated, || {
-            format!("{name} has port isolation {}, wanted {isolated}", port.isolated)
+            format!(
+                "{name} has port isolation {}, wanted {isolated}",
+                port.isolated
+            )
         });
         let can_send = container.up && peer.up && peer.oper_up;
         match (bridge.spanning_tree, port.state) {
@@ -254,7 +323,8 @@ impl<'a> Checking<'a> {
     fn masquerade(&mut self, masquerade: Masquerade<'_>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = self.prev_result.ips.iter().map(|ip| ip.address).collect();
         if let Some(choice) = self.config.masquerade.filter(|_| !addresses.is_empty()) {
-            self.differences.extend(masquerade.differences(choice.first(), &addresses)?);
+            self.differences
+                .extend(masquerade.differences(choice.first(), &addresses)?);
         }
         Ok(())
     }

@@ -169,10 +169,13 @@ impl Config {
     pub fn of(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
         let args = call.args(&KNOWN_ARGS)?;
-        let mac =
-            [wire.runtime_config.mac.as_str(), &wire.args.cni.mac, args.value("MAC").unwrap_or_default()]
-                .into_iter()
-                .find(|mac| !mac.is_empty());
+        let mac = [
+            wire.runtime_config.mac.as_str(),
+            &wire.args.cni.mac,
+            args.value("MAC").unwrap_or_default(),
+        ]
+        .into_iter()
+        .find(|mac| !mac.is_empty());
         let (bridge, container) = (bridge_name(&wire.bridge)?, container(&wire)?);
         let vlan = Vlan::of(wire.vlan, &wire.vlan_trunk, wire.preserve_default_vlan)?;
         let gateway = gateway(&wire);
@@ -201,7 +204,9 @@ impl Config {
     /// The interface that gets the gateway's addresses.
     #[must_use]
     pub fn gateway_interface(&self) -> &IfName {
-        self.vlan_gateway.as_ref().map_or(&self.bridge, |gateway| &gateway.name)
+        self.vlan_gateway
+            .as_ref()
+            .map_or(&self.bridge, |gateway| &gateway.name)
     }
 
     /// The type of the IPAM plugin, where there is one.
@@ -240,7 +245,13 @@ impl Remains {
             ip_masq: Option<Json>,
             ip_masq_backend: Option<Json>,
         }
-        let Wire { ipam, bridge, vlan, ip_masq, ip_masq_backend } = call.config()?;
+        let Wire {
+            ipam,
+            bridge,
+            vlan,
+            ip_masq,
+            ip_masq_backend,
+        } = call.config()?;
         let bridge = match &bridge {
             None => Some(""),
             Some(Json::String(name)) => Some(name.as_str()),
@@ -258,7 +269,9 @@ impl Remains {
                 None => Some(bridge),
             }),
             masquerade: (ip_masq == Some(Json::Bool(true))).then_some(match ip_masq_backend {
-                Some(Json::String(name)) => backend(&name).map_or(Backend::Nftables, BackendChoice::first),
+                Some(Json::String(name)) => {
+                    backend(&name).map_or(Backend::Nftables, BackendChoice::first)
+                }
                 _ => Backend::Nftables,
             }),
         })
@@ -281,22 +294,29 @@ fn backend(name: &str) -> Result<BackendChoice, Error> {
 }
 
 fn bridge_name(name: &str) -> Result<IfName, Error> {
-    let name = if name.is_empty() { DEFAULT_BRIDGE } else { name };
+    let name = if name.is_empty() {
+        DEFAULT_BRIDGE
+    } else {
+        name
+    };
     if name.contains('%') {
         return Err(invalid(format!("invalid bridge name {name:?}: interface name contains %"))
             .with_details(
                 "the kernel takes % for a place to put a number, and would make another bridge each time",
             ));
     }
-    IfName::parse(name)
-        .map_err(|e| invalid(format!("invalid bridge name {name:?}: {}", e.msg)).with_details(e.details))
+    IfName::parse(name).map_err(|e| {
+        invalid(format!("invalid bridge name {name:?}: {}", e.msg)).with_details(e.details)
+    })
 }
 
 fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
     if mtu > MAX_MTU {
-        return Err(invalid(format!("invalid MTU {mtu}: it is too large")).with_details(format!(
-            "the key \"mtu\" is {mtu}, a bridge and a veth can have at most {MAX_MTU}"
-        )));
+        return Err(
+            invalid(format!("invalid MTU {mtu}: it is too large")).with_details(format!(
+                "the key \"mtu\" is {mtu}, a bridge and a veth can have at most {MAX_MTU}"
+            )),
+        );
     }
     // The reference sets only what is above 0.
     match u32::try_from(mtu.max(0)) {
@@ -310,7 +330,9 @@ fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
 
 fn port_mode(wire: &Wire) -> Result<PortMode, Error> {
     match (wire.hairpin_mode, wire.promisc_mode) {
-        (true, true) => Err(invalid("cannot set hairpin mode and promiscuous mode at the same time")),
+        (true, true) => Err(invalid(
+            "cannot set hairpin mode and promiscuous mode at the same time",
+        )),
         (true, false) => Ok(PortMode::Hairpin),
         (false, true) => Ok(PortMode::Promiscuous),
         (false, false) => Ok(PortMode::Plain),
@@ -329,14 +351,20 @@ fn container(wire: &Wire) -> Result<Container, Error> {
     match (wire.ipam.kind.as_str(), wire.disable_container_interface) {
         ("", true) => Ok(Container::Down),
         ("", false) => Ok(Container::Up),
-        (ipam, false) => Ok(Container::Addressed { ipam: ipam.to_owned() }),
-        (_, true) => Err(invalid("cannot use IPAM when DisableContainerInterface flag is set")),
+        (ipam, false) => Ok(Container::Addressed {
+            ipam: ipam.to_owned(),
+        }),
+        (_, true) => Err(invalid(
+            "cannot use IPAM when DisableContainerInterface flag is set",
+        )),
     }
 }
 
 fn parse_mac(text: &str) -> Result<MacAddr, Error> {
     let mac: Result<MacAddr, _> = text.parse();
-    let usable = mac.ok().filter(|mac| *mac != MacAddr::ZERO && !mac.is_multicast());
+    let usable = mac
+        .ok()
+        .filter(|mac| *mac != MacAddr::ZERO && !mac.is_multicast());
     usable.ok_or_else(|| {
         invalid(format!("address {text}: invalid MAC address"))
             .with_details("a unicast address of six octets is wanted")
@@ -372,7 +400,11 @@ mod tests {
     #[test]
     fn an_mtu_below_1_is_none_as_for_the_reference() {
         for mtu in ["0", "-1", "-1500"] {
-            assert_eq!(config(&format!(r#","mtu":{mtu}"#)).unwrap().mtu, None, "{mtu}");
+            assert_eq!(
+                config(&format!(r#","mtu":{mtu}"#)).unwrap().mtu,
+                None,
+                "{mtu}"
+            );
         }
     }
 
@@ -381,14 +413,26 @@ mod tests {
         let choice = |keys| config(keys).unwrap().masquerade;
         assert_eq!(choice(r#","ipMasq":true"#), Some(BackendChoice::Automatic));
         let only = |name: &str| config(&format!(r#","ipMasq":true,"ipMasqBackend":"{name}""#));
-        assert_eq!(only("nftables").unwrap().masquerade, Some(BackendChoice::Only(Backend::Nftables)));
-        assert_eq!(only("iptables").unwrap().masquerade, Some(BackendChoice::Only(Backend::Iptables)));
+        assert_eq!(
+            only("nftables").unwrap().masquerade,
+            Some(BackendChoice::Only(Backend::Nftables))
+        );
+        assert_eq!(
+            only("iptables").unwrap().masquerade,
+            Some(BackendChoice::Only(Backend::Iptables))
+        );
     }
 
     #[test]
     fn default_gateway_implies_gateway() {
-        assert_eq!(config(r#","isDefaultGateway":true"#).unwrap().gateway, Gateway::Default);
-        assert_eq!(config(r#","isgateway":true"#).unwrap().gateway, Gateway::Yes);
+        assert_eq!(
+            config(r#","isDefaultGateway":true"#).unwrap().gateway,
+            Gateway::Default
+        );
+        assert_eq!(
+            config(r#","isgateway":true"#).unwrap().gateway,
+            Gateway::Yes
+        );
     }
 
     #[test]
@@ -398,25 +442,37 @@ mod tests {
                 r#","hairpinMode":true,"promiscMode":true"#,
                 "cannot set hairpin mode and promiscuous mode at the same time",
             ),
-            (r#","ipMasqBackend":"foo""#, "unknown ipmasq backend \"foo\""),
+            (
+                r#","ipMasqBackend":"foo""#,
+                "unknown ipmasq backend \"foo\"",
+            ),
             (
                 r#","disableContainerInterface":true,"ipam":{"type":"x"}"#,
                 "cannot use IPAM when DisableContainerInterface flag is set",
             ),
-            (r#","runtimeConfig":{"mac":"c2:11"}"#, "address c2:11: invalid MAC address"),
+            (
+                r#","runtimeConfig":{"mac":"c2:11"}"#,
+                "address c2:11: invalid MAC address",
+            ),
             (
                 r#","args":{"cni":{"mac":"01:00:5e:00:00:01"}}"#,
                 "address 01:00:5e:00:00:01: invalid MAC address",
             ),
             (r#","mtu":67"#, "invalid MTU 67"),
-            (r#","bridge":"br%d""#, "invalid bridge name \"br%d\": interface name contains %"),
+            (
+                r#","bridge":"br%d""#,
+                "invalid bridge name \"br%d\": interface name contains %",
+            ),
             (
                 r#","bridge":"a/b""#,
                 "invalid bridge name \"a/b\": interface name contains / or : or whitespace characters",
             ),
         ] {
             let error = config(keys).unwrap_err();
-            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg));
+            assert_eq!(
+                (error.code, error.msg.as_str()),
+                (Code::INVALID_CONFIG, msg)
+            );
         }
     }
 
@@ -425,17 +481,26 @@ mod tests {
         let runtime = r#","runtimeConfig":{"mac":"c2:00:00:00:00:01"}"#;
         let args = r#","args":{"cni":{"mac":"c2:00:00:00:00:02"}}"#;
         let mac = |env, keys: &str| config_with(env, keys).unwrap().mac.unwrap().to_string();
-        assert_eq!(mac("MAC=c2:00:00:00:00:03", &format!("{runtime}{args}")), "c2:00:00:00:00:01");
+        assert_eq!(
+            mac("MAC=c2:00:00:00:00:03", &format!("{runtime}{args}")),
+            "c2:00:00:00:00:01"
+        );
         assert_eq!(mac("MAC=c2:00:00:00:00:03", args), "c2:00:00:00:00:02");
         assert_eq!(mac("MAC=c2:00:00:00:00:03", ""), "c2:00:00:00:00:03");
-        assert_eq!(config_with("FOO=bar", "").unwrap_err().msg, "ARGS: unknown args [\"FOO=bar\"]");
+        assert_eq!(
+            config_with("FOO=bar", "").unwrap_err().msg,
+            "ARGS: unknown args [\"FOO=bar\"]"
+        );
     }
 
     #[test]
     fn del_reads_the_ipam_type_of_a_configuration_that_add_refuses() {
         let stdin = r#"{"cniVersion":"1.0.0","name":"n","mtu":7,"vlan":"x","bridge":"a/b","ipam":{"Type":"host-local"}}"#;
         let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
-        assert_eq!(Remains::of(&call).unwrap().ipam.as_deref(), Some("host-local"));
+        assert_eq!(
+            Remains::of(&call).unwrap().ipam.as_deref(),
+            Some("host-local")
+        );
         assert!(Config::of(&call).is_err());
     }
 

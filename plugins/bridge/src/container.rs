@@ -70,8 +70,21 @@ pub(crate) fn enable_ipv6<'a>(
 ) -> Result<(), Error> {
     let lo = IfName::parse("lo")?;
     netns.run(|| {
-        switch_v6_on(&lo, Origin::Earlier { netns: Some(netns), undo })?;
-        let origin = if is_new { Origin::New } else { Origin::Earlier { netns: Some(netns), undo } };
+        switch_v6_on(
+            &lo,
+            Origin::Earlier {
+                netns: Some(netns),
+                undo,
+            },
+        )?;
+        let origin = if is_new {
+            Origin::New
+        } else {
+            Origin::Earlier {
+                netns: Some(netns),
+                undo,
+            }
+        };
         switch_v6_on(name, origin)
     })?
 }
@@ -82,13 +95,23 @@ fn switch_v6_on(name: &IfName, origin: Origin<'_, '_>) -> Result<(), Error> {
     let mut parameters = Parameters::of(origin);
     let disable = Sysctl::of_interface(Family::V6, name, "disable_ipv6");
     parameters.require(disable, "0").map_err(no_ipv6)?;
-    parameters.wish(Sysctl::of_interface(Family::V6, name, "keep_addr_on_down"), "1");
+    parameters.wish(
+        Sysctl::of_interface(Family::V6, name, "keep_addr_on_down"),
+        "1",
+    );
     Ok(())
 }
 
 /// With less the kernel has no IPv6 on a link, and says no more than "invalid argument" (addrconf_add_dev in net/ipv6/addrconf.c).
-pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan, is_new: bool) -> Result<(), Error> {
-    let Some(ip) = plan.ips.iter().find(|ip| !ip.address.is_ipv4()) else { return Ok(()) };
+pub(crate) fn require_v6_mtu(
+    config: &Config,
+    bridge: &Link,
+    plan: &Plan,
+    is_new: bool,
+) -> Result<(), Error> {
+    let Some(ip) = plan.ips.iter().find(|ip| !ip.address.is_ipv4()) else {
+        return Ok(());
+    };
     let has_v6_gateway = || plan.gateways.iter().any(|gateway| !gateway.is_ipv4());
     let (what, mtu) = match config.mtu {
         Some(mtu) if mtu < MIN_V6_MTU => ("the key \"mtu\"".to_owned(), mtu),
@@ -104,15 +127,21 @@ pub(crate) fn require_v6_mtu(config: &Config, bridge: &Link, plan: &Plan, is_new
 /// The same for an interface that an earlier plugin of the chain made: its MTU is what it is.
 pub(crate) fn require_v6_mtu_of(inside: &Link, plan: &Plan) -> Result<(), Error> {
     match plan.ips.iter().find(|ip| !ip.address.is_ipv4()) {
-        Some(ip) if inside.mtu < MIN_V6_MTU => {
-            Err(too_small_for_v6(&format!("the MTU of {}", inside.name), inside.mtu, ip.address))
-        }
+        Some(ip) if inside.mtu < MIN_V6_MTU => Err(too_small_for_v6(
+            &format!("the MTU of {}", inside.name),
+            inside.mtu,
+            ip.address,
+        )),
         _ => Ok(()),
     }
 }
 
 fn too_small_for_v6(what: &str, mtu: u32, address: Cidr) -> Error {
-    Error::new(Code::INVALID_CONFIG, format!("MTU {mtu} is too small for IPv6")).with_details(format!(
+    Error::new(
+        Code::INVALID_CONFIG,
+        format!("MTU {mtu} is too small for IPv6"),
+    )
+    .with_details(format!(
         "{what} is {mtu}, IPv6 needs at least {MIN_V6_MTU} (RFC 8200, 5), and IPAM gave {address}"
     ))
 }
@@ -123,7 +152,9 @@ fn no_ipv6(error: NetError) -> Error {
     } else {
         "set net.ipv6.conf.default.disable_ipv6=0 in the container before, or let the plugin write to /proc/sys"
     };
-    Error::from(error).within("failed to enable IPv6").with_details(remedy)
+    Error::from(error)
+        .within("failed to enable IPv6")
+        .with_details(remedy)
 }
 
 /// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel then announces them by
@@ -138,10 +169,15 @@ pub(crate) fn configure(
 ) -> Result<(), Error> {
     let mut batch = Batch::new();
     let (v4, v6): (Vec<_>, Vec<_>) = plan.ips.iter().partition(|ip| ip.address.is_ipv4());
-    v4.iter().for_each(|ip| batch.create_address(link.index, name, ip.address, false));
+    v4.iter()
+        .for_each(|ip| batch.create_address(link.index, name, ip.address, false));
     batch.set_up(link.index, name);
-    v6.iter().for_each(|ip| batch.create_address(link.index, name, ip.address, config.detect_duplicates));
-    plan.specs.iter().for_each(|spec| batch.create_route(link.index, name, spec));
+    v6.iter().for_each(|ip| {
+        batch.create_address(link.index, name, ip.address, config.detect_duplicates)
+    });
+    plan.specs
+        .iter()
+        .for_each(|spec| batch.create_route(link.index, name, spec));
     rtnl.run(batch).map_err(|e| {
         let explained = netns.run(|| ipv6_disabled(&e, name)).ok().flatten();
         explained.unwrap_or_else(|| e.into())
@@ -162,7 +198,13 @@ pub(crate) fn wait_ready(
         Some(link) => link,
         None => {
             let events = netns.run(LinkEvents::subscribe)??;
-            events.wait_until(rtnl, &format!("{name} to be operational"), UP_LIMIT, stop, is_up)?
+            events.wait_until(
+                rtnl,
+                &format!("{name} to be operational"),
+                UP_LIMIT,
+                stop,
+                is_up,
+            )?
         }
     };
     if detect_duplicates {
@@ -180,12 +222,18 @@ pub(crate) fn wait_ready(
 fn settled(rtnl: &mut Rtnl, index: u32) -> Result<Option<Result<(), String>>, NetError> {
     let addresses = rtnl.addresses(index)?;
     if let Some(duplicate) = addresses.iter().find(|address| address.failed) {
-        return Ok(Some(Err(format!("{} is in use by a neighbour", duplicate.cidr))));
+        return Ok(Some(Err(format!(
+            "{} is in use by a neighbour",
+            duplicate.cidr
+        ))));
     }
     let tentative = addresses.iter().any(|address| address.tentative);
     Ok((!tentative).then_some(Ok(())))
 }
 
 fn not_settled(name: &IfName, reason: &str) -> Error {
-    Error::new(Code::KERNEL, format!("failed to settle addresses for \"{name}\": {reason}"))
+    Error::new(
+        Code::KERNEL,
+        format!("failed to settle addresses for \"{name}\": {reason}"),
+    )
 }

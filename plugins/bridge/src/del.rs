@@ -26,7 +26,11 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let rules = remove_rules(call, detachment, &identity);
     let links = remove_links(call, detachment, &identity);
     let remains = Remains::of(call);
-    if let Ok(Remains { gateway_interface: Some(interface), .. }) = &remains {
+    if let Ok(Remains {
+        gateway_interface: Some(interface),
+        ..
+    }) = &remains
+    {
         neighbours::forget(call, interface);
     }
     // If an interface may be left, it may answer for them: the runtime tries again.
@@ -36,26 +40,47 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     };
     // The socket is closed only now: closing waits until the deleted rule is out of use.
     let rules = rules.map(drop);
-    Error::join([rules, links, addresses].into_iter().filter_map(Result::err))
+    Error::join(
+        [rules, links, addresses]
+            .into_iter()
+            .filter_map(Result::err),
+    )
 }
 
 /// Returns the socket, to be closed at the end. A kernel without nf_tables may have rules of the legacy iptables.
-fn remove_rules(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<Option<Nft>, Error> {
+fn remove_rules(
+    call: &Call,
+    detachment: &Detachment,
+    identity: &Identity<'_>,
+) -> Result<Option<Nft>, Error> {
     let mut nft = Nft::open_if_there()?;
     let masquerade = Masquerade::of(call, *identity).remove(nft.as_mut(), detachment);
-    let spoof_check = nft.as_mut().map_or(Ok(()), |nft| macspoof::remove(nft, identity));
-    Error::join([masquerade, spoof_check].into_iter().filter_map(Result::err)).map(|()| nft)
+    let spoof_check = nft
+        .as_mut()
+        .map_or(Ok(()), |nft| macspoof::remove(nft, identity));
+    Error::join(
+        [masquerade, spoof_check]
+            .into_iter()
+            .filter_map(Result::err),
+    )
+    .map(|()| nft)
 }
 
 /// The pair is known by its host's end, whatever became of the container and of the interface in
 /// it. Only a pair that says nothing, the reference's, is looked for by the interface's name in the
 /// container.
-fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -> Result<(), Error> {
+fn remove_links(
+    call: &Call,
+    detachment: &Detachment,
+    identity: &Identity<'_>,
+) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
     if chain::release(&mut host, call, identity)? || pair::remove(&mut host, identity)? {
         return Ok(());
     }
-    let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else { return Ok(()) };
+    let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else {
+        return Ok(());
+    };
     let mut container = Rtnl::open_in(&netns)?;
     match container.find_link(&detachment.if_name)? {
         Some(link) if may_be_ours(&mut host, &link, &netns, identity)? => {
@@ -69,8 +94,15 @@ fn remove_links(call: &Call, detachment: &Detachment, identity: &Identity<'_>) -
 /// does not say so: it may be a device of another plugin, which cannot even be deleted; a pair that
 /// somebody put there, without an end on the host; or the interface of another network, for which
 /// our ADD was refused, as the alias of the other end says. The reference writes none.
-fn may_be_ours(host: &mut Rtnl, link: &Link, netns: &Netns, identity: &Identity<'_>) -> Result<bool, Error> {
-    let Some(peer) = host.peer_of(link, netns)? else { return Ok(false) };
+fn may_be_ours(
+    host: &mut Rtnl,
+    link: &Link,
+    netns: &Netns,
+    identity: &Identity<'_>,
+) -> Result<bool, Error> {
+    let Some(peer) = host.peer_of(link, netns)? else {
+        return Ok(false);
+    };
     Ok(Mark::of(&peer).is_none_or(|mark| mark.role == Role::Pair && mark.is_of(identity)))
 }
 

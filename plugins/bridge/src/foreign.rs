@@ -54,10 +54,15 @@ pub(crate) fn judge<'a>(
     let masqueraded = masquerade::masqueraded(call, Nft::open_if_there()?.as_mut(), stale.valid())?;
     // The owner of a rule may have left it behind, and its address be another attachment's by now.
     // So each valid attachment must be known to be elsewhere.
-    let is_certain = stale.without_link(links).all(|key| masqueraded.known.contains(key));
+    let is_certain = stale
+        .without_link(links)
+        .all(|key| masqueraded.known.contains(key));
     let is_stale = |pair: &Foreign<'_>| is_certain && pair.is_of_stale(&masqueraded);
     let (doomed, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_stale);
-    let going: BTreeSet<IpAddr> = doomed.iter().flat_map(|pair| pair.own.iter().copied()).collect();
+    let going: BTreeSet<IpAddr> = doomed
+        .iter()
+        .flat_map(|pair| pair.own.iter().copied())
+        .collect();
     let staying = kept.into_iter().flat_map(|pair| pair.all);
     Ok(Verdict {
         stale: doomed.into_iter().map(|pair| pair.link).collect(),
@@ -75,14 +80,19 @@ impl Foreign<'_> {
 
 /// Returns `None` if the namespace at the other end is being taken down.
 fn look_behind<'a>(rtnl: &mut Rtnl, link: &'a Link) -> Result<Option<Foreign<'a>>, Error> {
-    let Some(mut addresses) = rtnl.addresses_beside_peer(link)? else { return Ok(None) };
+    let Some(mut addresses) = rtnl.addresses_beside_peer(link)? else {
+        return Ok(None);
+    };
     addresses.retain(|address| !address.link_local && !address.cidr.address().is_loopback());
     let is_own = |index: u32| Some(index) == link.peer_index;
     let own = addresses.iter().filter(|address| is_own(address.link));
     Ok(Some(Foreign {
         link,
         own: own.map(|address| address.cidr.address()).collect(),
-        all: addresses.iter().map(|address| address.cidr.address()).collect(),
+        all: addresses
+            .iter()
+            .map(|address| address.cidr.address())
+            .collect(),
     }))
 }
 

@@ -56,7 +56,10 @@ impl Plugin for BeforeTheKernel {
 fn find_delegate(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     let Some(kind) = kind else { return Ok(()) };
     call.delegate(kind)?;
-    assert!(!kind.contains('/') && kind != "..", "a delegate called {kind:?} is found");
+    assert!(
+        !kind.contains('/') && kind != "..",
+        "a delegate called {kind:?} is found"
+    );
     Ok(())
 }
 

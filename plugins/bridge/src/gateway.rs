@@ -39,8 +39,12 @@ impl Plan {
             }
             let gateway = ip.gateway.unwrap_or_else(|| first_address(ip.address));
             ip.gateway = Some(gateway);
-            let on_bridge = Cidr::new(gateway, ip.address.prefix())
-                .map_err(|e| Error::new(Code::INVALID_CONFIG, format!("gateway of {}: {e}", ip.address)))?;
+            let on_bridge = Cidr::new(gateway, ip.address.prefix()).map_err(|e| {
+                Error::new(
+                    Code::INVALID_CONFIG,
+                    format!("gateway of {}: {e}", ip.address),
+                )
+            })?;
             if !plan.gateways.contains(&on_bridge) {
                 plan.gateways.push(on_bridge);
             }
@@ -56,9 +60,13 @@ impl Plan {
     fn add_default_routes(&mut self) {
         for gateway in self.gateways.clone() {
             let default = default_route(gateway.is_ipv4());
-            let there = self.routes.iter().any(|route| route.dst == default && route.gw.is_some());
+            let there = self
+                .routes
+                .iter()
+                .any(|route| route.dst == default && route.gw.is_some());
             if !there {
-                self.routes.push(Route::new(default, Some(gateway.address())));
+                self.routes
+                    .push(Route::new(default, Some(gateway.address())));
             }
         }
     }
@@ -73,9 +81,20 @@ impl Plan {
             if let Some(gw) = route.gw.filter(|gw| gw.is_ipv4() != route.dst.is_ipv4()) {
                 return Err(mixed_families(route.dst, gw));
             }
-            let of_family = self.ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
-            let gateway = route.gw.or_else(|| of_family.filter_map(|ip| ip.gateway).next());
-            self.specs.push(RouteSpec { route: Route { gw: None, ..route.clone() }, gateway });
+            let of_family = self
+                .ips
+                .iter()
+                .filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
+            let gateway = route
+                .gw
+                .or_else(|| of_family.filter_map(|ip| ip.gateway).next());
+            self.specs.push(RouteSpec {
+                route: Route {
+                    gw: None,
+                    ..route.clone()
+                },
+                gateway,
+            });
         }
         self.keep_first_of_equal_specs();
         Ok(())
@@ -84,7 +103,8 @@ impl Plan {
     /// By a set of hashes: to compare each with all others takes minutes for 100,000 routes.
     fn keep_first_of_equal_specs(&mut self) {
         let mut seen = HashSet::with_capacity(self.specs.len());
-        let mut is_first: VecDeque<bool> = self.specs.iter().map(|spec| seen.insert(spec)).collect();
+        let mut is_first: VecDeque<bool> =
+            self.specs.iter().map(|spec| seen.insert(spec)).collect();
         drop(seen);
         self.specs.retain(|_| is_first.pop_front().unwrap_or(true));
     }
@@ -108,7 +128,11 @@ fn mixed_families(dst: Cidr, gw: IpAddr) -> Error {
 }
 
 fn default_route(v4: bool) -> Cidr {
-    let any: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if v4 {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     Cidr::new(any, 0).unwrap_or_else(|_| Cidr::host(any))
 }
 
@@ -132,7 +156,8 @@ mod tests {
     ) -> Result<Plan, Error> {
         let stdin = format!(r#"{{"name":"n"{keys}}}"#);
         let config =
-            Config::of(&Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap()).unwrap();
+            Config::of(&Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap())
+                .unwrap();
         let ip = |(address, gateway): &(&str, Option<&str>)| IpConfig {
             interface: None,
             address: address.parse().unwrap(),
@@ -155,14 +180,22 @@ mod tests {
 
     fn hops(plan: &Plan) -> Vec<String> {
         let hop = |spec: &RouteSpec| {
-            format!("{} {}", spec.route.dst, spec.gateway.map(|g| g.to_string()).unwrap_or_default())
+            format!(
+                "{} {}",
+                spec.route.dst,
+                spec.gateway.map(|g| g.to_string()).unwrap_or_default()
+            )
         };
         plan.specs.iter().map(hop).collect()
     }
 
     #[test]
     fn without_a_gateway_the_result_still_carries_ipams() {
-        let plan = plan("", &[("10.0.0.2/24", Some("10.0.0.254")), ("fd00::2/64", None)], &[]);
+        let plan = plan(
+            "",
+            &[("10.0.0.2/24", Some("10.0.0.254")), ("fd00::2/64", None)],
+            &[],
+        );
         assert_eq!(plan.gateways, []);
         assert_eq!(plan.ips[0].gateway, Some("10.0.0.254".parse().unwrap()));
         assert_eq!(plan.ips[1].gateway, None);
@@ -171,8 +204,11 @@ mod tests {
 
     #[test]
     fn the_gateway_is_ipams_or_the_first_address() {
-        let plan =
-            plan(r#","isGateway":true"#, &[("10.0.3.2/24", None), ("fd00::2/64", Some("fd00::9"))], &[]);
+        let plan = plan(
+            r#","isGateway":true"#,
+            &[("10.0.3.2/24", None), ("fd00::2/64", Some("fd00::9"))],
+            &[],
+        );
         let gateways: Vec<String> = plan.gateways.iter().map(Cidr::to_string).collect();
         assert_eq!(gateways, ["10.0.3.1/24", "fd00::9/64"]);
         assert_eq!(plan.specs, []);
@@ -183,26 +219,52 @@ mod tests {
         let addresses = [("10.0.3.2/24", None), ("fd00::2/64", None)];
         let both = plan(r#","isDefaultGateway":true"#, &addresses, &[]);
         assert_eq!(hops(&both), ["0.0.0.0/0 10.0.3.1", "::/0 fd00::1"]);
-        let given = plan(r#","isDefaultGateway":true"#, &addresses, &[("0.0.0.0/0", Some("10.0.3.7"))]);
+        let given = plan(
+            r#","isDefaultGateway":true"#,
+            &addresses,
+            &[("0.0.0.0/0", Some("10.0.3.7"))],
+        );
         assert_eq!(hops(&given), ["0.0.0.0/0 10.0.3.7", "::/0 fd00::1"]);
     }
 
     #[test]
     fn a_default_route_that_is_the_same_twice_is_installed_once() {
-        let plan = plan(r#","isDefaultGateway":true"#, &[("10.0.3.2/24", None)], &[("0.0.0.0/0", None)]);
+        let plan = plan(
+            r#","isDefaultGateway":true"#,
+            &[("10.0.3.2/24", None)],
+            &[("0.0.0.0/0", None)],
+        );
         assert_eq!(plan.routes.len(), 2);
         assert_eq!(hops(&plan), ["0.0.0.0/0 10.0.3.1"]);
     }
 
     #[test]
     fn a_route_takes_the_gateway_of_its_family() {
-        let ips = [("fd00::2/64", Some("fd00::1")), ("10.0.0.2/24", Some("10.0.0.1"))];
-        let routes = [("192.168.0.0/16", None), ("fd01::/48", None), ("10.9.0.0/16", Some("10.0.0.9"))];
+        let ips = [
+            ("fd00::2/64", Some("fd00::1")),
+            ("10.0.0.2/24", Some("10.0.0.1")),
+        ];
+        let routes = [
+            ("192.168.0.0/16", None),
+            ("fd01::/48", None),
+            ("10.9.0.0/16", Some("10.0.0.9")),
+        ];
         assert_eq!(
             hops(&plan("", &ips, &routes)),
-            ["192.168.0.0/16 10.0.0.1", "fd01::/48 fd00::1", "10.9.0.0/16 10.0.0.9"]
+            [
+                "192.168.0.0/16 10.0.0.1",
+                "fd01::/48 fd00::1",
+                "10.9.0.0/16 10.0.0.9"
+            ]
         );
-        assert_eq!(hops(&plan("", &[("10.0.0.2/24", None)], &[("10.8.0.0/16", None)])), ["10.8.0.0/16 "]);
+        assert_eq!(
+            hops(&plan(
+                "",
+                &[("10.0.0.2/24", None)],
+                &[("10.8.0.0/16", None)]
+            )),
+            ["10.8.0.0/16 "]
+        );
     }
     #[test]
     fn a_route_through_a_gateway_of_the_other_family_is_refused_with_the_references_words() {
@@ -216,12 +278,22 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_routes_are_settled_in_a_moment() {
-        let names: Vec<String> =
-            (0..100_000_u32).map(|n| format!("20.{}.{}.0/24", n >> 8 & 255, n & 255)).collect();
-        let routes: Vec<(&str, Option<&str>)> = names.iter().map(|name| (name.as_str(), None)).collect();
+        let names: Vec<String> = (0..100_000_u32)
+            .map(|n| format!("20.{}.{}.0/24", n >> 8 & 255, n & 255))
+            .collect();
+        let routes: Vec<(&str, Option<&str>)> =
+            names.iter().map(|name| (name.as_str(), None)).collect();
         let begin = std::time::Instant::now();
         let plan = plan("", &[("10.0.0.2/24", Some("10.0.0.1"))], &routes);
-        assert_eq!((plan.routes.len(), plan.specs.len()), (100_000, 65_536), "each is installed once");
-        assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(
+            (plan.routes.len(), plan.specs.len()),
+            (100_000, 65_536),
+            "each is installed once"
+        );
+        assert!(
+            begin.elapsed() < std::time::Duration::from_secs(10),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 }

@@ -32,7 +32,11 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
     rescue(&mut rtnl, &links, &stale)?;
     let foreign = remove_foreign(call, &mut rtnl, &links, &stale);
     // If such a pair is left, its rule is what the next GC knows it by.
-    let rules = if foreign.is_ok() { remove_rules(call, &valid, &stale) } else { Ok(()) };
+    let rules = if foreign.is_ok() {
+        remove_rules(call, &valid, &stale)
+    } else {
+        Ok(())
+    };
     let own = remove_own(&mut rtnl, &links, &stale, &call.stop);
     let addresses = match (foreign, own) {
         (Ok(keep), Ok(())) => free_addresses(call, keep),
@@ -46,7 +50,11 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
 fn rescue(rtnl: &mut Rtnl, links: &[Link], stale: &Stale<'_>) -> Result<(), Error> {
     let groups = stale.groups();
     let is_doomed = |link: &&Link| link.group == groups.doomed.get();
-    let rescued: Vec<&Link> = links.iter().filter(is_doomed).filter(|link| !is_stale(link, stale)).collect();
+    let rescued: Vec<&Link> = links
+        .iter()
+        .filter(is_doomed)
+        .filter(|link| !is_stale(link, stale))
+        .collect();
     Ok(set_group(rtnl, &rescued, groups.living)?)
 }
 
@@ -66,13 +74,24 @@ fn remove_foreign(
 fn remove_rules(call: &Call, valid: &ValidAttachments, stale: &Stale<'_>) -> Result<(), Error> {
     let mut nft = Nft::open_if_there()?;
     let masquerade = masquerade::remove_stale(call, nft.as_mut(), valid);
-    let spoof_checks = nft.as_mut().map_or(Ok(()), |nft| macspoof::remove_stale(nft, stale));
-    Error::join([masquerade, spoof_checks].into_iter().filter_map(Result::err))
+    let spoof_checks = nft
+        .as_mut()
+        .map_or(Ok(()), |nft| macspoof::remove_stale(nft, stale));
+    Error::join(
+        [masquerade, spoof_checks]
+            .into_iter()
+            .filter_map(Result::err),
+    )
 }
 
 /// Removes the pairs that this plugin made for stale attachments, and takes the ports that it took
 /// off the bridge.
-fn remove_own(rtnl: &mut Rtnl, links: &[Link], stale: &Stale<'_>, stop: &Stop) -> Result<(), Error> {
+fn remove_own(
+    rtnl: &mut Rtnl,
+    links: &[Link],
+    stale: &Stale<'_>,
+    stop: &Stop,
+) -> Result<(), Error> {
     let ports = chain::release_stale(rtnl, links, stale);
     let doomed: Vec<&Link> = links.iter().filter(|link| is_stale(link, stale)).collect();
     let pairs = remove_pairs(rtnl, &doomed, stale.groups(), stop);
@@ -82,7 +101,12 @@ fn remove_own(rtnl: &mut Rtnl, links: &[Link], stale: &Stale<'_>, stop: &Stop) -
 /// Removes stale pairs, many with one request, for the kernel waits for RCU once for each: they are
 /// moved into a group of their own, and the group is removed. If this process is killed in between,
 /// the group still says that they are stale.
-fn remove_pairs(rtnl: &mut Rtnl, doomed: &[&Link], groups: &Groups, stop: &Stop) -> Result<(), Error> {
+fn remove_pairs(
+    rtnl: &mut Rtnl,
+    doomed: &[&Link],
+    groups: &Groups,
+    stop: &Stop,
+) -> Result<(), Error> {
     let mut failures = Vec::new();
     for some in doomed.chunks(PAIRS_AT_ONCE) {
         stop.check()?;
@@ -99,7 +123,9 @@ fn is_stale(link: &Link, stale: &Stale<'_>) -> bool {
 
 fn set_group(rtnl: &mut Rtnl, links: &[&Link], group: NonZeroU32) -> Result<(), NetError> {
     let mut batch = Batch::new();
-    links.iter().for_each(|link| batch.set_group(link.index, &link.name, group));
+    links
+        .iter()
+        .for_each(|link| batch.set_group(link.index, &link.name, group));
     NetError::absent_is_ok(rtnl.run(batch))
 }
 

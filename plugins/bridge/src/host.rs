@@ -8,7 +8,9 @@ use crate::{
     undo::Undo,
     vlan,
 };
-use cni_net::{Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl};
+use cni_net::{
+    Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl,
+};
 use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop, log};
 use std::time::Duration;
 
@@ -19,12 +21,18 @@ const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
 pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Link>, Error> {
     let name = &config.bridge;
     let found = rtnl.find_link(name)?;
-    if found.as_ref().is_none_or(|link| link.kind == LinkKind::Bridge) {
+    if found
+        .as_ref()
+        .is_none_or(|link| link.kind == LinkKind::Bridge)
+    {
         return Ok(found);
     }
-    let msg = format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
-    Err(Error::new(Code::INVALID_CONFIG, msg)
-        .with_details("another interface has the name of the bridge; choose another with the key \"bridge\""))
+    let msg = format!(
+        "failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge"
+    );
+    Err(Error::new(Code::INVALID_CONFIG, msg).with_details(
+        "another interface has the name of the bridge; choose another with the key \"bridge\"",
+    ))
 }
 
 /// Returns the bridge, up and as the configuration wants it: adopted if it is there, else made.
@@ -48,7 +56,9 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     };
     match created {
         // Before there is a port by which one could come; of a gateway `set_bridge_up` does it next.
-        Ok(()) if config.gateway == Gateway::No => refuse_router_advertisements(name, Origin::Network),
+        Ok(()) if config.gateway == Gateway::No => {
+            refuse_router_advertisements(name, Origin::Network)
+        }
         Ok(()) => {}
         Err(e) if e.is_exists() => {}
         Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) && config.vlan != Vlan::None => {
@@ -78,7 +88,10 @@ fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), 
 }
 
 pub(crate) fn vanished(name: &IfName) -> Error {
-    Error::new(Code::TRY_AGAIN, format!("interface {name} was removed by somebody else during the operation"))
+    Error::new(
+        Code::TRY_AGAIN,
+        format!("interface {name} was removed by somebody else during the operation"),
+    )
 }
 
 /// Sets what the port does, and writes on it whose it is.
@@ -106,7 +119,10 @@ pub(crate) fn configure_taken_port(
 }
 
 fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Result<(), Error> {
-    let mode = cni_net::PortMode { hairpin: config.port == PortMode::Hairpin, isolated: config.isolated };
+    let mode = cni_net::PortMode {
+        hairpin: config.port == PortMode::Hairpin,
+        isolated: config.isolated,
+    };
     let mut batch = Batch::new();
     batch.set_port(name, mode, alias);
     Ok(rtnl.run(batch)?)
@@ -114,7 +130,10 @@ fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Res
 
 /// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
 pub(crate) fn refuse_router_advertisements(interface: &IfName, origin: Origin<'_, '_>) {
-    Parameters::of(origin).wish(Sysctl::of_interface(Family::V6, interface, "accept_ra"), "0");
+    Parameters::of(origin).wish(
+        Sysctl::of_interface(Family::V6, interface, "accept_ra"),
+        "0",
+    );
 }
 
 /// The bridge as it is now. A bridge whose address nobody chose takes on that of a port, or all zeroes when the last
@@ -123,7 +142,10 @@ pub(crate) fn refuse_router_advertisements(interface: &IfName, origin: Origin<'_
 pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> Result<Link, Error> {
     let mut after = rtnl.link(before.index)?.ok_or_else(|| vanished(name))?;
     if after.mac != before.mac && !is_of_our_port(rtnl, before)? {
-        let mac = before.mac.filter(|mac| *mac != MacAddr::ZERO).unwrap_or_else(random_mac);
+        let mac = before
+            .mac
+            .filter(|mac| *mac != MacAddr::ZERO)
+            .unwrap_or_else(random_mac);
         let mut batch = Batch::new();
         batch.set_mac(before.index, name, mac);
         rtnl.run(batch)?;
@@ -136,7 +158,10 @@ pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> R
 /// the other's port.
 fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
     let ours = |port: &Link| Mark::of(port).is_some_and(|mark| mark.role == Role::Pair);
-    Ok(rtnl.ports(bridge.index)?.iter().any(|port| port.mac == bridge.mac && ours(port)))
+    Ok(rtnl
+        .ports(bridge.index)?
+        .iter()
+        .any(|port| port.mac == bridge.mac && ours(port)))
 }
 
 /// Makes the bridge, or the interface of the VLAN, the gateway: its addresses, and forwarding. Returns the addresses that were
@@ -175,7 +200,11 @@ fn ensure_address(
         return Ok(false);
     }
     let mut batch = Batch::new();
-    for found in addresses.iter().filter(|other| is_in_the_way(other, wanted)).map(|other| other.cidr) {
+    for found in addresses
+        .iter()
+        .filter(|other| is_in_the_way(other, wanted))
+        .map(|other| other.cidr)
+    {
         if gateways.contains(&found) {
             continue;
         }
@@ -194,16 +223,24 @@ fn ensure_address(
         // Another ADD was faster, in adding this address or in deleting the one before.
         Err(e)
             if (e.is_exists() || e.is_absent())
-                && addresses_beside(rtnl, interface, wanted)?.iter().any(|a| a.cidr == wanted) =>
+                && addresses_beside(rtnl, interface, wanted)?
+                    .iter()
+                    .any(|a| a.cidr == wanted) =>
         {
             Ok(true)
         }
-        outcome => outcome.map(|()| true).map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
+        outcome => outcome
+            .map(|()| true)
+            .map_err(|e| ipv6_disabled(&e, name).unwrap_or_else(|| e.into())),
     }
 }
 
 /// The interface's addresses of the family of `wanted`.
-fn addresses_beside(rtnl: &mut Rtnl, interface: &Link, wanted: Cidr) -> Result<Vec<Address>, Error> {
+fn addresses_beside(
+    rtnl: &mut Rtnl,
+    interface: &Link,
+    wanted: Cidr,
+) -> Result<Vec<Address>, Error> {
     Ok(rtnl.addresses_of(interface.index, Family::of(wanted))?)
 }
 
@@ -231,11 +268,13 @@ fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
 /// The kernel says no more than "permission denied" where IPv6 is switched off.
 pub(crate) fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Error> {
     let sysctl = Sysctl::of_interface(Family::V6, interface, "disable_ipv6");
-    let off =
-        error.errno() == Some(Errno::EACCES) && matches!(sysctl.read(), Ok(Some(value)) if value == "1");
+    let off = error.errno() == Some(Errno::EACCES)
+        && matches!(sysctl.read(), Ok(Some(value)) if value == "1");
     off.then(|| {
-        Error::new(Code::KERNEL, error.to_string())
-            .with_details(format!("IPv6 is disabled on {interface}: {} is 1, wanted 0", sysctl.name()))
+        Error::new(Code::KERNEL, error.to_string()).with_details(format!(
+            "IPv6 is disabled on {interface}: {} is 1, wanted 0",
+            sysctl.name()
+        ))
     })
 }
 
@@ -251,7 +290,11 @@ pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Re
     if forwards(&now) {
         return Ok(now);
     }
-    let bridge = now.master.map(|index| rtnl.link(index)).transpose()?.flatten();
+    let bridge = now
+        .master
+        .map(|index| rtnl.link(index))
+        .transpose()?
+        .flatten();
     let Some(note) = bridge.as_ref().and_then(held_back) else {
         return wait_for_port(rtnl, &now, name, stop, forwards);
     };
@@ -273,7 +316,8 @@ pub(crate) fn held_back(bridge: &Link) -> Option<String> {
 }
 
 pub(crate) fn forwards(link: &Link) -> bool {
-    link.port.is_some_and(|port| port.state == PortState::Forwarding)
+    link.port
+        .is_some_and(|port| port.state == PortState::Forwarding)
 }
 
 fn wait_for_port(
@@ -286,7 +330,10 @@ fn wait_for_port(
     let mut state = PortState::Disabled;
     let look = |rtnl: &mut Rtnl| {
         let link = rtnl.link(port.index)?;
-        state = link.as_ref().and_then(|link| link.port).map_or(PortState::Disabled, |port| port.state);
+        state = link
+            .as_ref()
+            .and_then(|link| link.port)
+            .map_or(PortState::Disabled, |port| port.state);
         Ok(link.filter(|link| is_ready(link)))
     };
     let what = format!("the bridge port {name} to forward");

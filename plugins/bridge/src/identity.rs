@@ -33,12 +33,20 @@ impl<'a> Identity<'a> {
     /// Returns the owner of nf_tables rules.
     pub(crate) fn owner(&self) -> Owner<'a> {
         let [network, container_id, if_name] = self.words();
-        Owner { network, container_id, if_name }
+        Owner {
+            network,
+            container_id,
+            if_name,
+        }
     }
 
     /// Returns what identifies the attachment, in the order of the alias.
     pub(crate) fn words(&self) -> [&'a str; 3] {
-        [self.network.as_str(), self.container_id.as_str(), self.if_name.as_str()]
+        [
+            self.network.as_str(),
+            self.container_id.as_str(),
+            self.if_name.as_str(),
+        ]
     }
 
     /// Returns the names that the host's end can have, in the order in which they are tried.
@@ -59,7 +67,12 @@ pub(crate) fn host_names(words: [&str; 3]) -> [IfName; NAMES] {
     let [network, container_id, if_name] = words;
     std::array::from_fn(|attempt| match attempt {
         0 => name_of(digest(&words)),
-        _ => name_of(digest(&[network, container_id, if_name, &attempt.to_string()])),
+        _ => name_of(digest(&[
+            network,
+            container_id,
+            if_name,
+            &attempt.to_string(),
+        ])),
     })
 }
 
@@ -79,11 +92,16 @@ impl Groups {
             let number = u32::from_be_bytes([a, b, c, d]);
             NonZeroU32::MIN.saturating_add(FIRST_GROUP - 1 + number % FIRST_GROUP)
         };
-        Self { living: group("living"), doomed: group("doomed") }
+        Self {
+            living: group("living"),
+            doomed: group("doomed"),
+        }
     }
 
     pub(crate) fn contains(&self, group: u32) -> bool {
-        [self.living, self.doomed].iter().any(|own| own.get() == group)
+        [self.living, self.doomed]
+            .iter()
+            .any(|own| own.get() == group)
     }
 }
 
@@ -100,7 +118,11 @@ fn digest(words: &[&str]) -> u64 {
 /// Returns 32 hexadecimal digits that stand for these words, of which none may hold a NUL.
 pub(crate) fn hash32(words: &[&str]) -> String {
     let digest = Sha512::digest(words.join("\0").as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Returns a name for an end of a pair that nobody else has, as far as chance goes.
@@ -108,7 +130,10 @@ pub(crate) fn random_name() -> IfName {
     name_of(random())
 }
 
-#[expect(clippy::expect_used, reason = "twelve letters and digits are an interface name")]
+#[expect(
+    clippy::expect_used,
+    reason = "twelve letters and digits are an interface name"
+)]
 fn name_of(number: u64) -> IfName {
     let [a, b, c, d, ..] = number.to_be_bytes();
     IfName::parse(&format!("veth{a:02x}{b:02x}{c:02x}{d:02x}")).expect("an interface name")
@@ -134,7 +159,11 @@ mod tests {
         let network = NetworkName::parse(network).unwrap();
         let container_id = ContainerId::parse("c1").unwrap();
         let if_name = IfName::parse("eth0").unwrap();
-        body(&Identity { network: &network, container_id: &container_id, if_name: &if_name })
+        body(&Identity {
+            network: &network,
+            container_id: &container_id,
+            if_name: &if_name,
+        })
     }
 
     #[test]
@@ -151,7 +180,9 @@ mod tests {
     #[test]
     fn groups_are_31_bits_never_the_default_and_differ_by_network_and_purpose() {
         let groups = |network: &str| Groups::of(&NetworkName::parse(network).unwrap());
-        let all = (0..1000).map(|at| groups(&format!("n{at}"))).flat_map(|g| [g.living, g.doomed]);
+        let all = (0..1000)
+            .map(|at| groups(&format!("n{at}")))
+            .flat_map(|g| [g.living, g.doomed]);
         let all: std::collections::HashSet<_> = all.collect();
         assert_eq!(all.len(), 2000);
         assert!(all.iter().all(|group| is_group(group.get())));

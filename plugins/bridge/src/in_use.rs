@@ -19,7 +19,10 @@ pub(crate) fn wait(
     stop: &Stop,
     subscribe: impl FnOnce() -> Result<LinkEvents, NetError>,
 ) -> Result<(), Error> {
-    let wanted: Vec<IpAddr> = addresses.filter(|cidr| !cidr.is_ipv4()).map(|cidr| cidr.address()).collect();
+    let wanted: Vec<IpAddr> = addresses
+        .filter(|cidr| !cidr.is_ipv4())
+        .map(|cidr| cidr.address())
+        .collect();
     let look = |rtnl: &mut Rtnl| {
         for address in &wanted {
             if !rtnl.is_local(*address)? {

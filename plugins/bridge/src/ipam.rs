@@ -16,7 +16,11 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// Fails if there is none of that name.
     pub(crate) fn find(call: &'a Call, kind: &'a str) -> Result<Self, Error> {
-        Ok(Self { call, kind, delegate: call.delegate(kind)? })
+        Ok(Self {
+            call,
+            kind,
+            delegate: call.delegate(kind)?,
+        })
     }
 
     /// Asks the IPAM plugin for addresses. From here on a failure runs its DEL, also if its own ADD
@@ -27,13 +31,20 @@ impl<'a> Ipam<'a> {
     /// Fails if the plugin cannot be run, with the plugin's own error, and if it gave no address or
     /// more than the version can hold.
     pub(crate) fn ask(self, undo: &mut Undo<'a>) -> Result<AddResult, Error> {
-        let Self { call, kind, delegate } = self;
+        let Self {
+            call,
+            kind,
+            delegate,
+        } = self;
         let running = delegate.start_add()?;
         undo.on_failure_last("freeing addresses", move || delegate.del());
         let result = running.result()?;
         if result.ips.is_empty() {
-            return Err(Error::new(Code::DELEGATE, "IPAM plugin returned missing IP config")
-                .with_details(format!("the IPAM plugin {kind:?} succeeded without an address")));
+            return Err(
+                Error::new(Code::DELEGATE, "IPAM plugin returned missing IP config").with_details(
+                    format!("the IPAM plugin {kind:?} succeeded without an address"),
+                ),
+            );
         }
         let addresses = result.ips.iter().map(|ip| ip.address.address());
         AddResult::require_one_address_per_family(call.version, addresses)?;

@@ -26,7 +26,9 @@ pub(crate) fn of_port(bridge: Option<MacAddr>) -> MacAddr {
 }
 
 fn number(mac: MacAddr) -> u64 {
-    mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
+    mac.0
+        .iter()
+        .fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 #[cfg(test)]
@@ -35,7 +37,12 @@ mod tests {
 
     #[test]
     fn a_ports_address_is_lower_than_its_bridges() {
-        for octets in [[0x02, 0, 1, 0, 0, 0], [0x02, 0x42, 7, 7, 7, 7], [0x52, 0, 0, 0, 0, 1], [0xfe; 6]] {
+        for octets in [
+            [0x02, 0, 1, 0, 0, 0],
+            [0x02, 0x42, 7, 7, 7, 7],
+            [0x52, 0, 0, 0, 0, 1],
+            [0xfe; 6],
+        ] {
             for _ in 0..1000 {
                 let mac = of_port(Some(MacAddr(octets)));
                 assert!(number(mac) < number(MacAddr(octets)), "{mac}");

@@ -18,11 +18,16 @@ const REMOVE_ATTEMPTS: u32 = 64;
 
 /// Refuses, before anything is touched, an attachment whose chains the kernel would refuse.
 pub(crate) fn require_nameable(identity: &Identity<'_>) -> Result<(), Error> {
-    check_of(identity).map(drop).ok_or_else(|| too_long(identity))
+    check_of(identity)
+        .map(drop)
+        .ok_or_else(|| too_long(identity))
 }
 
 fn too_long(identity: &Identity<'_>) -> Error {
-    let cause = Error::new(Code::INVALID_ENVIRONMENT, "the name of the nftables chain would be too long");
+    let cause = Error::new(
+        Code::INVALID_ENVIRONMENT,
+        "the name of the nftables chain would be too long",
+    );
     setup_failure(cause).with_details(format!(
         "CNI_CONTAINERID and CNI_IFNAME have {} bytes together, and may have {} with macspoofchk",
         identity.container_id.as_str().len() + identity.if_name.as_str().len(),
@@ -43,8 +48,9 @@ pub(crate) fn create(
 ) -> Result<(), Error> {
     let check = check_of(identity).ok_or_else(|| too_long(identity))?;
     require_quotable(host_end)?;
-    let mac =
-        mac.ok_or_else(|| setup_failure(Error::new(Code::KERNEL, "the interface has no MAC address")))?;
+    let mac = mac.ok_or_else(|| {
+        setup_failure(Error::new(Code::KERNEL, "the interface has no MAC address"))
+    })?;
     let mut nft = Nft::open().map_err(|e| setup_failure(e.into()))?;
     let outcome = match nft.create_mac_check(&check, host_end, mac) {
         Err(e) if e.is_exists() => {
@@ -64,18 +70,26 @@ fn require_quotable(host_end: &IfName) -> Result<(), Error> {
     if !host_end.as_str().contains('"') {
         return Ok(());
     }
-    let cause = Error::new(Code::INVALID_CONFIG, format!("interface name {host_end} contains a quote"));
-    Err(setup_failure(cause).with_details("nft could not read back rules that name it; rename the interface"))
+    let cause = Error::new(
+        Code::INVALID_CONFIG,
+        format!("interface name {host_end} contains a quote"),
+    );
+    Err(setup_failure(cause)
+        .with_details("nft could not read back rules that name it; rename the interface"))
 }
 
 fn setup_failure(cause: Error) -> Error {
-    Error { msg: format!("failed to setup spoof-check: {}", cause.msg), ..cause }
+    Error {
+        msg: format!("failed to setup spoof-check: {}", cause.msg),
+        ..cause
+    }
 }
 
 /// Says why, where the kernel's error number does not.
 fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
     // Linux 6.1 says EEXIST of a base chain of another kind, where later ones say EOPNOTSUPP.
-    let of_base = matches!(&cause, NetError::Kernel { object, .. } if object == MacCheck::BASE_CHAIN);
+    let of_base =
+        matches!(&cause, NetError::Kernel { object, .. } if object == MacCheck::BASE_CHAIN);
     let details = match cause.errno() {
         Some(Errno::EEXIST) if !of_base => Some(in_use(nft, check)),
         Some(Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
@@ -89,7 +103,10 @@ fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
 
 fn in_use(nft: &mut Nft, check: &MacCheck) -> String {
     let jumps = nft.mac_check_jumps().unwrap_or_default().into_iter();
-    let holders: Vec<String> = jumps.filter(|jump| jump.leads_to(check)).map(|jump| jump.host_end).collect();
+    let holders: Vec<String> = jumps
+        .filter(|jump| jump.leads_to(check))
+        .map(|jump| jump.host_end)
+        .collect();
     format!(
         "chain {} of table bridge nat is in use for another attachment, by [{}]; container id and interface name must differ from \
          those of others",
@@ -110,9 +127,15 @@ fn lack_of_support(nft: &mut Nft) -> &'static str {
 /// Removes the attachment's rules and chains, if there are any. One look-up if there are none.
 pub(crate) fn remove(nft: &mut Nft, identity: &Identity<'_>) -> Result<(), Error> {
     let (container_id, if_name) = (identity.container_id.as_str(), identity.if_name.as_str());
-    let checks = [check_of(identity), MacCheck::of_reference(container_id, if_name)];
-    let outcomes: Vec<_> =
-        checks.iter().flatten().map(|check| remove_if_there(nft, identity, check)).collect();
+    let checks = [
+        check_of(identity),
+        MacCheck::of_reference(container_id, if_name),
+    ];
+    let outcomes: Vec<_> = checks
+        .iter()
+        .flatten()
+        .map(|check| remove_if_there(nft, identity, check))
+        .collect();
     Error::join(outcomes.into_iter().filter_map(Result::err)).map_err(teardown_failure)
 }
 
@@ -124,7 +147,10 @@ fn remove_if_there(nft: &mut Nft, identity: &Identity<'_>, check: &MacCheck) -> 
 }
 
 fn teardown_failure(cause: Error) -> Error {
-    Error { msg: format!("failed to teardown spoof-check: {}", cause.msg), ..cause }
+    Error {
+        msg: format!("failed to teardown spoof-check: {}", cause.msg),
+        ..cause
+    }
 }
 
 fn remove_found(
@@ -135,16 +161,27 @@ fn remove_found(
 ) -> Result<(), Error> {
     for _ in 0..REMOVE_ATTEMPTS {
         let (mut own, mut others) = (Vec::new(), Vec::new());
-        for jump in nft.mac_check_jumps()?.into_iter().filter(|jump| jump.leads_to(check)) {
-            if is_anothers(host, &jump, identity)? { others.push(jump) } else { own.push(jump) }
+        for jump in nft
+            .mac_check_jumps()?
+            .into_iter()
+            .filter(|jump| jump.leads_to(check))
+        {
+            if is_anothers(host, &jump, identity)? {
+                others.push(jump)
+            } else {
+                own.push(jump)
+            }
         }
         match remove_jumps(nft, check, &own, !others.is_empty()) {
             Err(e) if e.is_absent() => {}
             outcome => return Ok(outcome?),
         }
     }
-    Err(NetError::TimedOut(format!("rules of {} that nobody else removes at the same time", check.chain()))
-        .into())
+    Err(NetError::TimedOut(format!(
+        "rules of {} that nobody else removes at the same time",
+        check.chain()
+    ))
+    .into())
 }
 
 /// Removes jumps, and the chains too unless others lead to them.
@@ -166,10 +203,19 @@ fn remove_jumps(
 
 /// Whether the interface that a jump names lives and says that it is another attachment's. The reference's interfaces say
 /// nothing; then the chain's name alone counts.
-fn is_anothers(host: &mut Rtnl, jump: &MacCheckJump, identity: &Identity<'_>) -> Result<bool, Error> {
-    let Ok(name) = IfName::parse(&jump.host_end) else { return Ok(false) };
+fn is_anothers(
+    host: &mut Rtnl,
+    jump: &MacCheckJump,
+    identity: &Identity<'_>,
+) -> Result<bool, Error> {
+    let Ok(name) = IfName::parse(&jump.host_end) else {
+        return Ok(false);
+    };
     let link = host.find_link(&name)?;
-    Ok(link.as_ref().and_then(Mark::of).is_some_and(|mark| !mark.is_of(identity)))
+    Ok(link
+        .as_ref()
+        .and_then(Mark::of)
+        .is_some_and(|mark| !mark.is_of(identity)))
 }
 
 /// Removes what belongs to attachments of this network that are not valid any more, and what leads from interfaces that are gone.
@@ -188,10 +234,15 @@ pub(crate) fn remove_stale(nft: &mut Nft, stale: &Stale<'_>) -> Result<(), Error
     let (mut doomed, living): (Vec<_>, Vec<_>) = jumps.into_iter().partition(is_stale);
     let mut failures = Vec::new();
     while let Some(check) = doomed.first().map(MacCheck::behind) {
-        let (of_one, rest): (Vec<_>, Vec<_>) = doomed.into_iter().partition(|jump| jump.leads_to(&check));
+        let (of_one, rest): (Vec<_>, Vec<_>) =
+            doomed.into_iter().partition(|jump| jump.leads_to(&check));
         doomed = rest;
         let shared = living.iter().any(|jump| jump.leads_to(&check));
-        failures.extend(remove_jumps(nft, &check, &of_one, shared).err().filter(|e| !e.is_absent()));
+        failures.extend(
+            remove_jumps(nft, &check, &of_one, shared)
+                .err()
+                .filter(|e| !e.is_absent()),
+        );
     }
     Error::join(failures.into_iter().map(Error::from)).map_err(teardown_failure)
 }
@@ -203,10 +254,13 @@ pub(crate) fn differences(
     host_end: &Link,
     container: &Link,
 ) -> Result<Vec<String>, Error> {
-    let Some(check) = MacCheck::of(container_id, if_name.as_str()) else { return Ok(Vec::new()) };
+    let Some(check) = MacCheck::of(container_id, if_name.as_str()) else {
+        return Ok(Vec::new());
+    };
     let state = Nft::open()?.mac_check_state(&check)?;
     let mut differences = Vec::new();
-    let mut require = |holds: bool, difference: String| differences.extend((!holds).then_some(difference));
+    let mut require =
+        |holds: bool, difference: String| differences.extend((!holds).then_some(difference));
     require(
         state.host_ends.contains(&host_end.name),
         format!(
@@ -218,7 +272,10 @@ pub(crate) fn differences(
     );
     require(
         state.leads_on && state.drops_others,
-        format!("macspoofchk rules missing: chain {} drops no frame", check.chain()),
+        format!(
+            "macspoofchk rules missing: chain {} drops no frame",
+            check.chain()
+        ),
     );
     let allowed: Vec<String> = state.allowed.iter().map(MacAddr::to_string).collect();
     let own = container.mac.map(|mac| mac.to_string()).unwrap_or_default();

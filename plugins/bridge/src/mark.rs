@@ -47,7 +47,10 @@ pub(crate) enum Owner<'a> {
     /// Network, container id and interface.
     Words([&'a str; 3]),
     /// Their hashes, for names that are too long.
-    Hashes { network: &'a str, attachment: &'a str },
+    Hashes {
+        network: &'a str,
+        attachment: &'a str,
+    },
 }
 
 impl<'a> Mark<'a> {
@@ -61,10 +64,17 @@ impl<'a> Mark<'a> {
         let (tag, names) = words.split_first()?;
         let plain = |role: &Role| *tag == role.tag();
         let hashed = |role: &Role| tag.strip_suffix(HASHED) == Some(role.tag());
-        let role = Role::ALL.into_iter().find(|role| plain(role) || hashed(role))?;
+        let role = Role::ALL
+            .into_iter()
+            .find(|role| plain(role) || hashed(role))?;
         let owner = match (hashed(&role), names) {
-            (false, [network, container_id, if_name]) => Owner::Words([network, container_id, if_name]),
-            (true, [network, attachment]) => Owner::Hashes { network, attachment },
+            (false, [network, container_id, if_name]) => {
+                Owner::Words([network, container_id, if_name])
+            }
+            (true, [network, attachment]) => Owner::Hashes {
+                network,
+                attachment,
+            },
             _ => return None,
         };
         Some(Self { role, owner })
@@ -91,7 +101,11 @@ pub(crate) fn alias(role: Role, identity: &Identity<'_>) -> String {
     if alias.len() <= MAX_ALIAS {
         return alias;
     }
-    format!("{tag}{HASHED} {} {}", hash32(&[identity.network.as_str()]), hash32(&words))
+    format!(
+        "{tag}{HASHED} {} {}",
+        hash32(&[identity.network.as_str()]),
+        hash32(&words)
+    )
 }
 
 #[cfg(test)]
@@ -99,11 +113,19 @@ mod tests {
     use super::*;
     use cni_types::{ContainerId, IfName, NetworkName};
 
-    fn with_identity<T>(network: &str, container_id: &str, body: impl FnOnce(&Identity<'_>) -> T) -> T {
+    fn with_identity<T>(
+        network: &str,
+        container_id: &str,
+        body: impl FnOnce(&Identity<'_>) -> T,
+    ) -> T {
         let network = NetworkName::parse(network).unwrap();
         let container_id = ContainerId::parse(container_id).unwrap();
         let if_name = IfName::parse("eth0").unwrap();
-        body(&Identity { network: &network, container_id: &container_id, if_name: &if_name })
+        body(&Identity {
+            network: &network,
+            container_id: &container_id,
+            if_name: &if_name,
+        })
     }
 
     #[test]
@@ -123,10 +145,16 @@ mod tests {
 
     #[test]
     fn names_that_fit_are_written_as_they_are() {
-        assert_eq!(with_identity("net", "c1", |id| alias(Role::Pair, id)), "cni net c1 eth0");
+        assert_eq!(
+            with_identity("net", "c1", |id| alias(Role::Pair, id)),
+            "cni net c1 eth0"
+        );
         let id = "c".repeat(MAX_ALIAS - "cni net  eth0".len());
         let longest = with_identity("net", &id, |id| alias(Role::Pair, id));
-        assert_eq!((longest.len(), longest.starts_with("cni net c")), (MAX_ALIAS, true));
+        assert_eq!(
+            (longest.len(), longest.starts_with("cni net c")),
+            (MAX_ALIAS, true)
+        );
         let hashed = with_identity("net", &format!("{id}c"), |id| alias(Role::Pair, id));
         assert!(hashed.starts_with("cni-hash "), "{hashed}");
     }

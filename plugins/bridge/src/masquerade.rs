@@ -15,7 +15,9 @@ use cni_net::{
     nft::{Nft, Owner},
     remaining_netns,
 };
-use cni_types::{AttachmentKey, Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log};
+use cni_types::{
+    AttachmentKey, Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log,
+};
 use std::{cell::OnceCell, collections::BTreeSet, net::IpAddr};
 
 /// What the undo steps are called.
@@ -28,7 +30,9 @@ pub(crate) fn falls_back(
     refusal: &NetError,
     has_iptables: impl FnOnce() -> bool,
 ) -> bool {
-    choice == BackendChoice::Automatic && matches!(refusal, NetError::Lacking { .. }) && has_iptables()
+    choice == BackendChoice::Automatic
+        && matches!(refusal, NetError::Lacking { .. })
+        && has_iptables()
 }
 
 /// The rules of one attachment.
@@ -99,13 +103,21 @@ impl<'a> Masquerade<'a> {
     fn take_back(&self, addresses: &[Cidr]) -> Result<(), Error> {
         let (mut nft, stop) = (Nft::open_if_there()?, Stop::never());
         let is_doomed = |address| addresses.iter().any(|own| own.address() == address);
-        Ok(self.iptables(nft.as_mut(), Tables::All, &stop).remove(&self.owner(), &is_doomed)?)
+        Ok(self
+            .iptables(nft.as_mut(), Tables::All, &stop)
+            .remove(&self.owner(), &is_doomed)?)
     }
 
     /// Removes the rules of either way.
-    pub(crate) fn remove(&self, mut nft: Option<&mut Nft>, detachment: &Detachment) -> Result<(), Error> {
+    pub(crate) fn remove(
+        &self,
+        mut nft: Option<&mut Nft>,
+        detachment: &Detachment,
+    ) -> Result<(), Error> {
         let owner = self.owner();
-        let own = nft.as_mut().map_or(Ok(()), |nft| nft.remove_masquerade(&owner).map(drop));
+        let own = nft
+            .as_mut()
+            .map_or(Ok(()), |nft| nft.remove_masquerade(&owner).map(drop));
         let tables = match Remains::of(self.call).map(|remains| remains.masquerade) {
             // Listing the legacy tables takes as long as others have rules there, and without ipMasq nobody made any for this.
             Ok(None) => Tables::Nft,
@@ -113,13 +125,24 @@ impl<'a> Masquerade<'a> {
             Err(_) => Tables::All,
         };
         let fate = OnceCell::new();
-        let is_doomed = |address| fate.get_or_init(|| self.fate(detachment)).is_doomed(address);
+        let is_doomed = |address| {
+            fate.get_or_init(|| self.fate(detachment))
+                .is_doomed(address)
+        };
         let mut iptables = self.iptables(nft, tables, &self.call.stop);
         let others = iptables.remove(&owner, &is_doomed);
         if let Some(e) = iptables.unread() {
-            log::warn("bridge", format_args!("the legacy table nat was not looked into: {e}"));
+            log::warn(
+                "bridge",
+                format_args!("the legacy table nat was not looked into: {e}"),
+            );
         }
-        Error::join([own, others].into_iter().filter_map(Result::err).map(Error::from))
+        Error::join(
+            [own, others]
+                .into_iter()
+                .filter_map(Result::err)
+                .map(Error::from),
+        )
     }
 
     /// The rules of iptables name container and address, not the interface, and another interface of the container may be in
@@ -147,20 +170,34 @@ impl<'a> Masquerade<'a> {
         let own: &IfName = self.identity.if_name;
         let mut rtnl = Rtnl::open_in(&netns)?;
         let mut held = Vec::new();
-        for link in rtnl.links()?.iter().filter(|link| link.name != own.as_str()) {
-            held.extend(rtnl.addresses(link.index)?.iter().map(|address| address.cidr.address()));
+        for link in rtnl
+            .links()?
+            .iter()
+            .filter(|link| link.name != own.as_str())
+        {
+            held.extend(
+                rtnl.addresses(link.index)?
+                    .iter()
+                    .map(|address| address.cidr.address()),
+            );
         }
         Ok(held)
     }
 
     /// What is wrong with the rules for these addresses. Those of either way will do.
-    pub(crate) fn differences(&self, backend: Backend, addresses: &[Cidr]) -> Result<Vec<String>, Error> {
+    pub(crate) fn differences(
+        &self,
+        backend: Backend,
+        addresses: &[Cidr],
+    ) -> Result<Vec<String>, Error> {
         let mut nft = Nft::open_if_there()?;
         let mut found = Vec::new();
         for way in [backend, backend.other()] {
             let differences = match way {
                 Backend::Nftables => self.nftables_differences(nft.as_mut(), addresses.len())?,
-                Backend::Iptables => self.iptables_differences(nft.as_mut(), backend.tables(), addresses)?,
+                Backend::Iptables => {
+                    self.iptables_differences(nft.as_mut(), backend.tables(), addresses)?
+                }
             };
             if differences.is_empty() {
                 return Ok(Vec::new());
@@ -170,16 +207,21 @@ impl<'a> Masquerade<'a> {
         Ok(found.swap_remove(0))
     }
 
-    fn nftables_differences(&self, nft: Option<&mut Nft>, wanted: usize) -> Result<Vec<String>, Error> {
+    fn nftables_differences(
+        &self,
+        nft: Option<&mut Nft>,
+        wanted: usize,
+    ) -> Result<Vec<String>, Error> {
         let (found, led_to) = match nft.map(|nft| nft.count_masquerade(&self.owner())) {
             None => (0, false),
             Some(Err(e)) if e.errno() == Some(Errno::ENOENT) => (0, false),
             Some(outcome) => outcome?,
         };
-        let missing =
-            (found < wanted).then(|| format!("masquerade rules missing: found {found}, wanted {wanted}"));
+        let missing = (found < wanted)
+            .then(|| format!("masquerade rules missing: found {found}, wanted {wanted}"));
         let unreached = (!led_to).then(|| {
-            "table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks".to_owned()
+            "table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks"
+                .to_owned()
         });
         Ok(missing.into_iter().chain(unreached).collect())
     }
@@ -200,7 +242,11 @@ impl<'a> Masquerade<'a> {
                 missing.join(", ")
             )
         };
-        Ok(if missing.is_empty() { Vec::new() } else { vec![difference()] })
+        Ok(if missing.is_empty() {
+            Vec::new()
+        } else {
+            vec![difference()]
+        })
     }
 }
 
@@ -244,7 +290,11 @@ pub(crate) fn masqueraded(
     valid: &BTreeSet<AttachmentKey>,
 ) -> Result<Masqueraded, Error> {
     let network = call.network.as_str();
-    let own = nft.as_mut().map(|nft| nft.masqueraded(network, valid)).transpose()?.unwrap_or_default();
+    let own = nft
+        .as_mut()
+        .map(|nft| nft.masqueraded(network, valid))
+        .transpose()?
+        .unwrap_or_default();
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
     Ok(own.merged(iptables.masqueraded(network, valid)?))
 }
@@ -256,10 +306,17 @@ pub(crate) fn remove_stale(
     valid: &ValidAttachments,
 ) -> Result<(), Error> {
     let network = call.network.as_str();
-    let own = nft.as_mut().map_or(Ok(()), |nft| nft.remove_stale_masquerade(network, valid).map(drop));
+    let own = nft.as_mut().map_or(Ok(()), |nft| {
+        nft.remove_stale_masquerade(network, valid).map(drop)
+    });
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
     let outcomes = [own, iptables.remove_stale(network, valid)];
-    Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
+    Error::join(
+        outcomes
+            .into_iter()
+            .filter_map(Result::err)
+            .map(Error::from),
+    )
 }
 
 #[cfg(test)]
@@ -271,10 +328,17 @@ mod tests {
     fn iptables_is_taken_if_the_kernel_cannot_and_the_backend_is_left_out() {
         let refusal = || NetError::TimedOut("the kernel".to_owned());
         for feature in [Feature::InetNat, Feature::NfTables] {
-            let lacking = NetError::Lacking { feature, source: Box::new(refusal()) };
+            let lacking = NetError::Lacking {
+                feature,
+                source: Box::new(refusal()),
+            };
             assert!(falls_back(BackendChoice::Automatic, &lacking, || true));
             assert!(!falls_back(BackendChoice::Automatic, &lacking, || false));
-            assert!(!falls_back(BackendChoice::Only(Backend::Nftables), &lacking, || true));
+            assert!(!falls_back(
+                BackendChoice::Only(Backend::Nftables),
+                &lacking,
+                || true
+            ));
         }
         assert!(!falls_back(BackendChoice::Automatic, &refusal(), || true));
     }

@@ -8,10 +8,17 @@ use cni_net::{Batch, Link, NetError, Rtnl};
 use cni_types::{AddResult, Call, Cidr, Error, IfName, IpConfig};
 
 /// Corrects what the host knows, where it knows something: an entry that is not there is no obstacle.
-pub(crate) fn correct(host: &mut Rtnl, gateway: &Link, name: &IfName, ips: &[IpConfig], container: &Link) {
+pub(crate) fn correct(
+    host: &mut Rtnl,
+    gateway: &Link,
+    name: &IfName,
+    ips: &[IpConfig],
+    container: &Link,
+) {
     let Some(mac) = container.mac else { return };
     let mut batch = Batch::new();
-    ips.iter().for_each(|ip| batch.update_neighbour(gateway.index, name, ip.address.address(), mac));
+    ips.iter()
+        .for_each(|ip| batch.update_neighbour(gateway.index, name, ip.address.address(), mac));
     // At worst the host asks again, later.
     let _ = host.run(batch);
 }
@@ -26,7 +33,9 @@ pub(crate) fn announce(
     name: &IfName,
     ips: &[IpConfig],
 ) -> Result<(), Error> {
-    let Some(mac) = link.mac.filter(|_| !ips.is_empty()) else { return Ok(()) };
+    let Some(mac) = link.mac.filter(|_| !ips.is_empty()) else {
+        return Ok(());
+    };
     let mut batch = Batch::new();
     batch.set_mac(link.index, name, mac);
     Ok(container.run(batch)?)
@@ -35,7 +44,9 @@ pub(crate) fn announce(
 /// Has the host forget the addresses of an attachment that is gone. Which they were tells `prevResult`; without it the
 /// entries grow old, and the next ADD of such an address corrects them.
 pub(crate) fn forget(call: &Call, interface: &IfName) {
-    let Ok(Some(AddResult { ips, .. })) = call.prev_result() else { return };
+    let Ok(Some(AddResult { ips, .. })) = call.prev_result() else {
+        return;
+    };
     let addresses: Vec<Cidr> = ips.iter().map(|ip| ip.address).collect();
     // What is left behind does no harm, so nothing here makes a DEL fail.
     let _ = delete(interface, &addresses);
@@ -46,8 +57,12 @@ fn delete(interface: &IfName, addresses: &[Cidr]) -> Result<(), NetError> {
         return Ok(());
     }
     let mut host = Rtnl::open()?;
-    let Some(link) = host.find_link(interface)? else { return Ok(()) };
+    let Some(link) = host.find_link(interface)? else {
+        return Ok(());
+    };
     let mut batch = Batch::new();
-    addresses.iter().for_each(|cidr| batch.delete_neighbour(link.index, interface, cidr.address()));
+    addresses
+        .iter()
+        .for_each(|cidr| batch.delete_neighbour(link.index, interface, cidr.address()));
     host.run(batch)
 }

@@ -25,7 +25,8 @@ enum Own {
 
 fn own(link: Link, identity: &Identity<'_>) -> Option<Own> {
     let mark = Mark::of(&link);
-    if link.kind == LinkKind::Veth && mark.is_some_and(|mark| mark.role == Role::Pair && mark.is_of(identity))
+    if link.kind == LinkKind::Veth
+        && mark.is_some_and(|mark| mark.role == Role::Pair && mark.is_of(identity))
     {
         return Some(Own::Marked(link));
     }
@@ -37,7 +38,9 @@ fn own(link: Link, identity: &Identity<'_>) -> Option<Own> {
 fn find(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Vec<Own>, NetError> {
     let (mut found, mut is_taken) = (Vec::new(), false);
     for name in identity.host_names() {
-        let Some(link) = host.find_link(&name)? else { continue };
+        let Some(link) = host.find_link(&name)? else {
+            continue;
+        };
         match own(link, identity) {
             Some(own) => found.push(own),
             None => is_taken = true,
@@ -66,8 +69,13 @@ pub(crate) fn living(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Option<
 
 /// Refuses a second ADD of an attachment that lives.
 pub(crate) fn lives(host_end: &str, identity: &Identity<'_>) -> Error {
-    let Identity { network, container_id, if_name } = identity;
-    let msg = format!("container {container_id} is attached to network {network} by {if_name} already");
+    let Identity {
+        network,
+        container_id,
+        if_name,
+    } = identity;
+    let msg =
+        format!("container {container_id} is attached to network {network} by {if_name} already");
     Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
         "{host_end} on the host belongs to that attachment, whose other end is in another namespace or has another \
          name by now; end it with a DEL before it is added again"
@@ -84,10 +92,13 @@ pub(crate) fn require_free_name(
         return Ok(());
     }
     let name = identity.if_name;
-    let msg = format!("container veth name (\"{name}\") peer provided (\"{host_name}\") already exists");
-    Err(Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
-        "CNI_IFNAME {name} is taken in the container; was it added before without a DEL?"
-    )))
+    let msg =
+        format!("container veth name (\"{name}\") peer provided (\"{host_name}\") already exists");
+    Err(
+        Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
+            "CNI_IFNAME {name} is taken in the container; was it added before without a DEL?"
+        )),
+    )
 }
 
 /// Makes the pair, the host's end on the bridge and in its network's group. Nothing that exists is
@@ -121,7 +132,9 @@ pub(crate) fn create(
             mtu: Some(config.mtu.unwrap_or(bridge.mtu)),
         });
         let name = host_name.clone();
-        undo.on_failure("removing the veth pair", move || Ok(remove_made(&name, host_mac)?));
+        undo.on_failure("removing the veth pair", move || {
+            Ok(remove_made(&name, host_mac)?)
+        });
         match host.run(batch) {
             Ok(()) => return Ok(host_name),
             Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
@@ -129,7 +142,10 @@ pub(crate) fn create(
             Err(e) => return Err(e.into()),
         }
     }
-    Err(Error::new(Code::TRY_AGAIN, "no free name for the host's end of the veth pair was found"))
+    Err(Error::new(
+        Code::TRY_AGAIN,
+        "no free name for the host's end of the veth pair was found",
+    ))
 }
 
 /// Removes the pair of this ADD, if there is one. The hardware address, chosen by chance, tells it
@@ -137,14 +153,19 @@ pub(crate) fn create(
 /// come.
 fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
     let mut host = Rtnl::open()?;
-    let made = host.find_link(host_name)?.filter(|link| link.mac == Some(host_mac));
+    let made = host
+        .find_link(host_name)?
+        .filter(|link| link.mac == Some(host_mac));
     made.map_or(Ok(()), |link| host.remove_link(link.index))
 }
 
 /// BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not used.
 fn full(config: &Config, e: &NetError) -> Error {
-    Error::new(Code::KERNEL, format!("bridge {} has no free port (1023 used)", config.bridge))
-        .with_details(e.to_string())
+    Error::new(
+        Code::KERNEL,
+        format!("bridge {} has no free port (1023 used)", config.bridge),
+    )
+    .with_details(e.to_string())
 }
 
 /// Removes the pair by its host's end. Returns false if there is none.

@@ -23,12 +23,19 @@ pub(crate) enum Origin<'a, 'u> {
     /// The network's, like the bridge: it stays as it is then.
     Network,
     /// There before: it gets its values back then. `netns` is `None` on the host.
-    Earlier { netns: Option<&'a Netns>, undo: &'u mut Undo<'a> },
+    Earlier {
+        netns: Option<&'a Netns>,
+        undo: &'u mut Undo<'a>,
+    },
 }
 
 impl<'a, 'u> Parameters<'a, 'u> {
     pub(crate) fn of(origin: Origin<'a, 'u>) -> Self {
-        Self { origin, given_up: Vec::new(), reason: None }
+        Self {
+            origin,
+            given_up: Vec::new(),
+            reason: None,
+        }
     }
 
     /// Sets a parameter without which the configuration cannot be carried out.
@@ -42,7 +49,9 @@ impl<'a, 'u> Parameters<'a, 'u> {
             Origin::Earlier { netns, undo } => {
                 let (netns, restored) = (*netns, sysctl.clone());
                 sysctl.change(value, |before| {
-                    undo.on_failure("restoring sysctls", move || restore(netns, &restored, &before));
+                    undo.on_failure("restoring sysctls", move || {
+                        restore(netns, &restored, &before)
+                    });
                 })
             }
         }
@@ -66,7 +75,9 @@ impl Drop for Parameters<'_, '_> {
     /// Says in one line what was given up.
     fn drop(&mut self) {
         if let Some(reason) = self.reason.take() {
-            let reason = reason.errno().map_or_else(|| reason.to_string(), |e| e.desc().to_lowercase());
+            let reason = reason
+                .errno()
+                .map_or_else(|| reason.to_string(), |e| e.desc().to_lowercase());
             log::warn(
                 "bridge",
                 format_args!(
@@ -92,7 +103,10 @@ fn restore(netns: Option<&Netns>, sysctl: &Sysctl, value: &str) -> Result<(), Er
 /// # Errors
 /// Fails if it does not and that cannot be changed, naming what to do.
 pub(crate) fn enable_forwarding(forwarding: &Sysctl) -> Result<(), Error> {
-    forwarding.ensure("1").map(drop).map_err(|e| no_forwarding(forwarding, &e))
+    forwarding
+        .ensure("1")
+        .map(drop)
+        .map_err(|e| no_forwarding(forwarding, &e))
 }
 
 /// The refusal to switch forwarding on.
@@ -100,9 +114,13 @@ pub(crate) fn no_forwarding(forwarding: &Sysctl, error: &NetError) -> Error {
     let name = forwarding.name();
     let remedy = match error.errno() {
         Some(Errno::ENOENT) => format!("the kernel has no {name}, or /proc/sys is not there"),
-        _ => format!("set it on the host (sysctl -w {name}=1), or let the plugin write to /proc/sys"),
+        _ => {
+            format!("set it on the host (sysctl -w {name}=1), or let the plugin write to /proc/sys")
+        }
     };
     Error::new(Code::KERNEL, error.to_string())
         .within("failed to enable forwarding")
-        .with_details(format!("containers reach nothing outside without {name}=1; {remedy}"))
+        .with_details(format!(
+            "containers reach nothing outside without {name}=1; {remedy}"
+        ))
 }

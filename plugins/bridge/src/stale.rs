@@ -23,18 +23,26 @@ pub(crate) struct Stale<'a> {
 impl<'a> Stale<'a> {
     /// Returns `None` without a list: then nothing is known to be stale.
     pub(crate) fn of(call: &'a Call, valid: &'a ValidAttachments) -> Option<Self> {
-        let ValidAttachments::Only(valid) = valid else { return None };
+        let ValidAttachments::Only(valid) = valid else {
+            return None;
+        };
         let (network, groups) = (&call.network, Groups::of(&call.network));
-        Some(Self { network, valid, groups, hashes: OnceCell::new(), names: OnceCell::new() })
+        Some(Self {
+            network,
+            valid,
+            groups,
+            hashes: OnceCell::new(),
+            names: OnceCell::new(),
+        })
     }
 
     /// Tells if the mark is that of a stale attachment.
     pub(crate) fn has(&self, mark: &Mark<'_>) -> bool {
         self.is_of_network(mark)
             && match mark.owner {
-                Owner::Words([_, container_id, if_name]) => {
-                    !self.valid.contains(&(container_id.to_owned(), if_name.to_owned()))
-                }
+                Owner::Words([_, container_id, if_name]) => !self
+                    .valid
+                    .contains(&(container_id.to_owned(), if_name.to_owned())),
                 Owner::Hashes { attachment, .. } => !self.hashes().contains(attachment),
             }
     }
@@ -77,16 +85,20 @@ impl<'a> Stale<'a> {
     }
 
     fn words(&self) -> impl Iterator<Item = [&str; 3]> {
-        self.valid.iter().map(|(container_id, if_name)| [self.network.as_str(), container_id, if_name])
+        self.valid
+            .iter()
+            .map(|(container_id, if_name)| [self.network.as_str(), container_id, if_name])
     }
 
     fn hashes(&self) -> &BTreeSet<String> {
-        self.hashes.get_or_init(|| self.words().map(|words| hash32(&words)).collect())
+        self.hashes
+            .get_or_init(|| self.words().map(|words| hash32(&words)).collect())
     }
 
     fn names(&self) -> &BTreeSet<String> {
         let names = || self.words().flat_map(host_names);
-        self.names.get_or_init(|| names().map(|name| name.to_string()).collect())
+        self.names
+            .get_or_init(|| names().map(|name| name.to_string()).collect())
     }
 }
 

@@ -16,14 +16,23 @@ use serde::Deserialize;
 
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let config = Config::of(call)?;
-    let unavailable = |e: Error| Error { code: Code::UNAVAILABLE, ..e };
+    let unavailable = |e: Error| Error {
+        code: Code::UNAVAILABLE,
+        ..e
+    };
     require_host(call, &config).map_err(unavailable)?;
     match config.ipam() {
         Some(kind) => {
             let is_configuration = |e: &Error| e.code == Code::INVALID_CONFIG;
             let delegate = call.delegate(kind);
             delegate
-                .map_err(|e| if is_configuration(&e) { e } else { unavailable(e) })?
+                .map_err(|e| {
+                    if is_configuration(&e) {
+                        e
+                    } else {
+                        unavailable(e)
+                    }
+                })?
                 .verify(Command::Status)
         }
         None => Ok(()),
@@ -79,10 +88,14 @@ fn named_families(call: &Call) -> Result<Vec<Family>, Error> {
 
 fn collect_families(json: &Json, families: &mut Vec<Family>) {
     match json {
-        Json::Array(items) => items.iter().for_each(|item| collect_families(item, families)),
+        Json::Array(items) => items
+            .iter()
+            .for_each(|item| collect_families(item, families)),
         Json::Object(members) => {
             for (key, value) in members {
-                let names_network = ["subnet", "address"].iter().any(|k| key.eq_ignore_ascii_case(k));
+                let names_network = ["subnet", "address"]
+                    .iter()
+                    .any(|k| key.eq_ignore_ascii_case(k));
                 match value {
                     Json::String(text) if names_network => {
                         families.extend(text.parse::<Cidr>().ok().map(Family::of));

@@ -24,7 +24,11 @@ impl<'a> Undo<'a> {
     }
 
     /// Remembers how to take a step back; `what` names it in an error.
-    pub(crate) fn on_failure(&mut self, what: &'static str, step: impl FnOnce() -> Result<(), Error> + 'a) {
+    pub(crate) fn on_failure(
+        &mut self,
+        what: &'static str,
+        step: impl FnOnce() -> Result<(), Error> + 'a,
+    ) {
         self.steps.push((what, Box::new(step)));
     }
 
@@ -47,14 +51,17 @@ impl<'a> Undo<'a> {
     /// its details, each reason once: what made the ADD fail often makes its rollback fail too.
     pub(crate) fn roll_back(mut self, cause: Error) -> Error {
         let mut reasons = vec![cause.clone()];
-        self.failures().into_iter().fold(cause, |error, (what, reason)| {
-            if reasons.iter().any(|known| known.msg.contains(&reason.msg)) {
-                return error.and_details(&format!("cleaning up: {what}: failed for the same reason"));
-            }
-            let error = error.and_details(&format!("cleaning up: {what}: {reason}"));
-            reasons.push(reason);
-            error
-        })
+        self.failures()
+            .into_iter()
+            .fold(cause, |error, (what, reason)| {
+                if reasons.iter().any(|known| known.msg.contains(&reason.msg)) {
+                    return error
+                        .and_details(&format!("cleaning up: {what}: failed for the same reason"));
+                }
+                let error = error.and_details(&format!("cleaning up: {what}: {reason}"));
+                reasons.push(reason);
+                error
+            })
     }
 
     fn failures(&mut self) -> Vec<(&'static str, Error)> {
@@ -76,7 +83,10 @@ impl<'a> Undo<'a> {
 }
 
 fn left_to_del() -> Error {
-    Error::new(Code::TRY_AGAIN, "left to DEL, as the interface may still have them")
+    Error::new(
+        Code::TRY_AGAIN,
+        "left to DEL, as the interface may still have them",
+    )
 }
 
 impl Drop for Undo<'_> {
@@ -107,13 +117,17 @@ mod tests {
         });
         let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
         assert_eq!(*order.borrow(), [2, 1]);
-        assert_eq!((error.msg.as_str(), error.details.as_str()), ("cause", "cleaning up: second: stuck"));
+        assert_eq!(
+            (error.msg.as_str(), error.details.as_str()),
+            ("cause", "cleaning up: second: stuck")
+        );
     }
 
     #[test]
     fn a_clean_up_that_fails_for_the_same_reason_does_not_repeat_it() {
         let mut undo = Undo::new();
-        let refused = |details: &str| Error::new(Code::KERNEL, "no permission").with_details(details);
+        let refused =
+            |details: &str| Error::new(Code::KERNEL, "no permission").with_details(details);
         undo.on_failure("third", move || Err(Error::new(Code::IO, "stuck")));
         undo.on_failure("second", move || Err(Error::new(Code::IO, "stuck")));
         undo.on_failure("first", move || Err(refused("and advice")));
@@ -137,16 +151,18 @@ mod tests {
             });
             undo.on_failure("removing the pair", || {
                 order.borrow_mut().push("pair");
-                if is_stuck { Err(Error::new(Code::IO, "stuck")) } else { Ok(()) }
+                if is_stuck {
+                    Err(Error::new(Code::IO, "stuck"))
+                } else {
+                    Ok(())
+                }
             });
             let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
             if is_stuck {
                 assert_eq!(*order.borrow(), ["pair"]);
-                assert!(
-                    error
-                        .details
-                        .ends_with("freeing addresses: left to DEL, as the interface may still have them")
-                );
+                assert!(error.details.ends_with(
+                    "freeing addresses: left to DEL, as the interface may still have them"
+                ));
             } else {
                 assert_eq!(*order.borrow(), ["pair", "addresses"]);
                 assert_eq!(error.details, "");
@@ -163,7 +179,11 @@ mod tests {
                 *undone.borrow_mut() = true;
                 Ok(())
             };
-            if last { undo.on_failure_last("step", step) } else { undo.on_failure("step", step) }
+            if last {
+                undo.on_failure_last("step", step)
+            } else {
+                undo.on_failure("step", step)
+            }
         }
         undo.keep();
         assert!(!*undone.borrow());

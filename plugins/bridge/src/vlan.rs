@@ -22,7 +22,10 @@ const NAME_ATTEMPTS: u32 = 8;
 ///
 /// # Errors
 /// Where the kernel knows no VLANs of bridges.
-pub(crate) fn require_support(bridge: &Link, config: &Config) -> Result<Option<BridgeVlans>, Error> {
+pub(crate) fn require_support(
+    bridge: &Link,
+    config: &Config,
+) -> Result<Option<BridgeVlans>, Error> {
     if config.vlan == Vlan::None {
         return Ok(None);
     }
@@ -35,7 +38,11 @@ pub(crate) fn no_support() -> Error {
 }
 
 /// Makes the bridge keep VLANs apart, where the configuration asks for some. Its ports stay in the VLANs that they have.
-pub(crate) fn ensure_filtering(batch: &mut Batch, bridge: &Link, config: &Config) -> Result<(), Error> {
+pub(crate) fn ensure_filtering(
+    batch: &mut Batch,
+    bridge: &Link,
+    config: &Config,
+) -> Result<(), Error> {
     if require_support(bridge, config)?.is_some_and(|vlans| !vlans.filtering) {
         batch.set_vlan_filtering(&config.bridge);
     }
@@ -52,7 +59,9 @@ pub(crate) fn confine_port(
     if config.vlan == Vlan::None {
         return Ok(());
     }
-    let port = rtnl.find_link(host_name)?.ok_or_else(|| vanished(host_name))?;
+    let port = rtnl
+        .find_link(host_name)?
+        .ok_or_else(|| vanished(host_name))?;
     let mut batch = Batch::new();
     confine(&mut batch, bridge, port.index, host_name, config);
     Ok(rtnl.run(batch)?)
@@ -70,7 +79,13 @@ fn default_of(bridge: &Link) -> Option<VlanId> {
     bridge.vlans.and_then(|vlans| vlans.default)
 }
 
-fn set_vlans(batch: &mut Batch, port: u32, name: &IfName, wanted: &PortVlans, default: Option<VlanId>) {
+fn set_vlans(
+    batch: &mut Batch,
+    port: u32,
+    name: &IfName,
+    wanted: &PortVlans,
+    default: Option<VlanId>,
+) {
     batch.add_port_vlans(port, name, wanted);
     if let Some(default) = default.filter(|default| wanted.membership(*default).is_none()) {
         batch.remove_port_vlan(port, name, default);
@@ -86,7 +101,11 @@ pub(crate) fn ensure_gateway_interface(
     addresses: &[Cidr],
     stop: &Stop,
 ) -> Result<Option<Link>, Error> {
-    let Some(gateway) = config.vlan_gateway.as_ref().filter(|_| !addresses.is_empty()) else {
+    let Some(gateway) = config
+        .vlan_gateway
+        .as_ref()
+        .filter(|_| !addresses.is_empty())
+    else {
         return Ok(None);
     };
     let link = match rtnl.find_link(&gateway.name)? {
@@ -106,7 +125,13 @@ pub(crate) fn ensure_gateway_interface(
         batch.attach(&peer_name, bridge.index);
     }
     let wanted = [(gateway.id, Membership::NATIVE)].into_iter().collect();
-    set_vlans(&mut batch, peer.index, &peer_name, &wanted, default_of(bridge));
+    set_vlans(
+        &mut batch,
+        peer.index,
+        &peer_name,
+        &wanted,
+        default_of(bridge),
+    );
     rtnl.run(batch)?;
     set_up(rtnl, &[(&link, &gateway.name), (&peer, &peer_name)])?;
     if !forwards(&peer) {
@@ -117,13 +142,20 @@ pub(crate) fn ensure_gateway_interface(
 
 fn set_up(rtnl: &mut Rtnl, links: &[(&Link, &IfName)]) -> Result<(), Error> {
     let mut batch = Batch::new();
-    links.iter().filter(|(link, _)| !link.up).for_each(|(link, name)| batch.set_up(link.index, name));
+    links
+        .iter()
+        .filter(|(link, _)| !link.up)
+        .for_each(|(link, name)| batch.set_up(link.index, name));
     Ok(rtnl.run(batch)?)
 }
 
 /// The other end of the gateway's pair, which must be on the host.
 fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, Error> {
-    let peer = link.peer_index.map(|index| rtnl.link(index)).transpose()?.flatten();
+    let peer = link
+        .peer_index
+        .map(|index| rtnl.link(index))
+        .transpose()?
+        .flatten();
     peer.filter(|peer| peer.kind == LinkKind::Veth && peer.peer_index == Some(link.index)).ok_or_else(|| {
         let name = &gateway.name;
         Error::new(
@@ -138,7 +170,12 @@ fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, 
 
 /// Makes the pair, down, its peer on the bridge. The bridge keeps its address: it becomes a chosen one before the port comes that
 /// might give it another.
-fn create(rtnl: &mut Rtnl, bridge: &Link, config: &Config, gateway: &VlanGateway) -> Result<Link, Error> {
+fn create(
+    rtnl: &mut Rtnl,
+    bridge: &Link,
+    config: &Config,
+    gateway: &VlanGateway,
+) -> Result<Link, Error> {
     let name = &gateway.name;
     for _ in 0..NAME_ATTEMPTS {
         let peer_name = random_name();
@@ -169,13 +206,21 @@ fn create(rtnl: &mut Rtnl, bridge: &Link, config: &Config, gateway: &VlanGateway
             (Err(e), _) => return Err(e.into()),
         }
     }
-    Err(Error::new(Code::TRY_AGAIN, format!("no free name for the other end of {name} was found")))
+    Err(Error::new(
+        Code::TRY_AGAIN,
+        format!("no free name for the other end of {name} was found"),
+    ))
 }
 
 /// What CHECK finds different on the bridge.
 pub(crate) fn bridge_differences(bridge: &Link, config: &Config) -> Vec<String> {
     let off = config.vlan != Vlan::None && !bridge.vlans.is_some_and(|vlans| vlans.filtering);
-    let difference = || format!("Bridge interface {} has VLAN filtering false, wanted true", config.bridge);
+    let difference = || {
+        format!(
+            "Bridge interface {} has VLAN filtering false, wanted true",
+            config.bridge
+        )
+    };
     off.then(difference).into_iter().collect()
 }
 
@@ -186,7 +231,9 @@ pub(crate) fn port_differences(
     port: &Link,
     config: &Config,
 ) -> Result<Vec<String>, Error> {
-    let Some(wanted) = config.vlan.wanted(default_of(bridge)) else { return Ok(Vec::new()) };
+    let Some(wanted) = config.vlan.wanted(default_of(bridge)) else {
+        return Ok(Vec::new());
+    };
     let found = rtnl.port_vlans(port.index)?;
     let difference = || format!("{} has VLANs {found}; wanted {wanted}", port.name);
     Ok((found != wanted).then(difference).into_iter().collect())
@@ -203,7 +250,10 @@ pub(crate) fn gateway_differences(
     let Some(link) = rtnl.find_link(name)? else {
         return Ok((
             None,
-            vec![format!("VLAN interface {name} not found, wanted as the gateway of VLAN {}", gateway.id)],
+            vec![format!(
+                "VLAN interface {name} not found, wanted as the gateway of VLAN {}",
+                gateway.id
+            )],
         ));
     };
     let mut differences = Vec::new();
@@ -218,10 +268,16 @@ pub(crate) fn gateway_differences(
         let master = peer.as_ref().and_then(|peer| peer.master);
         require(
             master == Some(bridge.index),
-            format!("the other end of {name} is not a port of bridge {}", bridge.name),
+            format!(
+                "the other end of {name} is not a port of bridge {}",
+                bridge.name
+            ),
         );
         if let Some(peer) = peer.filter(|peer| peer.master == Some(bridge.index)) {
-            require(peer.up, format!("{} (the other end of {name}) is down, wanted up", peer.name));
+            require(
+                peer.up,
+                format!("{} (the other end of {name}) is down, wanted up", peer.name),
+            );
             let found = rtnl.port_vlans(peer.index)?;
             let there = found.membership(gateway.id) == Some(Membership::NATIVE);
             require(

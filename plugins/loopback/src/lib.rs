@@ -6,10 +6,12 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 
-use cni_net::{Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns, require_capabilities};
+use cni_net::{
+    Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns, require_capabilities,
+};
 use cni_types::{
-    AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface, IpConfig,
-    MacAddr, NetnsPath, Plugin,
+    AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface,
+    IpConfig, MacAddr, NetnsPath, Plugin,
 };
 
 /// The plugin.
@@ -40,7 +42,9 @@ impl Plugin for Loopback {
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
-        let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else { return Ok(()) };
+        let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else {
+            return Ok(());
+        };
         Ok(Lo::find(&netns)?.set_down()?)
     }
 
@@ -55,12 +59,20 @@ impl Plugin for Loopback {
             differences.push(difference.with_details(format!("lo in {netns} is down, wanted up")));
         }
         if let Some(prev_result) = call.prev_result()? {
-            let found: Vec<_> = lo.rtnl.addresses(lo.link.index)?.iter().map(|a| a.cidr).collect();
+            let found: Vec<_> = lo
+                .rtnl
+                .addresses(lo.link.index)?
+                .iter()
+                .map(|a| a.cidr)
+                .collect();
             for wanted in addresses_of_lo(&prev_result).filter(|wanted| !found.contains(wanted)) {
                 let found: Vec<String> = found.iter().map(Cidr::to_string).collect();
                 differences.push(
                     Error::new(Code::CHECK_MISMATCH, "loopback interface lacks an address")
-                        .with_details(format!("lo in {netns} has [{}], wanted {wanted}", found.join(" "))),
+                        .with_details(format!(
+                            "lo in {netns} has [{}], wanted {wanted}",
+                            found.join(" ")
+                        )),
                 );
             }
         }
@@ -70,7 +82,10 @@ impl Plugin for Loopback {
     /// Fails if no container's `lo` could be set up.
     fn status(&self, _call: &Call) -> Result<(), Error> {
         require_capabilities()?;
-        Rtnl::open().map(drop).map_err(|e| Error { code: Code::UNAVAILABLE, ..e.into() })
+        Rtnl::open().map(drop).map_err(|e| Error {
+            code: Code::UNAVAILABLE,
+            ..e.into()
+        })
     }
 
     /// Nothing of a loopback is left when its namespace is gone.
@@ -97,10 +112,16 @@ fn add_to(
 /// The addresses that a result puts on the container's `lo`.
 fn addresses_of_lo(result: &AddResult) -> impl Iterator<Item = Cidr> {
     let is_lo = |index: i64| {
-        let interface = usize::try_from(index).ok().and_then(|index| result.interfaces.get(index));
+        let interface = usize::try_from(index)
+            .ok()
+            .and_then(|index| result.interfaces.get(index));
         interface.is_some_and(|interface| interface.name == "lo" && !interface.sandbox.is_empty())
     };
-    result.ips.iter().filter(move |ip| ip.interface.is_some_and(is_lo)).map(|ip| ip.address)
+    result
+        .ips
+        .iter()
+        .filter(move |ip| ip.interface.is_some_and(is_lo))
+        .map(|ip| ip.address)
 }
 
 /// The loopback interface of a namespace.
@@ -115,7 +136,8 @@ impl Lo {
         let name = IfName::parse("lo")?;
         let mut rtnl = Rtnl::open_in(netns)?;
         let link = rtnl.find_link(&name)?;
-        let link = link.ok_or_else(|| Error::new(Code::KERNEL, "the namespace has no interface \"lo\""))?;
+        let link =
+            link.ok_or_else(|| Error::new(Code::KERNEL, "the namespace has no interface \"lo\""))?;
         Ok(Self { rtnl, name, link })
     }
 
@@ -146,7 +168,17 @@ impl Lo {
             cidrs.find(|cidr| cidr.address().is_loopback() && cidr.is_ipv4() == v4)
         };
         let ips = [first(true), first(false)].into_iter().flatten();
-        let ips = ips.map(|address| IpConfig { interface: Some(0), address, gateway: None }).collect();
-        Ok(AddResult { interfaces: vec![interface], ips, ..AddResult::default() })
+        let ips = ips
+            .map(|address| IpConfig {
+                interface: Some(0),
+                address,
+                gateway: None,
+            })
+            .collect();
+        Ok(AddResult {
+            interfaces: vec![interface],
+            ips,
+            ..AddResult::default()
+        })
     }
 }

@@ -1,5 +1,9 @@
 //! The loopback plugin on real namespaces.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 #[path = "netns/failed.rs"]
 mod failed;
@@ -15,7 +19,9 @@ use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode, process::Stdio};
 use testkit::{Host, Invocation, Pod};
 
-const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const VERSIONS: [&str; 7] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+];
 
 fn main() -> ExitCode {
     testkit::main(testkit::tests![
@@ -58,12 +64,19 @@ fn conf(version: &str) -> Value {
 
 /// A run as containerd does it: the interface is called `lo`.
 fn loopback<'a>(host: &'a Host, command: Command, pod: &Pod) -> Invocation<'a> {
-    host.plugin("loopback", command).pod(pod).ifname("lo").conf(conf("1.1.0"))
+    host.plugin("loopback", command)
+        .pod(pod)
+        .ifname("lo")
+        .conf(conf("1.1.0"))
 }
 
 /// `lo` of the thread's namespace.
 fn lo() -> Link {
-    Rtnl::open().unwrap().find_link(&IfName::parse("lo").unwrap()).unwrap().unwrap()
+    Rtnl::open()
+        .unwrap()
+        .find_link(&IfName::parse("lo").unwrap())
+        .unwrap()
+        .unwrap()
 }
 
 fn is_up(pod: &Pod) -> bool {
@@ -76,10 +89,14 @@ fn add_sets_lo_up_in_the_pod_alone(host: &Host) {
     assert!(!is_up(&pod));
     loopback(host, Command::Add, &pod).run().success();
     assert!(is_up(&pod));
-    let listener = pod.inside(|| std::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let listener = pod
+        .inside(|| std::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
     let address = listener.local_addr().unwrap();
-    pod.inside(|| std::net::TcpStream::connect(address)).unwrap();
-    pod.inside(|| std::net::TcpListener::bind("[::1]:0")).unwrap();
+    pod.inside(|| std::net::TcpStream::connect(address))
+        .unwrap();
+    pod.inside(|| std::net::TcpListener::bind("[::1]:0"))
+        .unwrap();
     assert_eq!(host.state(&[&other]).difference(&before), "");
 }
 
@@ -118,14 +135,20 @@ fn the_result_of_each_version_has_its_shape(host: &Host) {
         assert_eq!(outcome.success().json(), wanted, "{version}");
     }
     // No version is the first one.
-    let outcome = loopback(host, Command::Add, &pod).conf(json!({"name": "n", "type": "loopback"})).run();
+    let outcome = loopback(host, Command::Add, &pod)
+        .conf(json!({"name": "n", "type": "loopback"}))
+        .run();
     assert_eq!(outcome.json()["cniVersion"], "0.1.0");
     assert_eq!(outcome.json()["ip4"]["ip"], "127.0.0.1/8");
 }
 
 fn the_sandbox_is_the_path_verbatim(host: &Host) {
     let pod = host.pod("a");
-    for path in ["/run/netns/../netns/a", "/run//netns/./a", "/var/run/netns/a"] {
+    for path in [
+        "/run/netns/../netns/a",
+        "/run//netns/./a",
+        "/var/run/netns/a",
+    ] {
         if Path::new(path).exists() {
             let result = loopback(host, Command::Add, &pod).netns(path).run().json();
             assert_eq!(result["interfaces"][0]["sandbox"], path);
@@ -173,7 +196,9 @@ fn a_result_before_is_passed_on_unchanged(host: &Host) {
     });
     for before in [newest, result_before("1.0.0"), with_version, oldest] {
         let version = before["cniVersion"].as_str().unwrap().to_owned();
-        let outcome = loopback(host, Command::Add, &pod).conf(with_result(&version, before.clone())).run();
+        let outcome = loopback(host, Command::Add, &pod)
+            .conf(with_result(&version, before.clone()))
+            .run();
         assert_eq!(outcome.success().json(), before, "{version}");
     }
     assert!(is_up(&pod));
@@ -181,7 +206,9 @@ fn a_result_before_is_passed_on_unchanged(host: &Host) {
 
 fn a_result_before_of_another_version_is_passed_on_in_the_asked_one(host: &Host) {
     let pod = host.pod("a");
-    let outcome = loopback(host, Command::Add, &pod).conf(with_result("0.2.0", result_before("1.0.0"))).run();
+    let outcome = loopback(host, Command::Add, &pod)
+        .conf(with_result("0.2.0", result_before("1.0.0")))
+        .run();
     let wanted = json!({
         "cniVersion": "0.2.0",
         "ip4": {
@@ -196,9 +223,13 @@ fn a_result_before_of_another_version_is_passed_on_in_the_asked_one(host: &Host)
 fn there_is_no_v6_address_where_ipv6_is_off(host: &Host) {
     let pod = host.pod("a");
     let lo = IfName::parse("lo").unwrap();
-    pod.inside(|| Sysctl::of_interface(Family::V6, &lo, "disable_ipv6").write("1")).unwrap();
+    pod.inside(|| Sysctl::of_interface(Family::V6, &lo, "disable_ipv6").write("1"))
+        .unwrap();
     let result = loopback(host, Command::Add, &pod).run();
-    assert_eq!(result.success().json()["ips"], json!([{"interface": 0, "address": "127.0.0.1/8"}]));
+    assert_eq!(
+        result.success().json()["ips"],
+        json!([{"interface": 0, "address": "127.0.0.1/8"}])
+    );
     let old = loopback(host, Command::Add, &pod).conf(conf("0.2.0")).run();
     let wanted = json!({"cniVersion": "0.2.0", "ip4": {"ip": "127.0.0.1/8"}, "dns": {}});
     assert_eq!(old.success().json(), wanted);
@@ -220,15 +251,25 @@ fn a_second_loopback_address_is_not_reported(host: &Host) {
         {"interface": 0, "address": "::1/128"},
     ]);
     assert_eq!(result.success().json()["ips"], wanted);
-    loopback(host, Command::Add, &pod).conf(conf("0.2.0")).run().success();
+    loopback(host, Command::Add, &pod)
+        .conf(conf("0.2.0"))
+        .run()
+        .success();
 }
 
 fn interface_arguments_and_path_do_not_matter(host: &Host) {
     let pod = host.pod("a");
     let run = |command| {
-        loopback(host, command, &pod).ifname("eth7").args("none").env("CNI_PATH", "/no/such/folder").run()
+        loopback(host, command, &pod)
+            .ifname("eth7")
+            .args("none")
+            .env("CNI_PATH", "/no/such/folder")
+            .run()
     };
-    assert_eq!(run(Command::Add).success().json()["interfaces"][0]["name"], "lo");
+    assert_eq!(
+        run(Command::Add).success().json()["interfaces"][0]["name"],
+        "lo"
+    );
     assert!(is_up(&pod));
     run(Command::Check).silent_success();
     run(Command::Del).silent_success();
@@ -237,7 +278,12 @@ fn interface_arguments_and_path_do_not_matter(host: &Host) {
 
 fn add_refuses_what_is_no_namespace(host: &Host) {
     let (pod, file) = (host.pod("a"), host.file("plain", "x"));
-    for path in [Path::new("/run/netns/missing"), &file, Path::new("/run"), Path::new("/proc/self/ns/uts")] {
+    for path in [
+        Path::new("/run/netns/missing"),
+        &file,
+        Path::new("/run"),
+        Path::new("/proc/self/ns/uts"),
+    ] {
         for command in [Command::Add, Command::Check] {
             let outcome = loopback(host, command, &pod).netns(path).run();
             assert_eq!(outcome.code(), Code::INVALID_NETNS, "{}", path.display());
@@ -270,25 +316,35 @@ fn the_callers_own_namespace_is_left_alone_by_del(host: &Host) {
     let (pod, before) = (host.pod("a"), host.state(&[]));
     assert!(lo().up);
     for path in OWN {
-        loopback(host, Command::Del, &pod).netns(path).run().silent_success();
+        loopback(host, Command::Del, &pod)
+            .netns(path)
+            .run()
+            .silent_success();
         assert!(lo().up, "DEL with {path} set the host's lo down");
     }
     // The same namespace under a name of its own, as a runtime would hand it over.
     let inside = pod.inside(|| loopback(host, Command::Add, &pod).run());
     assert_eq!(inside.code(), Code::INVALID_NETNS);
-    pod.inside(|| loopback(host, Command::Del, &pod).run()).silent_success();
+    pod.inside(|| loopback(host, Command::Del, &pod).run())
+        .silent_success();
     assert_eq!(host.state(&[]).difference(&before), "");
 }
 
 fn the_callers_own_namespace_is_refused_by_check(host: &Host) {
-    let outcome = loopback(host, Command::Check, &host.pod("a")).netns(OWN[0]).run();
+    let outcome = loopback(host, Command::Check, &host.pod("a"))
+        .netns(OWN[0])
+        .run();
     assert_eq!(outcome.code(), Code::INVALID_NETNS);
 }
 
 fn the_callers_own_namespace_is_used_when_that_is_meant(host: &Host) {
     let pod = host.pod("a");
     let run = |value: &str, command| {
-        pod.inside(|| loopback(host, command, &pod).env("CNI_NETNS_OVERRIDE", value).run())
+        pod.inside(|| {
+            loopback(host, command, &pod)
+                .env("CNI_NETNS_OVERRIDE", value)
+                .run()
+        })
     };
     for value in ["1", "true"] {
         run(value, Command::Add).success();
@@ -306,8 +362,14 @@ fn the_callers_own_namespace_is_used_when_that_is_meant(host: &Host) {
 fn del_sets_lo_down(host: &Host) {
     let (pod, before) = (host.pod("a"), host.state(&[]));
     for version in VERSIONS {
-        loopback(host, Command::Add, &pod).conf(conf(version)).run().success();
-        loopback(host, Command::Del, &pod).conf(conf(version)).run().silent_success();
+        loopback(host, Command::Add, &pod)
+            .conf(conf(version))
+            .run()
+            .success();
+        loopback(host, Command::Del, &pod)
+            .conf(conf(version))
+            .run()
+            .silent_success();
         assert!(!is_up(&pod), "{version}");
     }
     assert_eq!(host.state(&[]).difference(&before), "");
@@ -324,7 +386,12 @@ fn del_succeeds_whatever_is_left_of_the_pod(host: &Host) {
     del.run().silent_success();
     del.clone().netns("").run().silent_success();
     del.clone().without("CNI_NETNS").run().silent_success();
-    for path in [&file, &file.join("below"), Path::new("/run"), Path::new("/proc/self/ns/uts")] {
+    for path in [
+        &file,
+        &file.join("below"),
+        Path::new("/run"),
+        Path::new("/proc/self/ns/uts"),
+    ] {
         del.clone().netns(path).run().silent_success();
     }
     assert_eq!(host.state(&[]).difference(&before), "");
@@ -335,7 +402,9 @@ fn del_succeeds_with_a_result_before_that_nobody_can_read(host: &Host) {
     let pod = host.pod("a");
     loopback(host, Command::Add, &pod).run().success();
     let del = loopback(host, Command::Del, &pod);
-    del.conf(with_result("1.0.0", json!({"ips": 7}))).run().silent_success();
+    del.conf(with_result("1.0.0", json!({"ips": 7})))
+        .run()
+        .silent_success();
     assert!(!is_up(&pod));
 }
 
@@ -343,33 +412,58 @@ fn check_tells_up_from_down(host: &Host) {
     let pod = host.pod("a");
     let outcome = loopback(host, Command::Check, &pod).run();
     assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
-    assert!(outcome.msg().starts_with("loopback interface is down"), "{}", outcome.msg());
-    assert!(outcome.details().contains(pod.path().to_str().unwrap()), "{}", outcome.details());
+    assert!(
+        outcome.msg().starts_with("loopback interface is down"),
+        "{}",
+        outcome.msg()
+    );
+    assert!(
+        outcome.details().contains(pod.path().to_str().unwrap()),
+        "{}",
+        outcome.details()
+    );
     assert!(!is_up(&pod));
     let result = loopback(host, Command::Add, &pod).run().json();
     loopback(host, Command::Check, &pod).run().silent_success();
-    loopback(host, Command::Check, &pod).conf(with_result("0.4.0", result)).run().silent_success();
+    loopback(host, Command::Check, &pod)
+        .conf(with_result("0.4.0", result))
+        .run()
+        .silent_success();
     loopback(host, Command::Del, &pod).run().silent_success();
-    assert_eq!(loopback(host, Command::Check, &pod).run().code(), Code::CHECK_MISMATCH);
+    assert_eq!(
+        loopback(host, Command::Check, &pod).run().code(),
+        Code::CHECK_MISMATCH
+    );
 }
 
 fn check_misses_an_address_of_prev_result(host: &Host) {
     let pod = host.pod("a");
     let mut result = loopback(host, Command::Add, &pod).run().json();
     result["ips"][0]["address"] = json!("127.0.0.9/8");
-    let outcome = loopback(host, Command::Check, &pod).conf(with_result("1.0.0", result.clone())).run();
+    let outcome = loopback(host, Command::Check, &pod)
+        .conf(with_result("1.0.0", result.clone()))
+        .run();
     assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
     assert_eq!(outcome.msg(), "loopback interface lacks an address");
-    assert!(outcome.details().contains("wanted 127.0.0.9/8"), "{}", outcome.details());
+    assert!(
+        outcome.details().contains("wanted 127.0.0.9/8"),
+        "{}",
+        outcome.details()
+    );
     // Another plugin's interface is none of its business.
     result["interfaces"][0]["name"] = json!("eth0");
-    loopback(host, Command::Check, &pod).conf(with_result("1.0.0", result)).run().silent_success();
+    loopback(host, Command::Check, &pod)
+        .conf(with_result("1.0.0", result))
+        .run()
+        .silent_success();
 }
 
 fn check_is_refused_before_0_4_0(host: &Host) {
     let pod = host.pod("a");
     for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1"] {
-        let outcome = loopback(host, Command::Check, &pod).conf(conf(version)).run();
+        let outcome = loopback(host, Command::Check, &pod)
+            .conf(conf(version))
+            .run();
         assert_eq!(outcome.code(), Code::INCOMPATIBLE_VERSION);
         assert_eq!(outcome.msg(), "config version does not allow CHECK");
         assert_eq!(outcome.json()["cniVersion"], version);
@@ -378,20 +472,33 @@ fn check_is_refused_before_0_4_0(host: &Host) {
 
 /// With nothing in the environment but what the specification asks for.
 fn cluster_wide<'a>(host: &'a Host, command: Command, conf: &Value) -> Invocation<'a> {
-    host.plugin("loopback", command).without("CNI_CONTAINERID").without("CNI_IFNAME").conf(conf)
+    host.plugin("loopback", command)
+        .without("CNI_CONTAINERID")
+        .without("CNI_IFNAME")
+        .conf(conf)
 }
 
 fn status_and_gc_succeed_without_a_word_at_1_1_0(host: &Host) {
     let pod = host.pod("a");
     loopback(host, Command::Add, &pod).run().success();
     let before = host.state(&[&pod]);
-    cluster_wide(host, Command::Status, &conf("1.1.0")).run().silent_success();
-    cluster_wide(host, Command::Gc, &conf("1.1.0")).run().silent_success();
+    cluster_wide(host, Command::Status, &conf("1.1.0"))
+        .run()
+        .silent_success();
+    cluster_wide(host, Command::Gc, &conf("1.1.0"))
+        .run()
+        .silent_success();
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
-        for list in [json!([]), json!(null), json!([{"containerID": "c1", "ifname": "lo"}])] {
+        for list in [
+            json!([]),
+            json!(null),
+            json!([{"containerID": "c1", "ifname": "lo"}]),
+        ] {
             let mut conf = conf("1.1.0");
             conf[key] = list;
-            cluster_wide(host, Command::Gc, &conf).run().silent_success();
+            cluster_wide(host, Command::Gc, &conf)
+                .run()
+                .silent_success();
         }
     }
     assert_eq!(host.state(&[&pod]).difference(&before), "");
@@ -402,7 +509,10 @@ fn status_and_gc_are_refused_before_1_1_0(host: &Host) {
         for command in [Command::Status, Command::Gc] {
             let outcome = cluster_wide(host, command, &conf(version)).run();
             assert_eq!(outcome.code(), Code::INCOMPATIBLE_VERSION);
-            assert_eq!(outcome.msg(), format!("config version does not allow {}", command.as_str()));
+            assert_eq!(
+                outcome.msg(),
+                format!("config version does not allow {}", command.as_str())
+            );
         }
     }
 }
@@ -410,29 +520,50 @@ fn status_and_gc_are_refused_before_1_1_0(host: &Host) {
 fn a_gc_list_of_another_shape_is_refused(host: &Host) {
     let mut conf = conf("1.1.0");
     conf["cni.dev/valid-attachments"] = json!("all");
-    assert_eq!(cluster_wide(host, Command::Gc, &conf).run().code(), Code::DECODE);
+    assert_eq!(
+        cluster_wide(host, Command::Gc, &conf).run().code(),
+        Code::DECODE
+    );
 }
 
 fn version_and_about_need_nothing(host: &Host) {
-    let run = cluster_wide(host, Command::Version, &json!({"cniVersion": "1.0.0"})).without("CNI_PATH");
+    let run =
+        cluster_wide(host, Command::Version, &json!({"cniVersion": "1.0.0"})).without("CNI_PATH");
     let wanted = json!({"cniVersion": "1.0.0", "supportedVersions": VERSIONS});
     assert_eq!(run.run().success().json(), wanted);
     let about = run.without("CNI_COMMAND").run();
     about.silent_success();
-    assert!(about.stderr.contains("loopback") && about.stderr.contains("0.3.1"), "{}", about.stderr);
+    assert!(
+        about.stderr.contains("loopback") && about.stderr.contains("0.3.1"),
+        "{}",
+        about.stderr
+    );
 }
 
 fn missing_variables_are_named(host: &Host) {
-    let bare = |command| cluster_wide(host, command, &conf("1.1.0")).without("CNI_PATH").run();
+    let bare = |command| {
+        cluster_wide(host, command, &conf("1.1.0"))
+            .without("CNI_PATH")
+            .run()
+    };
     for (command, names) in [
-        (Command::Add, "CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH"),
-        (Command::Check, "CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH"),
+        (
+            Command::Add,
+            "CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH",
+        ),
+        (
+            Command::Check,
+            "CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH",
+        ),
         (Command::Del, "CNI_CONTAINERID,CNI_IFNAME,CNI_PATH"),
         (Command::Gc, "CNI_PATH"),
     ] {
         let outcome = bare(command);
         assert_eq!(outcome.code(), Code::INVALID_ENVIRONMENT);
-        assert_eq!(outcome.msg(), format!("required env variables [{names}] missing"));
+        assert_eq!(
+            outcome.msg(),
+            format!("required env variables [{names}] missing")
+        );
     }
 }
 
@@ -443,10 +574,16 @@ fn containerds_calls_are_served(host: &Host) {
         "K8S_POD_UID=uid-smoke-1-26161;IgnoreUnknown=1;K8S_POD_NAMESPACE=peers;K8S_POD_NAME=smoke1";
     let run = |command| {
         let id = "feecdfea486fe912c4ba5cde2d9d82d304f416fd54d43909fdef6437ec954e5f";
-        loopback(host, command, &pod).container(id).args(arguments).conf(conf("0.3.1"))
+        loopback(host, command, &pod)
+            .container(id)
+            .args(arguments)
+            .conf(conf("0.3.1"))
     };
     let result = run(Command::Add).run().success().json();
-    assert_eq!(result["interfaces"][0]["sandbox"], pod.path().to_str().unwrap());
+    assert_eq!(
+        result["interfaces"][0]["sandbox"],
+        pod.path().to_str().unwrap()
+    );
     run(Command::Del).run().silent_success();
     pod.remove();
     run(Command::Del).netns("").run().silent_success();
@@ -465,19 +602,36 @@ fn bridge_and_loopback_may_add_to_one_pod_at_once(host: &Host) {
         let (pod, id) = (host.pod(&format!("p{number}")), format!("c{number}"));
         let runs = [
             loopback(host, Command::Add, &pod).container(&id),
-            host.plugin("bridge", Command::Add).pod(&pod).container(&id).conf(&network),
+            host.plugin("bridge", Command::Add)
+                .pod(&pod)
+                .container(&id)
+                .conf(&network),
         ];
         let children: Vec<_> = runs
             .iter()
-            .map(|run| run.process().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+            .map(|run| {
+                run.process()
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
             .collect();
         for child in children {
             let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stdout)
+            );
             serde_json::from_slice::<Value>(&output.stdout).unwrap();
         }
         assert!(is_up(&pod));
-        let eth0 = pod.inside(|| Rtnl::open().unwrap().find_link(&IfName::parse("eth0").unwrap()));
+        let eth0 = pod.inside(|| {
+            Rtnl::open()
+                .unwrap()
+                .find_link(&IfName::parse("eth0").unwrap())
+        });
         assert!(eth0.unwrap().unwrap().up);
     }
 }

@@ -25,24 +25,33 @@ impl Substitutes {
         match value {
             Value::String(text) => json!(self.0.get(text).unwrap_or(text)),
             Value::Array(values) => values.iter().map(|value| self.apply(value)).collect(),
-            Value::Object(members) => {
-                members.iter().map(|(key, value)| (key.clone(), self.apply(value))).collect()
-            }
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, value)| (key.clone(), self.apply(value)))
+                .collect(),
             other => other.clone(),
         }
     }
 
     /// Learns which actual random values stand for the recorded ones, interface by interface.
     pub(crate) fn learn(&mut self, recording: &Recording, actual: &Value) {
-        let interfaces = |result: &Value| result["interfaces"].as_array().cloned().unwrap_or_default();
-        for (recorded, actual) in interfaces(&recording.stdout).iter().zip(&interfaces(actual)) {
-            let text = |interface: &Value, key: &str| interface[key].as_str().unwrap_or_default().to_owned();
+        let interfaces =
+            |result: &Value| result["interfaces"].as_array().cloned().unwrap_or_default();
+        for (recorded, actual) in interfaces(&recording.stdout)
+            .iter()
+            .zip(&interfaces(actual))
+        {
+            let text = |interface: &Value, key: &str| {
+                interface[key].as_str().unwrap_or_default().to_owned()
+            };
             let (old, new) = (text(recorded, "name"), text(actual, "name"));
             if is_random_veth(&old) && is_random_veth(&new) {
                 self.insert(old, new);
             }
             let (old, new) = (text(recorded, "mac"), text(actual, "mac"));
-            let requested = recording.variable("CNI_ARGS").contains(&format!("MAC={old}"));
+            let requested = recording
+                .variable("CNI_ARGS")
+                .contains(&format!("MAC={old}"));
             let usable = |mac: &str| mac.parse().is_ok_and(|mac: MacAddr| mac != MacAddr::ZERO);
             if !requested && usable(&old) && usable(&new) {
                 self.insert(old, new);
@@ -56,9 +65,18 @@ impl Substitutes {
         match (recording.plugin.as_str(), recording.command()) {
             (_, Command::Version) => wanted["cniVersion"] = json!(recording.version()),
             ("loopback", Command::Add) => {
-                assert_eq!(recording.version(), "0.3.1", "another version may need no correction");
+                assert_eq!(
+                    recording.version(),
+                    "0.3.1",
+                    "another version may need no correction"
+                );
                 wanted["dns"] = json!({});
-                for (ip, version) in wanted["ips"].as_array_mut().unwrap().iter_mut().zip(["4", "6"]) {
+                for (ip, version) in wanted["ips"]
+                    .as_array_mut()
+                    .unwrap()
+                    .iter_mut()
+                    .zip(["4", "6"])
+                {
                     ip["version"] = json!(version);
                 }
             }

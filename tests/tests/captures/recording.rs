@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 /// Each runtime and what it sent.
 pub(crate) const RUNTIMES: [(&str, &str); 4] = [
     ("cnitool", include_str!("../../captures/cnitool.jsonl")),
-    ("containerd", include_str!("../../captures/containerd.jsonl")),
+    (
+        "containerd",
+        include_str!("../../captures/containerd.jsonl"),
+    ),
     ("crio", include_str!("../../captures/crio.jsonl")),
     ("podman", include_str!("../../captures/podman.jsonl")),
 ];
@@ -30,8 +33,14 @@ pub(crate) struct Recording {
 impl Recording {
     /// All requests of a runtime, in their order.
     pub(crate) fn all_of(runtime: &str) -> Vec<Self> {
-        let (_, lines) = RUNTIMES.into_iter().find(|(name, _)| *name == runtime).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let (_, lines) = RUNTIMES
+            .into_iter()
+            .find(|(name, _)| *name == runtime)
+            .unwrap();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     pub(crate) fn command(&self) -> Command {

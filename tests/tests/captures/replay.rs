@@ -20,15 +20,20 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 const CNITOOL_DATA_DIR: &str = "/tmp/peers-cnitool/ipam";
 
 /// What had been reserved before the recording began: the address before the first recorded one, of each set.
-const RESERVED_BEFORE: [(&str, [&str; 2]); 2] =
-    [("peersctrd", ["10.212.0.7", "fd12:212::7"]), ("peerscrio", ["10.215.0.5", "fd12:215::5"])];
+const RESERVED_BEFORE: [(&str, [&str; 2]); 2] = [
+    ("peersctrd", ["10.212.0.7", "fd12:212::7"]),
+    ("peerscrio", ["10.215.0.5", "fd12:215::5"]),
+];
 
 /// The namespace of an attachment that CRI-O's GC ended: it had been removed behind its back.
 const GONE: &str = "/run/netns/peerstale";
 
 /// Replays what `runtime` asked of `plugins`.
 pub(crate) fn run(host: &Host, runtime: &str, plugins: &[&str]) {
-    require("nf_tables", Nft::open().and_then(|mut nft| nft.probe()).is_ok());
+    require(
+        "nf_tables",
+        Nft::open().and_then(|mut nft| nft.probe()).is_ok(),
+    );
     let mut recordings = Recording::all_of(runtime);
     recordings.retain(|recording| plugins.contains(&recording.plugin.as_str()));
     assert_ne!(recordings.len(), 0);
@@ -54,9 +59,15 @@ fn reserve_what_was_reserved() {
 
 /// Makes a pod for every recorded namespace, and gives the paths by which they are known here.
 fn create_pods(host: &Host, recordings: &[Recording]) -> Substitutes {
-    let paths: BTreeSet<&str> = recordings.iter().map(|recording| recording.variable("CNI_NETNS")).collect();
+    let paths: BTreeSet<&str> = recordings
+        .iter()
+        .map(|recording| recording.variable("CNI_NETNS"))
+        .collect();
     let mut substitutes = Substitutes::default();
-    for path in paths.into_iter().filter(|path| path.starts_with('/') && *path != GONE) {
+    for path in paths
+        .into_iter()
+        .filter(|path| path.starts_with('/') && *path != GONE)
+    {
         let pod = host.pod(Path::new(path).file_name().unwrap().to_str().unwrap());
         substitutes.insert(path, pod.path().display().to_string());
     }
@@ -64,7 +75,10 @@ fn create_pods(host: &Host, recordings: &[Recording]) -> Substitutes {
 }
 
 fn replay(host: &Host, recording: &Recording, substitutes: &mut Substitutes) {
-    assert_eq!(recording.rc, 0, "the reference refused none of the recorded requests to these plugins");
+    assert_eq!(
+        recording.rc, 0,
+        "the reference refused none of the recorded requests to these plugins"
+    );
     let mut invocation = host.plugin(&recording.plugin, recording.command());
     for name in ["CNI_CONTAINERID", "CNI_IFNAME"] {
         invocation = invocation.without(name);
@@ -87,7 +101,10 @@ fn replay(host: &Host, recording: &Recording, substitutes: &mut Substitutes) {
 /// Records, host veths and masquerade rules are those of attachments that were added and not deleted, and no others.
 fn assert_only_live_attachments_are_left(host: &Host, recordings: &[Recording]) {
     let mut addresses_of: BTreeMap<&str, usize> = BTreeMap::new();
-    for recording in recordings.iter().filter(|recording| recording.plugin != "loopback") {
+    for recording in recordings
+        .iter()
+        .filter(|recording| recording.plugin != "loopback")
+    {
         let id = recording.variable("CNI_CONTAINERID");
         match recording.command() {
             Command::Add => {
@@ -103,27 +120,59 @@ fn assert_only_live_attachments_are_left(host: &Host, recordings: &[Recording]) 
     for folder in [Path::new(DEFAULT_DATA_DIR), host.data_dir()] {
         count_records(folder, &mut recorded);
     }
-    let live: BTreeMap<String, usize> =
-        addresses_of.iter().map(|(id, count)| ((*id).to_owned(), *count)).collect();
+    let live: BTreeMap<String, usize> = addresses_of
+        .iter()
+        .map(|(id, count)| ((*id).to_owned(), *count))
+        .collect();
     assert_eq!(recorded, live, "records");
-    if recordings.iter().all(|recording| recording.plugin != "bridge") {
+    if recordings
+        .iter()
+        .all(|recording| recording.plugin != "bridge")
+    {
         return;
     }
     let links = Rtnl::open().unwrap().links().unwrap();
-    assert_eq!(links.iter().filter(|link| link.kind == LinkKind::Veth).count(), live.len(), "host veths");
-    let rules = Nft::open().unwrap().masquerade_entries().unwrap_or_default();
-    assert_eq!(rules.len(), live.values().sum::<usize>(), "masquerade rules: {rules:?}");
+    assert_eq!(
+        links
+            .iter()
+            .filter(|link| link.kind == LinkKind::Veth)
+            .count(),
+        live.len(),
+        "host veths"
+    );
+    let rules = Nft::open()
+        .unwrap()
+        .masquerade_entries()
+        .unwrap_or_default();
+    assert_eq!(
+        rules.len(),
+        live.values().sum::<usize>(),
+        "masquerade rules: {rules:?}"
+    );
 }
 
 /// Counts the records below a folder by container. A record is named after its address.
 fn count_records(folder: &Path, counts: &mut BTreeMap<String, usize>) {
-    let Ok(networks) = fs::read_dir(folder) else { return };
+    let Ok(networks) = fs::read_dir(folder) else {
+        return;
+    };
     let visible = |name: &str| !name.starts_with('.');
-    for network in networks.map(Result::unwrap).filter(|entry| visible(entry.file_name().to_str().unwrap())) {
+    for network in networks
+        .map(Result::unwrap)
+        .filter(|entry| visible(entry.file_name().to_str().unwrap()))
+    {
         for record in fs::read_dir(network.path()).unwrap().map(Result::unwrap) {
-            if record.file_name().to_str().unwrap().parse::<std::net::IpAddr>().is_ok() {
+            if record
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse::<std::net::IpAddr>()
+                .is_ok()
+            {
                 let content = fs::read_to_string(record.path()).unwrap();
-                *counts.entry(content.lines().next().unwrap_or_default().to_owned()).or_default() += 1;
+                *counts
+                    .entry(content.lines().next().unwrap_or_default().to_owned())
+                    .or_default() += 1;
             }
         }
     }

@@ -28,8 +28,13 @@ pub(crate) const NOT_HERE: &[&str] = &[
 ];
 
 /// The same.
-pub(crate) const DIFFERENCES_NOT_HERE: &[&str] =
-    &["VLAN interface", "the other end of", "net.ipv6", "host end of", "table inet"];
+pub(crate) const DIFFERENCES_NOT_HERE: &[&str] = &[
+    "VLAN interface",
+    "the other end of",
+    "net.ipv6",
+    "host end of",
+    "table inet",
+];
 
 fn request<'a>(host: &'a Host, command: Command, keys: Value) -> Invocation<'a> {
     let base = json!({"cniVersion": "1.1.0", "name": "n", "type": "bridge"});
@@ -37,7 +42,10 @@ fn request<'a>(host: &'a Host, command: Command, keys: Value) -> Invocation<'a> 
 }
 
 fn ipam(host: &Host, subnets: &[&str]) -> Value {
-    let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
+    let ranges: Vec<Value> = subnets
+        .iter()
+        .map(|subnet| json!([{"subnet": subnet}]))
+        .collect();
     json!({"type": "host-local", "dataDir": host.data_dir(), "ranges": ranges})
 }
 
@@ -79,11 +87,22 @@ pub(crate) fn surroundings(host: &Host, page: &mut Page) {
     page.sees(add(&pod, json!({})).netns("/proc/self/ns/net"));
     let long = "c".repeat(240);
     page.sees(add(&pod, json!({"macspoofchk": true})).container(&long));
-    add(&pod, json!({"isGateway": true, "ipam": ipam(host, &["10.1.0.0/24"])})).run().success();
+    add(
+        &pod,
+        json!({"isGateway": true, "ipam": ipam(host, &["10.1.0.0/24"])}),
+    )
+    .run()
+    .success();
     page.sees(add(&pod, json!({})));
     let second = |keys: Value| add(&other, keys).container("c2");
-    page.sees(second(json!({"isGateway": true, "ipam": ipam(host, &["10.2.0.0/24"])})));
-    let folder = host.script("iptables-restore", "exit 1").parent().unwrap().to_owned();
+    page.sees(second(
+        json!({"isGateway": true, "ipam": ipam(host, &["10.2.0.0/24"])}),
+    ));
+    let folder = host
+        .script("iptables-restore", "exit 1")
+        .parent()
+        .unwrap()
+        .to_owned();
     let masquerade =
         json!({"ipMasq": true, "ipMasqBackend": "iptables", "ipam": ipam(host, &["10.1.0.0/24"])});
     page.sees(second(masquerade).env("PATH", format!("{}:/usr/bin:/bin", folder.display())));
@@ -91,19 +110,29 @@ pub(crate) fn surroundings(host: &Host, page: &mut Page) {
 
 pub(crate) fn delegates(host: &Host, page: &mut Page) {
     let pod = host.pod("d");
-    for (name, body) in
-        [("mute", "exit 3"), ("garbage", "[ $CNI_COMMAND != ADD ] || echo oops"), ("empty", "echo '{}'")]
-    {
+    for (name, body) in [
+        ("mute", "exit 3"),
+        ("garbage", "[ $CNI_COMMAND != ADD ] || echo oops"),
+        ("empty", "echo '{}'"),
+    ] {
         drop(host.script(name, body));
     }
     for kind in ["none", "../none", "mute", "garbage", "empty"] {
-        page.sees(request(host, Command::Add, json!({"ipam": {"type": kind}})).pod(&pod).container("d"));
+        page.sees(
+            request(host, Command::Add, json!({"ipam": {"type": kind}}))
+                .pod(&pod)
+                .container("d"),
+        );
     }
 }
 
 pub(crate) fn chains(host: &Host, page: &mut Page) {
     let (pod, other) = (host.pod("e"), host.pod("f"));
-    let added = request(host, Command::Add, json!({"bridge": "br1"})).pod(&pod).container("e").run().result();
+    let added = request(host, Command::Add, json!({"bridge": "br1"}))
+        .pod(&pod)
+        .container("e")
+        .run()
+        .result();
     let port = added.interfaces[1].name.as_str();
     for name in ["none", port] {
         let prev_result = json!({"cniVersion": "1.1.0", "interfaces": [{"name": name}]});
@@ -111,10 +140,15 @@ pub(crate) fn chains(host: &Host, page: &mut Page) {
         page.sees(request(host, Command::Add, keys).pod(&pod).container("f"));
     }
     let prev_result = json!({"cniVersion": "1.1.0", "interfaces": [{"name": port}]});
-    let keys = json!({"bridge": "br1", "ipam": ipam(host, &["10.1.0.0/24"]), "prevResult": prev_result});
+    let keys =
+        json!({"bridge": "br1", "ipam": ipam(host, &["10.1.0.0/24"]), "prevResult": prev_result});
     page.sees(request(host, Command::Add, keys).pod(&pod).container("f"));
     // Another namespace, where the name is free.
-    page.sees(request(host, Command::Add, json!({"bridge": "br1"})).pod(&other).container("e"));
+    page.sees(
+        request(host, Command::Add, json!({"bridge": "br1"}))
+            .pod(&other)
+            .container("e"),
+    );
 }
 
 pub(crate) fn differences(host: &Host, page: &mut Page) {
@@ -123,13 +157,17 @@ pub(crate) fn differences(host: &Host, page: &mut Page) {
     keys["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16"}]);
     let request = |command, more: Value| {
         let mut keys = keys.clone();
-        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        keys.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         request(host, command, keys).pod(&pod)
     };
     let added = request(Command::Add, json!({})).run().json();
     let check = |more: Value| {
         let mut keys = json!({"prevResult": added});
-        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        keys.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         request(Command::Check, keys)
     };
     check(json!({})).run().silent_success();

@@ -18,7 +18,8 @@ pub(crate) const NOT_HERE: &[&str] = &[
 pub(crate) fn errors(host: &Host, page: &mut Page) {
     let pod = host.pod("a");
     let base = json!({"cniVersion": "1.1.0", "name": "n", "type": "bridge"});
-    let request = |command, keys: Value| crate::request(host, "bridge", command, &base, keys).pod(&pod);
+    let request =
+        |command, keys: Value| crate::request(host, "bridge", command, &base, keys).pod(&pod);
     let add = || request(Command::Add, json!({}));
     page.sees(request(Command::Add, json!({"cniVersion": "9.8.7"})));
     page.sees(request(Command::Status, json!({"cniVersion": "1.0.0"})));
@@ -37,10 +38,18 @@ pub(crate) fn errors(host: &Host, page: &mut Page) {
         page.sees(change(add()));
     }
     page.sees(request(Command::Add, json!({"isGateway": "yes"})));
-    page.sees(request(Command::Add, json!({"prevResult": {"cniVersion": "1.1.0", "ips": 7}})));
-    page.sees(request(Command::Gc, json!({"cni.dev/valid-attachments": 7})));
+    page.sees(request(
+        Command::Add,
+        json!({"prevResult": {"cniVersion": "1.1.0", "ips": 7}}),
+    ));
+    page.sees(request(
+        Command::Gc,
+        json!({"cni.dev/valid-attachments": 7}),
+    ));
     page.sees(request(Command::Add, json!({"ipam": {"type": "bridge"}})));
-    page.sees(request(Command::Add, json!({"ipam": {"type": "x"}})).env("CNI_DELEGATION_DEPTH", "x"));
+    page.sees(
+        request(Command::Add, json!({"ipam": {"type": "x"}})).env("CNI_DELEGATION_DEPTH", "x"),
+    );
     page.sees(request(Command::Add, json!({"name": ""})));
     page.sees(request(Command::Add, json!({"name": "../../evil"})));
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use testkit::{Host, Invocation};
 
 fn request<'a>(host: &'a Host, command: Command, keys: Value) -> Invocation<'a> {
-    let base = json!({"cniVersion": "1.1.0", "name": "n", "type": "bridge", "ipam": {"type": "static"}});
+    let base =
+        json!({"cniVersion": "1.1.0", "name": "n", "type": "bridge", "ipam": {"type": "static"}});
     crate::request(host, "static", command, &base, keys).netns("/run/none")
 }
 

@@ -30,11 +30,21 @@ fn name(text: &str) -> IfName {
 /// Makes a bridge with an address.
 fn bridge(link: &str, mtu: Option<u32>, address: &str) -> u32 {
     let mut rtnl = Rtnl::open().or_fail("open");
-    rtnl.create_bridge(&name(link), MacAddr([2, 0, 0, 0, 0, 1]), mtu).or_fail("make a bridge");
-    let index = rtnl.find_link(&name(link)).or_fail("look").or_fail("a bridge").index;
+    rtnl.create_bridge(&name(link), MacAddr([2, 0, 0, 0, 0, 1]), mtu)
+        .or_fail("make a bridge");
+    let index = rtnl
+        .find_link(&name(link))
+        .or_fail("look")
+        .or_fail("a bridge")
+        .index;
     let mut batch = Batch::new();
     if !address.is_empty() {
-        batch.create_address(index, &name(link), address.parse().or_fail("an address"), false);
+        batch.create_address(
+            index,
+            &name(link),
+            address.parse().or_fail("an address"),
+            false,
+        );
     }
     rtnl.run(batch).or_fail("configure a bridge");
     index
@@ -45,7 +55,10 @@ fn route(link: u32, dst: &str, gateway: &str) {
     let mut batch = Batch::new();
     let gateway = Some(gateway.parse().or_fail("a gateway"));
     batch.create_route(link, &name("up0"), &RouteSpec { route, gateway });
-    Rtnl::open().or_fail("open").run(batch).or_fail("add a route");
+    Rtnl::open()
+        .or_fail("open")
+        .run(batch)
+        .or_fail("add a route");
 }
 
 fn a_gateway_in_a_vlan_is_the_network_s_own(host: &Host) {
@@ -54,9 +67,16 @@ fn a_gateway_in_a_vlan_is_the_network_s_own(host: &Host) {
     bridge("br0", None, "");
     bridge("br0.100", None, "10.1.0.1/24");
     node.network("10-pods.conflist", with("vlan", 100.into()));
-    let found: Vec<_> = found(&node, true).into_iter().filter(|(id, _)| id.starts_with("subnet")).collect();
+    let found: Vec<_> = found(&node, true)
+        .into_iter()
+        .filter(|(id, _)| id.starts_with("subnet"))
+        .collect();
     assert_eq!(found, []);
-    assert!(!without_forwarding(&node).iter().any(|(id, _)| id.starts_with("bridge")));
+    assert!(
+        !without_forwarding(&node)
+            .iter()
+            .any(|(id, _)| id.starts_with("bridge"))
+    );
 }
 
 fn an_address_that_no_pod_gets_is_no_error(host: &Host) {
@@ -76,14 +96,32 @@ fn a_bridge_with_the_wanted_address_and_another_is_no_error(host: &Host) {
     let _pod = host.pod("blue");
     let index = bridge("br0", None, "10.1.0.1/24");
     let mut batch = Batch::new();
-    batch.create_address(index, &name("br0"), "10.9.0.1/24".parse().or_fail("an address"), false);
-    Rtnl::open().or_fail("open").run(batch).or_fail("add an address");
+    batch.create_address(
+        index,
+        &name("br0"),
+        "10.9.0.1/24".parse().or_fail("an address"),
+        false,
+    );
+    Rtnl::open()
+        .or_fail("open")
+        .run(batch)
+        .or_fail("add an address");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     assert_eq!(found(&node, true), []);
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "10.9.0.0/24"}]])));
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "10.9.0.0/24"}]])),
+    );
     let found = found(&node, true);
-    let told = found.iter().find(|(id, _)| id == "bridge-address").or_fail("a note");
-    assert!(told.1.contains("has 10.1.0.1/24, and 10.9.0.1/24 is wanted, which it has too"), "{told:?}");
+    let told = found
+        .iter()
+        .find(|(id, _)| id == "bridge-address")
+        .or_fail("a note");
+    assert!(
+        told.1
+            .contains("has 10.1.0.1/24, and 10.9.0.1/24 is wanted, which it has too"),
+        "{told:?}"
+    );
 }
 
 fn faults_of_bridges_are_found(host: &Host) {
@@ -103,16 +141,36 @@ fn faults_of_bridges_are_found(host: &Host) {
     let change = |change: &dyn Fn(&mut Batch)| {
         let mut batch = Batch::new();
         change(&mut batch);
-        Rtnl::open().or_fail("open").run(batch).or_fail("change the bridge");
+        Rtnl::open()
+            .or_fail("open")
+            .run(batch)
+            .or_fail("change the bridge");
     };
     change(&|batch| {
-        batch.delete_address(index, &name("br0"), "10.2.0.1/24".parse().or_fail("an address"));
-        batch.create_address(index, &name("br0"), "10.1.0.7/24".parse().or_fail("an address"), false);
+        batch.delete_address(
+            index,
+            &name("br0"),
+            "10.2.0.1/24".parse().or_fail("an address"),
+        );
+        batch.create_address(
+            index,
+            &name("br0"),
+            "10.1.0.7/24".parse().or_fail("an address"),
+            false,
+        );
     });
     node.network("10-pods.conflist", with("isGateway", false.into()));
-    wrong(&node, "bridge-address-in-range", "the bridge br0 has 10.1.0.7/24, which a pod may get too");
+    wrong(
+        &node,
+        "bridge-address-in-range",
+        "the bridge br0 has 10.1.0.7/24, which a pod may get too",
+    );
     change(&|batch| {
-        batch.delete_address(index, &name("br0"), "10.1.0.7/24".parse().or_fail("an address"));
+        batch.delete_address(
+            index,
+            &name("br0"),
+            "10.1.0.7/24".parse().or_fail("an address"),
+        );
         batch.set_down(index, &name("br0"));
     });
     wrong(&node, "bridge-down", "the bridge br0 is down");
@@ -120,7 +178,10 @@ fn faults_of_bridges_are_found(host: &Host) {
 
 /// In a new namespace nothing forwards yet, which a bridge that nobody's ADD made does not change.
 fn without_forwarding(node: &Node<'_>) -> Vec<(String, String)> {
-    found(node, false).into_iter().filter(|(id, _)| id != "ip-forward").collect()
+    found(node, false)
+        .into_iter()
+        .filter(|(id, _)| id != "ip-forward")
+        .collect()
 }
 
 #[track_caller]
@@ -136,11 +197,22 @@ fn subnets_that_collide_are_found(host: &Host) {
     let node = node(host);
     let index = bridge("up0", None, "192.0.2.1/24");
     route(index, "10.0.0.0/8", "192.0.2.9");
-    assert_eq!(found(&node, false), [], "a wide route leads to the other nodes");
+    assert_eq!(
+        found(&node, false),
+        [],
+        "a wide route leads to the other nodes"
+    );
     route(index, "10.1.0.128/25", "192.0.2.9");
     wrong(&node, "subnet-routed", "the host sends 10.1.0.128/25");
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "192.0.2.0/28"}]])));
-    wrong(&node, "subnet-overlaps", "the pods' subnet 192.0.2.0/28 overlaps 192.0.2.1/24 of up0");
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "192.0.2.0/28"}]])),
+    );
+    wrong(
+        &node,
+        "subnet-overlaps",
+        "the pods' subnet 192.0.2.0/28 overlaps 192.0.2.1/24 of up0",
+    );
 }
 
 fn a_bridge_with_spanning_tree_is_found(host: &Host) {
@@ -148,7 +220,10 @@ fn a_bridge_with_spanning_tree_is_found(host: &Host) {
     bridge("br0", None, "10.1.0.1/24");
     let set = |arguments: &str| {
         let mut command = std::process::Command::new("ip");
-        let output = command.args(arguments.split_whitespace()).output().or_fail("run ip");
+        let output = command
+            .args(arguments.split_whitespace())
+            .output()
+            .or_fail("run ip");
         testkit::require("spanning tree of bridges", output.status.success());
     };
     assert_eq!(without_forwarding(&node), []);
@@ -167,7 +242,8 @@ fn a_bridge_with_spanning_tree_is_found(host: &Host) {
 fn one_overlap_is_reported_once(host: &Host) {
     let node = node(host);
     let network = |name: &str, bridge: &str, start: &str, end: &str| {
-        let mut network = pods(json!([[{"subnet": "10.1.0.0/24", "rangeStart": start, "rangeEnd": end}]]));
+        let mut network =
+            pods(json!([[{"subnet": "10.1.0.0/24", "rangeStart": start, "rangeEnd": end}]]));
         network["name"] = name.into();
         network["plugins"][0]["bridge"] = bridge.into();
         network
@@ -178,20 +254,40 @@ fn one_overlap_is_reported_once(host: &Host) {
         let found = without_forwarding(&node);
         found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    node.network("10-pods.conflist", network("pods", "br0", "10.1.0.2", "10.1.0.99"));
-    node.network("20-other.conflist", network("other", "br1", "10.1.0.50", "10.1.0.200"));
+    node.network(
+        "10-pods.conflist",
+        network("pods", "br0", "10.1.0.2", "10.1.0.99"),
+    );
+    node.network(
+        "20-other.conflist",
+        network("other", "br1", "10.1.0.50", "10.1.0.200"),
+    );
     assert_eq!(overlaps(), ["pools-overlap"]);
-    node.network("20-other.conflist", network("other", "br1", "10.1.0.100", "10.1.0.200"));
+    node.network(
+        "20-other.conflist",
+        network("other", "br1", "10.1.0.100", "10.1.0.200"),
+    );
     assert_eq!(overlaps(), ["subnet-overlaps"]);
-    node.network("20-other.conflist", network("other", "br0", "10.1.0.100", "10.1.0.200"));
-    assert_eq!(overlaps(), ["subnet-overlaps"], "two networks of one bridge, and br1");
+    node.network(
+        "20-other.conflist",
+        network("other", "br0", "10.1.0.100", "10.1.0.200"),
+    );
+    assert_eq!(
+        overlaps(),
+        ["subnet-overlaps"],
+        "two networks of one bridge, and br1"
+    );
 }
 
 fn an_mtu_larger_than_the_uplink_s_is_found(host: &Host) {
     let node = node(host);
     let index = bridge("up0", Some(1400), "192.0.2.1/24");
     route(index, "0.0.0.0/0", "192.0.2.9");
-    wrong(&node, "mtu-uplink", "pods get an MTU of 1500, and up0, by which they leave, has 1400");
+    wrong(
+        &node,
+        "mtu-uplink",
+        "pods get an MTU of 1500, and up0, by which they leave, has 1400",
+    );
     node.network("10-pods.conflist", with("mtu", 1400.into()));
     assert_eq!(found(&node, false), []);
     let mut small = pods(json!([[{"subnet": "fd00:1::/64"}]]));
@@ -205,11 +301,21 @@ fn forwarding_that_was_switched_off_is_found(host: &Host) {
     let _pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     fs::write("/proc/sys/net/ipv4/ip_forward", "0").or_fail("switch forwarding off");
-    told(&node, "ip-forward", "net.ipv4.ip_forward is 0, and pods needs it");
+    told(
+        &node,
+        "ip-forward",
+        "net.ipv4.ip_forward is 0, and pods needs it",
+    );
     told(&node, "attachment-changed", "pods: container cnitool-");
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "fd00:1::/64"}]])));
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "fd00:1::/64"}]])),
+    );
     let found = found(&node, false);
-    assert!(!found.iter().any(|(id, _)| id == "ip-forward"), "IPv6 needs none: {found:?}");
+    assert!(
+        !found.iter().any(|(id, _)| id == "ip-forward"),
+        "IPv6 needs none: {found:?}"
+    );
 }
 
 fn faults_of_kernel_parameters_are_found(host: &Host) {
@@ -218,23 +324,50 @@ fn faults_of_kernel_parameters_are_found(host: &Host) {
     parameter("ipv4/ip_forward", "1\n");
     told(&node, "br-netfilter", "br_netfilter is not loaded");
     parameter("bridge/bridge-nf-call-iptables", "0\n");
-    told(&node, "bridge-nf", "net.bridge.bridge-nf-call-iptables is 0");
+    told(
+        &node,
+        "bridge-nf",
+        "net.bridge.bridge-nf-call-iptables is 0",
+    );
     assert_eq!(found(&node, false), [], "without kubelet a note");
     node.file("var/lib/kubelet/config.yaml", "");
-    wrong(&node, "bridge-nf", "net.bridge.bridge-nf-call-iptables is 0");
+    wrong(
+        &node,
+        "bridge-nf",
+        "net.bridge.bridge-nf-call-iptables is 0",
+    );
     parameter("bridge/bridge-nf-call-iptables", "1\n");
-    node.network("10-pods.conflist", pods(json!([[{"subnet": "fd00:1::/64"}]])));
-    wrong(&node, "ipv6-missing", "pods has an IPv6 range, and this kernel has no IPv6");
+    node.network(
+        "10-pods.conflist",
+        pods(json!([[{"subnet": "fd00:1::/64"}]])),
+    );
+    wrong(
+        &node,
+        "ipv6-missing",
+        "pods has an IPv6 range, and this kernel has no IPv6",
+    );
     parameter("ipv6/conf/all/disable_ipv6", "0\n");
     parameter("ipv6/conf/default/disable_ipv6", "1\n");
-    wrong(&node, "ipv6-disabled", "net.ipv6.conf.default.disable_ipv6 is 1");
+    wrong(
+        &node,
+        "ipv6-disabled",
+        "net.ipv6.conf.default.disable_ipv6 is 1",
+    );
     parameter("ipv6/conf/default/disable_ipv6", "0\n");
     parameter("ipv6/conf/all/disable_ipv6", "1\n");
     parameter("ipv6/conf/all/forwarding", "0\n");
     assert_eq!(found(&node, false), [], "the first ADD switches it on");
     bridge("br0", None, "");
     parameter("ipv6/conf/br0/disable_ipv6", "1\n");
-    told(&node, "ipv6-disabled", "net.ipv6.conf.br0.disable_ipv6 is 1");
+    told(
+        &node,
+        "ipv6-disabled",
+        "net.ipv6.conf.br0.disable_ipv6 is 1",
+    );
     parameter("ipv6/conf/br0/disable_ipv6", "0\n");
-    wrong(&node, "ipv6-forward", "net.ipv6.conf.all.forwarding is 0, and pods needs it");
+    wrong(
+        &node,
+        "ipv6-forward",
+        "net.ipv6.conf.all.forwarding is 0, and pods needs it",
+    );
 }

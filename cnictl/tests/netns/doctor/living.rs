@@ -38,7 +38,8 @@ fn running(host: &Host) -> (Node<'_>, [Pod; 2]) {
         let named = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}");
         let path = format!("/run/netns/{pod}");
         let add = ["add", "pods", &path, "--id", &format!("pod-{pod}")];
-        node.cnictl_with(&add, &[("CNI_ARGS", named.as_str())]).success();
+        node.cnictl_with(&add, &[("CNI_ARGS", named.as_str())])
+            .success();
     }
     (node, pods)
 }
@@ -70,11 +71,18 @@ fn found(node: &Node<'_>, pods: &[&str], what: &str) {
         let start = format!("pods: pod default/{pod}, eth0: ");
         let is_it = |line: &&str| line.starts_with(&start) && line.contains(what);
         assert!(changed.iter().any(is_it), "{start}{what}: {changed:#?}");
-        assert!(all.stdout.lines().any(|line| is_it(&line)), "{start}{what}: {}", all.stdout);
+        assert!(
+            all.stdout.lines().any(|line| is_it(&line)),
+            "{start}{what}: {}",
+            all.stdout
+        );
     }
     let text = node.cnictl(&["doctor"]);
     let first = text.stdout.lines().next().unwrap_or_default().to_owned();
-    let wanted = format!("; running pods: 2 attachments, {} changed, which may be cut off", pods.len());
+    let wanted = format!(
+        "; running pods: 2 attachments, {} changed, which may be cut off",
+        pods.len()
+    );
     assert!(first.ends_with(&wanted), "{first}");
 }
 
@@ -82,18 +90,39 @@ fn running_pods_that_are_as_add_left_them_are_counted(host: &Host) {
     let (node, pods) = running(host);
     let before = host.state(&[&pods[0], &pods[1]]);
     let report = node.cnictl(&["doctor"]);
-    report.success().says("new pods: can start; running pods: 2 attachments, all as ADD left them\n");
+    report
+        .success()
+        .says("new pods: can start; running pods: 2 attachments, all as ADD left them\n");
     let all = node.cnictl(&["check", "--all"]);
-    all.success().says("pods: pod default/red, eth0: as ADD left it").says("2 as ADD left them");
-    let json = node.cnictl(&["check", "pods", "--all", "--json"]).success().json();
-    assert_eq!((&json[0]["pod"], &json[0]["state"]), (&"default/blue".into(), &"intact".into()));
-    node.cnictl(&["check", "nosuch", "--all"]).exit(1).says("no net configuration with name");
+    all.success()
+        .says("pods: pod default/red, eth0: as ADD left it")
+        .says("2 as ADD left them");
+    let json = node
+        .cnictl(&["check", "pods", "--all", "--json"])
+        .success()
+        .json();
+    assert_eq!(
+        (&json[0]["pod"], &json[0]["state"]),
+        (&"default/blue".into(), &"intact".into())
+    );
+    node.cnictl(&["check", "nosuch", "--all"])
+        .exit(1)
+        .says("no net configuration with name");
     // The kernel gives the bridge its link-local address in its own time.
     let changed = host.state(&[&pods[0], &pods[1]]).difference(&before);
-    assert_eq!(changed.lines().filter(|line| !line.contains("fe80::")).count(), 0, "{changed}");
+    assert_eq!(
+        changed
+            .lines()
+            .filter(|line| !line.contains("fe80::"))
+            .count(),
+        0,
+        "{changed}"
+    );
     pods[0].remove();
     let report = node.cnictl(&["doctor"]);
-    report.exit(1).says("running pods: 1 attachment, all as ADD left them");
+    report
+        .exit(1)
+        .says("running pods: 1 attachment, all as ADD left them");
 }
 
 fn a_flushed_ruleset_is_found_for_each_pod(host: &Host) {
@@ -125,7 +154,11 @@ fn peer_of_eth0() -> u32 {
 fn host_name(index: u32) -> String {
     let mut rtnl = cni_net::Rtnl::open().or_fail("open");
     let links = rtnl.links().or_fail("list");
-    links.into_iter().find(|link| link.index == index).or_fail("the host's end").name
+    links
+        .into_iter()
+        .find(|link| link.index == index)
+        .or_fail("the host's end")
+        .name
 }
 
 fn an_interface_that_is_down_is_found(host: &Host) {
@@ -146,11 +179,16 @@ fn a_pod_is_named_and_others_are_not_seen(host: &Host) {
     let mut old = network();
     old["cniVersion"] = "0.3.1".into();
     node.network("10-pods.conflist", &old);
-    node.cnictl(&["add", "pods", "/run/netns/blue", "--id", "c1"]).success();
+    node.cnictl(&["add", "pods", "/run/netns/blue", "--id", "c1"])
+        .success();
     let report = node.cnictl(&["doctor"]);
-    report.says("not seen: CHECK of 1 attachment of pods: ").says("1 attachment, 1 not seen");
+    report
+        .says("not seen: CHECK of 1 attachment of pods: ")
+        .says("1 attachment, 1 not seen");
     let all = node.cnictl(&["check", "--all"]);
-    all.success().says("pods: container c1, eth0: not seen: ").says("1 not seen");
+    all.success()
+        .says("pods: container c1, eth0: not seen: ")
+        .says("1 not seen");
 }
 
 fn control_characters_of_names_are_escaped(host: &Host) {
@@ -159,8 +197,13 @@ fn control_characters_of_names_are_escaped(host: &Host) {
     for command in [&["doctor"][..], &["list"], &["ipam"], &["status", "nosuch"]] {
         let shown = node.cnictl(command);
         let text = format!("{}{}", shown.stdout, shown.stderr);
-        let hidden = text.chars().find(|symbol| symbol.is_control() && *symbol != '\n');
+        let hidden = text
+            .chars()
+            .find(|symbol| symbol.is_control() && *symbol != '\n');
         assert_eq!(hidden, None, "{command:?}: {text}");
-        assert!(!text.lines().any(|line| line.starts_with("error: x")), "{command:?}: {text}");
+        assert!(
+            !text.lines().any(|line| line.starts_with("error: x")),
+            "{command:?}: {text}"
+        );
     }
 }

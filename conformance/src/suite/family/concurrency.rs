@@ -1,8 +1,8 @@
 //! Many at once: runtimes start the containers of a node in parallel (spec section 3, "Lifecycle and ordering").
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Run, Spawned, Versions,
-    decode,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Run, Spawned,
+    Versions, decode,
     fault::{Answer, Call, Real},
     require,
 };
@@ -36,7 +36,11 @@ const CASES: &[Case] = &[
                 if !call.is(Command::Add) {
                     return real.run(&call);
                 }
-                while_alone(&call, || real.run(&call), || Ok(Answer::error(11, "try again later")))
+                while_alone(
+                    &call,
+                    || real.run(&call),
+                    || Ok(Answer::error(11, "try again later")),
+                )
             }),
             Fault::new("gives one address to two that ask at once", |real, call| {
                 if !call.is(Command::Add) {
@@ -70,7 +74,11 @@ const CASES: &[Case] = &[
                     || real.run(&call),
                     || {
                         let is_add = call.is(Command::Add);
-                        if is_add { Ok(Answer::error(11, "try again later")) } else { real.run(&call) }
+                        if is_add {
+                            Ok(Answer::error(11, "try again later"))
+                        } else {
+                            real.run(&call)
+                        }
                     },
                 )
             }),
@@ -89,12 +97,19 @@ const CASES: &[Case] = &[
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("refuses a DEL while it is busy", |real, call| {
-            if !call.is(Command::Del) {
-                return real.run(&call);
-            }
-            while_alone(&call, || real.run(&call), || Ok(Answer::error(11, "is being deleted")))
-        })],
+        faults: &[Fault::new(
+            "refuses a DEL while it is busy",
+            |real, call| {
+                if !call.is(Command::Del) {
+                    return real.run(&call);
+                }
+                while_alone(
+                    &call,
+                    || real.run(&call),
+                    || Ok(Answer::error(11, "is being deleted")),
+                )
+            },
+        )],
         body: the_same_del_at_once,
     },
 ];
@@ -130,28 +145,54 @@ fn forget_a_del(real: &Real, call: Call) -> io::Result<Answer> {
 }
 
 fn attachments<'c>(context: &'c Context<'c>, prefix: &str) -> Result<Vec<Attachment<'c>>, Failure> {
-    (0..MANY).map(|number| context.attachment(&format!("{prefix}{number}"))).collect()
+    (0..MANY)
+        .map(|number| context.attachment(&format!("{prefix}{number}")))
+        .collect()
 }
 
 /// Starts all, and then waits for all.
 fn run_at_once(context: &Context<'_>, requests: &[Request<'_>]) -> Result<Vec<Run>, Failure> {
     let start = Instant::now();
-    let spawned: Vec<Spawned> = requests.iter().map(Request::spawn).collect::<Result<_, _>>()?;
-    let runs: Vec<Run> = spawned.into_iter().map(Spawned::finish).collect::<Result<_, _>>()?;
-    requests.iter().zip(&runs).for_each(|(request, run)| request.record(run));
-    context.step(format!("{} runs at once took {:?}", runs.len(), start.elapsed()));
+    let spawned: Vec<Spawned> = requests
+        .iter()
+        .map(Request::spawn)
+        .collect::<Result<_, _>>()?;
+    let runs: Vec<Run> = spawned
+        .into_iter()
+        .map(Spawned::finish)
+        .collect::<Result<_, _>>()?;
+    requests
+        .iter()
+        .zip(&runs)
+        .for_each(|(request, run)| request.record(run));
+    context.step(format!(
+        "{} runs at once took {:?}",
+        runs.len(),
+        start.elapsed()
+    ));
     Ok(runs)
 }
 
 fn requests<'c>(attachments: &[Attachment<'c>], command: Command) -> Vec<Request<'c>> {
-    attachments.iter().map(|attachment| attachment.request(command)).collect()
+    attachments
+        .iter()
+        .map(|attachment| attachment.request(command))
+        .collect()
 }
 
 /// Fails where one of the runs failed.
 fn require_success(runs: &[Run], what: &str) -> Result<(), Failure> {
-    let failed: Vec<String> = runs.iter().filter(|run| !run.status.success()).map(Run::summary).collect();
-    let found =
-        format!("{} of {}, the first with {}", failed.len(), runs.len(), failed.first().map_or("", |s| s));
+    let failed: Vec<String> = runs
+        .iter()
+        .filter(|run| !run.status.success())
+        .map(Run::summary)
+        .collect();
+    let found = format!(
+        "{} of {}, the first with {}",
+        failed.len(),
+        runs.len(),
+        failed.first().map_or("", |s| s)
+    );
     require(failed.is_empty(), format!("no {what} that fails"), found)
 }
 
@@ -190,7 +231,11 @@ fn require_different_addresses(runs: &[Run]) -> Result<(), Failure> {
     for run in runs {
         for address in addresses(run)? {
             let is_new = seen.insert(address.to_string());
-            require(is_new, "an address of its own for each container", format!("two with {address}"))?;
+            require(
+                is_new,
+                "an address of its own for each container",
+                format!("two with {address}"),
+            )?;
         }
     }
     Ok(())
@@ -210,7 +255,11 @@ fn all_at_once(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// DEL of all at once, with the results of their ADDs.
-fn remove_all(context: &Context<'_>, attachments: &[Attachment<'_>], added: &[Run]) -> Result<(), Failure> {
+fn remove_all(
+    context: &Context<'_>,
+    attachments: &[Attachment<'_>],
+    added: &[Run],
+) -> Result<(), Failure> {
     let deleted = run_at_once(context, &deletions(context, attachments, added)?)?;
     require_success(&deleted, "DEL")
 }
@@ -222,7 +271,11 @@ fn deletions<'c>(
 ) -> Result<Vec<Request<'c>>, Failure> {
     let requests = attachments.iter().zip(added).map(|(attachment, run)| {
         let request = attachment.request(Command::Del);
-        Ok(if context.version().has_check() { request.key("prevResult", run.result()?) } else { request })
+        Ok(if context.version().has_check() {
+            request.key("prevResult", run.result()?)
+        } else {
+            request
+        })
     });
     requests.collect()
 }
@@ -239,7 +292,11 @@ fn adds_and_dels_mixed(context: &Context<'_>) -> Result<(), Failure> {
     }
     let dels = deletions(context, &old, &added)?;
     let adds = requests(&new, Command::Add);
-    let mixed: Vec<Request<'_>> = dels.into_iter().zip(adds).flat_map(|(del, add)| [del, add]).collect();
+    let mixed: Vec<Request<'_>> = dels
+        .into_iter()
+        .zip(adds)
+        .flat_map(|(del, add)| [del, add])
+        .collect();
     let runs = run_at_once(context, &mixed)?;
     require_success(&runs, "ADD or DEL")?;
     let added: Vec<Run> = runs.into_iter().skip(1).step_by(2).collect();

@@ -12,5 +12,13 @@ mod undone;
 use crate::suite::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [requests::CASES, answers::CASES, failures::CASES, kinds::CASES, loops::CASES, undone::CASES].concat()
+    [
+        requests::CASES,
+        answers::CASES,
+        failures::CASES,
+        kinds::CASES,
+        loops::CASES,
+        undone::CASES,
+    ]
+    .concat()
 }

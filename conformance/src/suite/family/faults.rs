@@ -12,9 +12,20 @@ use sandbox::trace::SHELL;
 use std::path::Path;
 
 pub(super) fn cases() -> Vec<Case> {
-    [killed::CASES, collected::CASES, times::CASES, streams::CASES, disk::CASES].concat()
+    [
+        killed::CASES,
+        collected::CASES,
+        times::CASES,
+        streams::CASES,
+        disk::CASES,
+    ]
+    .concat()
 }
 
 fn require_shell() -> Result<(), Failure> {
-    if Path::new(SHELL).exists() { Ok(()) } else { Err(Failure::skip(format!("there is no {SHELL}"))) }
+    if Path::new(SHELL).exists() {
+        Ok(())
+    } else {
+        Err(Failure::skip(format!("there is no {SHELL}")))
+    }
 }

@@ -17,5 +17,13 @@ const NAME_IS_TAKEN: Clause = Clause {
 };
 
 pub(super) fn cases() -> Vec<Case> {
-    [add::CASES, result::CASES, repeat::CASES, check::CASES, del::CASES, missing::CASES].concat()
+    [
+        add::CASES,
+        result::CASES,
+        repeat::CASES,
+        check::CASES,
+        del::CASES,
+        missing::CASES,
+    ]
+    .concat()
 }

@@ -10,6 +10,13 @@ mod refusals;
 use crate::suite::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [answers::CASES, documents::CASES, environment::CASES, input::CASES, refusals::CASES, codes::CASES]
-        .concat()
+    [
+        answers::CASES,
+        documents::CASES,
+        environment::CASES,
+        input::CASES,
+        refusals::CASES,
+        codes::CASES,
+    ]
+    .concat()
 }

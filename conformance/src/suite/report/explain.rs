@@ -18,23 +18,40 @@ pub fn case(case: &Case) -> String {
     let kinds: Vec<&str> = case.kinds.iter().map(|kind| kind.as_str()).collect();
     let _ = writeln!(text, "plugins   {}", kinds.join(", "));
     let faults: Vec<&str> = case.faults.iter().map(|fault| fault.name).collect();
-    let _ = writeln!(text, "notices   a plugin that {}", faults.join("\n          a plugin that "));
+    let _ = writeln!(
+        text,
+        "notices   a plugin that {}",
+        faults.join("\n          a plugin that ")
+    );
     text
 }
 
 /// What was done and seen with one plugin in one version.
 #[must_use]
 pub fn run(item: &Item, outcome: &Outcome) -> String {
-    let mut text = format!("━━ {} with {}\n\n", item.id(), item.subject.binary().display());
+    let mut text = format!(
+        "━━ {} with {}\n\n",
+        item.id(),
+        item.subject.binary().display()
+    );
     for entry in &outcome.journal {
         let _ = writeln!(text, "{entry}");
     }
     let milliseconds = outcome.duration.as_secs_f64() * 1000.0;
-    let _ = write!(text, "{} after {milliseconds:.1} ms", outcome.verdict.as_str());
+    let _ = write!(
+        text,
+        "{} after {milliseconds:.1} ms",
+        outcome.verdict.as_str()
+    );
     match &outcome.verdict {
         Verdict::Passed => {}
         Verdict::Failed { wanted, found } => {
-            let _ = write!(text, "\n  wanted  {}\n  found   {}", indented(wanted), indented(found));
+            let _ = write!(
+                text,
+                "\n  wanted  {}\n  found   {}",
+                indented(wanted),
+                indented(found)
+            );
         }
         Verdict::Noted(notes) => {
             let _ = write!(text, "\n  {}", indented(&notes.join("\n")));

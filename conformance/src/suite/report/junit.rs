@@ -12,7 +12,8 @@ pub fn render(report: &Report) -> String {
     );
     for plugin in &report.plugins {
         for family in report.families() {
-            let of_suite = |result: &&CaseResult| result.plugin == plugin.name && result.family == family;
+            let of_suite =
+                |result: &&CaseResult| result.plugin == plugin.name && result.family == family;
             let results: Vec<&CaseResult> = report.results.iter().filter(of_suite).collect();
             if !results.is_empty() {
                 suite(&mut xml, &format!("{}.{family}", plugin.name), &results);
@@ -23,7 +24,12 @@ pub fn render(report: &Report) -> String {
 }
 
 fn suite(xml: &mut String, name: &str, results: &[&CaseResult]) {
-    let Summary { failed, skipped, errors, .. } = Summary::of(results.iter().copied());
+    let Summary {
+        failed,
+        skipped,
+        errors,
+        ..
+    } = Summary::of(results.iter().copied());
     let _ = writeln!(
         xml,
         "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" errors=\"{errors}\" skipped=\"{skipped}\">",
@@ -46,13 +52,22 @@ fn case(xml: &mut String, suite: &str, result: &CaseResult) {
     );
     let inner = match result.outcome {
         "passed" => String::new(),
-        "noted" => format!("<system-out>{}</system-out>", escaped(&result.notes.join("\n"))),
+        "noted" => format!(
+            "<system-out>{}</system-out>",
+            escaped(&result.notes.join("\n"))
+        ),
         "skipped" => {
-            format!("<skipped message=\"{}\"/>", escaped(result.reason.as_deref().unwrap_or_default()))
+            format!(
+                "<skipped message=\"{}\"/>",
+                escaped(result.reason.as_deref().unwrap_or_default())
+            )
         }
         "failed" => {
             let message = format!("wanted {}", result.wanted.as_deref().unwrap_or_default());
-            let (found, journal) = (result.found.as_deref().unwrap_or_default(), result.journal.concat());
+            let (found, journal) = (
+                result.found.as_deref().unwrap_or_default(),
+                result.journal.concat(),
+            );
             let text = format!("{}\n\nfound {found}\n\n{journal}", result.clause.rule);
             let level = result.level.as_str();
             format!(
@@ -61,9 +76,16 @@ fn case(xml: &mut String, suite: &str, result: &CaseResult) {
                 escaped(&text)
             )
         }
-        _ => format!("<error message=\"{}\"/>", escaped(result.reason.as_deref().unwrap_or_default())),
+        _ => format!(
+            "<error message=\"{}\"/>",
+            escaped(result.reason.as_deref().unwrap_or_default())
+        ),
     };
-    let _ = if inner.is_empty() { writeln!(xml, "/>") } else { writeln!(xml, ">{inner}</testcase>") };
+    let _ = if inner.is_empty() {
+        writeln!(xml, "/>")
+    } else {
+        writeln!(xml, ">{inner}</testcase>")
+    };
 }
 
 /// Escapes what has a meaning in XML, and what XML 1.0 cannot hold at all.
@@ -91,6 +113,9 @@ mod tests {
 
     #[test]
     fn what_xml_cannot_hold_is_replaced() {
-        assert_eq!(escaped("<a b=\"&\">\u{1}\n"), "&lt;a b=&quot;&amp;&quot;&gt;\u{fffd}&#10;");
+        assert_eq!(
+            escaped("<a b=\"&\">\u{1}\n"),
+            "&lt;a b=&quot;&amp;&quot;&gt;\u{fffd}&#10;"
+        );
     }
 }

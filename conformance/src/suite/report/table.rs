@@ -45,8 +45,11 @@ const MAX_LINES: usize = 14;
 pub fn render(report: &Report, style: Style<'_>) -> String {
     let mut text = String::new();
     for plugin in &report.plugins {
-        let results: Vec<&CaseResult> =
-            report.results.iter().filter(|result| result.plugin == plugin.name).collect();
+        let results: Vec<&CaseResult> = report
+            .results
+            .iter()
+            .filter(|result| result.plugin == plugin.name)
+            .collect();
         let heading = format!("{} ({})", plugin.name, plugin.kind.as_str());
         table_of(&mut text, style, &heading, &results);
         text.push('\n');
@@ -73,15 +76,23 @@ fn table_of(text: &mut String, style: Style<'_>, heading: &str, results: &[&Case
         .map(|version| version.as_str())
         .filter(|version| results.iter().any(|result| result.version == *version))
         .collect();
-    let _ = write!(text, "{}", style.paint(Style::BOLD, &format!("{heading:<24}")));
-    versions.iter().for_each(|version| text.push_str(&style.paint(Style::DIM, &format!("{version:>8}"))));
+    let _ = write!(
+        text,
+        "{}",
+        style.paint(Style::BOLD, &format!("{heading:<24}"))
+    );
+    versions
+        .iter()
+        .for_each(|version| text.push_str(&style.paint(Style::DIM, &format!("{version:>8}"))));
     text.push('\n');
     let mut families: Vec<&str> = results.iter().map(|result| result.family).collect();
     families.dedup();
     for family in families {
         let _ = write!(text, "  {family:<22}");
         for version in &versions {
-            let mine = results.iter().filter(|r| r.family == family && r.version == *version);
+            let mine = results
+                .iter()
+                .filter(|r| r.family == family && r.version == *version);
             text.push_str(&cell(Summary::of(mine.copied()), style));
         }
         text.push('\n');
@@ -106,12 +117,23 @@ fn failure(text: &mut String, style: Style<'_>, group: &Group<'_>, bin_dir: &str
     let result = group.first;
     head(text, style, Style::RED, "FAILED", group);
     let rule = format!("{}: {}", section(result), result.clause.rule);
-    let parts = [("rule", Some(rule)), ("wanted", result.wanted.clone()), ("found", result.found.clone())];
+    let parts = [
+        ("rule", Some(rule)),
+        ("wanted", result.wanted.clone()),
+        ("found", result.found.clone()),
+    ];
     for (name, said) in parts {
-        let _ = writeln!(text, "  {name:<6}  {}", below(&said.unwrap_or_default(), 10));
+        let _ = writeln!(
+            text,
+            "  {name:<6}  {}",
+            below(&said.unwrap_or_default(), 10)
+        );
     }
     // Cases about two builds are none that one folder could explain.
-    if crate::suite::family::FAMILIES.iter().any(|(family, _)| *family == result.family) {
+    if crate::suite::family::FAMILIES
+        .iter()
+        .any(|(family, _)| *family == result.family)
+    {
         let mut command = format!(
             "cni-conformance explain {} --plugin {} --bin-dir {}",
             result.id,
@@ -139,23 +161,46 @@ pub fn shell_word(text: &str) -> String {
 fn error(text: &mut String, style: Style<'_>, group: &Group<'_>) {
     head(text, style, Style::YELLOW, "ERROR", group);
     let reason = group.first.reason.as_deref().unwrap_or_default();
-    let _ = writeln!(text, "  the suite could not do its own part: {}\n", below(reason, 10));
+    let _ = writeln!(
+        text,
+        "  the suite could not do its own part: {}\n",
+        below(reason, 10)
+    );
 }
 
 fn head(text: &mut String, style: Style<'_>, code: &str, word: &str, group: &Group<'_>) {
-    let CaseResult { plugin, case, level, title, .. } = group.first;
+    let CaseResult {
+        plugin,
+        case,
+        level,
+        title,
+        ..
+    } = group.first;
     let versions = group.versions.join(" ");
     let word = style.paint(code, word);
-    let _ = writeln!(text, "{word} {} {case} @ {versions}", style.paint(Style::BOLD, plugin));
+    let _ = writeln!(
+        text,
+        "{word} {} {case} @ {versions}",
+        style.paint(Style::BOLD, plugin)
+    );
     let _ = writeln!(text, "  {:<6}  {}", level.as_str(), below(title, 10));
 }
 
 fn short_list(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
     for group in groups {
-        let CaseResult { plugin, case, notes, .. } = group.first;
+        let CaseResult {
+            plugin,
+            case,
+            notes,
+            ..
+        } = group.first;
         let versions = group.versions.join(" ");
         let word = style.paint(Style::YELLOW, "noted");
-        let _ = writeln!(text, "{word} {plugin} {case} @ {versions}\n  {}", below(&notes.join("; "), 2));
+        let _ = writeln!(
+            text,
+            "{word} {plugin} {case} @ {versions}\n  {}",
+            below(&notes.join("; "), 2)
+        );
     }
     if !groups.is_empty() {
         text.push('\n');
@@ -165,8 +210,13 @@ fn short_list(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
 /// Most often many cases are skipped for the same reason, which is told once.
 fn skipped(text: &mut String, style: Style<'_>, report: &Report) {
     let mut reasons: Vec<(&CaseResult, Vec<&CaseResult>)> = Vec::new();
-    for result in report.results.iter().filter(|result| result.outcome == "skipped") {
-        let same = |first: &CaseResult| first.plugin == result.plugin && first.reason == result.reason;
+    for result in report
+        .results
+        .iter()
+        .filter(|result| result.outcome == "skipped")
+    {
+        let same =
+            |first: &CaseResult| first.plugin == result.plugin && first.reason == result.reason;
         match reasons.iter_mut().find(|(first, _)| same(first)) {
             Some((_, all)) => all.push(result),
             None => reasons.push((result, vec![result])),
@@ -179,8 +229,15 @@ fn skipped(text: &mut String, style: Style<'_>, report: &Report) {
             parts.dedup();
             parts
         };
-        let (cases, versions) = (of(|result| result.case), of(|result| result.version).join(" "));
-        let named = if let [case] = cases[..] { case.to_owned() } else { format!("{} cases", cases.len()) };
+        let (cases, versions) = (
+            of(|result| result.case),
+            of(|result| result.version).join(" "),
+        );
+        let named = if let [case] = cases[..] {
+            case.to_owned()
+        } else {
+            format!("{} cases", cases.len())
+        };
         let (word, plugin) = (style.paint(Style::YELLOW, "skipped"), &first.plugin);
         let reason = below(first.reason.as_deref().unwrap_or_default(), 2);
         let _ = writeln!(text, "{word} {plugin} {named} @ {versions}\n  {reason}");
@@ -199,11 +256,18 @@ fn section(result: &CaseResult) -> String {
 
 /// Further lines stand below the first, and long ones are broken; very many are cut.
 fn below(text: &str, indent: usize) -> String {
-    let mut lines: Vec<String> = text.lines().flat_map(|line| broken(line, WIDTH - indent)).collect();
+    let mut lines: Vec<String> = text
+        .lines()
+        .flat_map(|line| broken(line, WIDTH - indent))
+        .collect();
     let cut = lines.len().saturating_sub(MAX_LINES);
     lines.truncate(MAX_LINES);
     let start = format!("\n{:indent$}", "");
-    let more = if cut > 0 { format!("{start}… and {cut} lines more") } else { String::new() };
+    let more = if cut > 0 {
+        format!("{start}… and {cut} lines more")
+    } else {
+        String::new()
+    };
     lines.join(&start) + &more
 }
 
@@ -228,12 +292,23 @@ fn broken(line: &str, width: usize) -> Vec<String> {
         }
     }
     lines.push(current);
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 fn last_line(report: &Report, style: Style<'_>) -> String {
-    let Summary { passed, failed, noted, skipped, errors } = report.summary;
-    let part = |n: usize, word: &str, code: &str| (n > 0).then(|| style.paint(code, &format!("{n} {word}")));
+    let Summary {
+        passed,
+        failed,
+        noted,
+        skipped,
+        errors,
+    } = report.summary;
+    let part = |n: usize, word: &str, code: &str| {
+        (n > 0).then(|| style.paint(code, &format!("{n} {word}")))
+    };
     let parts: Vec<String> = [
         part(passed, "passed", Style::GREEN),
         part(failed, "failed", Style::RED),
@@ -244,7 +319,11 @@ fn last_line(report: &Report, style: Style<'_>) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let said = if parts.is_empty() { "no case".to_owned() } else { parts.join(", ") };
+    let said = if parts.is_empty() {
+        "no case".to_owned()
+    } else {
+        parts.join(", ")
+    };
     format!("{said} in {:.1} s", report.duration_ms / 1000.0)
 }
 

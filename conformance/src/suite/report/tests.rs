@@ -8,14 +8,28 @@ use std::{path::Path, sync::Arc, time::Duration};
 fn report() -> Report {
     let profile = Profile::built_in().unwrap().remove(0);
     let (bin_dir, limit) = ("/bin-dir".into(), Duration::ZERO);
-    let subject = Arc::new(Subject { profile, bin_dir, double: None, other: None, limit });
-    let selection =
-        Selection { filters: vec!["protocol/add-one-document".to_owned()], ..Selection::default() };
+    let subject = Arc::new(Subject {
+        profile,
+        bin_dir,
+        double: None,
+        other: None,
+        limit,
+    });
+    let selection = Selection {
+        filters: vec!["protocol/add-one-document".to_owned()],
+        ..Selection::default()
+    };
     let items = plan(cases(), &[subject], &selection);
     let verdicts = [
         Verdict::Passed,
-        Verdict::Failed { wanted: "A <one>".to_owned(), found: "a|b\nc in 0.2.0".to_owned() },
-        Verdict::Failed { wanted: "A <one>".to_owned(), found: "another ".repeat(40) },
+        Verdict::Failed {
+            wanted: "A <one>".to_owned(),
+            found: "a|b\nc in 0.2.0".to_owned(),
+        },
+        Verdict::Failed {
+            wanted: "A <one>".to_owned(),
+            found: "another ".repeat(40),
+        },
         Verdict::Noted(vec!["seen".to_owned()]),
         Verdict::Skipped("no nft".to_owned()),
         Verdict::Error("EPERM".to_owned()),
@@ -28,7 +42,12 @@ fn report() -> Report {
     };
     let outcomes = verdicts.map(outcome);
     assert_eq!(items.len(), outcomes.len());
-    Report::new(Path::new("/bin-dir"), &items, &outcomes, Duration::from_secs(1))
+    Report::new(
+        Path::new("/bin-dir"),
+        &items,
+        &outcomes,
+        Duration::from_secs(1),
+    )
 }
 
 /// As much of JSON Schema as `report.schema.json` uses.
@@ -53,9 +72,14 @@ fn check(schema: &Value, value: &Value, at: &str) {
     for (index, element) in value.as_array().into_iter().flatten().enumerate() {
         check(&schema["items"], element, &format!("{at}/{index}"));
     }
-    let Some(members) = value.as_object() else { return };
+    let Some(members) = value.as_object() else {
+        return;
+    };
     for required in schema["required"].as_array().unwrap() {
-        assert!(members.contains_key(required.as_str().unwrap()), "{at} lacks {required}");
+        assert!(
+            members.contains_key(required.as_str().unwrap()),
+            "{at} lacks {required}"
+        );
     }
     for (key, member) in members {
         let schema = schema["properties"].get(key);
@@ -70,7 +94,11 @@ fn check(schema: &Value, value: &Value, at: &str) {
 #[test]
 fn the_schema_describes_the_report() {
     let schema = serde_json::from_str(include_str!("../../../report.schema.json")).unwrap();
-    check(&schema, &serde_json::from_str(&report().json()).unwrap(), "");
+    check(
+        &schema,
+        &serde_json::from_str(&report().json()).unwrap(),
+        "",
+    );
 }
 
 #[test]
@@ -96,15 +124,32 @@ fn the_table_shows_numbers_and_explains_failures() {
         assert!(text.contains(wanted), "{wanted}\nin\n{text}");
     }
     assert!(!text.contains('\u{1b}'));
-    let options = table::render(&report(), table::Style { color: false, options: "--config a.json" });
+    let options = table::render(
+        &report(),
+        table::Style {
+            color: false,
+            options: "--config a.json",
+        },
+    );
     let command = "--plugin bridge --bin-dir /bin-dir --config a.json\n";
     assert!(options.contains(command), "{options}");
-    assert!(text.contains("11/12: one did; -: all were skipped"), "{text}");
-    let long = text.lines().filter(|line| !line.starts_with("  more") && line.chars().count() > 100);
+    assert!(
+        text.contains("11/12: one did; -: all were skipped"),
+        "{text}"
+    );
+    let long = text
+        .lines()
+        .filter(|line| !line.starts_with("  more") && line.chars().count() > 100);
     assert_eq!(long.collect::<Vec<_>>(), [""; 0]);
     assert!(
-        table::render(&report(), table::Style { color: true, options: "" })
-            .contains("\u{1b}[31mFAILED\u{1b}[0m")
+        table::render(
+            &report(),
+            table::Style {
+                color: true,
+                options: ""
+            }
+        )
+        .contains("\u{1b}[31mFAILED\u{1b}[0m")
     );
 }
 
@@ -124,6 +169,9 @@ fn junit_counts_and_escapes() {
 #[test]
 fn a_bar_in_a_text_does_not_end_a_markdown_cell() {
     let text = markdown::render(&report());
-    assert!(text.contains("| protocol | 1 | **0/1** | **0/1** | 1 | – | **0/1** | 1 |"), "{text}");
+    assert!(
+        text.contains("| protocol | 1 | **0/1** | **0/1** | 1 | – | **0/1** | 1 |"),
+        "{text}"
+    );
     assert!(text.contains("a\\|b<br>c in 0.2.0"), "{text}");
 }

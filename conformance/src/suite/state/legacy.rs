@@ -9,13 +9,19 @@ const FOLDERS: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 /// Chains and rules of the thread's namespace.
 pub(super) fn tables() -> Vec<String> {
     let mut lines = Vec::new();
-    for (program, file) in [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")] {
-        let tables = fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).unwrap_or_default();
+    for (program, file) in [
+        ("iptables", "ip_tables_names"),
+        ("ip6tables", "ip6_tables_names"),
+    ] {
+        let tables =
+            fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).unwrap_or_default();
         if tables.is_empty() {
             continue;
         }
         let path = std::env::var("PATH").unwrap_or_default() + ":" + FOLDERS;
-        let saved = Command::new(format!("{program}-legacy-save")).env("PATH", path).output();
+        let saved = Command::new(format!("{program}-legacy-save"))
+            .env("PATH", path)
+            .output();
         if let Ok(saved) = saved {
             lines.extend(rules(program, &String::from_utf8_lossy(&saved.stdout)));
         }
@@ -29,7 +35,10 @@ fn rules(program: &str, saved: &str) -> Vec<String> {
     for line in saved.lines() {
         if let Some(name) = line.strip_prefix('*') {
             table = name;
-        } else if let Some((name, policy)) = line.strip_prefix(':').and_then(|chain| chain.split_once(' ')) {
+        } else if let Some((name, policy)) = line
+            .strip_prefix(':')
+            .and_then(|chain| chain.split_once(' '))
+        {
             let policy = policy.split(' ').next().unwrap_or_default();
             if policy != "ACCEPT" {
                 lines.push(format!("legacy {program} {table} chain {name} {policy}"));

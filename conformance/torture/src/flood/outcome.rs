@@ -28,7 +28,10 @@ pub(crate) struct Phase {
 
 impl Phase {
     pub(super) fn new(has_reference: bool) -> Self {
-        Self { has_reference, ..Self::default() }
+        Self {
+            has_reference,
+            ..Self::default()
+        }
     }
 
     /// Counts an operation that was run.
@@ -72,7 +75,10 @@ impl Phase {
     }
 
     fn operations(&self, command: Command) -> usize {
-        self.operations.get(command.as_str()).copied().unwrap_or_default()
+        self.operations
+            .get(command.as_str())
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -94,15 +100,24 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// True if nothing is wrong with the plugins that are tortured.
     pub(crate) fn is_clean(&self) -> bool {
-        self.phases.iter().all(|phase| phase.errors + phase.duplicates + phase.residue.len() == 0)
+        self.phases
+            .iter()
+            .all(|phase| phase.errors + phase.duplicates + phase.residue.len() == 0)
     }
 
     /// What is wrong, one line each.
     pub(crate) fn findings(&self) -> String {
         let mut text = String::new();
         for phase in &self.phases {
-            phase.texts.iter().for_each(|line| _ = writeln!(text, "{line}"));
-            phase.residue.iter().take(KEPT).for_each(|line| _ = writeln!(text, "residue: {line}"));
+            phase
+                .texts
+                .iter()
+                .for_each(|line| _ = writeln!(text, "{line}"));
+            phase
+                .residue
+                .iter()
+                .take(KEPT)
+                .for_each(|line| _ = writeln!(text, "residue: {line}"));
         }
         text
     }
@@ -113,11 +128,22 @@ impl Outcome {
                         reference | duplicates | residues | longest |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
             .to_owned();
         for phase in &self.phases {
-            let name = if phase.has_reference { "beside the reference" } else { "alone" };
+            let name = if phase.has_reference {
+                "beside the reference"
+            } else {
+                "alone"
+            };
             let counts = [Command::Add, Command::Check, Command::Del, Command::Gc]
                 .map(|command| phase.operations(command).to_string())
                 .join(" | ");
-            let Phase { forgotten, again, errors, errors_of_reference, duplicates, .. } = phase;
+            let Phase {
+                forgotten,
+                again,
+                errors,
+                errors_of_reference,
+                duplicates,
+                ..
+            } = phase;
             let _ = writeln!(
                 text,
                 "| {name} | {:.1} | {counts} | {forgotten} | {again} | {errors} | {errors_of_reference} | {duplicates} | \
@@ -137,7 +163,11 @@ mod tests {
     use super::*;
 
     fn outcome(phase: Phase) -> Outcome {
-        Outcome { phases: vec![phase], seed: 1, workers: 8 }
+        Outcome {
+            phases: vec![phase],
+            seed: 1,
+            workers: 8,
+        }
     }
 
     #[test]
@@ -157,7 +187,10 @@ mod tests {
         phase.duplicate("10.0.0.2: a and b");
         assert!(!outcome(phase).is_clean());
         let mut phase = Phase::new(false);
-        phase.end(Duration::from_secs(6), vec!["+ host: link veth0".to_owned()]);
+        phase.end(
+            Duration::from_secs(6),
+            vec!["+ host: link veth0".to_owned()],
+        );
         let outcome = outcome(phase);
         assert!(!outcome.is_clean() && outcome.table().contains("| alone | 0.1 | 0 | 0 | 0 | 0 |"));
     }

@@ -44,12 +44,25 @@ pub(super) struct Worker<'s, 'f> {
 
 impl<'s, 'f> Worker<'s, 'f> {
     pub(super) fn new(shared: &'s Shared<'f>, number: usize) -> Self {
-        let places = (0..NETWORKS.len()).flat_map(|network| (0..SLOTS).map(move |slot| (network, slot)));
-        let slots =
-            places.map(|(network, number)| Slot { network, number, generation: 0, attached: None }).collect();
+        let places =
+            (0..NETWORKS.len()).flat_map(|network| (0..SLOTS).map(move |slot| (network, slot)));
+        let slots = places
+            .map(|(network, number)| Slot {
+                network,
+                number,
+                generation: 0,
+                attached: None,
+            })
+            .collect();
         // Never 0, at which the generator would stay.
-        let random = (shared.flood.seed << 8 | number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let worker = Self { shared, number, random, slots };
+        let random =
+            (shared.flood.seed << 8 | number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let worker = Self {
+            shared,
+            number,
+            random,
+            slots,
+        };
         worker.slots.iter().for_each(|slot| worker.name(slot));
         worker
     }
@@ -58,7 +71,8 @@ impl<'s, 'f> Worker<'s, 'f> {
     pub(super) fn work(mut self, end: Instant) -> Result<(), Trouble> {
         while Instant::now() < end {
             let index = self.below(self.slots.len());
-            let Some(mut slot) = (index < self.slots.len()).then(|| self.slots.swap_remove(index)) else {
+            let Some(mut slot) = (index < self.slots.len()).then(|| self.slots.swap_remove(index))
+            else {
                 continue;
             };
             let done = self.step(&mut slot);
@@ -98,13 +112,23 @@ impl<'s, 'f> Worker<'s, 'f> {
     }
 
     fn container(&self, slot: &Slot) -> String {
-        format!("w{}n{}s{}g{}", self.number, slot.network, slot.number, slot.generation)
+        format!(
+            "w{}n{}s{}g{}",
+            self.number, slot.network, slot.number, slot.generation
+        )
     }
 
     /// Lists the slot's container among those that GC keeps.
     fn name(&self, slot: &Slot) {
-        let mut containers = self.shared.containers.write().unwrap_or_else(PoisonError::into_inner);
-        containers.insert((slot.network, self.number, slot.number), self.container(slot));
+        let mut containers = self
+            .shared
+            .containers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        containers.insert(
+            (slot.network, self.number, slot.number),
+            self.container(slot),
+        );
     }
 
     fn attach(&mut self, slot: &Slot) -> Result<Option<Attached>, Trouble> {
@@ -115,12 +139,22 @@ impl<'s, 'f> Worker<'s, 'f> {
             false => Maker::Ours,
         };
         let network = network(slot.network)?;
-        let request = self.shared.flood.request(maker, network, Command::Add, &container)?;
-        let run = self.attempt(maker, Command::Add, &|| request.clone().in_namespace(netns.path()).run())?;
+        let request = self
+            .shared
+            .flood
+            .request(maker, network, Command::Add, &container)?;
+        let run = self.attempt(maker, Command::Add, &|| {
+            request.clone().in_namespace(netns.path()).run()
+        })?;
         let Some(run) = run else {
             // As a runtime does after a failed ADD.
-            let request = self.shared.flood.request(maker, network, Command::Del, &container)?;
-            self.attempt(maker, Command::Del, &|| request.clone().in_namespace(netns.path()).run())?;
+            let request = self
+                .shared
+                .flood
+                .request(maker, network, Command::Del, &container)?;
+            self.attempt(maker, Command::Del, &|| {
+                request.clone().in_namespace(netns.path()).run()
+            })?;
             netns.remove().map_err(|e| e.to_string())?;
             return Ok(None);
         };
@@ -129,19 +163,34 @@ impl<'s, 'f> Worker<'s, 'f> {
             Ok(result) => result.ips.iter().map(|ip| ip.address.address()).collect(),
             Err(e) => return Err(format!("a result cannot be read: {e:?}")),
         };
-        let mut living = self.shared.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = self
+            .shared
+            .living
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for address in &addresses {
             if let Some(other) = living.insert((slot.network, *address), container.clone()) {
-                self.shared.note(|phase| phase.duplicate(&format!("{address}: {other} and {container}")));
+                self.shared
+                    .note(|phase| phase.duplicate(&format!("{address}: {other} and {container}")));
             }
         }
         drop(living);
-        Ok(Some(Attached { container, netns, maker, result, addresses }))
+        Ok(Some(Attached {
+            container,
+            netns,
+            maker,
+            result,
+            addresses,
+        }))
     }
 
     /// The addresses are free from the moment at which DEL may free them.
     fn release(&self, network: usize, attached: &Attached) {
-        let mut living = self.shared.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = self
+            .shared
+            .living
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for address in &attached.addresses {
             living.remove(&(network, *address));
         }
@@ -158,8 +207,17 @@ impl<'s, 'f> Worker<'s, 'f> {
     }
 
     fn ask(&self, index: usize, attached: &Attached, command: Command) -> Result<(), Trouble> {
-        let Attached { container, netns, maker, result, .. } = attached;
-        let request = self.shared.flood.request(*maker, network(index)?, command, container)?;
+        let Attached {
+            container,
+            netns,
+            maker,
+            result,
+            ..
+        } = attached;
+        let request = self
+            .shared
+            .flood
+            .request(*maker, network(index)?, command, container)?;
         let request = request.in_namespace(netns.path()).after(Some(result));
         self.attempt(*maker, command, &|| request.run()).map(|_| ())
     }
@@ -177,12 +235,22 @@ impl<'s, 'f> Worker<'s, 'f> {
 
     /// GC of the network, by ours: the newest reference has it, but the older one does not.
     fn collect(&mut self, index: usize) -> Result<(), Trouble> {
-        let containers = self.shared.containers.read().unwrap_or_else(PoisonError::into_inner);
-        let valid =
-            containers.iter().filter(|((network, ..), _)| *network == index).map(|(_, name)| name.clone());
-        let request = self.shared.flood.request(Maker::Ours, network(index)?, Command::Gc, "")?;
+        let containers = self
+            .shared
+            .containers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let valid = containers
+            .iter()
+            .filter(|((network, ..), _)| *network == index)
+            .map(|(_, name)| name.clone());
+        let request = self
+            .shared
+            .flood
+            .request(Maker::Ours, network(index)?, Command::Gc, "")?;
         let request = request.keeping(&attachments(valid));
-        self.attempt(Maker::Ours, Command::Gc, &|| request.run()).map(|_| ())
+        self.attempt(Maker::Ours, Command::Gc, &|| request.run())
+            .map(|_| ())
     }
 
     /// Runs an operation until it no longer asks to be tried again. Returns `None`, and notes the
@@ -196,7 +264,8 @@ impl<'s, 'f> Worker<'s, 'f> {
         for _ in 0..TRIES {
             let start = Instant::now();
             let run = run()?;
-            self.shared.note(|phase| phase.count(command, start.elapsed()));
+            self.shared
+                .note(|phase| phase.count(command, start.elapsed()));
             let text = match run {
                 Some(run) if run.status.success() => return Ok(Some(run)),
                 Some(run) if asks_again(&run) => {
@@ -207,21 +276,30 @@ impl<'s, 'f> Worker<'s, 'f> {
                 Some(run) => run.summary(),
                 None => "does not end".to_owned(),
             };
-            self.shared.note(|phase| phase.error(maker, &format!("{}: {text}", command.as_str())));
+            self.shared
+                .note(|phase| phase.error(maker, &format!("{}: {text}", command.as_str())));
             return Ok(None);
         }
-        let text = format!("{}: asks to be tried again for the {TRIES}th time", command.as_str());
+        let text = format!(
+            "{}: asks to be tried again for the {TRIES}th time",
+            command.as_str()
+        );
         self.shared.note(|phase| phase.error(maker, &text));
         Ok(None)
     }
 }
 
 fn network(index: usize) -> Result<&'static Network, Trouble> {
-    NETWORKS.get(index).ok_or_else(|| format!("there is no network {index}"))
+    NETWORKS
+        .get(index)
+        .ok_or_else(|| format!("there is no network {index}"))
 }
 
 /// True for the error that says "try again later" (spec section 5, code 11).
 fn asks_again(run: &Run) -> bool {
-    let code = run.error().ok().and_then(|error| error.get("code").and_then(Value::as_u64));
+    let code = run
+        .error()
+        .ok()
+        .and_then(|error| error.get("code").and_then(Value::as_u64));
     code == Some(Code::TRY_AGAIN.0.into())
 }

@@ -92,7 +92,10 @@ proptest! {
 fn the_last_free_address_of_a_full_16_is_found() {
     let all: Vec<Item> = (0..=u16::MAX)
         .filter(|n| *n != 54_321)
-        .map(|n| Item { address: [10, 1, (n >> 8) as u8, n as u8].into(), container: id(u64::from(n)) })
+        .map(|n| Item {
+            address: [10, 1, (n >> 8) as u8, n as u8].into(),
+            container: id(u64::from(n)),
+        })
         .collect();
     let mut index = build(&all);
     let whole = span("10.1.0.0", "10.1.255.255");
@@ -100,16 +103,26 @@ fn the_last_free_address_of_a_full_16_is_found() {
     index.set_taken(ip("10.1.212.49")).unwrap();
     assert_eq!(index.first_free(whole).unwrap(), None);
     assert_eq!(
-        index.count(&[&spans(&[whole]), &spans(&[span("10.1.0.0", "10.1.0.255")])]).unwrap(),
+        index
+            .count(&[&spans(&[whole]), &spans(&[span("10.1.0.0", "10.1.0.255")])])
+            .unwrap(),
         [65_536, 256]
     );
-    assert_eq!(index.first_free(span("10.1.0.0", "10.2.0.255")).unwrap(), Some(ip("10.2.0.0")));
+    assert_eq!(
+        index.first_free(span("10.1.0.0", "10.2.0.255")).unwrap(),
+        Some(ip("10.2.0.0"))
+    );
 }
 
 #[test]
 fn a_container_with_very_many_addresses_and_a_sparse_range_are_found_too() {
     let address = |n: u128| IpAddr::V6(((0xfd << 120) | (n << 40)).into());
-    let items: Vec<Item> = (0..3000).map(|n| Item { address: address(n), container: id(7) }).collect();
+    let items: Vec<Item> = (0..3000)
+        .map(|n| Item {
+            address: address(n),
+            container: id(7),
+        })
+        .collect();
     let mut index = build(&items);
     assert_eq!(index.addresses_of(id(7).unwrap()).unwrap().len(), 3000);
     let all = Span::new(address(0), address(3000)).unwrap();
@@ -132,7 +145,10 @@ fn another_boot_or_a_changed_header_is_noticed() {
 
 #[test]
 fn figures_that_cannot_be_right_are_damage_and_nothing_overflows() {
-    let item = Item { address: ip("10.0.0.2"), container: id(1) };
+    let item = Item {
+        address: ip("10.0.0.2"),
+        container: id(1),
+    };
     let hostile: [fn(&mut Header); 5] = [
         |header| header.taken = u64::MAX,
         |header| header.blocks = u64::MAX,
@@ -146,7 +162,11 @@ fn figures_that_cannot_be_right_are_damage_and_nothing_overflows() {
         index.seal(Stamp([1; 6])).unwrap();
         match Index::open(index.file.duplicate(), [1; 16]) {
             Some(mut index) => {
-                assert_eq!(index.insert(item).unwrap_err().kind(), ErrorKind::InvalidData, "{n}")
+                assert_eq!(
+                    index.insert(item).unwrap_err().kind(),
+                    ErrorKind::InvalidData,
+                    "{n}"
+                )
             }
             None => assert!(n > 2, "{n}"),
         }
@@ -154,10 +174,16 @@ fn figures_that_cannot_be_right_are_damage_and_nothing_overflows() {
     // Fewer than are taken away.
     let mut index = build(&[item]);
     index.header.taken = 0;
-    assert_eq!(index.remove(item).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(
+        index.remove(item).unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
     let mut index = build(&[item]);
     index.header.owners = 0;
-    assert_eq!(index.remove(item).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(
+        index.remove(item).unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
 }
 
 #[test]
@@ -165,8 +191,27 @@ fn an_entry_of_no_address_is_damage() {
     let mut index = build(&[]);
     let number = key(ip("10.0.0.2"), u128::MAX);
     let container = id(1).unwrap().get();
-    index.owners.put(&mut index.file, container, &entry(number, container), |_| false).unwrap();
-    assert_eq!(index.addresses_of(id(1).unwrap()).unwrap_err().kind(), ErrorKind::InvalidData);
-    index.blocks.put(&mut index.file, 0, &entry(number, u64::MAX), |_| false).unwrap();
-    assert_eq!(index.count(&[&spans(&[span("0.0.0.0", "255.255.255.255")])]).unwrap(), [0]);
+    index
+        .owners
+        .put(
+            &mut index.file,
+            container,
+            &entry(number, container),
+            |_| false,
+        )
+        .unwrap();
+    assert_eq!(
+        index.addresses_of(id(1).unwrap()).unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
+    index
+        .blocks
+        .put(&mut index.file, 0, &entry(number, u64::MAX), |_| false)
+        .unwrap();
+    assert_eq!(
+        index
+            .count(&[&spans(&[span("0.0.0.0", "255.255.255.255")])])
+            .unwrap(),
+        [0]
+    );
 }

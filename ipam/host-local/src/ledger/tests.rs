@@ -9,15 +9,26 @@ fn file() -> File {
 }
 
 fn origin(n: u8, path: &str) -> Origin {
-    let netns = Netns { path: path.into(), place: (u64::from(n), 2), parent: (3, u64::from(n)) };
+    let netns = Netns {
+        path: path.into(),
+        place: (u64::from(n), 2),
+        parent: (3, u64::from(n)),
+    };
     Origin {
-        boot: Boot { machine: [n; 16], boot: [n.wrapping_add(1); 16] },
+        boot: Boot {
+            machine: [n; 16],
+            boot: [n.wrapping_add(1); 16],
+        },
         netns: (!path.is_empty()).then_some(netns),
     }
 }
 
 fn identity(n: u64) -> Identity {
-    Identity { inode: n, modified: -5, nanoseconds: 999_999_999 }
+    Identity {
+        inode: n,
+        modified: -5,
+        nanoseconds: 999_999_999,
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -29,8 +40,13 @@ fn an_origin_is_known_for_the_very_file_only() {
     let mut ledger = Ledger::create(file()).unwrap();
     let address = ip("10.0.0.2");
     assert_eq!(ledger.origin(address, identity(1)), None);
-    ledger.note(address, identity(1), &origin(7, "/run/netns/a")).unwrap();
-    assert_eq!(ledger.origin(address, identity(1)), Some(origin(7, "/run/netns/a")));
+    ledger
+        .note(address, identity(1), &origin(7, "/run/netns/a"))
+        .unwrap();
+    assert_eq!(
+        ledger.origin(address, identity(1)),
+        Some(origin(7, "/run/netns/a"))
+    );
     assert_eq!(ledger.origin(address, identity(2)), None);
     assert_eq!(ledger.origin(ip("::10.0.0.2"), identity(1)), None);
     ledger.forget(address).unwrap();
@@ -42,7 +58,9 @@ fn of_a_path_that_is_too_long_nothing_is_kept() {
     let mut ledger = Ledger::create(file()).unwrap();
     for (len, is_kept) in [(MAX_PATH, true), (MAX_PATH + 1, false)] {
         let path = "/".repeat(len);
-        ledger.note(ip("fd00::1"), identity(1), &origin(7, &path)).unwrap();
+        ledger
+            .note(ip("fd00::1"), identity(1), &origin(7, &path))
+            .unwrap();
         let found = ledger.origin(ip("fd00::1"), identity(1)).unwrap();
         assert_eq!(found.netns.is_some(), is_kept);
         assert_eq!(found.boot, origin(7, "").boot);

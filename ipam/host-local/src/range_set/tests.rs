@@ -8,21 +8,37 @@ use std::collections::HashSet;
 fn range(subnet: &str, start: &str, end: &str, gateway: &str) -> Range {
     let address = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
     let (start, end, gateway) = (address(start), address(end), address(gateway));
-    Range::new(RangeSpec { subnet: subnet.parse().unwrap(), start, end, gateway }).unwrap()
+    Range::new(RangeSpec {
+        subnet: subnet.parse().unwrap(),
+        start,
+        end,
+        gateway,
+    })
+    .unwrap()
 }
 
 fn v4(third: u8, start: u8, end: u8) -> Range {
     let address = |host| format!("10.0.{third}.{host}");
-    range(&format!("10.0.{third}.0/24"), &address(start), &address(end), "")
+    range(
+        &format!("10.0.{third}.0/24"),
+        &address(start),
+        &address(end),
+        "",
+    )
 }
 
 fn each(spans: impl Iterator<Item = Span>) -> Vec<IpAddr> {
     let after = |span: &Span| span.after(span.first);
-    spans.flat_map(|span| std::iter::successors(Some(span), after).map(|rest| rest.first)).collect()
+    spans
+        .flat_map(|span| std::iter::successors(Some(span), after).map(|rest| rest.first))
+        .collect()
 }
 
 fn candidates(set: &RangeSet, last: &str) -> Vec<String> {
-    each(set.candidates(last.parse().ok())).iter().map(IpAddr::to_string).collect()
+    each(set.candidates(last.parse().ok()))
+        .iter()
+        .map(IpAddr::to_string)
+        .collect()
 }
 
 fn span(first: &str, last: &str) -> Span {
@@ -61,7 +77,10 @@ fn the_gateway_of_one_range_is_not_allocated_from_another() {
     let set = set.unwrap();
     assert_eq!(candidates(&set, ""), ["10.0.0.2"]);
     assert_eq!(set.capacity(), Count::from(1_u64));
-    assert!(set.is_gateway("10.0.0.4".parse().unwrap()) && !set.is_allocatable("10.0.0.1".parse().unwrap()));
+    assert!(
+        set.is_gateway("10.0.0.4".parse().unwrap())
+            && !set.is_allocatable("10.0.0.1".parse().unwrap())
+    );
 }
 
 #[test]
@@ -80,10 +99,20 @@ fn what_is_excluded_is_not_allocated_and_is_counted() {
         span("10.9.0.0", "10.9.0.9"),
     ]);
     let set = RangeSet::new(vec![v4(0, 1, 4), v4(1, 2, 3)], &excluded).unwrap();
-    assert_eq!(candidates(&set, "10.0.0.2"), ["10.0.0.3", "10.0.0.4", "10.0.1.2"]);
+    assert_eq!(
+        candidates(&set, "10.0.0.2"),
+        ["10.0.0.3", "10.0.0.4", "10.0.1.2"]
+    );
     let counts = (Count::from(3_u64), Count::from(2_u64));
-    assert_eq!((set.capacity(), set.excluded()), counts, "the gateway counts as no address");
-    let all = RangeSet::new(vec![v4(0, 1, 4)], &Spans::from_iter([span("10.0.0.0", "10.0.0.9")]));
+    assert_eq!(
+        (set.capacity(), set.excluded()),
+        counts,
+        "the gateway counts as no address"
+    );
+    let all = RangeSet::new(
+        vec![v4(0, 1, 4)],
+        &Spans::from_iter([span("10.0.0.0", "10.0.0.9")]),
+    );
     assert_eq!(all.unwrap_err(), InvalidRangeSet::NothingLeft);
 }
 
@@ -97,16 +126,29 @@ fn the_last_address_of_all_does_not_overflow() {
     // No address of the range is the gateway, so all 2^128 can be given away.
     let all = RangeSet::new(vec![range("::/0", "::", "", "10.0.0.1")], &Spans::default()).unwrap();
     assert_eq!(all.capacity(), Count::from(u128::MAX) + Count::from(1_u64));
-    let set =
-        RangeSet::new(vec![range("255.255.255.0/24", "", "255.255.255.255", "")], &Spans::default()).unwrap();
-    assert_eq!(candidates(&set, "255.255.255.255").first().unwrap(), "255.255.255.2");
+    let set = RangeSet::new(
+        vec![range("255.255.255.0/24", "", "255.255.255.255", "")],
+        &Spans::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        candidates(&set, "255.255.255.255").first().unwrap(),
+        "255.255.255.2"
+    );
 }
 
 #[test]
 fn what_is_no_set_is_refused_with_the_reference_s_text() {
-    let refused = |ranges| RangeSet::new(ranges, &Spans::default()).unwrap_err().to_string();
+    let refused = |ranges| {
+        RangeSet::new(ranges, &Spans::default())
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(refused(vec![]), "empty range set");
-    assert_eq!(refused(vec![v4(0, 1, 9), range("fd00::/64", "", "", "")]), "mixed address families");
+    assert_eq!(
+        refused(vec![v4(0, 1, 9), range("fd00::/64", "", "", "")]),
+        "mixed address families"
+    );
     assert_eq!(
         refused(vec![v4(0, 1, 9), v4(1, 1, 9), v4(0, 9, 20)]),
         "subnets 10.0.0.1-10.0.0.9 and 10.0.0.9-10.0.0.20 overlap"
@@ -121,16 +163,25 @@ fn a_set_is_written_as_the_reference_writes_it() {
 }
 
 fn sets() -> impl Strategy<Value = RangeSet> {
-    let range = (0u8..4, 0u8..=254, 0u8..16, 0u8..=255).prop_map(|(third, start, length, gateway)| {
-        let (start, end) = (start, start.saturating_add(length));
-        let address = |host| format!("10.0.{third}.{host}");
-        range(&format!("10.0.{third}.0/24"), &address(start), &address(end), &address(gateway))
-    });
+    let range =
+        (0u8..4, 0u8..=254, 0u8..16, 0u8..=255).prop_map(|(third, start, length, gateway)| {
+            let (start, end) = (start, start.saturating_add(length));
+            let address = |host| format!("10.0.{third}.{host}");
+            range(
+                &format!("10.0.{third}.0/24"),
+                &address(start),
+                &address(end),
+                &address(gateway),
+            )
+        });
     let excluded = (0u8..4, 0u8..=254, 0u8..8).prop_map(|(third, start, length)| Span {
         first: [10, 0, third, start].into(),
         last: [10, 0, third, start.saturating_add(length)].into(),
     });
-    let parts = (prop::collection::vec(range, 1..5), prop::collection::vec(excluded, 0..3));
+    let parts = (
+        prop::collection::vec(range, 1..5),
+        prop::collection::vec(excluded, 0..3),
+    );
     parts.prop_filter_map("overlap", |(ranges, excluded)| {
         RangeSet::new(ranges, &excluded.into_iter().collect()).ok()
     })

@@ -46,13 +46,22 @@ impl Folder<'_> {
     pub(super) fn current_index(&self) -> Option<Kept> {
         let directory = self.data.open_child(INDEXES).ok()?;
         let name = self.network.as_ref();
-        let file =
-            directory.open_file(name, Access::Write).or_else(|_| directory.open_file(name, Access::Read));
+        let file = directory
+            .open_file(name, Access::Write)
+            .or_else(|_| directory.open_file(name, Access::Read));
         // What is written to it must not reach the file of another name.
-        let file = file.ok().filter(|file| is_sole(file).is_ok_and(|sole| sole))?;
+        let file = file
+            .ok()
+            .filter(|file| is_sole(file).is_ok_and(|sole| sole))?;
         let index = Index::open(file, self.boot?)?;
-        let stamp = self.stamp().filter(|stamp| index.is_of(*stamp) && !index.is_full())?;
-        Some(Kept { index, stamp: Some(stamp), is_whole: true })
+        let stamp = self
+            .stamp()
+            .filter(|stamp| index.is_of(*stamp) && !index.is_full())?;
+        Some(Kept {
+            index,
+            stamp: Some(stamp),
+            is_whole: true,
+        })
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -79,15 +88,27 @@ impl Folder<'_> {
         } else if let Some((stamp, boot)) = stamp
             && let Ok(index) = self.write_index(&mut items, boot, stamp)
         {
-            return Ok(Kept { index, stamp: Some(stamp), is_whole });
+            return Ok(Kept {
+                index,
+                stamp: Some(stamp),
+                is_whole,
+            });
         }
-        Ok(Kept { index: in_memory(&mut items)?, stamp: None, is_whole })
+        Ok(Kept {
+            index: in_memory(&mut items)?,
+            stamp: None,
+            is_whole,
+        })
     }
 
     /// Builds an index of the records that is not kept.
     fn passing_index(&self) -> Result<Kept, Error> {
         let (mut items, is_whole) = self.items()?;
-        Ok(Kept { index: in_memory(&mut items)?, stamp: None, is_whole })
+        Ok(Kept {
+            index: in_memory(&mut items)?,
+            stamp: None,
+            is_whole,
+        })
     }
 
     /// An item for each record, and false if one of them could not be read: its address is taken.
@@ -97,9 +118,10 @@ impl Folder<'_> {
         self.scan(&mut |sighting| {
             let (address, container) = match sighting {
                 Sighting::Record(record, _) => match &record.owner {
-                    Owner::Attachment { container_id: id, .. } | Owner::Container(id) => {
-                        (record.address, Some(container(id)))
+                    Owner::Attachment {
+                        container_id: id, ..
                     }
+                    | Owner::Container(id) => (record.address, Some(container(id))),
                     Owner::Unknown => (record.address, None),
                     Owner::Nobody => return Ok(()),
                 },
@@ -121,7 +143,11 @@ impl Folder<'_> {
         let unfinished = unfinished(&self.network);
         directory.remove(&unfinished)?;
         let mut write = || {
-            let mut index = Index::build(directory.open_file(&unfinished, Access::Create)?, boot, items)?;
+            let mut index = Index::build(
+                directory.open_file(&unfinished, Access::Create)?,
+                boot,
+                items,
+            )?;
             index.seal(stamp)?;
             directory.rename(&unfinished, self.network.as_ref())?;
             Ok(index)
@@ -169,7 +195,8 @@ impl Folder<'_> {
 
 fn in_memory(items: &mut [Item]) -> Result<Index, Error> {
     let file = memfd_create(c"host-local-index", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from);
-    file.and_then(|file| Index::build(file.into(), [0; 16], items)).map_err(|e| unusable(&e))
+    file.and_then(|file| Index::build(file.into(), [0; 16], items))
+        .map_err(|e| unusable(&e))
 }
 
 pub(super) fn unusable(e: &io::Error) -> Error {

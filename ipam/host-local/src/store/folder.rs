@@ -76,7 +76,11 @@ impl Unread {
     pub(crate) fn into_error(self) -> Option<Error> {
         let more = self.count - self.first.len();
         let error = Error::join(self.first).err()?;
-        Some(if more > 0 { error.and_details(&format!("so it is with {more} more")) } else { error })
+        Some(if more > 0 {
+            error.and_details(&format!("so it is with {more} more"))
+        } else {
+            error
+        })
     }
 }
 
@@ -108,7 +112,10 @@ impl<'a> Folder<'a> {
     ///
     /// # Errors
     /// Code 5 if the folder cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn scan(&self, visit: &mut dyn FnMut(Sighting<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn scan(
+        &self,
+        visit: &mut dyn FnMut(Sighting<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let unreadable = |e| failed("read data directory", self.path(), &e);
         let mut buffer = [0; FIRST_READ];
         for (count, entry) in self.records.entries().map_err(unreadable)?.enumerate() {
@@ -116,14 +123,20 @@ impl<'a> Folder<'a> {
                 self.stop.check()?;
             }
             let entry = entry.map_err(unreadable)?;
-            let Some(address) = address_in(&entry.name) else { continue };
+            let Some(address) = address_in(&entry.name) else {
+                continue;
+            };
             if entry.is_file == Some(false) {
                 continue;
             }
             match self.look_at(&entry.name, entry.is_file, &mut buffer)? {
                 Look::Nothing => {}
                 Look::Record(owner, file) => {
-                    let record = Record { address, owner, file_name: entry.name };
+                    let record = Record {
+                        address,
+                        owner,
+                        file_name: entry.name,
+                    };
                     visit(Sighting::Record(record, &file))?;
                 }
                 Look::Unreadable(e) => {
@@ -146,7 +159,14 @@ impl<'a> Folder<'a> {
             Look::Unreadable(e) => Err(unreadable(&e)),
             Look::Record(owner, file) => {
                 let meta = file.metadata().map_err(|e| unreadable(&e))?;
-                Ok(Some(Found { record: Record { address, owner, file_name }, meta }))
+                Ok(Some(Found {
+                    record: Record {
+                        address,
+                        owner,
+                        file_name,
+                    },
+                    meta,
+                }))
             }
         }
     }
@@ -224,7 +244,11 @@ fn read_owner(file: &mut File, buffer: &mut [u8; FIRST_READ]) -> io::Result<Owne
     let mut content = start.to_vec();
     let rest = (MAX_CONTENT + 1).saturating_sub(len);
     file.take(rest as u64).read_to_end(&mut content)?;
-    Ok(if content.len() <= MAX_CONTENT { Owner::parse(&content) } else { Owner::Unknown })
+    Ok(if content.len() <= MAX_CONTENT {
+        Owner::parse(&content)
+    } else {
+        Owner::Unknown
+    })
 }
 
 /// The address that a record of this name is of.

@@ -25,9 +25,20 @@ impl<'a> LastReserved<'a> {
         let name = OsString::from(format!("last_reserved_ip.{index}"));
         let mut file = locked.folder().records.open_file(&name, Access::Write).ok();
         let mut buffer = [0; 64];
-        let len = file.as_mut().and_then(|file| file.read(&mut buffer).ok()).unwrap_or_default();
-        let text = buffer.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        Self { locked, name, file, len, address: text.and_then(|text| text.parse().ok()) }
+        let len = file
+            .as_mut()
+            .and_then(|file| file.read(&mut buffer).ok())
+            .unwrap_or_default();
+        let text = buffer
+            .get(..len)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Self {
+            locked,
+            name,
+            file,
+            len,
+            address: text.and_then(|text| text.parse().ok()),
+        }
     }
 
     /// The address. None if the file is missing or garbled, which only costs the round robin its turn.
@@ -48,7 +59,11 @@ impl<'a> LastReserved<'a> {
             // What is written in place would reach the other names of the file too.
             Some(file) if is_sole(&file)? => {
                 file.write_all_at(text.as_bytes(), 0)?;
-                if text.len() < self.len { file.set_len(text.len() as u64) } else { Ok(()) }
+                if text.len() < self.len {
+                    file.set_len(text.len() as u64)
+                } else {
+                    Ok(())
+                }
             }
             _ => self.locked.change(|| {
                 let records = &self.locked.folder().records;

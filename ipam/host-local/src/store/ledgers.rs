@@ -29,7 +29,10 @@ pub(crate) struct Origins<'a> {
 
 impl<'a> Origins<'a> {
     pub(super) fn new(folder: &'a Folder<'a>) -> Self {
-        Self { folder, ledger: None }
+        Self {
+            folder,
+            ledger: None,
+        }
     }
 
     /// The origin of the record of this address and file. None if it is not known.
@@ -42,7 +45,9 @@ impl<'a> Origins<'a> {
 impl Folder<'_> {
     fn ledger(&self) -> Option<Ledger> {
         let directory = self.data.open_child(LEDGERS).ok()?;
-        let file = directory.open_file(self.network.as_ref(), Access::Read).ok()?;
+        let file = directory
+            .open_file(self.network.as_ref(), Access::Read)
+            .ok()?;
         Ledger::open(file).ok()?
     }
 }
@@ -72,7 +77,11 @@ impl Locked<'_> {
     }
 
     fn not_noted(&self, address: IpAddr, e: &io::Error) -> Error {
-        failed("note the origin of", &self.folder().path().join(address.to_string()), e)
+        failed(
+            "note the origin of",
+            &self.folder().path().join(address.to_string()),
+            e,
+        )
     }
 
     fn write_origin(&self, address: IpAddr, identity: Identity, origin: &Origin) -> io::Result<()> {
@@ -101,13 +110,24 @@ impl Locked<'_> {
     fn open_ledger(&self, directory: &Directory) -> io::Result<Option<Ledger>> {
         let file = directory.open_file(self.folder().network.as_ref(), Access::Write)?;
         let is_sole = is_sole(&file)?;
-        let Some(mut ledger) = Ledger::open(file)? else { return Ok(None) };
+        let Some(mut ledger) = Ledger::open(file)? else {
+            return Ok(None);
+        };
         // What is written to it must not reach the file of another name.
-        if is_sole { Ok(Some(ledger)) } else { self.copy_ledger(directory, &mut ledger, 1).map(Some) }
+        if is_sole {
+            Ok(Some(ledger))
+        } else {
+            self.copy_ledger(directory, &mut ledger, 1).map(Some)
+        }
     }
 
     /// Replaces the ledger by a copy with `times` as many pages, of what is still of use.
-    fn copy_ledger(&self, directory: &Directory, ledger: &mut Ledger, times: u32) -> io::Result<Ledger> {
+    fn copy_ledger(
+        &self,
+        directory: &Directory,
+        ledger: &mut Ledger,
+        times: u32,
+    ) -> io::Result<Ledger> {
         let unfinished = unfinished(&self.folder().network);
         directory.remove(&unfinished)?;
         // What cannot be read is kept.

@@ -61,7 +61,10 @@ pub(super) struct Patience {
 impl Patience {
     /// From now on.
     pub(super) fn new(total: Duration) -> Self {
-        Self { total, deadline: Instant::now() + total }
+        Self {
+            total,
+            deadline: Instant::now() + total,
+        }
     }
 
     /// Fails if there is no time for another attempt.
@@ -73,18 +76,24 @@ impl Patience {
         if Instant::now() < self.deadline {
             return Ok(());
         }
-        let msg = format!("try again later: {} is deleted again and again", folder.display());
+        let msg = format!(
+            "try again later: {} is deleted again and again",
+            folder.display()
+        );
         Err(self.exhausted(msg))
     }
 
     fn exhausted(&self, msg: String) -> Error {
-        Error::new(Code::TRY_AGAIN, msg).with_details(format!("gave up after {} s", self.total.as_secs_f32()))
+        Error::new(Code::TRY_AGAIN, msg)
+            .with_details(format!("gave up after {} s", self.total.as_secs_f32()))
     }
 }
 
 /// Returns true if the folder is still the one that its name leads to, and the lock the one in it.
 pub(super) fn is_in_place(folder: &Folder<'_>, lock: &Lock) -> bool {
-    folder.data.leads_to(folder.network.as_ref(), folder.records.metadata())
+    folder
+        .data
+        .leads_to(folder.network.as_ref(), folder.records.metadata())
         && match lock {
             Lock::File(file) => folder.records.leads_to(NAME.as_ref(), file.metadata()),
             Lock::Folder { .. } => folder.records.stat(NAME.as_ref()).is_err(),
@@ -96,10 +105,16 @@ pub(super) fn is_in_place(folder: &Folder<'_>, lock: &Lock) -> bool {
 ///
 /// # Errors
 /// Code 5, or 11 if the lock cannot be had in time, or the process was asked to stop.
-pub(super) fn take(folder: &Folder<'_>, purpose: Purpose, patience: Patience) -> Result<Lock, Error> {
+pub(super) fn take(
+    folder: &Folder<'_>,
+    purpose: Purpose,
+    patience: Patience,
+) -> Result<Lock, Error> {
     let (file, into_lock): (File, fn(File) -> Lock) = match open_or_make_room(folder, purpose)? {
         Opened::File(file) => (file, Lock::File),
-        Opened::NoRoom => (own_handle(folder)?, |handle| Lock::Folder { _handle: handle }),
+        Opened::NoRoom => (own_handle(folder)?, |handle| Lock::Folder {
+            _handle: handle,
+        }),
         Opened::Nothing => return Ok(Lock::Unneeded),
     };
     if try_lock(&folder.records, &file)? {
@@ -138,15 +153,17 @@ fn open_or_make_room(folder: &Folder<'_>, purpose: Purpose) -> Result<Opened, Er
 fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
     let (mut woken, mut waker) = UnixStream::pair()?;
     let same = file.try_clone()?;
-    std::thread::Builder::new().stack_size(STACK).spawn(move || {
-        while let Err(e) = same.lock() {
-            if e.kind() != ErrorKind::Interrupted || Instant::now() >= deadline {
-                return;
+    std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || {
+            while let Err(e) = same.lock() {
+                if e.kind() != ErrorKind::Interrupted || Instant::now() >= deadline {
+                    return;
+                }
             }
-        }
-        // If nobody listens any more, the lock goes with its last descriptor.
-        let _ = waker.write_all(&[1]);
-    })?;
+            // If nobody listens any more, the lock goes with its last descriptor.
+            let _ = waker.write_all(&[1]);
+        })?;
     let outcome = stop.wait_readable(woken.as_fd(), Some(deadline))?;
     if outcome == Woken::Ready {
         woken.read_exact(&mut [0])?;
@@ -156,7 +173,9 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
 
 /// Takes the lock if nobody has it.
 pub(super) fn take_if_free(folder: &Folder<'_>) -> Option<Lock> {
-    let Opened::File(file) = open(&folder.records).ok()? else { return None };
+    let Opened::File(file) = open(&folder.records).ok()? else {
+        return None;
+    };
     let is_taken = try_lock(&folder.records, &file).is_ok_and(|taken| taken);
     let lock = Lock::File(file);
     (is_taken && is_in_place(folder, &lock)).then_some(lock)
@@ -173,9 +192,17 @@ enum Opened {
 
 fn open(folder: &Directory) -> io::Result<Opened> {
     let opened = match folder.open_file(NAME.as_ref(), Access::Ensure) {
-        Err(e) if is_read_only(&e) => folder
-            .open_file(NAME.as_ref(), Access::Read)
-            .map_err(|again| if again.kind() == ErrorKind::NotFound { again } else { e }),
+        Err(e) if is_read_only(&e) => {
+            folder
+                .open_file(NAME.as_ref(), Access::Read)
+                .map_err(|again| {
+                    if again.kind() == ErrorKind::NotFound {
+                        again
+                    } else {
+                        e
+                    }
+                })
+        }
         opened => opened,
     };
     match opened {
@@ -204,7 +231,10 @@ fn timed_out(folder: &Directory, file: &File, patience: Patience) -> Error {
         }
         None => "another process".into(),
     };
-    patience.exhausted(format!("try again later: {} is locked by {who}", path.display()))
+    patience.exhausted(format!(
+        "try again later: {} is locked by {who}",
+        path.display()
+    ))
 }
 
 /// The process that /proc/locks says holds a flock(2) on this inode. The device is not compared: that of a file on

@@ -53,7 +53,12 @@ impl<'a> Locked<'a> {
             return Ok(None);
         }
         let (kept, is_changed) = (RefCell::default(), Cell::default());
-        Ok(Some(Self { folder, kept, is_changed, _lock: lock }))
+        Ok(Some(Self {
+            folder,
+            kept,
+            is_changed,
+            _lock: lock,
+        }))
     }
 
     /// The folder.
@@ -120,7 +125,11 @@ impl<'a> Locked<'a> {
 
     /// Makes a change of the index.
     pub(super) fn update_index(&self, update: impl Fn(&mut Index) -> io::Result<()>) {
-        let updated = self.kept.borrow_mut().as_mut().map(|kept| update(&mut kept.index));
+        let updated = self
+            .kept
+            .borrow_mut()
+            .as_mut()
+            .map(|kept| update(&mut kept.index));
         self.is_changed.set(true);
         if let Some(Err(_)) = updated {
             self.distrust();
@@ -161,16 +170,24 @@ impl<'a> Locked<'a> {
         let id = container(holder.container_id());
         let mut search = match self.indexed_records_of(id)? {
             Some(search) => search,
-            None => self.folder.find(&|record| container_of(record) == Some(id))?,
+            None => self
+                .folder
+                .find(&|record| container_of(record) == Some(id))?,
         };
-        search.found.retain(|found| found.record.owner.may_be(holder));
+        search
+            .found
+            .retain(|found| found.record.owner.may_be(holder));
         Ok(search)
     }
 
     /// The container's records, as the index has them. None if it cannot be relied on.
     fn indexed_records_of(&self, id: Container) -> Result<Option<Search>, Error> {
         if let Ok(addresses) = self.index(|index| index.addresses_of(id)) {
-            let is_whole = self.kept.borrow().as_ref().is_some_and(|kept| kept.is_whole);
+            let is_whole = self
+                .kept
+                .borrow()
+                .as_ref()
+                .is_some_and(|kept| kept.is_whole);
             if !is_whole {
                 return Ok(None);
             }
@@ -230,7 +247,10 @@ impl<'a> Locked<'a> {
         let removed = self.change(|| self.folder.records.remove(&record.file_name));
         removed.map_err(|e| failed("remove record", &path, &e))?;
         if record.file_name.to_str() == Some(&record.address.to_string()) {
-            let item = Item { address: record.address, container: container_of(record) };
+            let item = Item {
+                address: record.address,
+                container: container_of(record),
+            };
             self.update_index(|index| index.remove(item));
         } else {
             // There may be another record of the same address.
@@ -246,7 +266,11 @@ impl<'a> Locked<'a> {
     pub(crate) fn unreserve(&self, address: IpAddr, holder: &Holder) -> Result<(), Error> {
         let file_name = OsString::from(address.to_string());
         let owner = Owner::parse(holder.content().as_bytes());
-        self.release(&Record { address, owner, file_name })
+        self.release(&Record {
+            address,
+            owner,
+            file_name,
+        })
     }
 
     /// The last address that was reserved from the range set with this index.
@@ -257,8 +281,12 @@ impl<'a> Locked<'a> {
     /// Writes to the index on disk what the one in use knows, and the stamp of the folder, after
     /// everything else.
     fn seal(&mut self) {
-        let Some(kept) = self.kept.get_mut() else { return };
-        let (Some(stamp), true) = (kept.stamp, self.is_changed.get()) else { return };
+        let Some(kept) = self.kept.get_mut() else {
+            return;
+        };
+        let (Some(stamp), true) = (kept.stamp, self.is_changed.get()) else {
+            return;
+        };
         if self.folder.stamp() != Some(stamp) || kept.index.seal(stamp).is_err() {
             self.folder.remove_index();
         }
@@ -274,7 +302,10 @@ impl Drop for Locked<'_> {
 /// The hash of the container that owns a record.
 fn container_of(record: &Record) -> Option<Container> {
     match &record.owner {
-        Owner::Attachment { container_id: id, .. } | Owner::Container(id) => Some(container(id)),
+        Owner::Attachment {
+            container_id: id, ..
+        }
+        | Owner::Container(id) => Some(container(id)),
         Owner::Nobody | Owner::Unknown => None,
     }
 }

@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn a_name_that_is_derived_from_a_network_s_fits_if_the_network_s_does() {
-        assert_eq!((staged("n"), unfinished("n")), (".n.new".into(), ".n".into()));
+        assert_eq!(
+            (staged("n"), unfinished("n")),
+            (".n.new".into(), ".n".into())
+        );
         for len in 1..=NAME_MAX {
             let network = "n".repeat(len);
             for name in [staged(&network), unfinished(&network)] {

@@ -87,16 +87,29 @@ impl Locked<'_> {
             let msg = format!("the container's id has more than {MAX_CONTENT} bytes");
             return Err(Error::new(Code::INVALID_ENVIRONMENT, msg));
         }
-        let draft = Draft { address, name: &name, content: content.as_bytes(), origin };
+        let draft = Draft {
+            address,
+            name: &name,
+            content: content.as_bytes(),
+            origin,
+        };
         let mut published = self.change(|| self.publish(draft));
         if published.as_ref().is_err_and(is_full) {
             // The record matters more than what can be rebuilt from it.
             self.distrust();
-            published = self.change(|| self.publish(Draft { origin: None, ..draft }));
+            published = self.change(|| {
+                self.publish(Draft {
+                    origin: None,
+                    ..draft
+                })
+            });
         }
         match published {
             Ok(()) => {
-                let item = Item { address, container: Some(container(holder.container_id())) };
+                let item = Item {
+                    address,
+                    container: Some(container(holder.container_id())),
+                };
                 self.update_index(|index| index.insert(item));
                 Ok(Reserved::Done)
             }
@@ -104,7 +117,11 @@ impl Locked<'_> {
                 self.learn_taken(address);
                 Ok(Reserved::Taken)
             }
-            Err(e) => Err(failed("write record", &self.folder().path().join(&name), &e)),
+            Err(e) => Err(failed(
+                "write record",
+                &self.folder().path().join(&name),
+                &e,
+            )),
         }
     }
 
@@ -194,7 +211,12 @@ impl Locked<'_> {
     #[cfg(test)]
     pub(super) fn reserve_by(&self, way: Way, address: IpAddr, holder: &Holder) -> io::Result<()> {
         let (name, content) = (OsString::from(address.to_string()), holder.content());
-        let draft = Draft { address, name: &name, content: content.as_bytes(), origin: None };
+        let draft = Draft {
+            address,
+            name: &name,
+            content: content.as_bytes(),
+            origin: None,
+        };
         self.publish_by(way, draft)
     }
 
@@ -207,11 +229,14 @@ impl Locked<'_> {
         let unfinished = names::unfinished(&folder.network);
         let beside = folder.data.remove(&names::staged(&folder.network));
         let inside = folder.records.remove(names::STAGED_INSIDE.as_ref());
-        let derived = [names::INDEXES, names::LEDGERS].map(|name| match folder.data.open_child(name) {
-            Ok(directory) => directory.remove(&unfinished),
-            Err(_) => Ok(()),
-        });
-        derived.into_iter().fold(beside.and(inside), io::Result::and)
+        let derived =
+            [names::INDEXES, names::LEDGERS].map(|name| match folder.data.open_child(name) {
+                Ok(directory) => directory.remove(&unfinished),
+                Err(_) => Ok(()),
+            });
+        derived
+            .into_iter()
+            .fold(beside.and(inside), io::Result::and)
     }
 }
 
@@ -222,7 +247,10 @@ fn calls_for_another(way: Way, e: &io::Error) -> bool {
         // Whatever it is, it may be so with the data directory only.
         Way::Link => e.kind() != ErrorKind::AlreadyExists,
         Way::Rename => {
-            matches!(errno, Some(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM))
+            matches!(
+                errno,
+                Some(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM)
+            )
         }
         Way::InPlace => false,
     }
@@ -248,12 +276,21 @@ mod tests {
     /// Over NFS, the answer may be lost and the request sent again.
     #[test]
     fn a_record_that_appeared_is_ours_whatever_the_call_returned() {
-        for kind in [ErrorKind::AlreadyExists, ErrorKind::Interrupted, ErrorKind::NotFound] {
+        for kind in [
+            ErrorKind::AlreadyExists,
+            ErrorKind::Interrupted,
+            ErrorKind::NotFound,
+        ] {
             let scratch = Scratch::new(&format!("lies-{kind:?}"));
             let locked = scratch.locked();
             let (name, content) = (OsStr::new("10.0.0.2"), holder("c1").content());
             let address = address("10.0.0.2");
-            let draft = Draft { address, name, content: content.as_bytes(), origin: None };
+            let draft = Draft {
+                address,
+                name,
+                content: content.as_bytes(),
+                origin: None,
+            };
             let (data, records) = (&locked.folder().data, &locked.folder().records);
             let staged = OsStr::new("staged");
             let publish = |does: bool| {

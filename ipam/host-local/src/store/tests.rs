@@ -32,7 +32,9 @@ impl Scratch {
     }
 
     pub(super) fn records(&self) -> Vec<Record> {
-        let Some(folder) = self.store().open().unwrap() else { return Vec::new() };
+        let Some(folder) = self.store().open().unwrap() else {
+            return Vec::new();
+        };
         all(&folder)
     }
 
@@ -54,13 +56,24 @@ impl Drop for Scratch {
 
 pub(super) fn store(data_dir: &Path, network: &str) -> Store<'static> {
     static NEVER: LazyLock<Stop> = LazyLock::new(Stop::never);
-    Store::new(data_dir, &NetworkName::parse(network).unwrap(), &SystemPaths::default(), &NEVER)
+    Store::new(
+        data_dir,
+        &NetworkName::parse(network).unwrap(),
+        &SystemPaths::default(),
+        &NEVER,
+    )
 }
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 fn all(folder: &Folder<'_>) -> Vec<Record> {
-    folder.find(&|_| true).unwrap().found.into_iter().map(|found| found.record).collect()
+    folder
+        .find(&|_| true)
+        .unwrap()
+        .found
+        .into_iter()
+        .map(|found| found.record)
+        .collect()
 }
 
 pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserved {
@@ -68,7 +81,10 @@ pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserved {
 }
 
 pub(super) fn holder(id: &str) -> Holder {
-    Holder::new(&ContainerId::parse(id).unwrap(), &IfName::parse("eth0").unwrap())
+    Holder::new(
+        &ContainerId::parse(id).unwrap(),
+        &IfName::parse("eth0").unwrap(),
+    )
 }
 
 pub(super) fn address(text: &str) -> IpAddr {
@@ -79,7 +95,10 @@ pub(super) fn address(text: &str) -> IpAddr {
 fn a_record_is_written_once_and_read_back() {
     let scratch = Scratch::new("record");
     let store = scratch.store();
-    assert!(store.lock(PATIENCE).unwrap().is_none(), "looking makes no folder");
+    assert!(
+        store.lock(PATIENCE).unwrap().is_none(),
+        "looking makes no folder"
+    );
     let locked = scratch.locked();
     for ip in ["10.0.0.2", "fd00::2"] {
         assert_eq!(reserve(&locked, ip, "c1"), Reserved::Done);
@@ -87,13 +106,19 @@ fn a_record_is_written_once_and_read_back() {
         assert_eq!(scratch.content(ip), "c1\r\neth0");
     }
     let records = all(locked.folder());
-    assert!(records.len() == 2 && records.iter().all(|record| record.owner.is(&holder("c1"))), "{records:?}");
+    assert!(
+        records.len() == 2 && records.iter().all(|record| record.owner.is(&holder("c1"))),
+        "{records:?}"
+    );
     for record in &records {
         locked.release(record).unwrap();
         locked.release(record).unwrap();
     }
     assert_eq!(scratch.records(), []);
-    assert!(!scratch.0.join(".n.new").exists(), "nothing is left beside the folder");
+    assert!(
+        !scratch.0.join(".n.new").exists(),
+        "nothing is left beside the folder"
+    );
 }
 
 #[test]
@@ -104,10 +129,20 @@ fn files_are_private_and_directories_are_not_writable_for_others() {
     reserve(&locked, "10.0.0.2", "c1");
     locked.last_reserved(0).write(address("10.0.0.2"));
     for name in ["10.0.0.2", "last_reserved_ip.0", "lock"] {
-        let mode = fs::metadata(scratch.0.join("n").join(name)).unwrap().permissions().mode();
+        let mode = fs::metadata(scratch.0.join("n").join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(fs::metadata(scratch.0.join("n")).unwrap().permissions().mode() & 0o022, 0);
+    assert_eq!(
+        fs::metadata(scratch.0.join("n"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o022,
+        0
+    );
 }
 
 #[test]
@@ -126,7 +161,13 @@ fn what_a_killed_writer_left_never_reaches_a_live_record() {
 #[test]
 fn only_plain_files_with_the_name_of_an_address_are_records() {
     let scratch = Scratch::new("names");
-    for name in ["lock", "last_reserved_ip.0", "10.0.0.2.bak", "10.0.0", "notes"] {
+    for name in [
+        "lock",
+        "last_reserved_ip.0",
+        "10.0.0.2.bak",
+        "10.0.0",
+        "notes",
+    ] {
         scratch.seed(name, b"c1\r\neth0");
     }
     fs::create_dir(scratch.0.join("n/10.0.0.3")).unwrap();
@@ -137,7 +178,10 @@ fn only_plain_files_with_the_name_of_an_address_are_records() {
     for taken in ["10.0.0.3", "10.0.0.4"] {
         assert_eq!(reserve(&locked, taken, "c2"), Reserved::Taken, "{taken}");
     }
-    assert_eq!(fs::read_to_string(scratch.0.join("secret")).unwrap(), "c1\r\neth0");
+    assert_eq!(
+        fs::read_to_string(scratch.0.join("secret")).unwrap(),
+        "c1\r\neth0"
+    );
 }
 
 #[test]
@@ -179,7 +223,13 @@ fn the_last_reserved_address_is_written_in_place() {
 #[test]
 fn a_garbled_last_reserved_address_counts_as_none() {
     let scratch = Scratch::new("garbled");
-    for content in [&b""[..], b"10.0.0.900", b"10.0.0.5\n", b"\xff", &[b'1'; 100]] {
+    for content in [
+        &b""[..],
+        b"10.0.0.900",
+        b"10.0.0.5\n",
+        b"\xff",
+        &[b'1'; 100],
+    ] {
         scratch.seed("last_reserved_ip.0", content);
         let locked = scratch.locked();
         assert_eq!(locked.last_reserved(0).address(), None, "{content:?}");
@@ -200,7 +250,10 @@ fn the_lock_excludes_a_second_writer_until_it_is_released() {
             let locked = second.create_and_lock(PATIENCE);
             sender.send(locked.is_ok()).unwrap();
         });
-        assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "the lock was had twice");
+        assert!(
+            receiver.recv_timeout(Duration::from_millis(50)).is_err(),
+            "the lock was had twice"
+        );
         drop(locked);
         assert!(receiver.recv_timeout(Duration::from_secs(5)).unwrap());
     });
@@ -218,9 +271,17 @@ fn who_waited_for_a_lock_that_was_deleted_takes_the_new_one() {
                 sender.send(()).unwrap();
                 locked.folder().path().join("lock").exists()
             });
-            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "the lock was had twice");
+            assert!(
+                receiver.recv_timeout(Duration::from_millis(50)).is_err(),
+                "the lock was had twice"
+            );
             let path = scratch.0.join(deleted);
-            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+            if path.is_dir() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            }
+            .unwrap();
             let new = scratch.locked();
             drop(old);
             assert!(
@@ -239,13 +300,23 @@ fn a_record_that_the_index_did_not_know_makes_it_look_for_others() {
     let scratch = Scratch::new("unknown");
     let locked = scratch.locked();
     assert_eq!(reserve(&locked, "10.0.0.2", "c1"), Reserved::Done);
-    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.3")));
+    assert_eq!(
+        locked.first_free(SUBNET).unwrap(),
+        Some(address("10.0.0.3"))
+    );
     for name in ["10.0.0.3", "10.0.0.4"] {
         scratch.seed(name, b"c2\r\neth0");
     }
-    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.3")), "it looks at the folder once");
+    assert_eq!(
+        locked.first_free(SUBNET).unwrap(),
+        Some(address("10.0.0.3")),
+        "it looks at the folder once"
+    );
     assert_eq!(reserve(&locked, "10.0.0.3", "c3"), Reserved::Taken);
-    assert_eq!(locked.first_free(SUBNET).unwrap(), Some(address("10.0.0.5")));
+    assert_eq!(
+        locked.first_free(SUBNET).unwrap(),
+        Some(address("10.0.0.5"))
+    );
     assert_eq!(locked.held_by(&holder("c2")).unwrap().records.len(), 2);
 }
 
@@ -258,7 +329,10 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
     assert_eq!(scratch.records(), []);
     assert_eq!(store.create_and_lock(PATIENCE).unwrap_err().code, Code::IO);
     let error = store.require_usable().unwrap_err();
-    assert!(error.code == Code::UNAVAILABLE && error.msg.ends_with(": not a directory"), "{error}");
+    assert!(
+        error.code == Code::UNAVAILABLE && error.msg.ends_with(": not a directory"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -283,15 +357,19 @@ pub(super) fn require_truth(scratch: &Scratch) {
     let locked = scratch.locked();
     let records = all(locked.folder());
     let addresses: Vec<IpAddr> = records.iter().map(|record| record.address).collect();
-    let free = hosts(2..255).into_iter().find(|address| !addresses.contains(address));
+    let free = hosts(2..255)
+        .into_iter()
+        .find(|address| !addresses.contains(address));
     assert_eq!(locked.first_free(SUBNET).unwrap(), free);
     assert_eq!(
         locked.count(&[&[SUBNET].into_iter().collect()]).unwrap(),
         (vec![addresses.len() as u64], addresses.len() as u64)
     );
     for id in ["c1", "c2", "c3"] {
-        let mut wanted: Vec<&Record> =
-            records.iter().filter(|record| record.owner.may_be(&holder(id))).collect();
+        let mut wanted: Vec<&Record> = records
+            .iter()
+            .filter(|record| record.owner.may_be(&holder(id)))
+            .collect();
         let mut found = locked.held_by(&holder(id)).unwrap().records;
         wanted.sort_by_key(|record| record.address);
         found.sort_by_key(|record| record.address);
@@ -334,8 +412,14 @@ fn the_folder_s_time_is_in_the_past_after_every_change_of_ours() {
         locked.first_free(SUBNET).unwrap();
         reserve(&locked, host, "c1");
         drop(locked);
-        let modified = fs::metadata(scratch.0.join("n")).unwrap().modified().unwrap();
-        assert!(modified.elapsed().unwrap() >= Duration::from_millis(20), "{modified:?}");
+        let modified = fs::metadata(scratch.0.join("n"))
+            .unwrap()
+            .modified()
+            .unwrap();
+        assert!(
+            modified.elapsed().unwrap() >= Duration::from_millis(20),
+            "{modified:?}"
+        );
     }
 }
 
@@ -375,7 +459,13 @@ fn an_index_that_is_lost_or_damaged_changes_no_answer() {
         fs::write(&path, bytes).unwrap();
     };
     for page in 0..whole.len() / 4096 {
-        for (at, len, byte) in [(0, 4096, 0), (0, 4096, 0xff), (17, 1, 0x5a), (100, 8, 0), (8, 2, 0)] {
+        for (at, len, byte) in [
+            (0, 4096, 0),
+            (0, 4096, 0xff),
+            (17, 1, 0x5a),
+            (100, 8, 0),
+            (8, 2, 0),
+        ] {
             damage(page * 4096 + at, len, byte);
             require_truth(&scratch);
         }
@@ -398,7 +488,9 @@ fn an_index_of_an_earlier_boot_is_not_trusted() {
     let scratch = Scratch::new("boots");
     scratch.seed("10.0.0.2", b"c1\r\neth0");
     require_truth(&scratch);
-    let open = |boot| crate::index::Index::open(fs::File::open(index_of(&scratch)).unwrap(), boot).is_some();
+    let open = |boot| {
+        crate::index::Index::open(fs::File::open(index_of(&scratch)).unwrap(), boot).is_some()
+    };
     assert!(open(SystemPaths::default().boot_id().unwrap()));
     assert!(!open([7; 16]));
 }
@@ -424,7 +516,10 @@ fn a_record_that_was_edited_in_place_is_not_freed_for_its_former_owner() {
     require_truth(&scratch);
     fs::write(scratch.0.join("n/10.0.0.2"), b"c2\r\neth0").unwrap();
     let held = scratch.locked().held_by(&holder("c1")).unwrap().records;
-    assert_eq!(held.iter().map(|record| record.address).collect::<Vec<_>>(), hosts(3..4));
+    assert_eq!(
+        held.iter().map(|record| record.address).collect::<Vec<_>>(),
+        hosts(3..4)
+    );
     require_truth(&scratch);
 }
 
@@ -435,7 +530,10 @@ fn somebody_who_only_looks_gets_an_answer_while_the_lock_is_held() {
     let locked = scratch.locked();
     let folder = scratch.store().open().unwrap().unwrap();
     assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
-    assert!(!index_of(&scratch).exists(), "an index is written only under the lock");
+    assert!(
+        !index_of(&scratch).exists(),
+        "an index is written only under the lock"
+    );
     drop(locked);
     assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
     assert!(index_of(&scratch).exists());
@@ -450,11 +548,23 @@ fn no_link_is_followed() {
     fs::write(elsewhere.join("10.0.0.9"), "c9\r\neth0").unwrap();
     symlink(&elsewhere, scratch.0.join("n")).unwrap();
     let text = "it is a symbolic link";
-    for error in [scratch.store().create_and_lock(PATIENCE).unwrap_err(), scratch.store().open().unwrap_err()]
-    {
-        assert!(error.code == Code::IO && error.msg.ends_with(text), "{error}");
+    for error in [
+        scratch.store().create_and_lock(PATIENCE).unwrap_err(),
+        scratch.store().open().unwrap_err(),
+    ] {
+        assert!(
+            error.code == Code::IO && error.msg.ends_with(text),
+            "{error}"
+        );
     }
-    assert!(scratch.store().require_usable().unwrap_err().msg.ends_with("a symbolic link"));
+    assert!(
+        scratch
+            .store()
+            .require_usable()
+            .unwrap_err()
+            .msg
+            .ends_with("a symbolic link")
+    );
     fs::remove_file(scratch.0.join("n")).unwrap();
     symlink(&scratch.0, scratch.0.join("data")).unwrap();
     for path in ["data", "data/", "data/."] {
@@ -468,24 +578,54 @@ fn no_link_is_followed() {
     for name in ["lock", "last_reserved_ip.0"] {
         symlink(elsewhere.join("new"), scratch.0.join("n").join(name)).unwrap();
     }
-    assert_eq!(scratch.store().create_and_lock(PATIENCE).unwrap_err().code, Code::IO);
+    assert_eq!(
+        scratch.store().create_and_lock(PATIENCE).unwrap_err().code,
+        Code::IO
+    );
     fs::remove_file(scratch.0.join("n/lock")).unwrap();
     let locked = scratch.locked();
     locked.last_reserved(0).write(address("10.0.0.2"));
-    let origin = Origin { boot: SystemPaths::default().boot().unwrap(), netns: None };
-    assert_eq!(locked.reserve(address("10.0.0.2"), &holder("c1"), Some(&origin)).unwrap(), Reserved::Done);
-    locked.release(&locked.held_by(&holder("c1")).unwrap().records[0]).unwrap();
+    let origin = Origin {
+        boot: SystemPaths::default().boot().unwrap(),
+        netns: None,
+    };
+    assert_eq!(
+        locked
+            .reserve(address("10.0.0.2"), &holder("c1"), Some(&origin))
+            .unwrap(),
+        Reserved::Done
+    );
+    locked
+        .release(&locked.held_by(&holder("c1")).unwrap().records[0])
+        .unwrap();
     drop(locked);
-    let left: Vec<_> = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["10.0.0.9"], "nothing was written or removed behind a link");
+    let left: Vec<_> = fs::read_dir(&elsewhere)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(
+        left,
+        ["10.0.0.9"],
+        "nothing was written or removed behind a link"
+    );
 }
 
 #[test]
 fn a_fifo_with_the_name_of_an_address_is_no_record_and_nobody_waits_for_it() {
     let scratch = Scratch::new("fifo");
     scratch.seed("10.0.0.2", b"c1\r\neth0");
-    let made = std::process::Command::new("mkfifo").arg(scratch.0.join("n/10.0.0.3")).status().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(scratch.0.join("n/10.0.0.3"))
+        .status()
+        .unwrap();
     assert!(made.success());
     assert_eq!(scratch.records().len(), 1);
-    assert!(scratch.locked().folder().record(address("10.0.0.3")).unwrap().is_none());
+    assert!(
+        scratch
+            .locked()
+            .folder()
+            .record(address("10.0.0.3"))
+            .unwrap()
+            .is_none()
+    );
 }

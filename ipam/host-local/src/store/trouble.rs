@@ -18,13 +18,21 @@ fn every_way_to_publish_leaves_a_whole_record_and_never_replaces_one() {
     for way in [Way::Link, Way::Rename, Way::InPlace] {
         let scratch = Scratch::new(&format!("way-{way:?}"));
         let locked = scratch.locked();
-        locked.reserve_by(way, address("10.0.0.2"), &holder("c1")).unwrap();
-        let again = locked.reserve_by(way, address("10.0.0.2"), &holder("c2")).unwrap_err();
+        locked
+            .reserve_by(way, address("10.0.0.2"), &holder("c1"))
+            .unwrap();
+        let again = locked
+            .reserve_by(way, address("10.0.0.2"), &holder("c2"))
+            .unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{way:?}");
         assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0", "{way:?}");
         let mut left: Vec<_> = fs::read_dir(scratch.path().join("n")).unwrap().collect();
         left.retain(|entry| entry.as_ref().unwrap().file_name() != "lock");
-        assert_eq!((left.len(), scratch.path().join(".n.new").exists()), (1, false), "{way:?}");
+        assert_eq!(
+            (left.len(), scratch.path().join(".n.new").exists()),
+            (1, false),
+            "{way:?}"
+        );
     }
 }
 
@@ -33,7 +41,9 @@ fn what_a_killed_writer_left_in_the_folder_is_never_published() {
     let scratch = Scratch::new("killed-inside");
     scratch.seed(".new", b"c9\r\neth0");
     let locked = scratch.locked();
-    locked.reserve_by(Way::Rename, address("10.0.0.2"), &holder("c1")).unwrap();
+    locked
+        .reserve_by(Way::Rename, address("10.0.0.2"), &holder("c1"))
+        .unwrap();
     assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0");
     assert!(!scratch.path().join("n/.new").exists());
 }
@@ -42,7 +52,8 @@ fn what_a_killed_writer_left_in_the_folder_is_never_published() {
 fn leftovers_of_every_kind_are_removed() {
     let scratch = Scratch::new("leftovers");
     let locked = scratch.locked();
-    let leftovers = [".n.new", "n/.new", ".index/.n", ".origin/.n"].map(|name| scratch.path().join(name));
+    let leftovers =
+        [".n.new", "n/.new", ".index/.n", ".origin/.n"].map(|name| scratch.path().join(name));
     for path in &leftovers {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "c1\r\neth0").unwrap();
@@ -53,7 +64,10 @@ fn leftovers_of_every_kind_are_removed() {
 }
 
 fn origin() -> Origin {
-    Origin { boot: SystemPaths::default().boot().unwrap(), netns: None }
+    Origin {
+        boot: SystemPaths::default().boot().unwrap(),
+        netns: None,
+    }
 }
 
 /// As backups make them that share what has not changed: `cp -al`, `rsync --link-dest`.
@@ -63,7 +77,9 @@ fn a_second_name_of_our_files_is_never_written_to() {
     let work = |ip: &str, id: &str| {
         let locked = scratch.locked();
         locked.first_free(SUBNET).unwrap();
-        locked.reserve(address(ip), &holder(id), Some(&origin())).unwrap();
+        locked
+            .reserve(address(ip), &holder(id), Some(&origin()))
+            .unwrap();
         locked.last_reserved(0).write(address(ip));
     };
     work("10.0.0.2", "c1");
@@ -75,14 +91,22 @@ fn a_second_name_of_our_files_is_never_written_to() {
     }
     work("10.0.0.30", "c2");
     for (backup, content) in backups.iter().zip(before) {
-        assert!(fs::read(backup).unwrap() == content, "{} was written to", backup.display());
+        assert!(
+            fs::read(backup).unwrap() == content,
+            "{} was written to",
+            backup.display()
+        );
     }
     require_truth(&scratch);
     assert_eq!(scratch.content("last_reserved_ip.0"), "10.0.0.30");
     let folder = scratch.store().open().unwrap().unwrap();
     for ip in ["10.0.0.2", "10.0.0.30"] {
         let found = folder.record(address(ip)).unwrap().unwrap();
-        assert_eq!(folder.origins().of(address(ip), &found.meta), Some(origin()), "{ip}");
+        assert_eq!(
+            folder.origins().of(address(ip), &found.meta),
+            Some(origin()),
+            "{ip}"
+        );
     }
 }
 
@@ -91,12 +115,20 @@ fn a_ledger_that_cannot_be_opened_stays_and_one_whose_content_is_wrong_is_replac
     let scratch = Scratch::new("ledger");
     let reserve = |ip: &str| {
         let locked = scratch.locked();
-        locked.reserve(address(ip), &holder("c1"), Some(&origin())).unwrap();
+        locked
+            .reserve(address(ip), &holder("c1"), Some(&origin()))
+            .unwrap();
         let found = locked.folder().record(address(ip)).unwrap().unwrap();
-        (locked.folder().origins().of(address(ip), &found.meta), locked.renew_origin(&found, &origin()))
+        (
+            locked.folder().origins().of(address(ip), &found.meta),
+            locked.renew_origin(&found, &origin()),
+        )
     };
     assert_eq!(reserve("10.0.0.2").0, Some(origin()));
-    let (ledger, aside) = (scratch.path().join(".origin/n"), scratch.path().join("aside"));
+    let (ledger, aside) = (
+        scratch.path().join(".origin/n"),
+        scratch.path().join("aside"),
+    );
     fs::rename(&ledger, &aside).unwrap();
     // open(2) fails with ELOOP, as it might with EMFILE, EACCES or EIO.
     std::os::unix::fs::symlink(&aside, &ledger).unwrap();
@@ -148,19 +180,33 @@ fn the_first_file_of_the_round_robin_does_not_cost_the_index() {
 fn an_id_of_any_length_that_fits_the_environment_is_written_and_found() {
     let scratch = Scratch::new("long-ids");
     let if_name = IfName::parse("eth0").unwrap();
-    for (n, len) in [4087, 4088, 4089, 4090, 5000, 131_055].into_iter().enumerate() {
+    for (n, len) in [4087, 4088, 4089, 4090, 5000, 131_055]
+        .into_iter()
+        .enumerate()
+    {
         let holder = Holder::new(&ContainerId::parse(&"c".repeat(len)).unwrap(), &if_name);
         let ip = address(&format!("10.0.0.{}", n + 2));
         let locked = scratch.locked();
-        assert_eq!(locked.reserve(ip, &holder, None).unwrap(), Reserved::Done, "{len}");
+        assert_eq!(
+            locked.reserve(ip, &holder, None).unwrap(),
+            Reserved::Done,
+            "{len}"
+        );
         drop(locked);
         let locked = scratch.locked();
         let held = locked.held_by(&holder).unwrap().records;
-        assert_eq!(held.iter().map(|record| record.address).collect::<Vec<_>>(), [ip], "{len}");
+        assert_eq!(
+            held.iter().map(|record| record.address).collect::<Vec<_>>(),
+            [ip],
+            "{len}"
+        );
         locked.release(&held[0]).unwrap();
     }
     let too_long = ContainerId::parse(&"c".repeat(MAX_CONTENT)).unwrap();
-    let refused = scratch.locked().reserve(address("10.0.0.9"), &Holder::new(&too_long, &if_name), None);
+    let refused =
+        scratch
+            .locked()
+            .reserve(address("10.0.0.9"), &Holder::new(&too_long, &if_name), None);
     assert_eq!(refused.unwrap_err().code, Code::INVALID_ENVIRONMENT);
     assert_eq!(scratch.records(), []);
 }
@@ -176,10 +222,23 @@ fn a_network_s_name_may_be_as_long_as_a_file_s() {
         assert_eq!(reserved, Ok(Reserved::Done), "{len}");
         locked.remove_leftovers().unwrap();
         drop(locked);
-        assert!(store.open().unwrap().unwrap().current_index().is_some(), "{len}");
-        let found = store.open().unwrap().unwrap().record(address("10.0.0.2")).unwrap().unwrap();
+        assert!(
+            store.open().unwrap().unwrap().current_index().is_some(),
+            "{len}"
+        );
+        let found = store
+            .open()
+            .unwrap()
+            .unwrap()
+            .record(address("10.0.0.2"))
+            .unwrap()
+            .unwrap();
         let folder = store.open().unwrap().unwrap();
-        assert_eq!(folder.origins().of(address("10.0.0.2"), &found.meta), Some(origin()), "{len}");
+        assert_eq!(
+            folder.origins().of(address("10.0.0.2"), &found.meta),
+            Some(origin()),
+            "{len}"
+        );
     }
 }
 
@@ -188,6 +247,9 @@ fn what_is_called_lock_and_cannot_be_one_makes_the_directory_unusable() {
     let scratch = Scratch::new("no-lock");
     fs::create_dir_all(scratch.path().join("n/lock")).unwrap();
     let error = scratch.store().require_usable().unwrap_err();
-    assert!(error.code == Code::UNAVAILABLE && error.msg.ends_with("n/lock: not a plain file"), "{error}");
+    assert!(
+        error.code == Code::UNAVAILABLE && error.msg.ends_with("n/lock: not a plain file"),
+        "{error}"
+    );
     assert!(scratch.store().create_and_lock(tests::PATIENCE).is_err());
 }

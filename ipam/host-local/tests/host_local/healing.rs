@@ -12,7 +12,9 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let machine = Self { files: DataDir::new() };
+        let machine = Self {
+            files: DataDir::new(),
+        };
         machine.is(1);
         machine.boots(1);
         machine
@@ -43,12 +45,19 @@ impl Machine {
             boot_id: self.path("boot-id"),
             started: Some(self.path("started").metadata().unwrap().modified().unwrap()),
         };
-        HostLocal { system, ..HostLocal::default() }
+        HostLocal {
+            system,
+            ..HostLocal::default()
+        }
     }
 
     fn run(&self, request: &Request) -> (bool, Value) {
         let (success, said) = request.run_in(&self.plugin());
-        let said = if said.is_empty() { Value::Null } else { serde_json::from_str(&said).unwrap() };
+        let said = if said.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&said).unwrap()
+        };
         (success, said)
     }
 
@@ -59,7 +68,11 @@ impl Machine {
         if success {
             return Ok(text(&said["ips"][0]["address"]));
         }
-        Err(format!("{}; {}", text(&said["msg"]), text(&said["details"])))
+        Err(format!(
+            "{}; {}",
+            text(&said["msg"]),
+            text(&said["details"])
+        ))
     }
 }
 
@@ -81,7 +94,9 @@ fn an_attachment_that_asks_again_after_a_reboot_gets_the_same_address() {
     assert_eq!(data.records(), before);
     let error = machine.add(&data, "c1", ipam()).unwrap_err();
     assert!(
-        error.contains("duplicate allocation is not allowed; 10.0.0.2 is held by container c1 (eth0) for "),
+        error.contains(
+            "duplicate allocation is not allowed; 10.0.0.2 is held by container c1 (eth0) for "
+        ),
         "{error}"
     );
     assert!(error.contains("Z, in this boot; run DEL"), "{error}");
@@ -96,28 +111,47 @@ fn a_full_pool_gives_away_what_an_earlier_boot_left_oldest_first_and_nothing_els
     }
     let full = machine.add(&data, "c3", two()).unwrap_err();
     assert!(full.contains("2 of 2 addresses are in use; "), "{full}");
-    assert!(full.contains("the oldest: 10.0.0.2 is held by container c1 (eth0) for "), "{full}");
+    assert!(
+        full.contains("the oldest: 10.0.0.2 is held by container c1 (eth0) for "),
+        "{full}"
+    );
     let mut strict = two();
     strict["statusWhenFull"] = "error".into();
     let status = Request::new("STATUS", &data, strict);
     assert!(!machine.run(&status).0);
     machine.boots(2);
     assert!(machine.run(&status).0, "what can be reclaimed is free");
-    assert!(data.holds(&[("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", "c2\r\neth0")]), "{:?}", data.records());
+    assert!(
+        data.holds(&[("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", "c2\r\neth0")]),
+        "{:?}",
+        data.records()
+    );
     assert_eq!(machine.add(&data, "c3", two()), Ok("10.0.0.2/29".into()));
     assert_eq!(machine.add(&data, "c4", two()), Ok("10.0.0.3/29".into()));
     assert!(machine.add(&data, "c5", two()).is_err());
-    assert!(data.holds(&[("10.0.0.2", "c3\r\neth0"), ("10.0.0.3", "c4\r\neth0")]), "{:?}", data.records());
+    assert!(
+        data.holds(&[("10.0.0.2", "c3\r\neth0"), ("10.0.0.3", "c4\r\neth0")]),
+        "{:?}",
+        data.records()
+    );
 }
 
 #[test]
 fn nothing_is_reclaimed_where_anything_is_uncertain() {
     type Event = fn(&Machine, &DataDir);
     let reasons: [(&str, Event); 6] = [
-        ("another machine shares the directory", |machine, _| machine.is(2)),
-        ("this machine has no identity", |machine, _| fs::write(machine.path("machine-id"), "").unwrap()),
-        ("this boot has no identity", |machine, _| fs::remove_file(machine.path("boot-id")).unwrap()),
-        ("the ledger is gone", |_, data| fs::remove_dir_all(data.path().join(".origin")).unwrap()),
+        ("another machine shares the directory", |machine, _| {
+            machine.is(2)
+        }),
+        ("this machine has no identity", |machine, _| {
+            fs::write(machine.path("machine-id"), "").unwrap()
+        }),
+        ("this boot has no identity", |machine, _| {
+            fs::remove_file(machine.path("boot-id")).unwrap()
+        }),
+        ("the ledger is gone", |_, data| {
+            fs::remove_dir_all(data.path().join(".origin")).unwrap()
+        }),
         ("the ledger is damaged", |_, data| {
             let path = data.path().join(".origin/n");
             let len = fs::read(&path).unwrap().len();
@@ -140,7 +174,10 @@ fn nothing_is_reclaimed_where_anything_is_uncertain() {
         assert!(machine.add(&data, "c3", two()).is_err(), "{reason}");
         let mut strict = two();
         strict["statusWhenFull"] = "error".into();
-        assert!(!machine.run(&Request::new("STATUS", &data, strict)).0, "{reason}");
+        assert!(
+            !machine.run(&Request::new("STATUS", &data, strict)).0,
+            "{reason}"
+        );
         assert!(machine.add(&data, "c1", two()).is_err(), "{reason}");
         assert!(machine.run(&Request::new("GC", &data, two())).0);
         assert_eq!(data.records().len(), 2, "{reason}");
@@ -159,10 +196,22 @@ fn no_address_of_a_clone_with_the_same_machine_id_is_taken() {
     // A clone has another boot id, and its kernel started before the records were written.
     machine.is_in_boot(2);
     let full = machine.add(&data, "c3", two()).unwrap_err();
-    assert!(full.contains("in another boot, of this machine or of one with the same machine-id"), "{full}");
-    let taken = machine.run(&Request::new("ADD", &data, two()).of("c3").variable("CNI_ARGS", "IP=10.0.0.2"));
+    assert!(
+        full.contains("in another boot, of this machine or of one with the same machine-id"),
+        "{full}"
+    );
+    let taken = machine.run(
+        &Request::new("ADD", &data, two())
+            .of("c3")
+            .variable("CNI_ARGS", "IP=10.0.0.2"),
+    );
     assert!(!taken.0, "{taken:?}");
-    assert!(machine.add(&data, "c1", two()).unwrap_err().contains("duplicate allocation"));
+    assert!(
+        machine
+            .add(&data, "c1", two())
+            .unwrap_err()
+            .contains("duplicate allocation")
+    );
     assert!(machine.run(&Request::new("GC", &data, two())).0);
     assert_eq!(data.records(), before);
 }
@@ -176,7 +225,10 @@ fn gc_without_a_list_frees_what_an_earlier_boot_left_and_no_more() {
     data.seed("10.0.0.9", "reference\r\neth0");
     assert!(machine.run(&Request::new("GC", &data, two())).0);
     assert!(
-        data.holds(&[("10.0.0.3", "c2\r\neth0"), ("10.0.0.9", "reference\r\neth0")]),
+        data.holds(&[
+            ("10.0.0.3", "c2\r\neth0"),
+            ("10.0.0.9", "reference\r\neth0")
+        ]),
         "{:?}",
         data.records()
     );
@@ -186,23 +238,39 @@ fn gc_without_a_list_frees_what_an_earlier_boot_left_and_no_more() {
 fn a_requested_address_of_an_earlier_boot_is_given_away() {
     let (machine, data) = (Machine::new(), DataDir::new());
     machine.add(&data, "c1", two()).unwrap();
-    let request = Request::new("ADD", &data, two()).of("c2").variable("CNI_ARGS", "IP=10.0.0.2");
+    let request = Request::new("ADD", &data, two())
+        .of("c2")
+        .variable("CNI_ARGS", "IP=10.0.0.2");
     let (success, said) = machine.run(&request);
     assert!(
         !success
-            && said["details"].as_str().unwrap().starts_with("10.0.0.2 is held by container c1 (eth0) for "),
+            && said["details"]
+                .as_str()
+                .unwrap()
+                .starts_with("10.0.0.2 is held by container c1 (eth0) for "),
         "{said}"
     );
     machine.boots(2);
     assert!(machine.run(&request).0);
-    assert!(data.holds(&[("10.0.0.2", "c2\r\neth0")]), "{:?}", data.records());
+    assert!(
+        data.holds(&[("10.0.0.2", "c2\r\neth0")]),
+        "{:?}",
+        data.records()
+    );
 }
 
 #[test]
 fn a_failed_add_after_a_reboot_leaves_the_earlier_record_as_it_was() {
     let (machine, data) = (Machine::new(), DataDir::new());
-    let sets = |second: &str| json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": second}]]});
-    machine.add(&data, "c1", json!({"ranges": [[{"subnet": "10.0.0.0/24"}]]})).unwrap();
+    let sets =
+        |second: &str| json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": second}]]});
+    machine
+        .add(
+            &data,
+            "c1",
+            json!({"ranges": [[{"subnet": "10.0.0.0/24"}]]}),
+        )
+        .unwrap();
     data.seed("10.9.0.2", "x\r\neth0");
     machine.boots(2);
     let before = data.records();
@@ -218,28 +286,46 @@ fn a_failed_add_after_a_reboot_leaves_the_earlier_record_as_it_was() {
 #[test]
 fn excluded_addresses_are_not_given_away_and_are_told_of() {
     let data = DataDir::new();
-    let mut ipam =
-        json!({"ranges": [[{"subnet": "10.0.0.0/29", "exclude": ["10.0.0.6"]}]], "exclude": ["10.0.0.2/31"]});
+    let mut ipam = json!({"ranges": [[{"subnet": "10.0.0.0/29", "exclude": ["10.0.0.6"]}]], "exclude": ["10.0.0.2/31"]});
     for (id, wanted) in [("c1", "10.0.0.4/29"), ("c2", "10.0.0.5/29")] {
-        assert_eq!(Request::new("ADD", &data, ipam.clone()).of(id).run().addresses(), [wanted]);
+        assert_eq!(
+            Request::new("ADD", &data, ipam.clone())
+                .of(id)
+                .run()
+                .addresses(),
+            [wanted]
+        );
     }
-    let (_, msg, details) = Request::new("ADD", &data, ipam.clone()).of("c3").run().failure();
-    assert!(msg.ends_with("no IP addresses available in range set: 10.0.0.1-10.0.0.6"), "{msg}");
+    let (_, msg, details) = Request::new("ADD", &data, ipam.clone())
+        .of("c3")
+        .run()
+        .failure();
     assert!(
-        details.starts_with("2 of 2 addresses are in use (3 more are excluded by the configuration); "),
+        msg.ends_with("no IP addresses available in range set: 10.0.0.1-10.0.0.6"),
+        "{msg}"
+    );
+    assert!(
+        details.starts_with(
+            "2 of 2 addresses are in use (3 more are excluded by the configuration); "
+        ),
         "{details}"
     );
     ipam["statusWhenFull"] = "error".into();
     let (_, _, details) = Request::new("STATUS", &data, ipam.clone()).run().failure();
-    assert!(details.starts_with("2 of 2 addresses are in use (3 more"), "{details}");
-    let wanted = Request::new("ADD", &data, ipam.clone()).of("c3").variable("CNI_ARGS", "IP=10.0.0.3");
+    assert!(
+        details.starts_with("2 of 2 addresses are in use (3 more"),
+        "{details}"
+    );
+    let wanted = Request::new("ADD", &data, ipam.clone())
+        .of("c3")
+        .variable("CNI_ARGS", "IP=10.0.0.3");
     wanted.run().assert_failure(
         103,
         "failed to allocate for range 0: requested IP address 10.0.0.3 is not available",
     );
     ipam["exclude"] = json!(["10.0.0.4"]);
-    let check =
-        Request::new("CHECK", &data, ipam).key("prevResult", json!({"ips": [{"address": "10.0.0.4/29"}]}));
+    let check = Request::new("CHECK", &data, ipam)
+        .key("prevResult", json!({"ips": [{"address": "10.0.0.4/29"}]}));
     check.run().success();
 }
 
@@ -252,9 +338,16 @@ fn reservations_outside_the_ranges_are_told_once_by_add_always_by_status_and_fre
     assert!(!add("10.0.0.0/24", "c1").stderr().contains(outside));
     let said = add("10.7.0.0/29", "c2").stderr();
     assert!(said.contains(&format!("1 {outside}")), "{said}");
-    assert!(!add("10.7.0.0/29", "c3").stderr().contains(outside), "once is enough");
+    assert!(
+        !add("10.7.0.0/29", "c3").stderr().contains(outside),
+        "once is enough"
+    );
     let status = Request::new("STATUS", &data, ipam("10.7.0.0/29")).run();
-    assert!(status.succeeded() && status.stderr().contains(&format!("1 {outside}")), "{}", status.report());
+    assert!(
+        status.succeeded() && status.stderr().contains(&format!("1 {outside}")),
+        "{}",
+        status.report()
+    );
     for id in ["c4", "c5", "c6"] {
         add("10.7.0.0/29", id).success();
     }
@@ -262,7 +355,9 @@ fn reservations_outside_the_ranges_are_told_once_by_add_always_by_status_and_fre
     strict["statusWhenFull"] = "error".into();
     let (_, _, details) = Request::new("STATUS", &data, strict).run().failure();
     assert!(details.contains(&format!("1 {outside}")), "{details}");
-    Request::new("DEL", &data, ipam("10.7.0.0/29")).run().success();
+    Request::new("DEL", &data, ipam("10.7.0.0/29"))
+        .run()
+        .success();
     assert!(!data.path().join("n/10.0.0.2").exists());
 }
 
@@ -273,21 +368,29 @@ fn a_full_set_is_no_reason_for_status_to_fail_unless_the_configuration_says_so()
     let mut ipam = json!({"ranges": [[{"subnet": "10.0.0.0/30"}]]});
     let answer = Request::new("STATUS", &data, ipam.clone()).run();
     let said = answer.stderr();
-    assert!(answer.succeeded() && said.contains("1 of 1 addresses are in use"), "{}", answer.report());
+    assert!(
+        answer.succeeded() && said.contains("1 of 1 addresses are in use"),
+        "{}",
+        answer.report()
+    );
     assert_eq!(said.lines().count(), 1, "{said}");
     ipam["statusWhenFull"] = "error".into();
-    Request::new("STATUS", &data, ipam).run().assert_failure(50, "no IP addresses available");
+    Request::new("STATUS", &data, ipam)
+        .run()
+        .assert_failure(50, "no IP addresses available");
 }
 
 #[test]
 fn status_fails_for_a_set_of_nothing_but_its_gateway() {
     let data = DataDir::new();
-    let only =
-        json!({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.1", "rangeEnd": "10.0.0.1"}]]});
+    let only = json!({"ranges": [[{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.1", "rangeEnd": "10.0.0.1"}]]});
     for (command, code) in [("STATUS", 50), ("ADD", 103), ("STATUS", 50)] {
         let (found, _, details) = Request::new(command, &data, only.clone()).run().failure();
         assert_eq!(found, code);
-        assert!(details.starts_with("every address of the set is a gateway"), "{details}");
+        assert!(
+            details.starts_with("every address of the set is a gateway"),
+            "{details}"
+        );
     }
 }
 
@@ -295,9 +398,19 @@ fn status_fails_for_a_set_of_nothing_but_its_gateway() {
 fn status_fails_where_the_file_that_resolv_conf_names_cannot_be_read() {
     let data = DataDir::new();
     let ipam = |path: &str| json!({"ranges": [[{"subnet": "10.0.0.0/24"}]], "resolvConf": path});
-    Request::new("STATUS", &data, ipam("/nonexistent")).run().assert_failure(50, "open /nonexistent: ");
-    Request::new("STATUS", &data, ipam("/dev/null")).run().success();
-    assert!(Request::new("ADD", &data, ipam("/dev/null")).run().success().get("dns").is_none());
+    Request::new("STATUS", &data, ipam("/nonexistent"))
+        .run()
+        .assert_failure(50, "open /nonexistent: ");
+    Request::new("STATUS", &data, ipam("/dev/null"))
+        .run()
+        .success();
+    assert!(
+        Request::new("ADD", &data, ipam("/dev/null"))
+            .run()
+            .success()
+            .get("dns")
+            .is_none()
+    );
 }
 
 #[test]
@@ -306,7 +419,10 @@ fn the_lock_is_waited_for_until_the_deadline_and_its_holder_is_named() {
     data.seed("lock", "");
     let lock = fs::File::open(data.path().join("n/lock")).unwrap();
     lock.lock().unwrap();
-    let plugin = HostLocal { patience: std::time::Duration::from_millis(100), ..HostLocal::default() };
+    let plugin = HostLocal {
+        patience: std::time::Duration::from_millis(100),
+        ..HostLocal::default()
+    };
     for command in ["ADD", "DEL", "GC"] {
         let (success, said) = Request::new(command, &data, two()).run_in(&plugin);
         let error: Value = serde_json::from_str(&said).unwrap();

@@ -25,7 +25,10 @@ fn ipam() -> Value {
 }
 
 fn records(hosts: &[(&str, &str)]) -> BTreeMap<String, String> {
-    hosts.iter().map(|(address, id)| (format!("n/{address}"), format!("{id}\r\neth0"))).collect()
+    hosts
+        .iter()
+        .map(|(address, id)| (format!("n/{address}"), format!("{id}\r\neth0")))
+        .collect()
 }
 
 /// A plugin on this machine, after its next start.
@@ -33,7 +36,14 @@ fn after_a_reboot(files: &DataDir) -> HostLocal {
     let boot_id = files.path().join("boot-id");
     fs::write(&boot_id, format!("{:032x}", 7)).unwrap();
     let started = Some(std::time::SystemTime::now());
-    HostLocal { system: SystemPaths { boot_id, started, ..SystemPaths::default() }, ..HostLocal::default() }
+    HostLocal {
+        system: SystemPaths {
+            boot_id,
+            started,
+            ..SystemPaths::default()
+        },
+        ..HostLocal::default()
+    }
 }
 
 fn gc(data: &DataDir, valid: Value) -> Request {
@@ -54,23 +64,43 @@ fn kill_and_go_on(command: &'static str, n: usize, then: Then) -> bool {
     let was_killed = traced::run(&request, Some(n)).was_killed;
     let whole = |text: &String| text == "c0\r\neth0" || text == "c1\r\neth0";
     let left = data.records();
-    assert!(left.iter().all(|(name, text)| name == ".n.new" || whole(text)), "{n}: {left:?}");
+    assert!(
+        left.iter()
+            .all(|(name, text)| name == ".n.new" || whole(text)),
+        "{n}: {left:?}"
+    );
     let live = [("10.0.0.2", "c0"), ("fd00::2", "c0")];
     match then {
         Then::Del => drop(Request::new("DEL", &data, ipam()).run().success()),
-        Then::Gc => drop(gc(&data, json!([{"containerID": "c0", "ifname": "eth0"}])).run().success()),
+        Then::Gc => drop(
+            gc(&data, json!([{"containerID": "c0", "ifname": "eth0"}]))
+                .run()
+                .success(),
+        ),
         Then::Reboot => {
             let (success, said) = Request::new("GC", &data, ipam()).run_in(&after_a_reboot(&files));
             assert!(success, "{said}");
         }
     }
-    let wanted = if matches!(then, Then::Reboot) { BTreeMap::new() } else { records(&live) };
-    assert_eq!(data.records(), wanted, "{command} killed before system call {n}, then {then:?}");
+    let wanted = if matches!(then, Then::Reboot) {
+        BTreeMap::new()
+    } else {
+        records(&live)
+    };
+    assert_eq!(
+        data.records(),
+        wanted,
+        "{command} killed before system call {n}, then {then:?}"
+    );
     // The index knows it too: a free address is found, and no other.
     let next = Request::new("ADD", &data, ipam()).of("c2").run();
     assert_eq!(next.addresses().len(), 2);
     Request::new("DEL", &data, ipam()).of("c2").run().success();
-    assert_eq!(data.records(), wanted, "{command} killed before system call {n}, then {then:?}");
+    assert_eq!(
+        data.records(),
+        wanted,
+        "{command} killed before system call {n}, then {then:?}"
+    );
     was_killed
 }
 

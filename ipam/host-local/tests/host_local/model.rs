@@ -78,7 +78,14 @@ fn names((container, interface): Key) -> (String, String) {
 impl Node {
     fn new(serve: impl Fn(&Machine, &Request) -> Reply + 'static) -> Self {
         let (live, over) = (BTreeMap::new(), BTreeMap::new());
-        Self { data: DataDir::new(), serve: Box::new(serve), machine: Machine::new(), boots: 1, live, over }
+        Self {
+            data: DataDir::new(),
+            serve: Box::new(serve),
+            machine: Machine::new(),
+            boots: 1,
+            live,
+            over,
+        }
     }
 
     /// Everything on a machine that can be started anew.
@@ -99,7 +106,9 @@ impl Node {
             [{"subnet": "fd00::/64"}],
         ]);
         let ipam = json!({"ranges": ranges, "statusWhenFull": "error"});
-        let request = Request::new(command, &self.data, ipam).of(&id).variable("CNI_IFNAME", &if_name);
+        let request = Request::new(command, &self.data, ipam)
+            .of(&id)
+            .variable("CNI_IFNAME", &if_name);
         (self.serve)(&self.machine, &request.key(key, value))
     }
 
@@ -114,23 +123,35 @@ impl Node {
             }
             Step::Check(key) => {
                 let addresses = self.live.get(key).cloned().unwrap_or_default();
-                let ips: Vec<Value> = addresses.iter().map(|address| json!({"address": address})).collect();
-                let (success, said) = self.request("CHECK", names(*key), "prevResult", json!({"ips": ips}));
-                let is_known = self.live.get(key).is_some_and(|addresses| !addresses.is_empty())
+                let ips: Vec<Value> = addresses
+                    .iter()
+                    .map(|address| json!({"address": address}))
+                    .collect();
+                let (success, said) =
+                    self.request("CHECK", names(*key), "prevResult", json!({"ips": ips}));
+                let is_known = self
+                    .live
+                    .get(key)
+                    .is_some_and(|addresses| !addresses.is_empty())
                     || self.over.values().any(|owner| owner == key);
                 prop_assert_eq!(success, is_known, "{}", said);
             }
             Step::Gc(valid) => {
                 let entry = |(id, if_name)| json!({"containerID": id, "ifname": if_name});
                 let list: Vec<Value> = valid.iter().map(|key| entry(names(*key))).collect();
-                let (success, said) =
-                    self.request("GC", names((0, 0)), "cni.dev/valid-attachments", list.into());
+                let (success, said) = self.request(
+                    "GC",
+                    names((0, 0)),
+                    "cni.dev/valid-attachments",
+                    list.into(),
+                );
                 prop_assert!(success, "{}", said);
                 self.live.retain(|key, _| valid.contains(key));
                 self.over.retain(|_, key| valid.contains(key));
             }
             Step::Status => {
-                let (success, said) = self.request("STATUS", names((0, 0)), "prevResult", Value::Null);
+                let (success, said) =
+                    self.request("STATUS", names((0, 0)), "prevResult", Value::Null);
                 prop_assert_eq!(success, self.free() > 0, "{}", said);
             }
             Step::Leave(host) => self.leave(*host),
@@ -143,7 +164,8 @@ impl Node {
                     if key == STRANGER {
                         self.live.insert(key, addresses);
                     } else {
-                        self.over.extend(addresses.into_iter().map(|address| (address, key)));
+                        self.over
+                            .extend(addresses.into_iter().map(|address| (address, key)));
                     }
                 }
             }
@@ -152,7 +174,11 @@ impl Node {
     }
 
     fn add(&mut self, key: Key, host: Option<u8>) -> Result<(), TestCaseError> {
-        if self.live.get(&key).is_some_and(|addresses| addresses.len() == 1) {
+        if self
+            .live
+            .get(&key)
+            .is_some_and(|addresses| addresses.len() == 1)
+        {
             // A person removed one of its records; what is half there is not attached again.
             return Ok(());
         }
@@ -162,7 +188,11 @@ impl Node {
         let holds_v4 = self.live.contains_key(&key);
         let can = match host {
             _ if holds_v4 => false,
-            Some(2..=6 | 10..=11) => !self.live.values().flatten().any(|ip| Some(ip) == wanted.as_ref()),
+            Some(2..=6 | 10..=11) => !self
+                .live
+                .values()
+                .flatten()
+                .any(|ip| Some(ip) == wanted.as_ref()),
             Some(_) => false,
             None => self.free() > 0,
         };
@@ -176,7 +206,8 @@ impl Node {
         }
         if success {
             let result: Value = serde_json::from_str(&said).unwrap();
-            let address = |index: usize| result["ips"][index]["address"].as_str().unwrap().to_owned();
+            let address =
+                |index: usize| result["ips"][index]["address"].as_str().unwrap().to_owned();
             prop_assert_eq!(wanted.clone().unwrap_or_else(|| address(0)), address(0));
             for address in [address(0), address(1)] {
                 self.answered(key, &address, wanted.is_some())?;
@@ -188,25 +219,44 @@ impl Node {
 
     /// An ADD got this address: what it had in an earlier boot, or a free one, or, where none is free, what another one
     /// had then.
-    fn answered(&mut self, key: Key, address: &str, was_requested: bool) -> Result<(), TestCaseError> {
-        let of_earlier = self.over.iter().find(|(a, owner)| **owner == key && is_v4(a) == is_v4(address));
+    fn answered(
+        &mut self,
+        key: Key,
+        address: &str,
+        was_requested: bool,
+    ) -> Result<(), TestCaseError> {
+        let of_earlier = self
+            .over
+            .iter()
+            .find(|(a, owner)| **owner == key && is_v4(a) == is_v4(address));
         if let Some((earlier, _)) = of_earlier {
             prop_assert_eq!(earlier, address, "it gets the same again");
         } else if self.over.contains_key(address) && !was_requested {
             let used = self.live.values().flatten().chain(self.over.keys());
-            prop_assert_eq!(used.filter(|address| is_v4(address)).count(), 7, "one was free");
+            prop_assert_eq!(
+                used.filter(|address| is_v4(address)).count(),
+                7,
+                "one was free"
+            );
         }
         self.over.remove(address);
         Ok(())
     }
 
     fn free(&self) -> usize {
-        7 - self.live.values().flatten().filter(|address| is_v4(address)).count()
+        7 - self
+            .live
+            .values()
+            .flatten()
+            .filter(|address| is_v4(address))
+            .count()
     }
 
     fn lose(&self, place: Option<u8>) {
         let path = self.data.path().join(".index/n");
-        let Ok(mut bytes) = fs::read(&path) else { return };
+        let Ok(mut bytes) = fs::read(&path) else {
+            return;
+        };
         match place {
             None => fs::remove_file(&path).unwrap(),
             Some(place) => {
@@ -221,14 +271,21 @@ impl Node {
         let address = format!("10.0.0.{host}/29");
         let name = format!("10.0.0.{host}");
         let path = self.data.path().join("n").join(&name);
-        let is_taken = self.live.values().flatten().chain(self.over.keys()).any(|taken| *taken == address);
+        let is_taken = self
+            .live
+            .values()
+            .flatten()
+            .chain(self.over.keys())
+            .any(|taken| *taken == address);
         if write && !is_taken && fs::symlink_metadata(&path).is_err() {
             let (id, if_name) = names(STRANGER);
             self.data.seed(&name, &format!("{id}\r\n{if_name}"));
             self.live.entry(STRANGER).or_default().push(address);
         } else if !write {
             let _ = fs::remove_file(path);
-            self.live.values_mut().for_each(|addresses| addresses.retain(|other| *other != address));
+            self.live
+                .values_mut()
+                .for_each(|addresses| addresses.retain(|other| *other != address));
             self.over.remove(&address);
         }
     }
@@ -243,7 +300,11 @@ impl Node {
 
     /// What the records with content say.
     fn records(&self) -> BTreeMap<String, String> {
-        self.data.records().into_iter().filter(|(_, content)| !content.is_empty()).collect()
+        self.data
+            .records()
+            .into_iter()
+            .filter(|(_, content)| !content.is_empty())
+            .collect()
     }
 
     fn wanted_records(&self) -> BTreeMap<String, String> {
@@ -252,8 +313,14 @@ impl Node {
             let (address, _) = address.split_once('/').unwrap();
             (format!("n/{address}"), format!("{id}\r\n{if_name}"))
         };
-        let pairs = self.live.iter().flat_map(|(key, addresses)| addresses.iter().map(move |a| (key, a)));
-        pairs.chain(self.over.iter().map(|(address, key)| (key, address))).map(record).collect()
+        let pairs = self
+            .live
+            .iter()
+            .flat_map(|(key, addresses)| addresses.iter().map(move |a| (key, a)));
+        pairs
+            .chain(self.over.iter().map(|(address, key)| (key, address)))
+            .map(record)
+            .collect()
     }
 }
 
@@ -266,7 +333,11 @@ fn run(mut node: Node, steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {

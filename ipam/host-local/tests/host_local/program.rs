@@ -19,7 +19,8 @@ impl DataDir {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("host-local-test-{}-{count}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("host-local-test-{}-{count}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -46,7 +47,12 @@ impl DataDir {
                     true => folders.push(entry.path()),
                     false if name == "lock" || name.starts_with("last_reserved_ip.") => {}
                     false => {
-                        let path = entry.path().strip_prefix(&self.0).unwrap().display().to_string();
+                        let path = entry
+                            .path()
+                            .strip_prefix(&self.0)
+                            .unwrap()
+                            .display()
+                            .to_string();
                         files.insert(path, fs::read_to_string(entry.path()).unwrap());
                     }
                 }
@@ -57,7 +63,9 @@ impl DataDir {
 
     /// The records as pairs of name and content.
     pub(crate) fn holds(&self, wanted: &[(&str, &str)]) -> bool {
-        let wanted = wanted.iter().map(|(name, content)| (format!("n/{name}"), (*content).to_owned()));
+        let wanted = wanted
+            .iter()
+            .map(|(name, content)| (format!("n/{name}"), (*content).to_owned()));
         self.records() == wanted.collect()
     }
 }
@@ -84,9 +92,19 @@ impl Request {
             ipam.insert("type".into(), "host-local".into());
             ipam.entry("dataDir").or_insert(data.path().to_str().into());
         }
-        let mut request = Self { command, environment: BTreeMap::new(), stdin };
-        for (name, value) in [("NETNS", "/nonexistent/netns"), ("IFNAME", "eth0"), ("PATH", "/nonexistent")] {
-            request.environment.insert(format!("CNI_{name}"), value.into());
+        let mut request = Self {
+            command,
+            environment: BTreeMap::new(),
+            stdin,
+        };
+        for (name, value) in [
+            ("NETNS", "/nonexistent/netns"),
+            ("IFNAME", "eth0"),
+            ("PATH", "/nonexistent"),
+        ] {
+            request
+                .environment
+                .insert(format!("CNI_{name}"), value.into());
         }
         request.of("c1")
     }
@@ -125,7 +143,11 @@ impl Request {
             .spawn()
             .unwrap();
         // A program that was killed before it read its input is no failure of the test.
-        let _ = child.stdin.take().unwrap().write_all(self.stdin.to_string().as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(self.stdin.to_string().as_bytes());
         child
     }
 
@@ -141,7 +163,8 @@ impl Request {
 
     /// The same on a machine of its own.
     pub(crate) fn run_in(&self, plugin: &HostLocal) -> (bool, String) {
-        let environment = Environment::from_iter(&self.environment).with("CNI_COMMAND", self.command);
+        let environment =
+            Environment::from_iter(&self.environment).with("CNI_COMMAND", self.command);
         let stdin = self.stdin.to_string().into_bytes();
         let reply = cni_types::answer(plugin, environment, Stop::never(), |_| Ok(stdin));
         (reply.success, reply.stdout.unwrap_or_default())
@@ -149,7 +172,10 @@ impl Request {
 
     /// Waits for a program that [`Self::spawn`] started.
     pub(crate) fn answer(&self, child: Child) -> Answer {
-        Answer { request: self.clone(), output: child.wait_with_output().unwrap() }
+        Answer {
+            request: self.clone(),
+            output: child.wait_with_output().unwrap(),
+        }
     }
 
     /// As [`Self::answer`], of a program that somebody else has waited for.
@@ -157,7 +183,14 @@ impl Request {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         child.stdout.unwrap().read_to_end(&mut stdout).unwrap();
         child.stderr.unwrap().read_to_end(&mut stderr).unwrap();
-        Answer { request: self.clone(), output: Output { status, stdout, stderr } }
+        Answer {
+            request: self.clone(),
+            output: Output {
+                status,
+                stdout,
+                stderr,
+            },
+        }
     }
 }
 
@@ -170,9 +203,17 @@ pub(crate) struct Answer {
 impl Answer {
     /// Everything that a person needs to repeat the request.
     pub(crate) fn report(&self) -> String {
-        let Output { status, stdout, stderr } = &self.output;
-        let environment: Vec<String> =
-            self.request.environment.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = &self.output;
+        let environment: Vec<String> = self
+            .request
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
         format!(
             "\ncommand: CNI_COMMAND={} {} {}\nstdin:   {}\nstatus:  {status}\nstdout:  {}\nstderr:  {}",
             self.request.command,
@@ -202,23 +243,30 @@ impl Answer {
         if self.output.stdout.is_empty() {
             return Value::Null;
         }
-        serde_json::from_slice(&self.output.stdout).unwrap_or_else(|e| panic!("{e}{}", self.report()))
+        serde_json::from_slice(&self.output.stdout)
+            .unwrap_or_else(|e| panic!("{e}{}", self.report()))
     }
 
     /// The addresses of a result, as text.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let result = self.success();
         let ips = result["ips"].as_array().cloned().unwrap_or_default();
-        ips.iter().map(|ip| ip["address"].as_str().unwrap().to_owned()).collect()
+        ips.iter()
+            .map(|ip| ip["address"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Code, text and details of a request that failed, with exactly one document on stdout.
     pub(crate) fn failure(&self) -> (u64, String, String) {
         assert!(!self.succeeded(), "the request succeeded{}", self.report());
-        let error: Value =
-            serde_json::from_slice(&self.output.stdout).unwrap_or_else(|e| panic!("{e}{}", self.report()));
+        let error: Value = serde_json::from_slice(&self.output.stdout)
+            .unwrap_or_else(|e| panic!("{e}{}", self.report()));
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
-        (error["code"].as_u64().unwrap(), text("msg"), text("details"))
+        (
+            error["code"].as_u64().unwrap(),
+            text("msg"),
+            text("details"),
+        )
     }
 
     /// Asserts a failure with this code whose text starts with `msg`.

@@ -32,8 +32,10 @@ fn costs(data: &DataDir) -> Vec<(&'static str, usize, u64)> {
     for command in ["ADD", "CHECK", "STATUS", "DEL", "DEL"] {
         let mut request = Request::new(command, data, ipam());
         if command != "ADD" {
-            request =
-                request.key("prevResult", json!({"cniVersion": "1.1.0", "ips": [{"address": address}]}));
+            request = request.key(
+                "prevResult",
+                json!({"cniVersion": "1.1.0", "ips": [{"address": address}]}),
+            );
         }
         let traced = traced::run(&request, None);
         let result = traced.answer.success();
@@ -56,14 +58,24 @@ fn no_operation_costs_more_with_ten_or_sixty_thousand_records() {
         // The first one to look makes the index.
         Request::new("STATUS", &data, ipam()).run().success();
         for ((command, few, _), (_, many, memory)) in wanted.iter().zip(costs(&data)) {
-            assert!(many * 2 <= few * 3, "{command}: {few} system calls at 0 records, {many} at {count}");
+            assert!(
+                many * 2 <= few * 3,
+                "{command}: {few} system calls at 0 records, {many} at {count}"
+            );
             assert!(memory < PEAK, "{command}: {memory} KiB at {count} records");
         }
         assert!(std::fs::remove_file(data.path().join("n/10.1.0.9")).is_ok());
         let again = traced::run(&Request::new("ADD", &data, ipam()), None);
         assert_eq!(again.answer.addresses().len(), 1);
-        assert!(again.peak_memory < PEAK, "making an index takes {} KiB", again.peak_memory);
-        assert!(again.system_calls > count as usize, "it read all records, since somebody removed one");
+        assert!(
+            again.peak_memory < PEAK,
+            "making an index takes {} KiB",
+            again.peak_memory
+        );
+        assert!(
+            again.system_calls > count as usize,
+            "it read all records, since somebody removed one"
+        );
     }
 }
 
@@ -80,15 +92,20 @@ fn the_last_free_address_of_a_16_costs_little_more_than_the_first() {
     let many = traced::run(&Request::new("ADD", &data, ipam()), None);
     assert_eq!(many.answer.addresses(), ["10.1.0.7/16"]);
     let (few, many) = (few.system_calls, many.system_calls);
-    assert!(many * 2 <= few * 3, "{few} system calls at 0 records, {many} at 65,532");
+    assert!(
+        many * 2 <= few * 3,
+        "{few} system calls at 0 records, {many} at 65,532"
+    );
 }
 
 #[test]
 fn gc_of_sixty_thousand_stale_records_frees_them_all_in_little_memory() {
     let data = DataDir::new();
     fill(&data, 60_000);
-    let gc =
-        traced::run(&Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", Value::Null), None);
+    let gc = traced::run(
+        &Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", Value::Null),
+        None,
+    );
     gc.answer.success();
     assert!(data.records().is_empty());
     assert!(gc.peak_memory < PEAK, "GC takes {} KiB", gc.peak_memory);
@@ -100,8 +117,14 @@ fn an_address_of_a_full_set_that_is_freed_is_given_away_at_once_by_whomever_it_w
     fill(&data, 8189);
     let ipam = || json!({"ranges": [[{"subnet": "10.1.0.0/19"}]]});
     let add = Request::new("ADD", &data, ipam());
-    add.run().assert_failure(103, "failed to allocate for range 0: no IP addresses available");
-    Request::new("DEL", &data, ipam()).of(&format!("{:064x}", 7)).run().success();
+    add.run().assert_failure(
+        103,
+        "failed to allocate for range 0: no IP addresses available",
+    );
+    Request::new("DEL", &data, ipam())
+        .of(&format!("{:064x}", 7))
+        .run()
+        .success();
     assert_eq!(add.run().addresses(), ["10.1.0.9/19"]);
     std::fs::remove_file(data.path().join("n/10.1.0.8")).unwrap();
     assert_eq!(add.of("c2").run().addresses(), ["10.1.0.8/19"]);
@@ -114,7 +137,10 @@ fn a_refused_add_at_a_full_16_keeps_nobody_waiting() {
     data.seed("lock", "");
     let add = Request::new("ADD", &data, ipam());
     // The first one makes the index.
-    add.run().assert_failure(103, "failed to allocate for range 0: no IP addresses available");
+    add.run().assert_failure(
+        103,
+        "failed to allocate for range 0: no IP addresses available",
+    );
     let begin = Instant::now();
     let mut child = add.spawn();
     let lock = std::fs::File::open(data.path().join("n/lock")).unwrap();
@@ -127,7 +153,13 @@ fn a_refused_add_at_a_full_16_keeps_nobody_waiting() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let took = begin.elapsed();
-    add.answer(child).assert_failure(103, "failed to allocate for range 0: no IP addresses available");
+    add.answer(child).assert_failure(
+        103,
+        "failed to allocate for range 0: no IP addresses available",
+    );
     // To read all records takes nearly all of its time.
-    assert!(longest * 4 < took, "waited {longest:?} for the lock in {took:?}");
+    assert!(
+        longest * 4 < took,
+        "waited {longest:?} for the lock in {took:?}"
+    );
 }

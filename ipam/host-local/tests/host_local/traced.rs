@@ -22,7 +22,13 @@ pub(crate) struct Traced {
 
 /// Runs the request, and kills the program before its system call with this number, counted from 1.
 pub(crate) fn run(request: &Request, kill_before: Option<usize>) -> Traced {
-    follow(request, kill_before.map(|before| Blow { before, signal: Signal::SIGKILL }))
+    follow(
+        request,
+        kill_before.map(|before| Blow {
+            before,
+            signal: Signal::SIGKILL,
+        }),
+    )
 }
 
 /// Runs the request, and sends the program a signal before its system call with this number.

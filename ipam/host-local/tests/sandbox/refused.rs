@@ -23,7 +23,10 @@ fn refusing<T: Send>(refused: &[(c_long, Errno)], work: impl FnOnce() -> T + Sen
             let rules = BTreeMap::from([(*call, vec![])]);
             let refusal = SeccompAction::Errno((*errno as i32).cast_unsigned());
             let arch = std::env::consts::ARCH.try_into().unwrap();
-            SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).unwrap().try_into().unwrap()
+            SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch)
+                .unwrap()
+                .try_into()
+                .unwrap()
         })
         .collect();
     std::thread::scope(|scope| {
@@ -43,7 +46,10 @@ const WITHOUT_LINKS: [&[(c_long, Errno)]; 6] = [
     &[(SYS_linkat, Errno::EXDEV)],
     &[(SYS_linkat, Errno::EMLINK)],
     &[(SYS_linkat, Errno::ENOSYS)],
-    &[(SYS_linkat, Errno::EOPNOTSUPP), (SYS_renameat2, Errno::EINVAL)],
+    &[
+        (SYS_linkat, Errno::EOPNOTSUPP),
+        (SYS_renameat2, Errno::EINVAL),
+    ],
     &[(SYS_linkat, Errno::EPERM), (SYS_renameat2, Errno::ENOSYS)],
 ];
 
@@ -51,7 +57,9 @@ pub(crate) fn records_are_written_on_file_systems_without_hard_links(_: &Host) {
     for refused in WITHOUT_LINKS {
         let data = DataDir::new();
         let run = |command, id: &str| -> Answer {
-            refusing(refused, || Request::new(command, &data, ipam()).of(id).run())
+            refusing(refused, || {
+                Request::new(command, &data, ipam()).of(id).run()
+            })
         };
         assert_eq!(run("ADD", "c1").addresses(), ["10.0.0.2/24"], "{refused:?}");
         assert_eq!(run("ADD", "c2").addresses(), ["10.0.0.3/24"], "{refused:?}");
@@ -59,8 +67,15 @@ pub(crate) fn records_are_written_on_file_systems_without_hard_links(_: &Host) {
         assert!(data.holds(&wanted), "{refused:?}: {:?}", data.records());
         run("STATUS", "c1").success();
         run("DEL", "c1").success();
-        assert!(data.holds(&wanted[1..]), "{refused:?}: {:?}", data.records());
-        let first = Request::new("ADD", &data, ipam()).of("c3").variable("CNI_ARGS", "IP=10.0.0.3").run();
+        assert!(
+            data.holds(&wanted[1..]),
+            "{refused:?}: {:?}",
+            data.records()
+        );
+        let first = Request::new("ADD", &data, ipam())
+            .of("c3")
+            .variable("CNI_ARGS", "IP=10.0.0.3")
+            .run();
         first.assert_failure(103, "failed to allocate for range 0: requested IP address");
     }
 }
@@ -89,20 +104,37 @@ fn kill_and_go_on(refused: &[(c_long, Errno)], n: usize, is_whole: bool) -> bool
         let is_staged = name == ".n.new" || name == "n/.new";
         is_staged || text.ends_with("\r\neth0") || (!is_whole && text.is_empty())
     };
-    assert!(left.iter().all(is_sound), "killed before system call {n}: {left:?}");
+    assert!(
+        left.iter().all(is_sound),
+        "killed before system call {n}: {left:?}"
+    );
     run("DEL", "c1");
     let left = data.records();
     let is_right = |(name, text): (&String, &String)| {
-        (name == "n/10.0.0.2") == (text == "c0\r\neth0") && (name == "n/10.0.0.2" || text.is_empty())
+        (name == "n/10.0.0.2") == (text == "c0\r\neth0")
+            && (name == "n/10.0.0.2" || text.is_empty())
     };
-    assert!(left.iter().all(is_right) && (!is_whole || left.len() == 1), "{n}, after DEL: {left:?}");
+    assert!(
+        left.iter().all(is_right) && (!is_whole || left.len() == 1),
+        "{n}, after DEL: {left:?}"
+    );
     // A record without content is no obstacle.
-    let next = Request::new("ADD", &data, ipam()).of("c2").variable("CNI_ARGS", "IP=10.0.0.3").run();
+    let next = Request::new("ADD", &data, ipam())
+        .of("c2")
+        .variable("CNI_ARGS", "IP=10.0.0.3")
+        .run();
     assert_eq!(next.addresses(), ["10.0.0.3/24"]);
     run("DEL", "c2");
     let valid = json!([{"containerID": "c0", "ifname": "eth0"}]);
-    Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", valid).run().success();
-    assert!(data.holds(&[("10.0.0.2", "c0\r\neth0")]), "{n}: {:?}", data.records());
+    Request::new("GC", &data, ipam())
+        .key("cni.dev/valid-attachments", valid)
+        .run()
+        .success();
+    assert!(
+        data.holds(&[("10.0.0.2", "c0\r\neth0")]),
+        "{n}: {:?}",
+        data.records()
+    );
     was_killed
 }
 
@@ -113,12 +145,23 @@ pub(crate) fn a_directory_that_cannot_be_listed_is_an_error_and_no_loop(_: &Host
         for command in ["ADD", "DEL", "GC", "STATUS", "CHECK"] {
             let request = Request::new(command, &data, ipam());
             let traced = refusing(&[(SYS_getdents64, errno)], || traced::run(&request, None));
-            traced.answer.assert_failure(5, "failed to read data directory ");
-            assert!(traced.system_calls < 300, "{command}: {} system calls", traced.system_calls);
+            traced
+                .answer
+                .assert_failure(5, "failed to read data directory ");
+            assert!(
+                traced.system_calls < 300,
+                "{command}: {} system calls",
+                traced.system_calls
+            );
         }
-        assert!(data.holds(&[("10.0.0.2", "c1\r\neth0")]), "{:?}", data.records());
         assert!(
-            fs::remove_dir_all(data.path().join(".index")).is_ok() || !data.path().join(".index").exists()
+            data.holds(&[("10.0.0.2", "c1\r\neth0")]),
+            "{:?}",
+            data.records()
+        );
+        assert!(
+            fs::remove_dir_all(data.path().join(".index")).is_ok()
+                || !data.path().join(".index").exists()
         );
         Request::new("DEL", &data, ipam()).run().success();
         assert!(data.holds(&[]), "{:?}", data.records());

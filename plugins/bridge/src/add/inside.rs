@@ -17,7 +17,11 @@ use std::collections::HashSet;
 impl<'a> Adding<'a> {
     /// Reckons what is to be set up: from what IPAM gave, else, for a taken port, from what the
     /// earlier plugins report.
-    pub(super) fn plan(&self, connected: &Connected, from_ipam: Option<&AddResult>) -> Result<Plan, Error> {
+    pub(super) fn plan(
+        &self,
+        connected: &Connected,
+        from_ipam: Option<&AddResult>,
+    ) -> Result<Plan, Error> {
         let (port, prev) = match (from_ipam, &connected.taken, &self.prev_result) {
             (None, Some(port), Some(prev)) => (port, prev),
             (None, ..) => return Plan::of(self.config, &AddResult::default()),
@@ -27,7 +31,8 @@ impl<'a> Adding<'a> {
         let mut plan = Plan::of(self.config, &own_part(reported, &self.attachment.if_name))?;
         // The earlier plugins have set up what they report.
         let reported: HashSet<Cidr> = prev.routes.iter().map(|route| route.dst).collect();
-        plan.specs.retain(|spec| !reported.contains(&spec.route.dst));
+        plan.specs
+            .retain(|spec| !reported.contains(&spec.route.dst));
         Ok(plan)
     }
 
@@ -52,7 +57,9 @@ impl<'a> Adding<'a> {
         plan: &Plan,
         undo: &mut Undo<'a>,
     ) -> Result<(), Error> {
-        let Some(inside) = &connected.inside else { return Ok(()) };
+        let Some(inside) = &connected.inside else {
+            return Ok(());
+        };
         let is_new = connected.taken.is_none();
         if is_new || self.config.ipam().is_some() {
             if !is_new {
@@ -63,9 +70,14 @@ impl<'a> Adding<'a> {
         let mut batch = Batch::new();
         if self.config.gateway == Gateway::Default {
             let name = &self.attachment.if_name;
-            let routes = Plan { ips: Vec::new(), ..plan.clone() };
+            let routes = Plan {
+                ips: Vec::new(),
+                ..plan.clone()
+            };
             self.take_back_on_failure(&mut ends.container, inside, &routes, undo)?;
-            plan.specs.iter().for_each(|spec| batch.create_route(inside.index, name, spec));
+            plan.specs
+                .iter()
+                .for_each(|spec| batch.create_route(inside.index, name, spec));
         }
         Ok(ends.container.run(batch)?)
     }
@@ -97,7 +109,12 @@ impl<'a> Adding<'a> {
         plan: &Plan,
         undo: &mut Undo<'a>,
     ) -> Result<(), Error> {
-        let (netns, name, index, up) = (self.netns, &self.attachment.if_name, inside.index, inside.up);
+        let (netns, name, index, up) = (
+            self.netns,
+            &self.attachment.if_name,
+            inside.index,
+            inside.up,
+        );
         let there = container.addresses(index)?;
         let mut addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         addresses.retain(|address| there.iter().all(|other| other.cidr != *address));
@@ -121,7 +138,12 @@ impl<'a> Adding<'a> {
             if !up {
                 outcomes.push(remove(&|batch| batch.set_down(index, name)));
             }
-            Error::join(outcomes.into_iter().filter_map(Result::err).map(Error::from))
+            Error::join(
+                outcomes
+                    .into_iter()
+                    .filter_map(Result::err)
+                    .map(Error::from),
+            )
         });
         Ok(())
     }
@@ -130,8 +152,13 @@ impl<'a> Adding<'a> {
     /// what this ADD configured is waited for.
     pub(super) fn wait(&self, ends: &mut Ends, connected: &mut Connected) -> Result<(), Error> {
         let (config, stop) = (self.config, &self.call.stop);
-        let (is_new, is_left_down) = (connected.taken.is_none(), config.container == Container::Down);
-        let Some(inside) = &mut connected.inside else { return Ok(()) };
+        let (is_new, is_left_down) = (
+            connected.taken.is_none(),
+            config.container == Container::Down,
+        );
+        let Some(inside) = &mut connected.inside else {
+            return Ok(());
+        };
         if is_new && !is_left_down {
             let name = cni_types::IfName::parse(&connected.host.name)?;
             connected.host = host::wait_forwarding(&mut ends.host, &name, stop)?;
@@ -139,7 +166,8 @@ impl<'a> Adding<'a> {
         if (is_new && !is_left_down) || config.ipam().is_some() {
             let (name, detect) = (&self.attachment.if_name, config.detect_duplicates);
             let container = &mut ends.container;
-            *inside = container::wait_ready(self.netns, container, inside.index, name, detect, stop)?;
+            *inside =
+                container::wait_ready(self.netns, container, inside.index, name, detect, stop)?;
         } else if let Some(now) = ends.container.link(inside.index)? {
             *inside = now;
         }

@@ -34,10 +34,20 @@ pub(super) struct Connected {
 
 impl<'a> Adding<'a> {
     pub(super) fn choose_port(&self, ends: &mut Ends) -> Result<Port, Error> {
-        let Some(prev_result) = &self.prev_result else { return Ok(Port::New) };
+        let Some(prev_result) = &self.prev_result else {
+            return Ok(Port::New);
+        };
         let inside = ends.container.find_link(&self.attachment.if_name)?;
-        let link = chain::port(&mut ends.host, prev_result, self.config, inside.as_ref(), self.netns)?;
-        Ok(link.map_or(Port::New, |link| Port::Taken(Box::new(Earlier { link, inside }))))
+        let link = chain::port(
+            &mut ends.host,
+            prev_result,
+            self.config,
+            inside.as_ref(),
+            self.netns,
+        )?;
+        Ok(link.map_or(Port::New, |link| {
+            Port::Taken(Box::new(Earlier { link, inside }))
+        }))
     }
 
     pub(super) fn connect(
@@ -53,17 +63,31 @@ impl<'a> Adding<'a> {
         }
     }
 
-    fn create_pair(&self, ends: &mut Ends, bridge: &Link, undo: &mut Undo<'a>) -> Result<Connected, Error> {
+    fn create_pair(
+        &self,
+        ends: &mut Ends,
+        bridge: &Link,
+        undo: &mut Undo<'a>,
+    ) -> Result<Connected, Error> {
         let (config, identity) = (self.config, &self.identity);
         let Ends { host, container } = ends;
         let name = pair::create(host, container, bridge, self.netns, config, identity, undo)?;
         host::configure_port(host, &name, config, identity)?;
         vlan::confine_port(host, bridge, &name, config)?;
         let if_name = &self.attachment.if_name;
-        let removed = || Error::new(Code::TRY_AGAIN, format!("{if_name} was removed from the container"));
+        let removed = || {
+            Error::new(
+                Code::TRY_AGAIN,
+                format!("{if_name} was removed from the container"),
+            )
+        };
         let inside = container.find_link(if_name)?.ok_or_else(removed)?;
         self.check_spoofing(host, &name, &inside, undo)?;
-        Ok(Connected { host: host::end(host, &name)?, inside: Some(inside), taken: None })
+        Ok(Connected {
+            host: host::end(host, &name)?,
+            inside: Some(inside),
+            taken: None,
+        })
     }
 
     fn take(
@@ -73,7 +97,10 @@ impl<'a> Adding<'a> {
         bridge: &Link,
         undo: &mut Undo<'a>,
     ) -> Result<Connected, Error> {
-        let Earlier { link: before, inside } = earlier;
+        let Earlier {
+            link: before,
+            inside,
+        } = earlier;
         let name = IfName::parse(&before.name)?;
         // Before it is a port, so that no frame passes unchecked.
         match &inside {
@@ -92,7 +119,11 @@ impl<'a> Adding<'a> {
         if link.oper_up {
             link = host::wait_forwarding(host, &name, &self.call.stop)?;
         }
-        Ok(Connected { host: link, inside, taken: Some(before) })
+        Ok(Connected {
+            host: link,
+            inside,
+            taken: Some(before),
+        })
     }
 
     fn check_spoofing(
@@ -107,12 +138,17 @@ impl<'a> Adding<'a> {
         }
         let identity = self.identity;
         // Before: the kernel may have done it and its answer be lost.
-        undo.on_failure("removing macspoofchk rules", move || macspoof::remove(&mut Nft::open()?, &identity));
+        undo.on_failure("removing macspoofchk rules", move || {
+            macspoof::remove(&mut Nft::open()?, &identity)
+        });
         macspoof::create(host, &identity, host_name, inside.mac)
     }
 
     fn no_known_address(&self) -> Error {
-        let msg = format!("macspoofchk needs the interface {} in the container", self.attachment.if_name);
+        let msg = format!(
+            "macspoofchk needs the interface {} in the container",
+            self.attachment.if_name
+        );
         Error::new(Code::INVALID_CONFIG, msg)
             .with_details("without it the address that a guest may send from is not known")
     }
@@ -128,10 +164,17 @@ impl<'a> Adding<'a> {
     }
 
     /// Returns whose the container's interface is.
-    pub(super) fn origin<'u>(&self, connected: &Connected, undo: &'u mut Undo<'a>) -> Origin<'a, 'u> {
+    pub(super) fn origin<'u>(
+        &self,
+        connected: &Connected,
+        undo: &'u mut Undo<'a>,
+    ) -> Origin<'a, 'u> {
         match connected.taken {
             None => Origin::New,
-            Some(_) => Origin::Earlier { netns: Some(self.netns), undo },
+            Some(_) => Origin::Earlier {
+                netns: Some(self.netns),
+                undo,
+            },
         }
     }
 }

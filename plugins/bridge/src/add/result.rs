@@ -14,10 +14,18 @@ pub(super) struct Ours<'a> {
 }
 
 impl Adding<'_> {
-    pub(super) fn result(&self, ours: &Ours<'_>, plan: Plan, from_ipam: Option<AddResult>) -> AddResult {
+    pub(super) fn result(
+        &self,
+        ours: &Ours<'_>,
+        plan: Plan,
+        from_ipam: Option<AddResult>,
+    ) -> AddResult {
         match (&ours.connected.taken, &self.prev_result) {
             (Some(_), Some(prev)) => self.chained_result(ours, plan, prev.clone(), from_ipam),
-            _ => chain::merged(self.prev_result.clone(), self.own_result(ours, plan, from_ipam)),
+            _ => chain::merged(
+                self.prev_result.clone(),
+                self.own_result(ours, plan, from_ipam),
+            ),
         }
     }
 
@@ -31,7 +39,12 @@ impl Adding<'_> {
             interfaces,
             ips: plan.ips,
             routes: plan.routes,
-            dns: self.config.dns.clone().or(from_ipam.map(|ipam| ipam.dns)).unwrap_or_default(),
+            dns: self
+                .config
+                .dns
+                .clone()
+                .or(from_ipam.map(|ipam| ipam.dns))
+                .unwrap_or_default(),
         }
     }
 
@@ -45,15 +58,27 @@ impl Adding<'_> {
     ) -> AddResult {
         // As in `chain::merged`: nobody reaches the pod by an address of its lo.
         prev.ips.retain(|ip| !ip.address.address().is_loopback());
-        let is_inside = |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
-        let inside = prev.interfaces.iter().position(is_inside).and_then(|at| i64::try_from(at).ok());
+        let is_inside =
+            |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
+        let inside = prev
+            .interfaces
+            .iter()
+            .position(is_inside)
+            .and_then(|at| i64::try_from(at).ok());
         for link in [ours.bridge].into_iter().chain(ours.vlan_gateway) {
-            if !prev.interfaces.iter().any(|i| i.name == link.name && i.sandbox.is_empty()) {
+            if !prev
+                .interfaces
+                .iter()
+                .any(|i| i.name == link.name && i.sandbox.is_empty())
+            {
                 prev.interfaces.push(on_host(link));
             }
         }
         match &from_ipam {
-            Some(_) => prev.ips.extend(plan.ips.into_iter().map(|ip| IpConfig { interface: inside, ..ip })),
+            Some(_) => prev.ips.extend(plan.ips.into_iter().map(|ip| IpConfig {
+                interface: inside,
+                ..ip
+            })),
             None => {
                 for ip in &mut prev.ips {
                     let own = plan.ips.iter().find(|own| own.address == ip.address);
@@ -62,9 +87,20 @@ impl Adding<'_> {
             }
         }
         let known: HashSet<Route> = prev.routes.iter().cloned().collect();
-        prev.routes.extend(plan.routes.into_iter().filter(|route| !known.contains(route)));
-        let dns = self.config.dns.clone().or(from_ipam.map(|ipam| ipam.dns).filter(|dns| !dns.is_empty()));
-        AddResult { dns: dns.unwrap_or(prev.dns), ..prev }
+        prev.routes.extend(
+            plan.routes
+                .into_iter()
+                .filter(|route| !known.contains(route)),
+        );
+        let dns = self
+            .config
+            .dns
+            .clone()
+            .or(from_ipam.map(|ipam| ipam.dns).filter(|dns| !dns.is_empty()));
+        AddResult {
+            dns: dns.unwrap_or(prev.dns),
+            ..prev
+        }
     }
 }
 

@@ -50,10 +50,16 @@ pub enum Vlan {
 }
 
 impl Vlan {
-    pub(super) fn of(vlan: i64, trunk: &[Option<WireTrunk>], preserve: bool) -> Result<Self, Error> {
+    pub(super) fn of(
+        vlan: i64,
+        trunk: &[Option<WireTrunk>],
+        preserve: bool,
+    ) -> Result<Self, Error> {
         let native = match VlanId::new(vlan) {
             None if vlan != 0 => {
-                return Err(invalid(format!("invalid VLAN ID {vlan} (must be between 0 and 4094)")));
+                return Err(invalid(format!(
+                    "invalid VLAN ID {vlan} (must be between 0 and 4094)"
+                )));
             }
             native => native,
         };
@@ -65,9 +71,17 @@ impl Vlan {
         if let Some(native) = native {
             tagged.remove(&native);
         }
-        let default = if preserve { DefaultVlan::Kept } else { DefaultVlan::Removed };
+        let default = if preserve {
+            DefaultVlan::Kept
+        } else {
+            DefaultVlan::Removed
+        };
         Ok(match native {
-            _ if !trunk.is_empty() => Self::Trunk { native, tagged, default },
+            _ if !trunk.is_empty() => Self::Trunk {
+                native,
+                tagged,
+                default,
+            },
             Some(id) => Self::Access { id, default },
             None => Self::None,
         })
@@ -80,13 +94,24 @@ impl Vlan {
         let (native, tagged, default) = match self {
             Self::None => return None,
             Self::Access { id, default } => (Some(*id), &none, *default),
-            Self::Trunk { native, tagged, default } => (*native, tagged, *default),
+            Self::Trunk {
+                native,
+                tagged,
+                default,
+            } => (*native, tagged, *default),
         };
         let kept = bridge_default.filter(|_| default == DefaultVlan::Kept || native.is_none());
         // In this order: what is asked for beats what the bridge gives.
-        let mut wanted: PortVlans = kept.map(|id| (id, Membership::NATIVE)).into_iter().collect();
-        tagged.iter().for_each(|id| wanted.insert(*id, Membership::TAGGED));
-        native.into_iter().for_each(|id| wanted.insert(id, Membership::NATIVE));
+        let mut wanted: PortVlans = kept
+            .map(|id| (id, Membership::NATIVE))
+            .into_iter()
+            .collect();
+        tagged
+            .iter()
+            .for_each(|id| wanted.insert(*id, Membership::TAGGED));
+        native
+            .into_iter()
+            .for_each(|id| wanted.insert(id, Membership::NATIVE));
         Some(wanted)
     }
 
@@ -104,7 +129,10 @@ impl WireTrunk {
     /// Adds the ranges of the entry. The reference looks at the range before the single VLAN.
     fn collect(self, ranges: &mut Vec<(VlanId, VlanId)>) -> Result<(), Error> {
         let limits = |msg: &str, found: i64| {
-            invalid(msg).with_details(format!("vlanTrunk has {found}, wanted 1 to {}", VlanId::MAX))
+            invalid(msg).with_details(format!(
+                "vlanTrunk has {found}, wanted 1 to {}",
+                VlanId::MAX
+            ))
         };
         let parse = |msg, found| VlanId::new(found).ok_or_else(|| limits(msg, found));
         match (self.min_id, self.max_id) {
@@ -121,12 +149,16 @@ impl WireTrunk {
             (None, Some(_)) => return Err(half("minID")),
             // The reference takes such an entry, and leaves the port in no VLAN that was asked for.
             (None, None) if self.id.is_none() => {
-                return Err(invalid("incorrect trunk id parameter")
-                    .with_details("an entry of vlanTrunk is empty, wanted id, or minID and maxID"));
+                return Err(invalid("incorrect trunk id parameter").with_details(
+                    "an entry of vlanTrunk is empty, wanted id, or minID and maxID",
+                ));
             }
             (None, None) => {}
         }
-        let id = self.id.map(|id| parse("incorrect trunk id parameter", id)).transpose()?;
+        let id = self
+            .id
+            .map(|id| parse("incorrect trunk id parameter", id))
+            .transpose()?;
         ranges.extend(id.map(|id| (id, id)));
         Ok(())
     }
@@ -143,11 +175,16 @@ fn each_once(mut ranges: Vec<(VlanId, VlanId)>) -> BTreeSet<VlanId> {
         }
         overlap
     });
-    ranges.into_iter().flat_map(|(first, last)| first.through(last)).collect()
+    ranges
+        .into_iter()
+        .flat_map(|(first, last)| first.through(last))
+        .collect()
 }
 
 fn half(missing: &str) -> Error {
-    invalid(format!("minID and maxID should be configured simultaneously, {missing} is missing"))
+    invalid(format!(
+        "minID and maxID should be configured simultaneously, {missing} is missing"
+    ))
 }
 
 /// The interface of the host that is the gateway of a VLAN: an address on the bridge itself would be in another one.
@@ -161,8 +198,14 @@ pub struct VlanGateway {
 
 impl VlanGateway {
     /// That of a bridge which is the gateway. A name that is too long does no harm where there are no addresses to come.
-    pub(super) fn of(bridge: &IfName, vlan: &Vlan, container: &Container) -> Result<Option<Self>, Error> {
-        let Some(id) = vlan.native() else { return Ok(None) };
+    pub(super) fn of(
+        bridge: &IfName,
+        vlan: &Vlan,
+        container: &Container,
+    ) -> Result<Option<Self>, Error> {
+        let Some(id) = vlan.native() else {
+            return Ok(None);
+        };
         let parsed = gateway_name(bridge, id);
         if parsed.is_err() && !matches!(container, Container::Addressed { .. }) {
             return Ok(None);
@@ -191,13 +234,18 @@ mod tests {
 
     fn wanted(keys: &str, bridge_default: u16) -> String {
         let vlan = config(keys).unwrap().vlan;
-        vlan.wanted(VlanId::new(bridge_default)).map_or("-".to_owned(), |vlans| vlans.to_string())
+        vlan.wanted(VlanId::new(bridge_default))
+            .map_or("-".to_owned(), |vlans| vlans.to_string())
     }
 
     #[test]
     fn without_vlan_and_trunk_the_port_is_left_as_it_is() {
-        for keys in ["", r#","vlan":0"#, r#","vlan":null,"vlanTrunk":null"#, r#","preserveDefaultVlan":true"#]
-        {
+        for keys in [
+            "",
+            r#","vlan":0"#,
+            r#","vlan":null,"vlanTrunk":null"#,
+            r#","preserveDefaultVlan":true"#,
+        ] {
             assert_eq!(config(keys).unwrap().vlan, Vlan::None, "{keys}");
         }
         assert_eq!(wanted(r#","vlanTrunk":[]"#, 1), "-");
@@ -223,7 +271,10 @@ mod tests {
     fn a_trunk_has_all_that_is_listed_and_the_native_vlan_untagged() {
         let keys = r#","vlan":100,"vlanTrunk":[{"id":7},{"minID":99,"maxID":101},{"ID":300,"minid":400,"MAXID":400}]"#;
         assert_eq!(wanted(keys, 1), "7, 99, 100 pvid untagged, 101, 300, 400");
-        assert_eq!(wanted(r#","vlanTrunk":[{"id":7}]"#, 1), "1 pvid untagged, 7");
+        assert_eq!(
+            wanted(r#","vlanTrunk":[{"id":7}]"#, 1),
+            "1 pvid untagged, 7"
+        );
         assert_eq!(wanted(r#","vlanTrunk":[{"id":1}]"#, 1), "1");
         assert_eq!(wanted(r#","vlanTrunk":[{"id":7}]"#, 0), "7");
         assert_eq!(
@@ -242,19 +293,28 @@ mod tests {
         let entries: Vec<String> = (0..20_000).map(entry).collect();
         let begin = std::time::Instant::now();
         let config = config(&format!(r#","vlanTrunk":[{}]"#, entries.join(","))).unwrap();
-        let Vlan::Trunk { tagged, .. } = config.vlan else { panic!("{:?}", config.vlan) };
+        let Vlan::Trunk { tagged, .. } = config.vlan else {
+            panic!("{:?}", config.vlan)
+        };
         assert_eq!(tagged.len(), 4094);
         // One look-up for each VLAN of each entry took half a minute.
-        assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 
     #[test]
     fn joined_ranges_have_the_vlans_of_each() {
         let id = |number| VlanId::new(number).unwrap();
-        let all = || (1..=5).flat_map(move |first| (first..=5).map(move |last| (id(first), id(last))));
+        let all =
+            || (1..=5).flat_map(move |first| (first..=5).map(move |last| (id(first), id(last))));
         for ranges in all().flat_map(|a| all().flat_map(move |b| all().map(move |c| [a, b, c]))) {
-            let each: BTreeSet<VlanId> =
-                ranges.iter().flat_map(|(first, last)| first.through(*last)).collect();
+            let each: BTreeSet<VlanId> = ranges
+                .iter()
+                .flat_map(|(first, last)| first.through(*last))
+                .collect();
             assert_eq!(each_once(ranges.to_vec()), each, "{ranges:?}");
         }
     }
@@ -262,18 +322,48 @@ mod tests {
     #[test]
     fn what_is_no_vlan_is_refused_with_the_references_text() {
         for (keys, msg) in [
-            (r#","vlan":-100"#, "invalid VLAN ID -100 (must be between 0 and 4094)"),
-            (r#","vlan":4095"#, "invalid VLAN ID 4095 (must be between 0 and 4094)"),
-            (r#","vlan":-1,"vlanTrunk":[{"id":0}]"#, "invalid VLAN ID -1 (must be between 0 and 4094)"),
-            (r#","vlan":5,"vlanTrunk":[{"id":0}]"#, "incorrect trunk id parameter"),
-            (r#","vlanTrunk":[{"id":4095}]"#, "incorrect trunk id parameter"),
+            (
+                r#","vlan":-100"#,
+                "invalid VLAN ID -100 (must be between 0 and 4094)",
+            ),
+            (
+                r#","vlan":4095"#,
+                "invalid VLAN ID 4095 (must be between 0 and 4094)",
+            ),
+            (
+                r#","vlan":-1,"vlanTrunk":[{"id":0}]"#,
+                "invalid VLAN ID -1 (must be between 0 and 4094)",
+            ),
+            (
+                r#","vlan":5,"vlanTrunk":[{"id":0}]"#,
+                "incorrect trunk id parameter",
+            ),
+            (
+                r#","vlanTrunk":[{"id":4095}]"#,
+                "incorrect trunk id parameter",
+            ),
             (r#","vlanTrunk":[{}]"#, "incorrect trunk id parameter"),
             (r#","vlanTrunk":[null]"#, "incorrect trunk id parameter"),
-            (r#","vlanTrunk":[{"minID":0,"maxID":5}]"#, "incorrect trunk minID parameter"),
-            (r#","vlanTrunk":[{"minID":4095,"maxID":5}]"#, "incorrect trunk minID parameter"),
-            (r#","vlanTrunk":[{"minID":9,"maxID":0}]"#, "incorrect trunk maxID parameter"),
-            (r#","vlanTrunk":[{"minID":1,"maxID":4095}]"#, "incorrect trunk maxID parameter"),
-            (r#","vlanTrunk":[{"minID":9,"maxID":5}]"#, "minID is greater than maxID in trunk parameter"),
+            (
+                r#","vlanTrunk":[{"minID":0,"maxID":5}]"#,
+                "incorrect trunk minID parameter",
+            ),
+            (
+                r#","vlanTrunk":[{"minID":4095,"maxID":5}]"#,
+                "incorrect trunk minID parameter",
+            ),
+            (
+                r#","vlanTrunk":[{"minID":9,"maxID":0}]"#,
+                "incorrect trunk maxID parameter",
+            ),
+            (
+                r#","vlanTrunk":[{"minID":1,"maxID":4095}]"#,
+                "incorrect trunk maxID parameter",
+            ),
+            (
+                r#","vlanTrunk":[{"minID":9,"maxID":5}]"#,
+                "minID is greater than maxID in trunk parameter",
+            ),
             (
                 r#","vlanTrunk":[{"id":0,"minID":9}]"#,
                 "minID and maxID should be configured simultaneously, maxID is missing",
@@ -284,7 +374,11 @@ mod tests {
             ),
         ] {
             let error = config(keys).unwrap_err();
-            assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg), "{keys}");
+            assert_eq!(
+                (error.code, error.msg.as_str()),
+                (Code::INVALID_CONFIG, msg),
+                "{keys}"
+            );
         }
         assert_eq!(config(r#","vlan":"5""#).unwrap_err().code, Code::DECODE);
     }
@@ -316,11 +410,21 @@ mod tests {
         assert!(config(&keys("bridge1234")).is_ok());
         let error = config(&keys("bridge12345")).unwrap_err();
         assert_eq!(error.code, Code::INVALID_CONFIG);
-        assert_eq!(error.msg, "invalid VLAN interface name \"bridge12345.1000\": interface name is too long");
-        assert!(error.details.ends_with("give the bridge a shorter name"), "{error}");
+        assert_eq!(
+            error.msg,
+            "invalid VLAN interface name \"bridge12345.1000\": interface name is too long"
+        );
+        assert!(
+            error.details.ends_with("give the bridge a shorter name"),
+            "{error}"
+        );
         for keys in ["", r#","isGateway":true"#] {
             let config = config(&format!(r#","bridge":"bridge12345","vlan":1000{keys}"#));
-            assert_eq!(config.unwrap().vlan_gateway, None, "without addresses nobody needs it");
+            assert_eq!(
+                config.unwrap().vlan_gateway,
+                None,
+                "without addresses nobody needs it"
+            );
         }
     }
 }

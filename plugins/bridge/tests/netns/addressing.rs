@@ -29,7 +29,9 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn the_container_has_the_addresses_that_the_result_tells(host: &Host) {
     let pod = host.pod("a");
-    let result = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})).add(&pod).result();
+    let result = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}))
+        .add(&pod)
+        .result();
     let told: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
     assert_eq!(told, ["10.1.0.2/24", "fd01::2/64"]);
     assert_eq!(pod.inside(|| kernel::addresses("eth0")), told);
@@ -40,7 +42,14 @@ fn without_ipam_the_attachment_is_layer_2(host: &Host) {
     let network = Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true}));
     let outcome = network.add(&pod);
     let result = outcome.result();
-    assert_eq!((result.ips.len(), result.routes.len(), result.interfaces.len()), (0, 0, 3));
+    assert_eq!(
+        (
+            result.ips.len(),
+            result.routes.len(),
+            result.interfaces.len()
+        ),
+        (0, 0, 3)
+    );
     assert!(kernel::eth0(&pod).oper_up);
     assert_eq!(pod.inside(|| kernel::addresses("eth0")), [""; 0]);
     assert_eq!(kernel::addresses("cni0"), [""; 0]);
@@ -69,10 +78,16 @@ fn routes_have_all_fields_of_1_1_0(host: &Host) {
     let outcome = Network::new(host, json!({"ipam": ipam})).add(&pod);
     assert_eq!(outcome.success().json()["routes"][0], route);
     let routes = pod.inside(|| cni_net::Rtnl::open().unwrap().routes().unwrap());
-    let found = routes.iter().find(|route| route.dst.to_string() == "192.0.2.0/24").unwrap();
+    let found = routes
+        .iter()
+        .find(|route| route.dst.to_string() == "192.0.2.0/24")
+        .unwrap();
     assert_eq!((found.table, found.priority), (100, 77));
     assert_eq!(found.gateway.unwrap().to_string(), "10.1.0.9");
-    let found = routes.iter().find(|route| route.dst.to_string() == "198.51.100.0/24").unwrap();
+    let found = routes
+        .iter()
+        .find(|route| route.dst.to_string() == "198.51.100.0/24")
+        .unwrap();
     assert_eq!((found.table, found.priority, found.gateway), (254, 5, None));
 }
 
@@ -86,7 +101,8 @@ fn with_dns(host: &Host) -> Network<'_> {
 }
 
 fn dns_of_the_configuration_beats_ipams(host: &Host) {
-    let dns = json!({"nameservers": ["192.0.2.53"], "search": ["example.org"], "options": ["ndots:2"]});
+    let dns =
+        json!({"nameservers": ["192.0.2.53"], "search": ["example.org"], "options": ["ndots:2"]});
     let outcome = with_dns(host).with(json!({"dns": dns})).add(&host.pod("a"));
     assert_eq!(outcome.success().json()["dns"], dns);
 }
@@ -111,8 +127,15 @@ fn ipam_finds_the_interface_on_its_bridge(host: &Host) {
         let (pod, bridge) = (host.pod(&format!("p{at}")), format!("br{at}"));
         drop(host.file("bridge", &bridge));
         let network = Network::new(host, json!({"bridge": bridge, "ipam": ipam}));
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        network.attachment(Command::Add, &pod).env("PATH", path).run().success();
+        let path = format!(
+            "{}:/usr/sbin:/sbin",
+            std::env::var("PATH").unwrap_or_default()
+        );
+        network
+            .attachment(Command::Add, &pod)
+            .env("PATH", path)
+            .run()
+            .success();
     }
 }
 
@@ -131,17 +154,27 @@ fn an_ipam_plugin_that_is_not_there_is_named_with_the_path(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     let network = Network::new(host, json!({"ipam": {"type": "x"}}));
-    let outcome = network.attachment(Command::Add, &pod).env("CNI_PATH", "/run/none").run();
-    assert_eq!(outcome.msg(), "failed to find plugin \"x\" in path [/run/none]");
+    let outcome = network
+        .attachment(Command::Add, &pod)
+        .env("CNI_PATH", "/run/none")
+        .run();
+    assert_eq!(
+        outcome.msg(),
+        "failed to find plugin \"x\" in path [/run/none]"
+    );
     before.require_unchanged();
 }
 
 fn an_ipam_plugins_error_is_passed_on_word_for_word(host: &Host) {
-    let error = json!({"cniVersion": "1.1.0", "code": 117, "msg": "no luck", "details": "try tomorrow"});
+    let error =
+        json!({"cniVersion": "1.1.0", "code": 117, "msg": "no luck", "details": "try tomorrow"});
     let ipam = script_ipam(host, "failing", &format!("echo '{error}'; exit 1"));
     let outcome = Network::new(host, json!({"ipam": ipam})).add(&host.pod("a"));
     let error = outcome.error();
-    assert_eq!((error.code.0, error.msg.as_str(), error.details.as_str()), (117, "no luck", "try tomorrow"));
+    assert_eq!(
+        (error.code.0, error.msg.as_str(), error.details.as_str()),
+        (117, "no luck", "try tomorrow")
+    );
 }
 
 fn keys_of_the_configuration_match_in_any_case(host: &Host) {
@@ -149,22 +182,34 @@ fn keys_of_the_configuration_match_in_any_case(host: &Host) {
     let mut ipam = host_local(host, &[V4]);
     ipam["Type"] = ipam["type"].take();
     ipam.as_object_mut().unwrap().remove("type");
-    let network =
-        Network::new(host, json!({"isgateway": true, "HAIRPINMODE": true, "ipMasq": null, "IPAM": ipam}));
+    let network = Network::new(
+        host,
+        json!({"isgateway": true, "HAIRPINMODE": true, "ipMasq": null, "IPAM": ipam}),
+    );
     let added = network.add(&pod).result();
     assert_eq!(kernel::addresses("cni0"), ["10.1.0.1/24"]);
-    assert!(kernel::link(&added.interfaces[1].name).port.unwrap().hairpin);
+    assert!(
+        kernel::link(&added.interfaces[1].name)
+            .port
+            .unwrap()
+            .hairpin
+    );
 }
 
 fn the_default_route_has_no_source(host: &Host) {
     let pod = host.pod("a");
     let mut ipam = host_local(host, &[V4, V6]);
     ipam["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
-    Network::new(host, json!({"ipam": ipam})).add(&pod).success();
+    Network::new(host, json!({"ipam": ipam}))
+        .add(&pod)
+        .success();
     for (dst, hop) in [("0.0.0.0/0", "10.1.0.1"), ("::/0", "fd01::1")] {
         let routes = pod.inside(|| kernel::routes_to(dst));
         assert_eq!(routes.len(), 1);
-        assert_eq!((routes[0].source, routes[0].gateway), (None, Some(hop.parse().unwrap())));
+        assert_eq!(
+            (routes[0].source, routes[0].gateway),
+            (None, Some(hop.parse().unwrap()))
+        );
     }
 }
 
@@ -173,8 +218,14 @@ fn two_containers_reach_each_other(host: &Host) {
     let (a, b) = (host.pod("a"), host.pod("b"));
     network.add(&a).success();
     for ip in network.add(&b).result().ips {
-        let (from, own) =
-            if ip.address.is_ipv4() { ("10.1.0.2", "0.0.0.0:0") } else { ("fd01::2", "[::]:0") };
-        assert_eq!(crate::masquerade::seen_by(&a, own, &b, ip.address.address()), from);
+        let (from, own) = if ip.address.is_ipv4() {
+            ("10.1.0.2", "0.0.0.0:0")
+        } else {
+            ("fd01::2", "[::]:0")
+        };
+        assert_eq!(
+            crate::masquerade::seen_by(&a, own, &b, ip.address.address()),
+            from
+        );
     }
 }

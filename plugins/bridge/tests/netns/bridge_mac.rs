@@ -56,7 +56,11 @@ impl Random {
 
     fn mac(&mut self) -> String {
         // From the whole range of local addresses: any of them may be the lowest.
-        let mac = MacAddr::local((self.below(1 << 48) << 16).to_be_bytes()[..6].try_into().unwrap());
+        let mac = MacAddr::local(
+            (self.below(1 << 48) << 16).to_be_bytes()[..6]
+                .try_into()
+                .unwrap(),
+        );
         mac.to_string()
     }
 }
@@ -92,7 +96,9 @@ impl Churn<'_> {
             },
             3 => {
                 let (name, mac) = (format!("f{}", self.next), self.random.mac());
-                kernel::tool(&format!("ip link add {name} address {mac} type veth peer name {name}p"));
+                kernel::tool(&format!(
+                    "ip link add {name} address {mac} type veth peer name {name}p"
+                ));
                 kernel::tool(&format!("ip link set {name} master cni0 up"));
                 self.foreign.push(name.clone());
                 format!("foreign port {name} {mac}")
@@ -110,12 +116,20 @@ impl Churn<'_> {
 
 fn churn(host: &Host, keys: Value, steps: usize) {
     kernel::require_tool("ip");
-    let seed = std::env::var("CNI_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("CNI_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() | 1);
     host.note(format!("to repeat this: CNI_TEST_SEED={seed}"));
     let network = Network::new(host, keys);
-    let mut churn =
-        Churn { host, network, random: Random(seed), pods: BTreeMap::new(), foreign: Vec::new(), next: 0 };
+    let mut churn = Churn {
+        host,
+        network,
+        random: Random(seed),
+        pods: BTreeMap::new(),
+        foreign: Vec::new(),
+        next: 0,
+    };
     let first = host.pod("first");
     churn.network.add(&first).success();
     let mac = kernel::mac("cni0");
@@ -155,7 +169,9 @@ fn an_adopted_gateway_keeps_its_mac_over_random_port_churn(host: &Host) {
     kernel::tool("ip link add lowest address 02:07:00:00:00:01 type veth peer name far");
     kernel::tool("ip link set lowest master cni0 up");
     let keys = json!({"isGateway": true, "ipam": host_local(host, &[V4])});
-    Network::new(host, keys.clone()).add(&host.pod("z")).success();
+    Network::new(host, keys.clone())
+        .add(&host.pod("z"))
+        .success();
     let mac = kernel::mac("cni0");
     kernel::remove_link("lowest");
     assert_eq!(kernel::mac("cni0"), mac);
@@ -168,7 +184,11 @@ fn our_own_bridge_keeps_its_mac_over_random_port_churn(host: &Host) {
 }
 
 fn our_own_gateway_keeps_its_mac_over_random_port_churn(host: &Host) {
-    churn(host, json!({"isGateway": true, "ipam": host_local(host, &[V4])}), STEPS);
+    churn(
+        host,
+        json!({"isGateway": true, "ipam": host_local(host, &[V4])}),
+        STEPS,
+    );
 }
 
 /// The reference gives such a bridge the address back that it had, and the kernel refuses that (nerdctl#4283).

@@ -64,11 +64,16 @@ impl<'a> Attached<'a> {
         let pod = host.pod("a");
         let added = network.add(&pod);
         network.check(&pod, &added).silent_success();
-        Self { network, pod, added }
+        Self {
+            network,
+            pod,
+            added,
+        }
     }
 
     fn new(host: &'a Host) -> Self {
-        let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+        let keys =
+            json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
         Self::with(host, keys)
     }
 
@@ -111,15 +116,22 @@ fn check_passes_after_add(host: &Host) {
 
 /// The kernel makes one route with two next hops of the IPv6 default routes.
 fn check_passes_two_interfaces_with_default_routes(host: &Host) {
-    let first =
-        Network::new(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &["fd01::/64"])}));
-    let second = json!({"name": "second", "bridge": "cni1", "ipam": host_local(host, &["fd02::/64"])});
+    let first = Network::new(
+        host,
+        json!({"isDefaultGateway": true, "ipam": host_local(host, &["fd01::/64"])}),
+    );
+    let second =
+        json!({"name": "second", "bridge": "cni1", "ipam": host_local(host, &["fd02::/64"])});
     let (second, pod) = (first.with(second), host.pod("a"));
     let added = first.add(&pod);
     let also = second.attachment(Command::Add, &pod).ifname("eth1").run();
     first.check(&pod, &added).silent_success();
     let second = second.with(json!({"prevResult": also.json()}));
-    second.attachment(Command::Check, &pod).ifname("eth1").run().silent_success();
+    second
+        .attachment(Command::Check, &pod)
+        .ifname("eth1")
+        .run()
+        .silent_success();
 }
 
 /// Each route was compared with each that the kernel has: 100,000 took 136 s.
@@ -146,15 +158,22 @@ fn check_changes_nothing(host: &Host) {
 
 fn check_needs_a_previous_result(host: &Host) {
     let attached = Attached::new(host);
-    let outcome = attached.network.attachment(Command::Check, &attached.pod).run();
+    let outcome = attached
+        .network
+        .attachment(Command::Check, &attached.pod)
+        .run();
     assert_eq!(outcome.msg(), "Required prevResult missing");
 }
 
 /// Nobody switched it on: the state that an administrator leaves who switches it off.
 fn check_tells_promiscuous_mode(host: &Host) {
     let attached = Attached::with(host, json!({}));
-    let outcome = attached.network.with(json!({"promiscMode": true})).check(&attached.pod, &attached.added);
-    let wanted = "Bridge interface cni0 configured Promisc Mode true doesn't match current state: false";
+    let outcome = attached
+        .network
+        .with(json!({"promiscMode": true}))
+        .check(&attached.pod, &attached.added);
+    let wanted =
+        "Bridge interface cni0 configured Promisc Mode true doesn't match current state: false";
     assert_eq!(outcome.msg(), wanted);
 }
 
@@ -162,8 +181,12 @@ fn check_tells_another_mac(host: &Host) {
     let attached = Attached::new(host);
     let before = attached.added.result().interfaces[2].mac.clone();
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
-    attached.pod.inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
-    attached.require(&format!("Interface eth0 Mac {before} doesn't match container Mac: {mac}"));
+    attached
+        .pod
+        .inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+    attached.require(&format!(
+        "Interface eth0 Mac {before} doesn't match container Mac: {mac}"
+    ));
 }
 
 fn check_tells_an_interface_that_is_down(host: &Host) {
@@ -175,31 +198,48 @@ fn check_tells_an_interface_that_is_down(host: &Host) {
 fn check_tells_a_missing_interface(host: &Host) {
     let attached = Attached::with(host, json!({}));
     attached.pod.inside(|| kernel::remove_link("eth0"));
-    assert!(attached.check().msg().starts_with("Interface name eth0 not found"));
+    assert!(
+        attached
+            .check()
+            .msg()
+            .starts_with("Interface name eth0 not found")
+    );
 }
 
 fn check_tells_an_interface_that_prev_result_does_not_name(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let mut result = attached.added.json();
     result["interfaces"][2]["name"] = json!("eth7");
-    let outcome =
-        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
-    assert!(outcome.msg().starts_with("Interface name eth0 not found"), "{}", outcome.msg());
+    let outcome = attached
+        .network
+        .with(json!({"prevResult": result}))
+        .attachment(Command::Check, &attached.pod)
+        .run();
+    assert!(
+        outcome.msg().starts_with("Interface name eth0 not found"),
+        "{}",
+        outcome.msg()
+    );
 }
 
 fn check_tells_another_sandbox(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let mut result = attached.added.json();
     result["interfaces"][2]["sandbox"] = json!("/run/netns/b");
-    let outcome =
-        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    let outcome = attached
+        .network
+        .with(json!({"prevResult": result}))
+        .attachment(Command::Check, &attached.pod)
+        .run();
     let wanted = "Sandbox in prevResult /run/netns/b doesn't match configured netns: /run/netns/a";
     assert_eq!(outcome.msg(), wanted);
 }
 
 fn check_tells_a_missing_address(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4, V6])}));
-    attached.pod.inside(|| kernel::delete_address("eth0", "fd01::2/64"));
+    attached
+        .pod
+        .inside(|| kernel::delete_address("eth0", "fd01::2/64"));
     let msg = attached.check().msg();
     assert!(
         msg.starts_with("Failed to match addr fd01::2/64 on interface eth0, found [10.1.0.2/24 "),
@@ -209,24 +249,39 @@ fn check_tells_a_missing_address(host: &Host) {
 
 /// An interface that goes down and up again loses its routes through a gateway.
 fn check_tells_a_missing_route(host: &Host) {
-    let attached = Attached::with(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
+    let attached = Attached::with(
+        host,
+        json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}),
+    );
     attached.pod.inside(|| {
         kernel::set_down("eth0");
         kernel::set_up("eth0");
     });
     let msg = attached.check().msg();
-    assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.1 on interface eth0 not found"), "{msg}");
+    assert!(
+        msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.1 on interface eth0 not found"),
+        "{msg}"
+    );
 }
 
 /// The next hop that ADD told, and that somebody changed since.
 fn check_tells_a_route_with_another_next_hop(host: &Host) {
-    let attached = Attached::with(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}));
+    let attached = Attached::with(
+        host,
+        json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}),
+    );
     let mut result = attached.added.json();
     result["routes"][0]["gw"] = json!("10.1.0.77");
-    let outcome =
-        attached.network.with(json!({"prevResult": result})).attachment(Command::Check, &attached.pod).run();
+    let outcome = attached
+        .network
+        .with(json!({"prevResult": result}))
+        .attachment(Command::Check, &attached.pod)
+        .run();
     let msg = outcome.msg();
-    assert!(msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.77 on interface eth0 not found"), "{msg}");
+    assert!(
+        msg.starts_with("Expected Route 0.0.0.0/0 via 10.1.0.77 on interface eth0 not found"),
+        "{msg}"
+    );
 }
 
 fn check_tells_a_missing_gateway_address(host: &Host) {
@@ -243,7 +298,11 @@ fn check_tells_forwarding_that_is_off(host: &Host) {
 
 fn check_tells_missing_masquerade_rules(host: &Host) {
     let attached = Attached::new(host);
-    let owner = Owner { network: "net", container_id: "a", if_name: "eth0" };
+    let owner = Owner {
+        network: "net",
+        container_id: "a",
+        if_name: "eth0",
+    };
     assert_eq!(Nft::open().unwrap().remove_masquerade(&owner).unwrap(), 2);
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
@@ -252,7 +311,9 @@ fn check_tells_a_postrouting_chain_that_leads_nowhere(host: &Host) {
     kernel::require_tool("nft");
     let attached = Attached::new(host);
     kernel::tool("nft flush chain inet cni_plugins_masquerade postrouting");
-    attached.require("table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks");
+    attached.require(
+        "table inet cni_plugins_masquerade: chain postrouting does not lead to masq_checks",
+    );
     kernel::tool("nft delete table inet cni_plugins_masquerade");
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
@@ -260,7 +321,10 @@ fn check_tells_a_postrouting_chain_that_leads_nowhere(host: &Host) {
 fn check_tells_another_hairpin_mode(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let port = attached.port();
-    let mode = PortMode { hairpin: true, isolated: false };
+    let mode = PortMode {
+        hairpin: true,
+        isolated: false,
+    };
     kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
     attached.require(&format!("{port} has hairpin mode true, wanted false"));
 }
@@ -268,7 +332,10 @@ fn check_tells_another_hairpin_mode(host: &Host) {
 fn check_tells_another_port_isolation(host: &Host) {
     let attached = Attached::with(host, json!({"hairpinMode": true, "portIsolation": true}));
     let port = attached.port();
-    let mode = PortMode { hairpin: true, isolated: false };
+    let mode = PortMode {
+        hairpin: true,
+        isolated: false,
+    };
     kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
     attached.require(&format!("{port} has port isolation false, wanted true"));
 }
@@ -290,7 +357,10 @@ fn check_tells_a_host_end_that_is_down(host: &Host) {
 fn check_tells_a_port_that_does_not_forward(host: &Host) {
     kernel::require_tool("ip");
     let attached = Attached::with(host, json!({}));
-    kernel::tool(&format!("ip link set {} type bridge_slave state 1", attached.port()));
+    kernel::tool(&format!(
+        "ip link set {} type bridge_slave state 1",
+        attached.port()
+    ));
     attached.require(&format!("{} does not forward frames", attached.port()));
 }
 
@@ -311,7 +381,10 @@ fn check_asks_ipam(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
     std::fs::remove_file(host.data_dir().join("net/10.1.0.2")).unwrap();
     let msg = attached.check().msg();
-    assert!(msg.starts_with("host-local: Failed to find address added by container a"), "{msg}");
+    assert!(
+        msg.starts_with("host-local: Failed to find address added by container a"),
+        "{msg}"
+    );
 }
 
 fn check_tells_all_differences_at_once(host: &Host) {
@@ -323,7 +396,10 @@ fn check_tells_all_differences_at_once(host: &Host) {
     kernel::set_down("cni0");
     let error = attached.check().error();
     assert_eq!(error.msg, "Bridge interface cni0 is down, wanted up");
-    for wanted in ["Failed to match addr 10.1.0.2/24", "Failed to match addr fd01::2/64"] {
+    for wanted in [
+        "Failed to match addr 10.1.0.2/24",
+        "Failed to match addr fd01::2/64",
+    ] {
         assert!(error.details.contains(wanted), "{error}");
     }
 }
@@ -333,20 +409,29 @@ fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
     let keys = json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
     let (network, pod) = (Network::new(host, keys), host.pod("a"));
     let mut result = network.add(&pod).json();
-    result["interfaces"].as_array_mut().unwrap().push(json!({"name": "net1", "sandbox": pod.path()}));
+    result["interfaces"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "net1", "sandbox": pod.path()}));
     result["ips"]
         .as_array_mut()
         .unwrap()
         .push(json!({"interface": 3, "address": "10.7.0.2/24", "gateway": "10.7.0.1"}));
     result["routes"] = json!([{"dst": "10.8.0.0/16", "gw": "10.7.0.1"}]);
-    network.with(json!({"prevResult": result})).attachment(Command::Check, &pod).run().silent_success();
+    network
+        .with(json!({"prevResult": result}))
+        .attachment(Command::Check, &pod)
+        .run()
+        .silent_success();
 }
 
 /// A later plugin of the chain changed the MTU and added an address; the result does not tell.
 fn check_passes_what_a_later_plugin_may_change(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
     attached.pod.inside(|| {
-        kernel::change("eth0", |batch, index, name| batch.set_mtu(index, name, 1300));
+        kernel::change("eth0", |batch, index, name| {
+            batch.set_mtu(index, name, 1300)
+        });
         kernel::add_address("eth0", "10.7.0.2/24");
     });
     attached.check().silent_success();
@@ -357,7 +442,13 @@ fn check_refuses_a_missing_netns(host: &Host) {
     attached.pod.remove();
     let outcome = attached.check();
     assert_eq!(outcome.code(), Code::INVALID_NETNS);
-    assert!(outcome.msg().starts_with("failed to open netns \"/run/netns/a\": "), "{}", outcome.msg());
+    assert!(
+        outcome
+            .msg()
+            .starts_with("failed to open netns \"/run/netns/a\": "),
+        "{}",
+        outcome.msg()
+    );
 }
 
 fn check_tells_a_port_of_another_bridge(host: &Host) {
@@ -372,16 +463,23 @@ fn check_tells_a_port_of_another_bridge(host: &Host) {
 fn check_passes_a_mac_that_a_later_plugin_changed_and_told(host: &Host) {
     let attached = Attached::new(host);
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
-    attached.pod.inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+    attached
+        .pod
+        .inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
     let mut result = attached.added.json();
     result["interfaces"][2]["mac"] = json!(mac.to_string());
     let network = attached.network.with(json!({"prevResult": result}));
-    network.attachment(Command::Check, &attached.pod).run().silent_success();
+    network
+        .attachment(Command::Check, &attached.pod)
+        .run()
+        .silent_success();
 }
 
 fn check_passes_a_route_that_a_later_plugin_added(host: &Host) {
     kernel::require_tool("ip");
     let attached = Attached::new(host);
-    attached.pod.inside(|| kernel::tool("ip route add 192.0.2.0/24 via 10.1.0.1"));
+    attached
+        .pod
+        .inside(|| kernel::tool("ip route add 192.0.2.0/24 via 10.1.0.1"));
     attached.check().silent_success();
 }

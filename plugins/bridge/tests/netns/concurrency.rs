@@ -21,14 +21,20 @@ const PODS: usize = 20;
 fn all(pods: &[Pod], request: impl Fn(usize, &Pod) -> Outcome + Sync) -> Vec<Outcome> {
     let request = &request;
     std::thread::scope(|scope| {
-        let runs: Vec<_> =
-            pods.iter().enumerate().map(|(at, pod)| scope.spawn(move || request(at, pod))).collect();
+        let runs: Vec<_> = pods
+            .iter()
+            .enumerate()
+            .map(|(at, pod)| scope.spawn(move || request(at, pod)))
+            .collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     })
 }
 
 fn network(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+    Network::new(
+        host,
+        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
+    )
 }
 
 fn pods(host: &Host) -> Vec<Pod> {
@@ -36,22 +42,37 @@ fn pods(host: &Host) -> Vec<Pod> {
 }
 
 fn records(host: &Host) -> usize {
-    let entries = std::fs::read_dir(host.data_dir().join("net")).unwrap().flatten();
-    entries.filter(|entry| entry.file_name().to_string_lossy().parse::<std::net::IpAddr>().is_ok()).count()
+    let entries = std::fs::read_dir(host.data_dir().join("net"))
+        .unwrap()
+        .flatten();
+    entries
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .parse::<std::net::IpAddr>()
+                .is_ok()
+        })
+        .count()
 }
 
 fn twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing(host: &Host) {
     kernel::only_at_full_speed();
     let (network, pods) = (network(host), pods(host));
     let added = all(&pods, |_, pod| network.add(pod));
-    let addresses: HashSet<String> =
-        added.iter().flat_map(|outcome| outcome.result().ips).map(|ip| ip.address.to_string()).collect();
+    let addresses: HashSet<String> = added
+        .iter()
+        .flat_map(|outcome| outcome.result().ips)
+        .map(|ip| ip.address.to_string())
+        .collect();
     assert_eq!(addresses.len(), 2 * PODS);
     assert_eq!(kernel::addresses("cni0"), ["10.1.0.1/24", "fd01::1/64"]);
     assert_eq!(kernel::names().len(), PODS + 2);
     assert_eq!((kernel::rules().len(), records(host)), (2 * PODS, 2 * PODS));
-    let bridges: HashSet<String> =
-        added.iter().map(|outcome| outcome.result().interfaces[0].mac.clone()).collect();
+    let bridges: HashSet<String> = added
+        .iter()
+        .map(|outcome| outcome.result().interfaces[0].mac.clone())
+        .collect();
     assert_eq!(bridges, HashSet::from([kernel::mac("cni0")]));
     for outcome in all(&pods, |at, pod| network.check(pod, &added[at])) {
         outcome.silent_success();
@@ -70,7 +91,13 @@ fn adds_and_dels_at_once_do_not_disturb_each_other(host: &Host) {
     for outcome in all(leaving, |_, pod| network.add(pod)) {
         outcome.success();
     }
-    let outcomes = all(&pods, |at, pod| if at < leaving.len() { network.del(pod) } else { network.add(pod) });
+    let outcomes = all(&pods, |at, pod| {
+        if at < leaving.len() {
+            network.del(pod)
+        } else {
+            network.add(pod)
+        }
+    });
     for outcome in &outcomes {
         outcome.success();
     }
@@ -78,5 +105,8 @@ fn adds_and_dels_at_once_do_not_disturb_each_other(host: &Host) {
         network.check(pod, added).silent_success();
     }
     assert_eq!(kernel::names().len(), coming.len() + 2);
-    assert_eq!((kernel::rules().len(), records(host)), (2 * coming.len(), 2 * coming.len()));
+    assert_eq!(
+        (kernel::rules().len(), records(host)),
+        (2 * coming.len(), 2 * coming.len())
+    );
 }

@@ -37,16 +37,28 @@ fn the_mac_is_taken_from_runtime_config_then_args_then_cni_args(host: &Host) {
         ("b", args, "c2:00:00:00:00:02"),
         ("c", both, "c2:00:00:00:00:01"),
         ("d", runtime, "c2:00:00:00:00:01"),
-        ("e", json!({"RuntimeConfig": {"mac": "C2-00-00-00-00-05"}}), "c2:00:00:00:00:05"),
+        (
+            "e",
+            json!({"RuntimeConfig": {"mac": "C2-00-00-00-00-05"}}),
+            "c2:00:00:00:00:05",
+        ),
     ] {
         let pod = host.pod(name);
         let network = Network::new(host, keys).with(json!({"ipam": host_local(host, &[V4])}));
         let cni_args = "IgnoreUnknown=1;MAC=c2:00:00:00:00:03";
-        let result = network.attachment(Command::Add, &pod).args(cni_args).run().result();
+        let result = network
+            .attachment(Command::Add, &pod)
+            .args(cni_args)
+            .run()
+            .result();
         assert_eq!(pod.inside(|| kernel::mac("eth0")), wanted);
         assert_eq!(result.interfaces[2].mac, wanted);
         // Another container may have the same address next.
-        network.attachment(Command::Del, &pod).args(cni_args).run().silent_success();
+        network
+            .attachment(Command::Del, &pod)
+            .args(cni_args)
+            .run()
+            .silent_success();
     }
 }
 
@@ -64,8 +76,15 @@ fn a_bad_mac_is_an_error_by_all_three_ways(host: &Host) {
         (json!({"args": {"cni": {"mac": "c2:xx"}}}), ""),
         (json!({}), "MAC=c2:xx"),
     ] {
-        let outcome = Network::new(host, keys).attachment(Command::Add, &pod).args(args).run();
-        assert!(outcome.msg().ends_with("invalid MAC address"), "{}", outcome.msg());
+        let outcome = Network::new(host, keys)
+            .attachment(Command::Add, &pod)
+            .args(args)
+            .run();
+        assert!(
+            outcome.msg().ends_with("invalid MAC address"),
+            "{}",
+            outcome.msg()
+        );
         assert!(outcome.msg().contains("c2:xx"), "{}", outcome.msg());
     }
     before.require_unchanged();
@@ -87,18 +106,36 @@ fn parameter(pod: &Pod, path: &str) -> String {
 
 fn arp_notify_is_on(host: &Host) {
     let pod = host.pod("a");
-    Network::new(host, json!({"ipam": host_local(host, &[V4])})).add(&pod).success();
+    Network::new(host, json!({"ipam": host_local(host, &[V4])}))
+        .add(&pod)
+        .success();
     assert_eq!(parameter(&pod, "ipv4/conf/eth0/arp_notify"), "1");
 }
 
 fn ipv6_is_switched_on_where_it_is_wanted(host: &Host) {
     let pod = pod_without_ipv6(host);
-    Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])})).add(&pod).success();
+    Network::new(
+        host,
+        json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])}),
+    )
+    .add(&pod)
+    .success();
     for interface in ["lo", "eth0"] {
-        assert_eq!(parameter(&pod, &format!("ipv6/conf/{interface}/disable_ipv6")), "0", "{interface}");
-        assert_eq!(parameter(&pod, &format!("ipv6/conf/{interface}/keep_addr_on_down")), "1", "{interface}");
+        assert_eq!(
+            parameter(&pod, &format!("ipv6/conf/{interface}/disable_ipv6")),
+            "0",
+            "{interface}"
+        );
+        assert_eq!(
+            parameter(&pod, &format!("ipv6/conf/{interface}/keep_addr_on_down")),
+            "1",
+            "{interface}"
+        );
     }
-    assert_eq!(pod.inside(|| kernel::addresses("eth0")), ["10.1.0.2/24", "fd01::2/64"]);
+    assert_eq!(
+        pod.inside(|| kernel::addresses("eth0")),
+        ["10.1.0.2/24", "fd01::2/64"]
+    );
     pod.inside(|| {
         kernel::set_down("eth0");
         assert_eq!(kernel::addresses("eth0"), ["10.1.0.2/24", "fd01::2/64"]);
@@ -107,16 +144,27 @@ fn ipv6_is_switched_on_where_it_is_wanted(host: &Host) {
 
 fn ipv6_stays_off_where_no_v6_address_is_given(host: &Host) {
     let pod = pod_without_ipv6(host);
-    Network::new(host, json!({"ipam": host_local(host, &[V4])})).add(&pod).success();
+    Network::new(host, json!({"ipam": host_local(host, &[V4])}))
+        .add(&pod)
+        .success();
     for interface in ["lo", "eth0"] {
-        assert_eq!(parameter(&pod, &format!("ipv6/conf/{interface}/disable_ipv6")), "1", "{interface}");
+        assert_eq!(
+            parameter(&pod, &format!("ipv6/conf/{interface}/disable_ipv6")),
+            "1",
+            "{interface}"
+        );
     }
 }
 
 fn without_enabledad_addresses_can_be_used_at_once(host: &Host) {
     let pod = host.pod("a");
-    Network::new(host, json!({"ipam": host_local(host, &[V6])})).add(&pod).success();
-    assert!(!pod.inside(|| kernel::tentative("eth0")).contains(&"fd01::2/64".to_owned()));
+    Network::new(host, json!({"ipam": host_local(host, &[V6])}))
+        .add(&pod)
+        .success();
+    assert!(
+        !pod.inside(|| kernel::tentative("eth0"))
+            .contains(&"fd01::2/64".to_owned())
+    );
     assert_eq!(parameter(&pod, "ipv6/conf/eth0/accept_dad"), "0");
 }
 
@@ -126,10 +174,16 @@ fn with_enabledad_addresses_are_settled_when_add_returns(host: &Host) {
         kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");
         kernel::set_sysctl("ipv6/conf/default/enhanced_dad", "0");
     });
-    let network = Network::new(host, json!({"enabledad": true, "ipam": host_local(host, &[V4, V6])}));
+    let network = Network::new(
+        host,
+        json!({"enabledad": true, "ipam": host_local(host, &[V4, V6])}),
+    );
     network.add(&pod).success();
     assert_eq!(pod.inside(|| kernel::tentative("eth0")), [""; 0]);
-    assert_eq!(pod.inside(|| kernel::addresses("eth0")), ["10.1.0.2/24", "fd01::2/64"]);
+    assert_eq!(
+        pod.inside(|| kernel::addresses("eth0")),
+        ["10.1.0.2/24", "fd01::2/64"]
+    );
     assert_eq!(parameter(&pod, "ipv6/conf/eth0/accept_dad"), "1");
     assert_eq!(parameter(&pod, "ipv6/conf/eth0/enhanced_dad"), "1");
 }
@@ -138,23 +192,46 @@ fn with_enabledad_a_duplicate_is_an_error(host: &Host) {
     kernel::create_bridge("cni0");
     kernel::add_address("cni0", "fd01::7/64");
     let pod = host.pod("a");
-    let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.1.0", "ips": [{"address": "fd01::7/64"}]}));
+    let ipam = fixed_ipam(
+        host,
+        "fixed",
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "fd01::7/64"}]}),
+    );
     let before = Snapshot::of(host, &[&pod]);
-    let error = Network::new(host, json!({"enabledad": true, "ipam": ipam})).add(&pod).error();
-    assert!(error.msg.starts_with("failed to settle addresses for \"eth0\": fd01::7/64"), "{error}");
+    let error = Network::new(host, json!({"enabledad": true, "ipam": ipam}))
+        .add(&pod)
+        .error();
+    assert!(
+        error
+            .msg
+            .starts_with("failed to settle addresses for \"eth0\": fd01::7/64"),
+        "{error}"
+    );
     before.require_unchanged();
 }
 
 fn there_is_exactly_one_link_local_address(host: &Host) {
     for (name, dad) in [("a", true), ("b", false)] {
         let pod = host.pod(name);
-        Network::new(host, json!({"enabledad": dad, "ipam": host_local(host, &[V6])})).add(&pod).success();
-        assert_eq!(pod.inside(|| kernel::link_locals("eth0")).len(), 1, "enabledad {dad}");
+        Network::new(
+            host,
+            json!({"enabledad": dad, "ipam": host_local(host, &[V6])}),
+        )
+        .add(&pod)
+        .success();
+        assert_eq!(
+            pod.inside(|| kernel::link_locals("eth0")).len(),
+            1,
+            "enabledad {dad}"
+        );
     }
 }
 
 fn the_interface_is_operational_when_add_returns(host: &Host) {
-    for (name, keys) in [("a", json!({})), ("b", json!({"ipam": host_local(host, &[V4])}))] {
+    for (name, keys) in [
+        ("a", json!({})),
+        ("b", json!({"ipam": host_local(host, &[V4])})),
+    ] {
         let pod = host.pod(name);
         Network::new(host, keys).add(&pod).success();
         let link = kernel::eth0(&pod);
@@ -164,7 +241,9 @@ fn the_interface_is_operational_when_add_returns(host: &Host) {
 
 fn disabled(keys: Value) -> Value {
     let mut all = json!({"disableContainerInterface": true});
-    all.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    all.as_object_mut()
+        .unwrap()
+        .extend(keys.as_object().unwrap().clone());
     all
 }
 
@@ -188,7 +267,10 @@ fn a_disabled_interface_cannot_have_ipam(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     let outcome = Network::new(host, disabled(json!({"ipam": host_local(host, &[V4])}))).add(&pod);
-    assert_eq!(outcome.msg(), "cannot use IPAM when DisableContainerInterface flag is set");
+    assert_eq!(
+        outcome.msg(),
+        "cannot use IPAM when DisableContainerInterface flag is set"
+    );
     assert_eq!(outcome.code().0, 7);
     before.require_unchanged();
 }

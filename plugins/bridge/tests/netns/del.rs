@@ -38,7 +38,8 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn masquerading(host: &Host) -> Network<'_> {
-    let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+    let keys =
+        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
     Network::new(host, keys)
 }
 
@@ -47,7 +48,10 @@ fn require_nothing_left(host: &Host) {
     assert_eq!(kernel::names(), ["cni0", "lo"]);
     assert_eq!(kernel::rules(), [""; 0]);
     for address in ["10.1.0.2", "fd01::2"] {
-        assert!(!host.data_dir().join("net").join(address).exists(), "{address} is still reserved");
+        assert!(
+            !host.data_dir().join("net").join(address).exists(),
+            "{address} is still reserved"
+        );
     }
 }
 
@@ -73,7 +77,10 @@ fn del_never_removes_the_bridge(host: &Host) {
 fn del_without_a_previous_result_succeeds(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
-    network.with(json!({"prevResult": null})).del(&pod).silent_success();
+    network
+        .with(json!({"prevResult": null}))
+        .del(&pod)
+        .silent_success();
     require_nothing_left(host);
     assert_eq!(pod.inside(kernel::names), ["lo"]);
 }
@@ -137,9 +144,20 @@ fn del_does_not_take_another_containers_pair(host: &Host) {
     let (network, a, b) = (masquerading(host), host.pod("a"), host.pod("b"));
     network.add(&a).success();
     let before = Snapshot::of(host, &[&a, &b]);
-    network.request(Command::Del, "other").run().silent_success();
-    network.request(Command::Del, "a").ifname("eth1").run().silent_success();
-    network.with(json!({"name": "net2"})).request(Command::Del, "a").run().silent_success();
+    network
+        .request(Command::Del, "other")
+        .run()
+        .silent_success();
+    network
+        .request(Command::Del, "a")
+        .ifname("eth1")
+        .run()
+        .silent_success();
+    network
+        .with(json!({"name": "net2"}))
+        .request(Command::Del, "a")
+        .run()
+        .silent_success();
     network.attachment(Command::Del, &b).run().silent_success();
     before.require_unchanged();
 }
@@ -168,10 +186,16 @@ fn del_with_the_own_netns_touches_neither_lo_nor_the_host(host: &Host) {
     let pod = host.pod("a");
     let network = masquerading(host);
     network.add(&pod).success();
-    let port = kernel::names().into_iter().find(|name| name.starts_with("veth")).unwrap();
+    let port = kernel::names()
+        .into_iter()
+        .find(|name| name.starts_with("veth"))
+        .unwrap();
     let before = Snapshot::of(host, &[&pod]);
     for ifname in ["lo", "cni0", &port, "eth0"] {
-        let request = network.request(Command::Del, "other").netns("/proc/self/ns/net").ifname(ifname);
+        let request = network
+            .request(Command::Del, "other")
+            .netns("/proc/self/ns/net")
+            .ifname(ifname);
         request.run().silent_success();
     }
     before.require_unchanged();
@@ -180,7 +204,11 @@ fn del_with_the_own_netns_touches_neither_lo_nor_the_host(host: &Host) {
 fn del_of_lo_leaves_lo(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
-    masquerading(host).attachment(Command::Del, &pod).ifname("lo").run().silent_success();
+    masquerading(host)
+        .attachment(Command::Del, &pod)
+        .ifname("lo")
+        .run()
+        .silent_success();
     before.require_unchanged();
 }
 
@@ -203,14 +231,22 @@ fn del_works_with_a_configuration_that_add_refuses(host: &Host) {
         "ipam": {"type": "host-local", "dataDir": host.data_dir(), "ranges": [[{"subnet": "nonsense"}]]},
     }));
     let _ = broken.add(&pod).error();
-    broken.attachment(Command::Del, &pod).args("FOO=bar").run().silent_success();
+    broken
+        .attachment(Command::Del, &pod)
+        .args("FOO=bar")
+        .run()
+        .silent_success();
     require_nothing_left(host);
 }
 
 fn del_of_one_interface_leaves_the_other(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
-    network.attachment(Command::Add, &pod).ifname("eth1").run().success();
+    network
+        .attachment(Command::Add, &pod)
+        .ifname("eth1")
+        .run()
+        .success();
     assert_eq!(pod.inside(kernel::names), ["eth0", "eth1", "lo"]);
     network.del(&pod).silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth1", "lo"]);
@@ -228,7 +264,10 @@ fn del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place(host: &Host) {
         kernel::tool("ip link add eth0 type veth peer name far0");
     });
     let error = network.check(&pod, &added).error();
-    assert!(error.to_string().contains("host end of eth0 not found"), "{error}");
+    assert!(
+        error.to_string().contains("host end of eth0 not found"),
+        "{error}"
+    );
     network.del(&pod).silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth0", "far0", "lo"]);
     require_nothing_left(host);
@@ -278,12 +317,19 @@ fn del_frees_the_addresses_though_the_interface_is_gone(host: &Host) {
 
 fn a_failure_of_ipam_does_not_keep_the_interface(host: &Host) {
     let pod: Pod = host.pod("a");
-    let good = fixed_ipam(host, "good", json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}]}));
+    let good = fixed_ipam(
+        host,
+        "good",
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}]}),
+    );
     let network = Network::new(host, json!({"ipMasq": true, "ipam": good}));
     network.add(&pod).success();
     failing_plugin(host, "good", 117, "database is down");
     let error = network.del(&pod).error();
-    assert_eq!((error.code.0, error.msg.as_str()), (117, "database is down"));
+    assert_eq!(
+        (error.code.0, error.msg.as_str()),
+        (117, "database is down")
+    );
     assert_eq!(kernel::names(), ["cni0", "lo"]);
     assert_eq!(kernel::rules(), [""; 0]);
     assert_eq!(calls(host), ["ADD a"]);
@@ -295,14 +341,27 @@ fn without_proc_no_namespace_is_taken_for_gone(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
     let bridge = testkit::bin_dir().join("bridge");
-    let body = format!("exec unshare -m sh -c 'mount -t tmpfs t /proc && exec {}'", bridge.display());
+    let body = format!(
+        "exec unshare -m sh -c 'mount -t tmpfs t /proc && exec {}'",
+        bridge.display()
+    );
     let program = host.script("without-proc", &body);
     let in_proc = "/proc/self/task/1/ns/net".to_owned();
-    for path in [pod.path().display().to_string(), in_proc, "/run/netns/gone".to_owned()] {
-        let request = network.attachment(Command::Del, &pod).netns(&path).program(&program);
+    for path in [
+        pod.path().display().to_string(),
+        in_proc,
+        "/run/netns/gone".to_owned(),
+    ] {
+        let request = network
+            .attachment(Command::Del, &pod)
+            .netns(&path)
+            .program(&program);
         let error = request.run().error();
         assert_eq!(error.code, Code::INVALID_NETNS, "{path}: {error}");
-        assert!(error.msg.contains("/proc is not mounted"), "{path}: {error}");
+        assert!(
+            error.msg.contains("/proc is not mounted"),
+            "{path}: {error}"
+        );
         assert!(error.details.contains("mount -t proc"), "{path}: {error}");
     }
     network.del(&pod).silent_success();

@@ -49,7 +49,12 @@ pub(crate) fn tests() -> Vec<Test> {
         for (with_result, result) in [(true, "result"), (false, "no_result")] {
             for backend in ["nftables", "iptables"] {
                 for (family, subnets) in FAMILIES {
-                    let case = Case { namespace, with_result, backend, subnets };
+                    let case = Case {
+                        namespace,
+                        with_result,
+                        backend,
+                        subnets,
+                    };
                     let name = format!("del_matrix::{namespace:?}::{result}::{backend}::{family}");
                     tests.push(Test::new(name, move |host| case.run(host)));
                 }
@@ -63,14 +68,17 @@ impl Case {
     fn run(self, host: &Host) {
         Flavour::Nft.require();
         let ipam = host_local(host, self.subnets);
-        let keys =
-            json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": self.backend, "ipam": ipam});
+        let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": self.backend, "ipam": ipam});
         let network = Network::new(host, keys);
         let (pod, other) = (host.pod("a"), host.pod("b"));
         network.add(&other).success();
         let (before, rules) = (Snapshot::of(host, &[&other]), Flavour::Nft.rules());
         let added = network.add(&pod);
-        let prev_result = if self.with_result { json!(added.success().json()) } else { json!(null) };
+        let prev_result = if self.with_result {
+            json!(added.success().json())
+        } else {
+            json!(null)
+        };
         let network = network.with(json!({"prevResult": prev_result}));
         let request = self.request(host, &network, &pod, &other);
         for _ in 0..2 {
@@ -80,7 +88,13 @@ impl Case {
         }
     }
 
-    fn request<'a>(self, host: &Host, network: &Network<'a>, pod: &Pod, other: &Pod) -> Invocation<'a> {
+    fn request<'a>(
+        self,
+        host: &Host,
+        network: &Network<'a>,
+        pod: &Pod,
+        other: &Pod,
+    ) -> Invocation<'a> {
         let request = network.request(Command::Del, "a");
         if !matches!(self.namespace, Namespace::There) {
             pod.remove();

@@ -46,14 +46,34 @@ fn serve(socket: &UdpSocket) {
         answer[0] = 2;
         answer[16..20].copy_from_slice(&GIVEN.octets());
         answer[20..24].copy_from_slice(&SERVER.octets());
-        answer.extend([MESSAGE_TYPE, 1, kind, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 14, 16, 54, 4]);
+        answer.extend([
+            MESSAGE_TYPE,
+            1,
+            kind,
+            1,
+            4,
+            255,
+            255,
+            255,
+            0,
+            51,
+            4,
+            0,
+            0,
+            14,
+            16,
+            54,
+            4,
+        ]);
         answer.extend(SERVER.octets());
         answer.extend([3, 4]);
         answer.extend(SERVER.octets());
         answer.push(255);
         // RFC 1542, 2.1: a BOOTP message has at least 300 octets.
         answer.resize(answer.len().max(300), 0);
-        socket.send_to(&answer, (Ipv4Addr::BROADCAST, 68)).or_fail("answer by DHCP");
+        socket
+            .send_to(&answer, (Ipv4Addr::BROADCAST, 68))
+            .or_fail("answer by DHCP");
     }
 }
 
@@ -83,10 +103,17 @@ fn start_server(host: &Host, network: &Network<'_>) -> JoinHandle<()> {
     let pod = host.pod("server");
     let answer = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.1/24"}],
                         "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.254"}]});
-    network.with(json!({"ipam": fixed_ipam(host, "fixed", answer)})).add(&pod).success();
-    let socket = pod.inside(|| UdpSocket::bind("0.0.0.0:67")).or_fail("bind port 67");
+    network
+        .with(json!({"ipam": fixed_ipam(host, "fixed", answer)}))
+        .add(&pod)
+        .success();
+    let socket = pod
+        .inside(|| UdpSocket::bind("0.0.0.0:67"))
+        .or_fail("bind port 67");
     socket.set_broadcast(true).or_fail("broadcast");
-    socket.set_read_timeout(Some(Duration::from_secs(8))).or_fail("set a limit");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(8)))
+        .or_fail("set a limit");
     std::thread::spawn(move || serve(&socket))
 }
 
@@ -114,7 +141,10 @@ fn try_dhcp(host: &Host, keys: serde_json::Value) {
     let added = request(Command::Add).run();
     host.note(std::fs::read_to_string("/run/cni-files/dhcp.log").unwrap_or_default());
     assert_eq!(added.json()["ips"][0]["address"], format!("{GIVEN}/24"));
-    assert_eq!(pod.inside(|| kernel::addresses("eth0")), [format!("{GIVEN}/24")]);
+    assert_eq!(
+        pod.inside(|| kernel::addresses("eth0")),
+        [format!("{GIVEN}/24")]
+    );
     request(Command::Del).run().silent_success();
     assert_eq!(pod.inside(kernel::names), ["lo"]);
     drop(daemon);

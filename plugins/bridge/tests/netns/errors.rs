@@ -40,8 +40,10 @@ fn require_refused(host: &Host, request: &Invocation<'_>, code: Code, msg: &str)
 }
 
 fn add(host: &Host, keys: Value) -> Invocation<'_> {
-    let network =
-        Network::new(host, json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}));
+    let network = Network::new(
+        host,
+        json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}),
+    );
     network.with(keys).request(Command::Add, "a")
 }
 
@@ -53,7 +55,10 @@ fn keys_that_make_no_sense_are_refused(host: &Host) {
             json!({"hairpinMode": true, "promiscMode": true}),
             "cannot set hairpin mode and promiscuous mode at the same time",
         ),
-        (json!({"ipMasqBackend": "foo"}), "unknown ipmasq backend \"foo\""),
+        (
+            json!({"ipMasqBackend": "foo"}),
+            "unknown ipmasq backend \"foo\"",
+        ),
         (json!({"mtu": 67}), "invalid MTU 67"),
         (
             json!({"bridge": "a/b"}),
@@ -72,12 +77,19 @@ fn bad_cni_args_are_refused(host: &Host) {
     for (args, msg) in [
         ("FOO=bar", "ARGS: unknown args [\"FOO=bar\"]"),
         ("FOO", "ARGS: invalid pair \"FOO\""),
-        ("mac=c2:00:00:00:00:01", "ARGS: unknown args [\"mac=c2:00:00:00:00:01\"]"),
+        (
+            "mac=c2:00:00:00:00:01",
+            "ARGS: unknown args [\"mac=c2:00:00:00:00:01\"]",
+        ),
     ] {
         let request = add(host, json!({})).pod(&pod).args(args);
         require_refused(host, &request, Code::INVALID_ENVIRONMENT, msg);
     }
-    add(host, json!({})).pod(&pod).args("IgnoreUnknown=1;FOO=bar").run().success();
+    add(host, json!({}))
+        .pod(&pod)
+        .args("IgnoreUnknown=1;FOO=bar")
+        .run()
+        .success();
 }
 
 fn a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local(host: &Host) {
@@ -87,7 +99,10 @@ fn a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local(host: &Host
     let msg = "ARGS: unknown args [\"MAC=c2:00:00:00:00:01\"]";
     require_refused(host, &request, Code::INVALID_ENVIRONMENT, msg);
     let request = request.args("MAC=c2:00:00:00:00:01;IgnoreUnknown=true");
-    assert_eq!(request.run().result().interfaces[2].mac, "c2:00:00:00:00:01");
+    assert_eq!(
+        request.run().result().interfaces[2].mac,
+        "c2:00:00:00:00:01"
+    );
 }
 
 fn a_missing_netns_is_named(host: &Host) {
@@ -98,11 +113,22 @@ fn a_missing_netns_is_named(host: &Host) {
 
 fn what_is_no_netns_is_refused(host: &Host) {
     let file = host.file("plain", "no namespace");
-    for path in [file.to_str().unwrap(), "/run", "/proc/self/ns/mnt", "/dev/null"] {
+    for path in [
+        file.to_str().unwrap(),
+        "/run",
+        "/proc/self/ns/mnt",
+        "/dev/null",
+    ] {
         let before = Snapshot::of(host, &[]);
         let outcome = add(host, json!({})).netns(path).run();
         assert_eq!(outcome.code(), Code::INVALID_NETNS, "{path}");
-        assert!(outcome.msg().starts_with(&format!("failed to open netns {path:?}: ")), "{}", outcome.msg());
+        assert!(
+            outcome
+                .msg()
+                .starts_with(&format!("failed to open netns {path:?}: ")),
+            "{}",
+            outcome.msg()
+        );
         before.require_unchanged();
     }
 }
@@ -111,16 +137,24 @@ fn a_fifo_as_netns_is_refused_at_once(host: &Host) {
     let fifo = host.file("plain", "").with_file_name("fifo");
     kernel::tool(&format!("mkfifo {}", fifo.display()));
     for command in [Command::Add, Command::Check] {
-        let request = Network::new(host, json!({})).request(command, "a").netns(&fifo);
+        let request = Network::new(host, json!({}))
+            .request(command, "a")
+            .netns(&fifo);
         let outcome = request.run();
         assert_eq!(outcome.code(), Code::INVALID_NETNS);
         assert!(
-            outcome.msg().starts_with(&format!("failed to open netns {:?}: ", fifo)),
+            outcome
+                .msg()
+                .starts_with(&format!("failed to open netns {:?}: ", fifo)),
             "{}",
             outcome.msg()
         );
     }
-    Network::new(host, json!({})).request(Command::Del, "a").netns(&fifo).run().silent_success();
+    Network::new(host, json!({}))
+        .request(Command::Del, "a")
+        .netns(&fifo)
+        .run()
+        .silent_success();
 }
 
 /// The reference acts first and prints two documents (containernetworking/plugins#714).
@@ -128,7 +162,10 @@ fn the_own_netns_is_refused_with_one_document(host: &Host) {
     let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     host.note(format!("the host is {}", own.display()));
     for command in [Command::Add, Command::Check] {
-        let network = Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4])}));
+        let network = Network::new(
+            host,
+            json!({"isGateway": true, "ipam": host_local(host, &[V4])}),
+        );
         let request = network.request(command, "a").netns("/proc/self/ns/net");
         let msg = "plugin's netns and netns from CNI_NETNS should not be the same";
         require_refused(host, &request, Code::INVALID_NETNS, msg);
@@ -141,7 +178,10 @@ fn the_own_netns_is_taken_when_that_is_asked_for(host: &Host) {
     for value in ["1", "t", "T", "true", "TRUE", "True"] {
         let network = Network::new(host, json!({}));
         let request = |command| {
-            network.request(command, "a").netns("/proc/self/ns/net").env("CNI_NETNS_OVERRIDE", value)
+            network
+                .request(command, "a")
+                .netns("/proc/self/ns/net")
+                .env("CNI_NETNS_OVERRIDE", value)
         };
         let result = request(Command::Add).run().result();
         let mut wanted = ["cni0", "eth0", "lo", &result.interfaces[1].name].map(str::to_owned);
@@ -161,20 +201,27 @@ fn an_interface_name_that_is_taken_is_refused(host: &Host) {
         let outcome = request.clone().ifname(ifname).container(container).run();
         let msg = outcome.msg();
         assert!(
-            msg.starts_with(&format!("container veth name (\"{ifname}\") peer provided (\"veth")),
+            msg.starts_with(&format!(
+                "container veth name (\"{ifname}\") peer provided (\"veth"
+            )),
             "{msg}"
         );
         assert!(msg.ends_with("\") already exists"), "{msg}");
         before.require_unchanged();
     }
-    assert_eq!(pod.inside(|| kernel::addresses("eth0")), [added.ips[0].address.to_string()]);
+    assert_eq!(
+        pod.inside(|| kernel::addresses("eth0")),
+        [added.ips[0].address.to_string()]
+    );
 }
 
 fn an_ipam_type_cannot_leave_cni_path(host: &Host) {
     let script = host.script("evil", "touch /run/cni-files/ran");
     let pod = host.pod("a");
     for kind in ["../cni-files/evil", "/run/cni-files/evil", ".."] {
-        let request = add(host, json!({"ipam": {"type": kind}})).pod(&pod).env("CNI_PATH", "/run/cni-data");
+        let request = add(host, json!({"ipam": {"type": kind}}))
+            .pod(&pod)
+            .env("CNI_PATH", "/run/cni-data");
         let msg = format!("invalid plugin name: {kind:?}");
         require_refused(host, &request, Code::INVALID_CONFIG, &msg);
     }
@@ -187,7 +234,10 @@ fn an_ipam_type_with_a_nul_is_refused(host: &Host) {
     let pod = host.pod("a");
     for kind in ["evil\0", "\0evil", "host-local\0/../evil"] {
         let before = Snapshot::of(host, &[&pod]);
-        let error = add(host, json!({"ipam": {"type": kind}})).pod(&pod).run().error();
+        let error = add(host, json!({"ipam": {"type": kind}}))
+            .pod(&pod)
+            .run()
+            .error();
         assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
         before.require_unchanged();
     }
@@ -197,24 +247,49 @@ fn an_ipam_type_with_a_nul_is_refused(host: &Host) {
 /// Names become parts of paths: of sysctls, of host-local's folders.
 fn names_that_would_lead_elsewhere_are_refused(host: &Host) {
     let pod = host.pod("a");
-    for ifname in [".", "..", "a/b", "a b", "a:b", "../../x", "sixteen-letters-", "a\u{1b}[2J", "a\u{7f}"] {
+    for ifname in [
+        ".",
+        "..",
+        "a/b",
+        "a b",
+        "a:b",
+        "../../x",
+        "sixteen-letters-",
+        "a\u{1b}[2J",
+        "a\u{7f}",
+    ] {
         let request = add(host, json!({})).pod(&pod).ifname(ifname);
         let before = Snapshot::of(host, &[&pod]);
         assert_eq!(request.run().code(), Code::INVALID_ENVIRONMENT, "{ifname}");
         before.require_unchanged();
     }
     let request = add(host, json!({"name": "../../evil"})).pod(&pod);
-    require_refused(host, &request, Code::INVALID_CONFIG, "invalid characters found in network name");
+    require_refused(
+        host,
+        &request,
+        Code::INVALID_CONFIG,
+        "invalid characters found in network name",
+    );
     let request = add(host, json!({})).pod(&pod).container("../../evil");
-    require_refused(host, &request, Code::INVALID_ENVIRONMENT, "invalid characters in containerID");
+    require_refused(
+        host,
+        &request,
+        Code::INVALID_ENVIRONMENT,
+        "invalid characters in containerID",
+    );
 }
 
 fn lo_of_the_caller_stays_up_whatever_is_asked_with_its_own_netns(host: &Host) {
     for (plugin, ifname) in [("bridge", "eth0"), ("bridge", "lo"), ("loopback", "lo")] {
         for command in [Command::Add, Command::Check, Command::Del] {
-            let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": plugin, "bridge": "cni0"});
+            let conf =
+                json!({"cniVersion": "1.1.0", "name": "net", "type": plugin, "bridge": "cni0"});
             let before = Snapshot::of(host, &[]);
-            let request = host.plugin(plugin, command).ifname(ifname).netns("/proc/self/ns/net").conf(conf);
+            let request = host
+                .plugin(plugin, command)
+                .ifname(ifname)
+                .netns("/proc/self/ns/net")
+                .conf(conf);
             let outcome = request.run();
             if command == Command::Del {
                 outcome.silent_success();
@@ -230,19 +305,27 @@ fn lo_of_the_caller_stays_up_whatever_is_asked_with_its_own_netns(host: &Host) {
 
 fn check_takes_the_own_netns_when_that_is_asked_for(host: &Host) {
     let network = Network::new(host, json!({}));
-    let added =
-        network.request(Command::Add, "a").netns("/proc/self/ns/net").env("CNI_NETNS_OVERRIDE", "true").run();
+    let added = network
+        .request(Command::Add, "a")
+        .netns("/proc/self/ns/net")
+        .env("CNI_NETNS_OVERRIDE", "true")
+        .run();
     let network = network.with(json!({"prevResult": added.json()}));
-    let check = network.request(Command::Check, "a").netns("/proc/self/ns/net");
+    let check = network
+        .request(Command::Check, "a")
+        .netns("/proc/self/ns/net");
     assert_eq!(check.run().code(), Code::INVALID_NETNS);
     check.env("CNI_NETNS_OVERRIDE", "1").run().silent_success();
 }
 
 /// A delegate enters no namespace; its caller has looked.
 fn host_local_does_not_mind_the_own_netns(host: &Host) {
-    let conf =
-        json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": host_local(host, &[V4])});
-    let request = |command| host.plugin("host-local", command).netns("/proc/self/ns/net").conf(&conf);
+    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": host_local(host, &[V4])});
+    let request = |command| {
+        host.plugin("host-local", command)
+            .netns("/proc/self/ns/net")
+            .conf(&conf)
+    };
     let result = request(Command::Add).run().result();
     assert_eq!(result.ips[0].address.to_string(), "10.1.0.2/24");
     request(Command::Del).run().silent_success();
@@ -262,6 +345,7 @@ fn nat_rules_at_a_priority_of_their_own_go_on_deciding(host: &Host) {
     kernel::tool(&format!("nft -f {}", rules.display()));
     let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
     Network::new(host, keys).add(&pod).success();
-    let seen = crate::masquerade::seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap());
+    let seen =
+        crate::masquerade::seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap());
     assert_eq!(seen, "192.0.2.77");
 }

@@ -30,7 +30,10 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn network(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+    Network::new(
+        host,
+        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
+    )
 }
 
 /// Lets one call of this kind fail after another, until two ADDs in turn make fewer: their number
@@ -47,7 +50,13 @@ fn sweep(host: &Host, call: &str, errno: &str) -> usize {
     for number in 1.. {
         let pod = host.pod("a");
         let before = Snapshot::of(host, &[&other, &pod]);
-        let trace = Trace::with_fault(host, &network.attachment(Command::Add, &pod), call, errno, number);
+        let trace = Trace::with_fault(
+            host,
+            &network.attachment(Command::Add, &pod),
+            call,
+            errno,
+            number,
+        );
         let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));
         if trace.outcome.status.success() {
             network.check(&pod, &trace.outcome).silent_success();
@@ -74,26 +83,38 @@ fn sweep(host: &Host, call: &str, errno: &str) -> usize {
 fn require_told(trace: &Trace) {
     let outcome = &trace.outcome;
     if outcome.stdout.is_empty() {
-        let cannot_say =
-            outcome.stderr.contains("shared librar") || outcome.stderr.contains("cannot print the reply");
+        let cannot_say = outcome.stderr.contains("shared librar")
+            || outcome.stderr.contains("cannot print the reply");
         assert!(cannot_say, "no error is told: {outcome}");
         return;
     }
     let error = outcome.error();
-    assert!(!error.msg.is_empty() && !error.details.contains("cleaning up"), "{error}");
+    assert!(
+        !error.msg.is_empty() && !error.details.contains("cleaning up"),
+        "{error}"
+    );
 }
 
 fn add_leaves_nothing_whichever_message_to_the_kernel_is_refused(host: &Host) {
-    assert!(sweep(host, "sendto", "EPERM") > 0, "no ADD failed by sendto");
+    assert!(
+        sweep(host, "sendto", "EPERM") > 0,
+        "no ADD failed by sendto"
+    );
 }
 
 /// The kernel did what it was asked for, and the plugin does not know.
 fn add_leaves_nothing_whichever_answer_of_the_kernel_is_lost(host: &Host) {
-    assert!(sweep(host, "recvfrom", "ENOBUFS") > 0, "no ADD failed by recvfrom");
+    assert!(
+        sweep(host, "recvfrom", "ENOBUFS") > 0,
+        "no ADD failed by recvfrom"
+    );
 }
 
 fn add_leaves_nothing_whichever_file_cannot_be_opened(host: &Host) {
-    assert!(sweep(host, "openat", "EACCES") > 0, "no ADD failed by openat");
+    assert!(
+        sweep(host, "openat", "EACCES") > 0,
+        "no ADD failed by openat"
+    );
 }
 
 fn add_leaves_nothing_whichever_write_fails(host: &Host) {
@@ -106,7 +127,10 @@ fn add_leaves_nothing_whichever_change_of_namespace_is_refused(host: &Host) {
 }
 
 fn add_leaves_nothing_whichever_socket_cannot_be_had(host: &Host) {
-    assert!(sweep(host, "socket", "EMFILE") > 0, "no ADD failed by socket");
+    assert!(
+        sweep(host, "socket", "EMFILE") > 0,
+        "no ADD failed by socket"
+    );
 }
 
 /// A runtime in a container of its own, without the capability.
@@ -115,7 +139,9 @@ fn add_leaves_nothing_without_net_admin(host: &Host) {
     let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
     network.add(&other).success();
     let before = Snapshot::of(host, &[&other, &pod]);
-    let request = network.attachment(Command::Add, &pod).program(kernel::without_net_admin(host));
+    let request = network
+        .attachment(Command::Add, &pod)
+        .program(kernel::without_net_admin(host));
     let error = request.run().error();
     assert!(error.msg.contains("operation not permitted"), "{error}");
     before.require_unchanged_but_for_the_last_address();
@@ -132,16 +158,30 @@ fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
         let pod = host.pod("a");
         let before = Snapshot::of(host, &[&other, &pod]);
         network.add(&pod).success();
-        let trace =
-            Trace::with_fault(host, &network.attachment(Command::Del, &pod), "sendto", "EPERM", number);
+        let trace = Trace::with_fault(
+            host,
+            &network.attachment(Command::Del, &pod),
+            "sendto",
+            "EPERM",
+            number,
+        );
         let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));
         if pod.inside(|| kernel::find_link("eth0")).is_some() {
             kept += 1;
             let left = kernel::records(host.data_dir());
-            assert_eq!(left.len(), 4, "an address was freed while eth0 has it: {}", trace.outcome);
+            assert_eq!(
+                left.len(),
+                4,
+                "an address was freed while eth0 has it: {}",
+                trace.outcome
+            );
         }
         if !trace.outcome.status.success() {
-            assert!(trace.outcome.error().msg.contains("peration not permitted"), "{}", trace.outcome);
+            assert!(
+                trace.outcome.error().msg.contains("peration not permitted"),
+                "{}",
+                trace.outcome
+            );
             network.del(&pod).silent_success();
         }
         before.require_unchanged_but_for_the_last_address();
@@ -157,16 +197,26 @@ fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
 /// The IPAM plugin cannot free what it gave: that is told, after what began it all.
 fn a_clean_up_that_fails_too_is_in_the_details(host: &Host) {
     let pod = host.pod("a");
-    let answer =
-        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}, {"address": "10.1.0.9/24"}]});
+    let answer = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}, {"address": "10.1.0.9/24"}]});
     failing_plugin(host, "stuck", 117, "database is down");
-    let text =
-        format!("[ \"$CNI_COMMAND\" = ADD ] && {{ echo '{answer}'; exit 0; }}\nexec \"${{0%/*}}/stuck\"");
+    let text = format!(
+        "[ \"$CNI_COMMAND\" = ADD ] && {{ echo '{answer}'; exit 0; }}\nexec \"${{0%/*}}/stuck\""
+    );
     drop(host.script("half", &text));
-    let error: Error = Network::new(host, json!({"ipam": {"type": "half"}})).add(&pod).error();
-    assert!(error.msg.starts_with("failed to add address \"10.1.0.9/24 to eth0\": "), "{error}");
+    let error: Error = Network::new(host, json!({"ipam": {"type": "half"}}))
+        .add(&pod)
+        .error();
+    assert!(
+        error
+            .msg
+            .starts_with("failed to add address \"10.1.0.9/24 to eth0\": "),
+        "{error}"
+    );
     let wanted = "cleaning up: freeing addresses: database is down";
-    error.details.find(wanted).or_fail(&format!("{wanted:?} in {error}"));
+    error
+        .details
+        .find(wanted)
+        .or_fail(&format!("{wanted:?} in {error}"));
     if pod.inside(kernel::names) != ["lo"] {
         fail("the pair was left because IPAM failed");
     }
@@ -177,12 +227,19 @@ fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
     let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
     network.add(&other).success();
     let before = Snapshot::of(host, &[&other, &pod]);
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").or_fail("open /dev/full");
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .or_fail("open /dev/full");
     let (closed, writer) = std::io::pipe().or_fail("make a pipe");
     drop(closed);
     for stdout in [std::process::Stdio::from(full), writer.into()] {
         let mut process = network.attachment(Command::Add, &pod).process();
-        let output = process.stdout(stdout).stderr(std::process::Stdio::piped()).output().or_fail("run ADD");
+        let output = process
+            .stdout(stdout)
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .or_fail("run ADD");
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.starts_with("cannot print the reply: "), "{said}");

@@ -34,13 +34,19 @@ pub(crate) fn tests() -> Vec<Test> {
         (Suite::Bookworm, Way::Iptables(Flavour::Legacy)),
     ];
     for (suite, way) in ways {
-        let name = format!("{}::{way:?}::gc_removes_a_stale_pod_of_the_reference_whole", suite.name());
+        let name = format!(
+            "{}::{way:?}::gc_removes_a_stale_pod_of_the_reference_whole",
+            suite.name()
+        );
         tests.push(Test::new(name, move |host| {
             gc_removes_a_stale_pod_of_the_reference_whole(host, suite, way)
         }));
     }
     for suite in Suite::ALL {
-        let name = format!("{}::gc_keeps_the_address_of_a_living_pod_without_rules", suite.name());
+        let name = format!(
+            "{}::gc_keeps_the_address_of_a_living_pod_without_rules",
+            suite.name()
+        );
         tests.push(Test::new(name, move |host| {
             gc_keeps_the_address_of_a_living_pod_without_rules(host, suite)
         }));
@@ -49,7 +55,11 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn network<'a>(host: &'a Host, keys: Value) -> Network<'a> {
-    Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])})).with(keys)
+    Network::new(
+        host,
+        json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])}),
+    )
+    .with(keys)
 }
 
 fn path(way: Way) -> String {
@@ -62,21 +72,32 @@ fn path(way: Way) -> String {
 /// An ADD by the reference, with its own IPAM plugin.
 fn add_by_reference(network: &Network<'_>, suite: Suite, way: Way, pod: &Pod) {
     let folder = suite.require();
-    let request = network.with(json!({"cniVersion": "1.0.0"})).attachment(Command::Add, pod);
-    let request = request.program(folder.join("bridge")).env("CNI_PATH", folder).env("PATH", path(way));
+    let request = network
+        .with(json!({"cniVersion": "1.0.0"}))
+        .attachment(Command::Add, pod);
+    let request = request
+        .program(folder.join("bridge"))
+        .env("CNI_PATH", folder)
+        .env("PATH", path(way));
     request.run().success();
 }
 
 fn gc(network: &Network<'_>, way: Way, valid: &[&Pod]) -> Outcome {
-    let list: Vec<Value> =
-        valid.iter().map(|pod| json!({"containerID": id(pod), "ifname": "eth0"})).collect();
+    let list: Vec<Value> = valid
+        .iter()
+        .map(|pod| json!({"containerID": id(pod), "ifname": "eth0"}))
+        .collect();
     let network = network.with(json!({"cni.dev/valid-attachments": list}));
-    network.request(Command::Gc, "").env("PATH", path(way)).run()
+    network
+        .request(Command::Gc, "")
+        .env("PATH", path(way))
+        .run()
 }
 
 /// The container's addresses, if it has its interface.
 fn addresses(pod: &Pod) -> Vec<String> {
-    pod.inside(|| kernel::find_link("eth0").map(|_| kernel::addresses("eth0"))).unwrap_or_default()
+    pod.inside(|| kernel::find_link("eth0").map(|_| kernel::addresses("eth0")))
+        .unwrap_or_default()
 }
 
 fn is_reserved(host: &Host, address: &str) -> bool {
@@ -88,7 +109,11 @@ fn rules(way: Way, pod: &Pod) -> usize {
         Way::Nftables => kernel::rules_of(&id(pod)),
         Way::Iptables(flavour) => {
             let comment = format!("id: \\\"{}\\\"", id(pod));
-            flavour.rules().iter().filter(|rule| rule.contains(&comment)).count()
+            flavour
+                .rules()
+                .iter()
+                .filter(|rule| rule.contains(&comment))
+                .count()
         }
     }
 }
@@ -106,7 +131,8 @@ fn gc_removes_a_stale_pod_of_the_reference_whole(host: &Host, suite: Suite, way:
     };
     let network = network(host, json!({"ipMasq": true, "ipMasqBackend": backend}));
     let pods = ["a", "b"].map(|name| host.pod(name));
-    pods.iter().for_each(|pod| add_by_reference(&network, suite, way, pod));
+    pods.iter()
+        .for_each(|pod| add_by_reference(&network, suite, way, pod));
     assert_eq!(addresses(&pods[0]), ["10.1.0.2/24", "fd01::2/64"]);
     let rules_of_b = rules(way, &pods[1]);
     assert!(rules_of_b > 0 && rules(way, &pods[0]) == rules_of_b);
@@ -119,7 +145,10 @@ fn gc_removes_a_stale_pod_of_the_reference_whole(host: &Host, suite: Suite, way:
     assert!(is_reserved(host, "10.1.0.3") && is_reserved(host, "fd01::3"));
 
     gc(&network, way, &[]).silent_success();
-    assert_eq!((kernel::names(), rules(way, &pods[1])), (vec!["cni0".to_owned(), "lo".to_owned()], 0));
+    assert_eq!(
+        (kernel::names(), rules(way, &pods[1])),
+        (vec!["cni0".to_owned(), "lo".to_owned()], 0)
+    );
     assert!(!is_reserved(host, "10.1.0.3") && !is_reserved(host, "fd01::3"));
 }
 
@@ -128,13 +157,19 @@ fn gc_keeps_the_address_of_a_living_pod_without_rules(host: &Host, suite: Suite)
     add_by_reference(&network, suite, Way::Nftables, &old);
     let outcome = gc(&network, Way::Nftables, &[]);
     let said = &outcome.success().stderr;
-    assert!(said.contains("10.1.0.2, fd01::2") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.contains("10.1.0.2, fd01::2") && said.lines().count() == 1,
+        "{said}"
+    );
     assert_eq!(addresses(&old), ["10.1.0.2/24", "fd01::2/64"]);
     assert!(is_reserved(host, "10.1.0.2") && is_reserved(host, "fd01::2"));
     // The reference's order of addresses begins anew without this file.
     std::fs::remove_file(host.data_dir().join("net/last_reserved_ip.0")).unwrap();
     network.add(&new).success();
-    assert_eq!(addresses(&new).first().map(String::as_str), Some("10.1.0.3/24"));
+    assert_eq!(
+        addresses(&new).first().map(String::as_str),
+        Some("10.1.0.3/24")
+    );
 }
 
 /// A pair as the reference makes it, and what its container has.
@@ -150,12 +185,23 @@ fn create_foreign(pod: &Pod, number: u8, address: &str) -> String {
 
 fn reserve(host: &Host, address: &str, pod: &Pod) {
     std::fs::create_dir_all(host.data_dir().join("net")).unwrap();
-    std::fs::write(host.data_dir().join("net").join(address), format!("{}\r\neth0", id(pod))).unwrap();
+    std::fs::write(
+        host.data_dir().join("net").join(address),
+        format!("{}\r\neth0", id(pod)),
+    )
+    .unwrap();
 }
 
 fn masquerade(container_id: &str, address: &str) {
-    let owner = Owner { network: "net", container_id, if_name: "eth0" };
-    Nft::open().unwrap().create_masquerade(&owner, &[address.parse().unwrap()]).unwrap();
+    let owner = Owner {
+        network: "net",
+        container_id,
+        if_name: "eth0",
+    };
+    Nft::open()
+        .unwrap()
+        .create_masquerade(&owner, &[address.parse().unwrap()])
+        .unwrap();
 }
 
 /// Its owner's DEL left a rule behind, and the address is in use again.
@@ -168,7 +214,11 @@ fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
     masquerade("b", "10.1.0.2/24");
     gc(&network, Way::Nftables, &[&pod]).silent_success();
     assert_eq!(
-        (addresses(&pod), kernel::rules_of("a"), kernel::rules_of("b")),
+        (
+            addresses(&pod),
+            kernel::rules_of("a"),
+            kernel::rules_of("b")
+        ),
         (vec!["10.1.0.2/24".into()], 0, 1)
     );
     assert!(is_reserved(host, "10.1.0.2"));
@@ -176,7 +226,10 @@ fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
 
 /// `ipMasq` was switched off before the pod came that has the address now, so it has no rule.
 fn gc_leaves_pods_alone_while_a_valid_attachment_may_be_one_of_them(host: &Host) {
-    let (network, pods) = (network(host, json!({})), ["b", "c"].map(|name| host.pod(name)));
+    let (network, pods) = (
+        network(host, json!({})),
+        ["b", "c"].map(|name| host.pod(name)),
+    );
     kernel::create_bridge("cni0");
     create_foreign(&pods[0], 1, "10.1.0.2/24");
     reserve(host, "10.1.0.2", &pods[0]);
@@ -203,7 +256,12 @@ fn gc_keeps_an_address_that_moved_behind_a_bridge_in_the_container(host: &Host) 
         kernel::create_bridge("k6t-eth0");
         kernel::add_address("k6t-eth0", "10.1.0.2/24");
     });
-    assert!(gc(&network, Way::Nftables, &[]).success().stderr.contains("10.1.0.2"));
+    assert!(
+        gc(&network, Way::Nftables, &[])
+            .success()
+            .stderr
+            .contains("10.1.0.2")
+    );
     assert!(is_reserved(host, "10.1.0.2"));
 }
 
@@ -211,10 +269,17 @@ fn gc_keeps_the_addresses_of_a_pair_of_the_reference_that_somebody_gave_an_alias
     let (network, pod) = (network(host, json!({})), host.pod("a"));
     kernel::create_bridge("cni0");
     let name = create_foreign(&pod, 1, "10.1.0.2/24");
-    kernel::change(&name, |batch, index, name| batch.set_alias(index, name, "pod of team 7"));
+    kernel::change(&name, |batch, index, name| {
+        batch.set_alias(index, name, "pod of team 7")
+    });
     reserve(host, "10.1.0.2", &pod);
     masquerade("a", "10.1.0.2/24");
-    assert!(gc(&network, Way::Nftables, &[]).success().stderr.contains("10.1.0.2"));
+    assert!(
+        gc(&network, Way::Nftables, &[])
+            .success()
+            .stderr
+            .contains("10.1.0.2")
+    );
     assert_eq!(addresses(&pod), ["10.1.0.2/24"]);
     assert!(is_reserved(host, "10.1.0.2"));
 }
@@ -224,13 +289,16 @@ fn gc_hands_ipam_nothing_to_keep_where_every_pair_says_whose_it_is(host: &Host) 
     let body = r#"[ "$CNI_COMMAND" = GC ] && env >"${0%/*}/gc-env"
 echo '{"ips": [{"address": "10.1.0.2/24"}]}'"#;
     let script = host.script("noted", body);
-    let (network, pods) =
-        (Network::new(host, json!({"ipam": {"type": "noted"}})), ["a", "b"].map(|name| host.pod(name)));
+    let (network, pods) = (
+        Network::new(host, json!({"ipam": {"type": "noted"}})),
+        ["a", "b"].map(|name| host.pod(name)),
+    );
     network.add(&pods[0]).success();
     let handed = || {
         drop(gc(&network, Way::Nftables, &[&pods[0]]));
         let text = std::fs::read_to_string(script.with_file_name("gc-env")).unwrap();
-        text.lines().find_map(|line| line.strip_prefix(variable).map(str::to_owned))
+        text.lines()
+            .find_map(|line| line.strip_prefix(variable).map(str::to_owned))
     };
     assert_eq!(handed(), None);
     create_foreign(&pods[1], 1, "10.1.0.7/24");

@@ -45,7 +45,9 @@ impl Station {
     }
 
     fn send_as(&self, from: MacAddr, label: &str, tags: &[Tag]) {
-        self.tap.send(&Frame::new(from, label).tagged(tags)).or_fail(label);
+        self.tap
+            .send(&Frame::new(from, label).tagged(tags))
+            .or_fail(label);
     }
 
     /// What came in until the last frame, and nothing else may.
@@ -96,7 +98,11 @@ impl Vlans {
     }
 
     fn send_from_each(&self) {
-        for (station, label) in self.senders().into_iter().zip(["from 1", "from 100", "from 200"]) {
+        for (station, label) in self
+            .senders()
+            .into_iter()
+            .zip(["from 1", "from 100", "from 200"])
+        {
             station.send(label, &[]);
         }
         self.send_last();
@@ -124,10 +130,22 @@ fn an_arp_broadcast_stays_in_its_vlan(host: &Host) {
 fn forged(own: u16, other: u16) -> [(String, Vec<Tag>, bool); 5] {
     [
         ("the other's tag", vec![Tag::Vlan(other)], false),
-        ("own tag inside", vec![Tag::Vlan(other), Tag::Vlan(own)], false),
-        ("own tag outside", vec![Tag::Vlan(own), Tag::Vlan(other)], true),
+        (
+            "own tag inside",
+            vec![Tag::Vlan(other), Tag::Vlan(own)],
+            false,
+        ),
+        (
+            "own tag outside",
+            vec![Tag::Vlan(own), Tag::Vlan(other)],
+            true,
+        ),
         // A tag without a VLAN is one of priority only: the frame is in the port's VLAN.
-        ("no VLAN outside", vec![Tag::Vlan(0), Tag::Vlan(other)], true),
+        (
+            "no VLAN outside",
+            vec![Tag::Vlan(0), Tag::Vlan(other)],
+            true,
+        ),
         // Not a tag to a bridge whose vlan_protocol is 802.1Q.
         ("a provider's tag", vec![Tag::Provider(other)], true),
     ]
@@ -138,11 +156,20 @@ fn a_forged_tag_leads_into_no_other_vlan(host: &Host) {
     let vlans = Vlans::new(host);
     let send = |station: &Station, own, other| {
         let frames = forged(own, other);
-        frames.iter().for_each(|(label, tags, _)| station.send(label, tags));
-        frames.into_iter().filter_map(|(label, _, stays)| stays.then_some(label)).collect::<Vec<_>>()
+        frames
+            .iter()
+            .for_each(|(label, tags, _)| station.send(label, tags));
+        frames
+            .into_iter()
+            .filter_map(|(label, _, stays)| stays.then_some(label))
+            .collect::<Vec<_>>()
     };
     let one = send(&vlans.one[0], 1, 100);
-    let hundred = [send(&vlans.hundred[0], 100, 1), send(&vlans.hundred[0], 100, 200)].concat();
+    let hundred = [
+        send(&vlans.hundred[0], 100, 1),
+        send(&vlans.hundred[0], 100, 200),
+    ]
+    .concat();
     vlans.send_last();
     vlans.one[1].heard(&one);
     vlans.hundred[1].heard(&hundred);
@@ -150,14 +177,20 @@ fn a_forged_tag_leads_into_no_other_vlan(host: &Host) {
 }
 
 fn trunk(host: &Host) -> Station {
-    Station::new(host, "trunk", json!({"vlanTrunk": [{"id": 100}, {"id": 300}]}))
+    Station::new(
+        host,
+        "trunk",
+        json!({"vlanTrunk": [{"id": 100}, {"id": 300}]}),
+    )
 }
 
 /// Hears what comes with the tag of this VLAN: a packet socket on `eth0` itself would not tell the tags.
 fn tap_in_vlan(pod: &Pod, vlan: u16) -> Tap {
     let name = format!("eth0.{vlan}");
     pod.inside(|| {
-        kernel::tool(&format!("ip link add link eth0 name {name} type vlan id {vlan}"));
+        kernel::tool(&format!(
+            "ip link add link eth0 name {name} type vlan id {vlan}"
+        ));
         kernel::set_up(&name);
     });
     tap(pod, &name)
@@ -193,7 +226,10 @@ const TAGS: [(&str, &[Tag]); 6] = [
     ("priority", &[Tag::Vlan(0)]),
     ("double", &[Tag::Vlan(100), Tag::Vlan(200)]),
     ("provider", &[Tag::Provider(100)]),
-    ("double with provider", &[Tag::Provider(100), Tag::Vlan(200)]),
+    (
+        "double with provider",
+        &[Tag::Provider(100), Tag::Vlan(200)],
+    ),
 ];
 
 /// Of frames from a false address and from the right one, all of the latter get to `listener`, and none of the former.

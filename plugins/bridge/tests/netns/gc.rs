@@ -29,7 +29,8 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn network<'a>(host: &'a Host, name: &str, subnets: &[&str]) -> Network<'a> {
-    let keys = json!({"name": name, "isGateway": true, "ipMasq": true, "ipam": host_local(host, subnets)});
+    let keys =
+        json!({"name": name, "isGateway": true, "ipMasq": true, "ipam": host_local(host, subnets)});
     Network::new(host, keys)
 }
 
@@ -50,9 +51,19 @@ fn alive(host: &Host, pods: &[Pod; 3]) -> [(bool, bool, usize); 3] {
         .collect();
     ["a", "b", "c"].map(|id| {
         let pod = pods.iter().find(|pod| pod.path().ends_with(id)).unwrap();
-        let recorded = records.iter().filter(|record| **record == format!("{id}\r\neth0")).count();
-        assert!(recorded == 0 || recorded == 2, "{id} has {recorded} of 2 addresses");
-        (recorded == 2, pod.inside(|| kernel::find_link("eth0")).is_some(), kernel::rules_of(id))
+        let recorded = records
+            .iter()
+            .filter(|record| **record == format!("{id}\r\neth0"))
+            .count();
+        assert!(
+            recorded == 0 || recorded == 2,
+            "{id} has {recorded} of 2 addresses"
+        );
+        (
+            recorded == 2,
+            pod.inside(|| kernel::find_link("eth0")).is_some(),
+            kernel::rules_of(id),
+        )
     })
 }
 
@@ -72,13 +83,21 @@ fn gc_twice_is_gc_once(host: &Host) {
     network.gc(&[("a", "eth0")]).silent_success();
     let before = host.state(&[&pods[0], &pods[1], &pods[2]]);
     network.gc(&[("a", "eth0")]).silent_success();
-    assert_eq!(host.state(&[&pods[0], &pods[1], &pods[2]]).difference(&before), "");
+    assert_eq!(
+        host.state(&[&pods[0], &pods[1], &pods[2]])
+            .difference(&before),
+        ""
+    );
 }
 
 fn gc_tells_interfaces_of_one_container_apart(host: &Host) {
     let (network, pod) = (network(host, "net", &[V4]), host.pod("a"));
     network.add(&pod).success();
-    network.attachment(Command::Add, &pod).ifname("eth1").run().success();
+    network
+        .attachment(Command::Add, &pod)
+        .ifname("eth1")
+        .run()
+        .success();
     network.gc(&[("a", "eth1")]).silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth1", "lo"]);
     assert_eq!(kernel::rules_of("a"), 1);
@@ -89,7 +108,11 @@ fn gc_leaves_the_same_container_in_another_network(host: &Host) {
     let first = network(host, "net", &[V4]);
     let second = network(host, "net2", &["10.2.0.0/24"]).with(json!({"bridge": "cni2"}));
     first.add(&pod).success();
-    second.attachment(Command::Add, &pod).ifname("eth1").run().success();
+    second
+        .attachment(Command::Add, &pod)
+        .ifname("eth1")
+        .run()
+        .success();
     first.gc(&[]).silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth1", "lo"]);
     assert_eq!(kernel::rules_of("a"), 1);
@@ -110,7 +133,11 @@ fn gc_with_null_frees_all(host: &Host) {
         "cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": host_local(host, &[V4, V6]),
         "cni.dev/valid-attachments": null,
     });
-    network.request(Command::Gc, "").conf(text).run().silent_success();
+    network
+        .request(Command::Gc, "")
+        .conf(text)
+        .run()
+        .silent_success();
     assert_eq!(alive(host, &pods), [GONE, GONE, GONE]);
 }
 
@@ -118,20 +145,30 @@ fn gc_without_a_list_touches_nothing(host: &Host) {
     let (network, pods) = three(host);
     let before = host.state(&[&pods[0], &pods[1], &pods[2]]);
     network.request(Command::Gc, "").run().silent_success();
-    assert_eq!(host.state(&[&pods[0], &pods[1], &pods[2]]).difference(&before), "");
+    assert_eq!(
+        host.state(&[&pods[0], &pods[1], &pods[2]])
+            .difference(&before),
+        ""
+    );
 }
 
 fn gc_reads_the_older_key(host: &Host) {
     let (network, pods) = three(host);
     let list = json!([{"containerID": "b", "ifname": "eth0"}]);
-    network.with(json!({"cni.dev/attachments": list})).request(Command::Gc, "").run().silent_success();
+    network
+        .with(json!({"cni.dev/attachments": list}))
+        .request(Command::Gc, "")
+        .run()
+        .silent_success();
     assert_eq!(alive(host, &pods), [GONE, ALIVE, GONE]);
 }
 
 fn gc_refuses_a_malformed_list_and_touches_nothing(host: &Host) {
     let (network, pods) = three(host);
     for list in [json!([{"containerID": "a"}]), json!("all"), json!([7])] {
-        let request = network.with(json!({"cni.dev/valid-attachments": list})).request(Command::Gc, "");
+        let request = network
+            .with(json!({"cni.dev/valid-attachments": list}))
+            .request(Command::Gc, "");
         assert_eq!(request.run().code(), Code::DECODE);
     }
     assert_eq!(alive(host, &pods), [ALIVE, ALIVE, ALIVE]);
@@ -140,9 +177,18 @@ fn gc_refuses_a_malformed_list_and_touches_nothing(host: &Host) {
 fn gc_finishes_though_ipam_fails(host: &Host) {
     let (network, pods) = three(host);
     failing_plugin(host, "failing", 117, "database is down");
-    let error = network.with(json!({"ipam": {"type": "failing"}})).gc(&[("a", "eth0")]).error();
-    assert_eq!((error.code.0, error.msg.as_str()), (117, "database is down"));
-    assert_eq!(alive(host, &pods), [ALIVE, (true, false, 0), (true, false, 0)]);
+    let error = network
+        .with(json!({"ipam": {"type": "failing"}}))
+        .gc(&[("a", "eth0")])
+        .error();
+    assert_eq!(
+        (error.code.0, error.msg.as_str()),
+        (117, "database is down")
+    );
+    assert_eq!(
+        alive(host, &pods),
+        [ALIVE, (true, false, 0), (true, false, 0)]
+    );
 }
 
 /// Pairs of other software, and one with a text that only looks like ours.
@@ -150,18 +196,33 @@ fn gc_leaves_the_links_of_others(host: &Host) {
     let (network, pods) = three(host);
     let port = |pod: &Pod| {
         let peer = kernel::eth0(pod).peer_index;
-        kernel::names().into_iter().find(|name| Some(kernel::link(name).index) == peer).unwrap()
+        kernel::names()
+            .into_iter()
+            .find(|name| Some(kernel::link(name).index) == peer)
+            .unwrap()
     };
-    for (pod, alias) in
-        [(&pods[0], "uplink to rack 7"), (&pods[1], "cni net b"), (&pods[2], "cni other c eth0")]
-    {
+    for (pod, alias) in [
+        (&pods[0], "uplink to rack 7"),
+        (&pods[1], "cni net b"),
+        (&pods[2], "cni other c eth0"),
+    ] {
         kernel::change(&port(pod), |batch, _, name| {
-            batch.set_port(name, cni_net::PortMode { hairpin: true, isolated: false }, alias);
+            batch.set_port(
+                name,
+                cni_net::PortMode {
+                    hairpin: true,
+                    isolated: false,
+                },
+                alias,
+            );
         });
     }
     // The pods still answer for their addresses.
     network.gc(&[]).success();
-    assert_eq!(alive(host, &pods), [(true, true, 0), (true, true, 0), (true, true, 0)]);
+    assert_eq!(
+        alive(host, &pods),
+        [(true, true, 0), (true, true, 0), (true, true, 0)]
+    );
 }
 
 fn gc_needs_no_bridge_and_no_valid_configuration(host: &Host) {
@@ -177,7 +238,9 @@ fn gc_needs_no_bridge_and_no_valid_configuration(host: &Host) {
 fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
     kernel::require_tool("strace");
     let (network, pod) = (network(host, "net", &[V4, V6]), host.pod("a"));
-    let gc = network.with(json!({"cni.dev/valid-attachments": []})).request(Command::Gc, "");
+    let gc = network
+        .with(json!({"cni.dev/valid-attachments": []}))
+        .request(Command::Gc, "");
     let mut kept = 0;
     for number in 1.. {
         network.add(&pod).success();
@@ -186,7 +249,11 @@ fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
         let is_reserved = !kernel::records(host.data_dir()).is_empty();
         if is_left {
             kept += 1;
-            assert!(is_reserved, "an address was freed while eth0 has it: {}", trace.outcome);
+            assert!(
+                is_reserved,
+                "an address was freed while eth0 has it: {}",
+                trace.outcome
+            );
             let _ = trace.outcome.error();
         }
         gc.run().silent_success();
@@ -204,8 +271,13 @@ fn gc_goes_on_after_errors_and_tells_all_of_them(host: &Host) {
     let (network, pods) = three(host);
     failing_plugin(host, "failing", 117, "database is down");
     let list = json!([{"containerID": "a", "ifname": "eth0"}]);
-    let network = network.with(json!({"cni.dev/valid-attachments": list, "ipam": {"type": "failing"}}));
-    let error = network.request(Command::Gc, "").program(kernel::without_net_admin(host)).run().error();
+    let network =
+        network.with(json!({"cni.dev/valid-attachments": list, "ipam": {"type": "failing"}}));
+    let error = network
+        .request(Command::Gc, "")
+        .program(kernel::without_net_admin(host))
+        .run()
+        .error();
     let all = error.to_string();
     for wanted in [
         "failed to reach \"nf_tables\"",

@@ -41,14 +41,18 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn a_missing_bridge_is_made_and_set_up(host: &Host) {
     let pod = host.pod("a");
-    Network::new(host, json!({"bridge": "br-x.1"})).add(&pod).success();
+    Network::new(host, json!({"bridge": "br-x.1"}))
+        .add(&pod)
+        .success();
     let bridge = kernel::link("br-x.1");
     assert!(bridge.kind == LinkKind::Bridge && bridge.up && bridge.oper_up);
 }
 
 fn the_default_bridge_is_cni0(host: &Host) {
     let pod = host.pod("a");
-    let added = Network::new(host, json!({"bridge": null})).add(&pod).result();
+    let added = Network::new(host, json!({"bridge": null}))
+        .add(&pod)
+        .result();
     assert_eq!(added.interfaces[0].name, "cni0");
     assert_eq!(kernel::link("cni0").kind, LinkKind::Bridge);
 }
@@ -59,7 +63,10 @@ fn an_existing_bridge_is_adopted(host: &Host) {
     let added = Network::new(host, json!({})).add(&pod).result();
     let after = kernel::link("cni0");
     assert_eq!((after.index, after.mac), (before.index, before.mac));
-    assert_eq!(kernel::link(&added.interfaces[1].name).master, Some(before.index));
+    assert_eq!(
+        kernel::link(&added.interfaces[1].name).master,
+        Some(before.index)
+    );
 }
 
 fn a_bridge_that_is_down_is_set_up(host: &Host) {
@@ -79,8 +86,14 @@ fn a_percent_sign_in_a_name_is_refused(host: &Host) {
         (outcome.code().0, outcome.msg().as_str()),
         (7, "invalid bridge name \"br%d\": interface name contains %")
     );
-    let outcome = Network::new(host, json!({})).attachment(Command::Add, &pod).ifname("eth%d").run();
-    assert_eq!((outcome.code().0, outcome.msg().as_str()), (4, "interface name contains %"));
+    let outcome = Network::new(host, json!({}))
+        .attachment(Command::Add, &pod)
+        .ifname("eth%d")
+        .run();
+    assert_eq!(
+        (outcome.code().0, outcome.msg().as_str()),
+        (4, "interface name contains %")
+    );
     before.require_unchanged();
 }
 
@@ -93,7 +106,9 @@ fn another_link_with_the_name_of_the_bridge_is_an_error(host: &Host) {
     let outcome = Network::new(host, json!({"bridge": port})).add(&other);
     assert_eq!(
         outcome.msg(),
-        format!("failed to create bridge \"{port}\": \"{port}\" already exists but is not a bridge")
+        format!(
+            "failed to create bridge \"{port}\": \"{port}\" already exists but is not a bridge"
+        )
     );
     assert_eq!(outcome.code().0, 7);
     before.require_unchanged();
@@ -110,7 +125,9 @@ fn the_mtu_is_set_on_the_bridge_and_both_ends(host: &Host) {
 /// A port with a smaller MTU makes the kernel lower that of a bridge whose MTU nobody chose; both are fine.
 fn an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one(host: &Host) {
     kernel::create_bridge("cni0");
-    kernel::change("cni0", |batch, index, name| batch.set_mtu(index, name, 1450));
+    kernel::change("cni0", |batch, index, name| {
+        batch.set_mtu(index, name, 1450)
+    });
     let pod = host.pod("a");
     let added = Network::new(host, json!({"mtu": 1400})).add(&pod).result();
     assert_eq!(kernel::link("cni0").mtu, 1450);
@@ -121,8 +138,10 @@ fn an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one(host: &Host
 
 fn the_host_gets_the_bridge_and_one_port_and_nothing_else(host: &Host) {
     let (a, b) = (host.pod("a"), host.pod("b"));
-    let network =
-        Network::new(host, json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}));
+    let network = Network::new(
+        host,
+        json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}),
+    );
     let first = network.add(&a).result().interfaces[1].name.clone();
     let mut wanted = vec!["cni0".to_owned(), "lo".to_owned(), first];
     wanted.sort();
@@ -136,14 +155,20 @@ fn the_host_gets_the_bridge_and_one_port_and_nothing_else(host: &Host) {
 fn the_hosts_end_says_whose_it_is(host: &Host) {
     let pod = host.pod("a");
     let added = Network::new(host, json!({})).add(&pod).result();
-    assert_eq!(kernel::link(&added.interfaces[1].name).alias.as_deref(), Some("cni net a eth0"));
+    assert_eq!(
+        kernel::link(&added.interfaces[1].name).alias.as_deref(),
+        Some("cni net a eth0")
+    );
 }
 
 fn the_port_forwards_when_add_returns(host: &Host) {
     let pod = host.pod("a");
     let added = Network::new(host, json!({})).add(&pod).result();
     let port = kernel::link(&added.interfaces[1].name);
-    assert_eq!(port.port.map(|port| port.state), Some(PortState::Forwarding));
+    assert_eq!(
+        port.port.map(|port| port.state),
+        Some(PortState::Forwarding)
+    );
     assert!(port.oper_up && kernel::eth0(&pod).oper_up);
 }
 
@@ -156,22 +181,36 @@ fn port_modes(host: &Host, keys: serde_json::Value) -> (bool, bool) {
 }
 
 fn hairpin_mode_is_set_on_the_port(host: &Host) {
-    assert_eq!(port_modes(host, json!({"hairpinMode": true})), (true, false));
+    assert_eq!(
+        port_modes(host, json!({"hairpinMode": true})),
+        (true, false)
+    );
 }
 
 fn port_isolation_is_set_on_the_port(host: &Host) {
-    assert_eq!(port_modes(host, json!({"portIsolation": true})), (false, true));
+    assert_eq!(
+        port_modes(host, json!({"portIsolation": true})),
+        (false, true)
+    );
 }
 
 fn hairpin_and_isolation_go_together(host: &Host) {
-    assert_eq!(port_modes(host, json!({"portIsolation": true, "hairpinMode": true})), (true, true));
+    assert_eq!(
+        port_modes(host, json!({"portIsolation": true, "hairpinMode": true})),
+        (true, true)
+    );
 }
 
 fn promiscuous_mode_is_set_on_the_bridge_and_only_there(host: &Host) {
     kernel::create_bridge("cni0");
-    assert_eq!(port_modes(host, json!({"promiscMode": true})), (false, false));
-    let promiscuous: Vec<String> =
-        kernel::names().into_iter().filter(|name| kernel::link(name).promiscuous).collect();
+    assert_eq!(
+        port_modes(host, json!({"promiscMode": true})),
+        (false, false)
+    );
+    let promiscuous: Vec<String> = kernel::names()
+        .into_iter()
+        .filter(|name| kernel::link(name).promiscuous)
+        .collect();
     assert_eq!(promiscuous, ["cni0"]);
 }
 
@@ -183,18 +222,27 @@ fn without_keys_the_port_and_the_bridge_are_plain(host: &Host) {
 fn the_hosts_end_takes_no_router_advertisements(host: &Host) {
     let pod = host.pod("a");
     let added = Network::new(host, json!({})).add(&pod).result();
-    assert_eq!(kernel::sysctl(&format!("ipv6/conf/{}/accept_ra", added.interfaces[1].name)), "0");
+    assert_eq!(
+        kernel::sysctl(&format!("ipv6/conf/{}/accept_ra", added.interfaces[1].name)),
+        "0"
+    );
 }
 
 fn with_gateway(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4])}))
+    Network::new(
+        host,
+        json!({"isGateway": true, "ipam": host_local(host, &[V4])}),
+    )
 }
 
 /// The bridge has the MAC address `wanted`, and no port has it.
 fn require_own_mac(wanted: &str) {
     assert_eq!(kernel::mac("cni0"), wanted);
     assert_ne!(wanted, MacAddr::ZERO.to_string());
-    for name in kernel::names().iter().filter(|name| name.starts_with("veth")) {
+    for name in kernel::names()
+        .iter()
+        .filter(|name| name.starts_with("veth"))
+    {
         assert_ne!(kernel::mac(name), wanted, "{name}");
     }
 }
@@ -273,20 +321,37 @@ fn an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves(hos
 fn without_mtu_both_ends_have_the_mtu_of_the_bridge(host: &Host) {
     for (bridge, mtu) in [("jumbo0", 9000), ("small0", 1400)] {
         kernel::create_bridge(bridge);
-        let (far, pod) = (host.pod(&format!("far-{bridge}")), host.pod(&format!("pod-{bridge}")));
+        let (far, pod) = (
+            host.pod(&format!("far-{bridge}")),
+            host.pod(&format!("pod-{bridge}")),
+        );
         let uplink = format!("up-{bridge}");
         kernel::create_veth(&uplink, bridge, &far, "eth0");
-        kernel::change(&uplink, |batch, index, name| batch.set_mtu(index, name, mtu));
+        kernel::change(&uplink, |batch, index, name| {
+            batch.set_mtu(index, name, mtu)
+        });
         assert_eq!(kernel::link(bridge).mtu, mtu);
-        let added = Network::new(host, json!({"bridge": bridge})).add(&pod).result();
+        let added = Network::new(host, json!({"bridge": bridge}))
+            .add(&pod)
+            .result();
         assert_eq!(kernel::link(&added.interfaces[1].name).mtu, mtu);
-        assert_eq!((kernel::eth0(&pod).mtu, kernel::link(bridge).mtu), (mtu, mtu));
+        assert_eq!(
+            (kernel::eth0(&pod).mtu, kernel::link(bridge).mtu),
+            (mtu, mtu)
+        );
     }
 }
 
 fn a_network_without_mtu_leaves_the_mtu_of_anothers_bridge(host: &Host) {
-    Network::new(host, json!({"mtu": 9000})).add(&host.pod("a")).success();
+    Network::new(host, json!({"mtu": 9000}))
+        .add(&host.pod("a"))
+        .success();
     let pod = host.pod("b");
-    Network::new(host, json!({"name": "second"})).add(&pod).success();
-    assert_eq!((kernel::link("cni0").mtu, kernel::eth0(&pod).mtu), (9000, 9000));
+    Network::new(host, json!({"name": "second"}))
+        .add(&pod)
+        .success();
+    assert_eq!(
+        (kernel::link("cni0").mtu, kernel::eth0(&pod).mtu),
+        (9000, 9000)
+    );
 }

@@ -41,9 +41,18 @@ pub(crate) fn tests() -> Vec<Test> {
     ];
     for flavour in Flavour::ALL {
         let scenes: [Scene; 7] = [
-            ("del_removes_its_own_rules_and_no_others", del_removes_its_own_rules_and_no_others),
-            ("an_address_that_is_used_again_keeps_its_rules", an_address_that_is_used_again_keeps_its_rules),
-            ("interfaces_of_one_container_share_a_chain", interfaces_of_one_container_share_a_chain),
+            (
+                "del_removes_its_own_rules_and_no_others",
+                del_removes_its_own_rules_and_no_others,
+            ),
+            (
+                "an_address_that_is_used_again_keeps_its_rules",
+                an_address_that_is_used_again_keeps_its_rules,
+            ),
+            (
+                "interfaces_of_one_container_share_a_chain",
+                interfaces_of_one_container_share_a_chain,
+            ),
             (
                 "without_a_result_the_namespace_tells_whose_rules",
                 without_a_result_the_namespace_tells_whose_rules,
@@ -52,8 +61,14 @@ pub(crate) fn tests() -> Vec<Test> {
                 "gc_removes_the_rules_of_the_one_that_is_not_listed",
                 gc_removes_the_rules_of_the_one_that_is_not_listed,
             ),
-            ("a_failed_add_takes_the_rules_back", a_failed_add_takes_the_rules_back),
-            ("the_rules_of_others_are_not_touched", the_rules_of_others_are_not_touched),
+            (
+                "a_failed_add_takes_the_rules_back",
+                a_failed_add_takes_the_rules_back,
+            ),
+            (
+                "the_rules_of_others_are_not_touched",
+                the_rules_of_others_are_not_touched,
+            ),
         ];
         for (name, scene) in scenes {
             tests.push(Test::new(format!("{flavour:?}::{name}"), move |host| {
@@ -75,8 +90,18 @@ fn network<'a>(host: &'a Host, subnets: &[&str]) -> Network<'a> {
 }
 
 /// A request of a host that has this iptables.
-fn run(network: &Network<'_>, flavour: Flavour, command: Command, pod: &Pod, ifname: &str) -> Outcome {
-    network.attachment(command, pod).ifname(ifname).env("PATH", flavour.path()).run()
+fn run(
+    network: &Network<'_>,
+    flavour: Flavour,
+    command: Command,
+    pod: &Pod,
+    ifname: &str,
+) -> Outcome {
+    network
+        .attachment(command, pod)
+        .ifname(ifname)
+        .env("PATH", flavour.path())
+        .run()
 }
 
 fn add(network: &Network<'_>, flavour: Flavour, pod: &Pod) -> Outcome {
@@ -106,8 +131,14 @@ fn the_rules_of_iptables_are_the_references(host: &Host) {
         ]
     };
     let flavour = Flavour::Nft;
-    assert_eq!(flavour.rules_of("iptables"), wanted("10.1.0.2/32", "10.1.0.0/24", "224.0.0.0/4"));
-    assert_eq!(flavour.rules_of("ip6tables"), wanted("fd01::2/128", "fd01::/64", "ff00::/8"));
+    assert_eq!(
+        flavour.rules_of("iptables"),
+        wanted("10.1.0.2/32", "10.1.0.0/24", "224.0.0.0/4")
+    );
+    assert_eq!(
+        flavour.rules_of("ip6tables"),
+        wanted("fd01::2/128", "fd01::/64", "ff00::/8")
+    );
     assert_eq!(kernel::rules(), NO_RULES);
 }
 
@@ -117,21 +148,33 @@ fn an_outside_host_sees_the_hosts_address_by_iptables(host: &Host) {
     let network = network(host, &[V4, V6]);
     add(&network, Flavour::Nft, &a);
     add(&network, Flavour::Nft, &b);
-    assert_eq!(seen_by(&a, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()), "192.0.2.1");
-    assert_eq!(seen_by(&a, "[::]:0", &outside, "2001:db8::2".parse().unwrap()), "2001:db8::1");
-    assert_eq!(seen_by(&a, "0.0.0.0:0", &b, "10.1.0.3".parse().unwrap()), "10.1.0.2");
+    assert_eq!(
+        seen_by(&a, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()),
+        "192.0.2.1"
+    );
+    assert_eq!(
+        seen_by(&a, "[::]:0", &outside, "2001:db8::2".parse().unwrap()),
+        "2001:db8::1"
+    );
+    assert_eq!(
+        seen_by(&a, "0.0.0.0:0", &b, "10.1.0.3".parse().unwrap()),
+        "10.1.0.2"
+    );
 }
 
 /// The reference puts the second subnet's rule behind the one that masquerades, where it is never come to.
 fn a_network_of_several_subnets_is_masqueraded_only_outwards(host: &Host) {
     Flavour::Nft.require();
     let ips = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}, {"address": "10.2.0.7/20"}]});
-    let network =
-        network(host, &[V4]).with(json!({"isDefaultGateway": false, "ipam": fixed_ipam(host, "two", ips)}));
+    let network = network(host, &[V4])
+        .with(json!({"isDefaultGateway": false, "ipam": fixed_ipam(host, "two", ips)}));
     let pod = host.pod("a");
     let added = add(&network, Flavour::Nft, &pod);
     let rules = Flavour::Nft.rules();
-    let targets: Vec<&str> = rules.iter().filter_map(|rule| rule.split(" -j ").nth(1)).collect();
+    let targets: Vec<&str> = rules
+        .iter()
+        .filter_map(|rule| rule.split(" -j ").nth(1))
+        .collect();
     let chain = "CNI-c3a99edf74e2fcceab44dece";
     assert_eq!(targets, [chain, chain, "ACCEPT", "ACCEPT", "MASQUERADE"]);
     network.check(&pod, &added).silent_success();
@@ -161,9 +204,19 @@ fn an_address_that_is_used_again_keeps_its_rules(host: &Host, flavour: Flavour) 
     let added = add(&network, flavour, &a);
     a.remove();
     add(&network, flavour, &b);
-    del(&network.with(json!({"prevResult": added.json()})), flavour, &a);
+    del(
+        &network.with(json!({"prevResult": added.json()})),
+        flavour,
+        &a,
+    );
     let rules = flavour.rules();
-    assert_eq!(rules.iter().filter(|rule| rule.contains(r#"id: \"b\""#)).count(), 3);
+    assert_eq!(
+        rules
+            .iter()
+            .filter(|rule| rule.contains(r#"id: \"b\""#))
+            .count(),
+        3
+    );
     assert_eq!(rules.len(), 4, "{rules:#?}");
     del(&network, flavour, &b);
     assert_eq!(flavour.rules(), NO_RULES);
@@ -180,11 +233,21 @@ fn interfaces_of_one_container_share_a_chain(host: &Host, flavour: Flavour) {
     second.success();
     assert_eq!(flavour.rules().len(), before.len() + 2);
     network.check(&pod, &first).silent_success();
-    run(&network.with(json!({"prevResult": second.json()})), flavour, Command::Del, &pod, "eth1")
-        .silent_success();
+    run(
+        &network.with(json!({"prevResult": second.json()})),
+        flavour,
+        Command::Del,
+        &pod,
+        "eth1",
+    )
+    .silent_success();
     assert_eq!(flavour.rules(), before);
     network.check(&pod, &first).silent_success();
-    del(&network.with(json!({"prevResult": first.json()})), flavour, &pod);
+    del(
+        &network.with(json!({"prevResult": first.json()})),
+        flavour,
+        &pod,
+    );
     assert_eq!(flavour.rules(), NO_RULES);
 }
 
@@ -208,12 +271,26 @@ fn gc_removes_the_rules_of_the_one_that_is_not_listed(host: &Host, flavour: Flav
     pods.iter().for_each(|pod| drop(add(&both, flavour, pod)));
     run(&elsewhere, flavour, Command::Add, &pods[1], "eth1").success();
     let collect = |valid: Value| {
-        let request = both.with(json!({"cni.dev/valid-attachments": valid, "ipMasqBackend": "nftables"}));
+        let request =
+            both.with(json!({"cni.dev/valid-attachments": valid, "ipMasqBackend": "nftables"}));
         request.request(Command::Gc, "").run().silent_success();
-        ["net\\\" id: \\\"a", "net\\\" id: \\\"b", "net2\\\" id: \\\"b"]
-            .map(|of| flavour.rules().iter().filter(|rule| rule.contains(of)).count())
+        [
+            "net\\\" id: \\\"a",
+            "net\\\" id: \\\"b",
+            "net2\\\" id: \\\"b",
+        ]
+        .map(|of| {
+            flavour
+                .rules()
+                .iter()
+                .filter(|rule| rule.contains(of))
+                .count()
+        })
     };
-    assert_eq!(collect(json!([{"containerID": "b", "ifname": "eth0"}])), [0, 6, 3]);
+    assert_eq!(
+        collect(json!([{"containerID": "b", "ifname": "eth0"}])),
+        [0, 6, 3]
+    );
     assert_eq!(flavour.chains(), 3);
     assert_eq!(collect(json!([])), [0, 0, 3]);
     assert_eq!(flavour.chains(), 1);
@@ -222,8 +299,12 @@ fn gc_removes_the_rules_of_the_one_that_is_not_listed(host: &Host, flavour: Flav
 /// After a DEL of the reference that failed, for instance.
 fn chains_to_which_nothing_leads_are_collected(host: &Host) {
     Flavour::Nft.require();
-    let (network, pods) = (network(host, &[V4, V6]), ["a", "b"].map(|name| host.pod(name)));
-    pods.iter().for_each(|pod| drop(add(&network, Flavour::Nft, pod)));
+    let (network, pods) = (
+        network(host, &[V4, V6]),
+        ["a", "b"].map(|name| host.pod(name)),
+    );
+    pods.iter()
+        .for_each(|pod| drop(add(&network, Flavour::Nft, pod)));
     Flavour::Nft.run("iptables", "-t nat -F POSTROUTING");
     network.gc(&[("b", "eth0")]).silent_success();
     assert_eq!(Flavour::Nft.chains(), 2);
@@ -257,7 +338,10 @@ fn add_chains(host: &Host, numbers: std::ops::Range<u32>) {
         );
     }
     let file = host.file("rules", &(script + "COMMIT\n"));
-    kernel::tool(&format!("iptables-nft-restore --noflush {}", file.display()));
+    kernel::tool(&format!(
+        "iptables-nft-restore --noflush {}",
+        file.display()
+    ));
 }
 
 /// Stopped at its end, while addresses settle.
@@ -268,11 +352,19 @@ fn a_failed_add_takes_the_rules_back(host: &Host, flavour: Flavour) {
     // The addresses are not settled before the plugin gives up.
     pod.inside(|| kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60"));
     let (before, rules) = (Snapshot::of(host, &[&pod]), flavour.rules());
-    let slow =
-        network.with(json!({"enabledad": true})).attachment(Command::Add, &pod).env("PATH", flavour.path());
-    let child =
-        slow.process().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().or_fail("start the plugin");
-    kernel::wait_until("the rules are there", || flavour.rules().len() == rules.len() + 8);
+    let slow = network
+        .with(json!({"enabledad": true}))
+        .attachment(Command::Add, &pod)
+        .env("PATH", flavour.path());
+    let child = slow
+        .process()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .or_fail("start the plugin");
+    kernel::wait_until("the rules are there", || {
+        flavour.rules().len() == rules.len() + 8
+    });
     assert_eq!(terminate(host, child).code, Code::TRY_AGAIN);
     assert_eq!(flavour.rules(), rules);
     before.require_unchanged_but_for_the_last_address();
@@ -302,16 +394,30 @@ fn without_path_the_usual_folders_are_looked_into(host: &Host) {
     let network = network(host, &[V4]);
     for (number, path) in ["", ":", "relative"].into_iter().enumerate() {
         let pod = host.pod(&format!("p{number}"));
-        network.attachment(Command::Add, &pod).env("PATH", path).run().success();
+        network
+            .attachment(Command::Add, &pod)
+            .env("PATH", path)
+            .run()
+            .success();
     }
 }
 
 /// A machine that has no iptables is one whose folders hide it.
 fn hide_iptables() {
-    for folder in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
+    for folder in [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ] {
         let hidden = std::path::Path::new(folder).join("iptables-restore");
         if hidden.exists() {
-            kernel::tool(&format!("mount --bind /dev/null {}", hidden.canonicalize().unwrap().display()));
+            kernel::tool(&format!(
+                "mount --bind /dev/null {}",
+                hidden.canonicalize().unwrap().display()
+            ));
         }
     }
 }
@@ -321,36 +427,62 @@ fn without_iptables_add_names_the_program_and_leaves_nothing(host: &Host) {
     hide_iptables();
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
-    let error = network(host, &[V4]).attachment(Command::Add, &pod).env("PATH", "/nonexistent").run().error();
+    let error = network(host, &[V4])
+        .attachment(Command::Add, &pod)
+        .env("PATH", "/nonexistent")
+        .run()
+        .error();
     assert_eq!(
         error.msg,
         "failed to locate iptables: no program \"iptables-restore\" in PATH or the usual folders"
     );
     assert!(error.details.starts_with("install iptables"), "{error}");
     before.require_unchanged();
-    let outcome = network(host, &[V4]).request(Command::Status, "").env("PATH", "/nonexistent").run();
-    assert_eq!((outcome.code(), outcome.msg()), (Code::UNAVAILABLE, error.msg));
+    let outcome = network(host, &[V4])
+        .request(Command::Status, "")
+        .env("PATH", "/nonexistent")
+        .run();
+    assert_eq!(
+        (outcome.code(), outcome.msg()),
+        (Code::UNAVAILABLE, error.msg)
+    );
 }
 
 fn a_failing_iptables_is_quoted_and_leaves_nothing(host: &Host) {
     let script = host.script("iptables-restore", "echo 'no luck today' >&2; exit 3");
     let path = format!("{}:/usr/bin:/bin", script.parent().unwrap().display());
     let (network, pod) = (network(host, &[V4]), host.pod("a"));
-    network.with(json!({"ipMasq": false})).add(&host.pod("first")).success();
+    network
+        .with(json!({"ipMasq": false}))
+        .add(&host.pod("first"))
+        .success();
     let before = Snapshot::of(host, &[&pod]);
-    let error = network.attachment(Command::Add, &pod).env("PATH", path).run().error();
+    let error = network
+        .attachment(Command::Add, &pod)
+        .env("PATH", path)
+        .run()
+        .error();
     assert_eq!(error.msg, "iptables-restore failed: exit status: 3");
-    assert_eq!((error.code, error.details.as_str()), (Code::KERNEL, "no luck today"));
+    assert_eq!(
+        (error.code, error.details.as_str()),
+        (Code::KERNEL, "no luck today")
+    );
     before.require_unchanged_but_for_the_last_address();
 }
 
 /// Asks the plugin to stop, and reads the one document that it prints.
 fn terminate(host: &Host, child: Child) -> Error {
     let id = child.id().to_string();
-    let kill = std::process::Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
+    let kill = std::process::Command::new("sh")
+        .args(["-c", "kill -TERM \"$0\"", &id])
+        .status();
     assert!(kill.or_fail("run the shell").success());
     let output = child.wait_with_output().or_fail("wait for the plugin");
-    host.note(format!("--- after SIGTERM: {}\n{}", output.status, String::from_utf8_lossy(&output.stdout)));
+    host.note(format!(
+        "--- after SIGTERM: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout)
+    ));
     Error::from_json(&output.stdout).or_fail("read the error object")
 }
 
@@ -361,22 +493,35 @@ fn sigterm_while_iptables_waits_for_its_lock_leaves_nothing(host: &Host) {
     let (before, rules) = (Snapshot::of(host, &[&pod]), Flavour::Legacy.rules());
     let lock = File::create("/run/xtables.lock").or_fail("open the lock");
     lock.lock().or_fail("take the lock");
-    let request = network.attachment(Command::Add, &pod).env("PATH", Flavour::Legacy.path());
+    let request = network
+        .attachment(Command::Add, &pod)
+        .env("PATH", Flavour::Legacy.path());
     let start = Instant::now();
-    let child =
-        request.process().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().or_fail("start the plugin");
+    let child = request
+        .process()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .or_fail("start the plugin");
     let plugin = child.id();
     kernel::wait_until("iptables waits", || {
         let children = std::fs::read_to_string(format!("/proc/{plugin}/task/{plugin}/children"));
-        children.unwrap_or_default().split_whitespace().any(|child| {
-            let line = std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
-            line.contains("iptables-restore")
-        })
+        children
+            .unwrap_or_default()
+            .split_whitespace()
+            .any(|child| {
+                let line =
+                    std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                line.contains("iptables-restore")
+            })
     });
     let error = terminate(host, child);
     assert_eq!(
         (error.code, error.msg.as_str()),
-        (Code::TRY_AGAIN, "terminated while waiting for iptables-restore")
+        (
+            Code::TRY_AGAIN,
+            "terminated while waiting for iptables-restore"
+        )
     );
     assert!(start.elapsed() < Duration::from_secs(20));
     drop(lock);
@@ -387,7 +532,8 @@ fn sigterm_while_iptables_waits_for_its_lock_leaves_nothing(host: &Host) {
 fn by_nftables_no_program_is_run(host: &Host) {
     let network = network(host, &[V4, V6]).with(json!({"ipMasqBackend": null}));
     let (pod, path) = (host.pod("a"), recording_path(host));
-    let run = |network: &Network<'_>, command| network.attachment(command, &pod).env("PATH", &path).run();
+    let run =
+        |network: &Network<'_>, command| network.attachment(command, &pod).env("PATH", &path).run();
     run(&network, Command::Status).silent_success();
     let added = run(&network, Command::Add);
     let after = network.with(json!({"prevResult": added.json(), "cni.dev/valid-attachments": []}));
@@ -403,9 +549,18 @@ fn del_runs_no_program_over_the_rules_of_todays_iptables(host: &Host) {
     for command in [Command::Del, Command::Gc] {
         let added = add(&network, Flavour::Nft, &pod);
         let path = recording_path(host);
-        let after = network.with(json!({"prevResult": added.json(), "cni.dev/valid-attachments": []}));
-        after.attachment(Command::Check, &pod).env("PATH", &path).run().silent_success();
-        after.attachment(command, &pod).env("PATH", &path).run().silent_success();
+        let after =
+            network.with(json!({"prevResult": added.json(), "cni.dev/valid-attachments": []}));
+        after
+            .attachment(Command::Check, &pod)
+            .env("PATH", &path)
+            .run()
+            .silent_success();
+        after
+            .attachment(command, &pod)
+            .env("PATH", &path)
+            .run()
+            .silent_success();
         assert_eq!(Flavour::Nft.rules(), NO_RULES);
         assert_eq!(recorded(host), NO_RULES);
         network.request(Command::Del, "a").run().silent_success();
@@ -416,7 +571,11 @@ fn del_runs_no_program_over_the_rules_of_todays_iptables(host: &Host) {
 fn status_looks_for_iptables_and_runs_nothing(host: &Host) {
     let before = Snapshot::of(host, &[]);
     let path = recording_path(host);
-    network(host, &[V4, V6]).request(Command::Status, "").env("PATH", path).run().silent_success();
+    network(host, &[V4, V6])
+        .request(Command::Status, "")
+        .env("PATH", path)
+        .run()
+        .silent_success();
     assert_eq!(recorded(host), NO_RULES);
     before.require_unchanged();
 }
@@ -429,7 +588,10 @@ fn check_tells_missing_rules_of_iptables(host: &Host) {
     let chain = "CNI-c3a99edf74e2fcceab44dece";
     Flavour::Nft.run("ip6tables", "-t nat -F POSTROUTING");
     let error = network.check(&pod, &added).error();
-    assert_eq!(error.msg, "masquerade rules missing: found 1, wanted 2; iptables has none for fd01::2/64");
+    assert_eq!(
+        error.msg,
+        "masquerade rules missing: found 1, wanted 2; iptables has none for fd01::2/64"
+    );
     assert_eq!(error.code, Code::CHECK_MISMATCH);
     Flavour::Nft.run("iptables", &format!("-t nat -D {chain} 2"));
     let error = network.check(&pod, &added).error();
@@ -462,14 +624,22 @@ fn without_ip_masq_the_legacy_table_is_not_looked_into(host: &Host) {
     del(&network(host, &[V4]).with(json!({"ipMasq": false}))).silent_success();
     assert_eq!(recorded(host), NO_RULES);
     // The counterpart: with it, it is looked into, and here in vain.
-    let looked = ["iptables-legacy-save -t nat", "ip6tables-legacy-save -t nat"];
-    assert_eq!(del(&network(host, &[V4])).msg(), "iptables-legacy-save failed: exit status: 1");
+    let looked = [
+        "iptables-legacy-save -t nat",
+        "ip6tables-legacy-save -t nat",
+    ];
+    assert_eq!(
+        del(&network(host, &[V4])).msg(),
+        "iptables-legacy-save failed: exit status: 1"
+    );
     assert_eq!(recorded(host), looked);
     // Where nothing is expected there, what cannot be read is no error, but told.
     let outcome = del(&network(host, &[V4]).with(json!({"ipMasqBackend": null})));
     outcome.silent_success();
     assert!(
-        outcome.stderr.starts_with("bridge: the legacy table nat was not looked into: "),
+        outcome
+            .stderr
+            .starts_with("bridge: the legacy table nat was not looked into: "),
         "{}",
         outcome.stderr
     );

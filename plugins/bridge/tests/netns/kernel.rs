@@ -10,7 +10,10 @@ use std::{
 use testkit::{Host, OrFail, Pod, fail};
 
 pub(crate) fn find_link(name: &str) -> Option<Link> {
-    Rtnl::open().unwrap().find_link(&if_name(name)).or_fail("look up a link")
+    Rtnl::open()
+        .unwrap()
+        .find_link(&if_name(name))
+        .or_fail("look up a link")
 }
 
 pub(crate) fn link(name: &str) -> Link {
@@ -28,27 +31,50 @@ pub(crate) fn mac(name: &str) -> String {
 
 /// Names of all links, in order.
 pub(crate) fn names() -> Vec<String> {
-    let mut names: Vec<String> =
-        Rtnl::open().unwrap().links().or_fail("list links").into_iter().map(|link| link.name).collect();
+    let mut names: Vec<String> = Rtnl::open()
+        .unwrap()
+        .links()
+        .or_fail("list links")
+        .into_iter()
+        .map(|link| link.name)
+        .collect();
     names.sort();
     names
 }
 
 /// Addresses with their prefixes, but for the link-local ones.
 pub(crate) fn addresses(name: &str) -> Vec<String> {
-    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
-    all.iter().filter(|address| !address.link_local).map(|address| address.cidr.to_string()).collect()
+    let all = Rtnl::open()
+        .unwrap()
+        .addresses(link(name).index)
+        .or_fail("list addresses");
+    all.iter()
+        .filter(|address| !address.link_local)
+        .map(|address| address.cidr.to_string())
+        .collect()
 }
 
 pub(crate) fn link_locals(name: &str) -> Vec<String> {
-    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
-    all.iter().filter(|address| address.link_local).map(|address| address.cidr.to_string()).collect()
+    let all = Rtnl::open()
+        .unwrap()
+        .addresses(link(name).index)
+        .or_fail("list addresses");
+    all.iter()
+        .filter(|address| address.link_local)
+        .map(|address| address.cidr.to_string())
+        .collect()
 }
 
 /// The addresses that still wait for duplicate address detection.
 pub(crate) fn tentative(name: &str) -> Vec<String> {
-    let all = Rtnl::open().unwrap().addresses(link(name).index).or_fail("list addresses");
-    all.iter().filter(|address| address.tentative).map(|address| address.cidr.to_string()).collect()
+    let all = Rtnl::open()
+        .unwrap()
+        .addresses(link(name).index)
+        .or_fail("list addresses");
+    all.iter()
+        .filter(|address| address.tentative)
+        .map(|address| address.cidr.to_string())
+        .collect()
 }
 
 /// The routes of the main table that lead to `dst`.
@@ -60,12 +86,16 @@ pub(crate) fn routes_to(dst: &str) -> Vec<InstalledRoute> {
 
 /// The next hops of the routes that lead to `dst`.
 pub(crate) fn hops(dst: &str) -> Vec<String> {
-    routes_to(dst).iter().map(|route| route.gateway.map(|hop| hop.to_string()).unwrap_or_default()).collect()
+    routes_to(dst)
+        .iter()
+        .map(|route| route.gateway.map(|hop| hop.to_string()).unwrap_or_default())
+        .collect()
 }
 
 /// A parameter by its path below `/proc/sys/net`.
 pub(crate) fn sysctl(path: &str) -> String {
-    let value = std::fs::read_to_string(format!("/proc/sys/net/{path}")).or_fail(&format!("read {path}"));
+    let value =
+        std::fs::read_to_string(format!("/proc/sys/net/{path}")).or_fail(&format!("read {path}"));
     value.trim().to_owned()
 }
 
@@ -77,35 +107,54 @@ pub(crate) fn set_sysctl(path: &str, value: &str) {
 pub(crate) fn rules() -> Vec<String> {
     match Nft::open().and_then(|mut nft| nft.masquerade_entries()) {
         Err(e) if e.errno() == Some(Errno::ENOENT) => Vec::new(),
-        entries => entries.or_fail("list rules").into_iter().map(|entry| entry.comment).collect(),
+        entries => entries
+            .or_fail("list rules")
+            .into_iter()
+            .map(|entry| entry.comment)
+            .collect(),
     }
 }
 
 /// The rules of a container, by the end of their comments.
 pub(crate) fn rules_of(container: &str) -> usize {
-    rules().iter().filter(|comment| comment.ends_with(&format!(", id: {container}"))).count()
+    rules()
+        .iter()
+        .filter(|comment| comment.ends_with(&format!(", id: {container}")))
+        .count()
 }
 
 /// The addresses that host-local has reserved in network `net`.
 pub(crate) fn records(data_dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(data_dir.join("net")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(data_dir.join("net"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.parse::<IpAddr>().is_ok()).collect()
+    names
+        .filter(|name| name.parse::<IpAddr>().is_ok())
+        .collect()
 }
 
 /// Changes a link with the requests that `fill` puts into the batch.
 pub(crate) fn change(name: &str, fill: impl FnOnce(&mut Batch, u32, &IfName)) {
     let mut batch = Batch::new();
     fill(&mut batch, link(name).index, &if_name(name));
-    Rtnl::open().unwrap().run(batch).or_fail(&format!("change {name}"));
+    Rtnl::open()
+        .unwrap()
+        .run(batch)
+        .or_fail(&format!("change {name}"));
 }
 
 pub(crate) fn add_address(name: &str, cidr: &str) {
-    change(name, |batch, index, name| batch.create_address(index, name, cidr.parse().unwrap(), false));
+    change(name, |batch, index, name| {
+        batch.create_address(index, name, cidr.parse().unwrap(), false)
+    });
 }
 
 pub(crate) fn delete_address(name: &str, cidr: &str) {
-    change(name, |batch, index, name| batch.delete_address(index, name, cidr.parse().unwrap()));
+    change(name, |batch, index, name| {
+        batch.delete_address(index, name, cidr.parse().unwrap())
+    });
 }
 
 pub(crate) fn set_down(name: &str) {
@@ -118,13 +167,19 @@ pub(crate) fn set_up(name: &str) {
 
 pub(crate) fn remove_link(name: &str) {
     let index = link(name).index;
-    Rtnl::open().unwrap().remove_link(index).or_fail(&format!("remove {name}"));
+    Rtnl::open()
+        .unwrap()
+        .remove_link(index)
+        .or_fail(&format!("remove {name}"));
 }
 
 /// A bridge that somebody else made.
 pub(crate) fn create_bridge(name: &str) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, 0xbb]);
-    Rtnl::open().unwrap().create_bridge(&if_name(name), mac, None).or_fail("make a bridge");
+    Rtnl::open()
+        .unwrap()
+        .create_bridge(&if_name(name), mac, None)
+        .or_fail("make a bridge");
     link(name)
 }
 
@@ -142,7 +197,10 @@ pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
         netns: &netns,
         mtu: None,
     });
-    Rtnl::open().unwrap().run(batch).or_fail(&format!("make the pair {name} and {inside}"));
+    Rtnl::open()
+        .unwrap()
+        .run(batch)
+        .or_fail(&format!("make the pair {name} and {inside}"));
 }
 
 pub(crate) fn if_name(name: &str) -> IfName {
@@ -191,10 +249,17 @@ pub(crate) fn try_tool(line: &str) -> Option<String> {
 fn run(line: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let mut command = std::process::Command::new(words.next().unwrap());
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
     let output = command.args(words).env("PATH", path).output().or_fail(line);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
 }
 
 /// A program that runs the plugin without the capability to change the network.
@@ -205,13 +270,21 @@ pub(crate) fn without_net_admin(host: &Host) -> std::path::PathBuf {
 /// A program that runs the plugin without these capabilities, as setpriv(1) takes them.
 pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::PathBuf {
     let bridge = testkit::bin_dir().join("bridge");
-    let body = format!("exec setpriv --bounding-set {missing} --inh-caps {missing} {}", bridge.display());
+    let body = format!(
+        "exec setpriv --bounding-set {missing} --inh-caps {missing} {}",
+        bridge.display()
+    );
     host.script("unprivileged", &body)
 }
 
 /// Ignores the test where the machine lacks a program that no test can do without.
 pub(crate) fn require_tool(name: &str) {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let there = path.split(':').any(|folder| std::path::Path::new(folder).join(name).is_file());
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let there = path
+        .split(':')
+        .any(|folder| std::path::Path::new(folder).join(name).is_file());
     testkit::require(&format!("the program {name}"), there);
 }

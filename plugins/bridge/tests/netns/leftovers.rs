@@ -31,7 +31,10 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn network(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+    Network::new(
+        host,
+        json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
+    )
 }
 
 /// Takes the alias of pod `a`'s host end away, so that it is as a killed ADD leaves it. Returns the
@@ -81,10 +84,16 @@ fn gc_leaves_pairs_without_alias_of_other_networks(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     unmark(&network, &pod);
     kernel::create_veth("vethfeedbeef", "cni0", &host.pod("b"), "eth0");
-    network.with(json!({"name": "other"})).gc(&[]).silent_success();
+    network
+        .with(json!({"name": "other"}))
+        .gc(&[])
+        .silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth0", "lo"]);
     network.gc(&[]).silent_success();
-    assert_eq!((pod.inside(kernel::names), kernel::names().len()), (vec!["lo".to_owned()], 3));
+    assert_eq!(
+        (pod.inside(kernel::names), kernel::names().len()),
+        (vec!["lo".to_owned()], 3)
+    );
 }
 
 /// It was killed between its two requests, and the list is another one now.
@@ -98,22 +107,35 @@ fn gc_gives_a_pair_back_that_an_earlier_gc_wanted_to_remove(host: &Host) {
     let request = network.with(list).request(Command::Gc, "");
     // Everything after the request that moves the pair is refused.
     for first in 1..20 {
-        drop(Trace::with_faults_from(host, &request, "sendto", "EPERM", first));
+        drop(Trace::with_faults_from(
+            host, &request, "sendto", "EPERM", first,
+        ));
         if kernel::find_link(&name).is_none_or(|link| link.group != living) {
             break;
         }
     }
-    assert_ne!(kernel::link(&name).group, living, "no GC was stopped between its requests");
+    assert_ne!(
+        kernel::link(&name).group,
+        living,
+        "no GC was stopped between its requests"
+    );
     network.add(&pods[1]).success();
     network.gc(&[("a", "eth0")]).silent_success();
     assert_eq!(kernel::link(&name).group, living);
-    assert_eq!(pods.each_ref().map(|pod| pod.inside(kernel::names).len()), [2, 1]);
+    assert_eq!(
+        pods.each_ref().map(|pod| pod.inside(kernel::names).len()),
+        [2, 1]
+    );
 }
 
 fn gc_removes_many_pairs_at_once(host: &Host) {
     let (network, far) = (Network::new(host, json!({})), host.pod("far"));
     network.add(&host.pod("a")).success();
-    let group = kernel::names().iter().map(|name| kernel::link(name).group).max().unwrap();
+    let group = kernel::names()
+        .iter()
+        .map(|name| kernel::link(name).group)
+        .max()
+        .unwrap();
     let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link("cni0").index);
     for at in 0..300_u16 {
         let [high, low] = at.to_be_bytes();
@@ -131,7 +153,10 @@ fn gc_removes_many_pairs_at_once(host: &Host) {
         Rtnl::open().unwrap().run(batch).or_fail("make a pair");
     }
     network.gc(&[("a", "eth0")]).silent_success();
-    assert_eq!((kernel::names().len(), far.inside(kernel::names)), (3, vec!["lo".to_owned()]));
+    assert_eq!(
+        (kernel::names().len(), far.inside(kernel::names)),
+        (3, vec!["lo".to_owned()])
+    );
 }
 
 fn gc_that_is_asked_to_stop_leaves_the_rest_to_the_next(host: &Host) {
@@ -151,16 +176,31 @@ fn gc_that_is_asked_to_stop_leaves_the_rest_to_the_next(host: &Host) {
 #[expect(clippy::zombie_processes, reason = "`follow` waits for it")]
 fn kill(host: &Host, request: &Invocation<'_>, before: usize) -> bool {
     let body = format!("kill -STOP $$; exec {}/bridge", bin_dir().display());
-    let mut process = request.clone().program(host.script("stopped", &body)).process();
-    process.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut process = request
+        .clone()
+        .program(host.script("stopped", &body))
+        .process();
+    process
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
     let child = process.spawn().or_fail(SHELL);
-    let blow = Blow { before, signal: Signal::SIGKILL };
-    follow(&child, Some(blow), Duration::from_secs(30)).or_fail("trace").was_struck
+    let blow = Blow {
+        before,
+        signal: Signal::SIGKILL,
+    };
+    follow(&child, Some(blow), Duration::from_secs(30))
+        .or_fail("trace")
+        .was_struck
 }
 
 /// How many system calls are passed over; with `CNI_TEST_EVERY_CALL` set, none is.
 fn stride() -> usize {
-    if std::env::var_os("CNI_TEST_EVERY_CALL").is_some() { 1 } else { 5 }
+    if std::env::var_os("CNI_TEST_EVERY_CALL").is_some() {
+        1
+    } else {
+        5
+    }
 }
 
 fn an_add_killed_at_any_system_call_leaves_nothing_after_gc_or_del(host: &Host) {
@@ -201,10 +241,22 @@ fn require_nothing_left(host: &Host, pod: &Pod) {
         (vec!["lo".into()], vec!["cni0".into(), "lo".into()])
     );
     assert_eq!(kernel::rules(), [""; 0]);
-    let rules = cni_net::nft::Nft::open().unwrap().ruleset().unwrap_or_default();
-    let left: Vec<_> = rules.iter().filter(|line| line.contains("cccc") || line.contains("CNI-")).collect();
+    let rules = cni_net::nft::Nft::open()
+        .unwrap()
+        .ruleset()
+        .unwrap_or_default();
+    let left: Vec<_> = rules
+        .iter()
+        .filter(|line| line.contains("cccc") || line.contains("CNI-"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
-    assert!(!host.data_dir().join("n".repeat(60)).join("10.1.0.2").exists());
+    assert!(
+        !host
+            .data_dir()
+            .join("n".repeat(60))
+            .join("10.1.0.2")
+            .exists()
+    );
 }
 
 fn names_too_long_for_an_alias_are_found_by_gc(host: &Host) {

@@ -47,10 +47,16 @@ fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
     used_before(host);
     let (far, pod) = (host.pod("far"), host.pod("a"));
     fill("cni0", &far);
-    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
+    let network = Network::new(
+        host,
+        json!({"ipMasq": true, "ipam": host_local(host, &[V4])}),
+    );
     let before = Snapshot::of(host, &[&pod]);
     let error = network.add(&pod).error();
-    assert_eq!((error.code, error.msg.as_str()), (Code::KERNEL, "bridge cni0 has no free port (1023 used)"));
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (Code::KERNEL, "bridge cni0 has no free port (1023 used)")
+    );
     before.require_unchanged_but_for_the_last_address();
     kernel::remove_link("p0-0");
     network.add(&pod).success();
@@ -59,8 +65,10 @@ fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
 /// A bridge and a network that were used before, so that their folders and lock are there.
 fn used_before(host: &Host) {
     kernel::create_bridge("cni0");
-    let (network, pod) =
-        (Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})), host.pod("before"));
+    let (network, pod) = (
+        Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})),
+        host.pod("before"),
+    );
     network.add(&pod).success();
     network.del(&pod).silent_success();
 }
@@ -71,7 +79,10 @@ fn require_refused(host: &Host, keys: Value, msg: &str, details: &[&str]) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     let error = Network::new(host, keys).add(&pod).error();
-    assert_eq!((error.code, error.msg.as_str()), (Code::INVALID_CONFIG, msg));
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (Code::INVALID_CONFIG, msg)
+    );
     for word in details {
         assert!(error.details.contains(word), "{word}: {error}");
     }
@@ -90,31 +101,51 @@ fn an_mtu_that_is_too_large_is_named_with_the_limit(host: &Host) {
 
 fn the_largest_mtu_is_taken(host: &Host) {
     let pod = host.pod("a");
-    Network::new(host, json!({"mtu": 65535})).add(&pod).success();
-    assert_eq!((kernel::link("cni0").mtu, kernel::eth0(&pod).mtu), (65535, 65535));
+    Network::new(host, json!({"mtu": 65535}))
+        .add(&pod)
+        .success();
+    assert_eq!(
+        (kernel::link("cni0").mtu, kernel::eth0(&pod).mtu),
+        (65535, 65535)
+    );
 }
 
 fn an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit(host: &Host) {
     used_before(host);
     let keys = json!({"mtu": 1279, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
-    require_refused(host, keys, "MTU 1279 is too small for IPv6", &["\"mtu\"", "1280", "IPAM gave fd01::"]);
+    require_refused(
+        host,
+        keys,
+        "MTU 1279 is too small for IPv6",
+        &["\"mtu\"", "1280", "IPAM gave fd01::"],
+    );
     let keys = json!({"mtu": 1280, "bridge": "new0", "isGateway": true, "ipam": host_local(host, &[V4, V6])});
     Network::new(host, keys).add(&host.pod("b")).success();
 }
 
 fn an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named(host: &Host) {
     used_before(host);
-    kernel::change("cni0", |batch, index, name| batch.set_mtu(index, name, 1000));
+    kernel::change("cni0", |batch, index, name| {
+        batch.set_mtu(index, name, 1000)
+    });
     for gateway in [true, false] {
         let keys = json!({"isGateway": gateway, "ipam": host_local(host, &[V6])});
-        require_refused(host, keys, "MTU 1000 is too small for IPv6", &["the MTU of bridge cni0", "1280"]);
+        require_refused(
+            host,
+            keys,
+            "MTU 1000 is too small for IPv6",
+            &["the MTU of bridge cni0", "1280"],
+        );
     }
 }
 
 fn a_small_mtu_is_taken_without_ipv6(host: &Host) {
     let pod = host.pod("a");
-    Network::new(host, json!({"mtu": 576, "isGateway": true, "ipam": host_local(host, &[V4])}))
-        .add(&pod)
-        .success();
+    Network::new(
+        host,
+        json!({"mtu": 576, "isGateway": true, "ipam": host_local(host, &[V4])}),
+    )
+    .add(&pod)
+    .success();
     assert_eq!(kernel::eth0(&pod).mtu, 576);
 }

@@ -86,7 +86,10 @@ fn the_rules_are_the_references(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let added = network.add(&pod);
     assert_eq!(ruleset(), of("a", &added));
-    assert_eq!(kernel::eth0(&pod).mac.unwrap().to_string(), added.result().interfaces[2].mac);
+    assert_eq!(
+        kernel::eth0(&pod).mac.unwrap().to_string(),
+        added.result().interfaces[2].mac
+    );
     network.check(&pod, &added).silent_success();
 }
 
@@ -105,7 +108,9 @@ fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
     let server = server.or_fail("bind the server");
     let client = from.inside(|| UdpSocket::bind("0.0.0.0:0").or_fail("bind the client"));
     server.set_read_timeout(Some(patience)).unwrap();
-    client.send_to(b"hello", (address, 7)).or_fail("send a packet");
+    client
+        .send_to(b"hello", (address, 7))
+        .or_fail("send a packet");
     server.recv_from(&mut [0; 8]).is_ok()
 }
 
@@ -138,7 +143,10 @@ fn without_macspoofchk_a_false_source_address_passes(host: &Host) {
 }
 
 fn a_container_interface_that_is_left_down_is_checked_too(host: &Host) {
-    let (network, pod) = (network(host).with(json!({"disableContainerInterface": true})), host.pod("a"));
+    let (network, pod) = (
+        network(host).with(json!({"disableContainerInterface": true})),
+        host.pod("a"),
+    );
     let added = network.add(&pod);
     assert!(!kernel::eth0(&pod).up);
     assert_eq!(ruleset(), of("a", &added));
@@ -146,7 +154,10 @@ fn a_container_interface_that_is_left_down_is_checked_too(host: &Host) {
 }
 
 fn without_macspoofchk_there_is_no_rule(host: &Host) {
-    let (network, pod) = (network(host).with(json!({"macspoofchk": false})), host.pod("a"));
+    let (network, pod) = (
+        network(host).with(json!({"macspoofchk": false})),
+        host.pod("a"),
+    );
     let added = network.add(&pod);
     assert_eq!(ruleset(), "");
     network.check(&pod, &added).silent_success();
@@ -188,13 +199,17 @@ fn an_add_leaves_rules_and_policy_of_others(host: &Host) {
     kernel::tool(
         "nft add chain bridge nat PREROUTING { type filter hook prerouting priority -300; policy drop; }",
     );
-    kernel::tool("nft add rule bridge nat PREROUTING meta mark 7 accept comment \"macspoofchk-a-eth0\"");
+    kernel::tool(
+        "nft add rule bridge nat PREROUTING meta mark 7 accept comment \"macspoofchk-a-eth0\"",
+    );
     kernel::tool("nft add chain bridge nat cni-br-iface-mine");
     kernel::tool("nft add rule bridge nat PREROUTING meta mark 8 jump cni-br-iface-mine");
     let before = ruleset();
     network.add(&pod).success();
     let lines: Vec<String> = ruleset().lines().map(str::to_owned).collect();
-    let missing = before.lines().filter(|line| !lines.iter().any(|other| other == line));
+    let missing = before
+        .lines()
+        .filter(|line| !lines.iter().any(|other| other == line));
     assert_eq!(missing.collect::<Vec<_>>(), [""; 0]);
     network.gc(&[("a", "eth0")]).silent_success();
     network.del(&pod).silent_success();
@@ -265,10 +280,22 @@ fn chains_of_another_attachment_of_the_same_name_are_refused_and_stay(host: &Hos
     for (id, ifname) in [("a", "b-eth0"), ("a-b", "eth0-mac")] {
         let other = host.pod("other");
         let before = Snapshot::of(host, &[&pod, &other]);
-        let request = |command| network.request(command, id).ifname(ifname).pod(&other).run();
+        let request = |command| {
+            network
+                .request(command, id)
+                .ifname(ifname)
+                .pod(&other)
+                .run()
+        };
         let error = request(Command::Add).error();
-        assert!(error.msg.starts_with("failed to setup spoof-check: "), "{error}");
-        assert!(error.details.contains("is in use for another attachment"), "{error}");
+        assert!(
+            error.msg.starts_with("failed to setup spoof-check: "),
+            "{error}"
+        );
+        assert!(
+            error.details.contains("is in use for another attachment"),
+            "{error}"
+        );
         request(Command::Del).silent_success();
         before.require_unchanged();
         assert_eq!(ruleset(), of("a-b", &added));
@@ -279,11 +306,21 @@ fn chains_of_another_attachment_of_the_same_name_are_refused_and_stay(host: &Hos
 fn the_longest_id_works_and_a_longer_one_is_refused_at_once(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let before = Snapshot::of(host, &[&pod]);
-    let error = network.attachment(Command::Add, &pod).container(&"c".repeat(234)).run().error();
+    let error = network
+        .attachment(Command::Add, &pod)
+        .container(&"c".repeat(234))
+        .run()
+        .error();
     assert_eq!(error.code, Code::INVALID_ENVIRONMENT);
-    assert!(error.msg.starts_with("failed to setup spoof-check: "), "{error}");
+    assert!(
+        error.msg.starts_with("failed to setup spoof-check: "),
+        "{error}"
+    );
     before.require_unchanged();
-    assert_eq!((ruleset(), kernel::names()), (String::new(), vec!["lo".to_owned()]));
+    assert_eq!(
+        (ruleset(), kernel::names()),
+        (String::new(), vec!["lo".to_owned()])
+    );
     for id in ["c".repeat(233), "A._-9".to_owned()] {
         let request = |command| network.attachment(command, &pod).container(&id);
         let added = request(Command::Add).run();
@@ -291,19 +328,33 @@ fn the_longest_id_works_and_a_longer_one_is_refused_at_once(host: &Host) {
         request(Command::Del).run().silent_success();
         assert_eq!(ruleset(), BASE);
     }
-    network.attachment(Command::Del, &pod).container(&"c".repeat(300)).run().silent_success();
+    network
+        .attachment(Command::Del, &pod)
+        .container(&"c".repeat(300))
+        .run()
+        .silent_success();
 }
 
 fn a_base_chain_of_another_kind_is_told_and_nothing_is_left(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     kernel::create_bridge("cni0");
     kernel::tool("nft add table bridge nat");
-    kernel::tool("nft add chain bridge nat PREROUTING { type filter hook prerouting priority -200; }");
+    kernel::tool(
+        "nft add chain bridge nat PREROUTING { type filter hook prerouting priority -200; }",
+    );
     let (before, rules) = (Snapshot::of(host, &[&pod]), ruleset());
     let error = network.add(&pod).error();
     assert_eq!(error.code, Code::KERNEL);
-    assert!(error.msg.starts_with("failed to setup spoof-check: "), "{error}");
-    assert!(error.details.contains("wanted type filter hook prerouting priority -300"), "{error}");
+    assert!(
+        error.msg.starts_with("failed to setup spoof-check: "),
+        "{error}"
+    );
+    assert!(
+        error
+            .details
+            .contains("wanted type filter hook prerouting priority -300"),
+        "{error}"
+    );
     before.require_unchanged();
     assert_eq!(ruleset(), rules);
 }
@@ -313,7 +364,10 @@ fn a_later_failure_takes_the_rules_back(host: &Host) {
     let kept = of("b", &network.add(&other));
     let before = Snapshot::of(host, &[&pod, &other]);
     failing_plugin(host, "failing", 117, "no luck");
-    let error = network.with(json!({"ipam": {"type": "failing"}})).add(&pod).error();
+    let error = network
+        .with(json!({"ipam": {"type": "failing"}}))
+        .add(&pod)
+        .error();
     assert_eq!(error.msg, "no luck");
     before.require_unchanged();
     assert_eq!(ruleset(), kept);
@@ -326,12 +380,18 @@ fn check_tells_what_is_missing(host: &Host) {
             "flush ruleset",
             "macspoofchk rules missing: frames from [] are checked by chain cni-br-iface-a-eth0",
         ),
-        ("flush chain bridge nat PREROUTING", "macspoofchk rules missing: frames from []"),
+        (
+            "flush chain bridge nat PREROUTING",
+            "macspoofchk rules missing: frames from []",
+        ),
         (
             "flush chain bridge nat cni-br-iface-a-eth0",
             "macspoofchk rules missing: chain cni-br-iface-a-eth0 drops",
         ),
-        ("flush chain bridge nat cni-br-iface-a-eth0-mac", "macspoofchk lets frames from [] pass, wanted ["),
+        (
+            "flush chain bridge nat cni-br-iface-a-eth0-mac",
+            "macspoofchk lets frames from [] pass, wanted [",
+        ),
     ] {
         let added = network.add(&pod);
         network.check(&pod, &added).silent_success();
@@ -351,10 +411,16 @@ fn check_tells_an_address_that_the_rules_do_not_know(host: &Host) {
     set_mac(&pod, MacAddr([2, 0, 0, 0, 0, 1]));
     let mut changed = added.json();
     changed["interfaces"][2]["mac"] = json!("02:00:00:00:00:01");
-    let error = network.with(json!({"prevResult": changed})).attachment(Command::Check, &pod).run().error();
+    let error = network
+        .with(json!({"prevResult": changed}))
+        .attachment(Command::Check, &pod)
+        .run()
+        .error();
     assert_eq!(
         error.msg,
-        format!("macspoofchk lets frames from [{own}] pass, wanted [02:00:00:00:00:01] of interface eth0")
+        format!(
+            "macspoofchk lets frames from [{own}] pass, wanted [02:00:00:00:00:01] of interface eth0"
+        )
     );
 }
 
@@ -420,10 +486,10 @@ fn the_rules_of_an_earlier_plugins_interface_are_known_by_its_alias(host: &Host)
     let interfaces = json!([{"name": "port0"}, {"name": "eth0", "sandbox": pod.path()}]);
     let prev = json!({"prevResult": {"cniVersion": "1.1.0", "interfaces": interfaces}});
     let wanted = with_one("a", "port0", "02:00:00:00:01:02");
-    for remove in
-        [&|added: &Outcome| network.with(json!({"prevResult": added.json()})).del(&pod), &|_: &Outcome| {
-            network.gc(&[])
-        }] as [&dyn Fn(&Outcome) -> Outcome; 2]
+    for remove in [
+        &|added: &Outcome| network.with(json!({"prevResult": added.json()})).del(&pod),
+        &|_: &Outcome| network.gc(&[]),
+    ] as [&dyn Fn(&Outcome) -> Outcome; 2]
     {
         let added = network.with(prev.clone()).add(&pod);
         assert_eq!(ruleset(), wanted);
@@ -447,12 +513,16 @@ fn status_asks_for_nf_tables(host: &Host) {
 }
 
 fn twenty_at_once_leave_nothing(host: &Host) {
-    let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+    let keys =
+        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
     let network = network(host).with(keys);
     let pods: Vec<Pod> = (0..20).map(|at| host.pod(&format!("p{at}"))).collect();
     let all = |request: &(dyn Fn(&Pod) -> Outcome + Sync)| -> Vec<Outcome> {
         std::thread::scope(|scope| {
-            let runs: Vec<_> = pods.iter().map(|pod| scope.spawn(move || request(pod))).collect();
+            let runs: Vec<_> = pods
+                .iter()
+                .map(|pod| scope.spawn(move || request(pod)))
+                .collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
         })
     };
@@ -462,7 +532,13 @@ fn twenty_at_once_leave_nothing(host: &Host) {
         assert!(ruleset().contains(&format!("jump cni-br-iface-{}-eth0 comment", id(pod))));
     }
     // GC and DEL at the same time remove the same.
-    let deleted = all(&|pod| if id(pod) == "p7" { network.gc(&[]) } else { network.del(pod) });
+    let deleted = all(&|pod| {
+        if id(pod) == "p7" {
+            network.gc(&[])
+        } else {
+            network.del(pod)
+        }
+    });
     deleted.iter().for_each(Outcome::silent_success);
     assert_eq!(kernel::tool("nft list table bridge nat"), BASE);
     assert_eq!(kernel::names(), ["cni0", "lo"]);

@@ -2,7 +2,11 @@
 //!
 //! Every test starts the built plugin as a runtime would and then looks at the kernel, not only at the answer. One module
 //! for each theme; [`network`] makes the requests, [`kernel`] is what is looked at.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 mod addressing;
 mod bridge_mac;

@@ -69,7 +69,10 @@ fn a_rule_is_marked_with_its_attachment(host: &Host) {
 }
 
 fn without_ip_masq_there_is_no_table(host: &Host) {
-    masquerading(host, &[V4]).with(json!({"ipMasq": false})).add(&host.pod("a")).success();
+    masquerading(host, &[V4])
+        .with(json!({"ipMasq": false}))
+        .add(&host.pod("a"))
+        .success();
     assert_eq!(kernel::rules(), [""; 0]);
 }
 
@@ -90,7 +93,11 @@ fn del_removes_its_own_rules_and_no_others(host: &Host) {
 
 /// The address is not the owner: a late DEL of `a` must not cut `b` off, which has got the same address since.
 fn an_address_that_is_used_again_keeps_the_rule_of_its_new_owner(host: &Host) {
-    let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}]}));
+    let ipam = fixed_ipam(
+        host,
+        "fixed",
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}]}),
+    );
     let network = masquerading(host, &[V4]).with(json!({"ipam": ipam}));
     let (a, b) = (host.pod("a"), host.pod("b"));
     network.add(&a).success();
@@ -109,7 +116,10 @@ fn a_flushed_postrouting_chain_is_healed_by_the_next_add(host: &Host) {
     let before = kernel::tool("nft list chain inet cni_plugins_masquerade postrouting");
     kernel::tool("nft flush chain inet cni_plugins_masquerade postrouting");
     network.add(&host.pod("b")).success();
-    assert_eq!(kernel::tool("nft list chain inet cni_plugins_masquerade postrouting"), before);
+    assert_eq!(
+        kernel::tool("nft list chain inet cni_plugins_masquerade postrouting"),
+        before
+    );
     assert_eq!(["a", "b"].map(kernel::rules_of), [1, 1]);
 }
 
@@ -141,8 +151,11 @@ pub(crate) fn outside(host: &Host) -> Pod {
         kernel::add_address("wan0", "2001:db8::2/64");
     });
     kernel::wait_until("the outside host can be reached", || {
-        let forwards = kernel::link("up0").port.is_some_and(|port| port.state == PortState::Forwarding);
-        let settled = kernel::link_locals("uplink").len() == 1 && kernel::tentative("uplink").is_empty();
+        let forwards = kernel::link("up0")
+            .port
+            .is_some_and(|port| port.state == PortState::Forwarding);
+        let settled =
+            kernel::link_locals("uplink").len() == 1 && kernel::tentative("uplink").is_empty();
         forwards && settled && outside.inside(|| kernel::link("wan0").oper_up)
     });
     outside
@@ -154,9 +167,13 @@ pub(crate) fn seen_by(from: &Pod, own: &str, to: &Pod, address: IpAddr) -> Strin
     let client = from.inside(|| UdpSocket::bind(own).or_fail("bind the client"));
     let mut buffer = [0; 8];
     for socket in [&server, &client] {
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
     }
-    client.send_to(b"hello", (address, 7)).or_fail("send a packet");
+    client
+        .send_to(b"hello", (address, 7))
+        .or_fail("send a packet");
     let (_, peer) = server.recv_from(&mut buffer).or_fail("receive the packet");
     if server.send_to(b"answer", peer).is_ok() {
         client.recv_from(&mut buffer).or_fail("receive the answer");
@@ -167,16 +184,31 @@ pub(crate) fn seen_by(from: &Pod, own: &str, to: &Pod, address: IpAddr) -> Strin
 fn an_outside_host_sees_the_hosts_address(host: &Host) {
     let (outside, pod) = (outside(host), host.pod("a"));
     masquerading(host, &[V4, V6]).add(&pod).success();
-    assert_eq!(seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()), "192.0.2.1");
-    assert_eq!(seen_by(&pod, "[::]:0", &outside, "2001:db8::2".parse().unwrap()), "2001:db8::1");
+    assert_eq!(
+        seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()),
+        "192.0.2.1"
+    );
+    assert_eq!(
+        seen_by(&pod, "[::]:0", &outside, "2001:db8::2".parse().unwrap()),
+        "2001:db8::1"
+    );
 }
 
 /// The counterpart, without which the test above could pass for another reason.
 fn without_ip_masq_an_outside_host_sees_the_containers_address(host: &Host) {
     let (outside, pod) = (outside(host), host.pod("a"));
-    masquerading(host, &[V4, V6]).with(json!({"ipMasq": false})).add(&pod).success();
-    assert_eq!(seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()), "10.1.0.2");
-    assert_eq!(seen_by(&pod, "[::]:0", &outside, "2001:db8::2".parse().unwrap()), "fd01::2");
+    masquerading(host, &[V4, V6])
+        .with(json!({"ipMasq": false}))
+        .add(&pod)
+        .success();
+    assert_eq!(
+        seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()),
+        "10.1.0.2"
+    );
+    assert_eq!(
+        seen_by(&pod, "[::]:0", &outside, "2001:db8::2".parse().unwrap()),
+        "fd01::2"
+    );
 }
 
 fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
@@ -184,8 +216,14 @@ fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
     let (a, b) = (host.pod("a"), host.pod("b"));
     network.add(&a).success();
     network.add(&b).success();
-    assert_eq!(seen_by(&a, "0.0.0.0:0", &b, "10.1.0.3".parse().unwrap()), "10.1.0.2");
-    assert_eq!(seen_by(&a, "[::]:0", &b, "fd01::3".parse().unwrap()), "fd01::2");
+    assert_eq!(
+        seen_by(&a, "0.0.0.0:0", &b, "10.1.0.3".parse().unwrap()),
+        "10.1.0.2"
+    );
+    assert_eq!(
+        seen_by(&a, "[::]:0", &b, "fd01::3".parse().unwrap()),
+        "fd01::2"
+    );
 }
 
 /// nft(8) takes no comment of more than 128 bytes; the hashes at its start stay.
@@ -193,16 +231,36 @@ fn a_long_comment_is_cut_and_its_rule_removed(host: &Host) {
     let (network, pod) = (masquerading(host, &[V4]), host.pod("a"));
     let ids = ["x", "y"].map(|last| "c".repeat(200) + last);
     for (id, ifname) in ids.iter().zip(["eth0", "eth1"]) {
-        network.attachment(Command::Add, &pod).container(id).ifname(ifname).run().success();
+        network
+            .attachment(Command::Add, &pod)
+            .container(id)
+            .ifname(ifname)
+            .run()
+            .success();
     }
-    assert_eq!(kernel::rules().iter().map(String::len).collect::<Vec<_>>(), [128, 128]);
-    network.attachment(Command::Del, &pod).container(&ids[0]).run().silent_success();
+    assert_eq!(
+        kernel::rules().iter().map(String::len).collect::<Vec<_>>(),
+        [128, 128]
+    );
+    network
+        .attachment(Command::Del, &pod)
+        .container(&ids[0])
+        .run()
+        .silent_success();
     assert_eq!(kernel::rules().len(), 1);
-    network.attachment(Command::Del, &pod).container(&ids[1]).ifname("eth1").run().silent_success();
+    network
+        .attachment(Command::Del, &pod)
+        .container(&ids[1])
+        .ifname("eth1")
+        .run()
+        .silent_success();
     assert_eq!(kernel::rules(), [""; 0]);
 }
 
 fn nftables_can_be_named_as_the_backend(host: &Host) {
-    masquerading(host, &[V4]).with(json!({"ipMasqBackend": "nftables"})).add(&host.pod("a")).success();
+    masquerading(host, &[V4])
+        .with(json!({"ipMasqBackend": "nftables"}))
+        .add(&host.pod("a"))
+        .success();
     assert_eq!(kernel::rules_of("a"), 1);
 }

@@ -30,7 +30,9 @@ impl Flavour {
     pub(crate) fn require(self) {
         for family in ["iptables", "ip6tables"] {
             kernel::require_tool(&format!("{family}-{}-restore", self.word()));
-            let works = program(&format!("{family}-{}", self.word())).args(["-t", "nat", "-S"]).output();
+            let works = program(&format!("{family}-{}", self.word()))
+                .args(["-t", "nat", "-S"])
+                .output();
             require(
                 &format!("{family}-{} in the kernel", self.word()),
                 works.is_ok_and(|output| output.status.success()),
@@ -44,7 +46,8 @@ impl Flavour {
         std::fs::create_dir_all(&folder).or_fail("make a folder");
         for family in ["iptables", "ip6tables"] {
             for end in ["", "-save", "-restore"] {
-                let target = find(&format!("{family}-{}{end}", self.word())).or_fail("find iptables");
+                let target =
+                    find(&format!("{family}-{}{end}", self.word())).or_fail("find iptables");
                 // The program tells by its name what it is to do.
                 let target = target.canonicalize().or_fail("follow a link");
                 let _ = symlink(target, folder.join(format!("{family}{end}")));
@@ -55,7 +58,10 @@ impl Flavour {
 
     /// The rules of table `nat` of both families, without what says nothing; the packets that were counted are not there.
     pub(crate) fn rules(self) -> Vec<String> {
-        ["iptables", "ip6tables"].iter().flat_map(|family| self.rules_of(family)).collect()
+        ["iptables", "ip6tables"]
+            .iter()
+            .flat_map(|family| self.rules_of(family))
+            .collect()
     }
 
     /// The same for one family: `iptables` or `ip6tables`.
@@ -67,19 +73,29 @@ impl Flavour {
 
     /// The chains of attachments, of both families.
     pub(crate) fn chains(self) -> usize {
-        self.rules().iter().filter(|line| line.starts_with(":CNI-")).count()
+        self.rules()
+            .iter()
+            .filter(|line| line.starts_with(":CNI-"))
+            .count()
     }
 
     /// Runs a line of iptables' own.
     pub(crate) fn run(self, family: &str, line: &str) {
-        let status = program(&format!("{family}-{}", self.word())).args(line.split(' ')).status();
+        let status = program(&format!("{family}-{}", self.word()))
+            .args(line.split(' '))
+            .status();
         assert!(status.or_fail("run iptables").success(), "{line}");
     }
 }
 
 fn find(name: &str) -> Option<PathBuf> {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    path.split(':').map(|folder| Path::new(folder).join(name)).find(|file| file.is_file())
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    path.split(':')
+        .map(|folder| Path::new(folder).join(name))
+        .find(|file| file.is_file())
 }
 
 fn program(name: &str) -> Command {
@@ -90,7 +106,15 @@ fn program(name: &str) -> Command {
 pub(crate) fn recording_path(host: &Host) -> String {
     let mut folder = PathBuf::new();
     for family in ["iptables", "ip6tables"] {
-        for end in ["", "-save", "-restore", "-legacy", "-legacy-save", "-legacy-restore", "-nft-restore"] {
+        for end in [
+            "",
+            "-save",
+            "-restore",
+            "-legacy",
+            "-legacy-save",
+            "-legacy-restore",
+            "-nft-restore",
+        ] {
             folder = fake(host, &format!("{family}{end}"));
         }
     }
@@ -108,5 +132,9 @@ fn fake(host: &Host, name: &str) -> PathBuf {
 /// What the recording programs were run for.
 pub(crate) fn recorded(host: &Host) -> Vec<String> {
     let file = host.file("ready", "").with_file_name("runs");
-    std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+    std::fs::read_to_string(file)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }

@@ -18,8 +18,13 @@ pub(crate) struct Network<'a> {
 impl<'a> Network<'a> {
     /// A network `net` of version 1.1.0 on the bridge `cni0`, with these keys.
     pub(crate) fn new(host: &'a Host, keys: Value) -> Self {
-        let base = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0"});
-        Self { host, keys: base.as_object().unwrap().clone() }.with(keys)
+        let base =
+            json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0"});
+        Self {
+            host,
+            keys: base.as_object().unwrap().clone(),
+        }
+        .with(keys)
     }
 
     /// The same network with these keys too, or instead; `null` takes a key away.
@@ -38,7 +43,11 @@ impl<'a> Network<'a> {
     pub(crate) fn request(&self, command: Command, container: &str) -> Invocation<'a> {
         let path = format!("{}:{}", files(self.host).display(), bin_dir().display());
         let conf = Value::Object(self.keys.clone());
-        self.host.plugin("bridge", command).container(container).env("CNI_PATH", path).conf(conf)
+        self.host
+            .plugin("bridge", command)
+            .container(container)
+            .env("CNI_PATH", path)
+            .conf(conf)
     }
 
     /// A request for the attachment of a pod. The container's id is the pod's name.
@@ -56,14 +65,18 @@ impl<'a> Network<'a> {
 
     /// CHECK with the answer to ADD as its `prevResult`.
     pub(crate) fn check(&self, pod: &Pod, added: &Outcome) -> Outcome {
-        self.with(json!({"prevResult": added.json()})).attachment(Command::Check, pod).run()
+        self.with(json!({"prevResult": added.json()}))
+            .attachment(Command::Check, pod)
+            .run()
     }
 
     /// GC with this list as the only valid attachments.
     pub(crate) fn gc(&self, valid: &[(&str, &str)]) -> Outcome {
         let entry = |(id, ifname): &(&str, &str)| json!({"containerID": id, "ifname": ifname});
         let list: Vec<Value> = valid.iter().map(entry).collect();
-        self.with(json!({"cni.dev/valid-attachments": list})).request(Command::Gc, "").run()
+        self.with(json!({"cni.dev/valid-attachments": list}))
+            .request(Command::Gc, "")
+            .run()
     }
 
     pub(crate) fn status(&self) -> Outcome {
@@ -73,12 +86,19 @@ impl<'a> Network<'a> {
 
 /// The container's id of a pod: its name.
 pub(crate) fn id(pod: &Pod) -> String {
-    pod.path().file_name().unwrap().to_string_lossy().into_owned()
+    pod.path()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// `ipam` for host-local with one range set for each subnet.
 pub(crate) fn host_local(host: &Host, subnets: &[&str]) -> Value {
-    let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
+    let ranges: Vec<Value> = subnets
+        .iter()
+        .map(|subnet| json!([{"subnet": subnet}]))
+        .collect();
     json!({"type": "host-local", "dataDir": host.data_dir(), "ranges": ranges})
 }
 

@@ -29,7 +29,18 @@ fn ruleset() -> String {
 fn whatever_the_interface_is_called_nft_reads_its_own_list_back(host: &Host) {
     kernel::require_tool("ip");
     let network = network(host).with(json!({"ipMasq": true, "ipam": host_local(host, &[V4])}));
-    let names = ["a\"b", "a{b}", "a;b", "#a", "a\\b", "a*", "\u{e9}t\u{e9}0", "$a,@b", "-a", "eth0.7"];
+    let names = [
+        "a\"b",
+        "a{b}",
+        "a;b",
+        "#a",
+        "a\\b",
+        "a*",
+        "\u{e9}t\u{e9}0",
+        "$a,@b",
+        "-a",
+        "eth0.7",
+    ];
     for (at, name) in names.into_iter().enumerate() {
         let pod = host.pod(&format!("p{at}"));
         let request = |command| network.attachment(command, &pod).ifname(name);
@@ -37,14 +48,25 @@ fn whatever_the_interface_is_called_nft_reads_its_own_list_back(host: &Host) {
         added.success();
         let list = host.file("list", &ruleset());
         kernel::tool(&format!("nft --check -f {}", list.display()));
-        for links in [kernel::tool("ip -j link"), pod.inside(|| kernel::tool("ip -j link"))] {
+        for links in [
+            kernel::tool("ip -j link"),
+            pod.inside(|| kernel::tool("ip -j link")),
+        ] {
             let read: Result<serde_json::Value, _> = serde_json::from_str(&links);
             assert!(read.is_ok(), "{name}: {links}");
         }
         let check = network.with(json!({"prevResult": added.json()}));
-        check.attachment(Command::Check, &pod).ifname(name).run().silent_success();
+        check
+            .attachment(Command::Check, &pod)
+            .ifname(name)
+            .run()
+            .silent_success();
         request(Command::Del).run().silent_success();
-        assert!(!ruleset().contains("macspoofchk") && kernel::rules().is_empty(), "{name}: {}", ruleset());
+        assert!(
+            !ruleset().contains("macspoofchk") && kernel::rules().is_empty(),
+            "{name}: {}",
+            ruleset()
+        );
     }
 }
 
@@ -52,8 +74,15 @@ fn chains_of_the_reference_with_an_odd_name_go_with_del(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let request = |command| network.attachment(command, &pod).ifname("a;b");
     let reference = Suite::Sid.require();
-    request(Command::Add).program(reference.join("bridge")).run().success();
-    assert!(ruleset().contains("chain cni-br-iface-a-a;b "), "{}", ruleset());
+    request(Command::Add)
+        .program(reference.join("bridge"))
+        .run()
+        .success();
+    assert!(
+        ruleset().contains("chain cni-br-iface-a-a;b "),
+        "{}",
+        ruleset()
+    );
     request(Command::Del).run().silent_success();
     assert!(!ruleset().contains("cni-br-iface"), "{}", ruleset());
 }
@@ -62,13 +91,21 @@ fn a_port_that_nft_could_not_name_is_refused(host: &Host) {
     kernel::require_tool("ip");
     let pod = host.pod("a");
     let name = id(&pod);
-    kernel::tool(&format!("ip link add po\"rt type veth peer name eth0 netns {name}"));
+    kernel::tool(&format!(
+        "ip link add po\"rt type veth peer name eth0 netns {name}"
+    ));
     let prev = json!({
         "cniVersion": "1.1.0",
         "interfaces": [{"name": "po\"rt"}, {"name": "eth0", "sandbox": pod.path()}],
     });
-    let error = network(host).with(json!({"prevResult": prev})).add(&pod).error();
+    let error = network(host)
+        .with(json!({"prevResult": prev}))
+        .add(&pod)
+        .error();
     assert_eq!(error.code, Code::INVALID_CONFIG);
     assert!(error.msg.contains("po\"rt contains a quote"), "{error}");
-    assert_eq!((ruleset(), kernel::link("po\"rt").master), (String::new(), None));
+    assert_eq!(
+        (ruleset(), kernel::link("po\"rt").master),
+        (String::new(), None)
+    );
 }

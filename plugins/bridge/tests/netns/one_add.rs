@@ -31,16 +31,30 @@ pub(crate) fn tests() -> Vec<Test> {
 const PAIRS: usize = 60;
 
 fn network(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}))
+    Network::new(
+        host,
+        json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}),
+    )
 }
 
 /// The container ids in host-local's records.
 fn recorded(host: &Host) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(host.data_dir().join("net")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(host.data_dir().join("net"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let records = entries
-        .filter(|entry| entry.file_name().to_string_lossy().parse::<std::net::IpAddr>().is_ok())
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .parse::<std::net::IpAddr>()
+                .is_ok()
+        })
         .map(|entry| std::fs::read_to_string(entry.path()).unwrap());
-    records.map(|record| record.lines().next().unwrap().to_owned()).collect()
+    records
+        .map(|record| record.lines().next().unwrap().to_owned())
+        .collect()
 }
 
 fn set<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
@@ -50,7 +64,9 @@ fn set<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
 #[track_caller]
 fn require_refused(outcome: &Outcome) {
     assert_eq!(outcome.code(), Code::INVALID_ENVIRONMENT, "{outcome}");
-    let lives = outcome.msg().ends_with("is attached to network net by eth0 already");
+    let lives = outcome
+        .msg()
+        .ends_with("is attached to network net by eth0 already");
     assert!(lives && outcome.details().contains("DEL"), "{outcome}");
 }
 
@@ -75,9 +91,15 @@ fn a_second_add_after_the_interface_was_renamed_frees_nothing(host: &Host) {
     });
     require_refused(&network.add(&pod));
     assert_eq!(recorded(host), set(["a"]));
-    assert_eq!(pod.inside(|| kernel::addresses("eth0-nic")), ["10.1.0.2/24"]);
+    assert_eq!(
+        pod.inside(|| kernel::addresses("eth0-nic")),
+        ["10.1.0.2/24"]
+    );
     network.del(&pod).silent_success();
-    assert_eq!((recorded(host), pod.inside(kernel::names)), (set([]), vec!["lo".to_owned()]));
+    assert_eq!(
+        (recorded(host), pod.inside(kernel::names)),
+        (set([]), vec!["lo".to_owned()])
+    );
 }
 
 fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
@@ -87,7 +109,12 @@ fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
     pod.inside(|| kernel::tool("ip link set eth0 netns b"));
     require_refused(&network.add(&pod));
     assert_eq!(recorded(host), set(["a"]));
-    assert_eq!(other.inside(|| kernel::find_link("eth0")).map(|link| link.name), Some("eth0".to_owned()));
+    assert_eq!(
+        other
+            .inside(|| kernel::find_link("eth0"))
+            .map(|link| link.name),
+        Some("eth0".to_owned())
+    );
     network.del(&pod).silent_success();
     assert_eq!(recorded(host), set([]));
     assert_eq!(kernel::names(), ["cni0", "lo"]);
@@ -105,17 +132,26 @@ fn a_second_add_whose_first_had_to_take_another_name_frees_nothing(host: &Host) 
     require_refused(&network.request(Command::Add, "a").pod(&other).run());
     assert_eq!(recorded(host), set(["a"]));
     network.request(Command::Del, "a").run().silent_success();
-    assert_eq!((recorded(host), pod.inside(kernel::names)), (set([]), vec!["lo".to_owned()]));
+    assert_eq!(
+        (recorded(host), pod.inside(kernel::names)),
+        (set([]), vec!["lo".to_owned()])
+    );
 }
 
 fn a_sandbox_that_is_made_again_after_the_old_one_died_is_attached(host: &Host) {
     let pod = host.pod("a");
-    let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}]}));
+    let ipam = fixed_ipam(
+        host,
+        "fixed",
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}]}),
+    );
     let network = Network::new(host, json!({"ipam": ipam}));
     for _ in 0..5 {
         // The kernel takes the old one down in its own time; until then the attachment lives, and
         // IPAM is not asked.
-        kernel::wait_until("the old namespace is dead", || network.add(&pod).status.success());
+        kernel::wait_until("the old namespace is dead", || {
+            network.add(&pod).status.success()
+        });
         pod.remove();
         drop(host.pod("a"));
     }
@@ -134,14 +170,24 @@ fn both(request: impl Fn() -> Outcome + Sync) -> [Outcome; 2] {
 /// One of them succeeded, and the other was told why not.
 #[track_caller]
 fn require_one(outcomes: &[Outcome; 2]) {
-    let (won, lost): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.status.success());
-    let [lost] = lost[..] else { fail(format_args!("{} succeeded: {outcomes:?}", won.len())) };
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes
+        .iter()
+        .partition(|outcome| outcome.status.success());
+    let [lost] = lost[..] else {
+        fail(format_args!("{} succeeded: {outcomes:?}", won.len()))
+    };
     let told = lost.msg().contains("already");
-    assert!(told && matches!(lost.code(), Code::INVALID_ENVIRONMENT | Code::TRY_AGAIN), "{lost}");
+    assert!(
+        told && matches!(lost.code(), Code::INVALID_ENVIRONMENT | Code::TRY_AGAIN),
+        "{lost}"
+    );
 }
 
 fn pairs() -> usize {
-    std::env::var("CNI_TEST_PAIRS").ok().and_then(|text| text.parse().ok()).unwrap_or(PAIRS)
+    std::env::var("CNI_TEST_PAIRS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(PAIRS)
 }
 
 fn of_two_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
@@ -161,7 +207,10 @@ fn of_two_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
 /// A pair of an earlier plugin, and its result.
 fn earlier(pod: &Pod, port: &str) -> serde_json::Value {
     kernel::require_tool("ip");
-    kernel::tool(&format!("ip link add {port} type veth peer name eth0 netns {}", id(pod)));
+    kernel::tool(&format!(
+        "ip link add {port} type veth peer name eth0 netns {}",
+        id(pod)
+    ));
     json!({"cniVersion": "1.1.0", "interfaces": [{"name": port}, {"name": "eth0", "sandbox": pod.path()}]})
 }
 
@@ -173,8 +222,15 @@ fn of_two_chained_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
         require_one(&outcomes);
         assert_eq!(recorded(host), set(["a"]));
         assert_eq!(pod.inside(|| kernel::addresses("eth0")).len(), 1);
-        let won = outcomes.iter().find(|outcome| outcome.status.success()).unwrap().json();
-        network.with(json!({"prevResult": won})).del(&pod).silent_success();
+        let won = outcomes
+            .iter()
+            .find(|outcome| outcome.status.success())
+            .unwrap()
+            .json();
+        network
+            .with(json!({"prevResult": won}))
+            .del(&pod)
+            .silent_success();
         assert_eq!(recorded(host), set([]));
         pod.inside(|| kernel::tool("ip addr flush dev eth0"));
     }
@@ -187,7 +243,10 @@ fn a_second_chained_add_with_another_port_frees_nothing(host: &Host) {
     let second = network.with(json!({"prevResult": earlier(&again, "port1")}));
     first.add(&pod).success();
     require_refused(&second.request(Command::Add, "a").pod(&again).run());
-    assert_eq!((recorded(host), kernel::link("port1").master), (set(["a"]), None));
+    assert_eq!(
+        (recorded(host), kernel::link("port1").master),
+        (set(["a"]), None)
+    );
     require_refused(&first.add(&pod));
     assert_eq!(recorded(host), set(["a"]));
 }
@@ -197,7 +256,10 @@ fn a_port_that_cannot_be_marked_gets_no_addresses_of_its_own(host: &Host) {
     let network = network(host).with(json!({"prevResult": earlier(&pod, "port0")}));
     kernel::tool("ip link set port0 alias mine");
     let outcome = network.add(&pod);
-    assert_eq!(outcome.msg(), "interface port0 of prevResult has the alias \"mine\"");
+    assert_eq!(
+        outcome.msg(),
+        "interface port0 of prevResult has the alias \"mine\""
+    );
     assert_eq!(outcome.code(), Code::INVALID_CONFIG);
     network.with(json!({"ipam": null})).add(&pod).success();
 }
@@ -207,15 +269,27 @@ fn an_add_that_runs_keeps_others_of_its_attachment_out(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     network.add(&pod).success();
     network.del(&pod).silent_success();
-    let busy = network.with(json!({"ipam": crate::network::script_ipam(host, "slow", "exec sleep 60")}));
+    let busy =
+        network.with(json!({"ipam": crate::network::script_ipam(host, "slow", "exec sleep 60")}));
     let request = busy.attachment(Command::Add, &pod);
-    let mut running = request.process().stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut running = request
+        .process()
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     kernel::wait_until("IPAM was asked", || calls(host) == ["ADD a"]);
     let outcome = network.add(&pod);
-    assert_eq!(outcome.msg(), "container a is being attached to network net by eth0 already");
+    assert_eq!(
+        outcome.msg(),
+        "container a is being attached to network net by eth0 already"
+    );
     assert_eq!(outcome.code(), Code::TRY_AGAIN);
     // Another attachment of the same container goes on.
-    network.attachment(Command::Add, &pod).ifname("eth1").run().success();
+    network
+        .attachment(Command::Add, &pod)
+        .ifname("eth1")
+        .run()
+        .success();
     running.kill().unwrap();
     running.wait().unwrap();
     // It holds nothing any more; its pair is there, and says whose it is.

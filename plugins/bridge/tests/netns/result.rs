@@ -20,18 +20,37 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn interfaces_are_bridge_host_end_and_container_end(host: &Host) {
     let pod = host.pod("a");
-    let result = Network::new(host, json!({})).attachment(Command::Add, &pod).ifname("net1").run().result();
-    let names: Vec<&str> = result.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let result = Network::new(host, json!({}))
+        .attachment(Command::Add, &pod)
+        .ifname("net1")
+        .run()
+        .result();
+    let names: Vec<&str> = result
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
     assert_eq!((names[0], names[2], names.len()), ("cni0", "net1", 3));
     let digits = names[1].strip_prefix("veth").unwrap();
-    assert!(digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{digits}");
+    assert!(
+        digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{digits}"
+    );
 }
 
 fn the_sandbox_is_the_netns_as_it_was_given(host: &Host) {
     let pod = host.pod("a");
     let spelled = "/run/../run/netns//a";
-    let result = Network::new(host, json!({})).attachment(Command::Add, &pod).netns(spelled).run().result();
-    let sandboxes: Vec<&str> = result.interfaces.iter().map(|i| i.sandbox.as_str()).collect();
+    let result = Network::new(host, json!({}))
+        .attachment(Command::Add, &pod)
+        .netns(spelled)
+        .run()
+        .result();
+    let sandboxes: Vec<&str> = result
+        .interfaces
+        .iter()
+        .map(|i| i.sandbox.as_str())
+        .collect();
     assert_eq!(sandboxes, ["", "", spelled]);
 }
 
@@ -39,7 +58,11 @@ fn macs_and_mtus_are_the_actual_ones(host: &Host) {
     let pod = host.pod("a");
     let keys = json!({"mtu": 1300, "isGateway": true, "ipam": host_local(host, &[V4])});
     let interfaces = Network::new(host, keys).add(&pod).result().interfaces;
-    let actual = [kernel::link("cni0"), kernel::link(&interfaces[1].name), kernel::eth0(&pod)];
+    let actual = [
+        kernel::link("cni0"),
+        kernel::link(&interfaces[1].name),
+        kernel::eth0(&pod),
+    ];
     for (told, actual) in interfaces.iter().zip(&actual) {
         assert_eq!(told.mac, actual.mac.unwrap().to_string());
         assert_eq!(told.mtu, Some(actual.mtu));
@@ -48,7 +71,9 @@ fn macs_and_mtus_are_the_actual_ones(host: &Host) {
 
 fn every_address_is_of_interface_2(host: &Host) {
     let pod = host.pod("a");
-    let result = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})).add(&pod).result();
+    let result = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}))
+        .add(&pod)
+        .result();
     assert!(result.ips.len() == 2 && result.ips.iter().all(|ip| ip.interface == Some(2)));
 }
 

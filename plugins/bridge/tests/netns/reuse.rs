@@ -32,7 +32,10 @@ const LIMIT: Duration = Duration::from_millis(100);
 /// A network with one pod, whose next pod gets the addresses [`NEW`].
 fn scene(host: &Host) -> (Network<'_>, Pod) {
     kernel::require_tool("ip");
-    let network = Network::new(host, json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])}));
+    let network = Network::new(
+        host,
+        json!({"isGateway": true, "ipam": host_local(host, &[V4, V6])}),
+    );
     let other = host.pod("other");
     network.add(&other).success();
     (network, other)
@@ -55,9 +58,16 @@ fn require_ping(address: &str) {
 
 fn neighbours(interface: &str) -> Vec<(String, String)> {
     let index = kernel::link(interface).index;
-    let all = Rtnl::open().unwrap().neighbours(index).or_fail("list neighbours");
-    let known = all.into_iter().filter_map(|n| Some((n.address.to_string(), n.mac?.to_string())));
-    known.filter(|(address, _)| NEW.contains(&address.as_str())).collect()
+    let all = Rtnl::open()
+        .unwrap()
+        .neighbours(index)
+        .or_fail("list neighbours");
+    let known = all
+        .into_iter()
+        .filter_map(|n| Some((n.address.to_string(), n.mac?.to_string())));
+    known
+        .filter(|(address, _)| NEW.contains(&address.as_str()))
+        .collect()
 }
 
 fn the_first_ping_from_the_host_is_answered_within_100_ms_despite_a_stale_neighbour(host: &Host) {
@@ -67,7 +77,9 @@ fn the_first_ping_from_the_host_is_answered_within_100_ms_despite_a_stale_neighb
     NEW.into_iter().for_each(require_ping);
 }
 
-fn the_first_ping_from_another_pod_is_answered_within_100_ms_despite_a_stale_neighbour(host: &Host) {
+fn the_first_ping_from_another_pod_is_answered_within_100_ms_despite_a_stale_neighbour(
+    host: &Host,
+) {
     let (network, other) = scene(host);
     other.inside(|| remember("eth0"));
     network.add(&host.pod("a")).success();
@@ -87,8 +99,12 @@ fn the_first_ping_is_answered_where_the_host_is_deaf_to_announcements(host: &Hos
 #[track_caller]
 fn require_announcements(listener: &Listener) {
     for address in NEW.map(|address| address.parse::<IpAddr>().unwrap()) {
-        let found = listener.wait_for(Duration::from_secs(2), |frame| announced(frame) == Some(address));
-        found.or_fail("listen").or_fail(&format!("hear {address} announced"));
+        let found = listener.wait_for(Duration::from_secs(2), |frame| {
+            announced(frame) == Some(address)
+        });
+        found
+            .or_fail("listen")
+            .or_fail(&format!("hear {address} announced"));
     }
 }
 
@@ -102,7 +118,10 @@ fn announcements_reach_other_ports(host: &Host) {
 fn announcements_come_after_duplicate_address_detection_too(host: &Host) {
     let (network, other) = scene(host);
     let listener = other.inside(Listener::start).or_fail("listen");
-    network.with(json!({"enabledad": true})).add(&host.pod("a")).success();
+    network
+        .with(json!({"enabledad": true}))
+        .add(&host.pod("a"))
+        .success();
     require_announcements(&listener);
 }
 
@@ -112,7 +131,10 @@ fn del_forgets_the_neighbour(host: &Host) {
     let added = network.add(&pod).json();
     NEW.into_iter().for_each(require_ping);
     assert_eq!(neighbours("cni0").len(), 2);
-    network.with(json!({"prevResult": added})).del(&pod).silent_success();
+    network
+        .with(json!({"prevResult": added}))
+        .del(&pod)
+        .silent_success();
     assert_eq!(neighbours("cni0"), []);
 }
 
@@ -127,7 +149,13 @@ fn del_without_a_previous_result_leaves_neighbours_and_succeeds(host: &Host) {
 
 /// A bridge without an address needs none, and with one the kernel asks when it must.
 fn add_makes_no_neighbour_where_none_was(host: &Host) {
-    let ipam = fixed_ipam(host, "fixed", json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.3/24"}]}));
-    Network::new(host, json!({"ipam": ipam})).add(&host.pod("a")).success();
+    let ipam = fixed_ipam(
+        host,
+        "fixed",
+        json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.3/24"}]}),
+    );
+    Network::new(host, json!({"ipam": ipam}))
+        .add(&host.pod("a"))
+        .success();
     assert_eq!(neighbours("cni0"), []);
 }

@@ -45,11 +45,17 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn new(host: &'a Host) -> Self {
-        let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
+        let keys =
+            json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
         let network = Network::new(host, keys);
         let (other, pod) = (host.pod("other"), host.pod("a"));
         network.add(&other).success();
-        Self { host, network, other, pod }
+        Self {
+            host,
+            network,
+            other,
+            pod,
+        }
     }
 
     /// Which address was given last is no promise.
@@ -82,12 +88,19 @@ fn a_failure_of_ipam_leaves_nothing(host: &Host) {
 
 fn garbage_from_ipam_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
-    for (name, body) in [("text", "echo done"), ("nothing", ""), ("half", "echo '{\"ips\": [{'")] {
+    for (name, body) in [
+        ("text", "echo done"),
+        ("nothing", ""),
+        ("half", "echo '{\"ips\": [{'"),
+    ] {
         let error = scene.failure(json!({"ipam": script_ipam(host, name, body)}));
         assert_eq!(error.code, Code::DECODE, "{name}: {error}");
         assert!(error.msg.contains(&format!("{name:?}")), "{error}");
     }
-    assert_eq!(calls(host).iter().filter(|call| *call == "DEL a").count(), 3);
+    assert_eq!(
+        calls(host).iter().filter(|call| *call == "DEL a").count(),
+        3
+    );
 }
 
 fn an_ipam_plugin_that_dies_leaves_nothing(host: &Host) {
@@ -100,7 +113,10 @@ fn an_ipam_plugin_that_dies_leaves_nothing(host: &Host) {
 fn a_bridge_name_that_is_taken_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let error = scene.failure(json!({"bridge": "lo"}));
-    assert_eq!(error.msg, "failed to create bridge \"lo\": \"lo\" already exists but is not a bridge");
+    assert_eq!(
+        error.msg,
+        "failed to create bridge \"lo\": \"lo\" already exists but is not a bridge"
+    );
 }
 
 fn an_address_that_ipam_gives_twice_leaves_nothing(host: &Host) {
@@ -108,7 +124,12 @@ fn an_address_that_ipam_gives_twice_leaves_nothing(host: &Host) {
     let ips = json!([{"address": "10.1.0.9/24"}, {"address": "10.1.0.9/24"}]);
     let error = scene.failure(json!({"ipam": fixed_ipam(host, "twice", answer(ips, json!([])))}));
     assert_eq!(error.code, Code::KERNEL);
-    assert!(error.msg.starts_with("failed to add address \"10.1.0.9/24 to eth0\": "), "{error}");
+    assert!(
+        error
+            .msg
+            .starts_with("failed to add address \"10.1.0.9/24 to eth0\": "),
+        "{error}"
+    );
     assert_eq!(calls(host), ["ADD a", "DEL a"]);
 }
 
@@ -119,7 +140,9 @@ fn an_unreachable_next_hop_leaves_nothing(host: &Host) {
     let error = scene.failure(json!({"ipam": ipam}));
     assert_eq!(error.code, Code::KERNEL);
     assert!(
-        error.msg.starts_with("failed to add route \"192.0.2.0/24 via 203.0.113.1 dev eth0\": "),
+        error
+            .msg
+            .starts_with("failed to add route \"192.0.2.0/24 via 203.0.113.1 dev eth0\": "),
         "{error}"
     );
 }
@@ -127,7 +150,8 @@ fn an_unreachable_next_hop_leaves_nothing(host: &Host) {
 fn a_conflicting_gateway_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let error = scene.failure(json!({"ipam": host_local(host, &["10.9.0.0/24", V6])}));
-    let wanted = "failed to set bridge addr: \"cni0\" already has an IP address different from 10.9.0.1/24";
+    let wanted =
+        "failed to set bridge addr: \"cni0\" already has an IP address different from 10.9.0.1/24";
     assert_eq!(error.msg, wanted);
 }
 
@@ -138,10 +162,15 @@ fn refused_masquerade_rules_leave_nothing(host: &Host) {
     let table = "inet cni_plugins_masquerade";
     kernel::tool(&format!("nft flush chain {table} postrouting"));
     kernel::tool(&format!("nft delete chain {table} postrouting"));
-    kernel::tool(&format!("nft add chain {table} postrouting {{ type filter hook input priority 0 ; }}"));
+    kernel::tool(&format!(
+        "nft add chain {table} postrouting {{ type filter hook input priority 0 ; }}"
+    ));
     let error = scene.failure(json!({}));
     assert_eq!(error.code, Code::KERNEL);
-    assert!(error.msg.contains("nftables chain \"postrouting\""), "{error}");
+    assert!(
+        error.msg.contains("nftables chain \"postrouting\""),
+        "{error}"
+    );
 }
 
 /// Found at the very end: a layer 2 attachment, all made, has no address for the shape of 0.2.0.
@@ -153,9 +182,13 @@ fn a_result_that_the_version_cannot_express_leaves_nothing(host: &Host) {
 
 fn parameters_of_the_container_get_their_values_back(host: &Host) {
     let scene = Scene::new(host);
-    let parameters =
-        || ["disable_ipv6", "keep_addr_on_down"].map(|key| kernel::sysctl(&format!("ipv6/conf/lo/{key}")));
-    scene.pod.inside(|| kernel::set_sysctl("ipv6/conf/all/disable_ipv6", "1"));
+    let parameters = || {
+        ["disable_ipv6", "keep_addr_on_down"]
+            .map(|key| kernel::sysctl(&format!("ipv6/conf/lo/{key}")))
+    };
+    scene
+        .pod
+        .inside(|| kernel::set_sysctl("ipv6/conf/all/disable_ipv6", "1"));
     let before = scene.pod.inside(parameters);
     scene.failure(json!({"ipam": host_local(host, &["10.9.0.0/24", V6])}));
     assert_eq!(scene.pod.inside(parameters), before);
@@ -167,21 +200,34 @@ fn a_failed_clean_up_is_told_after_the_first_cause(host: &Host) {
     failing_plugin(host, "broken", 117, "cannot $CNI_COMMAND");
     let error = scene.failure(json!({"ipam": {"type": "broken"}}));
     assert_eq!(error.msg, "cannot ADD");
-    assert!(error.details.contains("cleaning up: freeing addresses: "), "{error}");
+    assert!(
+        error.details.contains("cleaning up: freeing addresses: "),
+        "{error}"
+    );
     assert!(error.details.contains("cannot DEL"), "{error}");
 }
 
 /// Starts the ADD of the scene's pod with `keys`.
 fn start(scene: &Scene<'_>, keys: Value) -> Child {
-    let request = scene.network.with(keys).attachment(Command::Add, &scene.pod);
-    request.process().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().or_fail("start the plugin")
+    let request = scene
+        .network
+        .with(keys)
+        .attachment(Command::Add, &scene.pod);
+    request
+        .process()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .or_fail("start the plugin")
 }
 
 /// Asks the plugin to stop, and reads the one document that it prints.
 fn terminate(host: &Host, child: Child) -> Error {
     // The shell's own kill: the program is not on every machine.
     let id = child.id().to_string();
-    let kill = std::process::Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
+    let kill = std::process::Command::new("sh")
+        .args(["-c", "kill -TERM \"$0\"", &id])
+        .status();
     assert!(kill.or_fail("run the shell").success());
     let output = child.wait_with_output().or_fail("wait for the plugin");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -193,10 +239,16 @@ fn terminate(host: &Host, child: Child) -> Error {
 fn sigterm_while_ipam_runs_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let before = scene.snapshot();
-    let child = start(&scene, json!({"ipam": script_ipam(host, "slow", "exec sleep 60")}));
+    let child = start(
+        &scene,
+        json!({"ipam": script_ipam(host, "slow", "exec sleep 60")}),
+    );
     kernel::wait_until("IPAM was asked", || calls(host) == ["ADD a"]);
     let error = terminate(host, child);
-    assert_eq!((error.code, error.msg.as_str()), (Code::TRY_AGAIN, "terminated by SIGTERM"));
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (Code::TRY_AGAIN, "terminated by SIGTERM")
+    );
     before.require_unchanged_but_for_the_last_address();
     assert_eq!(calls(host), ["ADD a", "DEL a"]);
 }
@@ -204,9 +256,16 @@ fn sigterm_while_ipam_runs_leaves_nothing(host: &Host) {
 /// What fails before IPAM is asked has nothing to be freed.
 fn ipam_is_not_asked_if_there_is_no_port(host: &Host) {
     let scene = Scene::new(host);
-    let ipam = fixed_ipam(host, "fixed", answer(json!([{"address": "10.1.0.9/24"}]), json!([])));
+    let ipam = fixed_ipam(
+        host,
+        "fixed",
+        answer(json!([{"address": "10.1.0.9/24"}]), json!([])),
+    );
     let error = scene.failure(json!({"bridge": "lo", "ipam": ipam}));
-    assert!(error.msg.starts_with("failed to create bridge \"lo\""), "{error}");
+    assert!(
+        error.msg.starts_with("failed to create bridge \"lo\""),
+        "{error}"
+    );
     assert_eq!(calls(host), [""; 0]);
 }
 

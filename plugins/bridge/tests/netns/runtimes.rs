@@ -34,7 +34,11 @@ fn network(host: &Host) -> Network<'_> {
 
 fn loopback<'a>(host: &'a Host, command: Command, pod: &Pod) -> Invocation<'a> {
     let conf = json!({"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"});
-    host.plugin("loopback", command).container(&id(pod)).ifname("lo").pod(pod).conf(conf)
+    host.plugin("loopback", command)
+        .container(&id(pod))
+        .ifname("lo")
+        .pod(pod)
+        .conf(conf)
 }
 
 /// Nothing of an attachment is on the host, nor in the pod.
@@ -43,7 +47,10 @@ fn require_nothing_left(host: &Host, pod: &Pod) {
     assert_eq!(kernel::rules(), [""; 0]);
     assert_eq!(pod.inside(kernel::names), ["lo"]);
     for address in ["10.1.0.2", "fd01::2"] {
-        assert!(!host.data_dir().join("net").join(address).exists(), "{address} is still reserved");
+        assert!(
+            !host.data_dir().join("net").join(address).exists(),
+            "{address} is still reserved"
+        );
     }
 }
 
@@ -67,21 +74,39 @@ fn containerd_adds_loopback_beside_the_chain(host: &Host) {
 fn containerd_dels_again_without_a_netns_and_without_a_previous_result(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let added = network.add(&pod);
-    network.with(json!({"prevResult": added.json()})).del(&pod).silent_success();
+    network
+        .with(json!({"prevResult": added.json()}))
+        .del(&pod)
+        .silent_success();
     let before = Snapshot::of(host, &[&pod]);
-    network.request(Command::Del, &id(&pod)).netns("").run().silent_success();
-    loopback(host, Command::Del, &pod).netns("").run().silent_success();
+    network
+        .request(Command::Del, &id(&pod))
+        .netns("")
+        .run()
+        .silent_success();
+    loopback(host, Command::Del, &pod)
+        .netns("")
+        .run()
+        .silent_success();
     before.require_unchanged();
 }
 
 fn crio_probes_versions_with_dummies(host: &Host) {
     for plugin in ["bridge", "loopback", "host-local"] {
-        let probe = host.plugin(plugin, Command::Version).container("dummy").ifname("dummy");
-        let probe = probe.netns("dummy").env("CNI_PATH", "dummy").conf(json!({"cniVersion": "1.1.0"}));
+        let probe = host
+            .plugin(plugin, Command::Version)
+            .container("dummy")
+            .ifname("dummy");
+        let probe = probe
+            .netns("dummy")
+            .env("CNI_PATH", "dummy")
+            .conf(json!({"cniVersion": "1.1.0"}));
         let supported = probe.run().json()["supportedVersions"].clone();
         assert_eq!(
             supported,
-            json!(["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]),
+            json!([
+                "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"
+            ]),
             "{plugin}"
         );
     }
@@ -95,7 +120,11 @@ fn crio_asks_status_and_collects_with_null_lists_at_its_start(host: &Host) {
     let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0",
                       "ipam": host_local(host, &[V4, V6]),
                       "cni.dev/valid-attachments": null, "cni.dev/attachments": null});
-    network.request(Command::Gc, "").conf(conf).run().silent_success();
+    network
+        .request(Command::Gc, "")
+        .conf(conf)
+        .run()
+        .silent_success();
     require_nothing_left(host, &pod);
 }
 
@@ -116,8 +145,15 @@ fn podman_asks_for_the_same_address_after_a_reload(host: &Host) {
     let (network, pod) = (network(host).with(options), host.pod("a"));
     let first = network.add(&pod).result();
     network.del(&pod).silent_success();
-    let ips: Vec<String> = first.ips.iter().map(|ip| ip.address.address().to_string()).collect();
-    let again = network.with(json!({"runtimeConfig": {"ips": ips}})).add(&pod).result();
+    let ips: Vec<String> = first
+        .ips
+        .iter()
+        .map(|ip| ip.address.address().to_string())
+        .collect();
+    let again = network
+        .with(json!({"runtimeConfig": {"ips": ips}}))
+        .add(&pod)
+        .result();
     assert_eq!(again.ips, first.ips);
 }
 
@@ -144,7 +180,10 @@ fn kubelet_dels_one_sandbox_four_times(host: &Host) {
 }
 
 fn two_dels_of_one_sandbox_overlap(host: &Host) {
-    let (network, pods) = (network(host), ["a", "b", "c", "d"].map(|name| host.pod(name)));
+    let (network, pods) = (
+        network(host),
+        ["a", "b", "c", "d"].map(|name| host.pod(name)),
+    );
     for pod in &pods {
         network.add(pod).success();
     }
@@ -175,7 +214,11 @@ fn an_add_after_overlapping_dels_is_whole(host: &Host) {
 fn nerdctl_dels_without_a_netns_before_each_add(host: &Host) {
     let (network, pods) = (network(host), ["a", "b"].map(|name| host.pod(name)));
     let added = pods.each_ref().map(|pod| {
-        network.request(Command::Del, &id(pod)).netns("").run().silent_success();
+        network
+            .request(Command::Del, &id(pod))
+            .netns("")
+            .run()
+            .silent_success();
         network.add(pod)
     });
     for (pod, added) in pods.iter().zip(&added) {

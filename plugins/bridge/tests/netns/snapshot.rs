@@ -12,7 +12,11 @@ pub(crate) struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// Takes it, of the host, the data and these pods.
     pub(crate) fn of(host: &'a Host, pods: &[&'a Pod]) -> Self {
-        Self { host, pods: pods.to_vec(), lines: lines(host, pods) }
+        Self {
+            host,
+            pods: pods.to_vec(),
+            lines: lines(host, pods),
+        }
     }
 
     /// Fails the test where anything is different now.
@@ -44,7 +48,9 @@ impl<'a> Snapshot<'a> {
     fn require(&self, counts: impl Fn(&str) -> bool) {
         let now = lines(self.host, &self.pods);
         let only = |sign: char, these: &[String], those: &[String]| -> String {
-            let missing = these.iter().filter(|line| counts(line) && !those.contains(line));
+            let missing = these
+                .iter()
+                .filter(|line| counts(line) && !those.contains(line));
             missing.map(|line| format!("{sign}{line}\n")).collect()
         };
         let difference = only('-', &self.lines, &now) + &only('+', &now, &self.lines);
@@ -58,7 +64,8 @@ impl<'a> Snapshot<'a> {
 /// neighbours with the first packet.
 fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
     let state = host.state(pods).to_string();
-    let own = |line: &&str| !line.contains("fe80::") && !line.trim_start().starts_with("neighbour ");
+    let own =
+        |line: &&str| !line.contains("fe80::") && !line.trim_start().starts_with("neighbour ");
     // A pod's lines are told from the host's by the heading before them.
     let mut heading = String::new();
     let named = state.lines().filter(own).map(|line| {

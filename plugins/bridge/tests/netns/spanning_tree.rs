@@ -28,7 +28,9 @@ const NOTE: &str = "bridge cni0 has spanning tree on, so packets pass 30 s after
 /// A bridge as NetworkManager makes it.
 fn create_bridge(stp: u8) {
     kernel::require_tool("ip");
-    kernel::tool(&format!("ip link add cni0 type bridge stp_state {stp} forward_delay 1500"));
+    kernel::tool(&format!(
+        "ip link add cni0 type bridge stp_state {stp} forward_delay 1500"
+    ));
     kernel::tool("ip link set cni0 address 02:00:00:00:00:99 up");
 }
 
@@ -47,7 +49,11 @@ fn add_does_not_wait_for_spanning_tree_and_says_when_packets_pass(host: &Host) {
     added.success();
     assert!(added.stderr.contains(NOTE), "{}", added.stderr);
     assert_eq!(added.stderr.lines().count(), 1, "{}", added.stderr);
-    assert!(added.duration < Duration::from_millis(2500), "{:?}", added.duration);
+    assert!(
+        added.duration < Duration::from_millis(2500),
+        "{:?}",
+        added.duration
+    );
     let port = kernel::link(&added.result().interfaces[1].name);
     assert!(port.oper_up, "an attachment is operational");
     assert_eq!(port.port.unwrap().state, PortState::Listening);
@@ -58,7 +64,11 @@ fn status_is_ready_with_spanning_tree_and_says_what_it_means(host: &Host) {
     create_bridge(1);
     let outcome = network(host).status();
     outcome.silent_success();
-    assert!(outcome.stderr.starts_with(&format!("bridge: {NOTE}")), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.starts_with(&format!("bridge: {NOTE}")),
+        "{}",
+        outcome.stderr
+    );
     kernel::tool("ip link set cni0 type bridge stp_state 0");
     assert_eq!(network(host).status().stderr, "");
 }
@@ -83,14 +93,22 @@ fn check_finds_a_port_that_is_off_without_spanning_tree(host: &Host) {
     kernel::tool("ip link set cni0 type bridge stp_state 0");
     assert_eq!(state_of(&port), PortState::Listening);
     let error = network(host).check(&pod, &added).error();
-    assert_eq!((error.code, error.msg), (Code::CHECK_MISMATCH, format!("{port} does not forward frames")));
+    assert_eq!(
+        (error.code, error.msg),
+        (
+            Code::CHECK_MISMATCH,
+            format!("{port} does not forward frames")
+        )
+    );
 }
 
 fn a_chained_add_does_not_wait_for_spanning_tree(host: &Host) {
     create_bridge(1);
     let pod = host.pod("a");
     let name = pod.path().file_name().unwrap().to_str().unwrap().to_owned();
-    kernel::tool(&format!("ip link add port0 type veth peer name eth0 netns {name}"));
+    kernel::tool(&format!(
+        "ip link add port0 type veth peer name eth0 netns {name}"
+    ));
     pod.inside(|| kernel::set_up("eth0"));
     kernel::set_up("port0");
     kernel::wait_until("the pair has a carrier", || kernel::link("port0").oper_up);
@@ -110,7 +128,10 @@ fn without_spanning_tree_a_long_forward_delay_is_nothing_to_speak_of(host: &Host
     create_bridge(0);
     let added = network(host).add(&host.pod("a"));
     assert_eq!(added.success().stderr, "");
-    assert_eq!(state_of(&added.result().interfaces[1].name), PortState::Forwarding);
+    assert_eq!(
+        state_of(&added.result().interfaces[1].name),
+        PortState::Forwarding
+    );
 }
 
 fn the_gateway_of_a_vlan_does_not_wait_for_spanning_tree(host: &Host) {

@@ -43,12 +43,19 @@ impl Trace {
     pub(crate) fn run(host: &Host, request: &Invocation<'_>, options: &str) -> Self {
         kernel::require_tool("strace");
         let log = host.file("strace.log", "");
-        let body =
-            format!("exec strace -qq -s 4096 -o {} {options} {}/bridge", log.display(), bin_dir().display());
+        let body = format!(
+            "exec strace -qq -s 4096 -o {} {options} {}/bridge",
+            log.display(),
+            bin_dir().display()
+        );
         let outcome = request.clone().program(host.script("traced", &body)).run();
         let text = std::fs::read(&log).or_fail("read what strace wrote");
         let is_call = |line: &&str| !line.starts_with("---") && !line.starts_with("+++");
-        let lines = String::from_utf8_lossy(&text).lines().filter(is_call).map(str::to_owned).collect();
+        let lines = String::from_utf8_lossy(&text)
+            .lines()
+            .filter(is_call)
+            .map(str::to_owned)
+            .collect();
         Self { outcome, lines }
     }
 }

@@ -40,8 +40,7 @@ fn answer(host: &Host, version: &str) -> Value {
 }
 
 fn old_answer(version: &str) -> Value {
-    let family =
-        |ip, gateway, dst| json!({"ip": ip, "gateway": gateway, "routes": [{"dst": dst, "gw": gateway}]});
+    let family = |ip, gateway, dst| json!({"ip": ip, "gateway": gateway, "routes": [{"dst": dst, "gw": gateway}]});
     json!({
         "cniVersion": version,
         "ip4": family("10.1.0.2/24", "10.1.0.1", "0.0.0.0/0"),
@@ -52,7 +51,11 @@ fn old_answer(version: &str) -> Value {
 
 fn a_configuration_without_version_means_0_1_0(host: &Host) {
     let pod = host.pod("a");
-    let answer = dual(host, "").with(json!({"cniVersion": null})).add(&pod).success().json();
+    let answer = dual(host, "")
+        .with(json!({"cniVersion": null}))
+        .add(&pod)
+        .success()
+        .json();
     assert_eq!(answer, old_answer("0.1.0"));
 }
 
@@ -67,10 +70,18 @@ fn from_0_3_0_on_the_answer_has_lists(host: &Host) {
     for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         let answer = answer(host, version);
         assert_eq!(answer["cniVersion"], version);
-        let told: Vec<Option<&str>> =
-            answer["ips"].as_array().unwrap().iter().map(|ip| ip["version"].as_str()).collect();
+        let told: Vec<Option<&str>> = answer["ips"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|ip| ip["version"].as_str())
+            .collect();
         let with_version = version.starts_with('0');
-        let wanted = if with_version { [Some("4"), Some("6")] } else { [None, None] };
+        let wanted = if with_version {
+            [Some("4"), Some("6")]
+        } else {
+            [None, None]
+        };
         assert_eq!(told, wanted, "{version}");
         assert_eq!(answer["interfaces"].as_array().unwrap().len(), 3);
         assert_eq!(answer["ips"][1]["interface"], 2);
@@ -80,7 +91,11 @@ fn from_0_3_0_on_the_answer_has_lists(host: &Host) {
 }
 
 fn the_mtu_is_told_from_1_1_0_on(host: &Host) {
-    for (version, wanted) in [("1.0.0", Value::Null), ("0.4.0", Value::Null), ("1.1.0", json!(1500))] {
+    for (version, wanted) in [
+        ("1.0.0", Value::Null),
+        ("0.4.0", Value::Null),
+        ("1.1.0", json!(1500)),
+    ] {
         let answer = answer(host, version);
         for at in 0..3 {
             assert_eq!(answer["interfaces"][at]["mtu"], wanted, "{version}");
@@ -95,8 +110,12 @@ fn a_second_address_of_a_family_is_an_error_before_0_3_0_and_leaves_nothing(host
     kernel::create_bridge("cni0");
     let before = Snapshot::of(host, &[&pod]);
     for version in ["0.1.0", "0.2.0"] {
-        let network = Network::new(host, json!({"cniVersion": version, "ipam": ipam, "isGateway": true}));
-        let wanted = format!("CNI version {version} does not support more than 1 address per family");
+        let network = Network::new(
+            host,
+            json!({"cniVersion": version, "ipam": ipam, "isGateway": true}),
+        );
+        let wanted =
+            format!("CNI version {version} does not support more than 1 address per family");
         assert_eq!(network.add(&pod).msg(), wanted);
         before.require_unchanged();
     }
@@ -105,16 +124,21 @@ fn a_second_address_of_a_family_is_an_error_before_0_3_0_and_leaves_nothing(host
 /// The runtime's configuration was changed while the pod ran.
 fn del_before_0_3_0_refuses_two_subnets_of_a_family_and_leaves_nothing(host: &Host) {
     let pod = host.pod("a");
-    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4, "10.2.0.0/24"])}));
+    let network = Network::new(
+        host,
+        json!({"ipMasq": true, "ipam": host_local(host, &[V4, "10.2.0.0/24"])}),
+    );
     network.add(&pod).success();
     for version in ["0.1.0", "0.2.0"] {
         let outcome = network.with(json!({"cniVersion": version})).del(&pod);
-        let wanted = format!("CNI version {version} does not support more than 1 address per family");
+        let wanted =
+            format!("CNI version {version} does not support more than 1 address per family");
         assert_eq!(outcome.msg(), wanted);
         assert_eq!(kernel::names(), ["cni0", "lo"]);
         assert_eq!(kernel::rules(), [""; 0]);
         assert!(
-            !host.data_dir().join("net/10.1.0.2").exists() && !host.data_dir().join("net/10.2.0.2").exists()
+            !host.data_dir().join("net/10.1.0.2").exists()
+                && !host.data_dir().join("net/10.2.0.2").exists()
         );
     }
 }
@@ -153,7 +177,10 @@ fn del_accepts_a_previous_result_of_any_version(host: &Host) {
     for version in SpecVersion::ALL {
         let pod = host.pod("a");
         let added = dual(host, version.as_str()).add(&pod).success().json();
-        dual(host, "1.1.0").with(json!({"prevResult": added})).del(&pod).silent_success();
+        dual(host, "1.1.0")
+            .with(json!({"prevResult": added}))
+            .del(&pod)
+            .silent_success();
         assert_eq!(pod.inside(kernel::names), ["lo"]);
         pod.remove();
     }
@@ -161,10 +188,16 @@ fn del_accepts_a_previous_result_of_any_version(host: &Host) {
 
 fn check_status_and_gc_need_the_version_that_brought_them(host: &Host) {
     let pod = host.pod("a");
-    for (version, command) in [("0.3.1", Command::Check), ("1.0.0", Command::Status), ("1.0.0", Command::Gc)]
-    {
+    for (version, command) in [
+        ("0.3.1", Command::Check),
+        ("1.0.0", Command::Status),
+        ("1.0.0", Command::Gc),
+    ] {
         let outcome = dual(host, version).attachment(command, &pod).run();
-        assert_eq!(outcome.msg(), format!("config version does not allow {}", command.as_str()));
+        assert_eq!(
+            outcome.msg(),
+            format!("config version does not allow {}", command.as_str())
+        );
         assert_eq!(outcome.code().0, 1);
     }
 }

@@ -44,11 +44,19 @@ pub(crate) fn network(host: &Host, keys: Value) -> Network<'_> {
 
 /// The same as the gateway of its pods.
 pub(crate) fn routed<'a>(host: &'a Host, subnet: &str, keys: Value) -> Network<'a> {
-    network(host, json!({"isDefaultGateway": true, "ipam": host_local(host, &[subnet])})).with(keys)
+    network(
+        host,
+        json!({"isDefaultGateway": true, "ipam": host_local(host, &[subnet])}),
+    )
+    .with(keys)
 }
 
 pub(crate) fn vlans(port: &str) -> String {
-    Rtnl::open().unwrap().port_vlans(kernel::link(port).index).unwrap().to_string()
+    Rtnl::open()
+        .unwrap()
+        .port_vlans(kernel::link(port).index)
+        .unwrap()
+        .to_string()
 }
 
 pub(crate) fn port(added: &Outcome) -> String {
@@ -61,19 +69,38 @@ fn filtering() -> Option<BridgeVlans> {
 
 pub(crate) fn reaches(pod: &Pod, address: &str) -> bool {
     // An emulated machine may stand still for seconds.
-    pod.inside(|| probe::ping(address.parse().unwrap(), Duration::from_secs(10))).is_ok()
+    pod.inside(|| probe::ping(address.parse().unwrap(), Duration::from_secs(10)))
+        .is_ok()
 }
 
 fn vlans_that_make_no_sense_are_refused_and_nothing_is_touched(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     for (keys, msg) in [
-        (json!({"vlan": -100}), "invalid VLAN ID -100 (must be between 0 and 4094)"),
-        (json!({"vlan": 5000}), "invalid VLAN ID 5000 (must be between 0 and 4094)"),
-        (json!({"vlanTrunk": [{"id": 0}]}), "incorrect trunk id parameter"),
-        (json!({"vlanTrunk": [{"minID": 0, "maxID": 5}]}), "incorrect trunk minID parameter"),
-        (json!({"vlanTrunk": [{"minID": 5, "maxID": 5000}]}), "incorrect trunk maxID parameter"),
-        (json!({"vlanTrunk": [{"minID": 9, "maxID": 5}]}), "minID is greater than maxID in trunk parameter"),
+        (
+            json!({"vlan": -100}),
+            "invalid VLAN ID -100 (must be between 0 and 4094)",
+        ),
+        (
+            json!({"vlan": 5000}),
+            "invalid VLAN ID 5000 (must be between 0 and 4094)",
+        ),
+        (
+            json!({"vlanTrunk": [{"id": 0}]}),
+            "incorrect trunk id parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 0, "maxID": 5}]}),
+            "incorrect trunk minID parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 5, "maxID": 5000}]}),
+            "incorrect trunk maxID parameter",
+        ),
+        (
+            json!({"vlanTrunk": [{"minID": 9, "maxID": 5}]}),
+            "minID is greater than maxID in trunk parameter",
+        ),
         (
             json!({"vlanTrunk": [{"maxID": 5}]}),
             "minID and maxID should be configured simultaneously, minID is missing",
@@ -85,7 +112,10 @@ fn vlans_that_make_no_sense_are_refused_and_nothing_is_touched(host: &Host) {
     ] {
         let ipam = json!({"isGateway": true, "ipam": host_local(host, &[V4])});
         let outcome = Network::new(host, ipam).with(keys).add(&pod);
-        assert_eq!((outcome.code(), outcome.msg().as_str()), (Code::INVALID_CONFIG, msg));
+        assert_eq!(
+            (outcome.code(), outcome.msg().as_str()),
+            (Code::INVALID_CONFIG, msg)
+        );
         before.require_unchanged();
     }
 }
@@ -93,17 +123,22 @@ fn vlans_that_make_no_sense_are_refused_and_nothing_is_touched(host: &Host) {
 fn a_bridge_name_that_leaves_no_room_for_the_vlan_is_refused(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
-    let keys =
-        json!({"bridge": "bridge123456", "vlan": 100, "isGateway": true, "ipam": host_local(host, &[V4])});
+    let keys = json!({"bridge": "bridge123456", "vlan": 100, "isGateway": true, "ipam": host_local(host, &[V4])});
     let outcome = Network::new(host, keys).add(&pod);
     assert_eq!(outcome.code(), Code::INVALID_CONFIG);
-    assert_eq!(outcome.msg(), "invalid VLAN interface name \"bridge123456.100\": interface name is too long");
+    assert_eq!(
+        outcome.msg(),
+        "invalid VLAN interface name \"bridge123456.100\": interface name is too long"
+    );
     before.require_unchanged();
 }
 
 /// The kernel itself says no more than "operation not supported".
 fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
-    testkit::only_where("the kernel has no bridge VLAN filtering", !kernel::has_vlan_filtering());
+    testkit::only_where(
+        "the kernel has no bridge VLAN filtering",
+        !kernel::has_vlan_filtering(),
+    );
     let pod = host.pod("a");
     kernel::create_bridge("cni0");
     for keys in [json!({"vlan": 100}), json!({"vlanTrunk": [{"id": 7}]})] {
@@ -111,10 +146,16 @@ fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
         let before = Snapshot::of(host, &[&pod]);
         let outcome = network.add(&pod);
         let msg = "the kernel has no bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
-        assert_eq!((outcome.code(), outcome.msg().as_str()), (Code::KERNEL, msg));
+        assert_eq!(
+            (outcome.code(), outcome.msg().as_str()),
+            (Code::KERNEL, msg)
+        );
         before.require_unchanged();
         let outcome = network.status();
-        assert_eq!((outcome.code(), outcome.msg().as_str()), (Code::UNAVAILABLE, msg));
+        assert_eq!(
+            (outcome.code(), outcome.msg().as_str()),
+            (Code::UNAVAILABLE, msg)
+        );
         // A bridge that would have to be made is not left.
         let error = network.with(json!({"bridge": "new0"})).add(&pod).error();
         assert_eq!((error.code, error.msg.as_str()), (Code::KERNEL, msg));
@@ -136,7 +177,10 @@ fn an_access_port_is_in_its_vlan_and_in_no_other(host: &Host) {
 
 fn an_access_port_in_vlan_1_is_in_it(host: &Host) {
     let network = network(host, json!({"vlan": 1}));
-    assert_eq!(vlans(&port(&network.add(&host.pod("a")))), "1 pvid untagged");
+    assert_eq!(
+        vlans(&port(&network.add(&host.pod("a")))),
+        "1 pvid untagged"
+    );
 }
 
 fn the_default_vlan_stays_on_the_port_where_that_is_asked_for(host: &Host) {
@@ -145,17 +189,23 @@ fn the_default_vlan_stays_on_the_port_where_that_is_asked_for(host: &Host) {
     let added = network.add(&pod);
     assert_eq!(vlans(&port(&added)), "1 untagged, 100 pvid untagged");
     network.check(&pod, &added).silent_success();
-    let trunk = network.with(json!({"vlanTrunk": [{"id": 7}]})).add(&host.pod("b"));
+    let trunk = network
+        .with(json!({"vlanTrunk": [{"id": 7}]}))
+        .add(&host.pod("b"));
     assert_eq!(vlans(&port(&trunk)), "1 untagged, 7, 100 pvid untagged");
 }
 
 fn a_trunk_has_all_that_is_listed(host: &Host) {
-    let trunk = json!([{"id": 101}, {"minID": 200, "maxID": 203}, {"id": 300, "minID": 400, "maxID": 400}]);
+    let trunk =
+        json!([{"id": 101}, {"minID": 200, "maxID": 203}, {"id": 300, "minID": 400, "maxID": 400}]);
     let network = network(host, json!({"vlanTrunk": trunk}));
     let pod = host.pod("a");
     let added = network.add(&pod);
     assert_eq!(filtering().map(|vlans| vlans.filtering), Some(true));
-    assert_eq!(vlans(&port(&added)), "1 pvid untagged, 101, 200-203, 300, 400");
+    assert_eq!(
+        vlans(&port(&added)),
+        "1 pvid untagged, 101, 200-203, 300, 400"
+    );
     network.check(&pod, &added).silent_success();
 }
 
@@ -169,7 +219,10 @@ fn a_trunk_with_a_vlan_has_that_one_untagged(host: &Host) {
 }
 
 fn a_trunk_of_all_vlans_is_possible(host: &Host) {
-    let network = network(host, json!({"vlan": 5, "vlanTrunk": [{"minID": 1, "maxID": 4094}]}));
+    let network = network(
+        host,
+        json!({"vlan": 5, "vlanTrunk": [{"minID": 1, "maxID": 4094}]}),
+    );
     let pod = host.pod("a");
     let added = network.add(&pod);
     assert_eq!(vlans(&port(&added)), "1-4, 5 pvid untagged, 6-4094");
@@ -177,10 +230,14 @@ fn a_trunk_of_all_vlans_is_possible(host: &Host) {
 }
 
 fn without_the_keys_the_bridge_filters_nothing(host: &Host) {
-    for (at, keys) in
-        [json!({}), json!({"vlan": 0}), json!({"vlanTrunk": []}), json!({"preserveDefaultVlan": false})]
-            .into_iter()
-            .enumerate()
+    for (at, keys) in [
+        json!({}),
+        json!({"vlan": 0}),
+        json!({"vlanTrunk": []}),
+        json!({"preserveDefaultVlan": false}),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let added = network(host, keys).add(&host.pod(&format!("p{at}")));
         assert_eq!(filtering().map(|vlans| vlans.filtering), Some(false));
@@ -203,13 +260,20 @@ fn an_adopted_bridge_may_have_another_default_vlan_or_none(host: &Host) {
     kernel::require_tool("ip");
     kernel::create_bridge("cni0");
     for (at, (default, access, kept, trunk)) in [
-        (7, "100 pvid untagged", "7 untagged, 100 pvid untagged", "7 pvid untagged, 8"),
+        (
+            7,
+            "100 pvid untagged",
+            "7 untagged, 100 pvid untagged",
+            "7 pvid untagged, 8",
+        ),
         (0, "100 pvid untagged", "100 pvid untagged", "8"),
     ]
     .into_iter()
     .enumerate()
     {
-        kernel::tool(&format!("ip link set cni0 type bridge vlan_default_pvid {default}"));
+        kernel::tool(&format!(
+            "ip link set cni0 type bridge vlan_default_pvid {default}"
+        ));
         assert_eq!(filtering().unwrap().default, VlanId::new(default));
         for (keys, wanted) in [
             (json!({}), access),
@@ -238,10 +302,19 @@ fn pods_of_different_vlans_do_not_reach_one_another(host: &Host) {
     let network = network(host, ipam);
     let [a, b, c] = ["a", "b", "c"].map(|name| host.pod(name));
     network.with(json!({"vlan": 100})).add(&a).success();
-    let in_100 = network.with(json!({"vlan": 100})).add(&b).result().ips[0].address.address().to_string();
-    let in_200 = network.with(json!({"vlan": 200})).add(&c).result().ips[0].address.address().to_string();
+    let in_100 = network.with(json!({"vlan": 100})).add(&b).result().ips[0]
+        .address
+        .address()
+        .to_string();
+    let in_200 = network.with(json!({"vlan": 200})).add(&c).result().ips[0]
+        .address
+        .address()
+        .to_string();
     assert!(reaches(&a, &in_100));
-    assert!(a.inside(|| probe::ping(in_200.parse().unwrap(), Duration::from_secs(1))).is_err());
+    assert!(
+        a.inside(|| probe::ping(in_200.parse().unwrap(), Duration::from_secs(1)))
+            .is_err()
+    );
 }
 
 fn check_passes_in_vlans(host: &Host) {
@@ -277,7 +350,10 @@ fn check_tells_a_bridge_that_does_not_filter(host: &Host) {
     let (network, pod, added) = attached(host);
     kernel::tool("ip link set cni0 type bridge vlan_filtering 0");
     let outcome = network.check(&pod, &added);
-    assert_eq!(outcome.msg(), "Bridge interface cni0 has VLAN filtering false, wanted true");
+    assert_eq!(
+        outcome.msg(),
+        "Bridge interface cni0 has VLAN filtering false, wanted true"
+    );
     assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
 }
 
@@ -285,7 +361,8 @@ fn check_tells_other_vlans_of_the_port(host: &Host) {
     let (network, pod, added) = attached(host);
     let port = port(&added);
     kernel::tool(&format!("bridge vlan add dev {port} vid 1 untagged"));
-    let wanted = format!("{port} has VLANs 1 untagged, 100 pvid untagged; wanted 100 pvid untagged");
+    let wanted =
+        format!("{port} has VLANs 1 untagged, 100 pvid untagged; wanted 100 pvid untagged");
     assert_eq!(network.check(&pod, &added).msg(), wanted);
     kernel::tool(&format!("bridge vlan del dev {port} vid 1"));
     kernel::tool(&format!("bridge vlan del dev {port} vid 100"));

@@ -35,17 +35,30 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// The other end of a pair of the host.
 fn peer(name: &str) -> Link {
-    let peer = Rtnl::open().unwrap().link(kernel::link(name).peer_index.unwrap()).unwrap().unwrap();
-    assert_eq!((&peer.kind, peer.peer_index), (&LinkKind::Veth, Some(kernel::link(name).index)));
+    let peer = Rtnl::open()
+        .unwrap()
+        .link(kernel::link(name).peer_index.unwrap())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (&peer.kind, peer.peer_index),
+        (&LinkKind::Veth, Some(kernel::link(name).index))
+    );
     peer
 }
 
 fn without_addresses_or_gateway_there_is_no_gateway_interface(host: &Host) {
-    for (at, keys) in
-        [json!({"isGateway": true}), json!({"ipam": host_local(host, &[V4])})].into_iter().enumerate()
+    for (at, keys) in [
+        json!({"isGateway": true}),
+        json!({"ipam": host_local(host, &[V4])}),
+    ]
+    .into_iter()
+    .enumerate()
     {
-        let result =
-            network(host, keys).with(json!({"vlan": 100})).add(&host.pod(&format!("p{at}"))).result();
+        let result = network(host, keys)
+            .with(json!({"vlan": 100}))
+            .add(&host.pod(&format!("p{at}")))
+            .result();
         assert_eq!(result.interfaces.len(), 3);
         assert_eq!(kernel::find_link("cni0.100"), None);
     }
@@ -56,7 +69,12 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     let pod = host.pod("a");
     let added = network.add(&pod);
     let (gateway, other_end) = (kernel::link("cni0.100"), peer("cni0.100"));
-    assert!(gateway.kind == LinkKind::Veth && gateway.up && gateway.master.is_none() && gateway.mtu == 1400);
+    assert!(
+        gateway.kind == LinkKind::Veth
+            && gateway.up
+            && gateway.master.is_none()
+            && gateway.mtu == 1400
+    );
     assert_eq!(kernel::addresses("cni0.100"), ["10.1.0.1/24"]);
     assert_eq!(kernel::addresses("cni0"), [""; 0]);
     // Programs, the reference's tests among them, find the port by this.
@@ -65,8 +83,14 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     assert_eq!(other_end.port.unwrap().state, PortState::Forwarding);
     assert_eq!(vlans(&other_end.name), "100 pvid untagged");
     let told = &added.result().interfaces[3];
-    assert_eq!((told.name.as_str(), told.sandbox.as_str()), ("cni0.100", ""));
-    assert_eq!((told.mac.as_str(), told.mtu), (kernel::mac("cni0.100").as_str(), Some(1400)));
+    assert_eq!(
+        (told.name.as_str(), told.sandbox.as_str()),
+        ("cni0.100", "")
+    );
+    assert_eq!(
+        (told.mac.as_str(), told.mtu),
+        (kernel::mac("cni0.100").as_str(), Some(1400))
+    );
     assert_eq!(added.result().interfaces.len(), 4);
     assert_eq!(pod.inside(|| kernel::hops("0.0.0.0/0")), ["10.1.0.1"]);
     assert!(reaches(&pod, "10.1.0.1"));
@@ -85,14 +109,18 @@ fn the_gateway_in_a_vlan_has_addresses_of_both_families(host: &Host) {
 
 fn the_gateway_of_a_trunk_is_in_its_vlan(host: &Host) {
     let pod = host.pod("a");
-    routed(host, V4, json!({"vlan": 100, "vlanTrunk": [{"id": 7}]})).add(&pod).success();
+    routed(host, V4, json!({"vlan": 100, "vlanTrunk": [{"id": 7}]}))
+        .add(&pod)
+        .success();
     assert_eq!(vlans(&peer("cni0.100").name), "100 pvid untagged");
     assert!(reaches(&pod, "10.1.0.1"));
 }
 
 fn the_gateway_of_a_trunk_without_a_vlan_is_the_bridge(host: &Host) {
     let pod = host.pod("a");
-    let added = routed(host, V4, json!({"vlanTrunk": [{"id": 7}]})).add(&pod).result();
+    let added = routed(host, V4, json!({"vlanTrunk": [{"id": 7}]}))
+        .add(&pod)
+        .result();
     assert_eq!(added.interfaces.len(), 3);
     assert_eq!(kernel::addresses("cni0"), ["10.1.0.1/24"]);
     assert!(reaches(&pod, "10.1.0.1"));
@@ -119,7 +147,11 @@ fn the_gateway_interface_stays_after_del_and_after_a_failed_add(host: &Host) {
     network.add(&pod).success();
     let before = (kernel::link("cni0.100"), peer("cni0.100"));
     network.del(&pod).silent_success();
-    let _ = network.attachment(Command::Add, &pod).ifname("lo").run().error();
+    let _ = network
+        .attachment(Command::Add, &pod)
+        .ifname("lo")
+        .run()
+        .error();
     assert_eq!((kernel::link("cni0.100"), peer("cni0.100")), before);
     assert_eq!(kernel::addresses("cni0.100"), ["10.1.0.1/24"]);
     assert_eq!(kernel::names().len(), 4);
@@ -145,14 +177,20 @@ fn a_gateway_interface_that_is_half_made_is_mended(host: &Host) {
     network.add(&host.pod("first")).success();
     let (gateway, end) = (kernel::link("cni0.100"), peer("cni0.100").name);
     for (at, damage) in [
-        vec![format!("ip link set {end} nomaster down"), "ip link set cni0.100 down".to_owned()],
+        vec![
+            format!("ip link set {end} nomaster down"),
+            "ip link set cni0.100 down".to_owned(),
+        ],
         vec![
             format!("bridge vlan del dev {end} vid 100"),
             format!("bridge vlan add dev {end} vid 1 pvid untagged"),
         ],
         vec![format!("bridge vlan add dev {end} vid 100")],
         vec![format!("ip link set {end} down")],
-        vec!["ip address flush dev cni0.100".to_owned(), "ip link set cni0.100 down".to_owned()],
+        vec![
+            "ip address flush dev cni0.100".to_owned(),
+            "ip link set cni0.100 down".to_owned(),
+        ],
     ]
     .into_iter()
     .enumerate()
@@ -182,7 +220,10 @@ fn the_gateway_interface_of_somebody_else_is_adopted(host: &Host) {
     let index = kernel::link("cni0.100").index;
     let pod = host.pod("a");
     let added = network.add(&pod);
-    assert_eq!((kernel::link("cni0.100").index, kernel::names().len()), (index, 4));
+    assert_eq!(
+        (kernel::link("cni0.100").index, kernel::names().len()),
+        (index, 4)
+    );
     assert!(reaches(&pod, "10.1.0.1"));
     network.check(&pod, &added).silent_success();
 }
@@ -195,7 +236,10 @@ fn a_gateway_interface_that_ends_elsewhere_is_an_error(host: &Host) {
     let before = kernel::names();
     let outcome = network.add(&pod);
     assert_eq!(outcome.code(), Code::INVALID_CONFIG);
-    assert_eq!(outcome.msg(), "\"cni0.100\" already exists but is not the gateway of VLAN 100");
+    assert_eq!(
+        outcome.msg(),
+        "\"cni0.100\" already exists but is not the gateway of VLAN 100"
+    );
     assert_eq!(kernel::names(), before);
 }
 
@@ -206,15 +250,28 @@ fn another_address_on_the_gateway_interface_is_refused_or_replaced(host: &Host) 
     let text = "failed to set vlan interface for bridge with addr: \"cni0.100\" already has an IP address different from 10.2.0.1/24";
     let pod = host.pod("b");
     assert_eq!(other.add(&pod).msg(), text);
-    other.with(json!({"forceAddress": true})).add(&pod).success();
+    other
+        .with(json!({"forceAddress": true}))
+        .add(&pod)
+        .success();
     assert_eq!(kernel::addresses("cni0.100"), ["10.2.0.1/24"]);
 }
 
 /// CVE-2020-10749.
 fn the_gateway_interface_takes_no_router_advertisements(host: &Host) {
-    routed(host, V4, json!({"vlan": 100})).add(&host.pod("a")).success();
-    for name in ["cni0".to_owned(), "cni0.100".to_owned(), peer("cni0.100").name] {
-        assert_eq!(kernel::sysctl(&format!("ipv6/conf/{name}/accept_ra")), "0", "{name}");
+    routed(host, V4, json!({"vlan": 100}))
+        .add(&host.pod("a"))
+        .success();
+    for name in [
+        "cni0".to_owned(),
+        "cni0.100".to_owned(),
+        peer("cni0.100").name,
+    ] {
+        assert_eq!(
+            kernel::sysctl(&format!("ipv6/conf/{name}/accept_ra")),
+            "0",
+            "{name}"
+        );
     }
 }
 
@@ -235,7 +292,10 @@ fn first_adds_at_once_make_one_gateway_interface(host: &Host) {
     let pods: Vec<Pod> = (0..8).map(|at| host.pod(&format!("p{at}"))).collect();
     let network = &network;
     let added: Vec<Outcome> = std::thread::scope(|scope| {
-        let runs: Vec<_> = pods.iter().map(|pod| scope.spawn(move || network.add(pod))).collect();
+        let runs: Vec<_> = pods
+            .iter()
+            .map(|pod| scope.spawn(move || network.add(pod)))
+            .collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     for (pod, added) in pods.iter().zip(&added) {
@@ -282,8 +342,14 @@ fn check_tells_what_is_wrong_with_the_gateway_interface(host: &Host) {
         kernel::tool(&repair);
     }
     let error = network.check(&pod, &added).error();
-    assert_eq!(error.msg, "VLAN interface cni0.100 not found, wanted as the gateway of VLAN 100");
-    assert!(error.details.contains("lacks the gateway address"), "{error}");
+    assert_eq!(
+        error.msg,
+        "VLAN interface cni0.100 not found, wanted as the gateway of VLAN 100"
+    );
+    assert!(
+        error.details.contains("lacks the gateway address"),
+        "{error}"
+    );
 }
 
 /// The host's side of a pair that an earlier plugin made.
@@ -306,7 +372,12 @@ fn a_port_of_an_earlier_plugin_is_in_its_vlan_with_the_gateway_there(host: &Host
     let network = network.with(json!({"prevResult": prev}));
     let added = network.add(&pod);
     assert_eq!(vlans("tap0"), "100 pvid untagged");
-    let names: Vec<String> = added.result().interfaces.into_iter().map(|i| i.name).collect();
+    let names: Vec<String> = added
+        .result()
+        .interfaces
+        .into_iter()
+        .map(|i| i.name)
+        .collect();
     assert_eq!(names, ["tap0", "eth0", "cni0", "cni0.100"]);
     assert_eq!(kernel::addresses("cni0.100"), ["10.1.0.1/24"]);
     assert!(reaches(&pod, "10.1.0.1"));

@@ -23,7 +23,10 @@ pub(crate) fn tests() -> Vec<Test> {
 /// How long after its port forwards does ADD return? The host's end is held back as a supplicant
 /// holds back a port (802.1X): it is not operational before somebody says so.
 fn delay_after_forwarding(host: &Host, name: &str) -> Duration {
-    let (pod, network) = (host.pod(name), Network::new(host, json!({"ipam": held_ipam(host)})));
+    let (pod, network) = (
+        host.pod(name),
+        Network::new(host, json!({"ipam": held_ipam(host)})),
+    );
     let adding_since = Instant::now();
     let (added, returned, released) = std::thread::scope(|scope| {
         let adding = scope.spawn(|| (network.add(&pod), Instant::now()));
@@ -35,7 +38,11 @@ fn delay_after_forwarding(host: &Host, name: &str) -> Duration {
         (added, returned, released)
     });
     added.success();
-    assert!(returned > released, "it did not wait: {:?}", adding_since.elapsed());
+    assert!(
+        returned > released,
+        "it did not wait: {:?}",
+        adding_since.elapsed()
+    );
     network.del(&pod).silent_success();
     returned.duration_since(released)
 }
@@ -45,24 +52,39 @@ fn add_returns_within_50_ms_after_its_port_forwards(host: &Host) {
     kernel::only_at_full_speed();
     kernel::require_tool("ip");
     kernel::create_bridge("cni0");
-    let delays: Vec<Duration> = (0..5).map(|at| delay_after_forwarding(host, &format!("p{at}"))).collect();
+    let delays: Vec<Duration> = (0..5)
+        .map(|at| delay_after_forwarding(host, &format!("p{at}")))
+        .collect();
     host.note(format!("{delays:?}"));
-    assert!(delays.iter().any(|delay| *delay < Duration::from_millis(50)), "{delays:?}");
+    assert!(
+        delays
+            .iter()
+            .any(|delay| *delay < Duration::from_millis(50)),
+        "{delays:?}"
+    );
 }
 
 /// An IPAM plugin that answers when it is let go.
 pub(crate) fn held_ipam(host: &Host) -> Value {
     let _ = std::fs::remove_file(files(host).join("go"));
     let wait = "while [ ! -e \"${0%/*}/go\" ]; do sleep 0.01; done";
-    script_ipam(host, "held", &format!("{wait}; echo '{{\"ips\": [{{\"address\": \"10.1.0.9/24\"}}]}}'"))
+    script_ipam(
+        host,
+        "held",
+        &format!("{wait}; echo '{{\"ips\": [{{\"address\": \"10.1.0.9/24\"}}]}}'"),
+    )
 }
 
 /// Waits for the port of an ADD with [`held_ipam`], sees to it that it does not become operational
 /// by itself, and lets IPAM go.
 pub(crate) fn hold_back_the_port(host: &Host) -> String {
     let port = || {
-        let names = kernel::names().into_iter().filter(|name| name.starts_with("veth"));
-        names.into_iter().find(|name| kernel::find_link(name).is_some_and(|link| !link.oper_up))
+        let names = kernel::names()
+            .into_iter()
+            .filter(|name| name.starts_with("veth"));
+        names
+            .into_iter()
+            .find(|name| kernel::find_link(name).is_some_and(|link| !link.oper_up))
     };
     kernel::wait_until("the pair is there", || port().is_some());
     let port = port().unwrap();
@@ -75,49 +97,84 @@ pub(crate) fn hold_back_the_port(host: &Host) -> String {
 fn addresses_that_do_not_settle_within_5_seconds_are_an_error(host: &Host) {
     kernel::create_bridge("cni0");
     let (first, pod) = (host.pod("first"), host.pod("a"));
-    let network = Network::new(host, json!({"ipMasq": true, "ipam": host_local(host, &[V4, V6])}));
+    let network = Network::new(
+        host,
+        json!({"ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
+    );
     network.add(&first).success();
     pod.inside(|| kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60"));
     let before = Snapshot::of(host, &[&first, &pod]);
     let outcome = network.with(json!({"enabledad": true})).add(&pod);
     let error = outcome.error();
     assert_eq!(error.code, Code::KERNEL);
-    assert!(error.msg.starts_with("failed to settle addresses for \"eth0\": timed out"), "{error}");
+    assert!(
+        error
+            .msg
+            .starts_with("failed to settle addresses for \"eth0\": timed out"),
+        "{error}"
+    );
     let limits = Duration::from_secs(5)..Duration::from_secs(10);
     assert!(limits.contains(&outcome.duration), "{:?}", outcome.duration);
     before.require_unchanged_but_for_the_last_address();
 }
 
 fn full(host: &Host) -> Network<'_> {
-    Network::new(host, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}))
+    Network::new(
+        host,
+        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
+    )
 }
 
 fn nothing_sleeps(host: &Host) {
     let (network, pod) = (full(host), host.pod("a"));
     for command in [Command::Add, Command::Del] {
-        let trace = Trace::of(host, &network.attachment(command, &pod), "nanosleep,clock_nanosleep,select");
+        let trace = Trace::of(
+            host,
+            &network.attachment(command, &pod),
+            "nanosleep,clock_nanosleep,select",
+        );
         trace.outcome.success();
         assert_eq!(trace.lines, [""; 0], "{command:?}");
     }
 }
 
 /// With a thousand pods on the bridge, or ten thousand routes on the host, a list of them is what takes the time.
-fn add_lists_no_more_than_the_addresses_of_the_bridge_and_the_two_rules_of_postrouting(host: &Host) {
+fn add_lists_no_more_than_the_addresses_of_the_bridge_and_the_two_rules_of_postrouting(
+    host: &Host,
+) {
     let network = full(host);
     network.add(&host.pod("first")).success();
     let index = kernel::link("cni0").index;
-    let trace = Trace::of(host, &network.attachment(Command::Add, &host.pod("a")), "sendto,sendmsg");
+    let trace = Trace::of(
+        host,
+        &network.attachment(Command::Add, &host.pod("a")),
+        "sendto,sendmsg",
+    );
     trace.outcome.success();
-    let sends = trace.lines.iter().filter(|line| line.contains("nlmsg_type=RTM_")).count();
+    let sends = trace
+        .lines
+        .iter()
+        .filter(|line| line.contains("nlmsg_type=RTM_"))
+        .count();
     assert!(sends > 5, "strace shows what is sent: {sends}");
-    let lists: Vec<&String> = trace.lines.iter().filter(|line| line.contains("NLM_F_DUMP")).collect();
+    let lists: Vec<&String> = trace
+        .lines
+        .iter()
+        .filter(|line| line.contains("NLM_F_DUMP"))
+        .collect();
     assert!(lists.len() <= 3, "{lists:#?}");
-    let of_bridge = ["ifa_index=if_nametoindex(\"cni0\")".to_owned(), format!("ifa_index={index}")];
+    let of_bridge = [
+        "ifa_index=if_nametoindex(\"cni0\")".to_owned(),
+        format!("ifa_index={index}"),
+    ];
     // The name of the chain, as strace shows it.
-    let postrouting: String = b"postrouting".iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let postrouting: String = b"postrouting"
+        .iter()
+        .map(|byte| format!("\\x{byte:02x}"))
+        .collect();
     for list in lists {
-        let addresses =
-            list.contains("nlmsg_type=RTM_GETADDR") && of_bridge.iter().any(|index| list.contains(index));
+        let addresses = list.contains("nlmsg_type=RTM_GETADDR")
+            && of_bridge.iter().any(|index| list.contains(index));
         let rules = list.contains("NFT_MSG_GETRULE") && list.contains(&postrouting);
         assert!(addresses || rules, "{list}");
     }

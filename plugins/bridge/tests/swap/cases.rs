@@ -21,11 +21,20 @@ pub(crate) struct Case {
     pub(crate) suites: &'static [Suite],
 }
 
-const SIMPLE: Case = Case { name: "", keys: || json!({}), needs: || {}, prepare: || {}, suites: &Suite::ALL };
+const SIMPLE: Case = Case {
+    name: "",
+    keys: || json!({}),
+    needs: || {},
+    prepare: || {},
+    suites: &Suite::ALL,
+};
 
 /// `ipam` for the subnets; the node says where the records are.
 fn ipam(subnets: &[&str]) -> Value {
-    let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
+    let ranges: Vec<Value> = subnets
+        .iter()
+        .map(|subnet| json!([{"subnet": subnet}]))
+        .collect();
     json!({"type": "host-local", "ranges": ranges})
 }
 
@@ -34,9 +43,21 @@ fn masqueraded(backend: &str) -> Value {
 }
 
 pub(crate) const ALL: &[Case] = &[
-    Case { name: "plain", keys: || json!({"ipam": ipam(&[V4])}), ..SIMPLE },
-    Case { name: "dual_stack", keys: || json!({"ipam": ipam(&[V4, V6])}), ..SIMPLE },
-    Case { name: "gateway", keys: || json!({"isGateway": true, "ipam": ipam(&[V4, V6])}), ..SIMPLE },
+    Case {
+        name: "plain",
+        keys: || json!({"ipam": ipam(&[V4])}),
+        ..SIMPLE
+    },
+    Case {
+        name: "dual_stack",
+        keys: || json!({"ipam": ipam(&[V4, V6])}),
+        ..SIMPLE
+    },
+    Case {
+        name: "gateway",
+        keys: || json!({"isGateway": true, "ipam": ipam(&[V4, V6])}),
+        ..SIMPLE
+    },
     Case {
         name: "default_gateway",
         keys: || json!({"isDefaultGateway": true, "ipam": ipam(&[V4, V6])}),
@@ -55,8 +76,16 @@ pub(crate) const ALL: &[Case] = &[
         needs: || require_tool("iptables-restore"),
         ..SIMPLE
     },
-    Case { name: "hairpin", keys: || json!({"hairpinMode": true, "ipam": ipam(&[V4])}), ..SIMPLE },
-    Case { name: "promiscuous", keys: || json!({"promiscMode": true, "ipam": ipam(&[V4])}), ..SIMPLE },
+    Case {
+        name: "hairpin",
+        keys: || json!({"hairpinMode": true, "ipam": ipam(&[V4])}),
+        ..SIMPLE
+    },
+    Case {
+        name: "promiscuous",
+        keys: || json!({"promiscMode": true, "ipam": ipam(&[V4])}),
+        ..SIMPLE
+    },
     Case {
         name: "port_isolation",
         keys: || json!({"portIsolation": true, "ipam": ipam(&[V4])}),
@@ -73,7 +102,11 @@ pub(crate) const ALL: &[Case] = &[
         },
         ..SIMPLE
     },
-    Case { name: "macspoofchk", keys: || json!({"macspoofchk": true, "ipam": ipam(&[V4])}), ..SIMPLE },
+    Case {
+        name: "macspoofchk",
+        keys: || json!({"macspoofchk": true, "ipam": ipam(&[V4])}),
+        ..SIMPLE
+    },
     Case {
         name: "vlan",
         keys: || json!({"isGateway": true, "vlan": 100, "ipam": ipam(&[V4])}),

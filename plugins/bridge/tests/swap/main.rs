@@ -2,7 +2,11 @@
 //!
 //! [`matrix`] is a table of networks times both directions times the versions of the reference that Debian has. [`traffic`] shows
 //! that pods keep talking meanwhile, [`seen`] what differs between the two. Where the reference is known to fall short, [`quirks`] names it, and what is expected instead.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 mod cases;
 mod matrix;
@@ -15,5 +19,10 @@ mod whole;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    testkit::main([matrix::tests(), traffic::tests(), seen::tests()].into_iter().flatten().collect())
+    testkit::main(
+        [matrix::tests(), traffic::tests(), seen::tests()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
 }

@@ -18,7 +18,9 @@ pub(crate) fn tests() -> Vec<Test> {
             for (first, second) in [(Side::Ours, Side::Reference), (Side::Reference, Side::Ours)] {
                 let direction = first.before(second);
                 let name = format!("{}::{}::{direction}", suite.name(), case.name);
-                tests.push(Test::new(name, move |host| swap(host, case, *suite, first, second)));
+                tests.push(Test::new(name, move |host| {
+                    swap(host, case, *suite, first, second)
+                }));
             }
         }
     }
@@ -56,7 +58,13 @@ fn swap(host: &Host, case: &Case, suite: Suite, first: Side, second: Side) {
 /// CHECK of what the first side added, by the second.
 fn check(node: &Node<'_>, first: Side, second: Side, pod: &Pod, added: &Outcome) {
     if second == Side::Ours && quirks::leaves_vlan_1(node, first) {
-        node.fail(Command::Check, second, pod, added, "has VLANs 1 untagged, 100 pvid untagged; wanted 100");
+        node.fail(
+            Command::Check,
+            second,
+            pod,
+            added,
+            "has VLANs 1 untagged, 100 pvid untagged; wanted 100",
+        );
     } else {
         node.check(second, pod, added);
     }
@@ -79,7 +87,10 @@ fn collect(node: &Node<'_>, side: Side, kept: &Pod, lost: &Pod) {
     }
     let ports = count_ports();
     lost.remove();
-    wait_until("the kernel has removed the pair of the namespace that is gone", || count_ports() < ports);
+    wait_until(
+        "the kernel has removed the pair of the namespace that is gone",
+        || count_ports() < ports,
+    );
     node.gc(side, kept);
     require_no_trace_of(node.host, &[kept], &[&id(lost)]);
 }
@@ -99,13 +110,21 @@ fn require_no_trace_of(host: &Host, pods: &[&Pod], words: &[&str]) {
     // The pair of a VLAN's gateway is the network's. One of an attachment ends in a pod, and is seen there.
     traces.retain(|line| !line.starts_with("host : link ") || line.contains("swap-"));
     if !traces.is_empty() {
-        fail(format_args!("traces of attachments that are gone:\n{}", traces.join("\n")));
+        fail(format_args!(
+            "traces of attachments that are gone:\n{}",
+            traces.join("\n")
+        ));
     }
 }
 
 fn count_ports() -> usize {
-    let names = cni_net::Rtnl::open().and_then(|mut rtnl| rtnl.links()).unwrap();
-    names.iter().filter(|link| link.name.starts_with("veth")).count()
+    let names = cni_net::Rtnl::open()
+        .and_then(|mut rtnl| rtnl.links())
+        .unwrap();
+    names
+        .iter()
+        .filter(|link| link.name.starts_with("veth"))
+        .count()
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -43,22 +43,45 @@ impl<'a> Node<'a> {
         // The reference runs it for nf_tables, and the state is read by it.
         require_tool("nft");
         let base = json!({"cniVersion": version(suite), "name": "net", "type": "bridge", "bridge": BRIDGE});
-        let mut keys: Map<_, _> = base.as_object().unwrap().clone().into_iter().chain(object(keys)).collect();
+        let mut keys: Map<_, _> = base
+            .as_object()
+            .unwrap()
+            .clone()
+            .into_iter()
+            .chain(object(keys))
+            .collect();
         if let Some(ipam) = keys.get_mut("ipam").and_then(Value::as_object_mut) {
             ipam.insert("dataDir".to_owned(), json!(host.data_dir()));
         }
-        Self { host, suite, reference, keys }
+        Self {
+            host,
+            suite,
+            reference,
+            keys,
+        }
     }
 
     /// A request to one side, which finds its own IPAM plugin.
-    pub(crate) fn request(&self, side: Side, command: Command, id: &str, more: Value) -> Invocation<'a> {
+    pub(crate) fn request(
+        &self,
+        side: Side,
+        command: Command,
+        id: &str,
+        more: Value,
+    ) -> Invocation<'a> {
         let conf: Map<_, _> = self.keys.clone().into_iter().chain(object(more)).collect();
         let folder = match side {
             Side::Ours => bin_dir(),
             Side::Reference => &self.reference,
         };
-        let mut request = self.host.plugin("bridge", command).program(folder.join("bridge"));
-        request = request.env("CNI_PATH", folder).container(id).conf(Value::Object(conf));
+        let mut request = self
+            .host
+            .plugin("bridge", command)
+            .program(folder.join("bridge"));
+        request = request
+            .env("CNI_PATH", folder)
+            .container(id)
+            .conf(Value::Object(conf));
         match quirks::path(self, side, command) {
             Some(path) => request.env("PATH", path),
             None => request.env("PATH", path()),
@@ -66,25 +89,45 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn add(&self, side: Side, pod: &Pod) -> Outcome {
-        let outcome = self.request(side, Command::Add, &id(pod), json!({})).pod(pod).run();
+        let outcome = self
+            .request(side, Command::Add, &id(pod), json!({}))
+            .pod(pod)
+            .run();
         outcome.success();
         outcome
     }
 
     pub(crate) fn check(&self, side: Side, pod: &Pod, added: &Outcome) {
         let keys = json!({"prevResult": added.json()});
-        self.request(side, Command::Check, &id(pod), keys).pod(pod).run().silent_success();
+        self.request(side, Command::Check, &id(pod), keys)
+            .pod(pod)
+            .run()
+            .silent_success();
     }
 
     pub(crate) fn del(&self, side: Side, pod: &Pod, added: &Outcome) {
         let keys = json!({"prevResult": added.json()});
-        self.request(side, Command::Del, &id(pod), keys).pod(pod).run().silent_success();
+        self.request(side, Command::Del, &id(pod), keys)
+            .pod(pod)
+            .run()
+            .silent_success();
     }
 
     /// A run that fails with this text.
-    pub(crate) fn fail(&self, command: Command, side: Side, pod: &Pod, added: &Outcome, text: &str) {
+    pub(crate) fn fail(
+        &self,
+        command: Command,
+        side: Side,
+        pod: &Pod,
+        added: &Outcome,
+        text: &str,
+    ) {
         let keys = json!({"prevResult": added.json()});
-        let msg = self.request(side, command, &id(pod), keys).pod(pod).run().msg();
+        let msg = self
+            .request(side, command, &id(pod), keys)
+            .pod(pod)
+            .run()
+            .msg();
         if !msg.contains(text) {
             fail(format_args!("{msg:?}, wanted a text with {text:?}"));
         }
@@ -94,7 +137,9 @@ impl<'a> Node<'a> {
     pub(crate) fn gc(&self, side: Side, valid: &Pod) {
         let list = json!([{"containerID": id(valid), "ifname": "eth0"}]);
         let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": list});
-        self.request(side, Command::Gc, "", keys).run().silent_success();
+        self.request(side, Command::Gc, "", keys)
+            .run()
+            .silent_success();
     }
 
     pub(crate) fn key(&self, name: &str) -> Option<&Value> {
@@ -116,17 +161,27 @@ fn object(value: Value) -> Map<String, Value> {
 
 /// The container's id of a pod: its name.
 pub(crate) fn id(pod: &Pod) -> String {
-    pod.path().file_name().unwrap().to_string_lossy().into_owned()
+    pod.path()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// `PATH` with the folders of the administrator's programs.
 pub(crate) fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+    format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    )
 }
 
 /// Where a program is.
 pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
-    path().split(':').map(|folder| PathBuf::from(folder).join(name)).find(|file| file.is_file())
+    path()
+        .split(':')
+        .map(|folder| PathBuf::from(folder).join(name))
+        .find(|file| file.is_file())
 }
 
 /// Ignores the test where the machine lacks a program.
@@ -138,8 +193,15 @@ pub(crate) fn require_tool(name: &str) {
 pub(crate) fn try_tool(line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
     let mut command = std::process::Command::new(words.next().unwrap());
-    let output = command.args(words).env("PATH", path()).output().or_fail(line);
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = command
+        .args(words)
+        .env("PATH", path())
+        .output()
+        .or_fail(line);
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The same where it must not fail.

@@ -12,7 +12,9 @@ pub(crate) fn path(node: &Node<'_>, side: Side, command: Command) -> Option<&'st
     let hit = side == Side::Reference
         && command == Command::Del
         && node.suite == Suite::Sid
-        && node.key("ipMasqBackend").is_some_and(|backend| backend == "nftables");
+        && node
+            .key("ipMasqBackend")
+            .is_some_and(|backend| backend == "nftables");
     hit.then(path_without_iptables)
 }
 
@@ -41,7 +43,9 @@ pub(crate) fn has_gc(side: Side, suite: Suite) -> bool {
 pub(crate) fn leaves_nftables_rules(node: &Node<'_>, side: Side) -> bool {
     side == Side::Reference
         && node.suite == Suite::Bookworm
-        && node.key("ipMasqBackend").is_some_and(|backend| backend == "nftables")
+        && node
+            .key("ipMasqBackend")
+            .is_some_and(|backend| backend == "nftables")
 }
 
 /// 1.1.1 leaves every port in VLAN 1 (containernetworking/plugins#667), which CHECK tells.

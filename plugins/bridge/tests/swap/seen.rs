@@ -27,12 +27,20 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn tests() -> Vec<Test> {
-    let rows: Vec<Row> = attachments::ROWS.iter().chain(errors::ROWS).copied().collect();
+    let rows: Vec<Row> = attachments::ROWS
+        .iter()
+        .chain(errors::ROWS)
+        .copied()
+        .collect();
     let table = rows.clone();
-    let mut tests = vec![Test::new("seen::the_readme_has_the_table", move |_| require_table(&table))];
+    let mut tests = vec![Test::new("seen::the_readme_has_the_table", move |_| {
+        require_table(&table)
+    })];
     for row in rows {
         for side in [Side::Reference, Side::Ours] {
-            tests.push(Test::new(name(&row, side), move |host| see(host, &row, side)));
+            tests.push(Test::new(name(&row, side), move |host| {
+                see(host, &row, side)
+            }));
         }
     }
     tests
@@ -40,19 +48,32 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// Nothing that a shell would take for something else.
 fn name(row: &Row, side: Side) -> String {
-    let words = row.what.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = row
+        .what
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     format!("seen::{side:?}::{}", words.collect::<Vec<_>>().join("_")).to_lowercase()
 }
 
 fn see(host: &Host, row: &Row, side: Side) {
     if side == Side::Reference {
         let folder = Suite::Sid.require();
-        require(&format!("version {VERSION} of the reference in sid"), folder.ends_with(VERSION));
+        require(
+            &format!("version {VERSION} of the reference in sid"),
+            folder.ends_with(VERSION),
+        );
     }
-    let wanted = if side == Side::Ours { row.ours } else { row.reference };
+    let wanted = if side == Side::Ours {
+        row.ours
+    } else {
+        row.reference
+    };
     let seen = (row.see)(&Scene::new(host, side));
     if seen != wanted {
-        fail(format_args!("{}\n  seen:   {seen}\n  README: {wanted}", row.what));
+        fail(format_args!(
+            "{}\n  seen:   {seen}\n  README: {wanted}",
+            row.what
+        ));
     }
 }
 

@@ -29,9 +29,13 @@ pub(crate) fn tests() -> Vec<Test> {
     for suite in Suite::ALL {
         for (first, second) in [(Side::Ours, Side::Reference), (Side::Reference, Side::Ours)] {
             let direction = first.before(second);
-            let name =
-                format!("{}::pods_keep_talking_while_the_binaries_are_swapped::{direction}", suite.name());
-            tests.push(Test::new(name, move |host| keep_talking(host, suite, first, second)));
+            let name = format!(
+                "{}::pods_keep_talking_while_the_binaries_are_swapped::{direction}",
+                suite.name()
+            );
+            tests.push(Test::new(name, move |host| {
+                keep_talking(host, suite, first, second)
+            }));
         }
     }
     tests
@@ -49,11 +53,17 @@ fn keep_talking(host: &Host, suite: Suite, first: Side, second: Side) {
     a.inside(|| flows.iter().for_each(wait_for_the_first_answer));
     let done = AtomicBool::new(false);
     let counts = thread::scope(|scope| {
-        let asking: Vec<_> = flows.iter().map(|flow| scope.spawn(|| run(flow, &a, &done))).collect();
+        let asking: Vec<_> = flows
+            .iter()
+            .map(|flow| scope.spawn(|| run(flow, &a, &done)))
+            .collect();
         // On a thread, so that a failure of it ends the flows too.
         let guests = scope.spawn(|| come_and_go(&node, second)).join();
         done.store(true, Ordering::Relaxed);
-        let counts: Vec<_> = asking.into_iter().filter_map(|flow| flow.join().ok()).collect();
+        let counts: Vec<_> = asking
+            .into_iter()
+            .filter_map(|flow| flow.join().ok())
+            .collect();
         guests.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         counts
     });
@@ -69,8 +79,7 @@ fn keep_talking(host: &Host, suite: Suite, first: Side, second: Side) {
 /// Both address families, masqueraded by whatever each side takes where nothing is said, or by what both know.
 fn keys(suite: Suite) -> Value {
     let ranges = json!([[{"subnet": V4}], [{"subnet": V6}]]);
-    let keys =
-        json!({"isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local", "ranges": ranges}});
+    let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local", "ranges": ranges}});
     let mut keys = keys.as_object().unwrap().clone();
     if suite == Suite::Sid {
         keys.insert("ipMasqBackend".to_owned(), json!("nftables"));
@@ -133,13 +142,29 @@ struct Count {
 
 /// To the other pod, which sees the pod's own addresses, and to the host outside, which sees the host's. UDP and no echo requests: of
 /// those the kernel drops one in some thousands by itself.
-fn flows(of_pod: &AddResult, of_peer: &AddResult, peer: Reflector, outside: Reflector) -> Vec<Flow> {
-    let addresses =
-        |result: &AddResult| -> Vec<IpAddr> { result.ips.iter().map(|ip| ip.address.address()).collect() };
+fn flows(
+    of_pod: &AddResult,
+    of_peer: &AddResult,
+    peer: Reflector,
+    outside: Reflector,
+) -> Vec<Flow> {
+    let addresses = |result: &AddResult| -> Vec<IpAddr> {
+        result.ips.iter().map(|ip| ip.address.address()).collect()
+    };
     let parse = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
-    let flow = |to, seen_as, reflector| Flow { to, seen_as, reflector };
-    let to_peer = addresses(of_peer).into_iter().zip(addresses(of_pod)).map(|(to, own)| flow(to, own, peer));
-    let to_outside = parse(OUTSIDE).into_iter().zip(parse(OUTER)).map(|(to, outer)| flow(to, outer, outside));
+    let flow = |to, seen_as, reflector| Flow {
+        to,
+        seen_as,
+        reflector,
+    };
+    let to_peer = addresses(of_peer)
+        .into_iter()
+        .zip(addresses(of_pod))
+        .map(|(to, own)| flow(to, own, peer));
+    let to_outside = parse(OUTSIDE)
+        .into_iter()
+        .zip(parse(OUTER))
+        .map(|(to, outer)| flow(to, outer, outside));
     to_peer.chain(to_outside).collect()
 }
 
@@ -155,14 +180,21 @@ fn wait_for_the_first_answer(flow: &Flow) {
 
 /// Asks from inside the pod until it is `done`.
 fn run(flow: &Flow, pod: &Pod, done: &AtomicBool) -> Count {
-    let mut count = Count { to: flow.to, answered: 0, slowest: Duration::ZERO, lost: Vec::new() };
+    let mut count = Count {
+        to: flow.to,
+        answered: 0,
+        slowest: Duration::ZERO,
+        lost: Vec::new(),
+    };
     let begin = Instant::now();
     pod.inside(|| {
         while !done.load(Ordering::Relaxed) {
             let start = Instant::now();
             match flow.ask(PATIENCE) {
                 Ok(()) => count.answered += 1,
-                Err(e) => count.lost.push(format!("{e} after {:.0?}", begin.elapsed())),
+                Err(e) => count
+                    .lost
+                    .push(format!("{e} after {:.0?}", begin.elapsed())),
             }
             count.slowest = count.slowest.max(start.elapsed());
             thread::sleep(Duration::from_millis(2));

@@ -13,7 +13,11 @@ pub(crate) struct Whole<'a> {
 impl<'a> Whole<'a> {
     /// Takes it, of the host and these pods.
     pub(crate) fn of(host: &'a Host, pods: &[&'a Pod]) -> Self {
-        Self { host, pods: pods.to_vec(), lines: lines(host, pods) }
+        Self {
+            host,
+            pods: pods.to_vec(),
+            lines: lines(host, pods),
+        }
     }
 
     /// Fails the test where anything is different now.
@@ -26,13 +30,19 @@ impl<'a> Whole<'a> {
         };
         let difference = only('-', &self.lines, &now) + &only('+', &now, &self.lines);
         if !difference.is_empty() {
-            fail(format_args!("something was left, or taken away:\n{difference}"));
+            fail(format_args!(
+                "something was left, or taken away:\n{difference}"
+            ));
         }
     }
 
     /// The lines that speak of one of these words.
     pub(crate) fn that_name(&self, words: &[&str]) -> Vec<&str> {
-        self.lines.iter().map(String::as_str).filter(|line| words.iter().any(|w| line.contains(w))).collect()
+        self.lines
+            .iter()
+            .map(String::as_str)
+            .filter(|line| words.iter().any(|w| line.contains(w)))
+            .collect()
     }
 }
 
@@ -57,17 +67,27 @@ fn under_headings(text: &str) -> Vec<String> {
     let line = |line| {
         let depth = str::len(line) - line.trim_start().len();
         headings.retain(|(above, _)| *above < depth);
-        let above: String = headings.iter().map(|(_, heading)| format!("{heading} ")).collect();
+        let above: String = headings
+            .iter()
+            .map(|(_, heading)| format!("{heading} "))
+            .collect();
         headings.push((depth, line.trim()));
         format!("{above}: {}", line.trim())
     };
-    text.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(line)
+        .collect()
 }
 
 fn rules(program: &str) -> Vec<String> {
     let text = try_tool(program).unwrap_or_default();
     // What a rule counted is no part of it.
-    let kept: Vec<String> = text.lines().filter(|line| !line.starts_with('#')).map(without_counts).collect();
+    let kept: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(without_counts)
+        .collect();
     under_headings(&kept.join("\n"))
 }
 

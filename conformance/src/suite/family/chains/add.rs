@@ -24,10 +24,15 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Double],
         faults: &[
             Fault::new("answers in the version that it likes best", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/cniVersion", "0.4.0")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/cniVersion", "0.4.0")))
             }),
             Fault::new("says nothing on success", |real, call| {
-                Ok(Answer { stdout: Vec::new(), ..real.run(&call)? })
+                Ok(Answer {
+                    stdout: Vec::new(),
+                    ..real.run(&call)?
+                })
             }),
         ],
         body: the_result_goes_on,
@@ -45,7 +50,9 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Double, Need::Makes(Made::Interface)],
         faults: &[
             Fault::new("names no interfaces", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces", json!([]))))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/interfaces", json!([]))))
             }),
             Fault::new("does not say where its interfaces are", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
@@ -68,30 +75,40 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_INTERFACES,
         kinds: CHAINABLE,
         needs: &[],
-        faults: &[Fault::new("puts an interface before the others and leaves the numbers", |real, call| {
-            let is_add = call.is(Command::Add);
-            Ok(real.run(&call)?.edited(|result| {
-                if let (true, Some(Value::Array(list))) = (is_add, result.get_mut("interfaces")) {
-                    list.insert(0, json!({"name": "mine0"}));
-                }
-            }))
-        })],
+        faults: &[Fault::new(
+            "puts an interface before the others and leaves the numbers",
+            |real, call| {
+                let is_add = call.is(Command::Add);
+                Ok(real.run(&call)?.edited(|result| {
+                    if let (true, Some(Value::Array(list))) = (is_add, result.get_mut("interfaces"))
+                    {
+                        list.insert(0, json!({"name": "mine0"}));
+                    }
+                }))
+            },
+        )],
         body: addresses_keep_their_interfaces,
     },
     Case {
         id: "chains/add-without-prevresult",
         title: "ADD of a chained plugin fails without prevResult",
-        clause: Clause { section: "silent", rule: "what a chained plugin does that comes first" },
+        clause: Clause {
+            section: "silent",
+            rule: "what a chained plugin does that comes first",
+        },
         level: Level::May,
         versions: Versions::WITH_INTERFACES,
         kinds: &[Kind::Chained],
         needs: &[],
-        faults: &[Fault::new("makes up a result where it got none", |real, call| {
-            if call.config().get("prevResult").is_none() {
-                return Ok(Answer::success(json!({"cniVersion": "1.1.0"}).to_string()));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "makes up a result where it got none",
+            |real, call| {
+                if call.config().get("prevResult").is_none() {
+                    return Ok(Answer::success(json!({"cniVersion": "1.1.0"}).to_string()));
+                }
+                real.run(&call)
+            },
+        )],
         body: add_wants_a_prev_result,
     },
 ];
@@ -100,9 +117,17 @@ fn the_result_goes_on(context: &Context<'_>) -> Result<(), Failure> {
     let chain = Chain::new(context, Reply::passing_on(json!({})))?;
     let printed = chain.add()?;
     let version = json!(context.version().as_str());
-    require_same("the result's cniVersion", &version, at(&printed, "/cniVersion"))?;
+    require_same(
+        "the result's cniVersion",
+        &version,
+        at(&printed, "/cniVersion"),
+    )?;
     let config = chain.next_call(Command::Add)?.config();
-    require_same("the next plugin's prevResult", &printed, at(&config, "/prevResult"))
+    require_same(
+        "the next plugin's prevResult",
+        &printed,
+        at(&config, "/prevResult"),
+    )
 }
 
 fn the_next_plugin_finds_the_interface(context: &Context<'_>) -> Result<(), Failure> {
@@ -112,23 +137,42 @@ fn the_next_plugin_finds_the_interface(context: &Context<'_>) -> Result<(), Fail
     let prev_result = at(&config, "/prevResult");
     let ifname = &context.profile().ifname;
     let interfaces = decode(prev_result)?.interfaces;
-    let found = interfaces.iter().any(|it| it.name == *ifname && !it.sandbox.is_empty());
-    require(found, format!("an interface {ifname} with a sandbox in prevResult"), prev_result)
+    let found = interfaces
+        .iter()
+        .any(|it| it.name == *ifname && !it.sandbox.is_empty());
+    require(
+        found,
+        format!("an interface {ifname} with a sandbox in prevResult"),
+        prev_result,
+    )
 }
 
 fn addresses_keep_their_interfaces(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    let given = attachment.fixture().cloned().unwrap_or_else(|| earlier(context));
-    let run = attachment.request(Command::Add).key("prevResult", given.clone()).run()?;
+    let given = attachment
+        .fixture()
+        .cloned()
+        .unwrap_or_else(|| earlier(context));
+    let run = attachment
+        .request(Command::Add)
+        .key("prevResult", given.clone())
+        .run()?;
     let printed = run.result()?;
     let (before, after) = (owners(&decode(&given)?), owners(&decode(&printed)?));
     let is_there = |address: &str| after.iter().any(|(found, _)| found == address);
-    let kept: Vec<_> = before.iter().filter(|(address, _)| is_there(address)).collect();
+    let kept: Vec<_> = before
+        .iter()
+        .filter(|(address, _)| is_there(address))
+        .collect();
     if kept.is_empty() {
-        return Err(Failure::skip("no address of prevResult is in the result: protocol/prevresult tells"));
+        return Err(Failure::skip(
+            "no address of prevResult is in the result: protocol/prevresult tells",
+        ));
     }
     let moved = kept.into_iter().find(|owner| !after.contains(owner));
-    let wanted = moved.map(|(address, name)| format!("{address} on {name:?}")).unwrap_or_default();
+    let wanted = moved
+        .map(|(address, name)| format!("{address} on {name:?}"))
+        .unwrap_or_default();
     require(moved.is_none(), wanted, printed)
 }
 
@@ -149,10 +193,19 @@ fn owners(result: &AddResult) -> Vec<(String, Option<String>)> {
         let interface = result.interfaces.get(usize::try_from(index?).ok()?)?;
         Some(interface.name.clone())
     };
-    result.ips.iter().map(|ip| (ip.address.to_string(), name(ip.interface))).collect()
+    result
+        .ips
+        .iter()
+        .map(|ip| (ip.address.to_string(), name(ip.interface)))
+        .collect()
 }
 
 fn add_wants_a_prev_result(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    attachment.request(Command::Add).without_key("prevResult").run()?.failed().map(drop)
+    attachment
+        .request(Command::Add)
+        .without_key("prevResult")
+        .run()?
+        .failed()
+        .map(drop)
 }

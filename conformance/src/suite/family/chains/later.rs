@@ -34,10 +34,17 @@ pub(super) const CASES: &[Case] = &[
                 }
                 real.run(&call)
             }),
-            Fault::new("does nothing where the result is not its own", |real, call| {
-                let is_foreign = call.config().to_string().contains("later0");
-                if call.is(Command::Del) && is_foreign { Ok(Answer::default()) } else { real.run(&call) }
-            }),
+            Fault::new(
+                "does nothing where the result is not its own",
+                |real, call| {
+                    let is_foreign = call.config().to_string().contains("later0");
+                    if call.is(Command::Del) && is_foreign {
+                        Ok(Answer::default())
+                    } else {
+                        real.run(&call)
+                    }
+                },
+            ),
         ],
         body: del_takes_the_final_result,
     },
@@ -52,13 +59,16 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_CHECK,
         kinds: CHAINABLE,
         needs: &[Need::Verb(Command::Check), Need::Double],
-        faults: &[Fault::new("finds a route that it did not make", |real, call| {
-            let is_foreign = call.config().to_string().contains("203.0.113.0/24");
-            if call.is(Command::Check) && is_foreign {
-                return Ok(Answer::error(100, "unexpected route 203.0.113.0/24"));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "finds a route that it did not make",
+            |real, call| {
+                let is_foreign = call.config().to_string().contains("203.0.113.0/24");
+                if call.is(Command::Check) && is_foreign {
+                    return Ok(Answer::error(100, "unexpected route 203.0.113.0/24"));
+                }
+                real.run(&call)
+            },
+        )],
         body: check_allows_for_a_later_route,
     },
     Case {
@@ -125,7 +135,11 @@ fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
     let result = other.add_decoded()?;
     other.check_succeeds()?;
     other.del()?;
-    Ok(result.ips.iter().filter_map(|ip| ip.gateway).find(IpAddr::is_ipv4))
+    Ok(result
+        .ips
+        .iter()
+        .filter_map(|ip| ip.gateway)
+        .find(IpAddr::is_ipv4))
 }
 
 /// Does what the double has said: a plugin may look whether the routes of the result are there.
@@ -142,7 +156,14 @@ fn add_route(
         let link = rtnl.find_link(&name)?;
         let link = link.ok_or_else(|| Failure::skip("there is no interface for a route"))?;
         let mut batch = Batch::new();
-        batch.create_route(link.index, &name, &RouteSpec { route: Route::new(dst, None), gateway });
+        batch.create_route(
+            link.index,
+            &name,
+            &RouteSpec {
+                route: Route::new(dst, None),
+                gateway,
+            },
+        );
         Ok::<_, Failure>(rtnl.run(batch)?)
     })?
 }

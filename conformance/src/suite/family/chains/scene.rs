@@ -26,10 +26,14 @@ impl<'c> Chain<'c> {
     pub(super) fn new(context: &'c Context<'c>, add: Reply) -> Result<Self, Failure> {
         let profile = context.profile();
         if !context.bin_dir().join(&profile.name).is_file() {
-            return Err(Failure::skip("the plugin's file is not called as its type, so no runtime finds it"));
+            return Err(Failure::skip(
+                "the plugin's file is not called as its type, so no runtime finds it",
+            ));
         }
         let attachment = context.attachment("c1")?;
-        let before = attachment.fixture().map(|result| (Command::Add, Reply::success(result)));
+        let before = attachment
+            .fixture()
+            .map(|result| (Command::Add, Reply::success(result)));
         let first = context.double("double-first", before.as_slice())?;
         let next = context.double("double-next", &[(Command::Add, add)])?;
         let mut plugins = vec![context.config(), json!({"type": next.name()})];
@@ -38,17 +42,30 @@ impl<'c> Chain<'c> {
         }
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&events);
-        let cache = Cache::new(&context.file("cache", "")?.with_file_name("results-of-chains"));
-        let runtime = Runtime::new(&[first.folder(), next.folder(), context.bin_dir()], cache).with_observer(
-            move |event| {
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
-            },
+        let cache = Cache::new(
+            &context
+                .file("cache", "")?
+                .with_file_name("results-of-chains"),
         );
+        let runtime = Runtime::new(&[first.folder(), next.folder(), context.bin_dir()], cache)
+            .with_observer(move |event| {
+                log.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(event.clone());
+            });
         let netns = attachment.netns().path().display().to_string();
         let parameters = Parameters::new(attachment.container(), &profile.ifname, &netns)
             .map_err(|e| Failure::suite("prepare an attachment", e))?;
         let network = network(context, &plugins)?;
-        Ok(Self { context, attachment, runtime, network, parameters, next, events })
+        Ok(Self {
+            context,
+            attachment,
+            runtime,
+            network,
+            parameters,
+            next,
+            events,
+        })
     }
 
     pub(super) fn attachment(&self) -> &Attachment<'c> {
@@ -57,7 +74,11 @@ impl<'c> Chain<'c> {
 
     /// What the next plugin was asked.
     pub(super) fn next_call(&self, command: Command) -> Result<Call, Failure> {
-        let found = self.next.calls()?.into_iter().find(|call| call.command() == command.as_str());
+        let found = self
+            .next
+            .calls()?
+            .into_iter()
+            .find(|call| call.command() == command.as_str());
         found.ok_or_else(|| Failure::suite("find a run of the next plugin", command.as_str()))
     }
 
@@ -97,7 +118,10 @@ impl<'c> Chain<'c> {
 
     /// GC with the container as the only valid attachment.
     pub(super) fn gc(&self) -> Result<(), Failure> {
-        let valid = (self.attachment.container().to_owned(), self.context.profile().ifname.clone());
+        let valid = (
+            self.attachment.container().to_owned(),
+            self.context.profile().ifname.clone(),
+        );
         let ended = self.limited(|| self.runtime.gc(&self.network, &[valid]))?;
         self.done(
             Command::Gc,
@@ -121,9 +145,12 @@ impl<'c> Chain<'c> {
 
     /// Puts what was run into the journal: what the plugin under test printed.
     fn entered(&self, command: Command) -> String {
-        let events = std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner));
+        let events =
+            std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner));
         let name = &self.context.profile().name;
-        let tested = events.iter().find(|event| event.plugin == *name && event.command == command);
+        let tested = events
+            .iter()
+            .find(|event| event.plugin == *name && event.command == command);
         let printed = tested.map(|event| event.stdout.clone()).unwrap_or_default();
         for event in events {
             self.context.enter(Entry::Run(Box::new(entry(event))));
@@ -147,10 +174,12 @@ fn failure(e: Error) -> Failure {
 
 fn entry(event: Event) -> RunEntry {
     let is_ours = |name: &str| name.starts_with("CNI_");
-    let environment = event
-        .environment
-        .iter()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let environment = event.environment.iter().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    });
     RunEntry {
         program: event.program,
         environment: environment.filter(|(name, _)| is_ours(name)).collect(),

@@ -47,8 +47,12 @@ fn kill_tree(process: Pid) {
 
 /// What a thread has started (proc(5), `children`).
 fn children(process: Pid, thread: Pid) -> Vec<Pid> {
-    let list = fs::read_to_string(format!("/proc/{process}/task/{thread}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+    let list =
+        fs::read_to_string(format!("/proc/{process}/task/{thread}/children")).unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 #[cfg(test)]
@@ -59,7 +63,12 @@ mod tests {
     #[test]
     fn what_hangs_is_killed_with_what_it_started() {
         let start = Instant::now();
-        let shell = || Command::new("/bin/sh").args(["-c", "sleep 60; sleep 60"]).output().unwrap();
+        let shell = || {
+            Command::new("/bin/sh")
+                .args(["-c", "sleep 60; sleep 60"])
+                .output()
+                .unwrap()
+        };
         let output = limited(Duration::from_millis(100), shell).unwrap();
         assert!(!output.status.success());
         assert!(start.elapsed() < Duration::from_secs(30));
@@ -67,7 +76,15 @@ mod tests {
 
     #[test]
     fn what_ends_in_time_is_left_alone() {
-        let shell = || Command::new("/bin/sh").args(["-c", "sleep 0.05; echo a"]).output().unwrap();
-        assert_eq!(limited(Duration::from_secs(20), shell).unwrap().stdout, b"a\n");
+        let shell = || {
+            Command::new("/bin/sh")
+                .args(["-c", "sleep 0.05; echo a"])
+                .output()
+                .unwrap()
+        };
+        assert_eq!(
+            limited(Duration::from_secs(20), shell).unwrap().stdout,
+            b"a\n"
+        );
     }
 }

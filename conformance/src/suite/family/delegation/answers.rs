@@ -22,11 +22,21 @@ pub(super) const CASES: &[Case] = &[
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double, Need::Makes(Made::Interface), Need::Makes(Made::Address)],
+        needs: &[
+            Need::Ipam,
+            Need::Double,
+            Need::Makes(Made::Interface),
+            Need::Makes(Made::Address),
+        ],
         faults: &[
-            Fault::new("keeps the delegate's address out of its result", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/ips", json!([]))))
-            }),
+            Fault::new(
+                "keeps the delegate's address out of its result",
+                |real, call| {
+                    Ok(real
+                        .run(&call)?
+                        .edited(|result| put(result, "/ips", json!([]))))
+                },
+            ),
             Fault::new("promises an address that it does not give", |real, call| {
                 let answer = real.run(&call)?;
                 real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
@@ -46,11 +56,21 @@ pub(super) const CASES: &[Case] = &[
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double, Need::Makes(Made::Interface), Need::Makes(Made::Route)],
+        needs: &[
+            Need::Ipam,
+            Need::Double,
+            Need::Makes(Made::Interface),
+            Need::Makes(Made::Route),
+        ],
         faults: &[
-            Fault::new("keeps the delegate's routes out of its result", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/routes", json!([]))))
-            }),
+            Fault::new(
+                "keeps the delegate's routes out of its result",
+                |real, call| {
+                    Ok(real
+                        .run(&call)?
+                        .edited(|result| put(result, "/routes", json!([]))))
+                },
+            ),
             Fault::new("promises a route that it does not make", |real, call| {
                 let answer = real.run(&call)?;
                 real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
@@ -73,11 +93,21 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Ipam, Need::Double],
         faults: &[
             Fault::new("swallows the delegate's log", |real, call| {
-                Ok(Answer { stderr: Vec::new(), ..real.run(&call)? })
+                Ok(Answer {
+                    stderr: Vec::new(),
+                    ..real.run(&call)?
+                })
             }),
             Fault::new("swallows the delegate's log at DEL", |real, call| {
                 let answer = real.run(&call)?;
-                Ok(if call.is(Command::Del) { Answer { stderr: Vec::new(), ..answer } } else { answer })
+                Ok(if call.is(Command::Del) {
+                    Answer {
+                        stderr: Vec::new(),
+                        ..answer
+                    }
+                } else {
+                    answer
+                })
             }),
         ],
         body: the_log_is_passed_on,
@@ -88,7 +118,8 @@ pub(super) const CASES: &[Case] = &[
 fn interface(context: &Context<'_>, rtnl: &mut Rtnl) -> Result<Link, Failure> {
     let ifname = &context.profile().ifname;
     let name = IfName::parse(ifname).map_err(|e| Failure::suite("read the interface's name", e))?;
-    rtnl.find_link(&name)?.ok_or_else(|| Failure::mismatch(format!("an interface {ifname}"), "none"))
+    rtnl.find_link(&name)?
+        .ok_or_else(|| Failure::mismatch(format!("an interface {ifname}"), "none"))
 }
 
 fn the_address_is_used(context: &Context<'_>) -> Result<(), Failure> {
@@ -105,7 +136,10 @@ fn the_address_is_used(context: &Context<'_>) -> Result<(), Failure> {
         let link = interface(context, &mut rtnl)?;
         Ok::<_, Failure>(rtnl.addresses(link.index)?)
     })??;
-    let there: Vec<String> = there.iter().map(|address| address.cidr.to_string()).collect();
+    let there: Vec<String> = there
+        .iter()
+        .map(|address| address.cidr.to_string())
+        .collect();
     require(
         there.iter().any(|address| address == ADDRESS),
         format!("{ADDRESS} on the interface"),
@@ -125,26 +159,45 @@ fn the_routes_are_used(context: &Context<'_>) -> Result<(), Failure> {
         format!("a result with a route to {DST}"),
         &printed,
     )?;
-    let there = scene.attachment().netns().run(|| Rtnl::open()?.routes())??;
-    let is_it = |gateway: Option<std::net::IpAddr>| gateway.is_some_and(|ip| ip.to_string() == GATEWAY);
+    let there = scene
+        .attachment()
+        .netns()
+        .run(|| Rtnl::open()?.routes())??;
+    let is_it =
+        |gateway: Option<std::net::IpAddr>| gateway.is_some_and(|ip| ip.to_string() == GATEWAY);
     require(
-        there.iter().any(|route| route.dst.to_string() == DST && is_it(route.gateway)),
+        there
+            .iter()
+            .any(|route| route.dst.to_string() == DST && is_it(route.gateway)),
         format!("a route to {DST} via {GATEWAY} in the container"),
         format!("{there:?}"),
     )
 }
 
 fn the_log_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
-    let log = |text: &str, stdout: String| Reply { stdout, stderr: format!("{text}\n"), ..Reply::default() };
+    let log = |text: &str, stdout: String| Reply {
+        stdout,
+        stderr: format!("{text}\n"),
+        ..Reply::default()
+    };
     let added = result(context.version(), &json!([])).to_string();
-    let replies =
-        [(Command::Add, log("an address is given", added)), (Command::Del, log("it is back", String::new()))];
+    let replies = [
+        (Command::Add, log("an address is given", added)),
+        (Command::Del, log("it is back", String::new())),
+    ];
     let scene = Scene::new(context, &replies)?;
-    for (command, text) in [(Command::Add, "an address is given"), (Command::Del, "it is back")] {
+    for (command, text) in [
+        (Command::Add, "an address is given"),
+        (Command::Del, "it is back"),
+    ] {
         let run = scene.request(command).run()?;
         run.succeeded()?;
         let wanted = format!("{text:?} on stderr of {}", command.as_str());
-        require(run.stderr_text().contains(text), wanted, format!("{:?}", run.stderr_text()))?;
+        require(
+            run.stderr_text().contains(text),
+            wanted,
+            format!("{:?}", run.stderr_text()),
+        )?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use super::scene::{Scene, without_ipam};
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions, at, double::Reply, fault::Answer,
-    require, require_same,
+    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions, at, double::Reply,
+    fault::Answer, require, require_same,
 };
 use cni_types::{Code, Command};
 use serde_json::{Value, json};
@@ -18,22 +18,34 @@ pub(super) const CHECK_PASSES_ON: Clause = Clause {
     section: "2 CHECK",
     rule: "the plugin should run CHECK of its delegates and pass their errors on to its caller",
 };
-const FAILS_TOO: Clause =
-    Clause { section: EXECUTION, rule: "where a delegate returns an error, the plugin should return one" };
+const FAILS_TOO: Clause = Clause {
+    section: EXECUTION,
+    rule: "where a delegate returns an error, the plugin should return one",
+};
 
 pub(super) const CASES: &[Case] = &[
     Case {
         id: "delegation/add-fails",
         title: "ADD fails where the delegate's fails",
-        clause: Clause { section: EXECUTION, rule: "a plugin whose delegate fails on ADD returns failure" },
+        clause: Clause {
+            section: EXECUTION,
+            rule: "a plugin whose delegate fails on ADD returns failure",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: NEEDS,
-        faults: &[Fault::new("does without an address where there is none to be had", |real, call| {
-            let answer = real.run(&call)?;
-            if answer.status == 0 { Ok(answer) } else { real.run(&without_ipam(call)) }
-        })],
+        faults: &[Fault::new(
+            "does without an address where there is none to be had",
+            |real, call| {
+                let answer = real.run(&call)?;
+                if answer.status == 0 {
+                    Ok(answer)
+                } else {
+                    real.run(&without_ipam(call))
+                }
+            },
+        )],
         body: |context| it_fails(context, Command::Add),
     },
     Case {
@@ -44,10 +56,13 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: NEEDS,
-        faults: &[Fault::new("keeps quiet about a delegate's failed DEL", |real, call| {
-            real.run(&call)?;
-            Ok(Answer::default())
-        })],
+        faults: &[Fault::new(
+            "keeps quiet about a delegate's failed DEL",
+            |real, call| {
+                real.run(&call)?;
+                Ok(Answer::default())
+            },
+        )],
         body: |context| it_fails(context, Command::Del),
     },
     Case {
@@ -61,11 +76,19 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("is content with its own part at CHECK", |real, call| {
                 let answer = real.run(&call)?;
-                Ok(if call.is(Command::Check) { Answer::default() } else { answer })
+                Ok(if call.is(Command::Check) {
+                    Answer::default()
+                } else {
+                    answer
+                })
             }),
             Fault::new("keeps to itself why CHECK failed", |real, call| {
                 let answer = real.run(&call)?;
-                Ok(if answer.status == 0 { answer } else { Answer::error(999, "check failed") })
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer::error(999, "check failed")
+                })
             }),
         ],
         body: check_fails_with_the_delegates_error,
@@ -78,10 +101,13 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_GC,
         kinds: &[Kind::Interface],
         needs: &[Need::Verb(Command::Gc), Need::Ipam, Need::Double],
-        faults: &[Fault::new("keeps quiet about a delegate's failed GC", |real, call| {
-            real.run(&call)?;
-            Ok(Answer::default())
-        })],
+        faults: &[Fault::new(
+            "keeps quiet about a delegate's failed GC",
+            |real, call| {
+                real.run(&call)?;
+                Ok(Answer::default())
+            },
+        )],
         body: |context| it_fails(context, Command::Gc),
     },
     Case {
@@ -95,30 +121,46 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_GC,
         kinds: &[Kind::Interface],
         needs: &[Need::Verb(Command::Status), Need::Ipam, Need::Double],
-        faults: &[Fault::new("is ready though its delegate is not", |real, call| {
-            real.run(&call)?;
-            Ok(Answer::default())
-        })],
+        faults: &[Fault::new(
+            "is ready though its delegate is not",
+            |real, call| {
+                real.run(&call)?;
+                Ok(Answer::default())
+            },
+        )],
         body: |context| it_fails(context, Command::Status),
     },
     Case {
         id: "delegation/error-word-for-word",
         title: "the error of a failed ADD has the delegate's code and text",
-        clause: Clause { section: "silent", rule: "what the error says where a delegate's ADD failed" },
+        clause: Clause {
+            section: "silent",
+            rule: "what the error says where a delegate's ADD failed",
+        },
         level: Level::May,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: NEEDS,
-        faults: &[Fault::new("has one error for all failures", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if answer.status == 0 { answer } else { Answer::error(999, "ipam failed") })
-        })],
+        faults: &[Fault::new(
+            "has one error for all failures",
+            |real, call| {
+                let answer = real.run(&call)?;
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer::error(999, "ipam failed")
+                })
+            },
+        )],
         body: the_error_is_the_delegates,
     },
     Case {
         id: "delegation/not-found",
         title: "ADD fails where CNI_PATH has no such delegate",
-        clause: Clause { section: EXECUTION, rule: "the delegate is looked for in the folders of CNI_PATH" },
+        clause: Clause {
+            section: EXECUTION,
+            rule: "the delegate is looked for in the folders of CNI_PATH",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -126,10 +168,15 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("does without a delegate that is not there", |real, call| {
                 let answer = real.run(&call)?;
-                if answer.status == 0 { Ok(answer) } else { real.run(&without_ipam(call)) }
+                if answer.status == 0 {
+                    Ok(answer)
+                } else {
+                    real.run(&without_ipam(call))
+                }
             }),
             Fault::new("looks beside itself for delegates", |real, call| {
-                let program = call.env("CNI_PATH") + ":/run/cni-conformance/files/double-double-ipam";
+                let program =
+                    call.env("CNI_PATH") + ":/run/cni-conformance/files/double-double-ipam";
                 real.run(&call.with_env("CNI_PATH", program))
             }),
         ],
@@ -146,10 +193,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: NEEDS,
-        faults: &[Fault::new("takes rubbish for a result without addresses", |real, call| {
-            let answer = real.run(&call)?;
-            if answer.status == 0 { Ok(answer) } else { real.run(&without_ipam(call)) }
-        })],
+        faults: &[Fault::new(
+            "takes rubbish for a result without addresses",
+            |real, call| {
+                let answer = real.run(&call)?;
+                if answer.status == 0 {
+                    Ok(answer)
+                } else {
+                    real.run(&without_ipam(call))
+                }
+            },
+        )],
         body: rubbish_is_an_error,
     },
 ];
@@ -161,7 +215,11 @@ fn scene<'c>(context: &'c Context<'c>, command: Command) -> Result<Scene<'c>, Fa
 
 fn it_fails(context: &Context<'_>, command: Command) -> Result<(), Failure> {
     let scene = scene(context, command)?;
-    let result = if command == Command::Del { scene.add()? } else { Value::Null };
+    let result = if command == Command::Del {
+        scene.add()?
+    } else {
+        Value::Null
+    };
     let run = scene.request_after(command, &result).run()?;
     scene.call(command)?;
     run.failed().map(drop)
@@ -170,9 +228,16 @@ fn it_fails(context: &Context<'_>, command: Command) -> Result<(), Failure> {
 fn check_fails_with_the_delegates_error(context: &Context<'_>) -> Result<(), Failure> {
     let scene = scene(context, Command::Check)?;
     let result = scene.add()?;
-    let error = scene.request_after(Command::Check, &result).run()?.error_with(Code(CODE))?;
+    let error = scene
+        .request_after(Command::Check, &result)
+        .run()?
+        .error_with(Code(CODE))?;
     let said = format!("{} {}", at(&error, "/msg"), at(&error, "/details"));
-    require(said.contains(TEXT), format!("an error that says {TEXT:?}"), &error)
+    require(
+        said.contains(TEXT),
+        format!("an error that says {TEXT:?}"),
+        &error,
+    )
 }
 
 fn the_error_is_the_delegates(context: &Context<'_>) -> Result<(), Failure> {
@@ -184,7 +249,12 @@ fn the_error_is_the_delegates(context: &Context<'_>) -> Result<(), Failure> {
 fn a_missing_delegate_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
     let scene = Scene::new(context, &[])?;
     let other = context.double("another-ipam", &[])?;
-    scene.request(Command::Add).env("CNI_PATH", other.folder()).run()?.failed().map(drop)
+    scene
+        .request(Command::Add)
+        .env("CNI_PATH", other.folder())
+        .run()?
+        .failed()
+        .map(drop)
 }
 
 fn rubbish_is_an_error(context: &Context<'_>) -> Result<(), Failure> {

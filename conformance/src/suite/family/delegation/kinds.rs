@@ -38,7 +38,9 @@ pub(super) const CASES: &[Case] = &[
             }),
             Fault::new("keeps the details to itself", |real, call| {
                 Ok(real.run(&call)?.edited(|answer| {
-                    answer.as_object_mut().map(|answer| answer.remove("details"));
+                    answer
+                        .as_object_mut()
+                        .map(|answer| answer.remove("details"));
                 }))
             }),
         ],
@@ -57,17 +59,24 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: NEEDS,
         faults: &[
-            Fault::new("takes a delegate that is busy for one that is broken", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
-                    if answer["code"] == json!(11) {
-                        put(answer, "/code", 999);
-                    }
-                }))
-            }),
+            Fault::new(
+                "takes a delegate that is busy for one that is broken",
+                |real, call| {
+                    Ok(real.run(&call)?.edited(|answer| {
+                        if answer["code"] == json!(11) {
+                            put(answer, "/code", 999);
+                        }
+                    }))
+                },
+            ),
             Fault::new("fails at STATUS for a reason of its own", |real, call| {
                 let answer = real.run(&call)?;
                 let failed = call.is(Command::Status) && answer.status != 0;
-                Ok(if failed { Answer::error(100, "IPAM is not ready") } else { answer })
+                Ok(if failed {
+                    Answer::error(100, "IPAM is not ready")
+                } else {
+                    answer
+                })
             }),
         ],
         body: every_kind_is_passed_on,
@@ -85,7 +94,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Status), Need::Ipam, Need::Double],
         faults: &[Fault::new("is ready without its delegate", |real, call| {
             let answer = real.run(&call)?;
-            Ok(if call.is(Command::Status) { Answer::default() } else { answer })
+            Ok(if call.is(Command::Status) {
+                Answer::default()
+            } else {
+                answer
+            })
         })],
         body: a_missing_delegate_is_not_ready,
     },
@@ -93,12 +106,18 @@ pub(super) const CASES: &[Case] = &[
 
 fn error(code: u32) -> Reply {
     let document = json!({"cniVersion": "1.0.0", "code": code, "msg": TEXT, "details": DETAILS});
-    Reply { status: 1, ..Reply::success(document) }
+    Reply {
+        status: 1,
+        ..Reply::success(document)
+    }
 }
 
 /// Whether all three parts of the delegate's error are in the plugin's.
 fn require_passed_on(command: Command, code: u32, run: &Run) -> Result<(), Failure> {
-    let failed = format!("{} that fails as its delegate does, with code {code}", command.as_str());
+    let failed = format!(
+        "{} that fails as its delegate does, with code {code}",
+        command.as_str()
+    );
     require(!run.status.success(), failed, run.summary())?;
     let error = run.error()?;
     let said = format!("{} {}", at(&error, "/msg"), at(&error, "/details"));
@@ -106,8 +125,10 @@ fn require_passed_on(command: Command, code: u32, run: &Run) -> Result<(), Failu
     let kept = *at(&error, "/code") == json!(code)
         && said.contains(TEXT)
         && said.contains(details.trim_matches('"'));
-    let wanted =
-        format!("{} with the code {code}, {TEXT:?} and {DETAILS:?} of the delegate", command.as_str());
+    let wanted = format!(
+        "{} with the code {code}, {TEXT:?} and {DETAILS:?} of the delegate",
+        command.as_str()
+    );
     require(kept, wanted, &error)
 }
 
@@ -145,5 +166,10 @@ fn every_kind_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
 fn a_missing_delegate_is_not_ready(context: &Context<'_>) -> Result<(), Failure> {
     let scene = Scene::new(context, &[])?;
     let other = context.double("another-ipam", &[])?;
-    scene.request(Command::Status).env("CNI_PATH", other.folder()).run()?.error().map(drop)
+    scene
+        .request(Command::Status)
+        .env("CNI_PATH", other.folder())
+        .run()?
+        .error()
+        .map(drop)
 }

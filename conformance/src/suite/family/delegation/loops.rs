@@ -51,7 +51,9 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Ipam],
         faults: &[
             Fault::new("starts itself as its delegate", starts_its_delegate_first),
-            Fault::new("does without a delegate that is itself", |real, call| real.run(&without_ipam(call))),
+            Fault::new("does without a delegate that is itself", |real, call| {
+                real.run(&without_ipam(call))
+            }),
         ],
         body: add_fails_without_a_chain,
     },
@@ -66,11 +68,19 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("starts itself as its delegate", starts_its_delegate_first),
             Fault::new("starts itself as its delegate at GC only", |real, call| {
-                if call.is(Command::Gc) { starts_its_delegate_first(real, call) } else { real.run(&call) }
+                if call.is(Command::Gc) {
+                    starts_its_delegate_first(real, call)
+                } else {
+                    real.run(&call)
+                }
             }),
             Fault::new("is ready with itself as its delegate", |real, call| {
                 let is_status = call.is(Command::Status);
-                if is_status { Ok(Answer::default()) } else { real.run(&call) }
+                if is_status {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
             }),
         ],
         body: no_operation_starts_a_chain,
@@ -97,19 +107,33 @@ fn no_operation_starts_a_chain(context: &Context<'_>) -> Result<(), Failure> {
     let result = scene.attachment.add()?;
     let verbs = &context.profile().verbs;
     if context.version().has_check() && verbs.contains(&Command::Check) {
-        scene.run_bounded(scene.request(Command::Check).key("prevResult", result.clone()))?;
+        scene.run_bounded(
+            scene
+                .request(Command::Check)
+                .key("prevResult", result.clone()),
+        )?;
     }
     if context.version().has_gc_and_status() {
         if verbs.contains(&Command::Status) {
-            scene.run_bounded(scene.request(Command::Status))?.failed()?;
+            scene
+                .run_bounded(scene.request(Command::Status))?
+                .failed()?;
         }
         if verbs.contains(&Command::Gc) {
             let valid = json!([{"containerID": "c1", "ifname": context.profile().ifname}]);
-            scene.run_bounded(scene.request(Command::Gc).key("cni.dev/valid-attachments", valid))?;
+            scene.run_bounded(
+                scene
+                    .request(Command::Gc)
+                    .key("cni.dev/valid-attachments", valid),
+            )?;
         }
     }
     let del = scene.request(Command::Del);
-    let del = if context.version().has_check() { del.key("prevResult", result) } else { del };
+    let del = if context.version().has_check() {
+        del.key("prevResult", result)
+    } else {
+        del
+    };
     scene.run_bounded(del).map(drop)
 }
 
@@ -137,12 +161,20 @@ impl<'c> Scene<'c> {
         let program = folder.join(plugin);
         fs::write(&program, script)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { attachment: context.attachment("c1")?, plugin, folder, calls })
+        Ok(Self {
+            attachment: context.attachment("c1")?,
+            plugin,
+            folder,
+            calls,
+        })
     }
 
     fn request(&self, command: Command) -> Request<'c> {
         let ipam = json!({ "type": self.plugin });
-        self.attachment.request(command).env("CNI_PATH", &self.folder).key("ipam", ipam)
+        self.attachment
+            .request(command)
+            .env("CNI_PATH", &self.folder)
+            .key("ipam", ipam)
     }
 
     /// Runs a request, and fails if it started the plugin as a delegate more than [`MOST`] times.
@@ -150,7 +182,11 @@ impl<'c> Scene<'c> {
         fs::write(&self.calls, "")?;
         let run = request.run()?;
         let runs = fs::read_to_string(&self.calls)?.lines().count();
-        require(runs <= MOST, format!("at most {MOST} runs of the plugin"), format!("{runs} runs"))?;
+        require(
+            runs <= MOST,
+            format!("at most {MOST} runs of the plugin"),
+            format!("{runs} runs"),
+        )?;
         Ok(run)
     }
 }

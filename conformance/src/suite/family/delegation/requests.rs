@@ -24,7 +24,9 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Ipam, Need::Double],
         faults: &[Fault::new("passes on only what it knows", |real, call| {
             real.run(&call.edited(|config| {
-                config.as_object_mut().map(|config| config.remove("x-for-the-delegate"));
+                config
+                    .as_object_mut()
+                    .map(|config| config.remove("x-for-the-delegate"));
             }))
         })],
         body: the_delegate_gets_the_whole_configuration,
@@ -41,14 +43,21 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
         faults: &[
-            Fault::new("passes on only the variables of the specification", |real, mut call| {
-                call.environment.retain(|(name, _)| name.to_string_lossy().starts_with("CNI_"));
-                real.run(&call)
+            Fault::new(
+                "passes on only the variables of the specification",
+                |real, mut call| {
+                    call.environment
+                        .retain(|(name, _)| name.to_string_lossy().starts_with("CNI_"));
+                    real.run(&call)
+                },
+            ),
+            Fault::new("keeps CNI_ARGS for itself", |real, call| {
+                real.run(&call.with_env("CNI_ARGS", ""))
             }),
-            Fault::new("keeps CNI_ARGS for itself", |real, call| real.run(&call.with_env("CNI_ARGS", ""))),
             Fault::new("forgets its variables at DEL", |real, mut call| {
                 if call.is(Command::Del) {
-                    call.environment.retain(|(name, _)| name != "X_FOR_THE_DELEGATE");
+                    call.environment
+                        .retain(|(name, _)| name != "X_FOR_THE_DELEGATE");
                 }
                 real.run(&call)
             }),
@@ -66,7 +75,9 @@ pub(super) const CASES: &[Case] = &[
                     return real.run(&call);
                 }
                 real.run(&call.edited(|config| {
-                    config.as_object_mut().map(|config| config.remove("prevResult"));
+                    config
+                        .as_object_mut()
+                        .map(|config| config.remove("prevResult"));
                 }))
             }),
         ],
@@ -75,20 +86,27 @@ pub(super) const CASES: &[Case] = &[
         "delegation/check-reaches",
         "CHECK runs the delegate's CHECK with the same configuration",
         Command::Check,
-        &[Fault::new("does not look at the delegate at CHECK", |_, call| match call.is(Command::Add) {
-            true => call.delegate()?.run(&call),
-            false => Ok(Answer::default()),
-        })],
+        &[Fault::new(
+            "does not look at the delegate at CHECK",
+            |_, call| match call.is(Command::Add) {
+                true => call.delegate()?.run(&call),
+                false => Ok(Answer::default()),
+            },
+        )],
     ),
     reaches(
         "delegation/gc-reaches",
         "GC runs the delegate's GC with the same list of attachments",
         Command::Gc,
         &[
-            Fault::new("forgets the delegate at GC", |real, call| real.run(&without_ipam(call))),
+            Fault::new("forgets the delegate at GC", |real, call| {
+                real.run(&without_ipam(call))
+            }),
             Fault::new("keeps the list of attachments to itself", |real, call| {
                 real.run(&call.edited(|config| {
-                    config.as_object_mut().map(|config| config.remove("cni.dev/valid-attachments"));
+                    config
+                        .as_object_mut()
+                        .map(|config| config.remove("cni.dev/valid-attachments"));
                 }))
             }),
         ],
@@ -97,7 +115,10 @@ pub(super) const CASES: &[Case] = &[
         "delegation/status-reaches",
         "STATUS runs the delegate's STATUS with the same configuration",
         Command::Status,
-        &[Fault::new("answers STATUS for itself alone", |real, call| real.run(&without_ipam(call)))],
+        &[Fault::new(
+            "answers STATUS for itself alone",
+            |real, call| real.run(&without_ipam(call)),
+        )],
     ),
 ];
 
@@ -105,7 +126,12 @@ pub(super) const CASES: &[Case] = &[
 type Body = fn(&Context<'_>) -> Result<(), Failure>;
 
 /// The case that an operation other than ADD runs the delegate's.
-const fn reaches(id: &'static str, title: &'static str, command: Command, faults: &'static [Fault]) -> Case {
+const fn reaches(
+    id: &'static str,
+    title: &'static str,
+    command: Command,
+    faults: &'static [Fault],
+) -> Case {
     let execution = "4 Delegated plugin execution procedure";
     let (section, rule, versions, body): (_, _, _, Body) = match command {
         Command::Check => (
@@ -126,9 +152,12 @@ const fn reaches(id: &'static str, title: &'static str, command: Command, faults
             Versions::WITH_GC,
             |context| it_reaches(context, Command::Status),
         ),
-        _ => (execution, "a plugin run with DEL must also run its delegates", Versions::ALL, |context| {
-            after_add_it_reaches(context, Command::Del)
-        }),
+        _ => (
+            execution,
+            "a plugin run with DEL must also run its delegates",
+            Versions::ALL,
+            |context| after_add_it_reaches(context, Command::Del),
+        ),
     };
     let needs: &[Need] = match command {
         Command::Check => &[Need::Verb(Command::Check), Need::Ipam, Need::Double],
@@ -137,25 +166,47 @@ const fn reaches(id: &'static str, title: &'static str, command: Command, faults
         _ => &[Need::Ipam, Need::Double],
     };
     let clause = Clause { section, rule };
-    Case { id, title, clause, level: Level::Must, versions, kinds: &[Kind::Interface], needs, faults, body }
+    Case {
+        id,
+        title,
+        clause,
+        level: Level::Must,
+        versions,
+        kinds: &[Kind::Interface],
+        needs,
+        faults,
+        body,
+    }
 }
 
 fn without_delegate_at_del(real: &Real, call: Call) -> io::Result<Answer> {
-    if call.is(Command::Del) { real.run(&without_ipam(call)) } else { real.run(&call) }
+    if call.is(Command::Del) {
+        real.run(&without_ipam(call))
+    } else {
+        real.run(&call)
+    }
 }
 
 fn the_delegate_gets_the_whole_configuration(context: &Context<'_>) -> Result<(), Failure> {
     let scene = Scene::new(context, &[])?;
-    let request = scene.request(Command::Add).key("x-for-the-delegate", json!({"a": 1}));
+    let request = scene
+        .request(Command::Add)
+        .key("x-for-the-delegate", json!({"a": 1}));
     request.run()?.succeeded()?;
-    require_same("the delegate's configuration", &request.config(), &scene.call(Command::Add)?.config())
+    require_same(
+        "the delegate's configuration",
+        &request.config(),
+        &scene.call(Command::Add)?.config(),
+    )
 }
 
 fn the_delegate_gets_the_environment(context: &Context<'_>) -> Result<(), Failure> {
     let scene = Scene::new(context, &[])?;
     for command in [Command::Add, Command::Del] {
         // Runtimes put the pod's name into CNI_ARGS; plugins that do not know it were told to pass over it.
-        let request = scene.request(command).env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web");
+        let request = scene
+            .request(command)
+            .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web");
         let request = request.env("X_FOR_THE_DELEGATE", "a b=c");
         request.run()?.succeeded()?;
         let got = scene.call(command)?.environment;

@@ -25,11 +25,23 @@ pub(super) struct Scene<'c> {
 
 impl<'c> Scene<'c> {
     /// The double gives out one address; `replies` are its other answers, or another one to ADD.
-    pub(super) fn new(context: &'c Context<'c>, replies: &[(Command, Reply)]) -> Result<Self, Failure> {
-        let usual = (Command::Add, Reply::success(result(context.version(), &json!([]))));
-        let replies: Vec<_> = std::iter::once(usual).chain(replies.iter().cloned()).collect();
+    pub(super) fn new(
+        context: &'c Context<'c>,
+        replies: &[(Command, Reply)],
+    ) -> Result<Self, Failure> {
+        let usual = (
+            Command::Add,
+            Reply::success(result(context.version(), &json!([]))),
+        );
+        let replies: Vec<_> = std::iter::once(usual)
+            .chain(replies.iter().cloned())
+            .collect();
         let ipam = context.double(DOUBLE, &replies)?;
-        Ok(Self { context, attachment: context.attachment("c1")?, ipam })
+        Ok(Self {
+            context,
+            attachment: context.attachment("c1")?,
+            ipam,
+        })
     }
 
     /// Other answers of the double from here on.
@@ -43,14 +55,25 @@ impl<'c> Scene<'c> {
 
     /// A request as a runtime makes it, of a network whose IPAM plugin is the double.
     pub(super) fn request(&self, command: Command) -> Request<'c> {
-        let path = format!("{}:{}", self.ipam.folder().display(), self.context.bin_dir().display());
+        let path = format!(
+            "{}:{}",
+            self.ipam.folder().display(),
+            self.context.bin_dir().display()
+        );
         let section = json!({"type": self.ipam.name(), "x": [1, {"y": null}]});
-        let request = self.attachment.request(command).env("CNI_PATH", path).key("ipam", section);
+        let request = self
+            .attachment
+            .request(command)
+            .env("CNI_PATH", path)
+            .key("ipam", section);
         if command != Command::Gc {
             return request;
         }
         let (container, ifname) = (self.attachment.container(), &self.context.profile().ifname);
-        request.key("cni.dev/valid-attachments", json!([{"containerID": container, "ifname": ifname}]))
+        request.key(
+            "cni.dev/valid-attachments",
+            json!([{"containerID": container, "ifname": ifname}]),
+        )
     }
 
     /// Runs ADD, which must succeed: its result.
@@ -63,20 +86,37 @@ impl<'c> Scene<'c> {
         let request = self.request(command);
         let has_result =
             matches!(command, Command::Check | Command::Del) && self.context.version().has_check();
-        if has_result { request.key("prevResult", result.clone()) } else { request }
+        if has_result {
+            request.key("prevResult", result.clone())
+        } else {
+            request
+        }
     }
 
     /// What the double was asked to do, in order.
     pub(super) fn commands(&self) -> Result<Vec<String>, Failure> {
-        Ok(self.ipam.calls()?.iter().map(|call| call.command().to_owned()).collect())
+        Ok(self
+            .ipam
+            .calls()?
+            .iter()
+            .map(|call| call.command().to_owned())
+            .collect())
     }
 
     /// The double's first run for this operation; there must be one.
     pub(super) fn call(&self, command: Command) -> Result<Call, Failure> {
-        let found = self.ipam.calls()?.into_iter().find(|call| call.command() == command.as_str());
+        let found = self
+            .ipam
+            .calls()?
+            .into_iter()
+            .find(|call| call.command() == command.as_str());
         found.ok_or_else(|| {
             let asked = self.commands().unwrap_or_default().join(", ");
-            let asked = if asked.is_empty() { "no run of it".to_owned() } else { format!("only {asked}") };
+            let asked = if asked.is_empty() {
+                "no run of it".to_owned()
+            } else {
+                format!("only {asked}")
+            };
             Failure::mismatch(format!("the delegate's {}", command.as_str()), asked)
         })
     }
@@ -84,7 +124,10 @@ impl<'c> Scene<'c> {
     /// Fails unless the double was asked to DEL after it was asked to ADD.
     pub(super) fn require_undone(&self) -> Result<(), Failure> {
         let asked = self.commands()?;
-        let undone = asked.iter().skip_while(|command| *command != "ADD").any(|command| command == "DEL");
+        let undone = asked
+            .iter()
+            .skip_while(|command| *command != "ADD")
+            .any(|command| command == "DEL");
         require(undone, "the delegate's DEL after its ADD", asked.join(", "))
     }
 }

@@ -24,7 +24,10 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new("leaves it at the delegate's failed ADD", fails_after_the_delegate)],
+        faults: &[Fault::new(
+            "leaves it at the delegate's failed ADD",
+            fails_after_the_delegate,
+        )],
         body: a_failed_add_is_undone,
     },
     Case {
@@ -35,18 +38,27 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new("leaves it at a result that it cannot read", fails_after_the_delegate)],
+        faults: &[Fault::new(
+            "leaves it at a result that it cannot read",
+            fails_after_the_delegate,
+        )],
         body: an_unreadable_result_is_undone,
     },
     Case {
         id: "delegation/own-failure-is-undone",
         title: "where the plugin fails after its delegate has succeeded, the delegate's DEL is called",
-        clause: Clause { section: "silent", rule: "what a plugin undoes whose own part of ADD failed" },
+        clause: Clause {
+            section: "silent",
+            rule: "what a plugin undoes whose own part of ADD failed",
+        },
         level: Level::May,
         versions: Versions::WITH_INTERFACES,
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new("keeps an address that it could not use", fails_after_the_delegate)],
+        faults: &[Fault::new(
+            "keeps an address that it could not use",
+            fails_after_the_delegate,
+        )],
         body: a_failure_of_its_own_is_undone,
     },
 ];
@@ -79,7 +91,9 @@ fn a_failure_of_its_own_is_undone(context: &Context<'_>) -> Result<(), Failure> 
     let scene = Scene::new(context, &[(Command::Add, reply)])?;
     let run = scene.request(Command::Add).run()?;
     if run.status.success() {
-        return Err(Failure::skip("the plugin does not fail for a next hop that cannot be reached"));
+        return Err(Failure::skip(
+            "the plugin does not fail for a next hop that cannot be reached",
+        ));
     }
     scene.require_undone()
 }

@@ -25,23 +25,30 @@ pub(super) const CASES: &[Case] = &[Case {
     kinds: EVERY_KIND,
     needs: &[Need::Verb(Command::Gc)],
     faults: &[
-        Fault::new("takes a GC that was begun for one that was done", |real, call| {
-            if !call.is(Command::Gc) {
-                return real.run(&call);
-            }
-            if fs::File::create_new("/run/cni-conformance/files/collected").is_err() {
-                return Ok(Answer::default());
-            }
-            let answer = real.run(&call);
-            fs::remove_file("/run/cni-conformance/files/collected")?;
-            answer
-        }),
+        Fault::new(
+            "takes a GC that was begun for one that was done",
+            |real, call| {
+                if !call.is(Command::Gc) {
+                    return real.run(&call);
+                }
+                if fs::File::create_new("/run/cni-conformance/files/collected").is_err() {
+                    return Ok(Answer::default());
+                }
+                let answer = real.run(&call);
+                fs::remove_file("/run/cni-conformance/files/collected")?;
+                answer
+            },
+        ),
         Fault::new("begins anew with an empty list", |real, call| {
             if !call.is(Command::Gc) {
                 return real.run(&call);
             }
             let is_second = fs::File::create_new("/run/cni-conformance/files/collected").is_err();
-            let call = if is_second { call.edited(|config| config[VALID] = json!([])) } else { call };
+            let call = if is_second {
+                call.edited(|config| config[VALID] = json!([]))
+            } else {
+                call
+            };
             let answer = real.run(&call);
             fs::remove_file("/run/cni-conformance/files/collected")?;
             answer
@@ -68,14 +75,20 @@ fn a_killed_gc_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
     let before = context.state()?;
     leave_stale(context)?;
     let whole = traced_request(context, &gc(context, &lives), None)?;
-    if context.require_unchanged(&before, "the container that is gone").is_err() {
+    if context
+        .require_unchanged(&before, "the container that is gone")
+        .is_err()
+    {
         return Err(Failure::skip(
             "a GC that is not killed leaves what is stale, too: gc_status/gc-frees-the-stale",
         ));
     }
     at_many_points(context, whole.system_calls, &|before_call| {
         leave_stale(context)?;
-        let blow = Blow { before: before_call, signal: Signal::SIGKILL };
+        let blow = Blow {
+            before: before_call,
+            signal: Signal::SIGKILL,
+        };
         traced_request(context, &gc(context, &lives), Some(blow))?;
         gc(context, &lives).run()?.succeeded()?;
         context.require_unchanged(&before, "the container that is gone")

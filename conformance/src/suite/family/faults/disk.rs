@@ -30,13 +30,16 @@ pub(super) const CASES: &[Case] = &[
         kinds: KINDS,
         needs: &[Need::DataDir],
         faults: &[
-            Fault::new("leaves an empty record where it cannot write one", |real, call| {
-                let answer = real.run(&call)?;
-                if answer.status != 0 {
-                    fs::write("/run/cni-conformance/data/record", "")?;
-                }
-                Ok(answer)
-            }),
+            Fault::new(
+                "leaves an empty record where it cannot write one",
+                |real, call| {
+                    let answer = real.run(&call)?;
+                    if answer.status != 0 {
+                        fs::write("/run/cni-conformance/data/record", "")?;
+                    }
+                    Ok(answer)
+                },
+            ),
             Fault::new("dies without an error object", die_silently),
         ],
         body: |context| on_a_full_disk(context).map(drop),
@@ -89,10 +92,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::NEWEST,
         kinds: KINDS,
         needs: &[Need::DataDir],
-        faults: &[Fault::new("takes a DEL that failed for done", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if call.is(Command::Del) { Answer::default() } else { answer })
-        })],
+        faults: &[Fault::new(
+            "takes a DEL that failed for done",
+            |real, call| {
+                let answer = real.run(&call)?;
+                Ok(if call.is(Command::Del) {
+                    Answer::default()
+                } else {
+                    answer
+                })
+            },
+        )],
         body: a_del_with_read_only_state_is_no_success,
     },
 ];
@@ -101,7 +111,14 @@ pub(super) const CASES: &[Case] = &[
 fn die_silently(real: &Real, call: Call) -> io::Result<Answer> {
     let answer = real.run(&call)?;
     let failed = answer.status != 0;
-    Ok(if failed { Answer { stdout: Vec::new(), ..answer } } else { answer })
+    Ok(if failed {
+        Answer {
+            stdout: Vec::new(),
+            ..answer
+        }
+    } else {
+        answer
+    })
 }
 
 /// ADD and DEL where no more can be written. Gives the file that takes all the room.

@@ -31,7 +31,8 @@ pub(super) const DEL_COMPLETES: Clause = Clause {
     section: "2 DEL",
     rule: "DEL generally completes without error, even if some resources or state are missing",
 };
-pub(super) const KEEPS_A_LOCK: Fault = Fault::new("keeps a lock that nobody frees", lock_that_stays);
+pub(super) const KEEPS_A_LOCK: Fault =
+    Fault::new("keeps a lock that nobody frees", lock_that_stays);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -44,7 +45,10 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("deletes only what was added to the end", |real, call| {
-                let mark = format!("/run/cni-conformance/files/added-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!(
+                    "/run/cni-conformance/files/added-{}",
+                    call.env("CNI_CONTAINERID")
+                );
                 if call.is(Command::Del) && fs::remove_file(&mark).is_err() {
                     return Ok(Answer::error(3, "unknown container"));
                 }
@@ -61,23 +65,35 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "faults/killed-add-residue",
         title: "after an ADD that was killed at any system call, DEL leaves nothing that piles up",
-        clause: Clause { section: SILENT, rule: "nothing is said of a plugin that is killed" },
+        clause: Clause {
+            section: SILENT,
+            rule: "nothing is said of a plugin that is killed",
+        },
         level: Level::May,
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("leaves a note of an ADD that it did not end", note_that_stays)],
+        faults: &[Fault::new(
+            "leaves a note of an ADD that it did not end",
+            note_that_stays,
+        )],
         body: |context| nothing_is_left_after(context, Signal::SIGKILL),
     },
     Case {
         id: "faults/sigterm-add",
         title: "after an ADD that got SIGTERM at any system call, DEL leaves nothing that piles up",
-        clause: Clause { section: SILENT, rule: "nothing is said of a plugin that is told to end" },
+        clause: Clause {
+            section: SILENT,
+            rule: "nothing is said of a plugin that is told to end",
+        },
         level: Level::May,
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("leaves a note of an ADD that it did not end", note_that_stays)],
+        faults: &[Fault::new(
+            "leaves a note of an ADD that it did not end",
+            note_that_stays,
+        )],
         body: |context| nothing_is_left_after(context, Signal::SIGTERM),
     },
     Case {
@@ -91,17 +107,20 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("takes a DEL that was begun for one that was done", |real, call| {
-            if !call.is(Command::Del) {
-                return real.run(&call);
-            }
-            if fs::File::create_new("/run/cni-conformance/files/deleted").is_err() {
-                return Ok(Answer::default());
-            }
-            let answer = real.run(&call);
-            fs::remove_file("/run/cni-conformance/files/deleted")?;
-            answer
-        })],
+        faults: &[Fault::new(
+            "takes a DEL that was begun for one that was done",
+            |real, call| {
+                if !call.is(Command::Del) {
+                    return real.run(&call);
+                }
+                if fs::File::create_new("/run/cni-conformance/files/deleted").is_err() {
+                    return Ok(Answer::default());
+                }
+                let answer = real.run(&call);
+                fs::remove_file("/run/cni-conformance/files/deleted")?;
+                answer
+            },
+        )],
         body: a_killed_del_can_be_repeated,
     },
 ];
@@ -149,14 +168,20 @@ pub(super) fn traced_request(
 ) -> Result<Traced, Failure> {
     require_shell()?;
     let mut process = request.command_by(|program| trace::stopped(program))?;
-    let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
+    let mut child = process
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
     let traced = trace::follow(&child, blow, context.limit());
     if traced.is_err() {
         let _ = child.kill();
         let _ = child.wait();
     }
     traced.map_err(|e| match e.kind() {
-        io::ErrorKind::PermissionDenied => Failure::skip(format!("programs cannot be traced here: {e}")),
+        io::ErrorKind::PermissionDenied => {
+            Failure::skip(format!("programs cannot be traced here: {e}"))
+        }
         io::ErrorKind::TimedOut => Failure::mismatch("an end of the plugin", e),
         _ => Failure::suite("trace the plugin", e),
     })
@@ -193,7 +218,11 @@ fn with_place(failure: Failure, before: usize, calls: usize) -> Failure {
 fn calls_of_add(attachment: &Attachment<'_>, context: &Context<'_>) -> Result<usize, Failure> {
     let whole = traced(attachment, context, Command::Add, None)?;
     attachment.del()?;
-    require(whole.system_calls > 0, "a plugin that makes system calls", "none")?;
+    require(
+        whole.system_calls > 0,
+        "a plugin that makes system calls",
+        "none",
+    )?;
     Ok(whole.system_calls)
 }
 
@@ -201,7 +230,15 @@ fn a_killed_add_can_be_ended(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let calls = calls_of_add(&attachment, context)?;
     at_many_points(context, calls, &|before| {
-        traced(&attachment, context, Command::Add, Some(Blow { before, signal: Signal::SIGKILL }))?;
+        traced(
+            &attachment,
+            context,
+            Command::Add,
+            Some(Blow {
+                before,
+                signal: Signal::SIGKILL,
+            }),
+        )?;
         attachment.request(Command::Del).run()?.succeeded()?;
         attachment.request(Command::Add).run()?.succeeded()?;
         attachment.request(Command::Del).run()?.succeeded()?;
@@ -214,7 +251,12 @@ fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Fa
     let before_all = context.state()?;
     let calls = calls_of_add(&attachment, context)?;
     at_many_points(context, calls, &|before| {
-        traced(&attachment, context, Command::Add, Some(Blow { before, signal }))?;
+        traced(
+            &attachment,
+            context,
+            Command::Add,
+            Some(Blow { before, signal }),
+        )?;
         attachment.request(Command::Del).run()?.succeeded()?;
         if context.require_unchanged(&before_all, "the ADD").is_ok() {
             return Ok(());
@@ -222,7 +264,10 @@ fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Fa
         // What the next container's attachment clears away, as a file half written, does not pile up.
         other.add()?;
         other.del()?;
-        context.require_unchanged(&before_all, "the ADD, even after another container's ADD and DEL")
+        context.require_unchanged(
+            &before_all,
+            "the ADD, even after another container's ADD and DEL",
+        )
     })
 }
 
@@ -233,7 +278,15 @@ fn a_killed_del_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
     let whole = traced(&attachment, context, Command::Del, None)?;
     at_many_points(context, whole.system_calls, &|before| {
         attachment.add()?;
-        traced(&attachment, context, Command::Del, Some(Blow { before, signal: Signal::SIGKILL }))?;
+        traced(
+            &attachment,
+            context,
+            Command::Del,
+            Some(Blow {
+                before,
+                signal: Signal::SIGKILL,
+            }),
+        )?;
         attachment.del()?;
         context.require_unchanged(&before_all, "the ADD")
     })

@@ -2,8 +2,8 @@
 
 use super::require_shell;
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions, fault::Answer,
-    require,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions,
+    fault::Answer, require,
 };
 use cni_types::Command;
 use sandbox::trace::SHELL;
@@ -21,9 +21,16 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("takes no configuration for an empty one", |real, call| {
-            if call.stdin.is_empty() { Ok(Answer::success("{}")) } else { real.run(&call) }
-        })],
+        faults: &[Fault::new(
+            "takes no configuration for an empty one",
+            |real, call| {
+                if call.stdin.is_empty() {
+                    Ok(Answer::success("{}"))
+                } else {
+                    real.run(&call)
+                }
+            },
+        )],
         body: an_add_without_stdin_fails,
     },
     Case {
@@ -40,7 +47,8 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("writes its result elsewhere", |real, call| {
             let answer = real.run(&call)?;
             // A program whose stdout is closed gets this in its place.
-            if call.is(Command::Add) && fs::read_link("/proc/self/fd/1")? == Path::new("/dev/null") {
+            if call.is(Command::Add) && fs::read_link("/proc/self/fd/1")? == Path::new("/dev/null")
+            {
                 fs::write("/var/lib/cni/result", &answer.stdout)?;
             }
             Ok(answer)
@@ -58,11 +66,14 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::NEWEST,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("does not see that its result is lost", |real, call| {
-            let answer = real.run(&call)?;
-            let is_lost = fs::read_link("/proc/self/fd/1")? == Path::new("/dev/full");
-            Ok(if is_lost { Answer::default() } else { answer })
-        })],
+        faults: &[Fault::new(
+            "does not see that its result is lost",
+            |real, call| {
+                let answer = real.run(&call)?;
+                let is_lost = fs::read_link("/proc/self/fd/1")? == Path::new("/dev/full");
+                Ok(if is_lost { Answer::default() } else { answer })
+            },
+        )],
         body: an_add_with_a_lost_result_fails,
     },
 ];
@@ -72,7 +83,10 @@ fn redirected(attachment: &Attachment<'_>, redirection: &str) -> Result<Run, Fai
     require_shell()?;
     attachment.request(Command::Add).run_by(|program| {
         let mut shell = process::Command::new(SHELL);
-        shell.arg("-c").arg(format!("exec \"$0\" {redirection}")).arg(program);
+        shell
+            .arg("-c")
+            .arg(format!("exec \"$0\" {redirection}"))
+            .arg(program);
         shell
     })
 }
@@ -100,6 +114,10 @@ fn an_add_with_a_lost_result_fails(context: &Context<'_>) -> Result<(), Failure>
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     let run = redirected(&attachment, ">/dev/full")?;
-    require(!run.status.success(), "an exit status other than 0", run.summary())?;
+    require(
+        !run.status.success(),
+        "an exit status other than 0",
+        run.summary(),
+    )?;
     context.require_unchanged(&before, "the ADD")
 }

@@ -29,20 +29,26 @@ pub(super) const CASES: &[Case] = &[Case {
     needs: &[],
     faults: &[
         KEEPS_A_LOCK,
-        Fault::new("cannot read at DEL what it has not written to the end", |real, call| {
-            let mark = format!("/run/cni-conformance/files/writing-{}", call.env("CNI_CONTAINERID"));
-            if call.is(Command::Add) {
-                fs::write(&mark, "")?;
-            }
-            let answer = real.run(&call)?;
-            if call.is(Command::Add) {
-                fs::remove_file(&mark)?;
-            } else if fs::remove_file(&mark).is_ok() {
-                let error = Answer::error(6, "cannot read the record");
-                return Ok(error.edited(|error| put(error, "/details", mark)));
-            }
-            Ok(answer)
-        }),
+        Fault::new(
+            "cannot read at DEL what it has not written to the end",
+            |real, call| {
+                let mark = format!(
+                    "/run/cni-conformance/files/writing-{}",
+                    call.env("CNI_CONTAINERID")
+                );
+                if call.is(Command::Add) {
+                    fs::write(&mark, "")?;
+                }
+                let answer = real.run(&call)?;
+                if call.is(Command::Add) {
+                    fs::remove_file(&mark)?;
+                } else if fs::remove_file(&mark).is_ok() {
+                    let error = Answer::error(6, "cannot read the record");
+                    return Ok(error.edited(|error| put(error, "/details", mark)));
+                }
+                Ok(answer)
+            },
+        ),
     ],
     body: an_add_that_was_killed_at_any_moment_can_be_ended,
 }];
@@ -61,7 +67,10 @@ fn an_add_that_was_killed_at_any_moment_can_be_ended(context: &Context<'_>) -> R
         std::thread::sleep(moment);
         plugin.signal(Signal::SIGKILL)?;
         plugin.finish()?;
-        context.step(format!("an ADD is killed after {moment:.1?} of {:.1?}", whole.duration));
+        context.step(format!(
+            "an ADD is killed after {moment:.1?} of {:.1?}",
+            whole.duration
+        ));
         attachment.request(Command::Del).run()?.succeeded()?;
         attachment.request(Command::Add).run()?.result()?;
         attachment.request(Command::Del).run()?.succeeded()?;

@@ -1,8 +1,8 @@
 //! GC: exactly what belongs to no valid attachment of the network goes.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Request, Run,
-    Versions,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need,
+    Request, Run, Versions,
     double::Reply,
     fault::{Answer, Call},
     require,
@@ -28,13 +28,21 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Gc)],
         faults: &[
             Fault::new("does nothing on GC", |real, call| {
-                if call.is(Command::Gc) { Ok(Answer::default()) } else { real.run(&call) }
+                if call.is(Command::Gc) {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
             }),
             Fault::new("takes every attachment for stale", |real, call| {
                 real.run(&with_valid(call, json!([])))
             }),
             Fault::new("keeps every reservation", |real, call| {
-                if call.is(Command::Gc) { Ok(Answer::default()) } else { real.run(&call) }
+                if call.is(Command::Gc) {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
             })
             .of("host-local"),
         ],
@@ -53,10 +61,15 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Gc)],
         faults: &[
             Fault::new("keeps only the first of the list", |real, call| {
-                let first = call.config().pointer("/cni.dev~1valid-attachments/0").cloned();
+                let first = call
+                    .config()
+                    .pointer("/cni.dev~1valid-attachments/0")
+                    .cloned();
                 real.run(&with_valid(call, first.into_iter().collect()))
             }),
-            Fault::new("does not read the list", |real, call| real.run(&with_valid(call, json!([])))),
+            Fault::new("does not read the list", |real, call| {
+                real.run(&with_valid(call, json!([])))
+            }),
         ],
         body: the_valid_stays,
     },
@@ -70,7 +83,12 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Ipam],
         needs: &[Need::Verb(Command::Gc), Need::Makes(Made::Reservation)],
         faults: &[Fault::new("looks at the container only", |real, call| {
-            let mut valid = call.config().get(VALID).and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut valid = call
+                .config()
+                .get(VALID)
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             let others: Vec<Value> = valid
                 .iter()
                 .map(|one| json!({"containerID": one["containerID"], "ifname": "eth9"}))
@@ -90,21 +108,32 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Gc)],
         faults: &[Fault::new("takes an empty list for none", |real, call| {
             let is_empty = call.config().get(VALID) == Some(&json!([]));
-            if is_empty { Ok(Answer::default()) } else { real.run(&call) }
+            if is_empty {
+                Ok(Answer::default())
+            } else {
+                real.run(&call)
+            }
         })],
         body: |context| everything_goes(context, json!([])),
     },
     Case {
         id: "gc_status/gc-null-list",
         title: "GC with null as list, as Go writes an empty one, frees everything of the network",
-        clause: Clause { section: "silent", rule: "the list is an array; nothing is said of null" },
+        clause: Clause {
+            section: "silent",
+            rule: "the list is an array; nothing is said of null",
+        },
         level: Level::May,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Gc)],
         faults: &[Fault::new("refuses null", |real, call| {
             let is_null = call.config().get(VALID) == Some(&Value::Null);
-            if is_null { Ok(Answer::error(7, "no list")) } else { real.run(&call) }
+            if is_null {
+                Ok(Answer::error(7, "no list"))
+            } else {
+                real.run(&call)
+            }
         })],
         body: |context| everything_goes(context, Value::Null),
     },
@@ -119,35 +148,51 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Gc)],
-        faults: &[Fault::new("takes a missing list for an empty one", |real, call| {
-            let is_missing = call.config().get(VALID).is_none();
-            real.run(&if is_missing { with_valid(call, json!([])) } else { call })
-        })],
+        faults: &[Fault::new(
+            "takes a missing list for an empty one",
+            |real, call| {
+                let is_missing = call.config().get(VALID).is_none();
+                real.run(&if is_missing {
+                    with_valid(call, json!([]))
+                } else {
+                    call
+                })
+            },
+        )],
         body: a_missing_list_frees_nothing_that_lives,
     },
     Case {
         id: "gc_status/gc-twice",
         title: "a second GC succeeds, and changes nothing",
-        clause: Clause { section: "2 GC", rule: "GC generally completes without error" },
+        clause: Clause {
+            section: "2 GC",
+            rule: "GC generally completes without error",
+        },
         level: Level::Should,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Gc)],
-        faults: &[Fault::new("misses what an earlier GC removed", |real, call| {
-            let answer = real.run(&call)?;
-            if call.is(Command::Gc)
-                && std::fs::File::create_new("/run/cni-conformance/files/collected").is_err()
-            {
-                return Ok(Answer::error(11, "nothing to remove"));
-            }
-            Ok(answer)
-        })],
+        faults: &[Fault::new(
+            "misses what an earlier GC removed",
+            |real, call| {
+                let answer = real.run(&call)?;
+                if call.is(Command::Gc)
+                    && std::fs::File::create_new("/run/cni-conformance/files/collected").is_err()
+                {
+                    return Ok(Answer::error(11, "nothing to remove"));
+                }
+                Ok(answer)
+            },
+        )],
         body: a_second_gc_changes_nothing,
     },
     Case {
         id: "gc_status/gc-other-networks",
         title: "GC of one network does not touch another one",
-        clause: Clause { section: "2 GC", rule: "the list is the set of attachments to one network" },
+        clause: Clause {
+            section: "2 GC",
+            rule: "the list is the set of attachments to one network",
+        },
         level: Level::Must,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
@@ -174,11 +219,19 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Verb(Command::Gc), Need::Ipam, Need::Double],
         faults: &[
             Fault::new("stops at the first error", |real, call| {
-                if call.is(Command::Gc) { Ok(Answer::error(11, "IPAM failed")) } else { real.run(&call) }
+                if call.is(Command::Gc) {
+                    Ok(Answer::error(11, "IPAM failed"))
+                } else {
+                    real.run(&call)
+                }
             }),
             Fault::new("keeps the error for itself", |real, call| {
                 let answer = real.run(&call)?;
-                Ok(if call.is(Command::Gc) { Answer::default() } else { answer })
+                Ok(if call.is(Command::Gc) {
+                    Answer::default()
+                } else {
+                    answer
+                })
             }),
         ],
         body: gc_goes_on_after_an_error,
@@ -198,8 +251,12 @@ fn with_valid(call: Call, valid: Value) -> Call {
 
 fn gc<'c>(context: &'c Context<'c>, valid: &[&Attachment<'_>]) -> Request<'c> {
     let ifname = &context.profile().ifname;
-    let valid = valid.iter().map(|one| json!({"containerID": one.container(), "ifname": ifname}));
-    context.request(Command::Gc).key(VALID, valid.collect::<Value>())
+    let valid = valid
+        .iter()
+        .map(|one| json!({"containerID": one.container(), "ifname": ifname}));
+    context
+        .request(Command::Gc)
+        .key(VALID, valid.collect::<Value>())
 }
 
 fn must_succeed(request: &Request<'_>) -> Result<Run, Failure> {
@@ -232,7 +289,11 @@ fn one_interface_of_two_goes(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
-    attachment.request(Command::Add).env("CNI_IFNAME", "eth9").run()?.result()?;
+    attachment
+        .request(Command::Add)
+        .env("CNI_IFNAME", "eth9")
+        .run()?
+        .result()?;
     must_succeed(&gc(context, &[&attachment]))?;
     context.require_unchanged(&before, "the ADD of eth9")
 }
@@ -271,7 +332,11 @@ fn a_second_gc_changes_nothing(context: &Context<'_>) -> Result<(), Failure> {
 
 fn another_network_is_not_touched(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    attachment.request(Command::Add).key("name", OTHER).run()?.result()?;
+    attachment
+        .request(Command::Add)
+        .key("name", OTHER)
+        .run()?
+        .result()?;
     let before = context.state()?;
     must_succeed(&gc(context, &[]))?;
     context.require_unchanged(&before, "the GC")
@@ -279,12 +344,22 @@ fn another_network_is_not_touched(context: &Context<'_>) -> Result<(), Failure> 
 
 fn gc_goes_on_after_an_error(context: &Context<'_>) -> Result<(), Failure> {
     let result = json!({"cniVersion": context.version().as_str(), "ips": [{"address": "10.77.0.9/24", "gateway": "10.77.0.1"}]});
-    let replies =
-        [(Command::Add, Reply::success(result)), (Command::Gc, Reply::error(11, "no way to clean up"))];
+    let replies = [
+        (Command::Add, Reply::success(result)),
+        (Command::Gc, Reply::error(11, "no way to clean up")),
+    ];
     let ipam = context.double("gc-ipam", &replies)?;
-    let path = format!("{}:{}", ipam.folder().display(), context.bin_dir().display());
-    let with_double =
-        |request: Request<'_>| request.env("CNI_PATH", &path).key("ipam", json!({"type": ipam.name()})).run();
+    let path = format!(
+        "{}:{}",
+        ipam.folder().display(),
+        context.bin_dir().display()
+    );
+    let with_double = |request: Request<'_>| {
+        request
+            .env("CNI_PATH", &path)
+            .key("ipam", json!({"type": ipam.name()}))
+            .run()
+    };
     let before = context.state()?;
     let attachment = context.attachment("c1")?;
     with_double(attachment.request(Command::Add))?.succeeded()?;

@@ -1,7 +1,8 @@
 //! STATUS: whether the next ADD could succeed.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run, Versions,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run,
+    Versions,
     fault::{Answer, Call, Real},
     require,
 };
@@ -35,9 +36,13 @@ pub(super) const CASES: &[Case] = &[
                 if call.is(Command::Add) {
                     std::fs::write("/run/cni-conformance/files/added", "")?;
                 }
-                let is_late =
-                    call.is(Command::Status) && Path::new("/run/cni-conformance/files/added").exists();
-                if is_late { Ok(Answer::error(50, "busy")) } else { real.run(&call) }
+                let is_late = call.is(Command::Status)
+                    && Path::new("/run/cni-conformance/files/added").exists();
+                if is_late {
+                    Ok(Answer::error(50, "busy"))
+                } else {
+                    real.run(&call)
+                }
             }),
         ],
         body: status_succeeds_where_add_does,
@@ -45,7 +50,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "gc_status/status-changes-nothing",
         title: "STATUS has no effect",
-        clause: Clause { section: "2 STATUS", rule: "STATUS is purely informational" },
+        clause: Clause {
+            section: "2 STATUS",
+            rule: "STATUS is purely informational",
+        },
         level: Level::Should,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
@@ -61,7 +69,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "gc_status/status-prints-nothing",
         title: "a STATUS that succeeds prints nothing on stdout",
-        clause: Clause { section: "silent", rule: "an output is described for a STATUS that fails only" },
+        clause: Clause {
+            section: "silent",
+            rule: "an output is described for a STATUS that fails only",
+        },
         level: Level::May,
         versions: Versions::WITH_GC,
         kinds: EVERY_KIND,
@@ -94,7 +105,9 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("has a code of its own for a full pool", |real, call| {
                 status_once_full(real, call, Answer::error(111, "full"))
             }),
-            Fault::new("stays full", |real, call| status_once_full(real, call, Answer::error(50, "full"))),
+            Fault::new("stays full", |real, call| {
+                status_once_full(real, call, Answer::error(50, "full"))
+            }),
             Fault::new("serves no DEL while the pool is full", |real, call| {
                 if call.is(Command::Del) && Path::new(FULL).exists() {
                     return Ok(Answer::error(50, "full"));
@@ -102,7 +115,11 @@ pub(super) const CASES: &[Case] = &[
                 status_once_full(real, call, Answer::default())
             }),
             Fault::new("keeps the address that DEL gives back", |real, call| {
-                if call.is(Command::Del) { Ok(Answer::default()) } else { real.run(&call) }
+                if call.is(Command::Del) {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
             }),
         ],
         body: a_full_pool_can_be_emptied,
@@ -146,7 +163,11 @@ fn status_changes_nothing(context: &Context<'_>) -> Result<(), Failure> {
     let before = context.state()?;
     status(context)?;
     let changes = context.state()?.changes_since(&before);
-    require(changes.is_empty(), "no change after an ADD", changes.join("\n"))
+    require(
+        changes.is_empty(),
+        "no change after an ADD",
+        changes.join("\n"),
+    )
 }
 
 fn status_prints_nothing(context: &Context<'_>) -> Result<(), Failure> {
@@ -158,7 +179,9 @@ fn status_prints_nothing(context: &Context<'_>) -> Result<(), Failure> {
 /// One namespace does for all of them: an IPAM plugin makes nothing in it.
 fn add_until_full(attachment: &Attachment<'_>) -> Result<(), Failure> {
     for number in 0..MOST {
-        let request = attachment.request(Command::Add).env("CNI_CONTAINERID", format!("many{number}"));
+        let request = attachment
+            .request(Command::Add)
+            .env("CNI_CONTAINERID", format!("many{number}"));
         if !request.run()?.status.success() {
             return require(number > 0, "one ADD that succeeds", "the first fails");
         }
@@ -181,9 +204,15 @@ fn a_full_pool_can_be_emptied(context: &Context<'_>) -> Result<(), Failure> {
         let is_listed = code.is_some_and(|code| listed.contains(&code));
         require(is_listed, "success, or an error with code 50 or 51", &error)?;
     }
-    attachment.request(Command::Del).env("CNI_CONTAINERID", "many0").run()?.succeeded()?;
+    attachment
+        .request(Command::Del)
+        .env("CNI_CONTAINERID", "many0")
+        .run()?
+        .succeeded()?;
     status(context)?.succeeded()?;
-    let again = attachment.request(Command::Add).env("CNI_CONTAINERID", "again");
+    let again = attachment
+        .request(Command::Add)
+        .env("CNI_CONTAINERID", "again");
     again.run()?.succeeded()?;
     Ok(())
 }

@@ -20,7 +20,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("never succeeds", |real, call| {
             let is_add = call.is(Command::Add);
-            if is_add { Ok(Answer::error(999, "operation not supported")) } else { real.run(&call) }
+            if is_add {
+                Ok(Answer::error(999, "operation not supported"))
+            } else {
+                real.run(&call)
+            }
         })],
         body: |context| context.attachment("c1")?.add().map(drop),
     },
@@ -55,14 +59,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("takes the interface that is there for its own", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if answer.status == 0 {
-                answer
-            } else {
-                Answer::success(json!({"cniVersion": "1.0.0"}).to_string())
-            })
-        })],
+        faults: &[Fault::new(
+            "takes the interface that is there for its own",
+            |real, call| {
+                let answer = real.run(&call)?;
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer::success(json!({"cniVersion": "1.0.0"}).to_string())
+                })
+            },
+        )],
         body: an_existing_ifname_is_refused,
     },
 ];
@@ -72,8 +79,14 @@ fn add_makes_the_interface(context: &Context<'_>) -> Result<(), Failure> {
     attachment.add()?;
     let ifname = &context.profile().ifname;
     let name = IfName::parse(ifname).map_err(|e| Failure::suite("read the interface's name", e))?;
-    let found = attachment.netns().run(|| Rtnl::open()?.find_link(&name))??;
-    require(found.is_some(), format!("an interface {ifname} in the container"), "none of that name")
+    let found = attachment
+        .netns()
+        .run(|| Rtnl::open()?.find_link(&name))??;
+    require(
+        found.is_some(),
+        format!("an interface {ifname} in the container"),
+        "none of that name",
+    )
 }
 
 fn an_existing_ifname_is_refused(context: &Context<'_>) -> Result<(), Failure> {
@@ -81,6 +94,10 @@ fn an_existing_ifname_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     attachment.add()?;
     let before = context.state()?;
     // Another container's request for the same namespace: nothing but the interface stands in its way.
-    attachment.request(Command::Add).env("CNI_CONTAINERID", "c2").run()?.failed()?;
+    attachment
+        .request(Command::Add)
+        .env("CNI_CONTAINERID", "c2")
+        .run()?
+        .failed()?;
     context.require_unchanged(&before, "the refused ADD")
 }

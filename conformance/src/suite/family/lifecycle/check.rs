@@ -2,7 +2,8 @@
 
 use super::kernel::{Kernel, name};
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need,
+    Versions,
     fault::{Answer, Call, Real},
     ids::CHECK_AFTER_ADD,
 };
@@ -20,7 +21,11 @@ const CHECK: Need = Need::Verb(Command::Check);
 const SEES_NOTHING: Fault = Fault::new("finds everything in order", sees_nothing);
 
 fn sees_nothing(real: &Real, call: Call) -> io::Result<Answer> {
-    if call.is(Command::Check) { Ok(Answer::default()) } else { real.run(&call) }
+    if call.is(Command::Check) {
+        Ok(Answer::default())
+    } else {
+        real.run(&call)
+    }
 }
 
 const UNREACHABLE: Clause = Clause {
@@ -36,7 +41,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: CHECK_AFTER_ADD,
         title: "CHECK succeeds right after ADD, and changes nothing",
-        clause: Clause { section: "2 CHECK", rule: "CHECK can be called immediately after ADD" },
+        clause: Clause {
+            section: "2 CHECK",
+            rule: "CHECK can be called immediately after ADD",
+        },
         level: Level::Must,
         versions: Versions::WITH_CHECK,
         kinds: EVERY_KIND,
@@ -67,12 +75,22 @@ pub(super) const CASES: &[Case] = &[
         level: Level::Must,
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Address), Need::Makes(Made::Interface)],
+        needs: &[
+            CHECK,
+            Need::Makes(Made::Address),
+            Need::Makes(Made::Interface),
+        ],
         faults: &[Fault::new("wants the MTU that it set", |real, call| {
             let mtu = || -> Option<u32> {
                 let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
                 let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
-                Some(netns.run(|| Rtnl::open()?.find_link(&name)).ok()?.ok()??.mtu)
+                Some(
+                    netns
+                        .run(|| Rtnl::open()?.find_link(&name))
+                        .ok()?
+                        .ok()??
+                        .mtu,
+                )
             };
             if call.is(Command::Check) && mtu() != Some(1500) {
                 return Ok(Answer::error(100, "wrong MTU"));
@@ -230,7 +248,10 @@ fn inside(
     let name = name(&context.profile().ifname)?;
     let changed = attachment.netns().run(|| {
         let mut rtnl = Rtnl::open()?;
-        let index = rtnl.find_link(&name)?.map(|link| link.index).unwrap_or_default();
+        let index = rtnl
+            .find_link(&name)?
+            .map(|link| link.index)
+            .unwrap_or_default();
         let mut batch = Batch::new();
         change(&mut batch, index, &name);
         rtnl.run(batch)
@@ -246,84 +267,139 @@ fn check_bears_a_later_plugin(context: &Context<'_>) -> Result<(), Failure> {
     let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
     inside(context, &attachment, |batch, index, name| {
         batch.set_mtu(index, name, 1400);
-        batch.create_route(index, name, &RouteSpec { route: Route::new(dst, gateway), gateway });
+        batch.create_route(
+            index,
+            name,
+            &RouteSpec {
+                route: Route::new(dst, gateway),
+                gateway,
+            },
+        );
     })?;
-    context.step("the MTU of the container's interface becomes 1400, a route to 203.0.113.0/24 comes");
+    context
+        .step("the MTU of the container's interface becomes 1400, a route to 203.0.113.0/24 comes");
     attachment.check()?.succeeded().map(drop)
 }
 
 fn a_missing_interface_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
     let name = name(&context.profile().ifname)?;
-    notices(context, "the container's interface is removed", |attachment| {
-        Ok(attachment.netns().run(|| Rtnl::open()?.remove_link_named(&name))??)
-    })
+    notices(
+        context,
+        "the container's interface is removed",
+        |attachment| {
+            Ok(attachment
+                .netns()
+                .run(|| Rtnl::open()?.remove_link_named(&name))??)
+        },
+    )
 }
 
 /// The first interface of the host that the result names.
 fn host_interface(attachment: &Attachment<'_>) -> Result<cni_net::Link, Failure> {
     let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
-    let first = result.interfaces.iter().find(|interface| interface.sandbox.is_empty());
+    let first = result
+        .interfaces
+        .iter()
+        .find(|interface| interface.sandbox.is_empty());
     let first = first.ok_or_else(|| Failure::skip("the result names no interface of the host"))?;
-    let link = Kernel::of_host()?.links.into_iter().find(|link| link.name == first.name);
-    link.ok_or_else(|| Failure::mismatch(format!("an interface {} on the host", first.name), "none"))
+    let link = Kernel::of_host()?
+        .links
+        .into_iter()
+        .find(|link| link.name == first.name);
+    link.ok_or_else(|| {
+        Failure::mismatch(format!("an interface {} on the host", first.name), "none")
+    })
 }
 
 fn a_missing_host_interface_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the interface of the host is removed", |attachment| {
-        Ok(Rtnl::open()?.remove_link(host_interface(attachment)?.index)?)
-    })
+    notices(
+        context,
+        "the interface of the host is removed",
+        |attachment| Ok(Rtnl::open()?.remove_link(host_interface(attachment)?.index)?),
+    )
 }
 
 fn a_missing_address_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
     notices(context, "the address is removed", |attachment| {
         let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
-        let ip = result.ips.first().ok_or_else(|| Failure::skip("the result has no address"))?;
-        inside(context, attachment, |batch, index, name| batch.delete_address(index, name, ip.address))
-    })
-}
-
-fn a_missing_route_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the interface is set down and up, which takes its routes", |attachment| {
+        let ip = result
+            .ips
+            .first()
+            .ok_or_else(|| Failure::skip("the result has no address"))?;
         inside(context, attachment, |batch, index, name| {
-            batch.set_down(index, name);
-            batch.set_up(index, name);
+            batch.delete_address(index, name, ip.address)
         })
     })
 }
 
+fn a_missing_route_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
+    notices(
+        context,
+        "the interface is set down and up, which takes its routes",
+        |attachment| {
+            inside(context, attachment, |batch, index, name| {
+                batch.set_down(index, name);
+                batch.set_up(index, name);
+            })
+        },
+    )
+}
+
 fn an_interface_that_is_down_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the container's interface is set down", |attachment| {
-        inside(context, attachment, |batch, index, name| batch.set_down(index, name))
-    })
+    notices(
+        context,
+        "the container's interface is set down",
+        |attachment| {
+            inside(context, attachment, |batch, index, name| {
+                batch.set_down(index, name)
+            })
+        },
+    )
 }
 
 fn a_host_interface_that_is_down_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the interface of the host is set down", |attachment| {
-        let link = host_interface(attachment)?;
-        let mut batch = Batch::new();
-        batch.set_down(link.index, &name(&link.name)?);
-        Ok(Rtnl::open()?.run(batch)?)
-    })
+    notices(
+        context,
+        "the interface of the host is set down",
+        |attachment| {
+            let link = host_interface(attachment)?;
+            let mut batch = Batch::new();
+            batch.set_down(link.index, &name(&link.name)?);
+            Ok(Rtnl::open()?.run(batch)?)
+        },
+    )
 }
 
 fn another_mac_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the container's interface gets another hardware address", |attachment| {
-        let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-        inside(context, attachment, |batch, index, name| batch.set_mac(index, name, mac))
-    })
+    notices(
+        context,
+        "the container's interface gets another hardware address",
+        |attachment| {
+            let mac = MacAddr([2, 0, 0, 0, 0, 7]);
+            inside(context, attachment, |batch, index, name| {
+                batch.set_mac(index, name, mac)
+            })
+        },
+    )
 }
 
 fn a_missing_reservation_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
     let config = context.config();
     let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
     let folder = folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?;
-    notices(context, "the folder with the reservations is removed", |_| Ok(std::fs::remove_dir_all(folder)?))
+    notices(
+        context,
+        "the folder with the reservations is removed",
+        |_| Ok(std::fs::remove_dir_all(folder)?),
+    )
 }
 
 fn missing_rules_are_noticed(context: &Context<'_>) -> Result<(), Failure> {
     notices(context, "all rules of nf_tables are removed", |_| {
         let before = context.state()?;
-        let flushed = std::process::Command::new("nft").args(["flush", "ruleset"]).output()?;
+        let flushed = std::process::Command::new("nft")
+            .args(["flush", "ruleset"])
+            .output()?;
         let said = String::from_utf8_lossy(&flushed.stderr).into_owned();
         if !flushed.status.success() {
             return Err(Failure::suite("nft flush ruleset", said));
@@ -331,12 +407,21 @@ fn missing_rules_are_noticed(context: &Context<'_>) -> Result<(), Failure> {
         // Those of a legacy iptables are not there.
         let is_rule = |line: &String| line.starts_with("- ") && line.contains(": nft rule ");
         let gone = context.state()?.changes_since(&before).iter().any(is_rule);
-        if gone { Ok(()) } else { Err(Failure::skip("its rules are not in nf_tables")) }
+        if gone {
+            Ok(())
+        } else {
+            Err(Failure::skip("its rules are not in nf_tables"))
+        }
     })
 }
 
 fn check_wants_prev_result(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    attachment.request(Command::Check).without_key("prevResult").run()?.error().map(drop)
+    attachment
+        .request(Command::Check)
+        .without_key("prevResult")
+        .run()?
+        .error()
+        .map(drop)
 }

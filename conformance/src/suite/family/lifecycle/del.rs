@@ -1,7 +1,9 @@
 //! DEL: it succeeds whatever is missing, and leaves nothing.
 
 use super::missing::OWN_RESOURCES;
-use crate::suite::{Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions, fault::Answer};
+use crate::suite::{
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Versions, fault::Answer,
+};
 use cni_types::Command;
 
 pub(super) const CASES: &[Case] = &[
@@ -18,7 +20,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("does nothing on DEL", |real, call| {
-                if call.is(Command::Del) { Ok(Answer::default()) } else { real.run(&call) }
+                if call.is(Command::Del) {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
             }),
             Fault::new("leaves a file behind", |real, call| {
                 let answer = real.run(&call)?;
@@ -39,14 +45,18 @@ pub(super) const CASES: &[Case] = &[
                 }
                 real.run(&call)
             }),
-            Fault::new("leaves a rule that chooses a routing table", |real, call| {
-                if call.is(Command::Add) {
-                    let mut ip = std::process::Command::new("ip");
-                    ip.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-                    ip.args(["rule", "add", "from", "10.77.0.2", "table", "100"]).output()?;
-                }
-                real.run(&call)
-            }),
+            Fault::new(
+                "leaves a rule that chooses a routing table",
+                |real, call| {
+                    if call.is(Command::Add) {
+                        let mut ip = std::process::Command::new("ip");
+                        ip.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+                        ip.args(["rule", "add", "from", "10.77.0.2", "table", "100"])
+                            .output()?;
+                    }
+                    real.run(&call)
+                },
+            ),
             Fault::new("leaves a bridge behind", |real, call| {
                 if call.is(Command::Add)
                     && let (Ok(mut rtnl), Ok(name)) =
@@ -70,14 +80,20 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("misses what an earlier DEL removed", |real, call| {
-            let answer = real.run(&call)?;
-            let mark = format!("/run/cni-conformance/files/deleted-{}", call.env("CNI_CONTAINERID"));
-            if call.is(Command::Del) && std::fs::File::create_new(mark).is_err() {
-                return Ok(Answer::error(3, "unknown container"));
-            }
-            Ok(answer)
-        })],
+        faults: &[Fault::new(
+            "misses what an earlier DEL removed",
+            |real, call| {
+                let answer = real.run(&call)?;
+                let mark = format!(
+                    "/run/cni-conformance/files/deleted-{}",
+                    call.env("CNI_CONTAINERID")
+                );
+                if call.is(Command::Del) && std::fs::File::create_new(mark).is_err() {
+                    return Ok(Answer::error(3, "unknown container"));
+                }
+                Ok(answer)
+            },
+        )],
         body: a_second_del_succeeds,
     },
     Case {
@@ -92,7 +108,10 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[Fault::new("deletes only what it knows", |real, call| {
-            let mark = format!("/run/cni-conformance/files/added-{}", call.env("CNI_CONTAINERID"));
+            let mark = format!(
+                "/run/cni-conformance/files/added-{}",
+                call.env("CNI_CONTAINERID")
+            );
             if call.is(Command::Add) {
                 std::fs::write(&mark, "")?;
             } else if call.is(Command::Del) && !std::path::Path::new(&mark).exists() {

@@ -35,7 +35,11 @@ impl Kernel {
             let of_link = rtnl.addresses(link.index)?.into_iter();
             addresses.extend(of_link.map(|address| (link.name.clone(), address.cidr)));
         }
-        Ok(Self { links, addresses, routes: rtnl.routes()? })
+        Ok(Self {
+            links,
+            addresses,
+            routes: rtnl.routes()?,
+        })
     }
 
     pub(super) fn link(&self, name: &str) -> Option<&Link> {
@@ -53,13 +57,20 @@ impl Kernel {
 
     /// In words, for what was found.
     pub(super) fn names(&self) -> String {
-        self.links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ")
+        self.links
+            .iter()
+            .map(|link| link.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 /// A route in words.
 pub(super) fn route(dst: Cidr, gateway: Option<IpAddr>) -> String {
-    gateway.map_or_else(|| format!("a route to {dst}"), |gateway| format!("a route to {dst} via {gateway}"))
+    gateway.map_or_else(
+        || format!("a route to {dst}"),
+        |gateway| format!("a route to {dst} via {gateway}"),
+    )
 }
 
 /// The routes that somebody made: not those that come with an address.
@@ -80,11 +91,17 @@ pub(super) fn made_routes(kernel: &Kernel) -> Vec<&InstalledRoute> {
 pub(super) fn interface_of(result: &AddResult, index: Option<i64>, ifname: &str) -> String {
     let index = index.and_then(|index| usize::try_from(index).ok());
     let interface = index.and_then(|index| result.interfaces.get(index));
-    interface.map_or(ifname, |interface| &interface.name).to_owned()
+    interface
+        .map_or(ifname, |interface| &interface.name)
+        .to_owned()
 }
 
 /// A name that the profile or the result gives.
 pub(super) fn name(text: &str) -> Result<IfName, Failure> {
-    IfName::parse(text)
-        .map_err(|e| Failure::mismatch("a name that an interface can have", format!("{text:?}: {e}")))
+    IfName::parse(text).map_err(|e| {
+        Failure::mismatch(
+            "a name that an interface can have",
+            format!("{text:?}: {e}"),
+        )
+    })
 }

@@ -16,7 +16,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/del-without-netns",
         title: "DEL succeeds without CNI_NETNS",
-        clause: Clause { section: "2 DEL", rule: "CNI_NETNS is one of the optional variables of DEL" },
+        clause: Clause {
+            section: "2 DEL",
+            rule: "CNI_NETNS is one of the optional variables of DEL",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
@@ -37,12 +40,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("has nothing to do without CNI_NETNS", |real, call| {
-            if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
-                return Ok(Answer::default());
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "has nothing to do without CNI_NETNS",
+            |real, call| {
+                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+                    return Ok(Answer::default());
+                }
+                real.run(&call)
+            },
+        )],
         body: del_without_netns_leaves_nothing,
     },
     Case {
@@ -65,7 +71,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "lifecycle/del-without-prevresult",
         title: "DEL succeeds without prevResult, and leaves nothing",
-        clause: Clause { section: "2 DEL", rule: "a plugin returns without error if prevResult is empty" },
+        clause: Clause {
+            section: "2 DEL",
+            rule: "a plugin returns without error if prevResult is empty",
+        },
         level: Level::Should,
         versions: Versions::WITH_CHECK,
         kinds: EVERY_KIND,
@@ -98,15 +107,23 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[Fault::new("gives up with so little", |real, call| {
-            let little = call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
-            if call.is(Command::Del) && little { Ok(Answer::default()) } else { real.run(&call) }
+            let little =
+                call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
+            if call.is(Command::Del) && little {
+                Ok(Answer::default())
+            } else {
+                real.run(&call)
+            }
         })],
         body: del_needs_neither,
     },
     Case {
         id: "lifecycle/del-interface-gone",
         title: "DEL succeeds where the container's interface is gone",
-        clause: Clause { section: "2 DEL", rule: "DEL succeeds where the interface is missing" },
+        clause: Clause {
+            section: "2 DEL",
+            rule: "DEL succeeds where the interface is missing",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
@@ -127,13 +144,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("has nothing to do without the interface", |real, call| {
-            if call.is(Command::Del) && is_interface_gone(&call) {
-                return Ok(Answer::default());
-            }
-            real.run(&call)
-        })
-        .of("bridge")],
+        faults: &[
+            Fault::new("has nothing to do without the interface", |real, call| {
+                if call.is(Command::Del) && is_interface_gone(&call) {
+                    return Ok(Answer::default());
+                }
+                real.run(&call)
+            })
+            .of("bridge"),
+        ],
         body: |context| {
             let before = del_where_the_interface_is_gone(context)?;
             context.require_unchanged(&before, "ADD and DEL")
@@ -146,7 +165,13 @@ fn is_interface_gone(call: &Call) -> bool {
     let found = || -> Option<bool> {
         let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
         let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
-        Some(netns.run(|| cni_net::Rtnl::open()?.find_link(&name)).ok()?.ok()?.is_some())
+        Some(
+            netns
+                .run(|| cni_net::Rtnl::open()?.find_link(&name))
+                .ok()?
+                .ok()?
+                .is_some(),
+        )
     };
     found() == Some(false)
 }
@@ -157,7 +182,11 @@ fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
         attachment.add()?;
         attachment.remove_netns()?;
         let del = attachment.request(Command::Del);
-        let del = if empty { del.env("CNI_NETNS", "") } else { del.without_env("CNI_NETNS") };
+        let del = if empty {
+            del.env("CNI_NETNS", "")
+        } else {
+            del.without_env("CNI_NETNS")
+        };
         del.run()?.succeeded()?;
     }
     Ok(())
@@ -184,7 +213,11 @@ fn del_needs_no_prev_result(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment.add()?;
-    attachment.request(Command::Del).without_key("prevResult").run()?.succeeded()?;
+    attachment
+        .request(Command::Del)
+        .without_key("prevResult")
+        .run()?
+        .succeeded()?;
     context.require_freed(&before, "ADD and DEL")
 }
 
@@ -193,7 +226,10 @@ fn del_needs_neither(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     attachment.remove_netns()?;
-    let del = attachment.request(Command::Del).without_key("prevResult").env("CNI_NETNS", "");
+    let del = attachment
+        .request(Command::Del)
+        .without_key("prevResult")
+        .env("CNI_NETNS", "");
     del.run()?.succeeded()?;
     context.require_freed(&before, "ADD and DEL")
 }
@@ -204,7 +240,9 @@ fn del_where_the_interface_is_gone(context: &Context<'_>) -> Result<State, Failu
     let before = context.state()?;
     attachment.add()?;
     let name = super::kernel::name(&context.profile().ifname)?;
-    attachment.netns().run(|| cni_net::Rtnl::open()?.remove_link_named(&name))??;
+    attachment
+        .netns()
+        .run(|| cni_net::Rtnl::open()?.remove_link_named(&name))??;
     attachment.del()?;
     Ok(before)
 }

@@ -2,7 +2,8 @@
 
 use super::{NAME_IS_TAKEN, kernel::name};
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions, fault::Answer,
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    fault::Answer,
 };
 use cni_net::Rtnl;
 use cni_types::{Command, MacAddr};
@@ -10,7 +11,10 @@ use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 
 const DIRECTORY: fn(&Value) -> PathBuf = |config| {
-    let text = config.pointer("/ipam/dataDir").and_then(Value::as_str).unwrap_or("/var/lib/cni/networks");
+    let text = config
+        .pointer("/ipam/dataDir")
+        .and_then(Value::as_str)
+        .unwrap_or("/var/lib/cni/networks");
     PathBuf::from(text).join("conformance")
 };
 
@@ -33,7 +37,11 @@ pub(super) const CASES: &[Case] = &[
                 let answer = real.run(&call)?;
                 let refused = call.is(Command::Add) && answer.status != 0;
                 let result = json!({"cniVersion": "1.1.0", "interfaces": []}).to_string();
-                Ok(if refused { Answer::success(result) } else { answer })
+                Ok(if refused {
+                    Answer::success(result)
+                } else {
+                    answer
+                })
             }),
             Fault::new("cleans up what the first ADD made", |real, call| {
                 let answer = real.run(&call)?;
@@ -88,7 +96,10 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("does not want a container twice", |real, call| {
-                let mark = format!("/run/cni-conformance/files/seen-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!(
+                    "/run/cni-conformance/files/seen-{}",
+                    call.env("CNI_CONTAINERID")
+                );
                 if call.is(Command::Add) && std::path::Path::new(&mark).exists() {
                     return Ok(Answer::error(100, "container was there already"));
                 }
@@ -96,7 +107,10 @@ pub(super) const CASES: &[Case] = &[
                 real.run(&call)
             }),
             Fault::new("forgets the second DEL", |real, call| {
-                let mark = format!("/run/cni-conformance/files/deleted-{}", call.env("CNI_CONTAINERID"));
+                let mark = format!(
+                    "/run/cni-conformance/files/deleted-{}",
+                    call.env("CNI_CONTAINERID")
+                );
                 if call.is(Command::Del) && std::path::Path::new(&mark).exists() {
                     return Ok(Answer::default());
                 }
@@ -165,12 +179,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Ipam],
         needs: &[Need::Makes(Made::Reservation)],
-        faults: &[Fault::new("frees all addresses of a container", |real, call| {
-            if call.is(Command::Del) {
-                real.run(&call.clone().with_env("CNI_IFNAME", "eth0"))?;
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "frees all addresses of a container",
+            |real, call| {
+                if call.is(Command::Del) {
+                    real.run(&call.clone().with_env("CNI_IFNAME", "eth0"))?;
+                }
+                real.run(&call)
+            },
+        )],
         body: interfaces_are_apart,
     },
 ];
@@ -187,7 +204,9 @@ fn a_foreign_interface_is_left_alone(context: &Context<'_>) -> Result<(), Failur
     let attachment = context.attachment("c1")?;
     let name = name(&context.profile().ifname)?;
     let mac = MacAddr([2, 0, 0, 0, 9, 9]);
-    attachment.netns().run(|| Rtnl::open()?.create_bridge(&name, mac, None))??;
+    attachment
+        .netns()
+        .run(|| Rtnl::open()?.create_bridge(&name, mac, None))??;
     let before = context.state()?;
     attachment.request(Command::Add).run()?.error()?;
     context.require_unchanged(&before, "the refused ADD")
@@ -216,10 +235,19 @@ fn interfaces_are_apart(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
-    let other = |command| attachment.request(command).env("CNI_IFNAME", "net1").without_key("prevResult");
+    let other = |command| {
+        attachment
+            .request(command)
+            .env("CNI_IFNAME", "net1")
+            .without_key("prevResult")
+    };
     let result = other(Command::Add).run()?.result()?;
     let del = other(Command::Del);
-    let del = if context.version().has_check() { del.key("prevResult", result) } else { del };
+    let del = if context.version().has_check() {
+        del.key("prevResult", result)
+    } else {
+        del
+    };
     del.run()?.succeeded()?;
     context.require_unchanged(&before, "ADD and DEL of net1")
 }

@@ -2,16 +2,21 @@
 
 use super::kernel::{Kernel, interface_of, made_routes, route as words};
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, fault::put,
-    require,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at,
+    fault::put, require,
 };
 use serde_json::{Value, json};
 
 const SUCCESS: &str = "5 ADD Success";
 
-const ADDRESSES: Clause =
-    Clause { section: SUCCESS, rule: "ips lists the addresses that the attachment got" };
-const ROUTES: Clause = Clause { section: SUCCESS, rule: "routes lists the routes that the attachment made" };
+const ADDRESSES: Clause = Clause {
+    section: SUCCESS,
+    rule: "ips lists the addresses that the attachment got",
+};
+const ROUTES: Clause = Clause {
+    section: SUCCESS,
+    rule: "routes lists the routes that the attachment made",
+};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -26,14 +31,23 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface, Kind::Chained],
         needs: &[],
         faults: &[
-            Fault::new("tells the hardware address that it asked for", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/0/mac", "02:00:00:00:00:99")))
-            }),
+            Fault::new(
+                "tells the hardware address that it asked for",
+                |real, call| {
+                    Ok(real
+                        .run(&call)?
+                        .edited(|result| put(result, "/interfaces/0/mac", "02:00:00:00:00:99")))
+                },
+            ),
             Fault::new("tells the name of a temporary interface", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/0/name", "tmp1234")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/interfaces/0/name", "tmp1234")))
             }),
             Fault::new("tells an MTU that is none", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/interfaces/1/mtu", 9001)))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/interfaces/1/mtu", 9001)))
             }),
         ],
         body: interfaces_are_there,
@@ -53,7 +67,9 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("leaves the sandbox out", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
                     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
-                        interface.as_object_mut().map(|interface| interface.remove("sandbox"));
+                        interface
+                            .as_object_mut()
+                            .map(|interface| interface.remove("sandbox"));
                     }
                 }))
             }),
@@ -77,17 +93,23 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("tells an address that it did not set", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/address", "10.77.0.99/24")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/ips/0/address", "10.77.0.99/24")))
             }),
             Fault::new("tells another prefix", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
-                    let text =
-                        at(result, "/ips/0/address").as_str().unwrap_or_default().replace("/24", "/32");
+                    let text = at(result, "/ips/0/address")
+                        .as_str()
+                        .unwrap_or_default()
+                        .replace("/24", "/32");
                     put(result, "/ips/0/address", text);
                 }))
             }),
             Fault::new("tells the wrong interface", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/interface", 0)))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/ips/0/interface", 0)))
             }),
         ],
         body: addresses_are_there,
@@ -100,13 +122,16 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: &[Kind::Interface, Kind::Chained],
         needs: &[Need::Makes(Made::Route)],
-        faults: &[Fault::new("tells a route that it did not make", |real, call| {
-            Ok(real.run(&call)?.edited(|result| {
-                if let Some(routes) = result["routes"].as_array_mut() {
-                    routes.push(json!({"dst": "203.0.113.0/24"}));
-                }
-            }))
-        })],
+        faults: &[Fault::new(
+            "tells a route that it did not make",
+            |real, call| {
+                Ok(real.run(&call)?.edited(|result| {
+                    if let Some(routes) = result["routes"].as_array_mut() {
+                        routes.push(json!({"dst": "203.0.113.0/24"}));
+                    }
+                }))
+            },
+        )],
         body: routes_are_there,
     },
     Case {
@@ -120,14 +145,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_INTERFACES,
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("leaves the interfaces of the host out", |real, call| {
-            Ok(real.run(&call)?.edited(|result| {
-                if let Some(interfaces) = result["interfaces"].as_array_mut() {
-                    interfaces.retain(|interface| interface.get("sandbox").is_some());
-                }
-                put(result, "/ips/0/interface", 0);
-            }))
-        })],
+        faults: &[Fault::new(
+            "leaves the interfaces of the host out",
+            |real, call| {
+                Ok(real.run(&call)?.edited(|result| {
+                    if let Some(interfaces) = result["interfaces"].as_array_mut() {
+                        interfaces.retain(|interface| interface.get("sandbox").is_some());
+                    }
+                    put(result, "/ips/0/interface", 0);
+                }))
+            },
+        )],
         body: no_interface_is_hidden,
     },
     Case {
@@ -175,12 +203,18 @@ pub(super) const CASES: &[Case] = &[
             Fault::new("tells an interface that others make", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
                     if result.get("ips").is_some() {
-                        put(result, "/interfaces", json!([{"name": call.env("CNI_IFNAME")}]));
+                        put(
+                            result,
+                            "/interfaces",
+                            json!([{"name": call.env("CNI_IFNAME")}]),
+                        );
                     }
                 }))
             }),
             Fault::new("says which interface an address is for", |real, call| {
-                Ok(real.run(&call)?.edited(|result| put(result, "/ips/0/interface", 0)))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| put(result, "/ips/0/interface", 0)))
             }),
         ],
         body: ipam_knows_no_interfaces,
@@ -192,18 +226,29 @@ fn interfaces_are_there(context: &Context<'_>) -> Result<(), Failure> {
     let result = attachment.add_decoded()?;
     let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
     for interface in &result.interfaces {
-        let (place, kernel) =
-            if interface.sandbox.is_empty() { ("the host", &host) } else { ("the container", &inside) };
+        let (place, kernel) = if interface.sandbox.is_empty() {
+            ("the host", &host)
+        } else {
+            ("the container", &inside)
+        };
         let name = &interface.name;
         let found = kernel.names();
         let link = kernel.link(name);
-        let link =
-            link.ok_or_else(|| Failure::mismatch(format!("an interface {name} in {place}"), &found))?;
+        let link = link
+            .ok_or_else(|| Failure::mismatch(format!("an interface {name} in {place}"), &found))?;
         let mac = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
         let same = interface.mac.is_empty() || interface.mac.eq_ignore_ascii_case(&mac);
-        require(same, format!("{name} in {place} with the address {}", interface.mac), &mac)?;
+        require(
+            same,
+            format!("{name} in {place} with the address {}", interface.mac),
+            &mac,
+        )?;
         let same = interface.mtu.is_none_or(|mtu| mtu == link.mtu);
-        require(same, format!("{name} in {place} with the MTU {:?}", interface.mtu), link.mtu)?;
+        require(
+            same,
+            format!("{name} in {place} with the MTU {:?}", interface.mtu),
+            link.mtu,
+        )?;
     }
     Ok(())
 }
@@ -219,13 +264,23 @@ fn sandboxes_are_as_given(context: &Context<'_>) -> Result<(), Failure> {
             Some(_) => attachment.netns().path().display().to_string(),
             None => String::new(),
         };
-        require(sandbox == wanted, format!("the sandbox {wanted:?} of {name}"), interface)?;
+        require(
+            sandbox == wanted,
+            format!("the sandbox {wanted:?} of {name}"),
+            interface,
+        )?;
     }
     let ifname = &context.profile().ifname;
     let list = at(&result, "/interfaces").as_array();
-    let named =
-        list.is_some_and(|list| list.iter().any(|interface| at(interface, "/name") == ifname.as_str()));
-    require(named, format!("an interface {ifname} in the result"), &result)
+    let named = list.is_some_and(|list| {
+        list.iter()
+            .any(|interface| at(interface, "/name") == ifname.as_str())
+    });
+    require(
+        named,
+        format!("an interface {ifname} in the result"),
+        &result,
+    )
 }
 
 fn addresses_are_there(context: &Context<'_>) -> Result<(), Failure> {
@@ -235,9 +290,16 @@ fn addresses_are_there(context: &Context<'_>) -> Result<(), Failure> {
     for ip in &result.ips {
         let name = interface_of(&result, ip.interface, &context.profile().ifname);
         let wanted = format!("the address {} on {name}", ip.address);
-        let found: Vec<String> =
-            inside.addresses.iter().map(|(name, address)| format!("{address} on {name}")).collect();
-        require(inside.addresses.contains(&(name, ip.address)), wanted, found.join(", "))?;
+        let found: Vec<String> = inside
+            .addresses
+            .iter()
+            .map(|(name, address)| format!("{address} on {name}"))
+            .collect();
+        require(
+            inside.addresses.contains(&(name, ip.address)),
+            wanted,
+            found.join(", "),
+        )?;
     }
     Ok(())
 }
@@ -248,8 +310,16 @@ fn routes_are_there(context: &Context<'_>) -> Result<(), Failure> {
     let inside = Kernel::inside(&attachment)?;
     for route in &result.routes {
         let wanted = words(route.dst, route.gw);
-        let found: Vec<String> = inside.routes.iter().map(|route| words(route.dst, route.gateway)).collect();
-        require(inside.has_route(route.dst, route.gw, route.table), wanted, found.join(", "))?;
+        let found: Vec<String> = inside
+            .routes
+            .iter()
+            .map(|route| words(route.dst, route.gateway))
+            .collect();
+        require(
+            inside.has_route(route.dst, route.gw, route.table),
+            wanted,
+            found.join(", "),
+        )?;
     }
     Ok(())
 }
@@ -258,13 +328,28 @@ fn no_interface_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
     let result = attachment.add_decoded()?;
-    let places = [(Kernel::of_host()?, host, true), (Kernel::inside(&attachment)?, inside, false)];
+    let places = [
+        (Kernel::of_host()?, host, true),
+        (Kernel::inside(&attachment)?, inside, false),
+    ];
     for (after, before, on_host) in places {
-        for link in after.links.iter().filter(|link| before.link(&link.name).is_none()) {
-            let told = |name: &str, sandbox: &str| name == link.name && sandbox.is_empty() == on_host;
-            let is_told = result.interfaces.iter().any(|known| told(&known.name, &known.sandbox));
+        for link in after
+            .links
+            .iter()
+            .filter(|link| before.link(&link.name).is_none())
+        {
+            let told =
+                |name: &str, sandbox: &str| name == link.name && sandbox.is_empty() == on_host;
+            let is_told = result
+                .interfaces
+                .iter()
+                .any(|known| told(&known.name, &known.sandbox));
             let wanted = format!("the interface {}, which ADD made, in the result", link.name);
-            require(is_told, wanted, attachment.last_result().unwrap_or_default())?;
+            require(
+                is_told,
+                wanted,
+                attachment.last_result().unwrap_or_default(),
+            )?;
         }
     }
     Ok(())
@@ -275,7 +360,9 @@ fn added(attachment: &Attachment<'_>) -> Result<(Kernel, Value, cni_types::AddRe
     let before = Kernel::inside(attachment)?;
     let result = attachment.add_decoded()?;
     let mut after = Kernel::inside(attachment)?;
-    after.addresses.retain(|address| !before.addresses.contains(address));
+    after
+        .addresses
+        .retain(|address| !before.addresses.contains(address));
     Ok((after, attachment.last_result().unwrap_or_default(), result))
 }
 
@@ -284,9 +371,17 @@ fn no_address_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
     let (inside, text, result) = added(&attachment)?;
     let is_link_local =
         |ip: std::net::IpAddr| matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
-    for (name, address) in inside.addresses.iter().filter(|(_, address)| !is_link_local(address.address())) {
+    for (name, address) in inside
+        .addresses
+        .iter()
+        .filter(|(_, address)| !is_link_local(address.address()))
+    {
         let told = result.ips.iter().any(|ip| ip.address == *address);
-        require(told, format!("the address {address}, which ADD put on {name}, in the result"), &text)?;
+        require(
+            told,
+            format!("the address {address}, which ADD put on {name}, in the result"),
+            &text,
+        )?;
     }
     Ok(())
 }
@@ -295,8 +390,14 @@ fn no_route_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let (inside, text, result) = added(&attachment)?;
     for route in made_routes(&inside) {
-        let told = result.routes.iter().any(|known| known.dst.network() == route.dst);
-        let wanted = format!("{}, which ADD made, in the result", words(route.dst, route.gateway));
+        let told = result
+            .routes
+            .iter()
+            .any(|known| known.dst.network() == route.dst);
+        let wanted = format!(
+            "{}, which ADD made, in the result",
+            words(route.dst, route.gateway)
+        );
         require(told, wanted, &text)?;
     }
     Ok(())
@@ -306,5 +407,9 @@ fn ipam_knows_no_interfaces(context: &Context<'_>) -> Result<(), Failure> {
     let result = context.attachment("c1")?.add()?;
     let mut ips = at(&result, "/ips").as_array().into_iter().flatten();
     let bare = result.get("interfaces").is_none() && ips.all(|ip| ip.get("interface").is_none());
-    require(bare, "a result without interfaces, and addresses that name none", &result)
+    require(
+        bare,
+        "a result without interfaces, and addresses that name none",
+        &result,
+    )
 }

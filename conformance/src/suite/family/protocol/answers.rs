@@ -1,7 +1,8 @@
 //! What a plugin says when it serves a request.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Versions, at, require, require_same,
+    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Versions, at, require,
+    require_same,
 };
 use cni_types::{Code, Command, SpecVersion};
 use serde_json::{Value, json};
@@ -50,11 +51,15 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("answers in a version of its own", |real, call| {
-                Ok(real.run(&call)?.edited(|result| result["cniVersion"] = json!("0.3.1")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|result| result["cniVersion"] = json!("0.3.1")))
             }),
             Fault::new("does not say the version", |real, call| {
                 Ok(real.run(&call)?.edited(|result| {
-                    result.as_object_mut().map(|object| object.remove("cniVersion"));
+                    result
+                        .as_object_mut()
+                        .map(|object| object.remove("cniVersion"));
                 }))
             }),
         ],
@@ -63,18 +68,24 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/del-silent",
         title: "a successful DEL prints no document that a runtime could take for a result",
-        clause: Clause { section: "silent", rule: "no output of a successful DEL is defined" },
+        clause: Clause {
+            section: "silent",
+            rule: "no output of a successful DEL is defined",
+        },
         level: Level::May,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("prints an empty object with DEL", |real, call| {
-            let mut answer = real.run(&call)?;
-            if call.is(Command::Del) {
-                answer.stdout = b"{}".to_vec();
-            }
-            Ok(answer)
-        })],
+        faults: &[Fault::new(
+            "prints an empty object with DEL",
+            |real, call| {
+                let mut answer = real.run(&call)?;
+                if call.is(Command::Del) {
+                    answer.stdout = b"{}".to_vec();
+                }
+                Ok(answer)
+            },
+        )],
         body: del_is_silent,
     },
     Case {
@@ -98,7 +109,9 @@ pub(super) const CASES: &[Case] = &[
                 }))
             }),
             Fault::new("lists its versions as one text", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| answer["supportedVersions"] = json!("1.0.0, 1.1.0")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|answer| answer["supportedVersions"] = json!("1.0.0, 1.1.0")))
             }),
         ],
         body: version_lists_this_one,
@@ -106,14 +119,19 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/version-echo",
         title: "VERSION answers with the version that was asked with",
-        clause: Clause { section: "5 VERSION Success", rule: "cniVersion is the value specified on input" },
+        clause: Clause {
+            section: "5 VERSION Success",
+            rule: "cniVersion is the value specified on input",
+        },
         level: Level::Must,
         // Before, cniVersion was the version of the answer itself.
         versions: Versions::since(SpecVersion::V1_0_0),
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Version)],
         faults: &[Fault::new("always says 0.2.1", |real, call| {
-            Ok(real.run(&call)?.edited(|answer| answer["cniVersion"] = json!("0.2.1")))
+            Ok(real
+                .run(&call)?
+                .edited(|answer| answer["cniVersion"] = json!("0.2.1")))
         })],
         body: version_echoes,
     },
@@ -129,12 +147,18 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("refuses keys that it does not know", |real, call| {
-            if call.config().get("x-unknown").is_some() {
-                return Ok(crate::suite::fault::Answer::error(2, "unknown key x-unknown"));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "refuses keys that it does not know",
+            |real, call| {
+                if call.config().get("x-unknown").is_some() {
+                    return Ok(crate::suite::fault::Answer::error(
+                        2,
+                        "unknown key x-unknown",
+                    ));
+                }
+                real.run(&call)
+            },
+        )],
         body: unknown_keys_are_no_obstacle,
     },
 ];
@@ -145,7 +169,11 @@ fn add_prints_one_object(context: &Context<'_>) -> Result<(), Failure> {
 
 fn the_result_bears_the_version(context: &Context<'_>) -> Result<(), Failure> {
     let result = context.attachment("c1")?.add()?;
-    require_same("the result's cniVersion", &json!(context.version().as_str()), at(&result, "/cniVersion"))
+    require_same(
+        "the result's cniVersion",
+        &json!(context.version().as_str()),
+        at(&result, "/cniVersion"),
+    )
 }
 
 fn del_is_silent(context: &Context<'_>) -> Result<(), Failure> {
@@ -157,7 +185,12 @@ fn del_is_silent(context: &Context<'_>) -> Result<(), Failure> {
 
 fn ask_version(context: &Context<'_>) -> Result<Value, Failure> {
     let config = json!({"cniVersion": context.version().as_str()});
-    context.request(Command::Version).with_config(config).run()?.succeeded()?.document()
+    context
+        .request(Command::Version)
+        .with_config(config)
+        .run()?
+        .succeeded()?
+        .document()
 }
 
 fn version_lists_this_one(context: &Context<'_>) -> Result<(), Failure> {
@@ -168,14 +201,25 @@ fn version_lists_this_one(context: &Context<'_>) -> Result<(), Failure> {
     if list.contains(&json!(version)) {
         return Ok(());
     }
-    let refused =
-        context.attachment("c1")?.request(Command::Add).run()?.error_with(Code::INCOMPATIBLE_VERSION);
-    require(refused.is_ok(), format!("supportedVersions with {version:?} in it, which ADD serves"), answer)
+    let refused = context
+        .attachment("c1")?
+        .request(Command::Add)
+        .run()?
+        .error_with(Code::INCOMPATIBLE_VERSION);
+    require(
+        refused.is_ok(),
+        format!("supportedVersions with {version:?} in it, which ADD serves"),
+        answer,
+    )
 }
 
 fn version_echoes(context: &Context<'_>) -> Result<(), Failure> {
     let answer = ask_version(context)?;
-    require_same("cniVersion", &json!(context.version().as_str()), at(&answer, "/cniVersion"))
+    require_same(
+        "cniVersion",
+        &json!(context.version().as_str()),
+        at(&answer, "/cniVersion"),
+    )
 }
 
 fn unknown_keys_are_no_obstacle(context: &Context<'_>) -> Result<(), Failure> {

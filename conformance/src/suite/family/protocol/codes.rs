@@ -22,16 +22,23 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[
-            Fault::new("does not say which field it does not support", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
+            Fault::new(
+                "does not say which field it does not support",
+                |real, call| {
+                    Ok(real.run(&call)?.edited(|answer| {
                     if answer.get("code").is_some() {
                         *answer = json!({"cniVersion": "1.1.0", "code": 2, "msg": "unsupported field"});
                     }
                 }))
-            }),
+                },
+            ),
             Fault::new("names the field and not its value", |real, call| {
                 let config = call.config();
-                let odd = config.as_object().into_iter().flatten().find(|(_, value)| is_odd(value));
+                let odd = config
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .find(|(_, value)| is_odd(value));
                 Ok(match odd {
                     Some((key, _)) => Answer::error(2, &format!("unsupported field {key}")),
                     None => real.run(&call)?,
@@ -52,20 +59,26 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[
-            Fault::new("keeps a record of a container that it does not know", |real, call| {
-                let answer = real.run(&call)?;
-                if answer.status == 0 {
-                    return Ok(answer);
-                }
-                fs::write("/var/lib/cni/unknown", call.env("CNI_CONTAINERID"))?;
-                Ok(answer.edited(|error| put(error, "/code", 3)))
-            }),
-            Fault::new("does not know a container whose address it keeps", |real, call| {
-                if call.is(Command::Check) && File::open(call.env("CNI_NETNS")).is_err() {
-                    return Ok(Answer::error(3, "unknown container"));
-                }
-                real.run(&call)
-            }),
+            Fault::new(
+                "keeps a record of a container that it does not know",
+                |real, call| {
+                    let answer = real.run(&call)?;
+                    if answer.status == 0 {
+                        return Ok(answer);
+                    }
+                    fs::write("/var/lib/cni/unknown", call.env("CNI_CONTAINERID"))?;
+                    Ok(answer.edited(|error| put(error, "/code", 3)))
+                },
+            ),
+            Fault::new(
+                "does not know a container whose address it keeps",
+                |real, call| {
+                    if call.is(Command::Check) && File::open(call.env("CNI_NETNS")).is_err() {
+                        return Ok(Answer::error(3, "unknown container"));
+                    }
+                    real.run(&call)
+                },
+            ),
         ],
         body: code_3_leaves_nothing,
     },
@@ -80,9 +93,10 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("takes a stdin that cannot be read for an empty one", |real, call| {
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "takes a stdin that cannot be read for an empty one",
+            |real, call| real.run(&call),
+        )],
         body: an_unreadable_stdin_is_code_5,
     },
 ];
@@ -95,7 +109,11 @@ fn is_odd(value: &Value) -> bool {
 }
 
 fn code(run: &Run) -> Option<u64> {
-    run.document().ok().filter(|_| !run.status.success())?.get("code")?.as_u64()
+    run.document()
+        .ok()
+        .filter(|_| !run.status.success())?
+        .get("code")?
+        .as_u64()
 }
 
 fn code_2_names_key_and_value(context: &Context<'_>) -> Result<(), Failure> {
@@ -103,7 +121,11 @@ fn code_2_names_key_and_value(context: &Context<'_>) -> Result<(), Failure> {
     let request = || attachment.request(Command::Add);
     let own = request().config();
     let of_protocol = ["cniVersion", "name", "type", "prevResult"];
-    let own = own.as_object().into_iter().flatten().map(|(key, _)| key.clone());
+    let own = own
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.clone());
     let keys = own.filter(|key| !of_protocol.contains(&key.as_str()));
     for key in keys.chain(["x-unknown".to_owned(), "mtu".to_owned(), "dns".to_owned()]) {
         for value in [json!(ODD), json!({ODD: [ODD]})] {
@@ -124,9 +146,15 @@ fn code_2_names_key_and_value(context: &Context<'_>) -> Result<(), Failure> {
 fn code_3_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
     let never = context.attachment("c1")?;
     let before = context.state()?;
-    let run = never.request(Command::Add).env("CNI_NETNS", "/run/netns/there-is-none").run()?;
+    let run = never
+        .request(Command::Add)
+        .env("CNI_NETNS", "/run/netns/there-is-none")
+        .run()?;
     nothing_is_left_by_code_3(context, &run, &before)?;
-    never.request(Command::Del).env("CNI_NETNS", "/run/netns/there-is-none").run()?;
+    never
+        .request(Command::Del)
+        .env("CNI_NETNS", "/run/netns/there-is-none")
+        .run()?;
     if !context.version().has_check() || !context.profile().verbs.contains(&Command::Check) {
         return Ok(());
     }
@@ -138,7 +166,11 @@ fn code_3_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Of what the runtime would leave where it is.
-fn nothing_is_left_by_code_3(context: &Context<'_>, run: &Run, before: &State) -> Result<(), Failure> {
+fn nothing_is_left_by_code_3(
+    context: &Context<'_>,
+    run: &Run,
+    before: &State,
+) -> Result<(), Failure> {
     if code(run) != Some(Code::UNKNOWN_CONTAINER.0.into()) {
         return Ok(());
     }

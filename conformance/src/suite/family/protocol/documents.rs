@@ -1,8 +1,8 @@
 //! Documents: what is in an error, in a chained plugin's result, and what VERSION promises.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run, Versions, at,
-    codes, decode, fault::put, ids::ERROR_CODES, require,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run,
+    Versions, at, codes, decode, fault::put, ids::ERROR_CODES, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
@@ -40,18 +40,24 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/error-details",
         title: "the details of an error, where there are any, are a text",
-        clause: Clause { section: "5 Error", rule: "details is a longer text about the error" },
+        clause: Clause {
+            section: "5 Error",
+            rule: "details is a longer text about the error",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("puts an object into the details", |real, call| {
-            Ok(real.run(&call)?.edited(|answer| {
-                if answer.get("code").is_some() {
-                    put(answer, "/details", json!({"file": "main"}));
-                }
-            }))
-        })],
+        faults: &[Fault::new(
+            "puts an object into the details",
+            |real, call| {
+                Ok(real.run(&call)?.edited(|answer| {
+                    if answer.get("code").is_some() {
+                        put(answer, "/details", json!({"file": "main"}));
+                    }
+                }))
+            },
+        )],
         body: details_are_a_text,
     },
     Case {
@@ -68,7 +74,9 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("ignores prevResult", |real, call| {
                 real.run(&call.edited(|config| {
-                    config.as_object_mut().map(|config| config.remove("prevResult"));
+                    config
+                        .as_object_mut()
+                        .map(|config| config.remove("prevResult"));
                 }))
             }),
             Fault::new("loses what a resolver needs", |real, call| {
@@ -90,14 +98,19 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::since(SpecVersion::LATEST),
         kinds: &[Kind::Interface, Kind::Ipam],
         needs: &[Need::Verb(Command::Version)],
-        faults: &[Fault::new("lists a version that it refuses", |real, call| {
-            let is_version = call.is(Command::Version);
-            Ok(real.run(&call)?.edited(|answer| {
-                if let (true, Some(list)) = (is_version, answer["supportedVersions"].as_array_mut()) {
-                    list.push(json!("0.0.1"));
-                }
-            }))
-        })],
+        faults: &[Fault::new(
+            "lists a version that it refuses",
+            |real, call| {
+                let is_version = call.is(Command::Version);
+                Ok(real.run(&call)?.edited(|answer| {
+                    if let (true, Some(list)) =
+                        (is_version, answer["supportedVersions"].as_array_mut())
+                    {
+                        list.push(json!("0.0.1"));
+                    }
+                }))
+            },
+        )],
         body: listed_versions_are_served,
     },
     Case {
@@ -111,18 +124,27 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Version)],
-        faults: &[Fault::new("tells its versions to those only who know them", |real, call| {
-            if call.config().get("cniVersion") == Some(&json!("9.9.9")) {
-                return Ok(crate::suite::fault::Answer::error(1, "incompatible CNI version"));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "tells its versions to those only who know them",
+            |real, call| {
+                if call.config().get("cniVersion") == Some(&json!("9.9.9")) {
+                    return Ok(crate::suite::fault::Answer::error(
+                        1,
+                        "incompatible CNI version",
+                    ));
+                }
+                real.run(&call)
+            },
+        )],
         body: version_is_told_to_anybody,
     },
     Case {
         id: "protocol/stderr-quiet",
         title: "a plugin that succeeds prints nothing on stderr",
-        clause: Clause { section: "silent", rule: "stderr is for logs, and free; runtimes keep it" },
+        clause: Clause {
+            section: "silent",
+            rule: "stderr is for logs, and free; runtimes keep it",
+        },
         level: Level::May,
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
@@ -167,12 +189,21 @@ fn error_codes_are_known(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for run in failures(&attachment)? {
         let error = run.error()?;
-        let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
+        let code = error
+            .get("code")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
         if code == codes::NAMESPACE {
-            context.note(format!("code 8, for a namespace that cannot be used, is a convention: {error}"));
+            context.note(format!(
+                "code 8, for a namespace that cannot be used, is a convention: {error}"
+            ));
             continue;
         }
-        require(codes::is_known(code), "a code that the specification lists, or one from 100 on", &error)?;
+        require(
+            codes::is_known(code),
+            "a code that the specification lists, or one from 100 on",
+            &error,
+        )?;
     }
     Ok(())
 }
@@ -182,7 +213,11 @@ fn details_are_a_text(context: &Context<'_>) -> Result<(), Failure> {
     for run in failures(&attachment)? {
         let error = run.error()?;
         let details = error.get("details");
-        require(details.is_none_or(Value::is_string), "details that are a text, or none", &error)?;
+        require(
+            details.is_none_or(Value::is_string),
+            "details that are a text, or none",
+            &error,
+        )?;
     }
     Ok(())
 }
@@ -191,8 +226,12 @@ fn details_are_a_text(context: &Context<'_>) -> Result<(), Failure> {
 /// one that is none of their business.
 fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
     let version = context.version().as_str();
-    let mut address = json!({"address": "198.51.100.7/24", "gateway": "198.51.100.1", "interface": 0});
-    if let (true, Some(address)) = (context.version() < SpecVersion::V1_0_0, address.as_object_mut()) {
+    let mut address =
+        json!({"address": "198.51.100.7/24", "gateway": "198.51.100.1", "interface": 0});
+    if let (true, Some(address)) = (
+        context.version() < SpecVersion::V1_0_0,
+        address.as_object_mut(),
+    ) {
         address.insert("version".to_owned(), json!("4"));
     }
     let other = json!({
@@ -203,7 +242,10 @@ fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
     });
     let mut result = attachment.fixture().cloned().unwrap_or(other);
     if let Some(result) = result.as_object_mut() {
-        result.insert("dns".to_owned(), json!({"nameservers": ["198.51.100.53"], "search": ["example.org"]}));
+        result.insert(
+            "dns".to_owned(),
+            json!({"nameservers": ["198.51.100.53"], "search": ["example.org"]}),
+        );
     }
     result
 }
@@ -211,11 +253,17 @@ fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
 fn prev_result_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let given = earlier_result(context, &attachment);
-    let run = attachment.request(Command::Add).key("prevResult", given.clone()).run()?;
+    let run = attachment
+        .request(Command::Add)
+        .key("prevResult", given.clone())
+        .run()?;
     let printed = run.result()?;
     let (wanted, found) = (decode(&given)?, decode(&printed)?);
     match lost(&wanted, &found) {
-        Some(what) => Err(Failure::mismatch(format!("{what} of prevResult in the result"), printed)),
+        Some(what) => Err(Failure::mismatch(
+            format!("{what} of prevResult in the result"),
+            printed,
+        )),
         None => Ok(()),
     }
 }
@@ -228,9 +276,21 @@ fn lost(given: &AddResult, result: &AddResult) -> Option<String> {
             .iter()
             .any(|found| (&found.name, &found.sandbox) == (&wanted.name, &wanted.sandbox))
     });
-    let ip = given.ips.iter().find(|wanted| !result.ips.iter().any(|found| found.address == wanted.address));
-    let route = given.routes.iter().find(|wanted| !result.routes.iter().any(|found| found.dst == wanted.dst));
-    let dns = given.dns.nameservers.iter().find(|wanted| !result.dns.nameservers.contains(wanted));
+    let ip = given.ips.iter().find(|wanted| {
+        !result
+            .ips
+            .iter()
+            .any(|found| found.address == wanted.address)
+    });
+    let route = given
+        .routes
+        .iter()
+        .find(|wanted| !result.routes.iter().any(|found| found.dst == wanted.dst));
+    let dns = given
+        .dns
+        .nameservers
+        .iter()
+        .find(|wanted| !result.dns.nameservers.contains(wanted));
     interface
         .map(|interface| format!("the interface {}", interface.name))
         .or_else(|| ip.map(|ip| format!("the address {}", ip.address)))
@@ -239,16 +299,28 @@ fn lost(given: &AddResult, result: &AddResult) -> Option<String> {
 }
 
 fn ask_version(context: &Context<'_>, stdin: &str) -> Result<Value, Failure> {
-    context.request(Command::Version).stdin(stdin).run()?.succeeded()?.document()
+    context
+        .request(Command::Version)
+        .stdin(stdin)
+        .run()?
+        .succeeded()?
+        .document()
 }
 
 fn listed_versions_are_served(context: &Context<'_>) -> Result<(), Failure> {
     let answer = ask_version(context, "{\"cniVersion\":\"1.1.0\"}")?;
-    let list = at(&answer, "/supportedVersions").as_array().cloned().unwrap_or_default();
+    let list = at(&answer, "/supportedVersions")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let attachment = context.attachment("c1")?;
     for version in list {
         for command in [Command::Add, Command::Del] {
-            attachment.request(command).key("cniVersion", version.clone()).run()?.succeeded()?;
+            attachment
+                .request(command)
+                .key("cniVersion", version.clone())
+                .run()?
+                .succeeded()?;
         }
     }
     Ok(())
@@ -258,7 +330,11 @@ fn version_is_told_to_anybody(context: &Context<'_>) -> Result<(), Failure> {
     for stdin in ["", "{}", "{\"cniVersion\":\"9.9.9\"}"] {
         let answer = ask_version(context, stdin)?;
         let list = at(&answer, "/supportedVersions");
-        require(list.is_array(), format!("supportedVersions for the stdin {stdin:?}"), &answer)?;
+        require(
+            list.is_array(),
+            format!("supportedVersions for the stdin {stdin:?}"),
+            &answer,
+        )?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The environment: which variables a request must have, and which may be there.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Request,
-    Versions, family::USABLE_IFNAME, fault::Answer, require,
+    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need,
+    Request, Versions, family::USABLE_IFNAME, fault::Answer, require,
 };
 use cni_types::{Code, Command};
 
@@ -44,7 +44,11 @@ pub(super) const CASES: &[Case] = &[
             }),
             Fault::new("deletes eth0 where it is told no name", |real, call| {
                 let named = !call.env("CNI_IFNAME").is_empty();
-                real.run(&if named { call } else { call.with_env("CNI_IFNAME", "eth0") })
+                real.run(&if named {
+                    call
+                } else {
+                    call.with_env("CNI_IFNAME", "eth0")
+                })
             }),
         ],
         body: a_missing_variable_of_del_is_named,
@@ -57,12 +61,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_CHECK,
         kinds: EVERY_KIND,
         needs: &[Need::Verb(Command::Check)],
-        faults: &[Fault::new("finds nothing wrong with no container", |real, call| {
-            if call.is(Command::Check) && call.env("CNI_NETNS").is_empty() {
-                return Ok(Answer::default());
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "finds nothing wrong with no container",
+            |real, call| {
+                if call.is(Command::Check) && call.env("CNI_NETNS").is_empty() {
+                    return Ok(Answer::default());
+                }
+                real.run(&call)
+            },
+        )],
         body: a_missing_variable_of_check_is_named,
     },
     Case {
@@ -91,7 +98,11 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("ignores what it does not know", |real, call| {
                 let known = cni_types::Command::parse(&call.env("CNI_COMMAND")).is_some();
-                if known { real.run(&call) } else { Ok(Answer::default()) }
+                if known {
+                    real.run(&call)
+                } else {
+                    Ok(Answer::default())
+                }
             }),
             Fault::new("takes commands in small letters", |real, call| {
                 let command = call.env("CNI_COMMAND").to_uppercase();
@@ -114,7 +125,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("takes it for VERSION", |real, call| {
             let named = !call.env("CNI_COMMAND").is_empty();
-            real.run(&if named { call } else { call.with_env("CNI_COMMAND", "VERSION") })
+            real.run(&if named {
+                call
+            } else {
+                call.with_env("CNI_COMMAND", "VERSION")
+            })
         })],
         body: no_command_changes_nothing,
     },
@@ -143,12 +158,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("refuses arguments that it does not know", |real, call| {
-            if call.env("CNI_ARGS").contains("K8S_POD_NAME") {
-                return Ok(Answer::error(4, "CNI_ARGS: unknown key K8S_POD_NAME"));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "refuses arguments that it does not know",
+            |real, call| {
+                if call.env("CNI_ARGS").contains("K8S_POD_NAME") {
+                    return Ok(Answer::error(4, "CNI_ARGS: unknown key K8S_POD_NAME"));
+                }
+                real.run(&call)
+            },
+        )],
         body: arguments_are_no_obstacle,
     },
     Case {
@@ -163,13 +181,15 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("refuses arguments that it does not know", |real, call| {
-            if call.env("CNI_ARGS").is_empty() {
-                return real.run(&call);
-            }
-            Ok(Answer::error(4, "CNI_ARGS: unknown key"))
-        })
-        .of("loopback")],
+        faults: &[
+            Fault::new("refuses arguments that it does not know", |real, call| {
+                if call.env("CNI_ARGS").is_empty() {
+                    return real.run(&call);
+                }
+                Ok(Answer::error(4, "CNI_ARGS: unknown key"))
+            })
+            .of("loopback"),
+        ],
         body: unknown_arguments_are_no_obstacle,
     },
     Case {
@@ -195,24 +215,42 @@ pub(super) const CASES: &[Case] = &[
 
 fn require_named(run: &crate::suite::Run, variable: &str) -> Result<(), Failure> {
     let error = run.error_with(Code::INVALID_ENVIRONMENT)?;
-    require(error.to_string().contains(variable), format!("an error that names {variable}"), &error)
+    require(
+        error.to_string().contains(variable),
+        format!("an error that names {variable}"),
+        &error,
+    )
 }
 
 fn all_missing_variables_are_named(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let variables = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"];
     let bare = |request: Request<'_>| {
-        let request = variables.iter().fold(request, |request, name| request.without_env(name));
+        let request = variables
+            .iter()
+            .fold(request, |request, name| request.without_env(name));
         request.run()
     };
     let run = bare(attachment.request(Command::Add))?;
-    variables.iter().try_for_each(|variable| require_named(&run, variable))
+    variables
+        .iter()
+        .try_for_each(|variable| require_named(&run, variable))
 }
 
-fn each_is_named(attachment: &Attachment<'_>, command: Command, variables: &[&str]) -> Result<(), Failure> {
+fn each_is_named(
+    attachment: &Attachment<'_>,
+    command: Command,
+    variables: &[&str],
+) -> Result<(), Failure> {
     for variable in variables {
-        require_named(&attachment.request(command).without_env(variable).run()?, variable)?;
-        require_named(&attachment.request(command).env(variable, "").run()?, variable)?;
+        require_named(
+            &attachment.request(command).without_env(variable).run()?,
+            variable,
+        )?;
+        require_named(
+            &attachment.request(command).env(variable, "").run()?,
+            variable,
+        )?;
     }
     Ok(())
 }
@@ -221,21 +259,32 @@ fn a_missing_variable_of_del_is_named(context: &Context<'_>) -> Result<(), Failu
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
-    each_is_named(&attachment, Command::Del, &["CNI_CONTAINERID", "CNI_IFNAME"])?;
+    each_is_named(
+        &attachment,
+        Command::Del,
+        &["CNI_CONTAINERID", "CNI_IFNAME"],
+    )?;
     context.require_unchanged(&before, "the refused DELs")
 }
 
 fn a_missing_variable_of_check_is_named(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    each_is_named(&attachment, Command::Check, &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"])
+    each_is_named(
+        &attachment,
+        Command::Check,
+        &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
+    )
 }
 
 fn an_invalid_variable_is_named(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         require_named(
-            &attachment.request(command).env("CNI_CONTAINERID", "../c1").run()?,
+            &attachment
+                .request(command)
+                .env("CNI_CONTAINERID", "../c1")
+                .run()?,
             "CNI_CONTAINERID",
         )?;
     }
@@ -246,7 +295,10 @@ fn an_unknown_command_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for command in ["FROB", "add", "ADD ", "ADDDEL"] {
-        let run = attachment.request(Command::Add).env("CNI_COMMAND", command).run()?;
+        let run = attachment
+            .request(Command::Add)
+            .env("CNI_COMMAND", command)
+            .run()?;
         require_named(&run, "CNI_COMMAND")?;
     }
     context.require_unchanged(&before, "the refused operations")
@@ -255,7 +307,10 @@ fn an_unknown_command_is_refused(context: &Context<'_>) -> Result<(), Failure> {
 fn no_command_changes_nothing(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    let run = attachment.request(Command::Add).without_env("CNI_COMMAND").run()?;
+    let run = attachment
+        .request(Command::Add)
+        .without_env("CNI_COMMAND")
+        .run()?;
     context.require_unchanged(&before, "the request without CNI_COMMAND")?;
     if run.stdout.is_empty() && !run.stderr.is_empty() {
         return Ok(()); // It tells about itself, to a person.
@@ -267,7 +322,11 @@ fn a_long_ifname_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     // IFNAMSIZ is 16, with the zero at the end.
-    attachment.request(Command::Add).env("CNI_IFNAME", "sixteen-letters0").run()?.error()?;
+    attachment
+        .request(Command::Add)
+        .env("CNI_IFNAME", "sixteen-letters0")
+        .run()?
+        .error()?;
     context.require_unchanged(&before, "the refused ADD")
 }
 
@@ -276,7 +335,9 @@ fn serve_with(context: &Context<'_>, variables: &[(&str, &str)]) -> Result<(), F
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         let request = attachment.request(command);
-        let request = variables.iter().fold(request, |request, (name, value)| request.env(name, value));
+        let request = variables
+            .iter()
+            .fold(request, |request, (name, value)| request.env(name, value));
         request.run()?.succeeded()?;
     }
     Ok(())
@@ -294,7 +355,11 @@ fn unknown_arguments_are_no_obstacle(context: &Context<'_>) -> Result<(), Failur
 fn foreign_variables_are_no_obstacle(context: &Context<'_>) -> Result<(), Failure> {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let long = "x".repeat(100_000);
-    let variables =
-        [("TRACEPARENT", parent), ("TRACESTATE", "a=1"), ("CNI_OF_TOMORROW", ""), ("LONG", &long)];
+    let variables = [
+        ("TRACEPARENT", parent),
+        ("TRACESTATE", "a=1"),
+        ("CNI_OF_TOMORROW", ""),
+        ("LONG", &long),
+    ];
     serve_with(context, &variables)
 }

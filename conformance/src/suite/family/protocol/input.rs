@@ -8,8 +8,10 @@ use crate::suite::{
 use cni_types::{Code, Command, SpecVersion};
 use serde_json::{Value, json};
 
-const CODE_6: Clause =
-    Clause { section: "5 Error", rule: "code 6 stands for content that cannot be decoded" };
+const CODE_6: Clause = Clause {
+    section: "5 Error",
+    rule: "code 6 stands for content that cannot be decoded",
+};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -21,7 +23,11 @@ pub(super) const CASES: &[Case] = &[
         kinds: EVERY_KIND,
         needs: &[],
         faults: &[Fault::new("does without a configuration", |real, call| {
-            if call.stdin.is_empty() { Ok(Answer::success("{}")) } else { real.run(&call) }
+            if call.stdin.is_empty() {
+                Ok(Answer::success("{}"))
+            } else {
+                real.run(&call)
+            }
         })],
         body: an_empty_stdin_is_refused,
     },
@@ -38,11 +44,19 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("takes null for an empty configuration", |real, call| {
-                if call.stdin == b"null" { Ok(Answer::success("{}")) } else { real.run(&call) }
+                if call.stdin == b"null" {
+                    Ok(Answer::success("{}"))
+                } else {
+                    real.run(&call)
+                }
             }),
             Fault::new("falls over a list", |real, call| {
                 if call.config().is_array() {
-                    return Ok(Answer { status: 2, stderr: b"panic".to_vec(), ..Answer::default() });
+                    return Ok(Answer {
+                        status: 2,
+                        stderr: b"panic".to_vec(),
+                        ..Answer::default()
+                    });
                 }
                 real.run(&call)
             }),
@@ -60,13 +74,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("reads the first object only", |real, mut call| {
-            let mut values = serde_json::Deserializer::from_slice(&call.stdin).into_iter::<Value>();
-            if let Some(Ok(first)) = values.next() {
-                call.stdin = first.to_string().into_bytes();
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "reads the first object only",
+            |real, mut call| {
+                let mut values =
+                    serde_json::Deserializer::from_slice(&call.stdin).into_iter::<Value>();
+                if let Some(Ok(first)) = values.next() {
+                    call.stdin = first.to_string().into_bytes();
+                }
+                real.run(&call)
+            },
+        )],
         body: trailing_text_is_refused,
     },
     Case {
@@ -82,7 +100,14 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("says nothing of it", |real, call| {
             let answer = real.run(&call)?;
-            Ok(if answer.status == 0 { answer } else { Answer { stdout: Vec::new(), ..answer } })
+            Ok(if answer.status == 0 {
+                answer
+            } else {
+                Answer {
+                    stdout: Vec::new(),
+                    ..answer
+                }
+            })
         })],
         body: a_byte_order_mark_is_refused_or_ignored,
     },
@@ -117,13 +142,19 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("takes what it cannot read for the newest", |real, call| {
-            real.run(&call.edited(|config| {
-                if config["cniVersion"].as_str().is_none_or(|text| text.split('.').count() != 3) {
-                    put(config, "/cniVersion", "1.1.0");
-                }
-            }))
-        })],
+        faults: &[Fault::new(
+            "takes what it cannot read for the newest",
+            |real, call| {
+                real.run(&call.edited(|config| {
+                    if config["cniVersion"]
+                        .as_str()
+                        .is_none_or(|text| text.split('.').count() != 3)
+                    {
+                        put(config, "/cniVersion", "1.1.0");
+                    }
+                }))
+            },
+        )],
         body: a_malformed_version_is_refused,
     },
     Case {
@@ -158,10 +189,17 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::WITH_CHECK,
         kinds: &[Kind::Interface],
         needs: &[Need::Verb(Command::Check), Need::Makes(Made::Interface)],
-        faults: &[Fault::new("does without what it cannot read", |real, call| {
-            let readable = call.config().get("prevResult").is_none_or(Value::is_object);
-            if call.is(Command::Check) && !readable { Ok(Answer::default()) } else { real.run(&call) }
-        })],
+        faults: &[Fault::new(
+            "does without what it cannot read",
+            |real, call| {
+                let readable = call.config().get("prevResult").is_none_or(Value::is_object);
+                if call.is(Command::Check) && !readable {
+                    Ok(Answer::default())
+                } else {
+                    real.run(&call)
+                }
+            },
+        )],
         body: an_undecodable_prev_result_is_refused,
     },
     Case {
@@ -175,12 +213,22 @@ pub(super) const CASES: &[Case] = &[
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("refuses a runtimeConfig that it has no use for", |real, call| {
-            if call.config().pointer("/runtimeConfig/of.tomorrow").is_some() {
-                return Ok(Answer::error(2, "runtimeConfig of.tomorrow is not supported"));
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "refuses a runtimeConfig that it has no use for",
+            |real, call| {
+                if call
+                    .config()
+                    .pointer("/runtimeConfig/of.tomorrow")
+                    .is_some()
+                {
+                    return Ok(Answer::error(
+                        2,
+                        "runtimeConfig of.tomorrow is not supported",
+                    ));
+                }
+                real.run(&call)
+            },
+        )],
         body: runtime_keys_are_no_obstacle,
     },
 ];
@@ -188,7 +236,11 @@ pub(super) const CASES: &[Case] = &[
 fn an_empty_stdin_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
-        attachment.request(command).stdin("").run()?.error_with(Code::DECODE)?;
+        attachment
+            .request(command)
+            .stdin("")
+            .run()?
+            .error_with(Code::DECODE)?;
     }
     Ok(())
 }
@@ -196,9 +248,17 @@ fn an_empty_stdin_is_refused(context: &Context<'_>) -> Result<(), Failure> {
 fn what_is_no_object_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for text in ["[]", "null", "1", "\"text\"", "[{}]"] {
-        let error = attachment.request(Command::Add).stdin(text).run()?.error()?;
+        let error = attachment
+            .request(Command::Add)
+            .stdin(text)
+            .run()?
+            .error()?;
         let code = error.get("code").and_then(Value::as_u64);
-        require(matches!(code, Some(6 | 7)), format!("code 6 or 7 for the configuration {text}"), &error)?;
+        require(
+            matches!(code, Some(6 | 7)),
+            format!("code 6 or 7 for the configuration {text}"),
+            &error,
+        )?;
     }
     Ok(())
 }
@@ -215,25 +275,49 @@ fn a_byte_order_mark_is_refused_or_ignored(context: &Context<'_>) -> Result<(), 
     let request = attachment.request(Command::Add);
     let text = format!("\u{feff}{}", request.config());
     let run = request.stdin(text).run()?;
-    if run.status.success() { run.result().map(drop) } else { run.error_with(Code::DECODE).map(drop) }
+    if run.status.success() {
+        run.result().map(drop)
+    } else {
+        run.error_with(Code::DECODE).map(drop)
+    }
 }
 
 fn no_version_is_the_first(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    let run = attachment.request(Command::Add).without_key("cniVersion").without_key("prevResult").run()?;
+    let run = attachment
+        .request(Command::Add)
+        .without_key("cniVersion")
+        .without_key("prevResult")
+        .run()?;
     if !run.status.success() {
         return run.error().map(drop);
     }
     let result = run.result()?;
-    let version = result.get("cniVersion").and_then(Value::as_str).unwrap_or("0.1.0");
-    require(matches!(version, "0.1.0" | "0.2.0"), "a result of the first versions", &result)
+    let version = result
+        .get("cniVersion")
+        .and_then(Value::as_str)
+        .unwrap_or("0.1.0");
+    require(
+        matches!(version, "0.1.0" | "0.2.0"),
+        "a result of the first versions",
+        &result,
+    )
 }
 
 fn a_malformed_version_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    for version in [json!("banana"), json!("1"), json!("1.x.0"), json!(1), json!(["1.0.0"])] {
-        let request = attachment.request(Command::Add).key("cniVersion", version).without_key("prevResult");
+    for version in [
+        json!("banana"),
+        json!("1"),
+        json!("1.x.0"),
+        json!(1),
+        json!(["1.0.0"]),
+    ] {
+        let request = attachment
+            .request(Command::Add)
+            .key("cniVersion", version)
+            .without_key("prevResult");
         request.run()?.error()?;
     }
     context.require_unchanged(&before, "the refused ADDs")
@@ -242,7 +326,11 @@ fn a_malformed_version_is_refused(context: &Context<'_>) -> Result<(), Failure> 
 fn no_name_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    attachment.request(Command::Add).without_key("name").run()?.error_with(Code::INVALID_CONFIG)?;
+    attachment
+        .request(Command::Add)
+        .without_key("name")
+        .run()?
+        .error_with(Code::INVALID_CONFIG)?;
     context.require_unchanged(&before, "the refused ADD")
 }
 
@@ -250,7 +338,11 @@ fn an_undecodable_prev_result_is_refused(context: &Context<'_>) -> Result<(), Fa
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     for value in [json!("text"), json!([1])] {
-        attachment.request(Command::Check).key("prevResult", value).run()?.error()?;
+        attachment
+            .request(Command::Check)
+            .key("prevResult", value)
+            .run()?
+            .error()?;
     }
     Ok(())
 }
@@ -259,13 +351,20 @@ fn runtime_keys_are_no_obstacle(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         let request = attachment.request(command);
-        let mut runtime_config = request.config().get("runtimeConfig").cloned().unwrap_or_else(|| json!({}));
+        let mut runtime_config = request
+            .config()
+            .get("runtimeConfig")
+            .cloned()
+            .unwrap_or_else(|| json!({}));
         if let Some(config) = runtime_config.as_object_mut() {
             config.insert("of.tomorrow".to_owned(), json!([{"a": 1}]));
         }
         request
             .key("runtimeConfig", runtime_config)
-            .key("args", json!({"cni": {"labels": [{"key": "app", "value": "web"}]}, "x.org": 1}))
+            .key(
+                "args",
+                json!({"cni": {"labels": [{"key": "app", "value": "web"}]}, "x.org": 1}),
+            )
             .key("cni.dev/of-tomorrow", json!({"a": null}))
             .run()?
             .succeeded()?;

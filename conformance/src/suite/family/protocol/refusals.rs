@@ -11,7 +11,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/unknown-version",
         title: "a version that the plugin does not speak is refused with code 1",
-        clause: Clause { section: "5 Error", rule: "code 1 stands for an incompatible CNI version" },
+        clause: Clause {
+            section: "5 Error",
+            rule: "code 1 stands for an incompatible CNI version",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
@@ -34,15 +37,28 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/undecodable",
         title: "a configuration that is no JSON is refused with code 6",
-        clause: Clause { section: "5 Error", rule: "code 6 stands for content that cannot be decoded" },
+        clause: Clause {
+            section: "5 Error",
+            rule: "code 6 stands for content that cannot be decoded",
+        },
         level: Level::Must,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("says nothing but an exit status", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if answer.status == 0 { answer } else { Answer { stdout: Vec::new(), ..answer } })
-        })],
+        faults: &[Fault::new(
+            "says nothing but an exit status",
+            |real, call| {
+                let answer = real.run(&call)?;
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer {
+                        stdout: Vec::new(),
+                        ..answer
+                    }
+                })
+            },
+        )],
         body: no_json_is_refused,
     },
     Case {
@@ -59,10 +75,16 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("does without a container id", |real, call| {
                 let id = call.env("CNI_CONTAINERID");
-                real.run(&if id.is_empty() { call.with_env("CNI_CONTAINERID", "none") } else { call })
+                real.run(&if id.is_empty() {
+                    call.with_env("CNI_CONTAINERID", "none")
+                } else {
+                    call
+                })
             }),
             Fault::new("does not say which variable", |real, call| {
-                Ok(real.run(&call)?.edited(|error| error["msg"] = json!("a variable is missing")))
+                Ok(real
+                    .run(&call)?
+                    .edited(|error| error["msg"] = json!("a variable is missing")))
             }),
         ],
         body: a_missing_variable_is_named,
@@ -70,16 +92,24 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "protocol/error-version",
         title: "an error bears the protocol's version",
-        clause: Clause { section: "5 Error", rule: "an error object should have the key cniVersion" },
+        clause: Clause {
+            section: "5 Error",
+            rule: "an error object should have the key cniVersion",
+        },
         level: Level::Should,
         versions: Versions::ALL,
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("leaves cniVersion out of errors", |real, call| {
-            Ok(real.run(&call)?.edited(|error| {
-                error.as_object_mut().map(|object| object.remove("cniVersion"));
-            }))
-        })],
+        faults: &[Fault::new(
+            "leaves cniVersion out of errors",
+            |real, call| {
+                Ok(real.run(&call)?.edited(|error| {
+                    error
+                        .as_object_mut()
+                        .map(|object| object.remove("cniVersion"));
+                }))
+            },
+        )],
         body: an_error_bears_the_version,
     },
     Case {
@@ -96,7 +126,11 @@ pub(super) const CASES: &[Case] = &[
         faults: &[
             Fault::new("succeeds all the same", |real, call| {
                 let answer = real.run(&call)?;
-                Ok(if answer.status == 0 { answer } else { Answer::success("{}") })
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer::success("{}")
+                })
             }),
             Fault::new("prints two error objects", |real, call| {
                 let mut answer = real.run(&call)?;
@@ -127,14 +161,22 @@ fn an_unknown_version_is_refused(context: &Context<'_>) -> Result<(), Failure> {
 
 fn no_json_is_refused(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    attachment.request(Command::Add).stdin("{\"cniVersion\": ").run()?.error_with(Code::DECODE).map(drop)
+    attachment
+        .request(Command::Add)
+        .stdin("{\"cniVersion\": ")
+        .run()?
+        .error_with(Code::DECODE)
+        .map(drop)
 }
 
 fn a_missing_variable_is_named(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
-        let run = attachment.request(Command::Add).without_env(variable).run()?;
+        let run = attachment
+            .request(Command::Add)
+            .without_env(variable)
+            .run()?;
         let error = run.error_with(Code::INVALID_ENVIRONMENT)?;
         let named = error.to_string().contains(variable);
         require(named, format!("an error that names {variable}"), &error)?;
@@ -144,15 +186,27 @@ fn a_missing_variable_is_named(context: &Context<'_>) -> Result<(), Failure> {
 
 fn an_error_bears_the_version(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    let error = attachment.request(Command::Add).without_env("CNI_CONTAINERID").run()?.error()?;
+    let error = attachment
+        .request(Command::Add)
+        .without_env("CNI_CONTAINERID")
+        .run()?
+        .error()?;
     let version = error.get("cniVersion").and_then(|version| version.as_str());
-    require(version.is_some_and(|text| !text.is_empty()), "an error object with \"cniVersion\"", &error)
+    require(
+        version.is_some_and(|text| !text.is_empty()),
+        "an error object with \"cniVersion\"",
+        &error,
+    )
 }
 
 fn a_bad_netns_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     let netns = "/run/netns/there-is-none";
-    attachment.request(Command::Add).env("CNI_NETNS", netns).run()?.error()?;
+    attachment
+        .request(Command::Add)
+        .env("CNI_NETNS", netns)
+        .run()?
+        .error()?;
     context.require_unchanged(&before, "the failed ADD")
 }

@@ -63,27 +63,39 @@ fn files_are_private(context: &Context<'_>) -> Result<(), Failure> {
     attachment.add()?;
     let changes = context.state()?.changes_since(&before);
     let open = |line: &&str| {
-        let mode =
-            line.split(' ').next().and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or_default();
+        let mode = line
+            .split(' ')
+            .next()
+            .and_then(|mode| u32::from_str_radix(mode, 8).ok())
+            .unwrap_or_default();
         // Regular files: S_IFREG is 0o100000.
         mode & 0o170_000 == 0o100_000 && mode & 0o077 != 0
     };
-    let files = changes.iter().filter_map(|line| line.strip_prefix("+ file: "));
+    let files = changes
+        .iter()
+        .filter_map(|line| line.strip_prefix("+ file: "));
     let found: Vec<&str> = files.filter(open).collect();
-    require(found.is_empty(), "no file that others can use", found.join(", "))
+    require(
+        found.is_empty(),
+        "no file that others can use",
+        found.join(", "),
+    )
 }
 
 fn a_link_is_not_followed(context: &Context<'_>) -> Result<(), Failure> {
     let config = context.config();
     let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
-    let folder = Path::new(folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?);
+    let folder =
+        Path::new(folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?);
     let elsewhere = Path::new("/run/cni-conformance/elsewhere");
     fs::create_dir_all(elsewhere)?;
     fs::create_dir_all(folder)?;
     symlink(elsewhere, folder.join("conformance"))?;
     let attachment = context.attachment("c1")?;
     attachment.request(Command::Add).run()?;
-    let names = fs::read_dir(elsewhere)?.flatten().map(|entry| entry.file_name().display().to_string());
+    let names = fs::read_dir(elsewhere)?
+        .flatten()
+        .map(|entry| entry.file_name().display().to_string());
     let found = names.collect::<Vec<_>>().join(", ");
     require(found.is_empty(), "no file behind the link", found)
 }

@@ -19,8 +19,10 @@ const EVIL: [&str; 5] = [
     "/var/lib/cni/evil",
 ];
 
-const AN_EXIT: Clause =
-    Clause { section: "2 Errors", rule: "a plugin exits, with 0 or another status; a signal is no exit" };
+const AN_EXIT: Clause = Clause {
+    section: "2 Errors",
+    rule: "a plugin exits, with 0 or another status; a signal is no exit",
+};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -38,7 +40,10 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[
             Fault::new("makes a folder for any name", |real, call| {
-                let name = at(&call.config(), "/name").as_str().unwrap_or_default().to_owned();
+                let name = at(&call.config(), "/name")
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
                 if name.starts_with("..") {
                     std::fs::create_dir_all(Path::new("/run/cni-conformance/data"))?;
                     std::fs::create_dir_all(Path::new("/run/cni-conformance/data").join(name))?;
@@ -65,7 +70,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("takes the last part of a path", |real, call| {
             let id = call.env("CNI_CONTAINERID");
-            let id = id.rsplit(['/', ' ', '\n', '-', '.']).next().unwrap_or_default().to_owned();
+            let id = id
+                .rsplit(['/', ' ', '\n', '-', '.'])
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             real.run(&call.with_env("CNI_CONTAINERID", id))
         })],
         body: a_container_id_is_plain,
@@ -79,7 +88,9 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
         faults: &[Fault::new("makes the name a good one", |real, call| {
-            let name = call.env("CNI_IFNAME").replace(['/', ' ', ':', '.', '\n'], "x");
+            let name = call
+                .env("CNI_IFNAME")
+                .replace(['/', ' ', ':', '.', '\n'], "x");
             real.run(&call.with_env("CNI_IFNAME", name))
         })],
         body: an_ifname_is_no_path,
@@ -97,11 +108,16 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: &[Need::Ipam, Need::Double],
         faults: &[Fault::new("goes where the type leads", |real, call| {
-            let kind = at(&call.config(), "/ipam/type").as_str().unwrap_or_default().to_owned();
+            let kind = at(&call.config(), "/ipam/type")
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             let path = call.env("CNI_PATH");
             if kind.contains('/') {
                 let program = Path::new(path.split(':').next().unwrap_or_default()).join(kind);
-                let _ = std::process::Command::new(program).stdin(std::process::Stdio::null()).output();
+                let _ = std::process::Command::new(program)
+                    .stdin(std::process::Stdio::null())
+                    .output();
             }
             real.run(&call)
         })],
@@ -110,17 +126,33 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "security/error-is-json",
         title: "an error about hostile text is one JSON document all the same",
-        clause: Clause { section: "5 Error", rule: "an error is a JSON object" },
+        clause: Clause {
+            section: "5 Error",
+            rule: "an error is a JSON object",
+        },
         level: Level::Must,
         versions: Versions::since(SpecVersion::LATEST),
         kinds: EVERY_KIND,
         needs: &[],
-        faults: &[Fault::new("puts text into errors as it is", |real, call| {
-            let answer = real.run(&call)?;
-            let name = at(&call.config(), "/name").as_str().unwrap_or_default().to_owned();
-            let text = format!("{{\"code\":7,\"msg\":\"bad name {name}\"}}");
-            Ok(if answer.status == 0 { answer } else { Answer { stdout: text.into(), ..answer } })
-        })],
+        faults: &[Fault::new(
+            "puts text into errors as it is",
+            |real, call| {
+                let answer = real.run(&call)?;
+                let name = at(&call.config(), "/name")
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                let text = format!("{{\"code\":7,\"msg\":\"bad name {name}\"}}");
+                Ok(if answer.status == 0 {
+                    answer
+                } else {
+                    Answer {
+                        stdout: text.into(),
+                        ..answer
+                    }
+                })
+            },
+        )],
         body: an_error_quotes,
     },
     Case {
@@ -133,7 +165,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("runs out of stack", |real, call| {
             let depth = call.stdin.iter().filter(|byte| **byte == b'[').count();
-            if depth > 10_000 { std::process::abort() } else { real.run(&call) }
+            if depth > 10_000 {
+                std::process::abort()
+            } else {
+                real.run(&call)
+            }
         })],
         body: depth_is_borne,
     },
@@ -147,7 +183,10 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         faults: &[Fault::new("fails without a word", |real, call| {
             if call.stdin.len() > 1 << 20 {
-                return Ok(Answer { status: 1, ..Answer::default() });
+                return Ok(Answer {
+                    status: 1,
+                    ..Answer::default()
+                });
             }
             real.run(&call)
         })],
@@ -156,18 +195,42 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn require_no_evil() -> Result<(), Failure> {
-    let found = EVIL.iter().find(|path| Path::new(path).symlink_metadata().is_ok());
-    require(found.is_none(), "nothing written outside of the plugin's own folders", found.unwrap_or(&""))
+    let found = EVIL
+        .iter()
+        .find(|path| Path::new(path).symlink_metadata().is_ok());
+    require(
+        found.is_none(),
+        "nothing written outside of the plugin's own folders",
+        found.unwrap_or(&""),
+    )
 }
 
 fn a_network_name_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    for name in ["../../evil", "../evil", "/run/evil", "a/b", "..", ".hidden", "-x", "a b", "a\nb", ""] {
-        attachment.request(Command::Add).key("name", name).run()?.error_with(Code::INVALID_CONFIG)?;
+    for name in [
+        "../../evil",
+        "../evil",
+        "/run/evil",
+        "a/b",
+        "..",
+        ".hidden",
+        "-x",
+        "a b",
+        "a\nb",
+        "",
+    ] {
+        attachment
+            .request(Command::Add)
+            .key("name", name)
+            .run()?
+            .error_with(Code::INVALID_CONFIG)?;
     }
     // What a DEL says of such a network is open, where it writes is not.
-    attachment.request(Command::Del).key("name", "../../evil").run()?;
+    attachment
+        .request(Command::Del)
+        .key("name", "../../evil")
+        .run()?;
     require_no_evil()?;
     context.require_unchanged(&before, "the refused ADDs")
 }
@@ -188,8 +251,21 @@ fn a_container_id_is_plain(context: &Context<'_>) -> Result<(), Failure> {
 fn an_ifname_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    for name in ["../../evil", "a/b", "a b", "a:b", ".", "..", "a\nb", "a-name-of-seventeen"] {
-        attachment.request(Command::Add).env("CNI_IFNAME", name).run()?.error()?;
+    for name in [
+        "../../evil",
+        "a/b",
+        "a b",
+        "a:b",
+        ".",
+        "..",
+        "a\nb",
+        "a-name-of-seventeen",
+    ] {
+        attachment
+            .request(Command::Add)
+            .env("CNI_IFNAME", name)
+            .run()?
+            .error()?;
     }
     require_no_evil()?;
     context.require_unchanged(&before, "the refused ADDs")
@@ -202,34 +278,64 @@ fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     std::fs::create_dir_all(&beside)?;
     let path = format!("{}:{}", beside.display(), context.bin_dir().display());
     let attachment = context.attachment("c1")?;
-    for kind in
-        ["../double-evil/evil".to_owned(), program.display().to_string(), "..".to_owned(), "a\0b".to_owned()]
-    {
+    for kind in [
+        "../double-evil/evil".to_owned(),
+        program.display().to_string(),
+        "..".to_owned(),
+        "a\0b".to_owned(),
+    ] {
         for command in [Command::Add, Command::Del] {
             let mut config = attachment.request(command).config();
             put(&mut config, "/ipam/type", kind.as_str());
-            let run = attachment.request(command).with_config(config).env("CNI_PATH", &path).run()?;
+            let run = attachment
+                .request(command)
+                .with_config(config)
+                .env("CNI_PATH", &path)
+                .run()?;
             if command == Command::Add {
                 run.error()?;
             }
         }
     }
     let calls = evil.calls()?;
-    let found = calls.iter().map(|call| call.command()).collect::<Vec<_>>().join(", ");
-    require(calls.is_empty(), "no run of the program that the type leads to", found)
+    let found = calls
+        .iter()
+        .map(|call| call.command())
+        .collect::<Vec<_>>()
+        .join(", ");
+    require(
+        calls.is_empty(),
+        "no run of the program that the type leads to",
+        found,
+    )
 }
 
 fn an_error_quotes(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    for text in ["a\"b", "a\\", "a\n{}", "\u{1b}[31ma", "\u{7f}\u{0}", "\u{202e}a"] {
-        attachment.request(Command::Add).key("name", text).run()?.error()?;
+    for text in [
+        "a\"b",
+        "a\\",
+        "a\n{}",
+        "\u{1b}[31ma",
+        "\u{7f}\u{0}",
+        "\u{202e}a",
+    ] {
+        attachment
+            .request(Command::Add)
+            .key("name", text)
+            .run()?
+            .error()?;
     }
     Ok(())
 }
 
 /// A result or an error object, whichever.
 fn require_answer(run: &Run) -> Result<bool, Failure> {
-    if run.status.success() { run.result().map(|_| true) } else { run.error().map(|_| false) }
+    if run.status.success() {
+        run.result().map(|_| true)
+    } else {
+        run.error().map(|_| false)
+    }
 }
 
 fn depth_is_borne(context: &Context<'_>) -> Result<(), Failure> {
@@ -243,16 +349,29 @@ fn depth_is_borne(context: &Context<'_>) -> Result<(), Failure> {
         attachment.request(Command::Del).run()?;
     }
     let unclosed = "[".repeat(DEPTH);
-    attachment.request(Command::Add).stdin(unclosed).run()?.error().map(drop)
+    attachment
+        .request(Command::Add)
+        .stdin(unclosed)
+        .run()?
+        .error()
+        .map(drop)
 }
 
 fn size_is_borne(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
-    let request = attachment.request(Command::Add).key("x-large", "x".repeat(32 << 20));
+    let request = attachment
+        .request(Command::Add)
+        .key("x-large", "x".repeat(32 << 20));
     let run = request.spawn()?.finish()?;
-    context.step(format!("ADD with a configuration of 32 MiB: {}", run.summary()));
+    context.step(format!(
+        "ADD with a configuration of 32 MiB: {}",
+        run.summary()
+    ));
     if !require_answer(&run)? {
-        context.note(format!("a configuration of 32 MiB is refused: {}", run.summary()));
+        context.note(format!(
+            "a configuration of 32 MiB is refused: {}",
+            run.summary()
+        ));
     }
     Ok(())
 }

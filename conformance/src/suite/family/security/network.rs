@@ -1,6 +1,8 @@
 //! What a plugin opens to containers and to whoever calls it: routers, rules, the host's own namespace.
 
-use crate::suite::{Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require};
+use crate::suite::{
+    Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require,
+};
 use cni_net::Rtnl;
 use cni_types::{Command, IfName, MacAddr, SpecVersion};
 use sandbox::wire::RogueRouter;
@@ -37,7 +39,11 @@ pub(super) const CASES: &[Case] = &[
         faults: &[Fault::new("lets the host believe routers", |real, call| {
             let answer = real.run(&call)?;
             if call.is(Command::Add) {
-                for interface in at(&answer.document(), "/interfaces").as_array().into_iter().flatten() {
+                for interface in at(&answer.document(), "/interfaces")
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                {
                     let name = interface["name"].as_str().unwrap_or_default();
                     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "2");
                 }
@@ -57,12 +63,24 @@ pub(super) const CASES: &[Case] = &[
         versions: ONCE,
         kinds: &[Kind::Interface, Kind::Chained],
         needs: &[Need::Makes(Made::Rule), Need::Program("iptables")],
-        faults: &[Fault::new("puts its rule before all others", |real, call| {
-            if call.is(Command::Add) {
-                iptables(&["-I", "PREROUTING", "-p", "tcp", "--dport", "80", "-j", "ACCEPT"])?;
-            }
-            real.run(&call)
-        })],
+        faults: &[Fault::new(
+            "puts its rule before all others",
+            |real, call| {
+                if call.is(Command::Add) {
+                    iptables(&[
+                        "-I",
+                        "PREROUTING",
+                        "-p",
+                        "tcp",
+                        "--dport",
+                        "80",
+                        "-j",
+                        "ACCEPT",
+                    ])?;
+                }
+                real.run(&call)
+            },
+        )],
         body: rules_of_others_come_first,
     },
     Case {
@@ -77,9 +95,10 @@ pub(super) const CASES: &[Case] = &[
         versions: ONCE,
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("takes the host for a container", |real, call| {
-            real.run(&call.with_env("CNI_NETNS_OVERRIDE", "1"))
-        })],
+        faults: &[Fault::new(
+            "takes the host for a container",
+            |real, call| real.run(&call.with_env("CNI_NETNS_OVERRIDE", "1")),
+        )],
         body: the_host_is_no_container,
     },
     Case {
@@ -95,7 +114,10 @@ pub(super) const CASES: &[Case] = &[
         kinds: &[Kind::Interface],
         needs: &[Need::Makes(Made::Interface)],
         faults: &[Fault::new("deletes what has the name", |real, call| {
-            if let (true, Ok(name)) = (call.is(Command::Del), IfName::parse(&call.env("CNI_IFNAME"))) {
+            if let (true, Ok(name)) = (
+                call.is(Command::Del),
+                IfName::parse(&call.env("CNI_IFNAME")),
+            ) {
                 let _ = Rtnl::open().and_then(|mut rtnl| rtnl.remove_link_named(&name));
             }
             real.run(&call)
@@ -107,7 +129,8 @@ pub(super) const CASES: &[Case] = &[
 /// What the host learnt from the rogue.
 fn learnt() -> Result<Vec<String>, Failure> {
     let mut rtnl = Rtnl::open()?;
-    let is_rogue = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.segments().starts_with(&[0x2001, 0xdb8]));
+    let is_rogue =
+        |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.segments().starts_with(&[0x2001, 0xdb8]));
     let mut lines = Vec::new();
     for link in rtnl.links()? {
         let addresses = rtnl.addresses(link.index)?.into_iter();
@@ -115,8 +138,9 @@ fn learnt() -> Result<Vec<String>, Failure> {
         lines.extend(addresses.map(|address| format!("address {} on {}", address.cidr, link.name)));
     }
     let routes = rtnl.routes()?.into_iter();
-    let routes = routes
-        .filter(|route| is_rogue(route.dst.address()) || !route.dst.is_ipv4() && route.dst.is_default());
+    let routes = routes.filter(|route| {
+        is_rogue(route.dst.address()) || !route.dst.is_ipv4() && route.dst.is_default()
+    });
     lines.extend(routes.map(|route| format!("route to {} via {:?}", route.dst, route.gateway)));
     Ok(lines)
 }
@@ -129,7 +153,8 @@ fn routers_are_not_believed(context: &Context<'_>) -> Result<(), Failure> {
     }
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    let name = IfName::parse(&context.profile().ifname).map_err(|e| Failure::suite("read a name", e))?;
+    let name =
+        IfName::parse(&context.profile().ifname).map_err(|e| Failure::suite("read a name", e))?;
     let start = || -> Result<RogueRouter, Failure> {
         let link = Rtnl::open()?.find_link(&name)?;
         let index = link.ok_or_else(|| Failure::suite("find", &name))?.index;
@@ -154,7 +179,10 @@ fn routers_are_not_believed(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 fn iptables(arguments: &[&str]) -> std::io::Result<process::Output> {
-    process::Command::new("iptables").args(["-w", "-t", "nat"]).args(arguments).output()
+    process::Command::new("iptables")
+        .args(["-w", "-t", "nat"])
+        .args(arguments)
+        .output()
 }
 
 fn rules_of_others_come_first(context: &Context<'_>) -> Result<(), Failure> {
@@ -163,20 +191,31 @@ fn rules_of_others_come_first(context: &Context<'_>) -> Result<(), Failure> {
         let output = iptables(&[&["-A", chain], own.as_slice()].concat())?;
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if !output.status.success() {
-            return Err(Failure::skip(format!("iptables does not work here: {said}")));
+            return Err(Failure::skip(format!(
+                "iptables does not work here: {said}"
+            )));
         }
     }
     context.attachment("c1")?.add()?;
     for chain in CHAINS {
         let listed = String::from_utf8_lossy(&iptables(&["-S", chain])?.stdout).into_owned();
-        let first = listed.lines().find(|line| line.starts_with("-A")).unwrap_or_default();
+        let first = listed
+            .lines()
+            .find(|line| line.starts_with("-A"))
+            .unwrap_or_default();
         let wanted = format!("-A {chain} {OWN_RULE}");
         if chain == "POSTROUTING" && first != wanted {
             // The advisory is about where packets go. Which source address they get is another question.
-            context.note(format!("before the rule of POSTROUTING that was there comes {first:?}"));
+            context.note(format!(
+                "before the rule of POSTROUTING that was there comes {first:?}"
+            ));
             continue;
         }
-        require(first == wanted, format!("{wanted:?} as the first rule, as before ADD"), &listed)?;
+        require(
+            first == wanted,
+            format!("{wanted:?} as the first rule, as before ADD"),
+            &listed,
+        )?;
     }
     Ok(())
 }
@@ -184,15 +223,27 @@ fn rules_of_others_come_first(context: &Context<'_>) -> Result<(), Failure> {
 fn the_host_is_no_container(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
-    attachment.request(Command::Add).env("CNI_NETNS", HOST).run()?.error()?;
+    attachment
+        .request(Command::Add)
+        .env("CNI_NETNS", HOST)
+        .run()?
+        .error()?;
     context.require_unchanged(&before, "the refused ADD")
 }
 
 fn del_leaves_the_hosts_interfaces(context: &Context<'_>) -> Result<(), Failure> {
-    let name = IfName::parse(&context.profile().ifname).map_err(|e| Failure::suite("read a name", e))?;
+    let name =
+        IfName::parse(&context.profile().ifname).map_err(|e| Failure::suite("read a name", e))?;
     Rtnl::open()?.create_bridge(&name, MacAddr([2, 0, 0, 0, 9, 9]), None)?;
     let attachment = context.attachment("c1")?;
-    attachment.request(Command::Del).env("CNI_NETNS", HOST).run()?;
+    attachment
+        .request(Command::Del)
+        .env("CNI_NETNS", HOST)
+        .run()?;
     let found = Rtnl::open()?.find_link(&name)?;
-    require(found.is_some(), format!("the host's interface {name} as it was"), "it is gone")
+    require(
+        found.is_some(),
+        format!("the host's interface {name} as it was"),
+        "it is gone",
+    )
 }

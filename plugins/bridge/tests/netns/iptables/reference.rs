@@ -12,11 +12,17 @@ use testkit::{Host, Outcome, Pod, Suite, Test};
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for suite in Suite::ALL {
-        tests.push(Test::new(format!("{}::rules_are_the_same_line_by_line", suite.name()), move |host| {
-            rules_are_the_same_line_by_line(host, suite);
-        }));
+        tests.push(Test::new(
+            format!("{}::rules_are_the_same_line_by_line", suite.name()),
+            move |host| {
+                rules_are_the_same_line_by_line(host, suite);
+            },
+        ));
         for flavour in Flavour::ALL {
-            let name = format!("{}::{flavour:?}::a_pod_of_the_reference_is_taken_over", suite.name());
+            let name = format!(
+                "{}::{flavour:?}::a_pod_of_the_reference_is_taken_over",
+                suite.name()
+            );
             tests.push(Test::new(name, move |host| {
                 a_pod_of_the_reference_is_taken_over(host, suite, flavour)
             }));
@@ -36,8 +42,15 @@ fn by_reference(
 ) -> Outcome {
     let folder = suite.require();
     let keys = json!({"cniVersion": "1.0.0"});
-    let request = network.with(keys).attachment(command, pod).container(id).env("PATH", flavour.path());
-    request.program(folder.join("bridge")).env("CNI_PATH", folder).run()
+    let request = network
+        .with(keys)
+        .attachment(command, pod)
+        .container(id)
+        .env("PATH", flavour.path());
+    request
+        .program(folder.join("bridge"))
+        .env("CNI_PATH", folder)
+        .run()
 }
 
 fn rules_are_the_same_line_by_line(host: &Host, suite: Suite) {
@@ -53,15 +66,26 @@ fn rules_are_the_same_line_by_line(host: &Host, suite: Suite) {
         let theirs = flavour.rules();
         by_reference(&network, suite, flavour, Command::Del, &pod, &id).success();
         assert_eq!(flavour.rules(), NO_RULES);
-        network.attachment(Command::Add, &pod).container(&id).run().success();
+        network
+            .attachment(Command::Add, &pod)
+            .container(&id)
+            .run()
+            .success();
         // Another address was given this time.
         let ours: Vec<String> = flavour
             .rules()
             .iter()
-            .map(|rule| rule.replace("0.3/32", "0.2/32").replace("::3/128", "::2/128"))
+            .map(|rule| {
+                rule.replace("0.3/32", "0.2/32")
+                    .replace("::3/128", "::2/128")
+            })
             .collect();
         assert_eq!(ours, theirs);
-        network.attachment(Command::Del, &pod).container(&id).run().silent_success();
+        network
+            .attachment(Command::Del, &pod)
+            .container(&id)
+            .run()
+            .silent_success();
         assert_eq!(flavour.rules(), NO_RULES);
     }
 }
@@ -77,11 +101,18 @@ fn a_pod_of_the_reference_is_taken_over(host: &Host, suite: Suite, flavour: Flav
             by_reference(&iptables, suite, flavour, Command::Add, pod, id)
         });
         ours.check(&pods[0], &first).silent_success();
-        del(&ours.with(json!({"prevResult": first.json()})), flavour, &pods[0]);
+        del(
+            &ours.with(json!({"prevResult": first.json()})),
+            flavour,
+            &pods[0],
+        );
         assert_eq!(flavour.chains(), 2);
         ours.check(&pods[1], &second).silent_success();
         pods[1].remove();
-        ours.request(Command::Del, "b").env("PATH", flavour.path()).run().silent_success();
+        ours.request(Command::Del, "b")
+            .env("PATH", flavour.path())
+            .run()
+            .silent_success();
         assert_eq!(flavour.rules(), NO_RULES);
         pods[0].remove();
     }

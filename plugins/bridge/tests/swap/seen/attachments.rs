@@ -19,7 +19,9 @@ pub(crate) const ROWS: &[Row] = &[
         see: |scene| {
             let (pod, added) = scene.attached("a", json!({}));
             pod.remove();
-            let del = scene.request(Command::Del, &pod, json!({"prevResult": added.json()})).netns("");
+            let del = scene
+                .request(Command::Del, &pod, json!({"prevResult": added.json()}))
+                .netns("");
             del.run().success();
             rules_of("a").to_string()
         },
@@ -71,7 +73,12 @@ pub(crate) const ROWS: &[Row] = &[
             let second = json!({"name": "second"});
             let _ = scene.run(Command::Add, &pod, second.clone()).error();
             let _ = scene.run(Command::Del, &pod, second);
-            if ports().is_empty() { "deleted" } else { "stays" }.to_owned()
+            if ports().is_empty() {
+                "deleted"
+            } else {
+                "stays"
+            }
+            .to_owned()
         },
     },
     Row {
@@ -83,7 +90,12 @@ pub(crate) const ROWS: &[Row] = &[
             pod.inside(|| tool("ip link add eth0 type bridge"));
             let _ = scene.run(Command::Del, &pod, json!({}));
             let left = pod.inside(|| tool("ip -o link show"));
-            if left.contains("eth0") { "stays" } else { "deleted" }.to_owned()
+            if left.contains("eth0") {
+                "stays"
+            } else {
+                "deleted"
+            }
+            .to_owned()
         },
     },
     Row {
@@ -106,7 +118,12 @@ pub(crate) const ROWS: &[Row] = &[
             let (kept, _) = scene.attached("kept", json!({}));
             scene.attached("lost", json!({}));
             scene.gc(&[&id(&kept)]).success();
-            format!("{}, {}, {}", scene.reserved() - 2, ports().len() - 1, rules_of("lost"))
+            format!(
+                "{}, {}, {}",
+                scene.reserved() - 2,
+                ports().len() - 1,
+                rules_of("lost")
+            )
         },
     },
     Row {
@@ -137,7 +154,9 @@ pub(crate) const ROWS: &[Row] = &[
             tool("ip link add cni0 type bridge");
             tool("ip addr add 10.1.0.77/24 dev cni0");
             let pod = scene.host.pod("a");
-            let _ = scene.run(Command::Add, &pod, json!({"ipam": ipam("10.1.0.0/24")})).error();
+            let _ = scene
+                .run(Command::Add, &pod, json!({"ipam": ipam("10.1.0.0/24")}))
+                .error();
             let routes = pod.inside(|| tool("ip -4 route show table all"));
             format!("{}, {}", ports().len(), routes.lines().count())
         },
@@ -197,8 +216,14 @@ pub(crate) const ROWS: &[Row] = &[
         see: |scene| {
             let pod = scene.host.pod("a");
             let prev = json!({"cniVersion": "1.1.0", "interfaces": [{"name": "lo", "sandbox": pod.path()}]});
-            let told = scene.run(Command::Add, &pod, json!({"prevResult": prev})).json();
-            let is_kept = told["interfaces"].as_array().unwrap().iter().any(|i| i["name"] == "lo");
+            let told = scene
+                .run(Command::Add, &pod, json!({"prevResult": prev}))
+                .json();
+            let is_kept = told["interfaces"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|i| i["name"] == "lo");
             if is_kept { "kept" } else { "lost" }.to_owned()
         },
     },

@@ -17,7 +17,9 @@ pub(crate) const ROWS: &[Row] = &[
         see: |scene| {
             let (pod, added) = scene.attached("a", json!({}));
             let file = scene.host.file("plain", "");
-            let del = scene.request(Command::Del, &pod, json!({"prevResult": added.json()})).netns(file);
+            let del = scene
+                .request(Command::Del, &pod, json!({"prevResult": added.json()}))
+                .netns(file);
             words(&del.run())
         },
     },
@@ -27,7 +29,10 @@ pub(crate) const ROWS: &[Row] = &[
         ours: "0",
         see: |scene| {
             let pod = scene.host.pod("a");
-            let outcome = scene.request(Command::Add, &pod, json!({})).netns("/proc/self/ns/net").run();
+            let outcome = scene
+                .request(Command::Add, &pod, json!({}))
+                .netns("/proc/self/ns/net")
+                .run();
             assert!(!outcome.status.success());
             scene.reserved().to_string()
         },
@@ -37,34 +42,52 @@ pub(crate) const ROWS: &[Row] = &[
         reference: "success",
         ours: "error: masquerade rules missing: found 0, wanted 2",
         see: |scene| {
-            after(scene, json!({}), |_| drop(tool("nft flush chain inet cni_plugins_masquerade masq_checks")))
+            after(scene, json!({}), |_| {
+                drop(tool(
+                    "nft flush chain inet cni_plugins_masquerade masq_checks",
+                ))
+            })
         },
     },
     Row {
         what: "CHECK with the gateway's address gone",
         reference: "success",
         ours: "error: Bridge interface cni0 lacks the gateway address, wanted 10.1.0.1/24",
-        see: |scene| after(scene, json!({}), |_| drop(tool("ip addr del 10.1.0.1/24 dev cni0"))),
+        see: |scene| {
+            after(scene, json!({}), |_| {
+                drop(tool("ip addr del 10.1.0.1/24 dev cni0"))
+            })
+        },
     },
     Row {
         what: "CHECK with forwarding off",
         reference: "success",
         ours: "error: net.ipv4.ip_forward is \"0\", wanted 1",
         see: |scene| {
-            after(scene, json!({}), |_| std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap())
+            after(scene, json!({}), |_| {
+                std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap()
+            })
         },
     },
     Row {
         what: "CHECK with hairpin mode off, wanted on",
         reference: "success",
         ours: "error: vethX has hairpin mode false, wanted true",
-        see: |scene| after(scene, json!({"hairpinMode": true}), |_| port("type bridge_slave hairpin off")),
+        see: |scene| {
+            after(scene, json!({"hairpinMode": true}), |_| {
+                port("type bridge_slave hairpin off")
+            })
+        },
     },
     Row {
         what: "CHECK with port isolation off, wanted on",
         reference: "success",
         ours: "error: vethX has port isolation false, wanted true",
-        see: |scene| after(scene, json!({"portIsolation": true}), |_| port("type bridge_slave isolated off")),
+        see: |scene| {
+            after(scene, json!({"portIsolation": true}), |_| {
+                port("type bridge_slave isolated off")
+            })
+        },
     },
     Row {
         what: "CHECK with the bridge down",
@@ -88,7 +111,11 @@ pub(crate) const ROWS: &[Row] = &[
         what: "CHECK with the container's interface down",
         reference: "error: Failed to find Gateway 10.1.0.1 for interface eth0",
         ours: "error: Interface eth0 is down, wanted up",
-        see: |scene| after(scene, json!({}), |pod| pod.inside(|| drop(tool("ip link set eth0 down")))),
+        see: |scene| {
+            after(scene, json!({}), |pod| {
+                pod.inside(|| drop(tool("ip link set eth0 down")))
+            })
+        },
     },
     Row {
         what: "CHECK without `ipam`",
@@ -103,8 +130,14 @@ pub(crate) const ROWS: &[Row] = &[
         see: |scene| {
             let (pod, added) = scene.attached("a", json!({}));
             let mut told = added.json();
-            told["interfaces"].as_array_mut().unwrap().push(json!({"name": "net1", "sandbox": pod.path()}));
-            told["ips"].as_array_mut().unwrap().push(json!({"interface": 3, "address": "10.7.0.2/24"}));
+            told["interfaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"name": "net1", "sandbox": pod.path()}));
+            told["ips"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"interface": 3, "address": "10.7.0.2/24"}));
             words(&scene.run(Command::Check, &pod, json!({"prevResult": told})))
         },
     },
@@ -114,8 +147,12 @@ pub(crate) const ROWS: &[Row] = &[
         ours: "error: bridge cni0 has no free port (1023 used)",
         see: |scene| {
             tool("ip link add cni0 type bridge");
-            let pair = |at| format!("link add p{at} type veth peer name f{at}\nlink set p{at} master cni0\n");
-            let file = scene.host.file("pairs", &(0..1023).map(pair).collect::<String>());
+            let pair = |at| {
+                format!("link add p{at} type veth peer name f{at}\nlink set p{at} master cni0\n")
+            };
+            let file = scene
+                .host
+                .file("pairs", &(0..1023).map(pair).collect::<String>());
             tool(&format!("ip -batch {}", file.display()));
             words(&scene.run(Command::Add, &scene.host.pod("a"), json!({})))
         },
@@ -161,7 +198,12 @@ pub(crate) const ROWS: &[Row] = &[
             let mut ipam = ipam("10.1.0.0/24");
             ipam["routes"] = json!([{"dst": "0.0.0.0/0"}]);
             let outcome = scene.run(Command::Add, &pod, json!({"ipam": ipam}));
-            if outcome.status.success() { "success" } else { "error" }.to_owned()
+            if outcome.status.success() {
+                "success"
+            } else {
+                "error"
+            }
+            .to_owned()
         },
     },
     Row {
@@ -170,7 +212,12 @@ pub(crate) const ROWS: &[Row] = &[
         ours: "yes",
         see: |scene| {
             let (_, added) = scene.attached("a", json!({}));
-            if added.json()["interfaces"][2]["mtu"].is_number() { "yes" } else { "no" }.to_owned()
+            if added.json()["interfaces"][2]["mtu"].is_number() {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned()
         },
     },
     Row {
@@ -188,9 +235,18 @@ pub(crate) const ROWS: &[Row] = &[
         ours: "7, 1.1.0",
         see: |scene| {
             let pod = scene.host.pod("a");
-            let error =
-                scene.run(Command::Add, &pod, json!({"hairpinMode": true, "promiscMode": true})).json();
-            format!("{}, {}", error["code"], error["cniVersion"].as_str().unwrap_or("none"))
+            let error = scene
+                .run(
+                    Command::Add,
+                    &pod,
+                    json!({"hairpinMode": true, "promiscMode": true}),
+                )
+                .json();
+            format!(
+                "{}, {}",
+                error["code"],
+                error["cniVersion"].as_str().unwrap_or("none")
+            )
         },
     },
 ];

@@ -20,12 +20,18 @@ impl<'a> Scene<'a> {
             "isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": "nftables",
             "ipam": {"type": "host-local", "ranges": ranges},
         });
-        Self { host, side, node: Node::new(host, Suite::Sid, keys) }
+        Self {
+            host,
+            side,
+            node: Node::new(host, Suite::Sid, keys),
+        }
     }
 
     /// `more` is set over the network's keys.
     pub(crate) fn request(&self, command: Command, pod: &Pod, more: Value) -> Invocation<'a> {
-        self.node.request(self.side, command, &crate::node::id(pod), more).pod(pod)
+        self.node
+            .request(self.side, command, &crate::node::id(pod), more)
+            .pod(pod)
     }
 
     pub(crate) fn run(&self, command: Command, pod: &Pod, more: Value) -> Outcome {
@@ -60,14 +66,21 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn status(&self, more: Value) -> Outcome {
-        self.node.request(self.side, Command::Status, "", more).run()
+        self.node
+            .request(self.side, Command::Status, "", more)
+            .run()
     }
 
     /// How many addresses are reserved.
     pub(crate) fn reserved(&self) -> usize {
-        let entries = std::fs::read_dir(self.host.data_dir().join("net")).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.host.data_dir().join("net"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let is_address = |name: &str| name.starts_with("10.") || name.starts_with("fd01:");
-        entries.filter(|entry| is_address(&entry.file_name().to_string_lossy())).count()
+        entries
+            .filter(|entry| is_address(&entry.file_name().to_string_lossy()))
+            .count()
     }
 }
 
@@ -89,28 +102,45 @@ fn steady(text: &str) -> String {
     let mut words = text.split("veth");
     let mut steady = words.next().unwrap_or_default().to_owned();
     for rest in words {
-        let named = rest.get(..8).is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()));
+        let named = rest
+            .get(..8)
+            .is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()));
         steady += if named { "vethX" } else { "veth" };
-        steady += if named { rest.get(8..).unwrap_or_default() } else { rest };
+        steady += if named {
+            rest.get(8..).unwrap_or_default()
+        } else {
+            rest
+        };
     }
     steady
 }
 
 /// Ends of pairs on the host.
 pub(crate) fn ports() -> Vec<String> {
-    let links = cni_net::Rtnl::open().and_then(|mut rtnl| rtnl.links()).or_fail("list links");
-    links.into_iter().map(|link| link.name).filter(|name| name.starts_with("veth")).collect()
+    let links = cni_net::Rtnl::open()
+        .and_then(|mut rtnl| rtnl.links())
+        .or_fail("list links");
+    links
+        .into_iter()
+        .map(|link| link.name)
+        .filter(|name| name.starts_with("veth"))
+        .collect()
 }
 
 /// Masquerade rules of a container.
 pub(crate) fn rules_of(id: &str) -> usize {
     let rules = try_tool("nft list table inet cni_plugins_masquerade").unwrap_or_default();
-    rules.lines().filter(|line| line.contains(&format!("id: {id}\""))).count()
+    rules
+        .lines()
+        .filter(|line| line.contains(&format!("id: {id}\"")))
+        .count()
 }
 
 /// The hardware address of a link of the host.
 pub(crate) fn mac(name: &str) -> Option<String> {
     let name = IfName::parse(name).or_fail("read a name");
-    let link = cni_net::Rtnl::open().and_then(|mut rtnl| rtnl.find_link(&name)).or_fail("look up a link");
+    let link = cni_net::Rtnl::open()
+        .and_then(|mut rtnl| rtnl.find_link(&name))
+        .or_fail("look up a link");
     link.or_fail("find the link").mac.map(|mac| mac.to_string())
 }
