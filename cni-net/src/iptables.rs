@@ -21,16 +21,10 @@ mod tools;
 
 pub(crate) use rule::{Action, Nat, Place, Removal, Rule};
 
-use crate::{
-    error::NetError,
-    masqueraded::Masqueraded,
-    netns::Netns,
-    nft::{Nft, Owner},
-    sysctl::Family,
-};
-use cni_types::{AttachmentKey, Cidr, Environment, Stop, ValidAttachments};
+use crate::{error::NetError, masqueraded::Masqueraded, netns::Netns, nft::Nft, sysctl::Family};
+use cni_types::{AttachmentId, AttachmentList, Cidr, Environment, Stop, ValidAttachments};
 use rule::chain_name;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 use tools::{Tool, Tools};
 
 /// The chain that leads to all others.
@@ -110,8 +104,8 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// Where there is no such program or it fails, and where what is there cannot be read.
-    pub fn create(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
-        let chain = chain_name(owner);
+    pub fn create(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
+        let chain = chain_name(id);
         for family in [Family::V4, Family::V6] {
             let of_family: Vec<Cidr> = addresses
                 .iter()
@@ -127,7 +121,7 @@ impl<'a> Iptables<'a> {
                     .rules
                     .extend(self.around(keeper, family, &chain)?.rules);
             }
-            let script = text::addition(owner, family, &of_family, &there);
+            let script = text::addition(id, family, &of_family, &there);
             self.tools.restore(Tool::Restore, family, &script)?;
         }
         Ok(())
@@ -140,10 +134,10 @@ impl<'a> Iptables<'a> {
     /// The first, after every table was tried.
     pub fn remove(
         &mut self,
-        owner: &Owner<'_>,
+        id: AttachmentId<'_>,
         is_doomed: &dyn Fn(IpAddr) -> bool,
     ) -> Result<(), NetError> {
-        let chain = chain_name(owner);
+        let chain = chain_name(id);
         self.remove_from_all(|iptables, keeper, family| {
             Ok(iptables
                 .around(keeper, family, &chain)?
@@ -161,16 +155,12 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// The first, after every table was tried.
-    pub fn remove_stale(
-        &mut self,
-        network: &str,
-        valid: &ValidAttachments,
-    ) -> Result<(), NetError> {
+    pub fn remove_stale(&mut self, valid: &ValidAttachments) -> Result<(), NetError> {
         if *valid == ValidAttachments::Unknown {
             return Ok(());
         }
         self.remove_from_all(|iptables, keeper, family| {
-            Ok(iptables.all(keeper, family)?.stale(network, valid))
+            Ok(iptables.all(keeper, family)?.stale(valid))
         })
     }
 
@@ -178,14 +168,13 @@ impl<'a> Iptables<'a> {
     ///
     /// # Errors
     /// Fails if a table cannot be read.
-    pub fn masqueraded(
+    pub fn masqueraded<'v>(
         &mut self,
-        network: &str,
-        valid: &BTreeSet<AttachmentKey>,
-    ) -> Result<Masqueraded, NetError> {
+        valid: &'v AttachmentList,
+    ) -> Result<Masqueraded<'v>, NetError> {
         let mut found = Masqueraded::default();
         for (keeper, family) in TABLES {
-            found = found.merged(self.all(keeper, family)?.masqueraded(network, valid));
+            found = found.merged(self.all(keeper, family)?.masqueraded(valid));
         }
         Ok(found)
     }
@@ -196,10 +185,10 @@ impl<'a> Iptables<'a> {
     /// Where the rules cannot be read.
     pub fn missing(
         &mut self,
-        owner: &Owner<'_>,
+        id: AttachmentId<'_>,
         addresses: &[Cidr],
     ) -> Result<Vec<Cidr>, NetError> {
-        let chain = chain_name(owner);
+        let chain = chain_name(id);
         let mut missing = addresses.to_vec();
         for (keeper, family) in TABLES {
             if missing.iter().any(|address| Family::of(*address) == family) {

@@ -13,7 +13,7 @@ mod nat;
 mod ruleset;
 
 pub use macspoof::{MacCheck, MacCheckJump, MacCheckState};
-pub use masquerade::{MasqueradeEntry, Owner};
+pub use masquerade::MasqueradeEntry;
 
 use crate::{
     error::{Feature, NetError},

@@ -2,16 +2,16 @@
 
 use crate::{
     args::CniArgs,
+    attachment::{AttachmentList, ValidAttachments},
     environment::Environment,
     error::{Code, Error},
     json::{DecodeError, Document},
     result::AddResult,
     stop::Stop,
-    value::{ContainerId, IfName, NetnsPath, NetworkName},
+    value::NetworkName,
     version::SpecVersion,
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::collections::BTreeSet;
 
 /// The key of GC's list, and the one it had before 1.1.0 was released.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
@@ -69,66 +69,6 @@ impl Command {
     }
 }
 
-/// The attachment that an ADD makes or a CHECK looks at: its identity and its namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// `CNI_CONTAINERID`.
-    pub container_id: ContainerId,
-    /// `CNI_IFNAME`.
-    pub if_name: IfName,
-    /// `CNI_NETNS`.
-    pub netns: NetnsPath,
-}
-
-/// The attachment that a DEL ends. Its namespace may be gone, and then there is no path to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detachment {
-    /// `CNI_CONTAINERID`.
-    pub container_id: ContainerId,
-    /// `CNI_IFNAME`.
-    pub if_name: IfName,
-    /// `CNI_NETNS`, unless missing or empty.
-    pub netns: Option<NetnsPath>,
-}
-
-/// The identity of an attachment within a network (spec section 3).
-pub type AttachmentKey = (String, String);
-
-/// The attachments that GC must leave alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ValidAttachments {
-    /// The runtime sent no list (`cnitool gc`): nothing that may be alive can be collected.
-    Unknown,
-    /// Container id and interface name of each; everything else is stale.
-    Only(BTreeSet<AttachmentKey>),
-}
-
-impl ValidAttachments {
-    /// Returns true if this attachment is certainly stale.
-    #[must_use]
-    pub fn excludes(&self, container_id: &str, if_name: &str) -> bool {
-        match self {
-            Self::Unknown => false,
-            Self::Only(valid) => !valid.contains(&(container_id.to_owned(), if_name.to_owned())),
-        }
-    }
-
-    /// Returns true if no attachment of this container is valid: for records that name no
-    /// interface.
-    #[must_use]
-    pub fn excludes_container(&self, container_id: &str) -> bool {
-        match self {
-            Self::Unknown => false,
-            Self::Only(valid) => {
-                let first = valid
-                    .range((container_id.to_owned(), String::new())..)
-                    .next();
-                first.is_none_or(|(id, _)| id != container_id)
-            }
-        }
-    }
-}
-
 /// The keys that every network configuration has, whatever the plugin.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -160,7 +100,7 @@ fn undecodable(e: DecodeError) -> Error {
 }
 
 /// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or
-/// CHECK is in [`Attachment`] and [`Detachment`].
+/// CHECK is in [`Attachment`](crate::Attachment) and [`Detachment`](crate::Detachment).
 #[derive(Debug)]
 pub struct Call {
     /// The protocol version that the configuration asks for, and that the answer has.
@@ -271,11 +211,12 @@ impl Call {
                 continue;
             };
             let entries: Option<Vec<Entry>> = list.decode().map_err(undecodable)?;
-            let keys = entries
+            let names = entries
                 .unwrap_or_default()
                 .into_iter()
-                .map(|e| (e.container_id, e.ifname));
-            return Ok(ValidAttachments::Only(keys.collect()));
+                .map(|entry| (entry.container_id, entry.ifname));
+            let list = AttachmentList::new(self.network.as_str(), names);
+            return Ok(ValidAttachments::Only(list));
         }
         Ok(ValidAttachments::Unknown)
     }
@@ -313,9 +254,18 @@ impl SpecVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AttachmentId;
 
     fn call(stdin: &str) -> Result<Call, Error> {
         Call::new(Environment::default(), stdin.into(), Stop::never())
+    }
+
+    fn excludes(list: &ValidAttachments, container_id: &str, if_name: &str) -> bool {
+        list.excludes(AttachmentId {
+            network: "n",
+            container_id,
+            if_name,
+        })
     }
 
     fn gc(list: &str) -> ValidAttachments {
@@ -354,10 +304,10 @@ mod tests {
     #[test]
     fn gc_tells_a_missing_list_from_an_empty_one() {
         assert_eq!(gc(""), ValidAttachments::Unknown);
-        assert!(!gc("").excludes("a", "eth0") && !gc("").excludes_container("a"));
+        assert!(!excludes(&gc(""), "a", "eth0") && !gc("").excludes_container("a"));
         for empty in ["[]", "null"] {
             let list = gc(&format!(r#","cni.dev/valid-attachments":{empty}"#));
-            assert!(list.excludes("a", "eth0") && list.excludes_container("a"));
+            assert!(excludes(&list, "a", "eth0") && list.excludes_container("a"));
         }
     }
 
@@ -370,9 +320,9 @@ mod tests {
         ] {
             let list = gc(&keys);
             assert!(
-                !list.excludes("a", "eth0")
-                    && list.excludes("a", "eth1")
-                    && list.excludes("b", "eth0")
+                !excludes(&list, "a", "eth0")
+                    && excludes(&list, "a", "eth1")
+                    && excludes(&list, "b", "eth0")
             );
             assert!(!list.excludes_container("a") && list.excludes_container("b"));
         }

@@ -7,12 +7,14 @@
 //! runs; the kernel is `cni-net`'s.
 
 mod args;
+mod attachment;
 mod call;
 mod delegate;
 mod environment;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+pub mod hash;
 pub mod ipam;
 mod json;
 mod keep;
@@ -26,7 +28,8 @@ mod value;
 mod version;
 
 pub use args::CniArgs;
-pub use call::{Attachment, AttachmentKey, Call, Command, Detachment, ValidAttachments};
+pub use attachment::{Attachment, AttachmentId, AttachmentList, Detachment, ValidAttachments};
+pub use call::{Call, Command};
 pub use delegate::{Delegate, RunningAdd};
 pub use environment::Environment;
 pub use error::{Code, Error};

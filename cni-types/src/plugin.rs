@@ -3,7 +3,8 @@
 mod streams;
 
 use crate::{
-    call::{self, Attachment, Call, Command, Detachment},
+    attachment::{Attachment, Detachment},
+    call::{self, Call, Command},
     environment::Environment,
     error::{Code, Error},
     json::Document,

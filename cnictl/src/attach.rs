@@ -9,8 +9,7 @@ use crate::{
     trace,
 };
 use cni_runtime::{Asked, CachedAttachment, Error, Network, Parameters};
-use cni_types::{AddResult, Command, Environment, Json, NetworkName};
-use sha2::{Digest, Sha512};
+use cni_types::{AddResult, Command, Environment, Json, NetworkName, hash::sha512_hex};
 use std::path::{Component, Path, PathBuf};
 
 /// Carries out one of the three.
@@ -123,12 +122,7 @@ fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
 
 /// The id that cnitool makes from a namespace's path, so that either finds what the other attached.
 fn container_id(netns: &str) -> String {
-    let digest: String = Sha512::digest(netns.as_bytes())
-        .iter()
-        .take(10)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("cnitool-{digest}")
+    format!("cnitool-{}", sha512_hex(netns, 20))
 }
 
 /// The path without a look at what it leads to: a DEL must find the name of a namespace that is

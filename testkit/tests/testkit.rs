@@ -5,11 +5,8 @@
     reason = "a failing test may panic"
 )]
 
-use cni_net::{
-    Batch, Rtnl,
-    nft::{Nft, Owner},
-};
-use cni_types::{Code, Command, IfName, MacAddr};
+use cni_net::{Batch, Rtnl, nft::Nft};
+use cni_types::{AttachmentId, Code, Command, IfName, MacAddr};
 use sandbox::{
     Netns,
     probe::{Reflector, ping},
@@ -138,14 +135,14 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
     let mut batch = Batch::new();
     batch.create_address(index, &name, "10.0.0.1/24".parse().unwrap(), false);
     rtnl.run(batch).unwrap();
-    let owner = Owner {
+    let owner = AttachmentId {
         network: "n",
         container_id: "c1",
         if_name: "eth0",
     };
     Nft::open()
         .unwrap()
-        .create_masquerade(&owner, &["10.0.0.2/24".parse().unwrap()])
+        .create_masquerade(owner, &["10.0.0.2/24".parse().unwrap()])
         .unwrap();
     let difference = host.state(&[]).difference(&before);
     for wanted in [

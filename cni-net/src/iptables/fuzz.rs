@@ -1,7 +1,7 @@
 //! What is read of `iptables-save`, and what is made of it, for the fuzzer.
 
 use super::{rule::Place, text};
-use cni_types::ValidAttachments;
+use cni_types::{AttachmentList, ValidAttachments};
 use std::collections::HashSet;
 
 /// Reads a text and plans the removal of every chain in it: only what was printed may be deleted.
@@ -11,8 +11,8 @@ pub(crate) fn read(saved: &str) {
         .lines()
         .filter_map(|line| line.strip_prefix("-A "))
         .collect();
-    let nobody = ValidAttachments::Only(Default::default());
-    let mut removals = vec![nat.stale("net", &nobody)];
+    let nobody = AttachmentList::new("net", [("", ""); 0]);
+    let mut removals = vec![nat.stale(&ValidAttachments::Only(nobody))];
     removals.extend(nat.chains.iter().map(|chain| nat.removal(chain, &|_| true)));
     for removal in &removals {
         for place in &removal.jumps {

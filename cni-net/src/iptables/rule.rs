@@ -1,9 +1,8 @@
 //! What rules say and which of them have to go, whoever keeps them. Pure.
 
 use super::POSTROUTING;
-use crate::{masqueraded::Masqueraded, nft::Owner};
-use cni_types::{AttachmentKey, Cidr, ValidAttachments};
-use sha2::{Digest, Sha512};
+use crate::masqueraded::Masqueraded;
+use cni_types::{AttachmentId, AttachmentList, Cidr, ValidAttachments, hash::sha512_hex};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -148,21 +147,14 @@ impl Nat {
 
     /// The addresses that a network's rules masquerade, and for whom. Attachments of one container
     /// share a chain, so it says whose its addresses are only if there is but one.
-    pub(crate) fn masqueraded(
-        &self,
-        network: &str,
-        valid: &BTreeSet<AttachmentKey>,
-    ) -> Masqueraded {
-        let mut owners: BTreeMap<String, Vec<&AttachmentKey>> = BTreeMap::new();
-        for key in valid {
-            owners
-                .entry(name_of_chain(network, &key.0))
-                .or_default()
-                .push(key);
+    pub(crate) fn masqueraded<'a>(&self, valid: &'a AttachmentList) -> Masqueraded<'a> {
+        let mut owners: BTreeMap<String, Vec<AttachmentId<'a>>> = BTreeMap::new();
+        for id in valid.iter() {
+            owners.entry(chain_name(id)).or_default().push(id);
         }
         let mut found = Masqueraded::default();
         for rule in self
-            .rules_of(network)
+            .rules_of(valid.network())
             .filter(|rule| rule.chain == POSTROUTING)
         {
             let (Some(chain), Some(address)) = (rule.attachment_chain(), source(rule)) else {
@@ -174,25 +166,22 @@ impl Nat {
             };
             found.valid.insert(address);
             if let [only] = owners.as_slice() {
-                found.known.insert((*only).clone());
+                found.known.insert(*only);
             }
         }
         found
     }
 
     /// What goes because no attachment of the container is valid.
-    pub(crate) fn stale(&self, network: &str, valid: &ValidAttachments) -> Removal {
+    pub(crate) fn stale(&self, valid: &ValidAttachments) -> Removal {
         let ValidAttachments::Only(valid) = valid else {
             return Removal::default();
         };
-        let valid: BTreeSet<String> = valid
-            .iter()
-            .map(|(id, _)| name_of_chain(network, id))
-            .collect();
+        let chains: BTreeSet<String> = valid.iter().map(chain_name).collect();
         let stale: BTreeSet<&str> = self
-            .rules_of(network)
+            .rules_of(valid.network())
             .filter_map(Rule::attachment_chain)
-            .filter(|chain| !valid.contains(*chain))
+            .filter(|chain| !chains.contains(*chain))
             .collect();
         let leads_there = |rule: &&Rule| {
             rule.chain == POSTROUTING
@@ -226,15 +215,9 @@ fn source(rule: &Rule) -> Option<IpAddr> {
 }
 
 /// The chain of an attachment.
-pub(crate) fn chain_name(owner: &Owner<'_>) -> String {
-    name_of_chain(owner.network, owner.container_id)
-}
-
-fn name_of_chain(network: &str, container_id: &str) -> String {
-    let digest = Sha512::digest(format!("{network}{container_id}").as_bytes());
-    let mut name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    name.truncate(CHAIN_DIGITS);
-    format!("{CHAIN_PREFIX}{name}")
+pub(crate) fn chain_name(id: AttachmentId<'_>) -> String {
+    let text = format!("{}{}", id.network, id.container_id);
+    format!("{CHAIN_PREFIX}{}", sha512_hex(text, CHAIN_DIGITS))
 }
 
 /// The portmap plugin's chains begin with the same letters.
@@ -247,14 +230,14 @@ fn is_chain_name(name: &str) -> bool {
 /// Returns what all rules of an attachment say about it: the reference's text, which cuts an id
 /// that is too long, as nothing reads it again. The network's name is what GC knows the rules by,
 /// so it is never cut: one that is too long is hashed. No name begins with `#`.
-pub(crate) fn comment(owner: &Owner<'_>) -> String {
-    let [plain, hashed] = comment_prefixes(owner.network);
+pub(crate) fn comment(id: AttachmentId<'_>) -> String {
+    let [plain, hashed] = comment_prefixes(id.network);
     let prefix = if plain.len() < MAX_COMMENT {
         plain
     } else {
         hashed
     };
-    let comment = format!("{prefix}{}\"", owner.container_id);
+    let comment = format!("{prefix}{}\"", id.container_id);
     comment.chars().take(MAX_COMMENT).collect()
 }
 
@@ -262,24 +245,15 @@ pub(crate) fn comment(owner: &Owner<'_>) -> String {
 fn comment_prefixes(network: &str) -> [String; 2] {
     [
         format!("name: \"{network}\" id: \""),
-        format!("name: \"#{}\" id: \"", hash(network)),
+        format!("name: \"#{}\" id: \"", sha512_hex(network, 32)),
     ]
-}
-
-/// Returns 32 hexadecimal digits.
-fn hash(name: &str) -> String {
-    Sha512::digest(name.as_bytes())
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OWNER: Owner<'_> = Owner {
+    const ID: AttachmentId<'_> = AttachmentId {
         network: "net",
         container_id: "a",
         if_name: "eth0",
@@ -287,14 +261,14 @@ mod tests {
     /// `printf neta | sha512sum | cut -c-24`
     const CHAIN: &str = "CNI-c3a99edf74e2fcceab44dece";
 
-    fn jump(handle: u64, source: &str, owner: &Owner<'_>) -> Rule {
+    fn jump(handle: u64, source: &str, id: AttachmentId<'_>) -> Rule {
         Rule {
             place: Place::Handle(handle),
             chain: POSTROUTING.to_owned(),
             source: source.parse().ok(),
             destination: None,
-            comment: comment(owner),
-            action: Action::Jump(chain_name(owner)),
+            comment: comment(id),
+            action: Action::Jump(chain_name(id)),
         }
     }
 
@@ -305,7 +279,7 @@ mod tests {
             source: None,
             destination: destination.parse().ok(),
             action,
-            ..jump(9, "", &OWNER)
+            ..jump(9, "", ID)
         }
     }
 
@@ -318,47 +292,45 @@ mod tests {
 
     #[test]
     fn chain_and_comment_are_the_references() {
-        assert_eq!(chain_name(&OWNER), CHAIN);
-        assert_eq!(comment(&OWNER), "name: \"net\" id: \"a\"");
-        let long = Owner {
+        assert_eq!(chain_name(ID), CHAIN);
+        assert_eq!(comment(ID), "name: \"net\" id: \"a\"");
+        let long = AttachmentId {
             container_id: &"c".repeat(250),
-            ..OWNER
+            ..ID
         };
-        assert_eq!(comment(&long).len(), 255);
+        assert_eq!(comment(long).len(), 255);
     }
 
     #[test]
     fn rules_of_names_too_long_for_a_comment_are_found_again() {
         let (long, longer) = ("c".repeat(250), "n".repeat(250));
         for owner in [
-            Owner {
+            AttachmentId {
                 container_id: &long,
-                ..OWNER
+                ..ID
             },
-            Owner {
+            AttachmentId {
                 network: &longer,
-                ..OWNER
+                ..ID
             },
         ] {
-            assert!(comment(&owner).len() <= MAX_COMMENT);
-            let nat = nat(vec![jump(1, "10.1.0.2/32", &owner)]);
-            let none = ValidAttachments::Only(BTreeSet::new());
-            assert_eq!(nat.stale(owner.network, &none).chains, [chain_name(&owner)]);
-            assert!(nat.stale("other", &none).is_empty());
-            let id = (owner.container_id.to_owned(), "eth0".to_owned());
-            assert!(
-                nat.stale(owner.network, &ValidAttachments::Only(BTreeSet::from([id])))
-                    .is_empty()
-            );
+            assert!(comment(owner).len() <= MAX_COMMENT);
+            let nat = nat(vec![jump(1, "10.1.0.2/32", owner)]);
+            let only = |network, ids: &[&str]| {
+                let names = ids.iter().map(|id| (*id, "eth0"));
+                ValidAttachments::Only(AttachmentList::new(network, names))
+            };
+            let none = only(owner.network, &[]);
+            assert_eq!(nat.stale(&none).chains, [chain_name(owner)]);
+            assert!(nat.stale(&only("other", &[])).is_empty());
+            let valid = only(owner.network, &[owner.container_id]);
+            assert!(nat.stale(&valid).is_empty());
         }
     }
 
     #[test]
     fn the_chain_goes_with_the_last_address_that_leads_there() {
-        let nat = nat(vec![
-            jump(1, "10.1.0.2/32", &OWNER),
-            jump(2, "10.1.0.3/32", &OWNER),
-        ]);
+        let nat = nat(vec![jump(1, "10.1.0.2/32", ID), jump(2, "10.1.0.3/32", ID)]);
         let first = nat.removal(CHAIN, &|address| address.to_string() == "10.1.0.2");
         assert_eq!(
             first,
@@ -387,7 +359,7 @@ mod tests {
     fn an_address_is_masqueraded_by_all_three_rules_together() {
         let address: Cidr = "10.1.0.2/24".parse().unwrap();
         let rules = vec![
-            jump(1, "10.1.0.2/32", &OWNER),
+            jump(1, "10.1.0.2/32", ID),
             inside(Action::Accept, "10.1.0.0/24"),
             inside(Action::Masquerade, ""),
         ];
@@ -404,30 +376,27 @@ mod tests {
 
     #[test]
     fn only_rules_of_the_network_whose_container_is_not_valid_are_stale() {
-        let b = Owner {
+        let b = AttachmentId {
             container_id: "b",
-            ..OWNER
+            ..ID
         };
-        let elsewhere = Owner {
+        let elsewhere = AttachmentId {
             network: "net2",
-            ..OWNER
+            ..ID
         };
-        let mut portmap = jump(4, "10.1.0.9/32", &OWNER);
+        let mut portmap = jump(4, "10.1.0.9/32", ID);
         portmap.action = Action::Jump("CNI-DN-c3a99edf74e2fcceab44d".to_owned());
         let nat = nat(vec![
-            jump(1, "10.1.0.2/32", &OWNER),
-            jump(2, "10.1.0.3/32", &b),
-            jump(3, "10.1.0.4/32", &elsewhere),
+            jump(1, "10.1.0.2/32", ID),
+            jump(2, "10.1.0.3/32", b),
+            jump(3, "10.1.0.4/32", elsewhere),
             portmap,
         ]);
         let valid = |ids: &[&str]| {
-            ValidAttachments::Only(
-                ids.iter()
-                    .map(|id| ((*id).to_owned(), "eth0".to_owned()))
-                    .collect(),
-            )
+            let names = ids.iter().map(|id| (*id, "eth0"));
+            ValidAttachments::Only(AttachmentList::new("net", names))
         };
-        let stale = nat.stale("net", &valid(&["b"]));
+        let stale = nat.stale(&valid(&["b"]));
         assert_eq!(
             stale,
             Removal {
@@ -435,16 +404,16 @@ mod tests {
                 chains: vec![CHAIN.to_owned()]
             }
         );
-        assert_eq!(nat.stale("net", &valid(&[])).chains.len(), 2);
-        let b: AttachmentKey = ("b".to_owned(), "eth0".to_owned());
-        let found = nat.masqueraded("net", &BTreeSet::from([b.clone()]));
+        assert_eq!(nat.stale(&valid(&[])).chains.len(), 2);
+        let list = AttachmentList::new("net", [("b", "eth0")]);
+        let found = nat.masqueraded(&list);
         assert_eq!(found.stale, BTreeSet::from(["10.1.0.2".parse().unwrap()]));
         assert_eq!(found.valid, BTreeSet::from(["10.1.0.3".parse().unwrap()]));
-        assert_eq!(found.known, BTreeSet::from([b.clone()]));
+        assert_eq!(found.known, BTreeSet::from([b]));
         // The chain leads from an address of either interface, or of both.
-        let second = ("b".to_owned(), "eth1".to_owned());
-        let found = nat.masqueraded("net", &BTreeSet::from([b, second]));
+        let list = AttachmentList::new("net", [("b", "eth0"), ("b", "eth1")]);
+        let found = nat.masqueraded(&list);
         assert_eq!((found.valid.len(), found.known.len()), (1, 0));
-        assert!(nat.stale("net", &ValidAttachments::Unknown).is_empty());
+        assert!(nat.stale(&ValidAttachments::Unknown).is_empty());
     }
 }

@@ -4,8 +4,8 @@ use super::{
     POSTROUTING,
     rule::{Action, Nat, Place, Removal, Rule, chain_name, comment},
 };
-use crate::{nft::Owner, sysctl::Family};
-use cni_types::Cidr;
+use crate::sysctl::Family;
+use cni_types::{AttachmentId, Cidr};
 use std::fmt::Write;
 
 /// Multicast is not masqueraded.
@@ -19,12 +19,12 @@ fn multicast(family: Family) -> &'static str {
 /// What adds the rules for these addresses of one family to those that are there. To name a chain makes or empties it, so what
 /// another attachment of the container wants of it is said again.
 pub(super) fn addition(
-    owner: &Owner<'_>,
+    id: AttachmentId<'_>,
     family: Family,
     addresses: &[Cidr],
     there: &Nat,
 ) -> String {
-    let (chain, comment) = (chain_name(owner), quoted(&comment(owner)));
+    let (chain, comment) = (chain_name(id), quoted(&comment(id)));
     let with = format!("-m comment --comment {comment}");
     let mut text = format!("*nat\n:{chain} - [0:0]\n");
     let is_new = |address: &&Cidr| {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OWNER: Owner<'_> = Owner {
+    const ID: AttachmentId<'_> = AttachmentId {
         network: "net",
         container_id: "a",
         if_name: "eth0",
@@ -164,7 +164,7 @@ mod tests {
             .iter()
             .map(|address| address.parse().unwrap())
             .collect();
-        addition(&OWNER, Family::V4, &addresses, there)
+        addition(ID, Family::V4, &addresses, there)
     }
 
     /// As `iptables-save -t nat` 1.8.9 prints it after an ADD of the reference.

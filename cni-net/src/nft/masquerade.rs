@@ -32,14 +32,14 @@ use crate::{
     netlink::{Answer, REQUESTS_AT_ONCE},
     sysctl::Family,
 };
-use cni_types::{AttachmentKey, Cidr, ValidAttachments};
+use cni_types::{AttachmentId, AttachmentList, Cidr, ValidAttachments};
 use netlink_packet_netfilter::{
     NetfilterProtoFamily,
     nftables::{InetHookNumber, Operator, Verdict},
 };
 use nix::errno::Errno;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -70,46 +70,30 @@ const MAX_COMMENT: usize = 128;
 /// How often a list of rules is taken again because another process deleted some of them.
 const REMOVE_ATTEMPTS: u32 = 64;
 
-/// The attachment that a rule is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Owner<'a> {
-    /// The network's name.
-    pub network: &'a str,
-    /// The container's id.
-    pub container_id: &'a str,
-    /// The interface's name in the container.
-    pub if_name: &'a str,
+/// Returns the text that the comments of the attachment's rules begin with.
+fn mark(id: AttachmentId<'_>) -> String {
+    format!(
+        "{}-{}",
+        hash16(id.network),
+        hash16(&format!("{}:{}", id.if_name, id.container_id))
+    )
 }
 
-impl Owner<'_> {
-    /// What the comments of the owner's rules begin with.
-    fn mark(&self) -> String {
-        format!(
-            "{}-{}",
-            hash16(self.network),
-            hash16(&format!("{}:{}", self.if_name, self.container_id))
-        )
-    }
-
-    fn comment(&self) -> String {
-        let Self {
-            network,
-            container_id,
-            ..
-        } = self;
-        let if_name = quotable(self.if_name);
-        let mut comment = format!(
-            "{}, net: {network}, if: {if_name}, id: {container_id}",
-            self.mark()
-        );
-        // An interface name need not be ASCII.
-        let end = (0..=MAX_COMMENT)
-            .rev()
-            .find(|at| comment.is_char_boundary(*at))
-            .unwrap_or(0);
-        comment.truncate(end);
-        comment
-    }
+fn comment(id: AttachmentId<'_>) -> String {
+    let mut comment = format!(
+        "{}, net: {}, if: {}, id: {}",
+        mark(id),
+        id.network,
+        quotable(id.if_name),
+        id.container_id
+    );
+    // An interface name need not be ASCII.
+    let end = (0..=MAX_COMMENT)
+        .rev()
+        .find(|at| comment.is_char_boundary(*at))
+        .unwrap_or(0);
+    comment.truncate(end);
+    comment
 }
 
 /// True for kernels since 5.2, which have nat in inet tables (net/netfilter/nft_chain_nat.c).
@@ -137,10 +121,10 @@ impl Nft {
     /// refusals.
     pub fn create_masquerade(
         &mut self,
-        owner: &Owner<'_>,
+        id: AttachmentId<'_>,
         addresses: &[Cidr],
     ) -> Result<(), NetError> {
-        match self.add_masquerade(owner, addresses) {
+        match self.add_masquerade(id, addresses) {
             // Nothing is known of the answers that are still to come after another failure.
             Err(refusal @ NetError::Kernel { .. }) => {
                 let lacking = self.probe().and_then(|()| self.probe_inet_nat());
@@ -150,12 +134,12 @@ impl Nft {
         }
     }
 
-    fn add_masquerade(&mut self, owner: &Owner<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
+    fn add_masquerade(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
         let mut transaction = Transaction::on(TABLE);
         if !self.postrouting_is_in_order()? {
             ensure_skeleton(&mut transaction);
         }
-        let comment = owner.comment();
+        let comment = comment(id);
         for address in addresses {
             transaction.append_rule(MASQ_CHECKS, rule(*address), Some(&comment));
         }
@@ -205,8 +189,8 @@ impl Nft {
     ///
     /// # Errors
     /// Where nf_tables is not to be had, or refuses.
-    pub fn remove_masquerade(&mut self, owner: &Owner<'_>) -> Result<usize, NetError> {
-        let mark = owner.mark();
+    pub fn remove_masquerade(&mut self, id: AttachmentId<'_>) -> Result<usize, NetError> {
+        let mark = mark(id);
         self.remove_entries(|entry| entry.comment.starts_with(&mark))
     }
 
@@ -214,15 +198,11 @@ impl Nft {
     ///
     /// # Errors
     /// Where nf_tables is not to be had, or refuses.
-    pub fn remove_stale_masquerade(
-        &mut self,
-        network: &str,
-        valid: &ValidAttachments,
-    ) -> Result<usize, NetError> {
+    pub fn remove_stale_masquerade(&mut self, valid: &ValidAttachments) -> Result<usize, NetError> {
         let ValidAttachments::Only(valid) = valid else {
             return Ok(0);
         };
-        let marks = Marks::of(network, valid);
+        let marks = Marks::of(valid);
         self.remove_entries(|entry| marks.owner(&entry.comment) == RuleOwner::Stale)
     }
 
@@ -230,12 +210,11 @@ impl Nft {
     ///
     /// # Errors
     /// Fails if the rules cannot be listed.
-    pub fn masqueraded(
+    pub fn masqueraded<'a>(
         &mut self,
-        network: &str,
-        valid: &BTreeSet<AttachmentKey>,
-    ) -> Result<Masqueraded, NetError> {
-        let marks = Marks::of(network, valid);
+        valid: &'a AttachmentList,
+    ) -> Result<Masqueraded<'a>, NetError> {
+        let marks = Marks::of(valid);
         let answers = match self.socket.dump(&rules_request(TABLE, MASQ_CHECKS)) {
             Err(e) if e.errno() == Some(Errno::ENOENT) => Vec::new(),
             answers => answers?,
@@ -249,9 +228,9 @@ impl Nft {
                 continue;
             };
             match marks.owner(&comment) {
-                RuleOwner::Valid(owner) => {
+                RuleOwner::Valid(id) => {
                     found.valid.insert(address);
-                    found.known.insert(owner.clone());
+                    found.known.insert(id);
                 }
                 RuleOwner::Stale => {
                     found.stale.insert(address);
@@ -266,8 +245,8 @@ impl Nft {
     ///
     /// # Errors
     /// Where nf_tables is not to be had.
-    pub fn count_masquerade(&mut self, owner: &Owner<'_>) -> Result<(usize, bool), NetError> {
-        let mark = owner.mark();
+    pub fn count_masquerade(&mut self, id: AttachmentId<'_>) -> Result<(usize, bool), NetError> {
+        let mark = mark(id);
         let count = self
             .masquerade_entries()?
             .iter()
@@ -336,7 +315,7 @@ impl Nft {
 /// Whose a rule is, as seen by one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RuleOwner<'a> {
-    Valid(&'a AttachmentKey),
+    Valid(AttachmentId<'a>),
     /// An attachment of the network that is not valid any more.
     Stale,
     OtherNetwork,
@@ -346,26 +325,14 @@ enum RuleOwner<'a> {
 struct Marks<'a> {
     /// What the comments of the network's rules begin with.
     network: String,
-    valid: BTreeMap<String, &'a AttachmentKey>,
+    valid: BTreeMap<String, AttachmentId<'a>>,
 }
 
 impl<'a> Marks<'a> {
-    fn of(network: &str, valid: &'a BTreeSet<AttachmentKey>) -> Self {
-        let mark = |key: &'a AttachmentKey| {
-            let (container_id, if_name) = key;
-            (
-                Owner {
-                    network,
-                    container_id,
-                    if_name,
-                }
-                .mark(),
-                key,
-            )
-        };
+    fn of(valid: &'a AttachmentList) -> Self {
         Self {
-            network: format!("{}-", hash16(network)),
-            valid: valid.iter().map(mark).collect(),
+            network: format!("{}-", hash16(valid.network())),
+            valid: valid.iter().map(|id| (mark(id), id)).collect(),
         }
     }
 
@@ -373,7 +340,7 @@ impl<'a> Marks<'a> {
     fn owner(&self, comment: &str) -> RuleOwner<'a> {
         let mark = comment.split(',').next().unwrap_or_default();
         match self.valid.get(mark) {
-            Some(key) => RuleOwner::Valid(key),
+            Some(id) => RuleOwner::Valid(*id),
             None if mark.starts_with(&self.network) => RuleOwner::Stale,
             None => RuleOwner::OtherNetwork,
         }
@@ -467,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_comment_is_the_references() {
-        let owner = Owner {
+        let owner = AttachmentId {
             network: "mynet",
             container_id: "abc",
             if_name: "eth0",
@@ -475,38 +442,38 @@ mod tests {
         // printf mynet | sha512sum | cut -c-16; printf eth0:abc | sha512sum | cut -c-16
         assert_eq!(hash16("abc"), "ddaf35a193617aba");
         assert_eq!(
-            owner.comment(),
+            comment(owner),
             "d23676b4f2d9fe04-e65086f8a75535c6, net: mynet, if: eth0, id: abc"
         );
     }
 
     #[test]
     fn a_comment_can_stand_between_quotes() {
-        let owner = Owner {
+        let owner = AttachmentId {
             network: "n",
             container_id: "c",
             if_name: "a\"b",
         };
         assert!(
-            owner.comment().ends_with(", net: n, if: a%22b, id: c"),
+            comment(owner).ends_with(", net: n, if: a%22b, id: c"),
             "{}",
-            owner.comment()
+            comment(owner)
         );
     }
 
     #[test]
     fn a_long_comment_is_cut_between_characters() {
-        let owner = Owner {
+        let owner = AttachmentId {
             network: &"n".repeat(60),
             container_id: &"c".repeat(64),
             if_name: "ét\u{e9}0",
         };
-        assert!(owner.comment().len() <= MAX_COMMENT);
-        let owner = Owner {
+        assert!(comment(owner).len() <= MAX_COMMENT);
+        let owner = AttachmentId {
             network: &"n".repeat(81),
             container_id: "c",
             if_name: "éééé",
         };
-        assert!(owner.comment().starts_with(&owner.mark()));
+        assert!(comment(owner).starts_with(&mark(owner)));
     }
 }

@@ -3,7 +3,7 @@
 //! `nft list ruleset` prints chain names as they are and comments between quotes, without any
 //! escape, and interface names may hold nearly everything.
 
-use sha2::{Digest, Sha512};
+use cni_types::hash::sha512_hex;
 use std::borrow::Cow;
 
 /// An interface name as a part of a comment: the same, but for quotes, which stand as in a URL.
@@ -28,11 +28,7 @@ pub(super) fn word(if_name: &str) -> Cow<'_, str> {
 
 /// The first 16 hexadecimal digits of the SHA-512 of a text.
 pub(super) fn hash16(text: &str) -> String {
-    Sha512::digest(text.as_bytes())
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha512_hex(text, 16)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
     error::NetError,
     netlink::{Answer, Request, c_string},
 };
+use cni_types::hash::sha512_hex;
 use netlink_packet_core::NlasIterator;
 use netlink_packet_netfilter::{
     NetfilterProtoFamily,
@@ -19,7 +20,6 @@ use netlink_packet_netfilter::{
         TableMessage,
     },
 };
-use sha2::{Digest, Sha512};
 
 // include/uapi/linux/netfilter/nf_tables.h
 const NAME_OF_TABLE: u16 = 1;
@@ -286,17 +286,12 @@ fn family_name(family: u8) -> String {
 /// Eight hexadecimal digits that stand for bytes which cannot be read. Each piece counts with its length, so that none
 /// can take over what belongs to its neighbour.
 fn hash(pieces: &[&[u8]]) -> String {
-    let mut digest = Sha512::new();
+    let mut text = Vec::new();
     for piece in pieces {
-        digest.update(u64::try_from(piece.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(piece);
+        text.extend(piece.len().to_be_bytes());
+        text.extend(*piece);
     }
-    digest
-        .finalize()
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha512_hex(text, 8)
 }
 
 #[cfg(test)]

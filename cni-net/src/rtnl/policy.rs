@@ -7,7 +7,7 @@ use crate::{
     error::NetError,
     netlink::{Answer, c_string},
 };
-use cni_types::MacAddr;
+use cni_types::{MacAddr, hash::hex};
 use netlink_packet_core::{NlasIterator, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -215,7 +215,7 @@ impl Control {
         } else {
             String::new()
         };
-        let options: String = options.iter().map(|byte| format!("{byte:02x}")).collect();
+        let options = hex(options);
         let options = if options.is_empty() {
             options
         } else {

@@ -1,8 +1,8 @@
 //! Masquerade rules: what is in the kernel after each operation, as nft(8) shows it.
 
 use crate::scene::cidr;
-use cni_net::nft::{Nft, Owner};
-use cni_types::ValidAttachments;
+use cni_net::nft::Nft;
+use cni_types::{AttachmentId, AttachmentList, ValidAttachments};
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -26,12 +26,18 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-pub(crate) const A: Owner<'_> = Owner {
+/// Returns GC's list for the network `net`: these containers, each by its eth0.
+pub(crate) fn valid(containers: &[&str]) -> ValidAttachments {
+    let names = containers.iter().map(|id| (*id, "eth0"));
+    ValidAttachments::Only(AttachmentList::new("net", names))
+}
+
+pub(crate) const A: AttachmentId<'_> = AttachmentId {
     network: "net",
     container_id: "a",
     if_name: "eth0",
 };
-pub(crate) const B: Owner<'_> = Owner {
+pub(crate) const B: AttachmentId<'_> = AttachmentId {
     network: "net",
     container_id: "b",
     if_name: "eth0",
@@ -95,19 +101,19 @@ fn nf_tables_is_reached(_: &Host) {
 fn nothing_there_is_fine_for_all_but_create(_: &Host) {
     let mut kernel = open();
     assert_eq!(kernel.masquerade_entries().unwrap(), []);
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (0, false));
-    assert_eq!(kernel.remove_masquerade(&A).unwrap(), 0);
-    let none = ValidAttachments::Only(Default::default());
-    assert_eq!(kernel.remove_stale_masquerade("net", &none).unwrap(), 0);
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (0, false));
+    assert_eq!(kernel.remove_masquerade(A).unwrap(), 0);
+    let none = valid(&[]);
+    assert_eq!(kernel.remove_stale_masquerade(&none).unwrap(), 0);
     assert_eq!(nft("list ruleset"), "");
 }
 
 fn the_first_rule_makes_the_references_table(_: &Host) {
     let mut kernel = open();
     kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
+        .create_masquerade(A, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
         .unwrap();
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (2, true));
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (2, true));
     let comment = comments(&mut kernel).pop().or_fail("a comment");
     assert!(
         comment.ends_with(COMMENT_OF_A.trim_start_matches("NET-A")),
@@ -134,13 +140,13 @@ fn rules_of_every_prefix_length_read_as_meant(_: &Host) {
     let mut kernel = open();
     for prefix in 1..=32 {
         kernel
-            .create_masquerade(&A, &[cidr(&format!("10.255.170.213/{prefix}"))])
+            .create_masquerade(A, &[cidr(&format!("10.255.170.213/{prefix}"))])
             .unwrap();
     }
     for prefix in 1..=128 {
         kernel
             .create_masquerade(
-                &A,
+                A,
                 &[cidr(&format!(
                     "fd55:aaaa:5555:aaaa:5555:aaaa:5555:aaaa/{prefix}"
                 ))],
@@ -178,23 +184,23 @@ fn two_owners_of_one_address_keep_a_rule_each(_: &Host) {
     let mut kernel = open();
     for owner in [A, B] {
         kernel
-            .create_masquerade(&owner, &[cidr("10.1.0.5/16")])
+            .create_masquerade(owner, &[cidr("10.1.0.5/16")])
             .unwrap();
     }
-    assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (0, true));
-    assert_eq!(kernel.count_masquerade(&B).unwrap(), (1, true));
-    assert_eq!(kernel.remove_masquerade(&A).unwrap(), 0);
+    assert_eq!(kernel.remove_masquerade(A).unwrap(), 1);
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (0, true));
+    assert_eq!(kernel.count_masquerade(B).unwrap(), (1, true));
+    assert_eq!(kernel.remove_masquerade(A).unwrap(), 0);
     assert!(comments(&mut kernel)[0].ends_with(", id: b"));
 }
 
 fn an_owner_may_have_two_interfaces(_: &Host) {
     let mut kernel = open();
-    let second = Owner {
+    let second = AttachmentId {
         if_name: "eth1",
         ..A
     };
-    let elsewhere = Owner {
+    let elsewhere = AttachmentId {
         network: "other",
         ..A
     };
@@ -203,52 +209,48 @@ fn an_owner_may_have_two_interfaces(_: &Host) {
         (second, "10.1.0.6/16"),
         (elsewhere, "10.2.0.5/16"),
     ] {
-        kernel.create_masquerade(&owner, &[cidr(address)]).unwrap();
+        kernel.create_masquerade(owner, &[cidr(address)]).unwrap();
     }
-    assert_eq!(kernel.remove_masquerade(&second).unwrap(), 1);
-    assert_eq!(kernel.count_masquerade(&A).unwrap().0, 1);
-    assert_eq!(kernel.count_masquerade(&elsewhere).unwrap().0, 1);
+    assert_eq!(kernel.remove_masquerade(second).unwrap(), 1);
+    assert_eq!(kernel.count_masquerade(A).unwrap().0, 1);
+    assert_eq!(kernel.count_masquerade(elsewhere).unwrap().0, 1);
 }
 
 fn stale_rules_of_one_network_go(_: &Host) {
     let mut kernel = open();
-    let elsewhere = Owner {
+    let elsewhere = AttachmentId {
         network: "other",
         ..B
     };
     for owner in [A, B, elsewhere] {
         kernel
-            .create_masquerade(&owner, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
+            .create_masquerade(owner, &[cidr("10.1.0.5/16"), cidr("fd00::5/64")])
             .unwrap();
     }
-    let valid = ValidAttachments::Only([("a".to_owned(), "eth0".to_owned())].into());
-    assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 2);
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (2, true));
-    assert_eq!(kernel.count_masquerade(&B).unwrap(), (0, true));
-    assert_eq!(kernel.count_masquerade(&elsewhere).unwrap(), (2, true));
-    assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 0);
+    let valid = valid(&["a"]);
+    assert_eq!(kernel.remove_stale_masquerade(&valid).unwrap(), 2);
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (2, true));
+    assert_eq!(kernel.count_masquerade(B).unwrap(), (0, true));
+    assert_eq!(kernel.count_masquerade(elsewhere).unwrap(), (2, true));
+    assert_eq!(kernel.remove_stale_masquerade(&valid).unwrap(), 0);
 }
 
 fn an_unknown_list_of_attachments_frees_nothing(_: &Host) {
     let mut kernel = open();
-    kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
-        .unwrap();
+    kernel.create_masquerade(A, &[cidr("10.1.0.5/16")]).unwrap();
     assert_eq!(
         kernel
-            .remove_stale_masquerade("net", &ValidAttachments::Unknown)
+            .remove_stale_masquerade(&ValidAttachments::Unknown)
             .unwrap(),
         0
     );
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true));
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (1, true));
 }
 
 /// Someone reloads the firewall: `nft flush ruleset` and worse.
 fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
     let mut kernel = open();
-    kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
-        .unwrap();
+    kernel.create_masquerade(A, &[cidr("10.1.0.5/16")]).unwrap();
     let whole = nft(TABLE);
     for damage in [
         "flush chain inet cni_plugins_masquerade postrouting",
@@ -256,25 +258,21 @@ fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
         "add rule inet cni_plugins_masquerade postrouting accept",
     ] {
         nft(damage);
-        assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, false), "{damage}");
-        kernel
-            .create_masquerade(&B, &[cidr("10.1.0.6/16")])
-            .unwrap();
-        assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true), "{damage}");
-        assert_eq!(kernel.remove_masquerade(&B).unwrap(), 1);
+        assert_eq!(kernel.count_masquerade(A).unwrap(), (1, false), "{damage}");
+        kernel.create_masquerade(B, &[cidr("10.1.0.6/16")]).unwrap();
+        assert_eq!(kernel.count_masquerade(A).unwrap(), (1, true), "{damage}");
+        assert_eq!(kernel.remove_masquerade(B).unwrap(), 1);
         assert_eq!(nft(TABLE), whole, "{damage}");
     }
     nft("flush ruleset");
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (0, false));
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (0, false));
 }
 
 /// The node was upgraded with its pods running. The rule is in the reference's words (plugins v1.9.1,
 /// pkg/ip/ipmasq_nftables_linux.go).
 fn the_references_own_rule_is_removed(_: &Host) {
     let mut kernel = open();
-    kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
-        .unwrap();
+    kernel.create_masquerade(A, &[cidr("10.1.0.5/16")]).unwrap();
     let comment = comments(&mut kernel).pop().or_fail("a comment");
     nft("flush ruleset");
     nft(&format!(
@@ -286,18 +284,16 @@ fn the_references_own_rule_is_removed(_: &Host) {
          add rule inet cni_plugins_masquerade postrouting goto masq_checks
          add rule inet cni_plugins_masquerade masq_checks ip saddr 10.1.0.5 ip daddr != 10.1.0.0/16 masquerade comment \"{comment}\""
     ));
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true));
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (1, true));
     // Into the reference's table ours go without a change to it.
     let before = nft("list chain inet cni_plugins_masquerade postrouting");
-    kernel
-        .create_masquerade(&B, &[cidr("10.1.0.6/16")])
-        .unwrap();
+    kernel.create_masquerade(B, &[cidr("10.1.0.6/16")]).unwrap();
     assert_eq!(
         nft("list chain inet cni_plugins_masquerade postrouting"),
         before
     );
-    assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
-    assert_eq!(kernel.count_masquerade(&B).unwrap(), (1, true));
+    assert_eq!(kernel.remove_masquerade(A).unwrap(), 1);
+    assert_eq!(kernel.count_masquerade(B).unwrap(), (1, true));
 }
 
 fn foreign_tables_are_untouched(_: &Host) {
@@ -314,34 +310,28 @@ fn foreign_tables_are_untouched(_: &Host) {
         nft(&(0..100).map(rule).collect::<String>());
     }
     let before = nft("list table inet foreign");
-    kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
-        .unwrap();
-    kernel
-        .create_masquerade(&B, &[cidr("10.1.0.6/16")])
-        .unwrap();
-    let valid = ValidAttachments::Only([("a".to_owned(), "eth0".to_owned())].into());
-    assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 1);
-    assert_eq!(kernel.remove_masquerade(&A).unwrap(), 1);
+    kernel.create_masquerade(A, &[cidr("10.1.0.5/16")]).unwrap();
+    kernel.create_masquerade(B, &[cidr("10.1.0.6/16")]).unwrap();
+    let valid = valid(&["a"]);
+    assert_eq!(kernel.remove_stale_masquerade(&valid).unwrap(), 1);
+    assert_eq!(kernel.remove_masquerade(A).unwrap(), 1);
     assert_eq!(nft("list table inet foreign"), before);
 }
 
 /// A node on which another version of the plugin left them behind for months.
 fn five_thousand_stale_rules_are_removed(_: &Host) {
     let mut kernel = open();
-    kernel
-        .create_masquerade(&A, &[cidr("10.1.0.5/16")])
-        .unwrap();
+    kernel.create_masquerade(A, &[cidr("10.1.0.5/16")]).unwrap();
     let mut left = 5000;
     while left > 0 {
         let addresses: Vec<_> = (0..100)
             .map(|n| cidr(&format!("10.2.{}.{n}/16", left / 100)))
             .collect();
-        kernel.create_masquerade(&B, &addresses).unwrap();
+        kernel.create_masquerade(B, &addresses).unwrap();
         left -= addresses.len();
     }
-    let valid = ValidAttachments::Only([("a".to_owned(), "eth0".to_owned())].into());
-    assert_eq!(kernel.remove_stale_masquerade("net", &valid).unwrap(), 5000);
-    assert_eq!(kernel.count_masquerade(&A).unwrap(), (1, true));
-    assert_eq!(kernel.count_masquerade(&B).unwrap(), (0, true));
+    let valid = valid(&["a"]);
+    assert_eq!(kernel.remove_stale_masquerade(&valid).unwrap(), 5000);
+    assert_eq!(kernel.count_masquerade(A).unwrap(), (1, true));
+    assert_eq!(kernel.count_masquerade(B).unwrap(), (0, true));
 }

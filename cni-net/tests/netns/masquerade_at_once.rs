@@ -1,8 +1,11 @@
 //! Masquerade rules that several processes add and remove at the same time.
 
-use crate::{masquerade::nft, scene::cidr};
-use cni_net::nft::{Nft, Owner};
-use cni_types::ValidAttachments;
+use crate::{
+    masquerade::{nft, valid},
+    scene::cidr,
+};
+use cni_net::nft::Nft;
+use cni_types::AttachmentId;
 use std::{sync::Barrier, thread};
 use testkit::{Host, Test};
 
@@ -17,8 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn owner(id: &str) -> Owner<'_> {
-    Owner {
+fn owner(id: &str) -> AttachmentId<'_> {
+    AttachmentId {
         network: "net",
         container_id: id,
         if_name: "eth0",
@@ -51,7 +54,7 @@ fn first_rules_at_once_leave_one_skeleton(_: &Host) {
         let (id, address) = (format!("c{number}"), cidr(&format!("10.1.0.{number}/16")));
         Nft::open()
             .unwrap()
-            .create_masquerade(&owner(&id), &[address])
+            .create_masquerade(owner(&id), &[address])
             .unwrap();
     });
     assert_eq!(open().masquerade_entries().unwrap().len(), THREADS);
@@ -74,9 +77,9 @@ fn rules_come_and_go_at_once_without_an_error(_: &Host) {
         let (id, address) = (format!("c{number}"), cidr(&format!("10.1.0.{number}/16")));
         let mut nft = Nft::open().unwrap();
         for _ in 0..5 {
-            nft.create_masquerade(&owner(&id), &[address]).unwrap();
-            assert_eq!(nft.count_masquerade(&owner(&id)).unwrap(), (1, true));
-            assert_eq!(nft.remove_masquerade(&owner(&id)).unwrap(), 1);
+            nft.create_masquerade(owner(&id), &[address]).unwrap();
+            assert_eq!(nft.count_masquerade(owner(&id)).unwrap(), (1, true));
+            assert_eq!(nft.remove_masquerade(owner(&id)).unwrap(), 1);
         }
     });
     assert_eq!(open().masquerade_entries().unwrap(), []);
@@ -88,17 +91,15 @@ fn the_same_rules_may_be_removed_by_several(_: &Host) {
     for number in 0..THREADS {
         let (id, address) = (format!("c{number}"), cidr(&format!("10.1.0.{number}/16")));
         kernel
-            .create_masquerade(&owner(&id), &[address; 10])
+            .create_masquerade(owner(&id), &[address; 10])
             .unwrap();
     }
     at_once(|number| {
         let mut nft = Nft::open().unwrap();
         if number % 2 == 0 {
-            nft.remove_stale_masquerade("net", &ValidAttachments::Only(Default::default()))
-                .unwrap();
+            nft.remove_stale_masquerade(&valid(&[])).unwrap();
         } else {
-            nft.remove_masquerade(&owner(&format!("c{number}")))
-                .unwrap();
+            nft.remove_masquerade(owner(&format!("c{number}"))).unwrap();
         }
     });
     assert_eq!(kernel.masquerade_entries().unwrap(), []);
@@ -112,15 +113,15 @@ fn a_count_is_right_while_a_thousand_rules_are_disturbed(_: &Host) {
         let addresses: Vec<_> = (0..100)
             .map(|n| cidr(&format!("10.1.{block}.{n}/16")))
             .collect();
-        kernel.create_masquerade(&owner(&id), &addresses).unwrap();
+        kernel.create_masquerade(owner(&id), &addresses).unwrap();
     }
     at_once(|number| {
         let id = format!("new{number}");
         let mut nft = Nft::open().unwrap();
-        nft.create_masquerade(&owner(&id), &[cidr("10.2.0.1/16")])
+        nft.create_masquerade(owner(&id), &[cidr("10.2.0.1/16")])
             .unwrap();
-        assert_eq!(nft.count_masquerade(&owner("old5")).unwrap(), (100, true));
-        assert_eq!(nft.remove_masquerade(&owner(&id)).unwrap(), 1);
+        assert_eq!(nft.count_masquerade(owner("old5")).unwrap(), (100, true));
+        assert_eq!(nft.remove_masquerade(owner(&id)).unwrap(), 1);
     });
     assert_eq!(kernel.masquerade_entries().unwrap().len(), 1000);
 }

@@ -123,7 +123,7 @@ fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
     testkit::require("nf_tables", nft.probe().is_ok());
     let (pod, outside) = (host.pod("a"), host.pod("outside"));
     net.connect(&pod, &outside);
-    nft.create_masquerade(&A, &[cidr(net.pod)]).unwrap();
+    nft.create_masquerade(A, &[cidr(net.pod)]).unwrap();
     assert_eq!(
         net.source_seen_outside(&pod, &outside),
         address(net.host_outside)
@@ -141,6 +141,6 @@ fn a_packet_to_the_outside_has_the_hosts_address_in_v6(host: &Host) {
 
 fn a_packet_after_the_removal_has_the_pods_address(host: &Host) {
     let (pod, outside) = masqueraded(host, &V4);
-    Nft::open().unwrap().remove_masquerade(&A).unwrap();
+    Nft::open().unwrap().remove_masquerade(A).unwrap();
     assert_eq!(V4.source_seen_outside(&pod, &outside), address(V4.pod));
 }

@@ -7,7 +7,7 @@ use crate::{
     store::{Locked, Origins, Sighting, Unread},
     system::Present,
 };
-use cni_types::{Call, Error, KeepAddresses, ValidAttachments};
+use cni_types::{AttachmentId, Call, Error, KeepAddresses, ValidAttachments};
 use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 /// Why a record is freed.
@@ -42,6 +42,7 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
     let now = plugin.system.present(locked.folder().path());
     let mut sweep = Sweep {
         stales: Stales {
+            network: call.network.as_str(),
             valid: &valid,
             keep,
             now,
@@ -112,6 +113,7 @@ impl Sweep<'_> {
 
 /// What decides if a record is freed.
 struct Stales<'a> {
+    network: &'a str,
     valid: &'a ValidAttachments,
     keep: KeepAddresses,
     now: Option<Present>,
@@ -120,7 +122,7 @@ struct Stales<'a> {
 
 impl Stales<'_> {
     fn judge(&mut self, record: Record, file: &File) -> Option<Stale> {
-        if is_unwanted(&record, self.valid) {
+        if self.is_unwanted(&record) {
             return Some(Stale::Unwanted(record));
         }
         if *self.valid != ValidAttachments::Unknown {
@@ -139,17 +141,21 @@ impl Stales<'_> {
             fate,
         }))
     }
-}
 
-fn is_unwanted(record: &Record, valid: &ValidAttachments) -> bool {
-    match &record.owner {
-        Owner::Attachment {
-            container_id,
-            if_name,
-        } => valid.excludes(container_id, if_name),
-        Owner::Container(id) => valid.excludes_container(id),
-        Owner::Nobody => true,
-        Owner::Unknown => false,
+    fn is_unwanted(&self, record: &Record) -> bool {
+        match &record.owner {
+            Owner::Attachment {
+                container_id,
+                if_name,
+            } => self.valid.excludes(AttachmentId {
+                network: self.network,
+                container_id,
+                if_name,
+            }),
+            Owner::Container(id) => self.valid.excludes_container(id),
+            Owner::Nobody => true,
+            Owner::Unknown => false,
+        }
     }
 }
 

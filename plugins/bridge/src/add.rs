@@ -13,18 +13,17 @@ use crate::{
     chain,
     config::{Backend, BackendChoice, Config},
     gateway::Plan,
-    host,
-    identity::Identity,
-    in_use,
+    host, in_use,
     ipam::Ipam,
     macspoof,
     masquerade::Masquerade,
+    names::host_names,
     neighbours, pair,
     undo::Undo,
     vlan,
 };
 use cni_net::{Claim, Iptables, Link, LinkEvents, Netns, Rtnl, container_netns};
-use cni_types::{AddResult, Attachment, Call, Cidr, Code, Encoded, Error};
+use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Code, Encoded, Error};
 use port::{Connected, Port};
 
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
@@ -40,23 +39,19 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         Iptables::require_program(call.environment())?;
     }
     let netns = container_netns(call, &attachment.netns)?;
-    let identity = Identity {
-        network: &call.network,
-        container_id: &attachment.container_id,
-        if_name: &attachment.if_name,
-    };
+    let id = attachment.id(&call.network);
     if config.spoof_check {
-        macspoof::require_nameable(&identity)?;
+        macspoof::require_nameable(id)?;
     }
     // Held to the end of the roll-back.
-    let _claim = Claim::take(&identity.claim())?.ok_or_else(|| being_added(&identity))?;
+    let _claim = Claim::take(&claim(id))?.ok_or_else(|| being_added(id))?;
     let prev_result = call.prev_result()?;
     let adding = Adding {
         call,
         attachment,
         config: &config,
         netns: &netns,
-        identity,
+        id,
         prev_result,
     };
     let mut undo = Undo::new();
@@ -69,18 +64,23 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     }
 }
 
-fn being_added(identity: &Identity<'_>) -> Error {
-    let Identity {
+/// Returns the name of the claim that an ADD holds, so that an attachment has one ADD at a time.
+fn claim(id: AttachmentId<'_>) -> String {
+    format!("cni-add-{}", id.hash())
+}
+
+fn being_added(id: AttachmentId<'_>) -> Error {
+    let AttachmentId {
         network,
         container_id,
         if_name,
-    } = identity;
+    } = id;
     let msg = format!(
         "container {container_id} is being attached to network {network} by {if_name} already"
     );
     Error::new(Code::TRY_AGAIN, msg).with_details(format!(
         "another ADD of the same attachment is running (it holds the abstract socket @{}); try again later",
-        identity.claim()
+        claim(id)
     ))
 }
 
@@ -89,7 +89,7 @@ struct Adding<'a> {
     attachment: &'a Attachment,
     config: &'a Config,
     netns: &'a Netns,
-    identity: Identity<'a>,
+    id: AttachmentId<'a>,
     prev_result: Option<AddResult>,
 }
 
@@ -149,17 +149,17 @@ impl<'a> Adding<'a> {
         if matches!(port, Port::Taken(_)) && !has_ipam {
             return Ok(());
         }
-        let living = pair::living(&mut ends.host, &self.identity)?;
+        let living = pair::living(&mut ends.host, self.id)?;
         if matches!(port, Port::New) {
-            let [host_name, ..] = self.identity.host_names();
-            pair::require_free_name(&mut ends.container, &self.identity, &host_name)?;
+            let [host_name, ..] = host_names(self.id);
+            pair::require_free_name(&mut ends.container, &self.attachment.if_name, &host_name)?;
         }
         if let Some(link) = living {
-            return Err(pair::lives(&link.name, &self.identity));
+            return Err(pair::lives(&link.name, self.id));
         }
         match &self.prev_result {
             Some(prev_result) if has_ipam => {
-                chain::require_none(&mut ends.host, prev_result, &self.identity)?
+                chain::require_none(&mut ends.host, prev_result, self.id)?
             }
             _ => {}
         }
@@ -193,7 +193,7 @@ impl<'a> Adding<'a> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
             Some(choice) if !addresses.is_empty() => {
-                Masquerade::of(self.call, self.identity).create(choice, &addresses, undo)
+                Masquerade::of(self.call, self.id).create(choice, &addresses, undo)
             }
             _ => Ok(()),
         }

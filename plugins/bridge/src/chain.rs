@@ -6,14 +6,14 @@
 
 use crate::{
     config::Config,
-    identity::Identity,
     mark::{self, Mark, Role},
+    names::host_names,
     pair,
     stale::Stale,
     vlan,
 };
 use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
-use cni_types::{AddResult, Call, Code, Error, IfName, Interface, IpConfig, Route};
+use cni_types::{AddResult, AttachmentId, Call, Code, Error, IfName, Interface, IpConfig, Route};
 use std::collections::HashSet;
 
 /// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
@@ -72,16 +72,13 @@ fn free_of_others(host: &mut Rtnl, port: Link, config: &Config) -> Result<Link, 
 pub(crate) fn require_none(
     host: &mut Rtnl,
     prev_result: &AddResult,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
 ) -> Result<(), Error> {
     if host_side(prev_result).next().is_none() {
         return Ok(());
     }
-    let taken = host
-        .links()?
-        .into_iter()
-        .find(|link| is_taken_by(link, identity));
-    taken.map_or(Ok(()), |port| Err(pair::lives(&port.name, identity)))
+    let taken = host.links()?.into_iter().find(|link| is_taken_by(link, id));
+    taken.map_or(Ok(()), |port| Err(pair::lives(&port.name, id)))
 }
 
 /// Refuses a port that cannot be marked, since somebody else gave it an alias: without the mark, a
@@ -145,7 +142,7 @@ pub(crate) fn take(
     port: &Link,
     name: &IfName,
     bridge: &Link,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
     config: &Config,
 ) -> Result<(), Error> {
     let mut batch = Batch::new();
@@ -154,7 +151,7 @@ pub(crate) fn take(
     }
     vlan::confine(&mut batch, bridge, port.index, name, config);
     if mark::is_silent(port) {
-        batch.set_alias(port.index, name, &mark::alias(Role::Port, identity));
+        batch.set_alias(port.index, name, &mark::alias(Role::Port, id));
     }
     if !port.up {
         batch.set_up(port.index, name);
@@ -179,19 +176,19 @@ pub(crate) fn give_back(host: &mut Rtnl, before: &Link, name: &IfName) -> Result
     Ok(host.run(batch)?)
 }
 
-fn is_taken_by(link: &Link, identity: &Identity<'_>) -> bool {
-    Mark::of(link).is_some_and(|mark| mark.role == Role::Port && mark.is_of(identity))
+fn is_taken_by(link: &Link, id: AttachmentId<'_>) -> bool {
+    Mark::of(link).is_some_and(|mark| mark.role == Role::Port && mark.is_of(id))
 }
 
 /// The port that this attachment took, by the result of the whole chain.
 pub(crate) fn taken_port(
     host: &mut Rtnl,
     prev_result: &AddResult,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
 ) -> Result<Option<Link>, Error> {
     for name in host_side(prev_result).filter_map(|i| IfName::parse(&i.name).ok()) {
         let link = host.find_link(&name)?;
-        if let Some(link) = link.filter(|link| is_taken_by(link, identity)) {
+        if let Some(link) = link.filter(|link| is_taken_by(link, id)) {
             return Ok(Some(link));
         }
     }
@@ -199,21 +196,17 @@ pub(crate) fn taken_port(
 }
 
 /// DEL: takes the port off the bridge, and tells whether there was one.
-pub(crate) fn release(
-    host: &mut Rtnl,
-    call: &Call,
-    identity: &Identity<'_>,
-) -> Result<bool, Error> {
+pub(crate) fn release(host: &mut Rtnl, call: &Call, id: AttachmentId<'_>) -> Result<bool, Error> {
     // DEL succeeds without one, and so with one that cannot be read.
     let Ok(Some(prev_result)) = call.prev_result() else {
         return Ok(false);
     };
     // The usual pair has a name of ours, so nothing is looked up for it.
-    let [own, ..] = identity.host_names();
+    let [own, ..] = host_names(id);
     if host_side(&prev_result).any(|interface| interface.name == own.as_str()) {
         return Ok(false);
     }
-    let port = taken_port(host, &prev_result, identity)?;
+    let port = taken_port(host, &prev_result, id)?;
     port.as_ref().map_or(Ok(()), |port| take_off(host, port))?;
     Ok(port.is_some())
 }

@@ -7,7 +7,6 @@ use crate::{
     chain,
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
-    identity::Identity,
     macspoof,
     masquerade::Masquerade,
     vlan,
@@ -24,13 +23,9 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     }
     let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
     let told = call.prev_result()?.ok_or_else(missing)?;
-    let identity = Identity {
-        network: &call.network,
-        container_id: &attachment.container_id,
-        if_name: &attachment.if_name,
-    };
+    let id = attachment.id(&call.network);
     let mut host = Rtnl::open()?;
-    let taken = chain::taken_port(&mut host, &told, &identity)?;
+    let taken = chain::taken_port(&mut host, &told, id)?;
     let told = taken
         .iter()
         .fold(told, |told, port| chain::with_addresses_of(port, told));
@@ -56,7 +51,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         }
         _ => {}
     }
-    checking.masquerade(Masquerade::of(call, identity))?;
+    checking.masquerade(Masquerade::of(call, id))?;
     checking.outcome()
 }
 

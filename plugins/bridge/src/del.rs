@@ -5,26 +5,21 @@
 use crate::{
     chain,
     config::Remains,
-    identity::Identity,
     macspoof,
     mark::{Mark, Role},
     masquerade::Masquerade,
     neighbours, pair,
 };
 use cni_net::{Link, Netns, Rtnl, nft::Nft, remaining_netns};
-use cni_types::{Call, Detachment, Error};
+use cni_types::{AttachmentId, Call, Detachment, Error};
 
 /// The order is the kernel's: the rule before the link, since both wait for RCU and so wait
 /// together (19 ms against 31); the addresses last, and only if the interface is gone, so that they
 /// are not given to another container while this one still has them.
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
-    let identity = Identity {
-        network: &call.network,
-        container_id: &detachment.container_id,
-        if_name: &detachment.if_name,
-    };
-    let rules = remove_rules(call, detachment, &identity);
-    let links = remove_links(call, detachment, &identity);
+    let id = detachment.id(&call.network);
+    let rules = remove_rules(call, detachment, id);
+    let links = remove_links(call, detachment, id);
     let remains = Remains::of(call);
     if let Ok(Remains {
         gateway_interface: Some(interface),
@@ -51,13 +46,11 @@ pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
 fn remove_rules(
     call: &Call,
     detachment: &Detachment,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
 ) -> Result<Option<Nft>, Error> {
     let mut nft = Nft::open_if_there()?;
-    let masquerade = Masquerade::of(call, *identity).remove(nft.as_mut(), detachment);
-    let spoof_check = nft
-        .as_mut()
-        .map_or(Ok(()), |nft| macspoof::remove(nft, identity));
+    let masquerade = Masquerade::of(call, id).remove(nft.as_mut(), detachment);
+    let spoof_check = nft.as_mut().map_or(Ok(()), |nft| macspoof::remove(nft, id));
     Error::join(
         [masquerade, spoof_check]
             .into_iter()
@@ -69,13 +62,9 @@ fn remove_rules(
 /// The pair is known by its host's end, whatever became of the container and of the interface in
 /// it. Only a pair that says nothing, the reference's, is looked for by the interface's name in the
 /// container.
-fn remove_links(
-    call: &Call,
-    detachment: &Detachment,
-    identity: &Identity<'_>,
-) -> Result<(), Error> {
+fn remove_links(call: &Call, detachment: &Detachment, id: AttachmentId<'_>) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
-    if chain::release(&mut host, call, identity)? || pair::remove(&mut host, identity)? {
+    if chain::release(&mut host, call, id)? || pair::remove(&mut host, id)? {
         return Ok(());
     }
     let Some(netns) = remaining_netns(call, detachment.netns.as_ref())? else {
@@ -83,7 +72,7 @@ fn remove_links(
     };
     let mut container = Rtnl::open_in(&netns)?;
     match container.find_link(&detachment.if_name)? {
-        Some(link) if may_be_ours(&mut host, &link, &netns, identity)? => {
+        Some(link) if may_be_ours(&mut host, &link, &netns, id)? => {
             Ok(container.remove_link(link.index)?)
         }
         _ => Ok(()),
@@ -98,12 +87,12 @@ fn may_be_ours(
     host: &mut Rtnl,
     link: &Link,
     netns: &Netns,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
 ) -> Result<bool, Error> {
     let Some(peer) = host.peer_of(link, netns)? else {
         return Ok(false);
     };
-    Ok(Mark::of(&peer).is_none_or(|mark| mark.role == Role::Pair && mark.is_of(identity)))
+    Ok(Mark::of(&peer).is_none_or(|mark| mark.role == Role::Pair && mark.is_of(id)))
 }
 
 fn release(call: &Call, remains: &Remains) -> Result<(), Error> {

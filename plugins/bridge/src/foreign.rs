@@ -7,9 +7,9 @@
 //! stay reserved.
 
 use crate::{
-    identity::is_group,
     mark::{Mark, is_silent},
     masquerade,
+    names::is_group,
     stale::Stale,
 };
 use cni_net::{Link, LinkKind, Masqueraded, Rtnl, nft::Nft};
@@ -56,7 +56,7 @@ pub(crate) fn judge<'a>(
     // So each valid attachment must be known to be elsewhere.
     let is_certain = stale
         .without_link(links)
-        .all(|key| masqueraded.known.contains(key));
+        .all(|id| masqueraded.known.contains(&id));
     let is_stale = |pair: &Foreign<'_>| is_certain && pair.is_of_stale(&masqueraded);
     let (doomed, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_stale);
     let going: BTreeSet<IpAddr> = doomed
@@ -71,7 +71,7 @@ pub(crate) fn judge<'a>(
 }
 
 impl Foreign<'_> {
-    fn is_of_stale(&self, masqueraded: &Masqueraded) -> bool {
+    fn is_of_stale(&self, masqueraded: &Masqueraded<'_>) -> bool {
         is_the_references(self.link)
             && !self.own.is_disjoint(&masqueraded.stale)
             && self.own.is_disjoint(&masqueraded.valid)

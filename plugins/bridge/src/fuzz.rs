@@ -4,9 +4,9 @@
 use crate::{
     chain,
     config::{Config, Remains},
-    identity::Identity,
     macspoof,
     mark::{self, Role},
+    names::host_names,
 };
 use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
 
@@ -20,13 +20,9 @@ impl Plugin for BeforeTheKernel {
 
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
         let config = Config::of(call)?;
-        let identity = Identity {
-            network: &call.network,
-            container_id: &attachment.container_id,
-            if_name: &attachment.if_name,
-        };
-        let _ = (mark::alias(Role::Pair, &identity), identity.host_names());
-        macspoof::require_nameable(&identity)?;
+        let id = attachment.id(&call.network);
+        let _ = (mark::alias(Role::Pair, id), host_names(id));
+        macspoof::require_nameable(id)?;
         find_delegate(call, config.ipam())?;
         chain::merged(call.prev_result()?, AddResult::default()).encode(call.version)
     }

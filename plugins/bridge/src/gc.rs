@@ -4,11 +4,10 @@
 use crate::{
     chain,
     config::Remains,
-    foreign,
-    identity::Groups,
-    macspoof,
+    foreign, macspoof,
     mark::{Mark, Role},
     masquerade,
+    names::Groups,
     stale::Stale,
 };
 use cni_net::{Batch, Link, LinkKind, NetError, Rtnl, nft::Nft};
@@ -24,7 +23,7 @@ const PAIRS_AT_ONCE: usize = 64;
 /// answer for it; the next GC tries again.
 pub(crate) fn gc(call: &Call) -> Result<(), Error> {
     let valid = call.valid_attachments()?;
-    let Some(stale) = Stale::of(call, &valid) else {
+    let Some(stale) = Stale::of(&valid) else {
         return free_addresses(call, KeepAddresses::default());
     };
     let mut rtnl = Rtnl::open()?;

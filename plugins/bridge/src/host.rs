@@ -2,8 +2,8 @@
 
 use crate::{
     config::{Config, Gateway, PortMode, Vlan},
-    identity::{Identity, random_mac},
     mark::{self, Mark, Role},
+    names::random_mac,
     parameters::{self, Origin, Parameters},
     undo::Undo,
     vlan,
@@ -11,7 +11,7 @@ use crate::{
 use cni_net::{
     Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl,
 };
-use cni_types::{Cidr, Code, Error, IfName, MacAddr, Stop, log};
+use cni_types::{AttachmentId, Cidr, Code, Error, IfName, MacAddr, Stop, log};
 use std::time::Duration;
 
 /// How long a port may take to forward frames: the reference's patience (0 + 50 + 500 + 1000 + 1000 ms).
@@ -99,9 +99,9 @@ pub(crate) fn configure_port(
     rtnl: &mut Rtnl,
     host_name: &IfName,
     config: &Config,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
 ) -> Result<(), Error> {
-    set_port(rtnl, host_name, config, &mark::alias(Role::Pair, identity))?;
+    set_port(rtnl, host_name, config, &mark::alias(Role::Pair, id))?;
     refuse_router_advertisements(host_name, Origin::New);
     Ok(())
 }

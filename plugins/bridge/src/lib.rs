@@ -1,7 +1,7 @@
 //! Connects a container to a bridge of the host, by a veth pair.
 //!
-//! One module for each operation, `config` for what may be asked, `identity` for the names that an attachment gives
-//! its traces on the host, `undo` for taking back a failed ADD.
+//! One module for each operation, `config` for what may be asked, `names` for the names that an
+//! attachment gives its traces on the host, `undo` for taking back a failed ADD.
 
 mod add;
 mod chain;
@@ -15,13 +15,13 @@ pub mod fuzz;
 mod gateway;
 mod gc;
 mod host;
-mod identity;
 mod in_use;
 mod ipam;
 mod mac;
 mod macspoof;
 mod mark;
 mod masquerade;
+mod names;
 mod neighbours;
 mod pair;
 mod parameters;

@@ -6,47 +6,45 @@
 //!
 //! DEL does not ask the configuration: one look-up by name tells whether there is anything.
 
-use crate::{identity::Identity, mark::Mark, stale::Stale};
+use crate::{mark::Mark, stale::Stale};
 use cni_net::{
     Errno, Link, NetError, Rtnl,
     nft::{MacCheck, MacCheckJump, Nft},
 };
-use cni_types::{Code, Error, IfName, MacAddr};
+use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
 
 /// How often a removal is tried again because another process removed a part of it in between.
 const REMOVE_ATTEMPTS: u32 = 64;
 
 /// Refuses, before anything is touched, an attachment whose chains the kernel would refuse.
-pub(crate) fn require_nameable(identity: &Identity<'_>) -> Result<(), Error> {
-    check_of(identity)
-        .map(drop)
-        .ok_or_else(|| too_long(identity))
+pub(crate) fn require_nameable(id: AttachmentId<'_>) -> Result<(), Error> {
+    check_of(id).map(drop).ok_or_else(|| too_long(id))
 }
 
-fn too_long(identity: &Identity<'_>) -> Error {
+fn too_long(id: AttachmentId<'_>) -> Error {
     let cause = Error::new(
         Code::INVALID_ENVIRONMENT,
         "the name of the nftables chain would be too long",
     );
     setup_failure(cause).with_details(format!(
         "CNI_CONTAINERID and CNI_IFNAME have {} bytes together, and may have {} with macspoofchk",
-        identity.container_id.as_str().len() + identity.if_name.as_str().len(),
+        id.container_id.len() + id.if_name.len(),
         MacCheck::MAX_IDENTITY
     ))
 }
 
-fn check_of(identity: &Identity<'_>) -> Option<MacCheck> {
-    MacCheck::of(identity.container_id.as_str(), identity.if_name.as_str())
+fn check_of(id: AttachmentId<'_>) -> Option<MacCheck> {
+    MacCheck::of(id.container_id, id.if_name)
 }
 
 /// Lets frames pass with this address only. What an earlier attachment of the same name left is replaced.
 pub(crate) fn create(
     host: &mut Rtnl,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
     host_end: &IfName,
     mac: Option<MacAddr>,
 ) -> Result<(), Error> {
-    let check = check_of(identity).ok_or_else(|| too_long(identity))?;
+    let check = check_of(id).ok_or_else(|| too_long(id))?;
     require_quotable(host_end)?;
     let mac = mac.ok_or_else(|| {
         setup_failure(Error::new(Code::KERNEL, "the interface has no MAC address"))
@@ -54,7 +52,7 @@ pub(crate) fn create(
     let mut nft = Nft::open().map_err(|e| setup_failure(e.into()))?;
     let outcome = match nft.create_mac_check(&check, host_end, mac) {
         Err(e) if e.is_exists() => {
-            remove_found(&mut nft, host, identity, &check).map_err(setup_failure)?;
+            remove_found(&mut nft, host, id, &check).map_err(setup_failure)?;
             nft.create_mac_check(&check, host_end, mac)
         }
         // Somebody removed the base chain since it was looked up.
@@ -125,25 +123,24 @@ fn lack_of_support(nft: &mut Nft) -> &'static str {
 }
 
 /// Removes the attachment's rules and chains, if there are any. One look-up if there are none.
-pub(crate) fn remove(nft: &mut Nft, identity: &Identity<'_>) -> Result<(), Error> {
-    let (container_id, if_name) = (identity.container_id.as_str(), identity.if_name.as_str());
+pub(crate) fn remove(nft: &mut Nft, id: AttachmentId<'_>) -> Result<(), Error> {
     let checks = [
-        check_of(identity),
-        MacCheck::of_reference(container_id, if_name),
+        check_of(id),
+        MacCheck::of_reference(id.container_id, id.if_name),
     ];
     let outcomes: Vec<_> = checks
         .iter()
         .flatten()
-        .map(|check| remove_if_there(nft, identity, check))
+        .map(|check| remove_if_there(nft, id, check))
         .collect();
     Error::join(outcomes.into_iter().filter_map(Result::err)).map_err(teardown_failure)
 }
 
-fn remove_if_there(nft: &mut Nft, identity: &Identity<'_>, check: &MacCheck) -> Result<(), Error> {
+fn remove_if_there(nft: &mut Nft, id: AttachmentId<'_>, check: &MacCheck) -> Result<(), Error> {
     if !nft.has_mac_check(check)? {
         return Ok(());
     }
-    remove_found(nft, &mut Rtnl::open()?, identity, check)
+    remove_found(nft, &mut Rtnl::open()?, id, check)
 }
 
 fn teardown_failure(cause: Error) -> Error {
@@ -156,7 +153,7 @@ fn teardown_failure(cause: Error) -> Error {
 fn remove_found(
     nft: &mut Nft,
     host: &mut Rtnl,
-    identity: &Identity<'_>,
+    id: AttachmentId<'_>,
     check: &MacCheck,
 ) -> Result<(), Error> {
     for _ in 0..REMOVE_ATTEMPTS {
@@ -166,7 +163,7 @@ fn remove_found(
             .into_iter()
             .filter(|jump| jump.leads_to(check))
         {
-            if is_anothers(host, &jump, identity)? {
+            if is_anothers(host, &jump, id)? {
                 others.push(jump)
             } else {
                 own.push(jump)
@@ -203,11 +200,7 @@ fn remove_jumps(
 
 /// Whether the interface that a jump names lives and says that it is another attachment's. The reference's interfaces say
 /// nothing; then the chain's name alone counts.
-fn is_anothers(
-    host: &mut Rtnl,
-    jump: &MacCheckJump,
-    identity: &Identity<'_>,
-) -> Result<bool, Error> {
+fn is_anothers(host: &mut Rtnl, jump: &MacCheckJump, id: AttachmentId<'_>) -> Result<bool, Error> {
     let Ok(name) = IfName::parse(&jump.host_end) else {
         return Ok(false);
     };
@@ -215,7 +208,7 @@ fn is_anothers(
     Ok(link
         .as_ref()
         .and_then(Mark::of)
-        .is_some_and(|mark| !mark.is_of(identity)))
+        .is_some_and(|mark| !mark.is_of(id)))
 }
 
 /// Removes what belongs to attachments of this network that are not valid any more, and what leads from interfaces that are gone.

@@ -6,8 +6,8 @@
 //! What would be too long for the kernel is hashed: `cni-hash <hash of the network> <hash of the
 //! attachment>`. It is never cut: what is cut is nobody's.
 
-use crate::identity::{Identity, hash32};
 use cni_net::Link;
+use cni_types::{AttachmentId, hash::sha512_hex};
 
 /// IFALIASZ of include/uapi/linux/if.h, less the closing NUL.
 const MAX_ALIAS: usize = 255;
@@ -44,13 +44,31 @@ pub(crate) struct Mark<'a> {
 /// The attachment that an alias names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner<'a> {
-    /// Network, container id and interface.
-    Words([&'a str; 3]),
-    /// Their hashes, for names that are too long.
-    Hashes {
+    /// By its names.
+    Named(AttachmentId<'a>),
+    /// By hashes, as the names are too long.
+    Hashed {
         network: &'a str,
         attachment: &'a str,
     },
+}
+
+impl Owner<'_> {
+    /// Returns the attachment's hash ([`AttachmentId::hash`]).
+    pub(crate) fn hash(&self) -> String {
+        match self {
+            Self::Named(id) => id.hash(),
+            Self::Hashed { attachment, .. } => (*attachment).to_owned(),
+        }
+    }
+
+    /// Returns true if the attachment is one of this network.
+    pub(crate) fn is_of_network(&self, name: &str) -> bool {
+        match self {
+            Self::Named(id) => id.network == name,
+            Self::Hashed { network, .. } => *network == hash_of_network(name),
+        }
+    }
 }
 
 impl<'a> Mark<'a> {
@@ -68,10 +86,12 @@ impl<'a> Mark<'a> {
             .into_iter()
             .find(|role| plain(role) || hashed(role))?;
         let owner = match (hashed(&role), names) {
-            (false, [network, container_id, if_name]) => {
-                Owner::Words([network, container_id, if_name])
-            }
-            (true, [network, attachment]) => Owner::Hashes {
+            (false, [network, container_id, if_name]) => Owner::Named(AttachmentId {
+                network,
+                container_id,
+                if_name,
+            }),
+            (true, [network, attachment]) => Owner::Hashed {
                 network,
                 attachment,
             },
@@ -80,82 +100,72 @@ impl<'a> Mark<'a> {
         Some(Self { role, owner })
     }
 
-    /// Tells if the link is this attachment's.
-    pub(crate) fn is_of(&self, identity: &Identity<'_>) -> bool {
+    /// Returns true if the link is this attachment's.
+    pub(crate) fn is_of(&self, id: AttachmentId<'_>) -> bool {
         match self.owner {
-            Owner::Words(words) => words == identity.words(),
-            Owner::Hashes { attachment, .. } => attachment == hash32(&identity.words()),
+            Owner::Named(own) => own == id,
+            Owner::Hashed { attachment, .. } => attachment == id.hash(),
         }
     }
 }
 
-/// Tells if a link has no alias at all.
+/// Returns true if a link has no alias at all.
 pub(crate) fn is_silent(link: &Link) -> bool {
     link.alias.as_deref().is_none_or(str::is_empty)
 }
 
 /// Returns the alias for a link of this attachment.
-pub(crate) fn alias(role: Role, identity: &Identity<'_>) -> String {
-    let (tag, words) = (role.tag(), identity.words());
-    let alias = format!("{tag} {}", words.join(" "));
+pub(crate) fn alias(role: Role, id: AttachmentId<'_>) -> String {
+    let tag = role.tag();
+    let alias = format!("{tag} {} {} {}", id.network, id.container_id, id.if_name);
     if alias.len() <= MAX_ALIAS {
         return alias;
     }
-    format!(
-        "{tag}{HASHED} {} {}",
-        hash32(&[identity.network.as_str()]),
-        hash32(&words)
-    )
+    let network = hash_of_network(id.network);
+    format!("{tag}{HASHED} {network} {}", id.hash())
+}
+
+fn hash_of_network(name: &str) -> String {
+    sha512_hex(name, 32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cni_types::{ContainerId, IfName, NetworkName};
 
-    fn with_identity<T>(
-        network: &str,
-        container_id: &str,
-        body: impl FnOnce(&Identity<'_>) -> T,
-    ) -> T {
-        let network = NetworkName::parse(network).unwrap();
-        let container_id = ContainerId::parse(container_id).unwrap();
-        let if_name = IfName::parse("eth0").unwrap();
-        body(&Identity {
-            network: &network,
-            container_id: &container_id,
-            if_name: &if_name,
-        })
+    fn id<'a>(network: &'a str, container_id: &'a str) -> AttachmentId<'a> {
+        AttachmentId {
+            network,
+            container_id,
+            if_name: "eth0",
+        }
     }
 
     #[test]
     fn a_mark_reads_back_and_is_its_attachments_only() {
         for network in ["net".to_owned(), "n".repeat(250)] {
             for role in [Role::Pair, Role::Port] {
-                let text = with_identity(&network, "c1", |id| alias(role, id));
+                let text = alias(role, id(&network, "c1"));
                 assert!(text.len() <= MAX_ALIAS);
                 let mark = Mark::parse(&text).unwrap();
                 assert_eq!(mark.role, role);
-                assert!(with_identity(&network, "c1", |id| mark.is_of(id)));
-                assert!(!with_identity(&network, "c2", |id| mark.is_of(id)));
-                assert!(!with_identity("other", "c1", |id| mark.is_of(id)));
+                assert!(mark.is_of(id(&network, "c1")));
+                assert!(!mark.is_of(id(&network, "c2")));
+                assert!(!mark.is_of(id("other", "c1")));
             }
         }
     }
 
     #[test]
     fn names_that_fit_are_written_as_they_are() {
-        assert_eq!(
-            with_identity("net", "c1", |id| alias(Role::Pair, id)),
-            "cni net c1 eth0"
-        );
-        let id = "c".repeat(MAX_ALIAS - "cni net  eth0".len());
-        let longest = with_identity("net", &id, |id| alias(Role::Pair, id));
+        assert_eq!(alias(Role::Pair, id("net", "c1")), "cni net c1 eth0");
+        let long = "c".repeat(MAX_ALIAS - "cni net  eth0".len());
+        let longest = alias(Role::Pair, id("net", &long));
         assert_eq!(
             (longest.len(), longest.starts_with("cni net c")),
             (MAX_ALIAS, true)
         );
-        let hashed = with_identity("net", &format!("{id}c"), |id| alias(Role::Pair, id));
+        let hashed = alias(Role::Pair, id("net", &format!("{long}c")));
         assert!(hashed.starts_with("cni-hash "), "{hashed}");
     }
 

@@ -7,18 +7,13 @@
 use crate::{
     check::own_part,
     config::{Backend, BackendChoice, Remains},
-    identity::Identity,
     undo::Undo,
 };
-use cni_net::{
-    Errno, Iptables, Masqueraded, NetError, Rtnl, Tables,
-    nft::{Nft, Owner},
-    remaining_netns,
-};
+use cni_net::{Errno, Iptables, Masqueraded, NetError, Rtnl, Tables, nft::Nft, remaining_netns};
 use cni_types::{
-    AttachmentKey, Call, Cidr, Detachment, Error, IfName, Stop, ValidAttachments, log,
+    AttachmentId, AttachmentList, Call, Cidr, Detachment, Error, Stop, ValidAttachments, log,
 };
-use std::{cell::OnceCell, collections::BTreeSet, net::IpAddr};
+use std::{cell::OnceCell, net::IpAddr};
 
 /// What the undo steps are called.
 const REMOVING: &str = "removing masquerade rules";
@@ -39,16 +34,12 @@ pub(crate) fn falls_back(
 #[derive(Clone, Copy)]
 pub(crate) struct Masquerade<'a> {
     call: &'a Call,
-    identity: Identity<'a>,
+    id: AttachmentId<'a>,
 }
 
 impl<'a> Masquerade<'a> {
-    pub(crate) fn of(call: &'a Call, identity: Identity<'a>) -> Self {
-        Self { call, identity }
-    }
-
-    fn owner(&self) -> Owner<'a> {
-        self.identity.owner()
+    pub(crate) fn of(call: &'a Call, id: AttachmentId<'a>) -> Self {
+        Self { call, id }
     }
 
     fn iptables<'b>(&self, nft: Option<&'b mut Nft>, tables: Tables, stop: &'b Stop) -> Iptables<'b>
@@ -81,10 +72,10 @@ impl<'a> Masquerade<'a> {
         let mut nft = Nft::open()?;
         // Before: if the kernel's answer is lost, the rules may be there.
         undo.on_failure(REMOVING, move || match Nft::open_if_there()? {
-            Some(mut nft) => Ok(nft.remove_masquerade(&self.owner()).map(drop)?),
+            Some(mut nft) => Ok(nft.remove_masquerade(self.id).map(drop)?),
             None => Ok(()),
         });
-        nft.create_masquerade(&self.owner(), addresses)
+        nft.create_masquerade(self.id, addresses)
     }
 
     fn create_by_iptables(self, addresses: &[Cidr], undo: &mut Undo<'a>) -> Result<(), Error> {
@@ -93,7 +84,7 @@ impl<'a> Masquerade<'a> {
         // Before: if it fails, is stopped or is killed, some of it may have been done.
         undo.on_failure(REMOVING, move || self.take_back(&wanted));
         let mut iptables = self.iptables(nft.as_mut(), Tables::All, &self.call.stop);
-        Ok(iptables.create(&self.owner(), addresses)?)
+        Ok(iptables.create(self.id, addresses)?)
     }
 
     fn has_iptables(&self) -> bool {
@@ -105,7 +96,7 @@ impl<'a> Masquerade<'a> {
         let is_doomed = |address| addresses.iter().any(|own| own.address() == address);
         Ok(self
             .iptables(nft.as_mut(), Tables::All, &stop)
-            .remove(&self.owner(), &is_doomed)?)
+            .remove(self.id, &is_doomed)?)
     }
 
     /// Removes the rules of either way.
@@ -114,10 +105,9 @@ impl<'a> Masquerade<'a> {
         mut nft: Option<&mut Nft>,
         detachment: &Detachment,
     ) -> Result<(), Error> {
-        let owner = self.owner();
         let own = nft
             .as_mut()
-            .map_or(Ok(()), |nft| nft.remove_masquerade(&owner).map(drop));
+            .map_or(Ok(()), |nft| nft.remove_masquerade(self.id).map(drop));
         let tables = match Remains::of(self.call).map(|remains| remains.masquerade) {
             // Listing the legacy tables takes as long as others have rules there, and without ipMasq nobody made any for this.
             Ok(None) => Tables::Nft,
@@ -130,7 +120,7 @@ impl<'a> Masquerade<'a> {
                 .is_doomed(address)
         };
         let mut iptables = self.iptables(nft, tables, &self.call.stop);
-        let others = iptables.remove(&owner, &is_doomed);
+        let others = iptables.remove(self.id, &is_doomed);
         if let Some(e) = iptables.unread() {
             log::warn(
                 "bridge",
@@ -150,7 +140,7 @@ impl<'a> Masquerade<'a> {
     /// without that, the container is gone, and all of it with it.
     fn fate(&self, detachment: &Detachment) -> Fate {
         let told = self.call.prev_result().ok().flatten().unwrap_or_default();
-        let mut ips = own_part(told.clone(), self.identity.if_name).ips;
+        let mut ips = own_part(told.clone(), &detachment.if_name).ips;
         if ips.is_empty() {
             // Those of an interface that an earlier plugin of the chain made, and that was taken.
             ips = told.ips;
@@ -167,13 +157,12 @@ impl<'a> Masquerade<'a> {
         let Some(netns) = remaining_netns(self.call, detachment.netns.as_ref())? else {
             return Ok(Vec::new());
         };
-        let own: &IfName = self.identity.if_name;
         let mut rtnl = Rtnl::open_in(&netns)?;
         let mut held = Vec::new();
         for link in rtnl
             .links()?
             .iter()
-            .filter(|link| link.name != own.as_str())
+            .filter(|link| link.name != detachment.if_name.as_str())
         {
             held.extend(
                 rtnl.addresses(link.index)?
@@ -212,7 +201,7 @@ impl<'a> Masquerade<'a> {
         nft: Option<&mut Nft>,
         wanted: usize,
     ) -> Result<Vec<String>, Error> {
-        let (found, led_to) = match nft.map(|nft| nft.count_masquerade(&self.owner())) {
+        let (found, led_to) = match nft.map(|nft| nft.count_masquerade(self.id)) {
             None => (0, false),
             Some(Err(e)) if e.errno() == Some(Errno::ENOENT) => (0, false),
             Some(outcome) => outcome?,
@@ -233,7 +222,7 @@ impl<'a> Masquerade<'a> {
         addresses: &[Cidr],
     ) -> Result<Vec<String>, Error> {
         let mut iptables = self.iptables(nft, tables, &self.call.stop);
-        let missing = iptables.missing(&self.owner(), addresses)?;
+        let missing = iptables.missing(self.id, addresses)?;
         let (wanted, found) = (addresses.len(), addresses.len() - missing.len());
         let missing: Vec<String> = missing.iter().map(Cidr::to_string).collect();
         let difference = || {
@@ -284,19 +273,18 @@ impl Fate {
 }
 
 /// GC: returns the addresses that the network's rules of either way masquerade, and for whom.
-pub(crate) fn masqueraded(
+pub(crate) fn masqueraded<'a>(
     call: &Call,
     mut nft: Option<&mut Nft>,
-    valid: &BTreeSet<AttachmentKey>,
-) -> Result<Masqueraded, Error> {
-    let network = call.network.as_str();
+    valid: &'a AttachmentList,
+) -> Result<Masqueraded<'a>, Error> {
     let own = nft
         .as_mut()
-        .map(|nft| nft.masqueraded(network, valid))
+        .map(|nft| nft.masqueraded(valid))
         .transpose()?
         .unwrap_or_default();
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
-    Ok(own.merged(iptables.masqueraded(network, valid)?))
+    Ok(own.merged(iptables.masqueraded(valid)?))
 }
 
 /// GC: removes the rules, of either way, of attachments that are not valid any more.
@@ -305,12 +293,11 @@ pub(crate) fn remove_stale(
     mut nft: Option<&mut Nft>,
     valid: &ValidAttachments,
 ) -> Result<(), Error> {
-    let network = call.network.as_str();
-    let own = nft.as_mut().map_or(Ok(()), |nft| {
-        nft.remove_stale_masquerade(network, valid).map(drop)
-    });
+    let own = nft
+        .as_mut()
+        .map_or(Ok(()), |nft| nft.remove_stale_masquerade(valid).map(drop));
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
-    let outcomes = [own, iptables.remove_stale(network, valid)];
+    let outcomes = [own, iptables.remove_stale(valid)];
     Error::join(
         outcomes
             .into_iter()

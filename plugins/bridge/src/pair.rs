@@ -6,14 +6,14 @@
 
 use crate::{
     config::Config,
-    identity::{Groups, Identity, random_mac},
     mac,
     mark::{Mark, Role},
+    names::{Groups, host_names, random_mac},
     stale::is_unmarked_pair,
     undo::Undo,
 };
 use cni_net::{Batch, Errno, Link, LinkKind, NetError, Netns, Peer, Rtnl, VethPair};
-use cni_types::{Code, Error, IfName, MacAddr};
+use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
 
 /// A pair of this attachment that is there already.
 enum Own {
@@ -23,31 +23,31 @@ enum Own {
     Unmarked(Link),
 }
 
-fn own(link: Link, identity: &Identity<'_>) -> Option<Own> {
+fn own(link: Link, id: AttachmentId<'_>) -> Option<Own> {
     let mark = Mark::of(&link);
     if link.kind == LinkKind::Veth
-        && mark.is_some_and(|mark| mark.role == Role::Pair && mark.is_of(identity))
+        && mark.is_some_and(|mark| mark.role == Role::Pair && mark.is_of(id))
     {
         return Some(Own::Marked(link));
     }
-    is_unmarked_pair(&link, &Groups::of(identity.network)).then_some(Own::Unmarked(link))
+    is_unmarked_pair(&link, &Groups::of(id.network)).then_some(Own::Unmarked(link))
 }
 
 /// The pairs of this attachment, by its names. If another link has one of these, all links are
 /// looked at too: earlier versions then took a random name.
-fn find(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Vec<Own>, NetError> {
+fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
     let (mut found, mut is_taken) = (Vec::new(), false);
-    for name in identity.host_names() {
+    for name in host_names(id) {
         let Some(link) = host.find_link(&name)? else {
             continue;
         };
-        match own(link, identity) {
+        match own(link, id) {
             Some(own) => found.push(own),
             None => is_taken = true,
         }
     }
     if is_taken && found.is_empty() {
-        let marked = |link| own(link, identity).filter(|own| matches!(own, Own::Marked(_)));
+        let marked = |link| own(link, id).filter(|own| matches!(own, Own::Marked(_)));
         found.extend(host.links()?.into_iter().filter_map(marked));
     }
     Ok(found)
@@ -56,9 +56,9 @@ fn find(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Vec<Own>, NetError> 
 /// Returns the host's end of a pair of this attachment that lives, wherever its other end is now.
 /// What a killed ADD or a dying namespace left is removed. The caller holds the attachment's claim,
 /// so no other ADD is making it.
-pub(crate) fn living(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Option<Link>, Error> {
+pub(crate) fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Link>, Error> {
     let mut living = None;
-    for own in find(host, identity)? {
+    for own in find(host, id)? {
         match own {
             Own::Marked(link) if host.peer(&link)? != Peer::Gone => living = Some(link),
             Own::Marked(link) | Own::Unmarked(link) => host.remove_link(link.index)?,
@@ -68,12 +68,12 @@ pub(crate) fn living(host: &mut Rtnl, identity: &Identity<'_>) -> Result<Option<
 }
 
 /// Refuses a second ADD of an attachment that lives.
-pub(crate) fn lives(host_end: &str, identity: &Identity<'_>) -> Error {
-    let Identity {
+pub(crate) fn lives(host_end: &str, id: AttachmentId<'_>) -> Error {
+    let AttachmentId {
         network,
         container_id,
         if_name,
-    } = identity;
+    } = id;
     let msg =
         format!("container {container_id} is attached to network {network} by {if_name} already");
     Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
@@ -85,13 +85,12 @@ pub(crate) fn lives(host_end: &str, identity: &Identity<'_>) -> Error {
 /// Refuses an interface name that the container has already.
 pub(crate) fn require_free_name(
     container: &mut Rtnl,
-    identity: &Identity<'_>,
+    name: &IfName,
     host_name: &IfName,
 ) -> Result<(), Error> {
-    if container.find_link(identity.if_name)?.is_none() {
+    if container.find_link(name)?.is_none() {
         return Ok(());
     }
-    let name = identity.if_name;
     let msg =
         format!("container veth name (\"{name}\") peer provided (\"{host_name}\") already exists");
     Err(
@@ -99,6 +98,15 @@ pub(crate) fn require_free_name(
             "CNI_IFNAME {name} is taken in the container; was it added before without a DEL?"
         )),
     )
+}
+
+/// The pair that is to be made.
+pub(crate) struct NewPair<'a> {
+    pub(crate) id: AttachmentId<'a>,
+    pub(crate) bridge: &'a Link,
+    pub(crate) config: &'a Config,
+    pub(crate) if_name: &'a IfName,
+    pub(crate) netns: &'a Netns,
 }
 
 /// Makes the pair, the host's end on the bridge and in its network's group. Nothing that exists is
@@ -110,21 +118,25 @@ pub(crate) fn require_free_name(
 pub(crate) fn create(
     host: &mut Rtnl,
     container: &mut Rtnl,
-    bridge: &Link,
-    netns: &Netns,
-    config: &Config,
-    identity: &Identity<'_>,
+    new: &NewPair<'_>,
     undo: &mut Undo<'_>,
 ) -> Result<IfName, Error> {
-    for host_name in identity.host_names() {
+    let NewPair {
+        id,
+        bridge,
+        config,
+        if_name,
+        netns,
+    } = *new;
+    for host_name in host_names(id) {
         let host_mac = mac::of_port(bridge.mac);
         let mut batch = Batch::new();
         batch.create_veth(&VethPair {
             host_name: &host_name,
             host_mac,
             bridge: bridge.index,
-            group: Groups::of(identity.network).living.get(),
-            container_name: identity.if_name,
+            group: Groups::of(id.network).living.get(),
+            container_name: if_name,
             container_mac: config.mac.unwrap_or_else(random_mac),
             netns,
             // The kernel gives a bridge the least MTU of its ports (br_mtu_auto_adjust in
@@ -137,7 +149,7 @@ pub(crate) fn create(
         });
         match host.run(batch) {
             Ok(()) => return Ok(host_name),
-            Err(e) if e.is_exists() => require_free_name(container, identity, &host_name)?,
+            Err(e) if e.is_exists() => require_free_name(container, if_name, &host_name)?,
             Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
             Err(e) => return Err(e.into()),
         }
@@ -169,8 +181,8 @@ fn full(config: &Config, e: &NetError) -> Error {
 }
 
 /// Removes the pair by its host's end. Returns false if there is none.
-pub(crate) fn remove(host: &mut Rtnl, identity: &Identity<'_>) -> Result<bool, Error> {
-    let found = find(host, identity)?;
+pub(crate) fn remove(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<bool, Error> {
+    let found = find(host, id)?;
     for Own::Marked(link) | Own::Unmarked(link) in &found {
         host.remove_link(link.index)?;
     }

@@ -9,7 +9,7 @@
 use crate::{
     config::{Config, Vlan, VlanGateway},
     host::{forwards, refuse_router_advertisements, vanished, wait_forwarding},
-    identity::{random_mac, random_name},
+    names::{random_mac, random_name},
     parameters::Origin,
 };
 use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortVlans, Rtnl};

@@ -2,7 +2,12 @@
 //! chain made.
 
 use super::{Adding, Ends, Undo};
-use crate::{chain, container, host, macspoof, pair, parameters::Origin, vlan};
+use crate::{
+    chain, container, host, macspoof,
+    pair::{self, NewPair},
+    parameters::Origin,
+    vlan,
+};
 use cni_net::{Link, Rtnl, nft::Nft};
 use cni_types::{Code, Error, IfName};
 
@@ -69,10 +74,17 @@ impl<'a> Adding<'a> {
         bridge: &Link,
         undo: &mut Undo<'a>,
     ) -> Result<Connected, Error> {
-        let (config, identity) = (self.config, &self.identity);
+        let config = self.config;
         let Ends { host, container } = ends;
-        let name = pair::create(host, container, bridge, self.netns, config, identity, undo)?;
-        host::configure_port(host, &name, config, identity)?;
+        let new = NewPair {
+            id: self.id,
+            bridge,
+            config,
+            if_name: &self.attachment.if_name,
+            netns: self.netns,
+        };
+        let name = pair::create(host, container, &new, undo)?;
+        host::configure_port(host, &name, config, self.id)?;
         vlan::confine_port(host, bridge, &name, config)?;
         let if_name = &self.attachment.if_name;
         let removed = || {
@@ -112,7 +124,7 @@ impl<'a> Adding<'a> {
         undo.on_failure("taking the interface off the bridge", move || {
             chain::give_back(&mut Rtnl::open()?, &earlier, &undone)
         });
-        chain::take(host, &before, &name, bridge, &self.identity, self.config)?;
+        chain::take(host, &before, &name, bridge, self.id, self.config)?;
         host::configure_taken_port(host, &name, self.config, undo)?;
         let mut link = host::end(host, &name)?;
         // Without carrier, as a tap whose guest is not started, it does not forward yet.
@@ -136,12 +148,12 @@ impl<'a> Adding<'a> {
         if !self.config.spoof_check {
             return Ok(());
         }
-        let identity = self.identity;
+        let id = self.id;
         // Before: the kernel may have done it and its answer be lost.
         undo.on_failure("removing macspoofchk rules", move || {
-            macspoof::remove(&mut Nft::open()?, &identity)
+            macspoof::remove(&mut Nft::open()?, id)
         });
-        macspoof::create(host, &identity, host_name, inside.mac)
+        macspoof::create(host, id, host_name, inside.mac)
     }
 
     fn no_known_address(&self) -> Error {

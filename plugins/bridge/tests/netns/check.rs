@@ -5,11 +5,8 @@ use crate::{
     network::{Network, V4, V6, host_local},
     snapshot::Snapshot,
 };
-use cni_net::{
-    PortMode,
-    nft::{Nft, Owner},
-};
-use cni_types::{Code, Command, MacAddr};
+use cni_net::{PortMode, nft::Nft};
+use cni_types::{AttachmentId, Code, Command, MacAddr};
 use serde_json::{Value, json};
 use testkit::{Host, Outcome, Pod, Test};
 
@@ -298,12 +295,12 @@ fn check_tells_forwarding_that_is_off(host: &Host) {
 
 fn check_tells_missing_masquerade_rules(host: &Host) {
     let attached = Attached::new(host);
-    let owner = Owner {
+    let owner = AttachmentId {
         network: "net",
         container_id: "a",
         if_name: "eth0",
     };
-    assert_eq!(Nft::open().unwrap().remove_masquerade(&owner).unwrap(), 2);
+    assert_eq!(Nft::open().unwrap().remove_masquerade(owner).unwrap(), 2);
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
 

@@ -6,8 +6,8 @@ use crate::{
     nat::Flavour,
     network::{Network, V4, V6, host_local, id},
 };
-use cni_net::nft::{Nft, Owner};
-use cni_types::{Command, KeepAddresses};
+use cni_net::nft::Nft;
+use cni_types::{AttachmentId, Command, KeepAddresses};
 use serde_json::{Value, json};
 use testkit::{self, Host, Outcome, Pod, Suite, Test};
 
@@ -193,14 +193,14 @@ fn reserve(host: &Host, address: &str, pod: &Pod) {
 }
 
 fn masquerade(container_id: &str, address: &str) {
-    let owner = Owner {
+    let owner = AttachmentId {
         network: "net",
         container_id,
         if_name: "eth0",
     };
     Nft::open()
         .unwrap()
-        .create_masquerade(&owner, &[address.parse().unwrap()])
+        .create_masquerade(owner, &[address.parse().unwrap()])
         .unwrap();
 }
 
