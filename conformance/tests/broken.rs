@@ -77,7 +77,7 @@ fn is_noticed(
     let is_may = case.level == Level::May;
     match verdict(&good) {
         Verdict::Passed => {}
-        Verdict::Noted(_) if !is_may => {}
+        Verdict::Noted { .. } if !is_may => {}
         other => return Err(format!("the good {} is {other:?}", profile.name).into()),
     }
     let bad = item(
@@ -93,7 +93,7 @@ fn is_noticed(
     );
     match verdict(&bad) {
         Verdict::Failed { .. } => Ok(()),
-        Verdict::Noted(_) if is_may => Ok(()),
+        Verdict::Noted { .. } if is_may => Ok(()),
         other => Err(format!("the broken {} is {other:?}", profile.name).into()),
     }
 }

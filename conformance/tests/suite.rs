@@ -60,9 +60,9 @@ fn run(item: &Item) -> Result<Completion, Failed> {
     );
     let outcome = outcomes.first().ok_or("the case did not run")?;
     match &outcome.verdict {
-        Verdict::Passed | Verdict::Noted(_) => Ok(Completion::Completed),
-        Verdict::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        Verdict::Failed { .. } | Verdict::Error(_) => {
+        Verdict::Passed | Verdict::Noted { .. } => Ok(Completion::Completed),
+        Verdict::Skipped { reason } => Ok(Completion::ignored_with(reason)),
+        Verdict::Failed { .. } | Verdict::Error { .. } => {
             Err(suite::report::explain::run(item, outcome).into())
         }
     }

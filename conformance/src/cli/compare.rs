@@ -6,8 +6,8 @@ use super::{
     print,
 };
 use conformance::suite::{
-    self, Item, Options, Outcome, Profile, Report, Selection, Subject, Verdict, diff::differences,
-    meter,
+    self, Item, Options, Outcome, Profile, Reading, Report, Selection, Subject, Verdict,
+    diff::differences, meter,
 };
 use serde_json::json;
 use std::{
@@ -86,7 +86,7 @@ pub(super) fn diff(options: &Run) -> Result<ExitCode, String> {
     for (item, (a, b)) in of_a.iter().zip(by_a.iter().zip(&by_b)) {
         let (plugin, version) = (&item.subject.profile.name, item.version);
         for outcome in [a, b] {
-            if let Verdict::Error(reason) | Verdict::Skipped(reason) = &outcome.verdict {
+            if let Verdict::Error { reason } | Verdict::Skipped { reason } = &outcome.verdict {
                 return Err(format!("{plugin} {version}: {reason}"));
             }
         }
@@ -137,7 +137,7 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
             .iter()
             .filter_map(|folder| newest(options, profile, folder))
             .collect();
-        let mut readings: Vec<Vec<meter::Reading>> = vec![Vec::new(); items.len()];
+        let mut readings: Vec<Vec<Reading>> = vec![Vec::new(); items.len()];
         // In turns, so that what disturbs the machine disturbs both.
         for _ in 0..options.rounds {
             for (item, readings) in items.iter().zip(&mut readings) {
@@ -164,7 +164,7 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
 ///
 /// # Errors
 /// Fails if the case does not pass.
-fn measured(item: &Item) -> Result<Vec<meter::Reading>, String> {
+fn measured(item: &Item) -> Result<Vec<Reading>, String> {
     let options = Options {
         jobs: 1,
         explaining: false,
@@ -175,7 +175,7 @@ fn measured(item: &Item) -> Result<Vec<meter::Reading>, String> {
         let (id, folder) = (item.full_id(), item.subject.bin_dir.display());
         return Err(format!("{id} {folder}: {:?}", outcome.verdict));
     }
-    Ok(meter::readings(outcome))
+    Ok(outcome.readings.clone())
 }
 
 fn newest(options: &Run, profile: &Profile, folder: &Path) -> Option<Item> {
@@ -192,11 +192,11 @@ fn newest(options: &Run, profile: &Profile, folder: &Path) -> Option<Item> {
 struct Row {
     plugin: String,
     command: String,
-    medians: Vec<Option<meter::Reading>>,
+    medians: Vec<Option<Reading>>,
 }
 
 impl Row {
-    fn all(plugin: &str, readings: &[Vec<meter::Reading>]) -> Vec<Self> {
+    fn all(plugin: &str, readings: &[Vec<Reading>]) -> Vec<Self> {
         let row = |command: &str| Self {
             plugin: plugin.to_owned(),
             command: command.to_owned(),
@@ -217,8 +217,8 @@ impl Row {
     }
 }
 
-fn median(readings: &[meter::Reading], command: &str) -> Option<meter::Reading> {
-    let middle = |value: fn(&meter::Reading) -> f64| {
+fn median(readings: &[Reading], command: &str) -> Option<Reading> {
+    let middle = |value: fn(&Reading) -> f64| {
         let mut values: Vec<f64> = readings
             .iter()
             .filter(|reading| reading.command == command)
@@ -227,7 +227,7 @@ fn median(readings: &[meter::Reading], command: &str) -> Option<meter::Reading> 
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     };
-    Some(meter::Reading {
+    Some(Reading {
         command: command.to_owned(),
         wall_ms: middle(|reading| reading.wall_ms)?,
         cpu_ms: middle(|reading| reading.cpu_ms)?,

@@ -36,7 +36,7 @@ pub(super) fn judge(items: &[Item], outcomes: &mut [Outcome]) {
     }
     for (index, found) in found {
         if let Some(outcome) = outcomes.get_mut(index)
-            && matches!(outcome.verdict, Verdict::Passed | Verdict::Noted(_))
+            && matches!(outcome.verdict, Verdict::Passed | Verdict::Noted { .. })
         {
             let wanted = "a code that the specification lists, or one from 100 on, in every error"
                 .to_owned();

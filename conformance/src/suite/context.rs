@@ -9,6 +9,7 @@ use super::{
     journal::{Entry, Journal},
     kind::Kind,
     profile::Profile,
+    reading::Reading,
     request::Request,
     state::State,
     subject::Subject,
@@ -40,6 +41,14 @@ pub struct Context<'a> {
     explaining: bool,
     journal: Journal,
     notes: Mutex<Vec<String>>,
+    readings: Mutex<Vec<Reading>>,
+}
+
+/// What a case leaves in its context.
+pub(super) struct Record {
+    pub(super) journal: Vec<Entry>,
+    pub(super) notes: Vec<String>,
+    pub(super) readings: Vec<Reading>,
 }
 
 impl<'a> Context<'a> {
@@ -61,13 +70,13 @@ impl<'a> Context<'a> {
             fixture::create_master()?;
         }
         std::fs::create_dir_all(FILES)?;
-        let (journal, notes) = (Journal::default(), Mutex::default());
         Ok(Self {
             subject,
             version,
             explaining,
-            journal,
-            notes,
+            journal: Journal::default(),
+            notes: Mutex::default(),
+            readings: Mutex::default(),
         })
     }
 
@@ -278,12 +287,25 @@ impl<'a> Context<'a> {
         self.explaining.then(|| self.state()).transpose()
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<String>) {
-        (
-            self.journal.into_entries(),
-            self.notes
+    /// Adds measured runs to the outcome.
+    pub(super) fn keep_readings(&self, readings: Vec<Reading>) {
+        self.readings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(readings);
+    }
+
+    pub(super) fn into_record(self) -> Record {
+        Record {
+            journal: self.journal.into_entries(),
+            notes: self
+                .notes
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner),
-        )
+            readings: self
+                .readings
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }

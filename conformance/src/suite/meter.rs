@@ -8,14 +8,12 @@ use super::{
     case::{Case, Clause, Level, Versions},
     context::{Context, FILES},
     failure::Failure,
-    journal::Entry,
     kind::EVERY_KIND,
-    outcome::Outcome,
+    reading::Reading,
 };
 use cni_types::Command;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -24,21 +22,7 @@ use std::{
     time::Instant,
 };
 
-/// One measured run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reading {
-    /// The operation.
-    pub command: String,
-    /// From start to end, in milliseconds.
-    pub wall_ms: f64,
-    /// Processor time, user and system, in milliseconds.
-    pub cpu_ms: f64,
-    /// The largest process's resident memory at its peak, in KiB.
-    pub peak_kib: i64,
-}
-
-/// One round of all operations; the readings are in the step at the end of the journal.
+/// One round of all operations. What it measures is in [`Outcome::readings`](super::Outcome).
 pub static ROUND: Case = Case {
     id: "bench/round",
     title: "each operation once, measured",
@@ -53,9 +37,6 @@ pub static ROUND: Case = Case {
     faults: &[],
     body: round,
 };
-
-/// What the step with the readings begins with.
-const READINGS: &str = "readings ";
 
 fn round(context: &Context<'_>) -> Result<(), Failure> {
     let folder = Path::new(FILES).join("meter");
@@ -89,24 +70,16 @@ fn round(context: &Context<'_>) -> Result<(), Failure> {
         .program(&meter)
         .run()?
         .succeeded()?;
-    context.step(format!(
-        "{READINGS}{}",
-        fs::read_to_string(beside(&meter, "readings"))?
-    ));
+    context.keep_readings(readings(&meter)?);
     Ok(())
 }
 
-/// The readings of a round.
-#[must_use]
-pub fn readings(outcome: &Outcome) -> Vec<Reading> {
-    let text = outcome.journal.iter().find_map(|entry| match entry {
-        Entry::Step(text) => text.strip_prefix(READINGS),
-        Entry::Run(_) => None,
-    });
-    text.unwrap_or_default()
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+/// Reads what a meter has written down.
+fn readings(meter: &Path) -> Result<Vec<Reading>, Failure> {
+    let lines = fs::read_to_string(beside(meter, "readings"))?;
+    let reading =
+        |line| serde_json::from_str(line).map_err(|e| Failure::suite("read a meter's notes", e));
+    lines.lines().map(reading).collect()
 }
 
 /// Puts a meter for the plugin into `folder`.

@@ -96,20 +96,9 @@ pub struct CaseResult {
     pub level: Level,
     /// The rule.
     pub clause: Clause,
-    /// `passed`, `failed`, `noted`, `skipped` or `error`.
-    pub outcome: &'static str,
-    /// For `failed`: what the rule wants.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<String>,
-    /// For `failed`: what was seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<String>,
-    /// For `skipped` and `error`: why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// For `noted`: what was seen.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    /// How it did: `outcome`, and what belongs to it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
     /// For `failed` and `error`: what was done, step by step.
@@ -162,18 +151,15 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// Results with the same case, plugin and outcome, in neighbouring versions or not, told once.
+    /// Groups the results of the same case and plugin that differ in the version alone, which need
+    /// not be neighbours.
     #[must_use]
-    pub fn grouped(&self, outcome: &str) -> Vec<Group<'_>> {
+    pub fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
-        for result in self
-            .results
-            .iter()
-            .filter(|result| result.outcome == outcome)
-        {
+        for result in &self.results {
             let same = groups
                 .iter_mut()
-                .find(|group| group.first.says_the_same(result));
+                .find(|group| group.first.is_same_but_for_version(result));
             match same {
                 Some(group) => group.versions.push(result.version),
                 None => groups.push(Group {
@@ -214,12 +200,12 @@ impl Summary {
     pub fn of<'a>(results: impl IntoIterator<Item = &'a CaseResult>) -> Self {
         let mut summary = Self::default();
         for result in results {
-            match result.outcome {
-                "passed" => summary.passed += 1,
-                "failed" => summary.failed += 1,
-                "noted" => summary.noted += 1,
-                "skipped" => summary.skipped += 1,
-                _ => summary.errors += 1,
+            match result.verdict {
+                Verdict::Passed => summary.passed += 1,
+                Verdict::Failed { .. } => summary.failed += 1,
+                Verdict::Noted { .. } => summary.noted += 1,
+                Verdict::Skipped { .. } => summary.skipped += 1,
+                Verdict::Error { .. } => summary.errors += 1,
             }
         }
         summary
@@ -235,7 +221,13 @@ impl CaseResult {
             level,
             ..
         } = *item.case;
-        let mut result = Self {
+        let journal = match outcome.verdict {
+            Verdict::Failed { .. } | Verdict::Error { .. } => {
+                outcome.journal.iter().map(ToString::to_string).collect()
+            }
+            Verdict::Passed | Verdict::Noted { .. } | Verdict::Skipped { .. } => Vec::new(),
+        };
+        Self {
             id: item.id(),
             plugin: item.subject.profile.name.clone(),
             family: item.case.family(),
@@ -244,46 +236,32 @@ impl CaseResult {
             title,
             level,
             clause,
-            outcome: outcome.verdict.as_str(),
-            wanted: None,
-            found: None,
-            reason: None,
-            notes: Vec::new(),
+            verdict: outcome.verdict.clone(),
             duration_ms: milliseconds(outcome.duration),
-            journal: Vec::new(),
-        };
-        match &outcome.verdict {
-            Verdict::Passed => return result,
-            Verdict::Failed { wanted, found } => {
-                (result.wanted, result.found) = (Some(wanted.clone()), Some(found.clone()));
-            }
-            Verdict::Noted(notes) => {
-                result.notes.clone_from(notes);
-                return result;
-            }
-            Verdict::Skipped(reason) => {
-                result.reason = Some(reason.clone());
-                return result;
-            }
-            Verdict::Error(reason) => result.reason = Some(reason.clone()),
+            journal,
         }
-        result.journal = outcome.journal.iter().map(ToString::to_string).collect();
-        result
     }
 
-    /// What is different from run to run, or names the version, does not count.
-    fn says_the_same(&self, other: &Self) -> bool {
-        let of = |result: &Self| {
-            let without_version = |text: &String| text.replace(result.version, "VERSION");
-            (
-                result.case,
-                result.plugin.clone(),
-                result.wanted.as_ref().map(without_version),
-                result.reason.clone(),
-                result.notes.iter().map(without_version).collect::<Vec<_>>(),
-            )
-        };
-        of(self) == of(other)
+    /// Returns true if both have the same verdict, apart from texts that name the version.
+    fn is_same_but_for_version(&self, other: &Self) -> bool {
+        self.case == other.case
+            && self.plugin == other.plugin
+            && self.verdict_without_version() == other.verdict_without_version()
+    }
+
+    fn verdict_without_version(&self) -> Verdict {
+        let neutral = |text: &String| text.replace(self.version, "VERSION");
+        match &self.verdict {
+            Verdict::Failed { wanted, .. } => Verdict::Failed {
+                wanted: neutral(wanted),
+                // Differs from run to run.
+                found: String::new(),
+            },
+            Verdict::Noted { notes } => Verdict::Noted {
+                notes: notes.iter().map(neutral).collect(),
+            },
+            same => same.clone(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     case::Level,
     codes,
-    context::Context,
+    context::{Context, Record},
     failure::Failure,
     gate::Gate,
     journal::Entry,
@@ -83,26 +83,20 @@ pub fn run(
     outcomes
 }
 
-/// A thread becomes a host once and for all, so each case has a thread of its own.
+/// Runs a case on a thread of its own, since a thread becomes a host once and for all.
 fn on_own_host(item: &Item, gate: &Gate, explaining: bool) -> Outcome {
     let start = Instant::now();
-    let died = |text: &str| Outcome {
-        verdict: Verdict::Error(text.to_owned()),
-        duration: start.elapsed(),
-        journal: Vec::new(),
-    };
-    if let Some(lack) = item.lack().or_else(|| gate.reason(item)) {
-        return Outcome {
-            verdict: Verdict::Skipped(lack),
-            duration: Duration::ZERO,
-            journal: Vec::new(),
-        };
+    if let Some(reason) = item.lack().or_else(|| gate.reason(item)) {
+        return Outcome::without_steps(Verdict::Skipped { reason }, Duration::ZERO);
     }
+    let error = |reason| Outcome::without_steps(Verdict::Error { reason }, start.elapsed());
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(item.id());
         match thread.spawn_scoped(scope, || one(item, explaining)) {
-            Ok(thread) => thread.join().unwrap_or_else(|_| died("the case panicked")),
-            Err(e) => died(&format!("cannot start a thread: {e}")),
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|_| error("the case panicked".to_owned())),
+            Err(e) => error(format!("cannot start a thread: {e}")),
         }
     })
 }
@@ -113,11 +107,7 @@ fn one(item: &Item, explaining: bool) -> Outcome {
         Ok(context) => context,
         Err(failure) => {
             let verdict = verdict(item.case.level, Err(failure), Vec::new());
-            return Outcome {
-                verdict,
-                duration: start.elapsed(),
-                journal: Vec::new(),
-            };
+            return Outcome::without_steps(verdict, start.elapsed());
         }
     };
     let ended = (item.case.body)(&context);
@@ -128,13 +118,18 @@ fn one(item: &Item, explaining: bool) -> Outcome {
         None
     };
     sandbox::end_processes();
-    let (mut journal, notes) = context.into_parts();
+    let Record {
+        mut journal,
+        notes,
+        readings,
+    } = context.into_record();
     journal
         .extend(state.map(|state| Entry::Step(format!("the state at the end\n{}", shown(&state)))));
     Outcome {
         verdict: verdict(item.case.level, ended, notes),
         duration,
         journal,
+        readings,
     }
 }
 
@@ -147,14 +142,14 @@ fn shown(state: &str) -> String {
 fn verdict(level: Level, ended: Result<(), Failure>, mut notes: Vec<String>) -> Verdict {
     match ended {
         Ok(()) if notes.is_empty() => Verdict::Passed,
-        Ok(()) => Verdict::Noted(notes),
+        Ok(()) => Verdict::Noted { notes },
         Err(Failure::Mismatch { wanted, found }) if level == Level::May => {
             notes.push(format!("not {wanted}, but {found}"));
-            Verdict::Noted(notes)
+            Verdict::Noted { notes }
         }
         Err(Failure::Mismatch { wanted, found }) => Verdict::Failed { wanted, found },
-        Err(Failure::Skip(reason)) => Verdict::Skipped(reason),
-        Err(Failure::Suite(text)) => Verdict::Error(text),
+        Err(Failure::Skip(reason)) => Verdict::Skipped { reason },
+        Err(Failure::Suite(reason)) => Verdict::Error { reason },
     }
 }
 
@@ -171,15 +166,21 @@ mod tests {
         ));
         assert_eq!(
             verdict(Level::May, mismatch(), Vec::new()),
-            Verdict::Noted(vec!["not a, but b".to_owned()])
+            Verdict::Noted {
+                notes: vec!["not a, but b".to_owned()]
+            }
         );
         assert_eq!(
             verdict(Level::Must, Ok(()), vec!["n".to_owned()]),
-            Verdict::Noted(vec!["n".to_owned()])
+            Verdict::Noted {
+                notes: vec!["n".to_owned()]
+            }
         );
         assert_eq!(
             verdict(Level::Must, Err(Failure::skip("x")), Vec::new()),
-            Verdict::Skipped("x".to_owned())
+            Verdict::Skipped {
+                reason: "x".to_owned()
+            }
         );
     }
 }

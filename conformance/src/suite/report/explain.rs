@@ -53,10 +53,10 @@ pub fn run(item: &Item, outcome: &Outcome) -> String {
                 indented(found)
             );
         }
-        Verdict::Noted(notes) => {
+        Verdict::Noted { notes } => {
             let _ = write!(text, "\n  {}", indented(&notes.join("\n")));
         }
-        Verdict::Skipped(reason) | Verdict::Error(reason) => {
+        Verdict::Skipped { reason } | Verdict::Error { reason } => {
             let _ = write!(text, "\n  {}", indented(reason));
         }
     }

@@ -1,6 +1,7 @@
 //! The report as JUnit XML, which CI systems show: a test suite for each plugin and family.
 
 use super::{CaseResult, Report, Summary};
+use crate::suite::Verdict;
 use std::fmt::Write;
 
 /// Writes the report.
@@ -50,24 +51,15 @@ fn case(xml: &mut String, suite: &str, result: &CaseResult) {
         escaped(suite),
         escaped(&result.id)
     );
-    let inner = match result.outcome {
-        "passed" => String::new(),
-        "noted" => format!(
-            "<system-out>{}</system-out>",
-            escaped(&result.notes.join("\n"))
-        ),
-        "skipped" => {
-            format!(
-                "<skipped message=\"{}\"/>",
-                escaped(result.reason.as_deref().unwrap_or_default())
-            )
+    let inner = match &result.verdict {
+        Verdict::Passed => String::new(),
+        Verdict::Noted { notes } => {
+            format!("<system-out>{}</system-out>", escaped(&notes.join("\n")))
         }
-        "failed" => {
-            let message = format!("wanted {}", result.wanted.as_deref().unwrap_or_default());
-            let (found, journal) = (
-                result.found.as_deref().unwrap_or_default(),
-                result.journal.concat(),
-            );
+        Verdict::Skipped { reason } => format!("<skipped message=\"{}\"/>", escaped(reason)),
+        Verdict::Failed { wanted, found } => {
+            let message = format!("wanted {wanted}");
+            let journal = result.journal.concat();
             let text = format!("{}\n\nfound {found}\n\n{journal}", result.clause.rule);
             let level = result.level.as_str();
             format!(
@@ -76,10 +68,7 @@ fn case(xml: &mut String, suite: &str, result: &CaseResult) {
                 escaped(&text)
             )
         }
-        _ => format!(
-            "<error message=\"{}\"/>",
-            escaped(result.reason.as_deref().unwrap_or_default())
-        ),
+        Verdict::Error { reason } => format!("<error message=\"{}\"/>", escaped(reason)),
     };
     let _ = if inner.is_empty() {
         writeln!(xml, "/>")

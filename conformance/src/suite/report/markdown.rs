@@ -1,6 +1,7 @@
 //! The report as Markdown, for a README or a pull request.
 
 use super::{CaseResult, Report, Summary};
+use crate::suite::Verdict;
 use cni_types::SpecVersion;
 use std::fmt::Write;
 
@@ -17,34 +18,7 @@ pub fn render(report: &Report) -> String {
             .collect();
         table(&mut text, &results);
     }
-    let failed = report.grouped("failed");
-    if !failed.is_empty() {
-        text.push_str(
-            "\n### Failures\n\n| plugin | case | versions | level | clause | wanted | found |\n",
-        );
-        text.push_str("|---|---|---|---|---|---|---|\n");
-    }
-    for group in failed {
-        let CaseResult {
-            plugin,
-            case,
-            level,
-            clause,
-            wanted,
-            found,
-            ..
-        } = group.first;
-        let _ = writeln!(
-            text,
-            "| {plugin} | `{case}` | {} | {} | {}: {} | {} | {} |",
-            group.versions.join(", "),
-            level.as_str(),
-            clause.section,
-            clause.rule,
-            cell(wanted.as_deref()),
-            cell(found.as_deref()),
-        );
-    }
+    failures(&mut text, report);
     let Summary {
         passed,
         failed,
@@ -58,6 +32,37 @@ pub fn render(report: &Report) -> String {
         report.tool.name, report.tool.version
     );
     text
+}
+
+/// Adds the table of the failures, if there is one.
+fn failures(text: &mut String, report: &Report) {
+    if report.summary.failed == 0 {
+        return;
+    }
+    *text += "\n### Failures\n\n| plugin | case | versions | level | clause | wanted | found |\n";
+    *text += "|---|---|---|---|---|---|---|\n";
+    for group in report.groups() {
+        let CaseResult {
+            plugin,
+            case,
+            level,
+            clause,
+            ..
+        } = group.first;
+        let Verdict::Failed { wanted, found } = &group.first.verdict else {
+            continue;
+        };
+        let _ = writeln!(
+            text,
+            "| {plugin} | `{case}` | {} | {} | {}: {} | {} | {} |",
+            group.versions.join(", "),
+            level.as_str(),
+            clause.section,
+            clause.rule,
+            cell(wanted),
+            cell(found),
+        );
+    }
 }
 
 fn table(text: &mut String, results: &[&CaseResult]) {
@@ -87,11 +92,8 @@ fn table(text: &mut String, results: &[&CaseResult]) {
 }
 
 /// What would end a cell or a line is taken out.
-fn cell(text: Option<&str>) -> String {
-    let mut line = text
-        .unwrap_or_default()
-        .replace('|', "\\|")
-        .replace('\n', "<br>");
+fn cell(text: &str) -> String {
+    let mut line = text.replace('|', "\\|").replace('\n', "<br>");
     if line.chars().count() > 400 {
         line = line.chars().take(400).chain(['…']).collect();
     }

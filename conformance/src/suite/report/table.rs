@@ -1,6 +1,7 @@
 //! The report for people: one table a plugin, and what failed explained below.
 
 use super::{CaseResult, Group, Report, Summary};
+use crate::suite::Verdict;
 use cni_types::SpecVersion;
 use std::fmt::Write;
 
@@ -58,13 +59,14 @@ pub fn render(report: &Report, style: Style<'_>) -> String {
         text += &style.paint(Style::DIM, LEGEND);
         text += "\n\n";
     }
-    for group in report.grouped("failed") {
-        failure(&mut text, style, &group, &report.bin_dir);
+    let groups = report.groups();
+    for group in &groups {
+        failure(&mut text, style, group, &report.bin_dir);
     }
-    for group in report.grouped("error") {
-        error(&mut text, style, &group);
+    for group in &groups {
+        error(&mut text, style, group);
     }
-    short_list(&mut text, style, &report.grouped("noted"));
+    notes(&mut text, style, &groups);
     skipped(&mut text, style, report);
     text + &last_line(report, style) + "\n"
 }
@@ -113,21 +115,17 @@ fn cell(summary: Summary, style: Style<'_>) -> String {
     style.paint(code, &format!("{shown:>8}"))
 }
 
+/// Adds a group of failures; no other group.
 fn failure(text: &mut String, style: Style<'_>, group: &Group<'_>, bin_dir: &str) {
     let result = group.first;
+    let Verdict::Failed { wanted, found } = &result.verdict else {
+        return;
+    };
     head(text, style, Style::RED, "FAILED", group);
     let rule = format!("{}: {}", section(result), result.clause.rule);
-    let parts = [
-        ("rule", Some(rule)),
-        ("wanted", result.wanted.clone()),
-        ("found", result.found.clone()),
-    ];
+    let parts = [("rule", &rule), ("wanted", wanted), ("found", found)];
     for (name, said) in parts {
-        let _ = writeln!(
-            text,
-            "  {name:<6}  {}",
-            below(&said.unwrap_or_default(), 10)
-        );
+        let _ = writeln!(text, "  {name:<6}  {}", below(said, 10));
     }
     // Cases about two builds are none that one folder could explain.
     if crate::suite::family::FAMILIES
@@ -158,9 +156,12 @@ pub fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// Adds a group of errors of the suite; no other group.
 fn error(text: &mut String, style: Style<'_>, group: &Group<'_>) {
+    let Verdict::Error { reason } = &group.first.verdict else {
+        return;
+    };
     head(text, style, Style::YELLOW, "ERROR", group);
-    let reason = group.first.reason.as_deref().unwrap_or_default();
     let _ = writeln!(
         text,
         "  the suite could not do its own part: {}\n",
@@ -186,14 +187,13 @@ fn head(text: &mut String, style: Style<'_>, code: &str, word: &str, group: &Gro
     let _ = writeln!(text, "  {:<6}  {}", level.as_str(), below(title, 10));
 }
 
-fn short_list(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
+fn notes(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
+    let start = text.len();
     for group in groups {
-        let CaseResult {
-            plugin,
-            case,
-            notes,
-            ..
-        } = group.first;
+        let CaseResult { plugin, case, .. } = group.first;
+        let Verdict::Noted { notes } = &group.first.verdict else {
+            continue;
+        };
         let versions = group.versions.join(" ");
         let word = style.paint(Style::YELLOW, "noted");
         let _ = writeln!(
@@ -202,44 +202,43 @@ fn short_list(text: &mut String, style: Style<'_>, groups: &[Group<'_>]) {
             below(&notes.join("; "), 2)
         );
     }
-    if !groups.is_empty() {
+    if text.len() > start {
         text.push('\n');
     }
 }
 
-/// Most often many cases are skipped for the same reason, which is told once.
+/// Adds the skipped cases by their reasons: most often many have the same.
 fn skipped(text: &mut String, style: Style<'_>, report: &Report) {
-    let mut reasons: Vec<(&CaseResult, Vec<&CaseResult>)> = Vec::new();
-    for result in report
-        .results
-        .iter()
-        .filter(|result| result.outcome == "skipped")
-    {
-        let same =
-            |first: &CaseResult| first.plugin == result.plugin && first.reason == result.reason;
-        match reasons.iter_mut().find(|(first, _)| same(first)) {
-            Some((_, all)) => all.push(result),
-            None => reasons.push((result, vec![result])),
+    let mut reasons: Vec<(&CaseResult, &str, Vec<&CaseResult>)> = Vec::new();
+    for result in &report.results {
+        let Verdict::Skipped { reason } = &result.verdict else {
+            continue;
+        };
+        let same = reasons
+            .iter_mut()
+            .find(|(first, same, _)| first.plugin == result.plugin && same == reason);
+        match same {
+            Some((_, _, all)) => all.push(result),
+            None => reasons.push((result, reason, vec![result])),
         }
     }
-    for (first, all) in &reasons {
+    for (first, reason, all) in &reasons {
         let of = |part: fn(&CaseResult) -> &'static str| {
             let mut parts: Vec<&str> = all.iter().map(|result| part(result)).collect();
             parts.sort_unstable();
             parts.dedup();
             parts
         };
-        let (cases, versions) = (
-            of(|result| result.case),
-            of(|result| result.version).join(" "),
-        );
+        let cases = of(|result| result.case);
+        let versions = of(|result| result.version).join(" ");
         let named = if let [case] = cases[..] {
             case.to_owned()
         } else {
             format!("{} cases", cases.len())
         };
-        let (word, plugin) = (style.paint(Style::YELLOW, "skipped"), &first.plugin);
-        let reason = below(first.reason.as_deref().unwrap_or_default(), 2);
+        let word = style.paint(Style::YELLOW, "skipped");
+        let plugin = &first.plugin;
+        let reason = below(reason, 2);
         let _ = writeln!(text, "{word} {plugin} {named} @ {versions}\n  {reason}");
     }
     if !reasons.is_empty() {
