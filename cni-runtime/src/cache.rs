@@ -3,7 +3,12 @@
 //! The files are libcni's, in its place and format, so that an attachment made by one runtime can
 //! be ended by another: `<folder>/results/<network>-<container id>-<interface>`.
 
-use super::{base64, error::Error, network::Network, parameters::Parameters, plain::read_plain};
+use super::{error::Error, network::Network, parameters::Parameters, plain::read_plain};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
 use cni_types::{Json, NetworkName};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -16,6 +21,13 @@ use std::{
 };
 
 const KIND: &str = "cniCacheV1";
+
+/// As Go writes and reads byte strings in JSON: with padding, and unused bits that count for
+/// nothing (`base64.StdEncoding`).
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// A folder with results.
 #[derive(Clone, Debug)]
@@ -108,7 +120,7 @@ impl Cache {
         let written = Written {
             kind: KIND,
             container_id: parameters.container_id.as_str(),
-            config: base64::encode(network.source().to_string().as_bytes()),
+            config: BASE64.encode(network.source().to_string().as_bytes()),
             if_name: parameters.if_name.as_str(),
             network_name: network.name.as_str(),
             netns: parameters.netns.as_ref().map_or("", |path| path.as_str()),
@@ -261,8 +273,9 @@ impl CachedAttachment {
         }
         Ok(Self {
             network: NetworkName::parse(&read.network_name).map_err(|e| invalid(e.to_string()))?,
-            config: base64::decode(&read.config)
-                .ok_or_else(|| invalid("config is not base64".to_owned()))?,
+            config: BASE64
+                .decode(&read.config)
+                .map_err(|_| invalid("config is not base64".to_owned()))?,
             parameters,
             result: read
                 .result
@@ -308,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_file_is_libcnis() {
-        let folder = Folder::new("cache-format");
+        let folder = Folder::new();
         let full = parameters()
             .with_arg("IgnoreUnknown", "1")
             .with_capability_arg("mac", "02:00:00:00:00:01".into());
@@ -317,7 +330,7 @@ mod tests {
             .unwrap();
         let path = folder.path().join("results/n-c1-eth0");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let config = base64::encode(network().source().to_string().as_bytes());
+        let config = BASE64.encode(network().source().to_string().as_bytes());
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             format!(
@@ -328,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_was_stored_reads_back_and_is_forgotten() {
-        let folder = Folder::new("cache-round-trip");
+        let folder = Folder::new();
         let cache = Cache::new(folder.path());
         let full = parameters()
             .with_arg("A", "1")
@@ -347,14 +360,14 @@ mod tests {
 
     #[test]
     fn what_a_killed_writer_left_is_no_attachment() {
-        let folder = Folder::new("cache-killed");
+        let folder = Folder::new();
         folder.write("results/.n-c1-eth0.4711", "{");
         assert_eq!(Cache::new(folder.path()).entries().unwrap().len(), 0);
     }
 
     #[test]
     fn a_damaged_file_is_an_error_with_its_path() {
-        let folder = Folder::new("cache-damaged");
+        let folder = Folder::new();
         for content in [
             "",
             "{",

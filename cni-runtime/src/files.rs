@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_folder_beside_the_file_adds_plugins_in_order() {
-        let folder = Folder::new("sibling");
+        let folder = Folder::new();
         folder.write("n/20-b.conf", r#"{"type":"b"}"#);
         folder.write("n/10-a.conf", r#"{"type":"a"}"#);
         folder.write("n/15-not.conflist", "junk");
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_beside_is_named() {
-        let folder = Folder::new("broken");
+        let folder = Folder::new();
         let broken = folder.write("n/10-a.conf", r#"{"kind":"a"}"#);
         let list = folder.write("n.conflist", r#"{"name":"n","plugins":[{"type":"first"}]}"#);
         let error = Network::load(&list).unwrap_err().to_string();
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_first_file_with_the_name_is_found_and_broken_ones_are_passed_over() {
-        let folder = Folder::new("find");
+        let folder = Folder::new();
         folder.write("00-broken.conf", "{");
         folder.write(
             "20-late.conflist",

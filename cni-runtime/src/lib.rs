@@ -4,7 +4,6 @@
 //! The library decides nothing that the spec leaves to the runtime. In particular a failed ADD is
 //! followed by nothing: the caller owes it a DEL, as it owes one to every ADD.
 
-mod base64;
 mod cache;
 mod error;
 mod event;

@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_is_opened() {
-        let folder = Folder::new("plain");
+        let folder = Folder::new();
         let path = |name: &str| folder.path().join(name);
         folder.write("file", "text");
         nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();

@@ -11,8 +11,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(name: &str) -> Self {
-        let folder = Folder::new(name);
+    fn new() -> Self {
+        let folder = Folder::new();
         let answer = |number: u8| {
             format!(
                 r#"test "$CNI_COMMAND" != ADD || echo '{{"cniVersion":"1.1.0","ips":[{{"address":"10.0.0.{number}/24"}}],"odd":{number}}}'"#
@@ -72,7 +72,7 @@ fn parameters() -> Parameters {
 
 #[test]
 fn add_passes_each_result_on_and_caches_the_last() {
-    let bench = Bench::new("add");
+    let bench = Bench::new();
     let added = bench
         .runtime
         .add(&network("1.1.0", ""), &parameters())
@@ -87,7 +87,7 @@ fn add_passes_each_result_on_and_caches_the_last() {
 
 #[test]
 fn del_runs_in_reverse_with_the_final_result() {
-    let bench = Bench::new("del");
+    let bench = Bench::new();
     let network = network("1.1.0", "");
     bench.runtime.add(&network, &parameters()).unwrap();
     bench.runs();
@@ -100,7 +100,7 @@ fn del_runs_in_reverse_with_the_final_result() {
 
 #[test]
 fn del_does_without_a_damaged_cached_result() {
-    let bench = Bench::new("del-damaged");
+    let bench = Bench::new();
     bench.folder.write("results/n-c1-eth0", "");
     bench
         .runtime
@@ -112,7 +112,7 @@ fn del_does_without_a_damaged_cached_result() {
 
 #[test]
 fn del_sends_no_result_before_0_4_0() {
-    let bench = Bench::new("del-old");
+    let bench = Bench::new();
     let old = network("0.3.1", "");
     bench.runtime.add(&old, &parameters()).unwrap();
     bench.runs();
@@ -122,7 +122,7 @@ fn del_sends_no_result_before_0_4_0() {
 
 #[test]
 fn add_and_del_stop_at_the_first_error_and_keep_its_words() {
-    let bench = Bench::new("errors");
+    let bench = Bench::new();
     let network = network("1.1.0", "");
     bench.runtime.add(&network, &parameters()).unwrap();
     bench.runs();
@@ -140,7 +140,7 @@ fn add_and_del_stop_at_the_first_error_and_keep_its_words() {
 
 #[test]
 fn check_gives_all_plugins_the_final_result() {
-    let bench = Bench::new("check");
+    let bench = Bench::new();
     let network = network("1.1.0", "");
     let error = bench.runtime.check(&network, &parameters()).unwrap_err();
     assert!(
@@ -158,7 +158,7 @@ fn check_gives_all_plugins_the_final_result() {
 
 #[test]
 fn what_is_disabled_or_too_new_asks_no_plugin() {
-    let bench = Bench::new("disabled");
+    let bench = Bench::new();
     let network_off = network("1.1.0", r#","disableCheck":true,"disableGC":true"#);
     assert!(matches!(
         bench.runtime.check(&network_off, &parameters()),
@@ -182,7 +182,7 @@ fn what_is_disabled_or_too_new_asks_no_plugin() {
 
 #[test]
 fn gc_goes_on_after_an_error_and_returns_all() {
-    let bench = Bench::new("gc");
+    let bench = Bench::new();
     bench
         .folder
         .script("first", r#"echo '{"code":5,"msg":"one"}'; exit 1"#);
@@ -205,7 +205,7 @@ fn gc_goes_on_after_an_error_and_returns_all() {
 
 #[test]
 fn status_asks_every_plugin() {
-    let bench = Bench::new("status");
+    let bench = Bench::new();
     assert_eq!(
         bench.runtime.status(&network("1.1.0", "")).unwrap(),
         Asked::All
@@ -215,7 +215,7 @@ fn status_asks_every_plugin() {
 
 #[test]
 fn a_result_of_another_version_is_converted_for_the_next_plugin() {
-    let bench = Bench::new("convert");
+    let bench = Bench::new();
     let added = bench
         .runtime
         .add(&network("0.4.0", ""), &parameters())
@@ -233,7 +233,7 @@ fn a_result_of_another_version_is_converted_for_the_next_plugin() {
 
 #[test]
 fn a_missing_plugin_is_an_error_with_the_path() {
-    let bench = Bench::new("missing");
+    let bench = Bench::new();
     let network = Network::parse(br#"{"cniVersion":"1.1.0","name":"n","type":"third"}"#).unwrap();
     let error = bench
         .runtime
@@ -248,7 +248,7 @@ fn a_missing_plugin_is_an_error_with_the_path() {
 
 #[test]
 fn an_answer_that_is_no_result_is_an_error() {
-    let bench = Bench::new("no-result");
+    let bench = Bench::new();
     bench.folder.script("first", "echo hello");
     let error = bench
         .runtime
@@ -260,7 +260,7 @@ fn an_answer_that_is_no_result_is_an_error() {
 
 #[test]
 fn versions_are_read_from_the_plugin() {
-    let bench = Bench::new("versions");
+    let bench = Bench::new();
     bench.folder.script(
         "first",
         r#"cat >&2; echo '{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.1.0"]}'"#,
@@ -274,7 +274,7 @@ fn versions_are_read_from_the_plugin() {
 
 #[test]
 fn a_plugin_that_hangs_is_ended_when_patience_is() {
-    let bench = Bench::new("patience");
+    let bench = Bench::new();
     bench.folder.script("hangs", "exec sleep 60");
     let runtime = Runtime::new(&[bench.folder.path()], Cache::new(bench.folder.path()))
         .with_patience(Duration::from_millis(100));

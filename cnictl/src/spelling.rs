@@ -13,33 +13,11 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, word)| word)
 }
 
-/// How many letters must be added, taken away, replaced, or exchanged with their neighbour (optimal
-/// string alignment).
+/// Returns the number of letters that must be inserted, removed, replaced, or exchanged with their
+/// neighbour to get from one word to the other. Neither case nor `_` and `-` count.
 fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| {
-        text.to_lowercase()
-            .chars()
-            .filter(|c| !matches!(c, '_' | '-'))
-            .collect::<Vec<_>>()
-    };
-    let (a, b) = (letters(a), letters(b));
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let replaced = at(&last, j) + usize::from(x != y);
-            let mut best = replaced.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
-            let neighbours = i.checked_sub(1).zip(j.checked_sub(1));
-            if neighbours.is_some_and(|(i, j)| a.get(i) == Some(y) && b.get(j) == Some(x)) {
-                best = best.min(at(&before_last, j - 1) + 1);
-            }
-            row.push(best);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    at(&last, b.len())
+    let letters = |text: &str| text.to_lowercase().replace(['_', '-'], "");
+    strsim::osa_distance(&letters(a), &letters(b))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use sandbox::binaries;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::{Command, Output},
 };
+use tempfile::TempDir;
 
 fn run(arguments: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_cni-conformance"))
@@ -25,17 +25,16 @@ fn ours() -> &'static str {
 }
 
 /// A loopback that answers VERSION in its own way, and the rest as ours does.
-fn another(name: &str) -> PathBuf {
-    let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
+fn another(name: &str) -> TempDir {
+    let folder = TempDir::with_prefix_in(name, env!("CARGO_TARGET_TMPDIR")).unwrap();
     let script = format!(
         "#!/bin/sh\n[ \"$CNI_COMMAND\" = VERSION ] || exec {}/loopback\necho '{}'\n",
         ours(),
         r#"{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}"#
     );
-    fs::write(folder.join("loopback"), script).unwrap();
-    fs::set_permissions(folder.join("loopback"), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = folder.path().join("loopback");
+    fs::write(&file, script).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
 
@@ -54,7 +53,7 @@ fn diff_of_a_build_with_itself_finds_nothing() {
 #[test]
 fn diff_tells_what_differs_and_where() {
     let folder = another("diff");
-    let b = folder.to_str().unwrap();
+    let b = folder.path().to_str().unwrap();
     let (output, text) = run(&[
         "diff",
         "--a",
@@ -66,7 +65,6 @@ fn diff_tells_what_differs_and_where() {
         "--filter",
         "@1.0.0",
     ]);
-    fs::remove_dir_all(&folder).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
         text.contains("VERSION, /supportedVersions/0\n    a \"0.1.0\"\n    b \"0.4.0\""),

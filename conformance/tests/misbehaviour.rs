@@ -8,21 +8,20 @@ use nix::{
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 /// A folder with a plugin called loopback.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
     fn new(name: &str, plugin: &[u8], mode: u32) -> Self {
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("loopback"), plugin).unwrap();
-        fs::set_permissions(folder.join("loopback"), fs::Permissions::from_mode(mode)).unwrap();
+        let folder = TempDir::with_prefix_in(name, env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let file = folder.path().join("loopback");
+        fs::write(&file, plugin).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         Self(folder)
     }
 
@@ -35,19 +34,13 @@ impl Folder {
         let output = suite
             .arg("run")
             .arg("--bin-dir")
-            .arg(&self.0)
+            .arg(self.0.path())
             .args(arguments)
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
         (output, text)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -102,7 +95,7 @@ fn what_cannot_be_started_is_refused_with_the_reason() {
 #[test]
 fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
     let folder = Folder::script("none", "exit 1");
-    fs::rename(folder.0.join("loopback"), folder.0.join("bridge")).unwrap();
+    fs::rename(folder.0.path().join("loopback"), folder.0.path().join("bridge")).unwrap();
     let (output, text) = folder.run(&["--filter", "protocol/add"]);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(
@@ -238,7 +231,7 @@ fn a_suite_that_is_ended_takes_its_plugins_along() {
     let mut suite = suite
         .arg("run")
         .arg("--bin-dir")
-        .arg(&folder.0)
+        .arg(folder.0.path())
         .spawn()
         .unwrap();
     let start = Instant::now();

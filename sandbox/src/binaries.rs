@@ -131,14 +131,13 @@ mod tests {
     fn the_layout_is_read_with_and_without_a_target() {
         // Without the first mark: target/ was there before Cargo was, with what scripts fetch.
         for mark in MARKS_OF_TARGET_DIR {
-            let root = std::env::temp_dir().join(format!("layout-{}", std::process::id()));
-            std::fs::create_dir_all(&root).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().to_owned();
             std::fs::write(root.join(mark), "").unwrap();
             let plain = Layout::of(&root.join("debug/deps/t-1")).unwrap();
             let program = Layout::of(&root.join("debug/program")).unwrap();
             let cross =
                 Layout::of(&root.join("x86_64-unknown-linux-musl/release/deps/t-1")).unwrap();
-            std::fs::remove_dir_all(&root).unwrap();
             assert_eq!(plain, program);
             assert_eq!((plain.target, plain.profile.as_str()), (None, "dev"));
             assert_eq!(

@@ -484,8 +484,9 @@ mod tests {
     /// if it succeeded, and if the folder is there.
     #[cfg(target_arch = "x86_64")]
     #[expect(clippy::zombie_processes, reason = "`disturb` waits for it")]
-    fn mkdir(name: &str, action: Action) -> (bool, bool) {
-        let folder = std::env::temp_dir().join(format!("trace-{name}-{}", std::process::id()));
+    fn mkdir(action: Action) -> (bool, bool) {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("made");
         let mut command = Command::new(SHELL);
         command
             .args(["-c", "kill -STOP $$; exec mkdir \"$0\""])
@@ -511,28 +512,23 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn an_error_stands_in_the_place_of_a_call_or_of_its_answer_only() {
-        assert_eq!(mkdir("fails", Action::Fail(Errno::EIO)), (false, false));
-        assert_eq!(mkdir("lost", Action::LoseAnswer(Errno::EIO)), (false, true));
+        assert_eq!(mkdir(Action::Fail(Errno::EIO)), (false, false));
+        assert_eq!(mkdir(Action::LoseAnswer(Errno::EIO)), (false, true));
         assert_eq!(
-            mkdir("late", Action::Delay(Duration::from_millis(20))),
+            mkdir(Action::Delay(Duration::from_millis(20))),
             (true, true)
         );
-        assert_eq!(
-            mkdir("broken", Action::FailFromNowOn(Errno::EIO)),
-            (false, false)
-        );
-        assert_eq!(
-            mkdir("killed", Action::SignalOne(Signal::SIGKILL)),
-            (false, false)
-        );
+        assert_eq!(mkdir(Action::FailFromNowOn(Errno::EIO)), (false, false));
+        assert_eq!(mkdir(Action::SignalOne(Signal::SIGKILL)), (false, false));
     }
 
     /// Programs with threads are at hand: this one, at the tests of another module.
     #[test]
     fn what_a_struck_program_started_is_followed_to_its_end_with_its_threads() {
-        let script = std::env::temp_dir().join(format!("threads-{}.sh", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("threads.sh");
         let tests = std::env::current_exe().unwrap();
-        let tests = format!("{} --test-threads 4 base64", tests.display());
+        let tests = format!("{} --test-threads 4 binaries", tests.display());
         std::fs::write(&script, format!("#!/bin/sh\n{tests} & {tests}\nwait\n")).unwrap();
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
         let whole = traced(script.to_str().unwrap(), None).system_calls;
@@ -548,6 +544,5 @@ mod tests {
                 assert!(cut.was_struck, "{signal} at {part}/20 of {whole}: {cut:?}");
             }
         }
-        std::fs::remove_file(script).unwrap();
     }
 }

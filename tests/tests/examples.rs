@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+use tempfile::TempDir;
 
 fn examples() -> PathBuf {
     tests::workspace("examples")
@@ -14,16 +15,14 @@ fn examples() -> PathBuf {
 
 /// A node: folders for plugins and configurations.
 struct Node {
-    root: PathBuf,
+    root: TempDir,
 }
 
 impl Node {
     fn new(name: &str) -> Self {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("node-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+        let root = TempDir::with_prefix_in(name, env!("CARGO_TARGET_TMPDIR")).unwrap();
         for plugin in ["bridge", "loopback", "host-local"] {
-            let path = root.join("plugins").join(plugin);
+            let path = root.path().join("plugins").join(plugin);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, format!("new {plugin}")).unwrap();
         }
@@ -33,10 +32,10 @@ impl Node {
     /// The installer, not told of any network.
     fn installer(&self) -> Command {
         let mut command = Command::new(examples().join("kubernetes/install"));
-        command.env("PLUGINS", self.root.join("plugins"));
+        command.env("PLUGINS", self.root.path().join("plugins"));
         command
-            .env("BIN", self.root.join("bin"))
-            .env("CONF", self.root.join("net.d"));
+            .env("BIN", self.root.path().join("bin"))
+            .env("CONF", self.root.path().join("net.d"));
         command
     }
 
@@ -47,7 +46,7 @@ impl Node {
     /// The installer as in a cluster, where a script stands for curl.
     fn install_from(&self, server: &str, curl: &str) -> Output {
         let write = |file: &str, content: &str| {
-            let path = self.root.join(file);
+            let path = self.root.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, content).unwrap();
             path
@@ -56,7 +55,7 @@ impl Node {
             "tools/curl",
             &format!(
                 "#!/bin/sh\necho \"$*\" >'{}'\n{curl}",
-                self.root.join("asked").display()
+                self.root.path().join("asked").display()
             ),
         );
         fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
@@ -99,22 +98,16 @@ impl Node {
     }
 
     fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.root.join(file)).unwrap()
+        fs::read_to_string(self.root.path().join(file)).unwrap()
     }
 
     fn files(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.root.join(folder)).unwrap();
+        let entries = fs::read_dir(self.root.path().join(folder)).unwrap();
         let mut names: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         names
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
@@ -127,7 +120,7 @@ fn install_leaves_whole_files_and_no_others() {
     assert_eq!(node.files("net.d"), ["10-pods.conflist"]);
     assert_eq!(node.read("bin/bridge"), "new bridge");
     assert_eq!(
-        fs::metadata(node.root.join("bin/bridge"))
+        fs::metadata(node.root.path().join("bin/bridge"))
             .unwrap()
             .permissions()
             .mode()
@@ -143,9 +136,9 @@ fn install_leaves_whole_files_and_no_others() {
 #[test]
 fn install_keeps_what_was_there_first_and_chains_portmap_where_it_is() {
     let node = Node::new("upgrade");
-    fs::create_dir_all(node.root.join("bin")).unwrap();
+    fs::create_dir_all(node.root.path().join("bin")).unwrap();
     for plugin in ["bridge", "portmap"] {
-        let path = node.root.join("bin").join(plugin);
+        let path = node.root.path().join("bin").join(plugin);
         fs::write(&path, format!("old {plugin}")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -161,7 +154,10 @@ fn install_keeps_what_was_there_first_and_chains_portmap_where_it_is() {
         .split("```\n")
         .find(|block| block.contains("mv -f .$plugin.before"))
         .unwrap();
-    let back = back.replace("/opt/cni/bin", node.root.join("bin").to_str().unwrap());
+    let back = back.replace(
+        "/opt/cni/bin",
+        node.root.path().join("bin").to_str().unwrap(),
+    );
     assert!(
         Command::new("sh")
             .args(["-c", &back])
@@ -187,8 +183,8 @@ fn install_keeps_what_was_there_first_and_chains_portmap_where_it_is() {
 fn install_renames_and_never_writes_into_a_program_that_is_there() {
     let node = Node::new("rename");
     assert!(node.install("10.244.1.0/24").status.success());
-    let mut opened = fs::File::open(node.root.join("bin/bridge")).unwrap();
-    fs::write(node.root.join("plugins/bridge"), "another").unwrap();
+    let mut opened = fs::File::open(node.root.path().join("bin/bridge")).unwrap();
+    fs::write(node.root.path().join("plugins/bridge"), "another").unwrap();
     assert!(node.install("10.244.1.0/24").status.success());
     assert_eq!(std::io::read_to_string(&mut opened).unwrap(), "new bridge");
     assert_eq!(node.read("bin/bridge"), "another");
@@ -220,14 +216,14 @@ fn install_touches_nothing_when_it_cannot_be_completed() {
         let node = Node::new(name);
         missing
             .into_iter()
-            .for_each(|file| fs::remove_file(node.root.join(file)).unwrap());
+            .for_each(|file| fs::remove_file(node.root.path().join(file)).unwrap());
         let output = node.install(cidrs);
         assert!(!output.status.success());
         assert!(
             String::from_utf8_lossy(&output.stderr).contains(wanted),
             "{output:?}"
         );
-        assert!(!node.root.join("bin").exists() && !node.root.join("net.d").exists());
+        assert!(!node.root.path().join("bin").exists() && !node.root.path().join("net.d").exists());
     }
 }
 
@@ -274,7 +270,7 @@ fn install_says_when_the_api_server_does_not_answer() {
         said,
         "install: the API server does not tell of the node node-1\n"
     );
-    assert!(!node.root.join("bin").exists());
+    assert!(!node.root.path().join("bin").exists());
 }
 
 #[test]

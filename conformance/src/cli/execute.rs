@@ -306,7 +306,9 @@ pub(super) fn write(options: &Run, report: &Report) -> Result<(), String> {
             },
         ),
         Format::Json => report.json(),
-        Format::Junit => junit::render(report),
+        Format::Junit => {
+            junit::render(report).map_err(|e| format!("cannot write the report as XML: {e}"))?
+        }
         Format::Markdown => markdown::render(report),
     };
     match &options.output {

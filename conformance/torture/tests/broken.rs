@@ -5,19 +5,19 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
+use tempfile::TempDir;
 
 /// A folder with plugins that is removed at the end.
-struct Plugins(PathBuf);
+struct Plugins(TempDir);
 
 impl Plugins {
     fn new(test: &str, plugins: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!("torture-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = TempDir::with_prefix(test).unwrap();
         for (name, body) in plugins {
-            let path = folder.join(name);
+            let path = folder.path().join(name);
             fs::write(&path, format!("#!/bin/sh\nread -r stdin\n{body}\n")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -28,7 +28,7 @@ impl Plugins {
         let mut torture = Command::new(env!("CARGO_BIN_EXE_torture"));
         torture
             .args(arguments)
-            .args([Path::new("--plugins"), &self.0]);
+            .args([Path::new("--plugins"), self.0.path()]);
         torture.output().unwrap()
     }
 
@@ -46,12 +46,6 @@ impl Plugins {
         for text in wanted {
             assert!(stdout.contains(text), "no {text:?} in {all}");
         }
-    }
-}
-
-impl Drop for Plugins {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -163,12 +163,12 @@ fn the_table_shows_numbers_and_explains_failures() {
 
 #[test]
 fn junit_counts_and_escapes() {
-    let xml = junit::render(&report());
+    let xml = junit::render(&report()).unwrap();
     for wanted in [
-        r#"<testsuite name="bridge.protocol" tests="7" failures="2" errors="1" skipped="1">"#,
-        r#"<failure type="MUST" message="wanted A &lt;one&gt;">"#,
-        r#"<skipped message="no nft"/></testcase>"#,
-        r#"<error message="EPERM"/></testcase>"#,
+        r#"<testsuite name="bridge.protocol" tests="7" skipped="1" errors="1" failures="2">"#,
+        r#"<failure message="wanted A &lt;one&gt;" type="MUST">"#,
+        r#"<skipped message="no nft"/>"#,
+        r#"<error message="EPERM"/>"#,
     ] {
         assert!(xml.contains(wanted), "{wanted}\nin\n{xml}");
     }
