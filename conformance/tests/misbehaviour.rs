@@ -95,7 +95,11 @@ fn what_cannot_be_started_is_refused_with_the_reason() {
 #[test]
 fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
     let folder = Folder::script("none", "exit 1");
-    fs::rename(folder.0.path().join("loopback"), folder.0.path().join("bridge")).unwrap();
+    fs::rename(
+        folder.0.path().join("loopback"),
+        folder.0.path().join("bridge"),
+    )
+    .unwrap();
     let (output, text) = folder.run(&["--filter", "protocol/add"]);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(

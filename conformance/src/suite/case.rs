@@ -1,6 +1,12 @@
 //! What a case is: a rule, where it stands, to whom it applies, and how to see whether it is kept.
 
-use super::{context::Context, failure::Failure, fault::Fault, kind::Kind, profile::Made};
+use super::{
+    context::Context,
+    failure::Failure,
+    fault::Fault,
+    kind::{EVERY_KIND, Kind},
+    profile::Made,
+};
 use cni_types::{Command, SpecVersion};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,7 +34,87 @@ pub struct Case {
     pub body: fn(&Context<'_>) -> Result<(), Failure>,
 }
 
+/// A case that has no body yet: the rule, and what may be changed about when it applies.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct Draft {
+    id: &'static str,
+    title: &'static str,
+    clause: Clause,
+    level: Level,
+    versions: Versions,
+    kinds: &'static [Kind],
+    needs: &'static [Need],
+    faults: &'static [Fault],
+}
+
+impl Draft {
+    /// The versions in which the rule holds; otherwise all.
+    pub const fn versions(self, versions: Versions) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// The plugins to which it applies; otherwise all.
+    pub const fn kinds(self, kinds: &'static [Kind]) -> Self {
+        Self { kinds, ..self }
+    }
+
+    /// The needs of the case; otherwise none.
+    pub const fn needs(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// The faults that the case notices.
+    pub const fn faults(self, faults: &'static [Fault]) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// Completes the case: `body` sees if the rule is kept.
+    #[must_use]
+    pub const fn body(self, body: fn(&Context<'_>) -> Result<(), Failure>) -> Case {
+        Case {
+            id: self.id,
+            title: self.title,
+            clause: self.clause,
+            level: self.level,
+            versions: self.versions,
+            kinds: self.kinds,
+            needs: self.needs,
+            faults: self.faults,
+            body,
+        }
+    }
+}
+
 impl Case {
+    /// A case whose failure shows that the plugin is no CNI plugin.
+    pub const fn must(id: &'static str, title: &'static str, clause: Clause) -> Draft {
+        Self::draft(Level::Must, id, title, clause)
+    }
+
+    /// A case about a rule that there may be reasons to break.
+    pub const fn should(id: &'static str, title: &'static str, clause: Clause) -> Draft {
+        Self::draft(Level::Should, id, title, clause)
+    }
+
+    /// A case whose findings are notes, never failures.
+    pub const fn may(id: &'static str, title: &'static str, clause: Clause) -> Draft {
+        Self::draft(Level::May, id, title, clause)
+    }
+
+    const fn draft(level: Level, id: &'static str, title: &'static str, clause: Clause) -> Draft {
+        Draft {
+            id,
+            title,
+            clause,
+            level,
+            versions: Versions::ALL,
+            kinds: EVERY_KIND,
+            needs: &[],
+            faults: &[],
+        }
+    }
+
     /// The part of the id before the slash.
     #[must_use]
     pub fn family(&self) -> &'static str {
@@ -51,6 +137,20 @@ pub struct Clause {
     pub section: &'static str,
     /// What it says, in few and other words.
     pub rule: &'static str,
+}
+
+impl Clause {
+    /// A rule and the section where it stands.
+    #[must_use]
+    pub const fn new(section: &'static str, rule: &'static str) -> Self {
+        Self { section, rule }
+    }
+
+    /// Describes what is usual, or useful, if the specification says nothing.
+    #[must_use]
+    pub const fn silent(rule: &'static str) -> Self {
+        Self::new("silent", rule)
+    }
 }
 
 /// How binding a rule is (RFC 2119). The order is from the strongest.

@@ -2,11 +2,10 @@
 //! one by the other: not every difference is a fault, but each should be known.
 
 use super::{
-    case::{Case, Clause, Level, Versions},
+    case::{Case, Clause},
     context::Context,
     failure::Failure,
     journal::Entry,
-    kind::EVERY_KIND,
     outcome::Outcome,
 };
 use cni_types::Command;
@@ -14,20 +13,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sends the requests; what they answer is in the outcome's journal.
-pub static REQUESTS: Case = Case {
-    id: "diff/requests",
-    title: "the requests whose answers are compared",
-    clause: Clause {
-        section: "silent",
-        rule: "nothing is required; two builds are compared",
-    },
-    level: Level::May,
-    versions: Versions::ALL,
-    kinds: EVERY_KIND,
-    needs: &[],
-    faults: &[],
-    body: send,
-};
+pub static REQUESTS: Case = Case::may(
+    "diff/requests",
+    "the requests whose answers are compared",
+    Clause::silent("nothing is required; two builds are compared"),
+)
+.body(send);
 
 fn send(context: &Context<'_>) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;

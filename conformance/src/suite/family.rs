@@ -13,14 +13,14 @@ use super::case::{Case, Clause};
 use std::sync::OnceLock;
 
 /// Clauses that cases of several families rest on.
-const ADD_ATTACHES: Clause = Clause {
-    section: "2 ADD",
-    rule: "upon ADD the plugin creates the container's interface, or adjusts its configuration",
-};
-const USABLE_IFNAME: Clause = Clause {
-    section: "2 Parameters",
-    rule: "a plugin that cannot use the name in CNI_IFNAME returns an error",
-};
+const ADD_ATTACHES: Clause = Clause::new(
+    "2 ADD",
+    "upon ADD the plugin creates the container's interface, or adjusts its configuration",
+);
+const USABLE_IFNAME: Clause = Clause::new(
+    "2 Parameters",
+    "a plugin that cannot use the name in CNI_IFNAME returns an error",
+);
 
 /// All families with what they are about, in the order of the report.
 pub const FAMILIES: &[(&str, &str)] = &[

@@ -5,10 +5,9 @@
 //! Beside it, in a file with `.meter` at the end, stands the path of the plugin.
 
 use super::{
-    case::{Case, Clause, Level, Versions},
+    case::{Case, Clause, Versions},
     context::{Context, FILES},
     failure::Failure,
-    kind::EVERY_KIND,
     reading::Reading,
 };
 use cni_types::Command;
@@ -23,20 +22,13 @@ use std::{
 };
 
 /// One round of all operations. What it measures is in [`Outcome::readings`](super::Outcome).
-pub static ROUND: Case = Case {
-    id: "bench/round",
-    title: "each operation once, measured",
-    clause: Clause {
-        section: "silent",
-        rule: "nothing is required; time and memory are measured",
-    },
-    level: Level::May,
-    versions: Versions::NEWEST,
-    kinds: EVERY_KIND,
-    needs: &[],
-    faults: &[],
-    body: round,
-};
+pub static ROUND: Case = Case::may(
+    "bench/round",
+    "each operation once, measured",
+    Clause::silent("nothing is required; time and memory are measured"),
+)
+.versions(Versions::NEWEST)
+.body(round);
 
 fn round(context: &Context<'_>) -> Result<(), Failure> {
     let folder = Path::new(FILES).join("meter");

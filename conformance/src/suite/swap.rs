@@ -4,139 +4,90 @@
 
 use super::{
     attachment::Attachment,
-    case::{Case, Clause, Level, Need, Versions},
+    case::{Case, Clause, Need, Versions},
     context::Context,
     failure::{Failure, at, require},
     fault::{Answer, Fault},
-    kind::EVERY_KIND,
     run::Run,
 };
 use cni_types::Command;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What [`Level`] and clause have in common.
-const RULE: Clause = Clause {
-    section: "2",
-    rule: "DEL, CHECK and GC work on what an ADD made, whichever build made it",
-};
+/// The rule of all cases.
+const RULE: Clause = Clause::new(
+    "2",
+    "DEL, CHECK and GC work on what an ADD made, whichever build made it",
+);
 
 /// The cases, for subjects that name another folder ([`super::Subject::other`]).
-pub const CASES: &[Case] = &[
-    Case {
-        id: "swap/check",
-        title: "the other finds the attachment in order",
-        clause: RULE,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: EVERY_KIND,
-        needs: &[Need::Other, Need::Verb(Command::Check)],
-        faults: &[Fault::new(
-            "finds fault with what it has not made",
-            |real, call| {
-                if call.is(Command::Check) {
-                    Ok(Answer::error(999, "not mine"))
-                } else {
-                    real.run(&call)
-                }
-            },
-        )],
-        body: the_other_checks,
-    },
-    Case {
-        id: "swap/del",
-        title: "the other deletes the attachment, and nothing of either is left",
-        clause: RULE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[Need::Other],
-        faults: &[Fault::new("leaves what it has not made", |real, call| {
-            if call.is(Command::Del) {
-                Ok(Answer::default())
-            } else {
-                real.run(&call)
-            }
-        })],
-        body: the_other_deletes,
-    },
-    Case {
-        id: "swap/gc",
-        title: "the other collects the attachment once it is not valid any more",
-        clause: RULE,
-        level: Level::Should,
-        versions: Versions::WITH_GC,
-        kinds: EVERY_KIND,
-        needs: &[
-            Need::Other,
-            Need::Verb(Command::Gc),
-            Need::Makes(super::Made::Reservation),
-        ],
-        faults: &[Fault::new("collects nothing", |real, call| {
-            if call.is(Command::Gc) {
-                Ok(Answer::default())
-            } else {
-                real.run(&call)
-            }
-        })],
-        body: the_other_collects,
-    },
-    Case {
-        id: "swap/beside",
-        title: "attachments of both live beside each other, each deleted by the one that did not make it",
-        clause: RULE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[Need::Other],
-        faults: &[Fault::new(
-            "deletes what is another container's",
-            |real, call| {
-                if call.is(Command::Del) {
-                    let others = call
-                        .clone()
-                        .with_env("CNI_CONTAINERID", "c2")
-                        .with_env("CNI_NETNS", "/run/netns/c2");
-                    real.run(&others)?;
-                }
-                real.run(&call)
-            },
-        )],
-        body: both_live_beside_each_other,
-    },
-];
+pub const CASES: &[Case] = &[CHECK, DEL, GC, BESIDE];
 
-/// The same request, to the other build.
-fn by_other(
-    context: &Context<'_>,
-    attachment: &Attachment<'_>,
-    command: Command,
-) -> Result<Run, Failure> {
-    let folder = context.other()?;
-    context.step(format!("{} by {}", command.as_str(), folder.display()));
-    let request = attachment
-        .request(command)
-        .program(folder.join(&context.profile().binary));
-    request.env("CNI_PATH", folder).run()
-}
-
-fn the_other_checks(context: &Context<'_>) -> Result<(), Failure> {
+const CHECK: Case = Case::should(
+    "swap/check",
+    "the other finds the attachment in order",
+    RULE,
+)
+.versions(Versions::WITH_CHECK)
+.needs(&[Need::Other, Need::Verb(Command::Check)])
+.faults(&[Fault::new(
+    "finds fault with what it has not made",
+    |real, call| {
+        if call.is(Command::Check) {
+            Ok(Answer::error(999, "not mine"))
+        } else {
+            real.run(&call)
+        }
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     by_other(context, &attachment, Command::Check)?
         .succeeded()
         .map(drop)
-}
+});
 
-fn the_other_deletes(context: &Context<'_>) -> Result<(), Failure> {
+const DEL: Case = Case::should(
+    "swap/del",
+    "the other deletes the attachment, and nothing of either is left",
+    RULE,
+)
+.needs(&[Need::Other])
+.faults(&[Fault::new("leaves what it has not made", |real, call| {
+    if call.is(Command::Del) {
+        Ok(Answer::default())
+    } else {
+        real.run(&call)
+    }
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment.add()?;
     by_other(context, &attachment, Command::Del)?.succeeded()?;
     context.require_unchanged(&before, "ADD by the one and DEL by the other")
-}
+});
 
-fn the_other_collects(context: &Context<'_>) -> Result<(), Failure> {
+const GC: Case = Case::should(
+    "swap/gc",
+    "the other collects the attachment once it is not valid any more",
+    RULE,
+)
+.versions(Versions::WITH_GC)
+.needs(&[
+    Need::Other,
+    Need::Verb(Command::Gc),
+    Need::Makes(super::Made::Reservation),
+])
+.faults(&[Fault::new("collects nothing", |real, call| {
+    if call.is(Command::Gc) {
+        Ok(Answer::default())
+    } else {
+        real.run(&call)
+    }
+})])
+.body(|context| {
     let (stale, valid) = (context.attachment("c1")?, context.attachment("c2")?);
     valid.add()?;
     let before = context.state()?;
@@ -166,9 +117,28 @@ fn the_other_collects(context: &Context<'_>) -> Result<(), Failure> {
         by_other(context, &valid, Command::Check)?.succeeded()?;
     }
     Ok(())
-}
+});
 
-fn both_live_beside_each_other(context: &Context<'_>) -> Result<(), Failure> {
+const BESIDE: Case = Case::should(
+    "swap/beside",
+    "attachments of both live beside each other, each deleted by the one that did not make it",
+    RULE,
+)
+.needs(&[Need::Other])
+.faults(&[Fault::new(
+    "deletes what is another container's",
+    |real, call| {
+        if call.is(Command::Del) {
+            let others = call
+                .clone()
+                .with_env("CNI_CONTAINERID", "c2")
+                .with_env("CNI_NETNS", "/run/netns/c2");
+            real.run(&others)?;
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
     let (ours, others) = (context.attachment("c1")?, context.attachment("c2")?);
     let before = context.state()?;
     let first = ours.add()?;
@@ -196,6 +166,20 @@ fn both_live_beside_each_other(context: &Context<'_>) -> Result<(), Failure> {
     )?;
     others.del()?;
     context.require_unchanged(&before, "ADD by both and DEL of each by the other")
+});
+
+/// The same request, to the other build.
+fn by_other(
+    context: &Context<'_>,
+    attachment: &Attachment<'_>,
+    command: Command,
+) -> Result<Run, Failure> {
+    let folder = context.other()?;
+    context.step(format!("{} by {}", command.as_str(), folder.display()));
+    let request = attachment
+        .request(command)
+        .program(folder.join(&context.profile().binary));
+    request.env("CNI_PATH", folder).run()
 }
 
 /// The addresses of a result of any version.

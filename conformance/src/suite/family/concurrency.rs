@@ -1,8 +1,7 @@
 //! Many at once: runtimes start the containers of a node in parallel (spec section 3, "Lifecycle and ordering").
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Run, Spawned,
-    Versions, decode,
+    Attachment, Case, Clause, Context, Failure, Fault, Request, Run, Spawned, Versions, decode,
     fault::{Answer, Call, Real},
     require,
 };
@@ -14,105 +13,143 @@ use std::{
     time::{Duration, Instant},
 };
 
-const AT_ONCE: Clause = Clause {
-    section: "3 Lifecycle & Ordering",
-    rule: "a plugin can be run at the same time for different containers, and locks what they share",
-};
+const AT_ONCE: Clause = Clause::new(
+    "3 Lifecycle & Ordering",
+    "a plugin can be run at the same time for different containers, and locks what they share",
+);
 
 /// How many containers.
 const MANY: usize = 16;
 
-const CASES: &[Case] = &[
-    Case {
-        id: "concurrency/add-and-del",
-        title: "many ADDs at once succeed, no address is given out twice, and as many DELs at once leave nothing",
-        clause: AT_ONCE,
-        level: Level::Must,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("refuses an ADD while it is busy", |real, call| {
-                if !call.is(Command::Add) {
-                    return real.run(&call);
+const CASES: &[Case] = &[ADD_AND_DEL, ADD_DURING_DEL, SAME_DEL];
+
+const ADD_AND_DEL: Case = Case::must(
+    "concurrency/add-and-del",
+    "many ADDs at once succeed, no address is given out twice, and as many DELs at once leave \
+     nothing",
+    AT_ONCE,
+)
+.versions(Versions::NEWEST)
+.faults(&[
+    Fault::new("refuses an ADD while it is busy", |real, call| {
+        if !call.is(Command::Add) {
+            return real.run(&call);
+        }
+        while_alone(
+            &call,
+            || real.run(&call),
+            || Ok(Answer::error(11, "try again later")),
+        )
+    }),
+    Fault::new("gives one address to two that ask at once", |real, call| {
+        if !call.is(Command::Add) {
+            return real.run(&call);
+        }
+        let same = |result: &mut Value| {
+            if let Some(address) = result.pointer_mut("/ips/0/address") {
+                *address = json!("10.77.0.99/24");
+            }
+        };
+        let other = || Ok(real.run(&call)?.edited(same));
+        while_alone(&call, || real.run(&call), other)
+    })
+    .of("host-local"),
+    Fault::new("forgets a DEL while it is busy", forget_a_del),
+])
+.body(|context| {
+    let each_its_own = gives_each_its_own(context)?;
+    let attachments = attachments(context, "c")?;
+    let before = context.state()?;
+    let added = run_at_once(context, &requests(&attachments, Command::Add))?;
+    require_success(&added, "ADD")?;
+    if each_its_own {
+        require_different_addresses(&added)?;
+    }
+    remove_all(context, &attachments, &added)?;
+    context.require_unchanged(&before, "the ADDs and DELs")
+});
+
+const ADD_DURING_DEL: Case = Case::must(
+    "concurrency/add-during-del",
+    "ADDs while others are deleted: all succeed, no two that live share an address, nothing is \
+     left",
+    AT_ONCE,
+)
+.versions(Versions::NEWEST)
+.faults(&[
+    Fault::new("refuses an ADD while it deletes", |real, call| {
+        while_alone(
+            &call,
+            || real.run(&call),
+            || {
+                let is_add = call.is(Command::Add);
+                if is_add {
+                    Ok(Answer::error(11, "try again later"))
+                } else {
+                    real.run(&call)
                 }
-                while_alone(
-                    &call,
-                    || real.run(&call),
-                    || Ok(Answer::error(11, "try again later")),
-                )
-            }),
-            Fault::new("gives one address to two that ask at once", |real, call| {
-                if !call.is(Command::Add) {
-                    return real.run(&call);
-                }
-                let same = |result: &mut Value| {
-                    if let Some(address) = result.pointer_mut("/ips/0/address") {
-                        *address = json!("10.77.0.99/24");
-                    }
-                };
-                let other = || Ok(real.run(&call)?.edited(same));
-                while_alone(&call, || real.run(&call), other)
-            })
-            .of("host-local"),
-            Fault::new("forgets a DEL while it is busy", forget_a_del),
-        ],
-        body: all_at_once,
-    },
-    Case {
-        id: "concurrency/add-during-del",
-        title: "ADDs while others are deleted: all succeed, no two that live share an address, nothing is left",
-        clause: AT_ONCE,
-        level: Level::Must,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("refuses an ADD while it deletes", |real, call| {
-                while_alone(
-                    &call,
-                    || real.run(&call),
-                    || {
-                        let is_add = call.is(Command::Add);
-                        if is_add {
-                            Ok(Answer::error(11, "try again later"))
-                        } else {
-                            real.run(&call)
-                        }
-                    },
-                )
-            }),
-            Fault::new("forgets a DEL while it is busy", forget_a_del),
-        ],
-        body: adds_and_dels_mixed,
-    },
-    Case {
-        id: "concurrency/same-del",
-        title: "the same DEL several times at once: all succeed, and nothing is left",
-        clause: Clause {
-            section: "silent",
-            rule: "runtimes run nothing in parallel for one container; after a timeout or a restart some do",
-        },
-        level: Level::May,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "refuses a DEL while it is busy",
-            |real, call| {
-                if !call.is(Command::Del) {
-                    return real.run(&call);
-                }
-                while_alone(
-                    &call,
-                    || real.run(&call),
-                    || Ok(Answer::error(11, "is being deleted")),
-                )
             },
-        )],
-        body: the_same_del_at_once,
+        )
+    }),
+    Fault::new("forgets a DEL while it is busy", forget_a_del),
+])
+.body(|context| {
+    let each_its_own = gives_each_its_own(context)?;
+    let (old, new) = (attachments(context, "old")?, attachments(context, "new")?);
+    let before = context.state()?;
+    let mut added = Vec::new();
+    for attachment in &old {
+        let run = attachment.request(Command::Add).run()?;
+        run.succeeded()?;
+        added.push(run);
+    }
+    let dels = deletions(context, &old, &added)?;
+    let adds = requests(&new, Command::Add);
+    let mixed: Vec<Request<'_>> = dels
+        .into_iter()
+        .zip(adds)
+        .flat_map(|(del, add)| [del, add])
+        .collect();
+    let runs = run_at_once(context, &mixed)?;
+    require_success(&runs, "ADD or DEL")?;
+    let added: Vec<Run> = runs.into_iter().skip(1).step_by(2).collect();
+    if each_its_own {
+        require_different_addresses(&added)?;
+    }
+    remove_all(context, &new, &added)?;
+    context.require_unchanged(&before, "the ADDs and DELs")
+});
+
+const SAME_DEL: Case = Case::may(
+    "concurrency/same-del",
+    "the same DEL several times at once: all succeed, and nothing is left",
+    Clause::silent(
+        "runtimes run nothing in parallel for one container; after a timeout or a restart some \
+         do",
+    ),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "refuses a DEL while it is busy",
+    |real, call| {
+        if !call.is(Command::Del) {
+            return real.run(&call);
+        }
+        while_alone(
+            &call,
+            || real.run(&call),
+            || Ok(Answer::error(11, "is being deleted")),
+        )
     },
-];
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    attachment.add()?;
+    let deleted = run_at_once(context, &vec![attachment.request(Command::Del); MANY / 2])?;
+    require_success(&deleted, "DEL")?;
+    context.require_unchanged(&before, "ADD and the DELs")
+});
 
 pub(super) fn cases() -> Vec<Case> {
     CASES.to_vec()
@@ -241,19 +278,6 @@ fn require_different_addresses(runs: &[Run]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn all_at_once(context: &Context<'_>) -> Result<(), Failure> {
-    let each_its_own = gives_each_its_own(context)?;
-    let attachments = attachments(context, "c")?;
-    let before = context.state()?;
-    let added = run_at_once(context, &requests(&attachments, Command::Add))?;
-    require_success(&added, "ADD")?;
-    if each_its_own {
-        require_different_addresses(&added)?;
-    }
-    remove_all(context, &attachments, &added)?;
-    context.require_unchanged(&before, "the ADDs and DELs")
-}
-
 /// DEL of all at once, with the results of their ADDs.
 fn remove_all(
     context: &Context<'_>,
@@ -278,40 +302,4 @@ fn deletions<'c>(
         })
     });
     requests.collect()
-}
-
-fn adds_and_dels_mixed(context: &Context<'_>) -> Result<(), Failure> {
-    let each_its_own = gives_each_its_own(context)?;
-    let (old, new) = (attachments(context, "old")?, attachments(context, "new")?);
-    let before = context.state()?;
-    let mut added = Vec::new();
-    for attachment in &old {
-        let run = attachment.request(Command::Add).run()?;
-        run.succeeded()?;
-        added.push(run);
-    }
-    let dels = deletions(context, &old, &added)?;
-    let adds = requests(&new, Command::Add);
-    let mixed: Vec<Request<'_>> = dels
-        .into_iter()
-        .zip(adds)
-        .flat_map(|(del, add)| [del, add])
-        .collect();
-    let runs = run_at_once(context, &mixed)?;
-    require_success(&runs, "ADD or DEL")?;
-    let added: Vec<Run> = runs.into_iter().skip(1).step_by(2).collect();
-    if each_its_own {
-        require_different_addresses(&added)?;
-    }
-    remove_all(context, &new, &added)?;
-    context.require_unchanged(&before, "the ADDs and DELs")
-}
-
-fn the_same_del_at_once(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before = context.state()?;
-    attachment.add()?;
-    let deleted = run_at_once(context, &vec![attachment.request(Command::Del); MANY / 2])?;
-    require_success(&deleted, "DEL")?;
-    context.require_unchanged(&before, "ADD and the DELs")
 }

@@ -11,10 +11,11 @@ mod result;
 use crate::suite::case::{Case, Clause};
 
 /// What several modules rest on.
-const NAME_IS_TAKEN: Clause = Clause {
-    section: "2 ADD",
-    rule: "where an interface of the requested name exists in the container, the plugin returns an error",
-};
+const NAME_IS_TAKEN: Clause = Clause::new(
+    "2 ADD",
+    "where an interface of the requested name exists in the container, the plugin returns an \
+     error",
+);
 
 pub(super) fn cases() -> Vec<Case> {
     [

@@ -2,7 +2,7 @@
 
 use super::{CHAINABLE, scene::Chain};
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, decode,
+    Case, Clause, Context, Failure, Fault, Kind, Made, Need, Versions, at, decode,
     double::Reply,
     fault::{Answer, put},
     require, require_same,
@@ -11,109 +11,37 @@ use cni_types::{AddResult, Command};
 use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "chains/result-goes-on",
-        title: "the next plugin gets the result as it was printed: it is of the network's version",
-        clause: Clause {
-            section: "5 ADD Success",
-            rule: "a result has the version that was supplied on input; it is the next plugin's prevResult",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: CHAINABLE,
-        needs: &[Need::Double],
-        faults: &[
-            Fault::new("answers in the version that it likes best", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/cniVersion", "0.4.0")))
-            }),
-            Fault::new("says nothing on success", |real, call| {
-                Ok(Answer {
-                    stdout: Vec::new(),
-                    ..real.run(&call)?
-                })
-            }),
-        ],
-        body: the_result_goes_on,
-    },
-    Case {
-        id: "chains/next-finds-interface",
-        title: "the next plugin finds the interface and the container that it is in",
-        clause: Clause {
-            section: "5 ADD Success",
-            rule: "a result has all interfaces that were created, with the sandbox of those in the container",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Double, Need::Makes(Made::Interface)],
-        faults: &[
-            Fault::new("names no interfaces", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/interfaces", json!([]))))
-            }),
-            Fault::new("does not say where its interfaces are", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    for number in 0..9 {
-                        put(result, &format!("/interfaces/{number}/sandbox"), "");
-                    }
-                }))
-            }),
-        ],
-        body: the_next_plugin_finds_the_interface,
-    },
-    Case {
-        id: "chains/addresses-keep-interfaces",
-        title: "the addresses of prevResult belong to the interfaces that they belonged to",
-        clause: Clause {
-            section: "5 ADD Success",
-            rule: "a plugin that is given a prevResult prints it, with its own modifications",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: CHAINABLE,
-        needs: &[],
-        faults: &[Fault::new(
-            "puts an interface before the others and leaves the numbers",
-            |real, call| {
-                let is_add = call.is(Command::Add);
-                Ok(real.run(&call)?.edited(|result| {
-                    if let (true, Some(Value::Array(list))) = (is_add, result.get_mut("interfaces"))
-                    {
-                        list.insert(0, json!({"name": "mine0"}));
-                    }
-                }))
-            },
-        )],
-        body: addresses_keep_their_interfaces,
-    },
-    Case {
-        id: "chains/add-without-prevresult",
-        title: "ADD of a chained plugin fails without prevResult",
-        clause: Clause {
-            section: "silent",
-            rule: "what a chained plugin does that comes first",
-        },
-        level: Level::May,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Chained],
-        needs: &[],
-        faults: &[Fault::new(
-            "makes up a result where it got none",
-            |real, call| {
-                if call.config().get("prevResult").is_none() {
-                    return Ok(Answer::success(json!({"cniVersion": "1.1.0"}).to_string()));
-                }
-                real.run(&call)
-            },
-        )],
-        body: add_wants_a_prev_result,
-    },
+    RESULT_GOES_ON,
+    NEXT_FINDS_INTERFACE,
+    ADDRESSES_KEEP_INTERFACES,
+    ADD_WITHOUT_PREVRESULT,
 ];
 
-fn the_result_goes_on(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_GOES_ON: Case = Case::must(
+    "chains/result-goes-on",
+    "the next plugin gets the result as it was printed: it is of the network's version",
+    Clause::new(
+        "5 ADD Success",
+        "a result has the version that was supplied on input; it is the next plugin's prevResult",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(CHAINABLE)
+.needs(&[Need::Double])
+.faults(&[
+    Fault::new("answers in the version that it likes best", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/cniVersion", "0.4.0")))
+    }),
+    Fault::new("says nothing on success", |real, call| {
+        Ok(Answer {
+            stdout: Vec::new(),
+            ..real.run(&call)?
+        })
+    }),
+])
+.body(|context| {
     let chain = Chain::new(context, Reply::passing_on(json!({})))?;
     let printed = chain.add()?;
     let version = json!(context.version().as_str());
@@ -128,9 +56,35 @@ fn the_result_goes_on(context: &Context<'_>) -> Result<(), Failure> {
         &printed,
         at(&config, "/prevResult"),
     )
-}
+});
 
-fn the_next_plugin_finds_the_interface(context: &Context<'_>) -> Result<(), Failure> {
+const NEXT_FINDS_INTERFACE: Case = Case::must(
+    "chains/next-finds-interface",
+    "the next plugin finds the interface and the container that it is in",
+    Clause::new(
+        "5 ADD Success",
+        "a result has all interfaces that were created, with the sandbox of those in the \
+         container",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Double, Need::Makes(Made::Interface)])
+.faults(&[
+    Fault::new("names no interfaces", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/interfaces", json!([]))))
+    }),
+    Fault::new("does not say where its interfaces are", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            for number in 0..9 {
+                put(result, &format!("/interfaces/{number}/sandbox"), "");
+            }
+        }))
+    }),
+])
+.body(|context| {
     let chain = Chain::new(context, Reply::passing_on(json!({})))?;
     chain.add()?;
     let config = chain.next_call(Command::Add)?.config();
@@ -145,9 +99,30 @@ fn the_next_plugin_finds_the_interface(context: &Context<'_>) -> Result<(), Fail
         format!("an interface {ifname} with a sandbox in prevResult"),
         prev_result,
     )
-}
+});
 
-fn addresses_keep_their_interfaces(context: &Context<'_>) -> Result<(), Failure> {
+const ADDRESSES_KEEP_INTERFACES: Case = Case::must(
+    "chains/addresses-keep-interfaces",
+    "the addresses of prevResult belong to the interfaces that they belonged to",
+    Clause::new(
+        "5 ADD Success",
+        "a plugin that is given a prevResult prints it, with its own modifications",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(CHAINABLE)
+.faults(&[Fault::new(
+    "puts an interface before the others and leaves the numbers",
+    |real, call| {
+        let is_add = call.is(Command::Add);
+        Ok(real.run(&call)?.edited(|result| {
+            if let (true, Some(Value::Array(list))) = (is_add, result.get_mut("interfaces")) {
+                list.insert(0, json!({"name": "mine0"}));
+            }
+        }))
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let given = attachment
         .fixture()
@@ -174,7 +149,33 @@ fn addresses_keep_their_interfaces(context: &Context<'_>) -> Result<(), Failure>
         .map(|(address, name)| format!("{address} on {name:?}"))
         .unwrap_or_default();
     require(moved.is_none(), wanted, printed)
-}
+});
+
+const ADD_WITHOUT_PREVRESULT: Case = Case::may(
+    "chains/add-without-prevresult",
+    "ADD of a chained plugin fails without prevResult",
+    Clause::silent("what a chained plugin does that comes first"),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Chained])
+.faults(&[Fault::new(
+    "makes up a result where it got none",
+    |real, call| {
+        if call.config().get("prevResult").is_none() {
+            return Ok(Answer::success(json!({"cniVersion": "1.1.0"}).to_string()));
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    attachment
+        .request(Command::Add)
+        .without_key("prevResult")
+        .run()?
+        .failed()
+        .map(drop)
+});
 
 /// The result of a plugin that made another interface, for an interface plugin that is not the first.
 fn earlier(context: &Context<'_>) -> Value {
@@ -198,14 +199,4 @@ fn owners(result: &AddResult) -> Vec<(String, Option<String>)> {
         .iter()
         .map(|ip| (ip.address.to_string(), name(ip.interface)))
         .collect()
-}
-
-fn add_wants_a_prev_result(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    attachment
-        .request(Command::Add)
-        .without_key("prevResult")
-        .run()?
-        .failed()
-        .map(drop)
 }

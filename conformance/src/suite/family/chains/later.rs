@@ -2,7 +2,7 @@
 
 use super::{CHAINABLE, scene::Chain};
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Need, Versions,
     double::Reply,
     fault::{Answer, put},
 };
@@ -14,108 +14,69 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The route that a later plugin adds.
 const DST: (Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 0), 24);
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "chains/del-final-result",
-        title: "DEL with the result of the whole chain, to which a later plugin has added, leaves nothing",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "the prevResult of DEL is the final result of the ADD, not the plugin's own",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_CHECK,
-        kinds: CHAINABLE,
-        needs: &[Need::Double],
-        faults: &[
-            Fault::new("refuses a result that is not its own", |real, call| {
-                let is_foreign = call.config().to_string().contains("later0");
-                if call.is(Command::Del) && is_foreign {
-                    return Ok(Answer::error(7, "unexpected interface later0"));
-                }
-                real.run(&call)
-            }),
-            Fault::new(
-                "does nothing where the result is not its own",
-                |real, call| {
-                    let is_foreign = call.config().to_string().contains("later0");
-                    if call.is(Command::Del) && is_foreign {
-                        Ok(Answer::default())
-                    } else {
-                        real.run(&call)
-                    }
-                },
-            ),
-        ],
-        body: del_takes_the_final_result,
-    },
-    Case {
-        id: "chains/check-final-result",
-        title: "CHECK allows for a route that a later plugin has added",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "a plugin must allow for a later plugin to have modified resources, for example routes",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_CHECK,
-        kinds: CHAINABLE,
-        needs: &[Need::Verb(Command::Check), Need::Double],
-        faults: &[Fault::new(
-            "finds a route that it did not make",
-            |real, call| {
-                let is_foreign = call.config().to_string().contains("203.0.113.0/24");
-                if call.is(Command::Check) && is_foreign {
-                    return Ok(Answer::error(100, "unexpected route 203.0.113.0/24"));
-                }
-                real.run(&call)
-            },
-        )],
-        body: check_allows_for_a_later_route,
-    },
-    Case {
-        id: "chains/failed-next-is-undone",
-        title: "where a later plugin's ADD fails, DEL leaves nothing, though there is no result of the chain",
-        clause: Clause {
-            section: "3 Lifecycle & Ordering",
-            rule: "DEL is executed even if ADD fails; a plugin returns without error if its prevResult is empty",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_INTERFACES,
-        kinds: CHAINABLE,
-        needs: &[Need::Double],
-        faults: &[
-            Fault::new("deletes only what a chain has finished", |real, call| {
-                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
-                    return Ok(Answer::default());
-                }
-                real.run(&call)
-            }),
-            Fault::new("knows no DEL of a chain that failed", |real, call| {
-                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
-                    return Ok(Answer::error(3, "unknown container"));
-                }
-                real.run(&call)
-            }),
-        ],
-        body: a_failed_chain_is_undone,
-    },
-];
+pub(super) const CASES: &[Case] = &[DEL_FINAL_RESULT, CHECK_FINAL_RESULT, FAILED_NEXT_IS_UNDONE];
 
-/// What a later plugin adds to the result: a route, an interface, and a key that nobody knows.
-fn additions() -> Value {
-    let (address, prefix) = DST;
-    let interface = json!({"name": "later0", "mac": "02:00:00:00:00:77"});
-    json!({"routes": [{"dst": format!("{address}/{prefix}")}], "interfaces": [interface], "x-later": {"a": 1}})
-}
-
-fn del_takes_the_final_result(context: &Context<'_>) -> Result<(), Failure> {
+const DEL_FINAL_RESULT: Case = Case::must(
+    "chains/del-final-result",
+    "DEL with the result of the whole chain, to which a later plugin has added, leaves nothing",
+    Clause::new(
+        "2 DEL",
+        "the prevResult of DEL is the final result of the ADD, not the plugin's own",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(CHAINABLE)
+.needs(&[Need::Double])
+.faults(&[
+    Fault::new("refuses a result that is not its own", |real, call| {
+        let is_foreign = call.config().to_string().contains("later0");
+        if call.is(Command::Del) && is_foreign {
+            return Ok(Answer::error(7, "unexpected interface later0"));
+        }
+        real.run(&call)
+    }),
+    Fault::new(
+        "does nothing where the result is not its own",
+        |real, call| {
+            let is_foreign = call.config().to_string().contains("later0");
+            if call.is(Command::Del) && is_foreign {
+                Ok(Answer::default())
+            } else {
+                real.run(&call)
+            }
+        },
+    ),
+])
+.body(|context| {
     let chain = Chain::new(context, Reply::passing_on(additions()))?;
     let before = context.state()?;
     chain.add()?;
     chain.del()?;
     context.require_unchanged(&before, "ADD and DEL of the chain")
-}
+});
 
-fn check_allows_for_a_later_route(context: &Context<'_>) -> Result<(), Failure> {
+const CHECK_FINAL_RESULT: Case = Case::must(
+    "chains/check-final-result",
+    "CHECK allows for a route that a later plugin has added",
+    Clause::new(
+        "2 CHECK",
+        "a plugin must allow for a later plugin to have modified resources, for example routes",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(CHAINABLE)
+.needs(&[Need::Verb(Command::Check), Need::Double])
+.faults(&[Fault::new(
+    "finds a route that it did not make",
+    |real, call| {
+        let is_foreign = call.config().to_string().contains("203.0.113.0/24");
+        if call.is(Command::Check) && is_foreign {
+            return Ok(Answer::error(100, "unexpected route 203.0.113.0/24"));
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
     let gateway = gateway(context)?;
     let (address, prefix) = DST;
     let mut route = json!({"dst": format!("{address}/{prefix}")});
@@ -126,6 +87,55 @@ fn check_allows_for_a_later_route(context: &Context<'_>) -> Result<(), Failure> 
     chain.add()?;
     add_route(context, chain.attachment(), gateway)?;
     chain.check()
+});
+
+const FAILED_NEXT_IS_UNDONE: Case = Case::should(
+    "chains/failed-next-is-undone",
+    "where a later plugin's ADD fails, DEL leaves nothing, though there is no result of the \
+     chain",
+    Clause::new(
+        "3 Lifecycle & Ordering",
+        "DEL is executed even if ADD fails; a plugin returns without error if its prevResult is \
+         empty",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(CHAINABLE)
+.needs(&[Need::Double])
+.faults(&[
+    Fault::new("deletes only what a chain has finished", |real, call| {
+        if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+            return Ok(Answer::default());
+        }
+        real.run(&call)
+    }),
+    Fault::new("knows no DEL of a chain that failed", |real, call| {
+        if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+            return Ok(Answer::error(3, "unknown container"));
+        }
+        real.run(&call)
+    }),
+])
+.body(|context| {
+    let chain = Chain::new(context, Reply::error(11, "not now"))?;
+    let before = context.state()?;
+    chain.add_failing()?;
+    chain.del()?;
+    match context.require_unchanged(&before, "the failed ADD and the DEL of the chain") {
+        // It may know of an attachment by prevResult alone, and there is none.
+        Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
+            context.note(format!("without a result of the chain it leaves {found}"));
+            Ok(())
+        }
+        other => other,
+    }
+});
+
+/// What a later plugin adds to the result: a route, an interface, and a key that nobody knows.
+fn additions() -> Value {
+    let (address, prefix) = DST;
+    let interface = json!({"name": "later0", "mac": "02:00:00:00:00:77"});
+    json!({"routes": [{"dst": format!("{address}/{prefix}")}], "interfaces": [interface], "x-later": {"a": 1}})
 }
 
 /// The gateway that another container of the network, where CHECK succeeds, is given. A route names its next hop: one that names none may go by
@@ -166,19 +176,4 @@ fn add_route(
         );
         Ok::<_, Failure>(rtnl.run(batch)?)
     })?
-}
-
-fn a_failed_chain_is_undone(context: &Context<'_>) -> Result<(), Failure> {
-    let chain = Chain::new(context, Reply::error(11, "not now"))?;
-    let before = context.state()?;
-    chain.add_failing()?;
-    chain.del()?;
-    match context.require_unchanged(&before, "the failed ADD and the DEL of the chain") {
-        // It may know of an attachment by prevResult alone, and there is none.
-        Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
-            context.note(format!("without a result of the chain it leaves {found}"));
-            Ok(())
-        }
-        other => other,
-    }
 }

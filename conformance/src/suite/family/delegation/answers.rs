@@ -2,7 +2,7 @@
 
 use super::scene::{ADDRESS, GATEWAY, Scene, result, without_ipam};
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, decode,
+    Case, Clause, Context, Failure, Fault, Kind, Made, Need, decode,
     double::Reply,
     fault::{Answer, put},
     require,
@@ -11,118 +11,40 @@ use cni_net::{Link, Rtnl};
 use cni_types::{Command, IfName};
 use serde_json::json;
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "delegation/result-is-used",
-        title: "the delegate's address is in the result and on the interface",
-        clause: Clause {
-            section: "4 Plugin Delegation",
-            rule: "the IPAM plugin determines the address and returns it to the plugin, which applies it",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[
-            Need::Ipam,
-            Need::Double,
-            Need::Makes(Made::Interface),
-            Need::Makes(Made::Address),
-        ],
-        faults: &[
-            Fault::new(
-                "keeps the delegate's address out of its result",
-                |real, call| {
-                    Ok(real
-                        .run(&call)?
-                        .edited(|result| put(result, "/ips", json!([]))))
-                },
-            ),
-            Fault::new("promises an address that it does not give", |real, call| {
-                let answer = real.run(&call)?;
-                real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
-                real.run(&without_ipam(call))?;
-                Ok(answer)
-            }),
-        ],
-        body: the_address_is_used,
-    },
-    Case {
-        id: "delegation/routes-are-used",
-        title: "the delegate's routes are in the result and in the container",
-        clause: Clause {
-            section: "4 Plugin Delegation",
-            rule: "the IPAM plugin determines the routes and returns them to the plugin, which applies them",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[
-            Need::Ipam,
-            Need::Double,
-            Need::Makes(Made::Interface),
-            Need::Makes(Made::Route),
-        ],
-        faults: &[
-            Fault::new(
-                "keeps the delegate's routes out of its result",
-                |real, call| {
-                    Ok(real
-                        .run(&call)?
-                        .edited(|result| put(result, "/routes", json!([]))))
-                },
-            ),
-            Fault::new("promises a route that it does not make", |real, call| {
-                let answer = real.run(&call)?;
-                real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
-                real.run(&without_ipam(call))?;
-                Ok(answer)
-            }),
-        ],
-        body: the_routes_are_used,
-    },
-    Case {
-        id: "delegation/stderr",
-        title: "what the delegate prints on stderr is on the plugin's stderr",
-        clause: Clause {
-            section: "4 Delegated plugin execution procedure",
-            rule: "the delegate's stderr should be output to the stderr of the calling plugin",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double],
-        faults: &[
-            Fault::new("swallows the delegate's log", |real, call| {
-                Ok(Answer {
-                    stderr: Vec::new(),
-                    ..real.run(&call)?
-                })
-            }),
-            Fault::new("swallows the delegate's log at DEL", |real, call| {
-                let answer = real.run(&call)?;
-                Ok(if call.is(Command::Del) {
-                    Answer {
-                        stderr: Vec::new(),
-                        ..answer
-                    }
-                } else {
-                    answer
-                })
-            }),
-        ],
-        body: the_log_is_passed_on,
-    },
-];
+pub(super) const CASES: &[Case] = &[RESULT_IS_USED, ROUTES_ARE_USED, STDERR];
 
-/// The interface in the container, and the kernel to ask about it.
-fn interface(context: &Context<'_>, rtnl: &mut Rtnl) -> Result<Link, Failure> {
-    let ifname = &context.profile().ifname;
-    let name = IfName::parse(ifname).map_err(|e| Failure::suite("read the interface's name", e))?;
-    rtnl.find_link(&name)?
-        .ok_or_else(|| Failure::mismatch(format!("an interface {ifname}"), "none"))
-}
-
-fn the_address_is_used(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_IS_USED: Case = Case::must(
+    "delegation/result-is-used",
+    "the delegate's address is in the result and on the interface",
+    Clause::new(
+        "4 Plugin Delegation",
+        "the IPAM plugin determines the address and returns it to the plugin, which applies it",
+    ),
+)
+.kinds(&[Kind::Interface])
+.needs(&[
+    Need::Ipam,
+    Need::Double,
+    Need::Makes(Made::Interface),
+    Need::Makes(Made::Address),
+])
+.faults(&[
+    Fault::new(
+        "keeps the delegate's address out of its result",
+        |real, call| {
+            Ok(real
+                .run(&call)?
+                .edited(|result| put(result, "/ips", json!([]))))
+        },
+    ),
+    Fault::new("promises an address that it does not give", |real, call| {
+        let answer = real.run(&call)?;
+        real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
+        real.run(&without_ipam(call))?;
+        Ok(answer)
+    }),
+])
+.body(|context| {
     let scene = Scene::new(context, &[])?;
     let printed = scene.add()?;
     let told = decode(&printed)?.ips;
@@ -145,9 +67,41 @@ fn the_address_is_used(context: &Context<'_>) -> Result<(), Failure> {
         format!("{ADDRESS} on the interface"),
         there.join(", "),
     )
-}
+});
 
-fn the_routes_are_used(context: &Context<'_>) -> Result<(), Failure> {
+const ROUTES_ARE_USED: Case = Case::must(
+    "delegation/routes-are-used",
+    "the delegate's routes are in the result and in the container",
+    Clause::new(
+        "4 Plugin Delegation",
+        "the IPAM plugin determines the routes and returns them to the plugin, which applies \
+         them",
+    ),
+)
+.kinds(&[Kind::Interface])
+.needs(&[
+    Need::Ipam,
+    Need::Double,
+    Need::Makes(Made::Interface),
+    Need::Makes(Made::Route),
+])
+.faults(&[
+    Fault::new(
+        "keeps the delegate's routes out of its result",
+        |real, call| {
+            Ok(real
+                .run(&call)?
+                .edited(|result| put(result, "/routes", json!([]))))
+        },
+    ),
+    Fault::new("promises a route that it does not make", |real, call| {
+        let answer = real.run(&call)?;
+        real.run(&call.clone().with_env("CNI_COMMAND", "DEL"))?;
+        real.run(&without_ipam(call))?;
+        Ok(answer)
+    }),
+])
+.body(|context| {
     const DST: &str = "203.0.113.0/24";
     let routes = json!([{"dst": DST, "gw": GATEWAY}]);
     let reply = Reply::success(result(context.version(), &routes));
@@ -172,9 +126,38 @@ fn the_routes_are_used(context: &Context<'_>) -> Result<(), Failure> {
         format!("a route to {DST} via {GATEWAY} in the container"),
         format!("{there:?}"),
     )
-}
+});
 
-fn the_log_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
+const STDERR: Case = Case::should(
+    "delegation/stderr",
+    "what the delegate prints on stderr is on the plugin's stderr",
+    Clause::new(
+        "4 Delegated plugin execution procedure",
+        "the delegate's stderr should be output to the stderr of the calling plugin",
+    ),
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam, Need::Double])
+.faults(&[
+    Fault::new("swallows the delegate's log", |real, call| {
+        Ok(Answer {
+            stderr: Vec::new(),
+            ..real.run(&call)?
+        })
+    }),
+    Fault::new("swallows the delegate's log at DEL", |real, call| {
+        let answer = real.run(&call)?;
+        Ok(if call.is(Command::Del) {
+            Answer {
+                stderr: Vec::new(),
+                ..answer
+            }
+        } else {
+            answer
+        })
+    }),
+])
+.body(|context| {
     let log = |text: &str, stdout: String| Reply {
         stdout,
         stderr: format!("{text}\n"),
@@ -200,4 +183,12 @@ fn the_log_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
+});
+
+/// The interface in the container, and the kernel to ask about it.
+fn interface(context: &Context<'_>, rtnl: &mut Rtnl) -> Result<Link, Failure> {
+    let ifname = &context.profile().ifname;
+    let name = IfName::parse(ifname).map_err(|e| Failure::suite("read the interface's name", e))?;
+    rtnl.find_link(&name)?
+        .ok_or_else(|| Failure::mismatch(format!("an interface {ifname}"), "none"))
 }

@@ -5,7 +5,7 @@ use super::{
     scene::Scene,
 };
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Run, Versions, at,
+    Case, Clause, Failure, Fault, Kind, Need, Run, Versions, at,
     double::Reply,
     fault::{Answer, put},
     require,
@@ -18,91 +18,125 @@ const CODES: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 11, 50, 51, 100, 999];
 
 const DETAILS: &str = "its key \"x\" is 5, and it will be better tomorrow";
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "delegation/check-error-kinds",
-        title: "CHECK passes on the delegate's error with code, text and details, whatever the code",
-        clause: CHECK_PASSES_ON,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Verb(Command::Check), Need::Ipam, Need::Double],
-        faults: &[
-            Fault::new("knows one kind of error", |real, call| {
-                let one = |error: &mut Value| put(error, "/code", 999);
-                Ok(real.run(&call)?.edited(|answer| {
-                    if answer.get("code").is_some() {
-                        one(answer);
-                    }
-                }))
-            }),
-            Fault::new("keeps the details to itself", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
-                    answer
-                        .as_object_mut()
-                        .map(|answer| answer.remove("details"));
-                }))
-            }),
-        ],
-        body: check_passes_on_every_kind,
-    },
-    Case {
-        id: "delegation/error-kinds",
-        title: "ADD, DEL, GC and STATUS pass on the delegate's error with code, text and details",
-        clause: Clause {
-            section: "silent",
-            rule: "where a delegate fails the plugin fails; what its error says then is open. A runtime that is to try \
-                   again (code 11), or to leave a node alone (50, 51), has to be told",
+pub(super) const CASES: &[Case] = &[CHECK_ERROR_KINDS, ERROR_KINDS, STATUS_NOT_FOUND];
+
+const CHECK_ERROR_KINDS: Case = Case::should(
+    "delegation/check-error-kinds",
+    "CHECK passes on the delegate's error with code, text and details, whatever the code",
+    CHECK_PASSES_ON,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Verb(Command::Check), Need::Ipam, Need::Double])
+.faults(&[
+    Fault::new("knows one kind of error", |real, call| {
+        let one = |error: &mut Value| put(error, "/code", 999);
+        Ok(real.run(&call)?.edited(|answer| {
+            if answer.get("code").is_some() {
+                one(answer);
+            }
+        }))
+    }),
+    Fault::new("keeps the details to itself", |real, call| {
+        Ok(real.run(&call)?.edited(|answer| {
+            answer
+                .as_object_mut()
+                .map(|answer| answer.remove("details"));
+        }))
+    }),
+])
+.body(|context| {
+    let scene = Scene::new(context, &[])?;
+    let result = scene.add()?;
+    for code in CODES {
+        scene.answer(&[(Command::Check, error(code))])?;
+        let run = scene.request_after(Command::Check, &result).run()?;
+        require_passed_on(Command::Check, code, &run)?;
+    }
+    Ok(())
+});
+
+const ERROR_KINDS: Case = Case::may(
+    "delegation/error-kinds",
+    "ADD, DEL, GC and STATUS pass on the delegate's error with code, text and details",
+    Clause::silent(
+        "where a delegate fails the plugin fails; what its error says then is open. A runtime \
+         that is to try again (code 11), or to leave a node alone (50, 51), has to be told",
+    ),
+)
+.kinds(&[Kind::Interface])
+.needs(NEEDS)
+.faults(&[
+    Fault::new(
+        "takes a delegate that is busy for one that is broken",
+        |real, call| {
+            Ok(real.run(&call)?.edited(|answer| {
+                if answer["code"] == json!(11) {
+                    put(answer, "/code", 999);
+                }
+            }))
         },
-        level: Level::May,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: NEEDS,
-        faults: &[
-            Fault::new(
-                "takes a delegate that is busy for one that is broken",
-                |real, call| {
-                    Ok(real.run(&call)?.edited(|answer| {
-                        if answer["code"] == json!(11) {
-                            put(answer, "/code", 999);
-                        }
-                    }))
-                },
-            ),
-            Fault::new("fails at STATUS for a reason of its own", |real, call| {
-                let answer = real.run(&call)?;
-                let failed = call.is(Command::Status) && answer.status != 0;
-                Ok(if failed {
-                    Answer::error(100, "IPAM is not ready")
-                } else {
-                    answer
-                })
-            }),
-        ],
-        body: every_kind_is_passed_on,
-    },
-    Case {
-        id: "delegation/status-not-found",
-        title: "STATUS fails where CNI_PATH has no such delegate",
-        clause: Clause {
-            section: "2 STATUS",
-            rule: "a plugin that relies on a delegate asks it for its STATUS; one that cannot serve an ADD says so",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_GC,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Verb(Command::Status), Need::Ipam, Need::Double],
-        faults: &[Fault::new("is ready without its delegate", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if call.is(Command::Status) {
-                Answer::default()
-            } else {
-                answer
-            })
-        })],
-        body: a_missing_delegate_is_not_ready,
-    },
-];
+    ),
+    Fault::new("fails at STATUS for a reason of its own", |real, call| {
+        let answer = real.run(&call)?;
+        let failed = call.is(Command::Status) && answer.status != 0;
+        Ok(if failed {
+            Answer::error(100, "IPAM is not ready")
+        } else {
+            answer
+        })
+    }),
+])
+.body(|context| {
+    let scene = Scene::new(context, &[])?;
+    let verbs = &context.profile().verbs;
+    let in_version = |command: &Command| {
+        let is_new = matches!(command, Command::Gc | Command::Status);
+        !is_new || verbs.contains(command) && context.version() == cni_types::SpecVersion::LATEST
+    };
+    let commands = [Command::Add, Command::Del, Command::Gc, Command::Status];
+    for command in commands.into_iter().filter(in_version) {
+        for code in CODES {
+            scene.answer(&[(command, error(code))])?;
+            require_passed_on(command, code, &scene.request(command).run()?)?;
+            // As a runtime does after an ADD that failed.
+            scene.answer(&[])?;
+            scene.request(Command::Del).run()?.succeeded()?;
+        }
+    }
+    Ok(())
+});
+
+const STATUS_NOT_FOUND: Case = Case::should(
+    "delegation/status-not-found",
+    "STATUS fails where CNI_PATH has no such delegate",
+    Clause::new(
+        "2 STATUS",
+        "a plugin that relies on a delegate asks it for its STATUS; one that cannot serve an ADD \
+         says so",
+    ),
+)
+.versions(Versions::WITH_GC)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Verb(Command::Status), Need::Ipam, Need::Double])
+.faults(&[Fault::new("is ready without its delegate", |real, call| {
+    let answer = real.run(&call)?;
+    Ok(if call.is(Command::Status) {
+        Answer::default()
+    } else {
+        answer
+    })
+})])
+.body(|context| {
+    let scene = Scene::new(context, &[])?;
+    let other = context.double("another-ipam", &[])?;
+    scene
+        .request(Command::Status)
+        .env("CNI_PATH", other.folder())
+        .run()?
+        .error()
+        .map(drop)
+});
 
 fn error(code: u32) -> Reply {
     let document = json!({"cniVersion": "1.0.0", "code": code, "msg": TEXT, "details": DETAILS});
@@ -130,46 +164,4 @@ fn require_passed_on(command: Command, code: u32, run: &Run) -> Result<(), Failu
         command.as_str()
     );
     require(kept, wanted, &error)
-}
-
-fn check_passes_on_every_kind(context: &Context<'_>) -> Result<(), Failure> {
-    let scene = Scene::new(context, &[])?;
-    let result = scene.add()?;
-    for code in CODES {
-        scene.answer(&[(Command::Check, error(code))])?;
-        let run = scene.request_after(Command::Check, &result).run()?;
-        require_passed_on(Command::Check, code, &run)?;
-    }
-    Ok(())
-}
-
-fn every_kind_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
-    let scene = Scene::new(context, &[])?;
-    let verbs = &context.profile().verbs;
-    let in_version = |command: &Command| {
-        let is_new = matches!(command, Command::Gc | Command::Status);
-        !is_new || verbs.contains(command) && context.version() == cni_types::SpecVersion::LATEST
-    };
-    let commands = [Command::Add, Command::Del, Command::Gc, Command::Status];
-    for command in commands.into_iter().filter(in_version) {
-        for code in CODES {
-            scene.answer(&[(command, error(code))])?;
-            require_passed_on(command, code, &scene.request(command).run()?)?;
-            // As a runtime does after an ADD that failed.
-            scene.answer(&[])?;
-            scene.request(Command::Del).run()?.succeeded()?;
-        }
-    }
-    Ok(())
-}
-
-fn a_missing_delegate_is_not_ready(context: &Context<'_>) -> Result<(), Failure> {
-    let scene = Scene::new(context, &[])?;
-    let other = context.double("another-ipam", &[])?;
-    scene
-        .request(Command::Status)
-        .env("CNI_PATH", other.folder())
-        .run()?
-        .error()
-        .map(drop)
 }

@@ -6,7 +6,7 @@
 
 use super::scene::without_ipam;
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Need, Request, Run, Versions,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Need, Request, Run,
     fault::{Answer, Call, Real},
     require,
 };
@@ -34,74 +34,59 @@ fi
 exec PLUGIN
 "#;
 
-const CLAUSE: Clause = Clause {
-    section: "5 Delegated plugins (IPAM)",
-    rule: "what an IPAM plugin prints has no interfaces, so a plugin that makes one cannot be its own; \
-           without an end to the chain one request fills the machine with processes",
-};
+const CLAUSE: Clause = Clause::new(
+    "5 Delegated plugins (IPAM)",
+    "what an IPAM plugin prints has no interfaces, so a plugin that makes one cannot be its own; \
+     without an end to the chain one request fills the machine with processes",
+);
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "delegation/own-name",
-        title: "ADD with the plugin's own name as ipam.type fails, and starts no chain of processes",
-        clause: CLAUSE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam],
-        faults: &[
-            Fault::new("starts itself as its delegate", starts_its_delegate_first),
-            Fault::new("does without a delegate that is itself", |real, call| {
-                real.run(&without_ipam(call))
-            }),
-        ],
-        body: add_fails_without_a_chain,
-    },
-    Case {
-        id: "delegation/own-name-later",
-        title: "with its own name as ipam.type no operation starts a chain, and STATUS fails",
-        clause: CLAUSE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam],
-        faults: &[
-            Fault::new("starts itself as its delegate", starts_its_delegate_first),
-            Fault::new("starts itself as its delegate at GC only", |real, call| {
-                if call.is(Command::Gc) {
-                    starts_its_delegate_first(real, call)
-                } else {
-                    real.run(&call)
-                }
-            }),
-            Fault::new("is ready with itself as its delegate", |real, call| {
-                let is_status = call.is(Command::Status);
-                if is_status {
-                    Ok(Answer::default())
-                } else {
-                    real.run(&call)
-                }
-            }),
-        ],
-        body: no_operation_starts_a_chain,
-    },
-];
+pub(super) const CASES: &[Case] = &[OWN_NAME, OWN_NAME_LATER];
 
-/// For faults: runs the delegate before everything else, whichever it is.
-fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
-    match call.delegate() {
-        Ok(delegate) => delegate.run(&call),
-        Err(_) => real.run(&call),
-    }
-}
-
-fn add_fails_without_a_chain(context: &Context<'_>) -> Result<(), Failure> {
+const OWN_NAME: Case = Case::should(
+    "delegation/own-name",
+    "ADD with the plugin's own name as ipam.type fails, and starts no chain of processes",
+    CLAUSE,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam])
+.faults(&[
+    Fault::new("starts itself as its delegate", starts_its_delegate_first),
+    Fault::new("does without a delegate that is itself", |real, call| {
+        real.run(&without_ipam(call))
+    }),
+])
+.body(|context| {
     let scene = Scene::new(context)?;
     let run = scene.run_bounded(scene.request(Command::Add))?;
     run.failed().map(drop)
-}
+});
 
-fn no_operation_starts_a_chain(context: &Context<'_>) -> Result<(), Failure> {
+const OWN_NAME_LATER: Case = Case::should(
+    "delegation/own-name-later",
+    "with its own name as ipam.type no operation starts a chain, and STATUS fails",
+    CLAUSE,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam])
+.faults(&[
+    Fault::new("starts itself as its delegate", starts_its_delegate_first),
+    Fault::new("starts itself as its delegate at GC only", |real, call| {
+        if call.is(Command::Gc) {
+            starts_its_delegate_first(real, call)
+        } else {
+            real.run(&call)
+        }
+    }),
+    Fault::new("is ready with itself as its delegate", |real, call| {
+        let is_status = call.is(Command::Status);
+        if is_status {
+            Ok(Answer::default())
+        } else {
+            real.run(&call)
+        }
+    }),
+])
+.body(|context| {
     let scene = Scene::new(context)?;
     // The attachment of an earlier configuration, in which the IPAM plugin was right.
     let result = scene.attachment.add()?;
@@ -135,6 +120,14 @@ fn no_operation_starts_a_chain(context: &Context<'_>) -> Result<(), Failure> {
         del
     };
     scene.run_bounded(del).map(drop)
+});
+
+/// For faults: runs the delegate before everything else, whichever it is.
+fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
+    match call.delegate() {
+        Ok(delegate) => delegate.run(&call),
+        Err(_) => real.run(&call),
+    }
 }
 
 /// A plugin that is its own IPAM plugin, found in `CNI_PATH` behind a program that counts its runs.

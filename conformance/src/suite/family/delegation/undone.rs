@@ -2,7 +2,7 @@
 
 use super::scene::{DOUBLE, Scene, result};
 use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Need, Versions, at,
+    Case, Clause, Failure, Fault, Kind, Need, Versions, at,
     double::Reply,
     fault::{Answer, Call, Real},
 };
@@ -10,82 +10,66 @@ use cni_types::Command;
 use serde_json::json;
 use std::io;
 
-const CLAUSE: Clause = Clause {
-    section: "4 Delegated plugin execution procedure",
-    rule: "where a delegate fails on ADD, the plugin should run it again with DEL before it returns failure",
-};
+const CLAUSE: Clause = Clause::new(
+    "4 Delegated plugin execution procedure",
+    "where a delegate fails on ADD, the plugin should run it again with DEL before it returns \
+     failure",
+);
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "delegation/failed-add-is-undone",
-        title: "where the delegate's ADD fails, its DEL is called",
-        clause: CLAUSE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new(
-            "leaves it at the delegate's failed ADD",
-            fails_after_the_delegate,
-        )],
-        body: a_failed_add_is_undone,
-    },
-    Case {
-        id: "delegation/unreadable-result-is-undone",
-        title: "where the delegate's output is no result, its DEL is called",
-        clause: CLAUSE,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new(
-            "leaves it at a result that it cannot read",
-            fails_after_the_delegate,
-        )],
-        body: an_unreadable_result_is_undone,
-    },
-    Case {
-        id: "delegation/own-failure-is-undone",
-        title: "where the plugin fails after its delegate has succeeded, the delegate's DEL is called",
-        clause: Clause {
-            section: "silent",
-            rule: "what a plugin undoes whose own part of ADD failed",
-        },
-        level: Level::May,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new(
-            "keeps an address that it could not use",
-            fails_after_the_delegate,
-        )],
-        body: a_failure_of_its_own_is_undone,
-    },
+    FAILED_ADD_IS_UNDONE,
+    UNREADABLE_RESULT_IS_UNDONE,
+    OWN_FAILURE_IS_UNDONE,
 ];
 
-/// For faults: gets as far as the double, and gives up.
-fn fails_after_the_delegate(real: &Real, call: Call) -> io::Result<Answer> {
-    if at(&call.config(), "/ipam/type") != DOUBLE {
-        return real.run(&call);
-    }
-    call.delegate()?.run(&call)?;
-    Ok(Answer::error(999, "failed"))
-}
-
-fn a_failed_add_is_undone(context: &Context<'_>) -> Result<(), Failure> {
+const FAILED_ADD_IS_UNDONE: Case = Case::should(
+    "delegation/failed-add-is-undone",
+    "where the delegate's ADD fails, its DEL is called",
+    CLAUSE,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam, Need::Double])
+.faults(&[Fault::new(
+    "leaves it at the delegate's failed ADD",
+    fails_after_the_delegate,
+)])
+.body(|context| {
     let scene = Scene::new(context, &[(Command::Add, Reply::error(117, "no luck"))])?;
     scene.request(Command::Add).run()?.failed()?;
     scene.require_undone()
-}
+});
 
-fn an_unreadable_result_is_undone(context: &Context<'_>) -> Result<(), Failure> {
+const UNREADABLE_RESULT_IS_UNDONE: Case = Case::should(
+    "delegation/unreadable-result-is-undone",
+    "where the delegate's output is no result, its DEL is called",
+    CLAUSE,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam, Need::Double])
+.faults(&[Fault::new(
+    "leaves it at a result that it cannot read",
+    fails_after_the_delegate,
+)])
+.body(|context| {
     let scene = Scene::new(context, &[(Command::Add, Reply::success("10.77.0.9/24"))])?;
     scene.request(Command::Add).run()?.failed()?;
     scene.require_undone()
-}
+});
 
 /// The next hop of the route is not on the link, so the kernel refuses it.
-fn a_failure_of_its_own_is_undone(context: &Context<'_>) -> Result<(), Failure> {
+const OWN_FAILURE_IS_UNDONE: Case = Case::may(
+    "delegation/own-failure-is-undone",
+    "where the plugin fails after its delegate has succeeded, the delegate's DEL is called",
+    Clause::silent("what a plugin undoes whose own part of ADD failed"),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam, Need::Double])
+.faults(&[Fault::new(
+    "keeps an address that it could not use",
+    fails_after_the_delegate,
+)])
+.body(|context| {
     let routes = json!([{"dst": "203.0.113.0/24", "gw": "198.51.100.1"}]);
     let reply = Reply::success(result(context.version(), &routes));
     let scene = Scene::new(context, &[(Command::Add, reply)])?;
@@ -96,4 +80,13 @@ fn a_failure_of_its_own_is_undone(context: &Context<'_>) -> Result<(), Failure> 
         ));
     }
     scene.require_undone()
+});
+
+/// For faults: gets as far as the double, and gives up.
+fn fails_after_the_delegate(real: &Real, call: Call) -> io::Result<Answer> {
+    if at(&call.config(), "/ipam/type") != DOUBLE {
+        return real.run(&call);
+    }
+    call.delegate()?.run(&call)?;
+    Ok(Answer::error(999, "failed"))
 }

@@ -2,8 +2,7 @@
 
 use super::killed::{at_many_points, traced_request};
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Need, Request, Versions,
-    fault::Answer,
+    Attachment, Case, Clause, Context, Failure, Fault, Need, Request, Versions, fault::Answer,
 };
 use cni_types::Command;
 use nix::sys::signal::Signal;
@@ -13,63 +12,51 @@ use std::fs;
 
 const VALID: &str = "cni.dev/valid-attachments";
 
-pub(super) const CASES: &[Case] = &[Case {
-    id: "faults/killed-gc",
-    title: "after a GC that was killed at any system call, another GC removes what is stale, and nothing that lives",
-    clause: Clause {
-        section: "2 GC",
-        rule: "a plugin removes as many stale resources as possible, and generally completes without error",
-    },
-    level: Level::Should,
-    versions: Versions::NEWEST_WITH_GC,
-    kinds: EVERY_KIND,
-    needs: &[Need::Verb(Command::Gc)],
-    faults: &[
-        Fault::new(
-            "takes a GC that was begun for one that was done",
-            |real, call| {
-                if !call.is(Command::Gc) {
-                    return real.run(&call);
-                }
-                if fs::File::create_new("/run/cni-conformance/files/collected").is_err() {
-                    return Ok(Answer::default());
-                }
-                let answer = real.run(&call);
-                fs::remove_file("/run/cni-conformance/files/collected")?;
-                answer
-            },
-        ),
-        Fault::new("begins anew with an empty list", |real, call| {
+pub(super) const CASES: &[Case] = &[KILLED_GC];
+
+const KILLED_GC: Case = Case::should(
+    "faults/killed-gc",
+    "after a GC that was killed at any system call, another GC removes what is stale, and \
+     nothing that lives",
+    Clause::new(
+        "2 GC",
+        "a plugin removes as many stale resources as possible, and generally completes without \
+         error",
+    ),
+)
+.versions(Versions::NEWEST_WITH_GC)
+.needs(&[Need::Verb(Command::Gc)])
+.faults(&[
+    Fault::new(
+        "takes a GC that was begun for one that was done",
+        |real, call| {
             if !call.is(Command::Gc) {
                 return real.run(&call);
             }
-            let is_second = fs::File::create_new("/run/cni-conformance/files/collected").is_err();
-            let call = if is_second {
-                call.edited(|config| config[VALID] = json!([]))
-            } else {
-                call
-            };
+            if fs::File::create_new("/run/cni-conformance/files/collected").is_err() {
+                return Ok(Answer::default());
+            }
             let answer = real.run(&call);
             fs::remove_file("/run/cni-conformance/files/collected")?;
             answer
-        }),
-    ],
-    body: a_killed_gc_can_be_repeated,
-}];
-
-fn gc<'c>(context: &'c Context<'c>, lives: &Attachment<'_>) -> Request<'c> {
-    let valid = json!([{"containerID": lives.container(), "ifname": context.profile().ifname}]);
-    context.request(Command::Gc).key(VALID, valid)
-}
-
-/// Something for GC to remove.
-fn leave_stale(context: &Context<'_>) -> Result<(), Failure> {
-    let stale = context.attachment("stale")?;
-    stale.add()?;
-    stale.remove_netns()
-}
-
-fn a_killed_gc_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
+        },
+    ),
+    Fault::new("begins anew with an empty list", |real, call| {
+        if !call.is(Command::Gc) {
+            return real.run(&call);
+        }
+        let is_second = fs::File::create_new("/run/cni-conformance/files/collected").is_err();
+        let call = if is_second {
+            call.edited(|config| config[VALID] = json!([]))
+        } else {
+            call
+        };
+        let answer = real.run(&call);
+        fs::remove_file("/run/cni-conformance/files/collected")?;
+        answer
+    }),
+])
+.body(|context| {
     let lives = context.attachment("c1")?;
     lives.add()?;
     let before = context.state()?;
@@ -93,4 +80,16 @@ fn a_killed_gc_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
         gc(context, &lives).run()?.succeeded()?;
         context.require_unchanged(&before, "the container that is gone")
     })
+});
+
+fn gc<'c>(context: &'c Context<'c>, lives: &Attachment<'_>) -> Request<'c> {
+    let valid = json!([{"containerID": lives.container(), "ifname": context.profile().ifname}]);
+    context.request(Command::Gc).key(VALID, valid)
+}
+
+/// Something for GC to remove.
+fn leave_stale(context: &Context<'_>) -> Result<(), Failure> {
+    let stale = context.attachment("stale")?;
+    stale.add()?;
+    stale.remove_netns()
 }

@@ -6,7 +6,7 @@
 
 use super::require_shell;
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Request, Versions,
+    Attachment, Case, Clause, Context, Failure, Fault, Request, Versions,
     fault::{Answer, Call, Real},
     require,
 };
@@ -27,103 +27,126 @@ const MOST: usize = 64;
 const FEWEST: usize = 8;
 
 const SILENT: &str = "silent";
-pub(super) const DEL_COMPLETES: Clause = Clause {
-    section: "2 DEL",
-    rule: "DEL generally completes without error, even if some resources or state are missing",
-};
+pub(super) const DEL_COMPLETES: Clause = Clause::new(
+    "2 DEL",
+    "DEL generally completes without error, even if some resources or state are missing",
+);
 pub(super) const KEEPS_A_LOCK: Fault =
     Fault::new("keeps a lock that nobody frees", lock_that_stays);
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "faults/killed-add",
-        title: "after an ADD that was killed at any system call, DEL and a new ADD succeed",
-        clause: DEL_COMPLETES,
-        level: Level::Should,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("deletes only what was added to the end", |real, call| {
-                let mark = format!(
-                    "/run/cni-conformance/files/added-{}",
-                    call.env("CNI_CONTAINERID")
-                );
-                if call.is(Command::Del) && fs::remove_file(&mark).is_err() {
-                    return Ok(Answer::error(3, "unknown container"));
-                }
-                let answer = real.run(&call)?;
-                if call.is(Command::Add) {
-                    fs::write(&mark, "")?;
-                }
-                Ok(answer)
+pub(super) const CASES: &[Case] = &[KILLED_ADD, KILLED_ADD_RESIDUE, SIGTERM_ADD, KILLED_DEL];
+
+const KILLED_ADD: Case = Case::should(
+    "faults/killed-add",
+    "after an ADD that was killed at any system call, DEL and a new ADD succeed",
+    DEL_COMPLETES,
+)
+.versions(Versions::NEWEST)
+.faults(&[
+    Fault::new("deletes only what was added to the end", |real, call| {
+        let mark = format!(
+            "/run/cni-conformance/files/added-{}",
+            call.env("CNI_CONTAINERID")
+        );
+        if call.is(Command::Del) && fs::remove_file(&mark).is_err() {
+            return Ok(Answer::error(3, "unknown container"));
+        }
+        let answer = real.run(&call)?;
+        if call.is(Command::Add) {
+            fs::write(&mark, "")?;
+        }
+        Ok(answer)
+    }),
+    KEEPS_A_LOCK,
+])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let calls = calls_of_add(&attachment, context)?;
+    at_many_points(context, calls, &|before| {
+        traced(
+            &attachment,
+            context,
+            Command::Add,
+            Some(Blow {
+                before,
+                signal: Signal::SIGKILL,
             }),
-            KEEPS_A_LOCK,
-        ],
-        body: a_killed_add_can_be_ended,
+        )?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        attachment.request(Command::Add).run()?.succeeded()?;
+        attachment.request(Command::Del).run()?.succeeded()?;
+        Ok(())
+    })
+});
+
+const KILLED_ADD_RESIDUE: Case = Case::may(
+    "faults/killed-add-residue",
+    "after an ADD that was killed at any system call, DEL leaves nothing that piles up",
+    Clause::new(SILENT, "nothing is said of a plugin that is killed"),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "leaves a note of an ADD that it did not end",
+    note_that_stays,
+)])
+.body(|context| nothing_is_left_after(context, Signal::SIGKILL));
+
+const SIGTERM_ADD: Case = Case::may(
+    "faults/sigterm-add",
+    "after an ADD that got SIGTERM at any system call, DEL leaves nothing that piles up",
+    Clause::new(SILENT, "nothing is said of a plugin that is told to end"),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "leaves a note of an ADD that it did not end",
+    note_that_stays,
+)])
+.body(|context| nothing_is_left_after(context, Signal::SIGTERM));
+
+const KILLED_DEL: Case = Case::should(
+    "faults/killed-del",
+    "after a DEL that was killed at any system call, another DEL removes the rest",
+    Clause::new(
+        "2 DEL",
+        "several DELs for one container and interface succeed; the last one has deleted \
+         everything",
+    ),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "takes a DEL that was begun for one that was done",
+    |real, call| {
+        if !call.is(Command::Del) {
+            return real.run(&call);
+        }
+        if fs::File::create_new("/run/cni-conformance/files/deleted").is_err() {
+            return Ok(Answer::default());
+        }
+        let answer = real.run(&call);
+        fs::remove_file("/run/cni-conformance/files/deleted")?;
+        answer
     },
-    Case {
-        id: "faults/killed-add-residue",
-        title: "after an ADD that was killed at any system call, DEL leaves nothing that piles up",
-        clause: Clause {
-            section: SILENT,
-            rule: "nothing is said of a plugin that is killed",
-        },
-        level: Level::May,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "leaves a note of an ADD that it did not end",
-            note_that_stays,
-        )],
-        body: |context| nothing_is_left_after(context, Signal::SIGKILL),
-    },
-    Case {
-        id: "faults/sigterm-add",
-        title: "after an ADD that got SIGTERM at any system call, DEL leaves nothing that piles up",
-        clause: Clause {
-            section: SILENT,
-            rule: "nothing is said of a plugin that is told to end",
-        },
-        level: Level::May,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "leaves a note of an ADD that it did not end",
-            note_that_stays,
-        )],
-        body: |context| nothing_is_left_after(context, Signal::SIGTERM),
-    },
-    Case {
-        id: "faults/killed-del",
-        title: "after a DEL that was killed at any system call, another DEL removes the rest",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "several DELs for one container and interface succeed; the last one has deleted everything",
-        },
-        level: Level::Should,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "takes a DEL that was begun for one that was done",
-            |real, call| {
-                if !call.is(Command::Del) {
-                    return real.run(&call);
-                }
-                if fs::File::create_new("/run/cni-conformance/files/deleted").is_err() {
-                    return Ok(Answer::default());
-                }
-                let answer = real.run(&call);
-                fs::remove_file("/run/cni-conformance/files/deleted")?;
-                answer
-            },
-        )],
-        body: a_killed_del_can_be_repeated,
-    },
-];
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before_all = context.state()?;
+    attachment.add()?;
+    let whole = traced(&attachment, context, Command::Del, None)?;
+    at_many_points(context, whole.system_calls, &|before| {
+        attachment.add()?;
+        traced(
+            &attachment,
+            context,
+            Command::Del,
+            Some(Blow {
+                before,
+                signal: Signal::SIGKILL,
+            }),
+        )?;
+        attachment.del()?;
+        context.require_unchanged(&before_all, "the ADD")
+    })
+});
 
 /// Makes a lock before an ADD and removes it after it.
 fn lock_that_stays(real: &Real, call: Call) -> io::Result<Answer> {
@@ -226,26 +249,6 @@ fn calls_of_add(attachment: &Attachment<'_>, context: &Context<'_>) -> Result<us
     Ok(whole.system_calls)
 }
 
-fn a_killed_add_can_be_ended(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let calls = calls_of_add(&attachment, context)?;
-    at_many_points(context, calls, &|before| {
-        traced(
-            &attachment,
-            context,
-            Command::Add,
-            Some(Blow {
-                before,
-                signal: Signal::SIGKILL,
-            }),
-        )?;
-        attachment.request(Command::Del).run()?.succeeded()?;
-        attachment.request(Command::Add).run()?.succeeded()?;
-        attachment.request(Command::Del).run()?.succeeded()?;
-        Ok(())
-    })
-}
-
 fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Failure> {
     let (attachment, other) = (context.attachment("c1")?, context.attachment("c2")?);
     let before_all = context.state()?;
@@ -268,26 +271,5 @@ fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Fa
             &before_all,
             "the ADD, even after another container's ADD and DEL",
         )
-    })
-}
-
-fn a_killed_del_can_be_repeated(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before_all = context.state()?;
-    attachment.add()?;
-    let whole = traced(&attachment, context, Command::Del, None)?;
-    at_many_points(context, whole.system_calls, &|before| {
-        attachment.add()?;
-        traced(
-            &attachment,
-            context,
-            Command::Del,
-            Some(Blow {
-                before,
-                signal: Signal::SIGKILL,
-            }),
-        )?;
-        attachment.del()?;
-        context.require_unchanged(&before_all, "the ADD")
     })
 }

@@ -2,81 +2,94 @@
 
 use super::require_shell;
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, Versions,
-    fault::Answer, require,
+    Attachment, Case, Clause, Failure, Fault, Run, Versions, fault::Answer, require,
 };
 use cni_types::Command;
 use sandbox::trace::SHELL;
 use std::{fs, path::Path, process};
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "faults/closed-stdin",
-        title: "an ADD without stdin fails, and changes nothing",
-        clause: Clause {
-            section: "2 ADD",
-            rule: "the configuration comes on stdin; an error gives an exit status other than 0",
-        },
-        level: Level::Must,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "takes no configuration for an empty one",
-            |real, call| {
-                if call.stdin.is_empty() {
-                    Ok(Answer::success("{}"))
-                } else {
-                    real.run(&call)
-                }
-            },
-        )],
-        body: an_add_without_stdin_fails,
+pub(super) const CASES: &[Case] = &[CLOSED_STDIN, CLOSED_STDOUT, LOST_RESULT];
+
+const CLOSED_STDIN: Case = Case::must(
+    "faults/closed-stdin",
+    "an ADD without stdin fails, and changes nothing",
+    Clause::new(
+        "2 ADD",
+        "the configuration comes on stdin; an error gives an exit status other than 0",
+    ),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "takes no configuration for an empty one",
+    |real, call| {
+        if call.stdin.is_empty() {
+            Ok(Answer::success("{}"))
+        } else {
+            real.run(&call)
+        }
     },
-    Case {
-        id: "faults/closed-stdout",
-        title: "after an ADD without stdout, DEL succeeds and leaves nothing",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "the plugin deletes its interface, or undoes the modifications of its ADD",
-        },
-        level: Level::Should,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("writes its result elsewhere", |real, call| {
-            let answer = real.run(&call)?;
-            // A program whose stdout is closed gets this in its place.
-            if call.is(Command::Add) && fs::read_link("/proc/self/fd/1")? == Path::new("/dev/null")
-            {
-                fs::write("/var/lib/cni/result", &answer.stdout)?;
-            }
-            Ok(answer)
-        })],
-        body: an_add_without_stdout_can_be_deleted,
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    redirected(&attachment, "<&-")?.error()?;
+    context.require_unchanged(&before, "the ADD")
+});
+
+const CLOSED_STDOUT: Case = Case::should(
+    "faults/closed-stdout",
+    "after an ADD without stdout, DEL succeeds and leaves nothing",
+    Clause::new(
+        "2 DEL",
+        "the plugin deletes its interface, or undoes the modifications of its ADD",
+    ),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new("writes its result elsewhere", |real, call| {
+    let answer = real.run(&call)?;
+    // A program whose stdout is closed gets this in its place.
+    if call.is(Command::Add) && fs::read_link("/proc/self/fd/1")? == Path::new("/dev/null") {
+        fs::write("/var/lib/cni/result", &answer.stdout)?;
+    }
+    Ok(answer)
+})])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    redirected(&attachment, ">&-")?;
+    // Whoever has no result has no prevResult to give.
+    attachment.del()?;
+    context.require_freed(&before, "the ADD")?;
+    attachment.add()?;
+    attachment.del()?;
+    Ok(())
+});
+
+const LOST_RESULT: Case = Case::may(
+    "faults/lost-result",
+    "an ADD whose result cannot be written fails, and leaves nothing",
+    Clause::silent("a successful ADD prints its result; nothing is said of one that cannot"),
+)
+.versions(Versions::NEWEST)
+.faults(&[Fault::new(
+    "does not see that its result is lost",
+    |real, call| {
+        let answer = real.run(&call)?;
+        let is_lost = fs::read_link("/proc/self/fd/1")? == Path::new("/dev/full");
+        Ok(if is_lost { Answer::default() } else { answer })
     },
-    Case {
-        id: "faults/lost-result",
-        title: "an ADD whose result cannot be written fails, and leaves nothing",
-        clause: Clause {
-            section: "silent",
-            rule: "a successful ADD prints its result; nothing is said of one that cannot",
-        },
-        level: Level::May,
-        versions: Versions::NEWEST,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "does not see that its result is lost",
-            |real, call| {
-                let answer = real.run(&call)?;
-                let is_lost = fs::read_link("/proc/self/fd/1")? == Path::new("/dev/full");
-                Ok(if is_lost { Answer::default() } else { answer })
-            },
-        )],
-        body: an_add_with_a_lost_result_fails,
-    },
-];
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    let run = redirected(&attachment, ">/dev/full")?;
+    require(
+        !run.status.success(),
+        "an exit status other than 0",
+        run.summary(),
+    )?;
+    context.require_unchanged(&before, "the ADD")
+});
 
 /// Runs ADD with a shell that becomes the plugin after a redirection.
 fn redirected(attachment: &Attachment<'_>, redirection: &str) -> Result<Run, Failure> {
@@ -89,35 +102,4 @@ fn redirected(attachment: &Attachment<'_>, redirection: &str) -> Result<Run, Fai
             .arg(program);
         shell
     })
-}
-
-fn an_add_without_stdin_fails(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before = context.state()?;
-    redirected(&attachment, "<&-")?.error()?;
-    context.require_unchanged(&before, "the ADD")
-}
-
-fn an_add_without_stdout_can_be_deleted(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before = context.state()?;
-    redirected(&attachment, ">&-")?;
-    // Whoever has no result has no prevResult to give.
-    attachment.del()?;
-    context.require_freed(&before, "the ADD")?;
-    attachment.add()?;
-    attachment.del()?;
-    Ok(())
-}
-
-fn an_add_with_a_lost_result_fails(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before = context.state()?;
-    let run = redirected(&attachment, ">/dev/full")?;
-    require(
-        !run.status.success(),
-        "an exit status other than 0",
-        run.summary(),
-    )?;
-    context.require_unchanged(&before, "the ADD")
 }

@@ -3,7 +3,7 @@
 
 use super::killed::{DEL_COMPLETES, KEEPS_A_LOCK};
 use crate::suite::{
-    Case, Context, EVERY_KIND, Failure, Fault, Level, Versions,
+    Case, Failure, Fault, Versions,
     fault::{Answer, put},
 };
 use cni_types::Command;
@@ -19,41 +19,38 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const MOST: u32 = 48;
 const FEWEST: u32 = 12;
 
-pub(super) const CASES: &[Case] = &[Case {
-    id: "faults/killed-any-time",
-    title: "after an ADD that was killed at any moment, DEL and a new ADD succeed",
-    clause: DEL_COMPLETES,
-    level: Level::Should,
-    versions: Versions::NEWEST,
-    kinds: EVERY_KIND,
-    needs: &[],
-    faults: &[
-        KEEPS_A_LOCK,
-        Fault::new(
-            "cannot read at DEL what it has not written to the end",
-            |real, call| {
-                let mark = format!(
-                    "/run/cni-conformance/files/writing-{}",
-                    call.env("CNI_CONTAINERID")
-                );
-                if call.is(Command::Add) {
-                    fs::write(&mark, "")?;
-                }
-                let answer = real.run(&call)?;
-                if call.is(Command::Add) {
-                    fs::remove_file(&mark)?;
-                } else if fs::remove_file(&mark).is_ok() {
-                    let error = Answer::error(6, "cannot read the record");
-                    return Ok(error.edited(|error| put(error, "/details", mark)));
-                }
-                Ok(answer)
-            },
-        ),
-    ],
-    body: an_add_that_was_killed_at_any_moment_can_be_ended,
-}];
+pub(super) const CASES: &[Case] = &[KILLED_ANY_TIME];
 
-fn an_add_that_was_killed_at_any_moment_can_be_ended(context: &Context<'_>) -> Result<(), Failure> {
+const KILLED_ANY_TIME: Case = Case::should(
+    "faults/killed-any-time",
+    "after an ADD that was killed at any moment, DEL and a new ADD succeed",
+    DEL_COMPLETES,
+)
+.versions(Versions::NEWEST)
+.faults(&[
+    KEEPS_A_LOCK,
+    Fault::new(
+        "cannot read at DEL what it has not written to the end",
+        |real, call| {
+            let mark = format!(
+                "/run/cni-conformance/files/writing-{}",
+                call.env("CNI_CONTAINERID")
+            );
+            if call.is(Command::Add) {
+                fs::write(&mark, "")?;
+            }
+            let answer = real.run(&call)?;
+            if call.is(Command::Add) {
+                fs::remove_file(&mark)?;
+            } else if fs::remove_file(&mark).is_ok() {
+                let error = Answer::error(6, "cannot read the record");
+                return Ok(error.edited(|error| put(error, "/details", mark)));
+            }
+            Ok(answer)
+        },
+    ),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let whole = attachment.request(Command::Add).run()?;
     whole.succeeded()?;
@@ -80,4 +77,4 @@ fn an_add_that_was_killed_at_any_moment_can_be_ended(context: &Context<'_>) -> R
         context.note(format!("{tried} ADDs that were killed leave: {found}"));
     }
     Ok(())
-}
+});

@@ -1,8 +1,7 @@
 //! STATUS: whether the next ADD could succeed.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run,
-    Versions,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Made, Need, Run, Versions,
     fault::{Answer, Call, Real},
     require,
 };
@@ -13,147 +12,65 @@ use std::{io, path::Path};
 const MOST: usize = 300;
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "gc_status/status-ready",
-        title: "STATUS succeeds where ADD does, before and after it",
-        clause: Clause {
-            section: "2 STATUS",
-            rule: "the exit status is 0 where the plugin can serve an ADD",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_GC,
-        kinds: EVERY_KIND,
-        needs: &[Need::Verb(Command::Status)],
-        faults: &[
-            Fault::new("does not know STATUS", |real, call| {
-                if call.is(Command::Status) {
-                    Ok(Answer::error(4, "unknown command"))
-                } else {
-                    real.run(&call)
-                }
-            }),
-            Fault::new("is ready only before the first ADD", |real, call| {
-                if call.is(Command::Add) {
-                    std::fs::write("/run/cni-conformance/files/added", "")?;
-                }
-                let is_late = call.is(Command::Status)
-                    && Path::new("/run/cni-conformance/files/added").exists();
-                if is_late {
-                    Ok(Answer::error(50, "busy"))
-                } else {
-                    real.run(&call)
-                }
-            }),
-        ],
-        body: status_succeeds_where_add_does,
-    },
-    Case {
-        id: "gc_status/status-changes-nothing",
-        title: "STATUS has no effect",
-        clause: Clause {
-            section: "2 STATUS",
-            rule: "STATUS is purely informational",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_GC,
-        kinds: EVERY_KIND,
-        needs: &[Need::Verb(Command::Status)],
-        faults: &[Fault::new("makes a folder on STATUS", |real, call| {
-            if call.is(Command::Status) {
-                std::fs::create_dir_all("/var/lib/cni/probe")?;
-            }
-            real.run(&call)
-        })],
-        body: status_changes_nothing,
-    },
-    Case {
-        id: "gc_status/status-prints-nothing",
-        title: "a STATUS that succeeds prints nothing on stdout",
-        clause: Clause {
-            section: "silent",
-            rule: "an output is described for a STATUS that fails only",
-        },
-        level: Level::May,
-        versions: Versions::WITH_GC,
-        kinds: EVERY_KIND,
-        needs: &[Need::Verb(Command::Status)],
-        faults: &[Fault::new("prints ok", |real, call| {
-            let mut answer = real.run(&call)?;
-            if call.is(Command::Status) {
-                answer.stdout.extend(b"ok\n");
-            }
-            Ok(answer)
-        })],
-        body: status_prints_nothing,
-    },
-    Case {
-        id: "gc_status/status-exhausted",
-        title: "where no address is left, STATUS succeeds or fails with 50 or 51; DEL makes room",
-        // The next sentence of the clause ("should return an error if those resources are
-        // exhausted") is not held against a plugin: conformance/README.md, "A full pool", has the
-        // reasons.
-        clause: Clause {
-            section: "2 STATUS",
-            rule: "50 and 51 are the codes of a plugin that is not available; whatever STATUS \
-                   returns, DEL is served",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_GC,
-        kinds: &[Kind::Ipam],
-        needs: &[Need::Verb(Command::Status), Need::Makes(Made::Reservation)],
-        faults: &[
-            Fault::new("has a code of its own for a full pool", |real, call| {
-                status_once_full(real, call, Answer::error(111, "full"))
-            }),
-            Fault::new("stays full", |real, call| {
-                status_once_full(real, call, Answer::error(50, "full"))
-            }),
-            Fault::new("serves no DEL while the pool is full", |real, call| {
-                if call.is(Command::Del) && Path::new(FULL).exists() {
-                    return Ok(Answer::error(50, "full"));
-                }
-                status_once_full(real, call, Answer::default())
-            }),
-            Fault::new("keeps the address that DEL gives back", |real, call| {
-                if call.is(Command::Del) {
-                    Ok(Answer::default())
-                } else {
-                    real.run(&call)
-                }
-            }),
-        ],
-        body: a_full_pool_can_be_emptied,
-    },
+    STATUS_READY,
+    STATUS_CHANGES_NOTHING,
+    STATUS_PRINTS_NOTHING,
+    STATUS_EXHAUSTED,
 ];
 
-/// For faults: the file that marks a pool that was seen full.
-const FULL: &str = "/run/cni-conformance/files/full";
-
-/// For faults: answers STATUS with `full` once an ADD has failed; serves everything else well.
-fn status_once_full(real: &Real, call: Call, full: Answer) -> io::Result<Answer> {
-    if call.is(Command::Status) && Path::new(FULL).exists() {
-        return Ok(full);
-    }
-    let answer = real.run(&call)?;
-    if call.is(Command::Add) && answer.status != 0 {
-        std::fs::write(FULL, "")?;
-    }
-    Ok(answer)
-}
-
-fn status(context: &Context<'_>) -> Result<Run, Failure> {
-    context.request(Command::Status).run()
-}
-
-fn status_succeeds_where_add_does(context: &Context<'_>) -> Result<(), Failure> {
+const STATUS_READY: Case = Case::must(
+    "gc_status/status-ready",
+    "STATUS succeeds where ADD does, before and after it",
+    Clause::new(
+        "2 STATUS",
+        "the exit status is 0 where the plugin can serve an ADD",
+    ),
+)
+.versions(Versions::WITH_GC)
+.needs(&[Need::Verb(Command::Status)])
+.faults(&[
+    Fault::new("does not know STATUS", |real, call| {
+        if call.is(Command::Status) {
+            Ok(Answer::error(4, "unknown command"))
+        } else {
+            real.run(&call)
+        }
+    }),
+    Fault::new("is ready only before the first ADD", |real, call| {
+        if call.is(Command::Add) {
+            std::fs::write("/run/cni-conformance/files/added", "")?;
+        }
+        let is_late =
+            call.is(Command::Status) && Path::new("/run/cni-conformance/files/added").exists();
+        if is_late {
+            Ok(Answer::error(50, "busy"))
+        } else {
+            real.run(&call)
+        }
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     status(context)?.succeeded()?;
     attachment.add()?;
     status(context)?.succeeded()?;
     Ok(())
-}
+});
 
-fn status_changes_nothing(context: &Context<'_>) -> Result<(), Failure> {
+const STATUS_CHANGES_NOTHING: Case = Case::should(
+    "gc_status/status-changes-nothing",
+    "STATUS has no effect",
+    Clause::new("2 STATUS", "STATUS is purely informational"),
+)
+.versions(Versions::WITH_GC)
+.needs(&[Need::Verb(Command::Status)])
+.faults(&[Fault::new("makes a folder on STATUS", |real, call| {
+    if call.is(Command::Status) {
+        std::fs::create_dir_all("/var/lib/cni/probe")?;
+    }
+    real.run(&call)
+})])
+.body(|context| {
     let before = context.state()?;
     status(context)?;
     // Not even what the profile allows to an ADD.
@@ -168,30 +85,65 @@ fn status_changes_nothing(context: &Context<'_>) -> Result<(), Failure> {
         "no change after an ADD",
         changes.join("\n"),
     )
-}
+});
 
-fn status_prints_nothing(context: &Context<'_>) -> Result<(), Failure> {
+const STATUS_PRINTS_NOTHING: Case = Case::may(
+    "gc_status/status-prints-nothing",
+    "a STATUS that succeeds prints nothing on stdout",
+    Clause::silent("an output is described for a STATUS that fails only"),
+)
+.versions(Versions::WITH_GC)
+.needs(&[Need::Verb(Command::Status)])
+.faults(&[Fault::new("prints ok", |real, call| {
+    let mut answer = real.run(&call)?;
+    if call.is(Command::Status) {
+        answer.stdout.extend(b"ok\n");
+    }
+    Ok(answer)
+})])
+.body(|context| {
     let run = status(context)?;
     run.succeeded()?;
     require(run.stdout.is_empty(), "no output", run.stdout_text())
-}
+});
 
-/// One namespace does for all of them: an IPAM plugin makes nothing in it.
-fn add_until_full(attachment: &Attachment<'_>) -> Result<(), Failure> {
-    for number in 0..MOST {
-        let request = attachment
-            .request(Command::Add)
-            .env("CNI_CONTAINERID", format!("many{number}"));
-        if !request.run()?.status.success() {
-            return require(number > 0, "one ADD that succeeds", "the first fails");
+const STATUS_EXHAUSTED: Case = Case::should(
+    "gc_status/status-exhausted",
+    "where no address is left, STATUS succeeds or fails with 50 or 51; DEL makes room",
+    // The next sentence of the clause ("should return an error if those resources are
+    // exhausted") is not held against a plugin: conformance/README.md, "A full pool", has the
+    // reasons.
+    Clause::new(
+        "2 STATUS",
+        "50 and 51 are the codes of a plugin that is not available; whatever STATUS returns, DEL \
+         is served",
+    ),
+)
+.versions(Versions::WITH_GC)
+.kinds(&[Kind::Ipam])
+.needs(&[Need::Verb(Command::Status), Need::Makes(Made::Reservation)])
+.faults(&[
+    Fault::new("has a code of its own for a full pool", |real, call| {
+        status_once_full(real, call, Answer::error(111, "full"))
+    }),
+    Fault::new("stays full", |real, call| {
+        status_once_full(real, call, Answer::error(50, "full"))
+    }),
+    Fault::new("serves no DEL while the pool is full", |real, call| {
+        if call.is(Command::Del) && Path::new(FULL).exists() {
+            return Ok(Answer::error(50, "full"));
         }
-    }
-    Err(Failure::skip(format!(
-        "{MOST} containers do not use up the addresses of the profile's configuration"
-    )))
-}
-
-fn a_full_pool_can_be_emptied(context: &Context<'_>) -> Result<(), Failure> {
+        status_once_full(real, call, Answer::default())
+    }),
+    Fault::new("keeps the address that DEL gives back", |real, call| {
+        if call.is(Command::Del) {
+            Ok(Answer::default())
+        } else {
+            real.run(&call)
+        }
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     add_until_full(&attachment)?;
     let run = status(context)?;
@@ -215,4 +167,38 @@ fn a_full_pool_can_be_emptied(context: &Context<'_>) -> Result<(), Failure> {
         .env("CNI_CONTAINERID", "again");
     again.run()?.succeeded()?;
     Ok(())
+});
+
+/// For faults: the file that marks a pool that was seen full.
+const FULL: &str = "/run/cni-conformance/files/full";
+
+/// For faults: answers STATUS with `full` once an ADD has failed; serves everything else well.
+fn status_once_full(real: &Real, call: Call, full: Answer) -> io::Result<Answer> {
+    if call.is(Command::Status) && Path::new(FULL).exists() {
+        return Ok(full);
+    }
+    let answer = real.run(&call)?;
+    if call.is(Command::Add) && answer.status != 0 {
+        std::fs::write(FULL, "")?;
+    }
+    Ok(answer)
+}
+
+fn status(context: &Context<'_>) -> Result<Run, Failure> {
+    context.request(Command::Status).run()
+}
+
+/// One namespace does for all of them: an IPAM plugin makes nothing in it.
+fn add_until_full(attachment: &Attachment<'_>) -> Result<(), Failure> {
+    for number in 0..MOST {
+        let request = attachment
+            .request(Command::Add)
+            .env("CNI_CONTAINERID", format!("many{number}"));
+        if !request.run()?.status.success() {
+            return require(number > 0, "one ADD that succeeds", "the first fails");
+        }
+    }
+    Err(Failure::skip(format!(
+        "{MOST} containers do not use up the addresses of the profile's configuration"
+    )))
 }

@@ -2,8 +2,7 @@
 
 use super::kernel::{Kernel, name};
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need,
-    Versions,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Made, Need, Versions,
     fault::{Answer, Call, Real},
     ids::CHECK_AFTER_ADD,
 };
@@ -12,11 +11,11 @@ use cni_types::{Cidr, Command, MacAddr, Route};
 use serde_json::Value;
 use std::{io, net::Ipv4Addr, path::Path};
 
-const BROKEN: Clause = Clause {
-    section: "2 CHECK",
-    rule: "an error where an interface, an address or a route that the plugin made and prevResult lists is missing \
-           or in an invalid state",
-};
+const BROKEN: Clause = Clause::new(
+    "2 CHECK",
+    "an error where an interface, an address or a route that the plugin made and prevResult \
+     lists is missing or in an invalid state",
+);
 const CHECK: Need = Need::Verb(Command::Check);
 const SEES_NOTHING: Fault = Fault::new("finds everything in order", sees_nothing);
 
@@ -28,202 +27,336 @@ fn sees_nothing(real: &Real, call: Call) -> io::Result<Answer> {
     }
 }
 
-const UNREACHABLE: Clause = Clause {
-    section: "2 CHECK",
-    rule: "an error where an interface is in an invalid state, or the container cannot be reached",
-};
-const UNTOLD: Clause = Clause {
-    section: "2 CHECK",
-    rule: "an error where a resource that no result tells is missing: a rule of a firewall, a reservation",
-};
+const UNREACHABLE: Clause = Clause::new(
+    "2 CHECK",
+    "an error where an interface is in an invalid state, or the container cannot be reached",
+);
+const UNTOLD: Clause = Clause::new(
+    "2 CHECK",
+    "an error where a resource that no result tells is missing: a rule of a firewall, a \
+     reservation",
+);
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: CHECK_AFTER_ADD,
-        title: "CHECK succeeds right after ADD, and changes nothing",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "CHECK can be called immediately after ADD",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_CHECK,
-        kinds: EVERY_KIND,
-        needs: &[CHECK],
-        faults: &[
-            Fault::new("needs a second", |real, call| {
-                if call.is(Command::Check) {
-                    return Ok(Answer::error(11, "try again later"));
-                }
-                real.run(&call)
-            }),
-            Fault::new("writes down that it was called", |real, call| {
-                if call.is(Command::Check) {
-                    std::fs::write("/var/lib/cni/checked", "")?;
-                }
-                real.run(&call)
-            }),
-        ],
-        body: check_succeeds_after_add,
-    },
-    Case {
-        id: "lifecycle/check-later-plugin",
-        title: "CHECK bears what a later plugin of the chain may have changed: a route more, another MTU",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "the plugin allows for a later plugin of the chain to have modified resources, routes for example",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[
-            CHECK,
-            Need::Makes(Made::Address),
-            Need::Makes(Made::Interface),
-        ],
-        faults: &[Fault::new("wants the MTU that it set", |real, call| {
-            let mtu = || -> Option<u32> {
-                let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
-                let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
-                Some(
-                    netns
-                        .run(|| Rtnl::open()?.find_link(&name))
-                        .ok()?
-                        .ok()??
-                        .mtu,
-                )
-            };
-            if call.is(Command::Check) && mtu() != Some(1500) {
-                return Ok(Answer::error(100, "wrong MTU"));
-            }
-            real.run(&call)
-        })],
-        body: check_bears_a_later_plugin,
-    },
-    Case {
-        id: "lifecycle/check-interface-gone",
-        title: "CHECK notices that the container's interface is gone",
-        clause: BROKEN,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Interface)],
-        faults: &[SEES_NOTHING],
-        body: a_missing_interface_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-host-interface-gone",
-        title: "CHECK notices that an interface of the host is gone",
-        clause: BROKEN,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::HostInterface)],
-        faults: &[SEES_NOTHING],
-        body: a_missing_host_interface_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-address-gone",
-        title: "CHECK notices that an address is gone",
-        clause: BROKEN,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Address)],
-        faults: &[SEES_NOTHING],
-        body: a_missing_address_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-route-gone",
-        title: "CHECK notices that the routes are gone",
-        clause: BROKEN,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Route)],
-        faults: &[SEES_NOTHING],
-        body: a_missing_route_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-interface-down",
-        title: "CHECK notices that the container's interface is down",
-        clause: UNREACHABLE,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK],
-        faults: &[SEES_NOTHING],
-        body: an_interface_that_is_down_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-host-interface-down",
-        title: "CHECK notices that an interface of the host is down",
-        clause: UNREACHABLE,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::HostInterface)],
-        faults: &[SEES_NOTHING],
-        body: a_host_interface_that_is_down_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-mac-changed",
-        title: "CHECK notices another hardware address",
-        clause: Clause {
-            section: "silent",
-            rule: "a later plugin may have changed the hardware address, and then said so in prevResult",
-        },
-        level: Level::May,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Interface)],
-        faults: &[SEES_NOTHING],
-        body: another_mac_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-reservation-gone",
-        title: "CHECK notices that the reservation of the address is gone",
-        clause: UNTOLD,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Ipam],
-        needs: &[CHECK, Need::Makes(Made::Reservation)],
-        faults: &[SEES_NOTHING],
-        body: a_missing_reservation_is_noticed,
-    },
-    Case {
-        id: "lifecycle/check-rules-gone",
-        title: "CHECK notices that its rules are gone",
-        clause: UNTOLD,
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[CHECK, Need::Makes(Made::Rule), Need::Program("nft")],
-        faults: &[SEES_NOTHING],
-        body: missing_rules_are_noticed,
-    },
-    Case {
-        id: "lifecycle/check-without-prevresult",
-        title: "CHECK without prevResult fails",
-        clause: Clause {
-            section: "silent",
-            rule: "a runtime always gives prevResult with CHECK; what a plugin does without is open",
-        },
-        level: Level::May,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[CHECK, Need::Makes(Made::Interface)],
-        faults: &[SEES_NOTHING],
-        body: check_wants_prev_result,
-    },
+    CHECK_AFTER_ADD_CASE,
+    CHECK_LATER_PLUGIN,
+    CHECK_INTERFACE_GONE,
+    CHECK_HOST_INTERFACE_GONE,
+    CHECK_ADDRESS_GONE,
+    CHECK_ROUTE_GONE,
+    CHECK_INTERFACE_DOWN,
+    CHECK_HOST_INTERFACE_DOWN,
+    CHECK_MAC_CHANGED,
+    CHECK_RESERVATION_GONE,
+    CHECK_RULES_GONE,
+    CHECK_WITHOUT_PREVRESULT,
 ];
 
-fn check_succeeds_after_add(context: &Context<'_>) -> Result<(), Failure> {
+const CHECK_AFTER_ADD_CASE: Case = Case::must(
+    CHECK_AFTER_ADD,
+    "CHECK succeeds right after ADD, and changes nothing",
+    Clause::new("2 CHECK", "CHECK can be called immediately after ADD"),
+)
+.versions(Versions::WITH_CHECK)
+.needs(&[CHECK])
+.faults(&[
+    Fault::new("needs a second", |real, call| {
+        if call.is(Command::Check) {
+            return Ok(Answer::error(11, "try again later"));
+        }
+        real.run(&call)
+    }),
+    Fault::new("writes down that it was called", |real, call| {
+        if call.is(Command::Check) {
+            std::fs::write("/var/lib/cni/checked", "")?;
+        }
+        real.run(&call)
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
     attachment.check()?.succeeded()?;
     context.require_unchanged(&before, "CHECK")
-}
+});
+
+const CHECK_LATER_PLUGIN: Case = Case::must(
+    "lifecycle/check-later-plugin",
+    "CHECK bears what a later plugin of the chain may have changed: a route more, another MTU",
+    Clause::new(
+        "2 CHECK",
+        "the plugin allows for a later plugin of the chain to have modified resources, routes \
+         for example",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[
+    CHECK,
+    Need::Makes(Made::Address),
+    Need::Makes(Made::Interface),
+])
+.faults(&[Fault::new("wants the MTU that it set", |real, call| {
+    let mtu = || -> Option<u32> {
+        let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
+        let name = cni_types::IfName::parse(&call.env("CNI_IFNAME")).ok()?;
+        Some(
+            netns
+                .run(|| Rtnl::open()?.find_link(&name))
+                .ok()?
+                .ok()??
+                .mtu,
+        )
+    };
+    if call.is(Command::Check) && mtu() != Some(1500) {
+        return Ok(Answer::error(100, "wrong MTU"));
+    }
+    real.run(&call)
+})])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let result = attachment.add_decoded()?;
+    let gateway = result.ips.first().and_then(|ip| ip.gateway);
+    let dst = Cidr::new(Ipv4Addr::new(203, 0, 113, 0).into(), 24);
+    let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
+    inside(context, &attachment, |batch, index, name| {
+        batch.set_mtu(index, name, 1400);
+        batch.create_route(
+            index,
+            name,
+            &RouteSpec {
+                route: Route::new(dst, gateway),
+                gateway,
+            },
+        );
+    })?;
+    context
+        .step("the MTU of the container's interface becomes 1400, a route to 203.0.113.0/24 comes");
+    attachment.check()?.succeeded().map(drop)
+});
+
+const CHECK_INTERFACE_GONE: Case = Case::should(
+    "lifecycle/check-interface-gone",
+    "CHECK notices that the container's interface is gone",
+    BROKEN,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::Interface)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    let name = name(&context.profile().ifname)?;
+    notices(
+        context,
+        "the container's interface is removed",
+        |attachment| {
+            Ok(attachment
+                .netns()
+                .run(|| Rtnl::open()?.remove_link_named(&name))??)
+        },
+    )
+});
+
+const CHECK_HOST_INTERFACE_GONE: Case = Case::should(
+    "lifecycle/check-host-interface-gone",
+    "CHECK notices that an interface of the host is gone",
+    BROKEN,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::HostInterface)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(
+        context,
+        "the interface of the host is removed",
+        |attachment| Ok(Rtnl::open()?.remove_link(host_interface(attachment)?.index)?),
+    )
+});
+
+const CHECK_ADDRESS_GONE: Case = Case::should(
+    "lifecycle/check-address-gone",
+    "CHECK notices that an address is gone",
+    BROKEN,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::Address)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(context, "the address is removed", |attachment| {
+        let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
+        let ip = result
+            .ips
+            .first()
+            .ok_or_else(|| Failure::skip("the result has no address"))?;
+        inside(context, attachment, |batch, index, name| {
+            batch.delete_address(index, name, ip.address)
+        })
+    })
+});
+
+const CHECK_ROUTE_GONE: Case = Case::should(
+    "lifecycle/check-route-gone",
+    "CHECK notices that the routes are gone",
+    BROKEN,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::Route)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(
+        context,
+        "the interface is set down and up, which takes its routes",
+        |attachment| {
+            inside(context, attachment, |batch, index, name| {
+                batch.set_down(index, name);
+                batch.set_up(index, name);
+            })
+        },
+    )
+});
+
+const CHECK_INTERFACE_DOWN: Case = Case::should(
+    "lifecycle/check-interface-down",
+    "CHECK notices that the container's interface is down",
+    UNREACHABLE,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(
+        context,
+        "the container's interface is set down",
+        |attachment| {
+            inside(context, attachment, |batch, index, name| {
+                batch.set_down(index, name)
+            })
+        },
+    )
+});
+
+const CHECK_HOST_INTERFACE_DOWN: Case = Case::should(
+    "lifecycle/check-host-interface-down",
+    "CHECK notices that an interface of the host is down",
+    UNREACHABLE,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::HostInterface)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(
+        context,
+        "the interface of the host is set down",
+        |attachment| {
+            let link = host_interface(attachment)?;
+            let mut batch = Batch::new();
+            batch.set_down(link.index, &name(&link.name)?);
+            Ok(Rtnl::open()?.run(batch)?)
+        },
+    )
+});
+
+const CHECK_MAC_CHANGED: Case = Case::may(
+    "lifecycle/check-mac-changed",
+    "CHECK notices another hardware address",
+    Clause::silent(
+        "a later plugin may have changed the hardware address, and then said so in prevResult",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::Interface)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(
+        context,
+        "the container's interface gets another hardware address",
+        |attachment| {
+            let mac = MacAddr([2, 0, 0, 0, 0, 7]);
+            inside(context, attachment, |batch, index, name| {
+                batch.set_mac(index, name, mac)
+            })
+        },
+    )
+});
+
+const CHECK_RESERVATION_GONE: Case = Case::should(
+    "lifecycle/check-reservation-gone",
+    "CHECK notices that the reservation of the address is gone",
+    UNTOLD,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Ipam])
+.needs(&[CHECK, Need::Makes(Made::Reservation)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    let config = context.config();
+    let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
+    let folder = folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?;
+    notices(
+        context,
+        "the folder with the reservations is removed",
+        |_| Ok(std::fs::remove_dir_all(folder)?),
+    )
+});
+
+const CHECK_RULES_GONE: Case = Case::should(
+    "lifecycle/check-rules-gone",
+    "CHECK notices that its rules are gone",
+    UNTOLD,
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface, Kind::Chained])
+.needs(&[CHECK, Need::Makes(Made::Rule), Need::Program("nft")])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    notices(context, "all rules of nf_tables are removed", |_| {
+        let before = context.state()?;
+        let flushed = std::process::Command::new("nft")
+            .args(["flush", "ruleset"])
+            .output()?;
+        let said = String::from_utf8_lossy(&flushed.stderr).into_owned();
+        if !flushed.status.success() {
+            return Err(Failure::suite("nft flush ruleset", said));
+        }
+        // Those of a legacy iptables are not there.
+        let is_rule = |line: &String| line.starts_with("- ") && line.contains(": nft rule ");
+        let gone = context.state()?.changes_since(&before).iter().any(is_rule);
+        if gone {
+            Ok(())
+        } else {
+            Err(Failure::skip("its rules are not in nf_tables"))
+        }
+    })
+});
+
+const CHECK_WITHOUT_PREVRESULT: Case = Case::may(
+    "lifecycle/check-without-prevresult",
+    "CHECK without prevResult fails",
+    Clause::silent(
+        "a runtime always gives prevResult with CHECK; what a plugin does without is open",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[CHECK, Need::Makes(Made::Interface)])
+.faults(&[SEES_NOTHING])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    attachment.add()?;
+    attachment
+        .request(Command::Check)
+        .without_key("prevResult")
+        .run()?
+        .error()
+        .map(drop)
+});
 
 /// CHECK must fail after `damage`, with an error object.
 fn notices(
@@ -259,41 +392,6 @@ fn inside(
     Ok(changed?)
 }
 
-fn check_bears_a_later_plugin(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let result = attachment.add_decoded()?;
-    let gateway = result.ips.first().and_then(|ip| ip.gateway);
-    let dst = Cidr::new(Ipv4Addr::new(203, 0, 113, 0).into(), 24);
-    let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
-    inside(context, &attachment, |batch, index, name| {
-        batch.set_mtu(index, name, 1400);
-        batch.create_route(
-            index,
-            name,
-            &RouteSpec {
-                route: Route::new(dst, gateway),
-                gateway,
-            },
-        );
-    })?;
-    context
-        .step("the MTU of the container's interface becomes 1400, a route to 203.0.113.0/24 comes");
-    attachment.check()?.succeeded().map(drop)
-}
-
-fn a_missing_interface_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    let name = name(&context.profile().ifname)?;
-    notices(
-        context,
-        "the container's interface is removed",
-        |attachment| {
-            Ok(attachment
-                .netns()
-                .run(|| Rtnl::open()?.remove_link_named(&name))??)
-        },
-    )
-}
-
 /// The first interface of the host that the result names.
 fn host_interface(attachment: &Attachment<'_>) -> Result<cni_net::Link, Failure> {
     let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
@@ -309,119 +407,4 @@ fn host_interface(attachment: &Attachment<'_>) -> Result<cni_net::Link, Failure>
     link.ok_or_else(|| {
         Failure::mismatch(format!("an interface {} on the host", first.name), "none")
     })
-}
-
-fn a_missing_host_interface_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(
-        context,
-        "the interface of the host is removed",
-        |attachment| Ok(Rtnl::open()?.remove_link(host_interface(attachment)?.index)?),
-    )
-}
-
-fn a_missing_address_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "the address is removed", |attachment| {
-        let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
-        let ip = result
-            .ips
-            .first()
-            .ok_or_else(|| Failure::skip("the result has no address"))?;
-        inside(context, attachment, |batch, index, name| {
-            batch.delete_address(index, name, ip.address)
-        })
-    })
-}
-
-fn a_missing_route_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(
-        context,
-        "the interface is set down and up, which takes its routes",
-        |attachment| {
-            inside(context, attachment, |batch, index, name| {
-                batch.set_down(index, name);
-                batch.set_up(index, name);
-            })
-        },
-    )
-}
-
-fn an_interface_that_is_down_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(
-        context,
-        "the container's interface is set down",
-        |attachment| {
-            inside(context, attachment, |batch, index, name| {
-                batch.set_down(index, name)
-            })
-        },
-    )
-}
-
-fn a_host_interface_that_is_down_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(
-        context,
-        "the interface of the host is set down",
-        |attachment| {
-            let link = host_interface(attachment)?;
-            let mut batch = Batch::new();
-            batch.set_down(link.index, &name(&link.name)?);
-            Ok(Rtnl::open()?.run(batch)?)
-        },
-    )
-}
-
-fn another_mac_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(
-        context,
-        "the container's interface gets another hardware address",
-        |attachment| {
-            let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-            inside(context, attachment, |batch, index, name| {
-                batch.set_mac(index, name, mac)
-            })
-        },
-    )
-}
-
-fn a_missing_reservation_is_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    let config = context.config();
-    let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
-    let folder = folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?;
-    notices(
-        context,
-        "the folder with the reservations is removed",
-        |_| Ok(std::fs::remove_dir_all(folder)?),
-    )
-}
-
-fn missing_rules_are_noticed(context: &Context<'_>) -> Result<(), Failure> {
-    notices(context, "all rules of nf_tables are removed", |_| {
-        let before = context.state()?;
-        let flushed = std::process::Command::new("nft")
-            .args(["flush", "ruleset"])
-            .output()?;
-        let said = String::from_utf8_lossy(&flushed.stderr).into_owned();
-        if !flushed.status.success() {
-            return Err(Failure::suite("nft flush ruleset", said));
-        }
-        // Those of a legacy iptables are not there.
-        let is_rule = |line: &String| line.starts_with("- ") && line.contains(": nft rule ");
-        let gone = context.state()?.changes_since(&before).iter().any(is_rule);
-        if gone {
-            Ok(())
-        } else {
-            Err(Failure::skip("its rules are not in nf_tables"))
-        }
-    })
-}
-
-fn check_wants_prev_result(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    attachment.add()?;
-    attachment
-        .request(Command::Check)
-        .without_key("prevResult")
-        .run()?
-        .error()
-        .map(drop)
 }

@@ -1,164 +1,185 @@
 //! DEL where something is missing that a runtime gives or that ADD made.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, State, Versions,
+    Case, Clause, Context, Failure, Fault, Kind, Made, Need, State, Versions,
     fault::{Answer, Call},
 };
 use cni_types::Command;
 use std::{fs, path::Path};
 
-pub(super) const OWN_RESOURCES: Clause = Clause {
-    section: "2 DEL",
-    rule: "a plugin cleans up its own resources even if the container's namespace or interface no longer exists",
-};
+pub(super) const OWN_RESOURCES: Clause = Clause::new(
+    "2 DEL",
+    "a plugin cleans up its own resources even if the container's namespace or interface no \
+     longer exists",
+);
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "lifecycle/del-without-netns",
-        title: "DEL succeeds without CNI_NETNS",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "CNI_NETNS is one of the optional variables of DEL",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("wants CNI_NETNS", |real, call| {
-            if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
-                return Ok(Answer::error(4, "missing CNI_NETNS"));
-            }
-            real.run(&call)
-        })],
-        body: del_needs_no_netns,
-    },
-    Case {
-        id: "lifecycle/del-without-netns-frees",
-        title: "DEL without CNI_NETNS leaves nothing on the host",
-        clause: OWN_RESOURCES,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "has nothing to do without CNI_NETNS",
-            |real, call| {
-                if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
-                    return Ok(Answer::default());
-                }
-                real.run(&call)
-            },
-        )],
-        body: del_without_netns_leaves_nothing,
-    },
-    Case {
-        id: "lifecycle/del-netns-is-file",
-        title: "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
-        clause: OWN_RESOURCES,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("is put off by the file", |real, call| {
-            let path = call.env("CNI_NETNS");
-            if call.is(Command::Del) && cni_net::Netns::open(Path::new(&path)).is_err() {
-                return Ok(Answer::error(8, "unknown FS magic"));
-            }
-            real.run(&call)
-        })],
-        body: del_succeeds_where_netns_is_a_file,
-    },
-    Case {
-        id: "lifecycle/del-without-prevresult",
-        title: "DEL succeeds without prevResult, and leaves nothing",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "a plugin returns without error if prevResult is empty",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("wants prevResult", |real, call| {
-                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
-                    return Ok(Answer::error(7, "required prevResult missing"));
-                }
-                real.run(&call)
-            }),
-            Fault::new("deletes only what prevResult names", |real, call| {
-                if call.is(Command::Del) && call.config().get("prevResult").is_none() {
-                    return Ok(Answer::default());
-                }
-                real.run(&call)
-            }),
-        ],
-        body: del_needs_no_prev_result,
-    },
-    Case {
-        id: "lifecycle/del-without-both",
-        title: "DEL succeeds without CNI_NETNS and prevResult, as after a crash, and leaves nothing on the host",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "DEL is best effort: it completes although state is missing, and frees what it can",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_CHECK,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("gives up with so little", |real, call| {
-            let little =
-                call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
-            if call.is(Command::Del) && little {
-                Ok(Answer::default())
-            } else {
-                real.run(&call)
-            }
-        })],
-        body: del_needs_neither,
-    },
-    Case {
-        id: "lifecycle/del-interface-gone",
-        title: "DEL succeeds where the container's interface is gone",
-        clause: Clause {
-            section: "2 DEL",
-            rule: "DEL succeeds where the interface is missing",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("wants to see the interface", |real, call| {
-            if call.is(Command::Del) && is_interface_gone(&call) {
-                return Ok(Answer::error(999, "Link not found"));
-            }
-            real.run(&call)
-        })],
-        body: |context| del_where_the_interface_is_gone(context).map(drop),
-    },
-    Case {
-        id: "lifecycle/del-interface-gone-frees",
-        title: "DEL leaves nothing where the container's interface is gone",
-        clause: OWN_RESOURCES,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[
-            Fault::new("has nothing to do without the interface", |real, call| {
-                if call.is(Command::Del) && is_interface_gone(&call) {
-                    return Ok(Answer::default());
-                }
-                real.run(&call)
-            })
-            .of("bridge"),
-        ],
-        body: |context| {
-            let before = del_where_the_interface_is_gone(context)?;
-            context.require_unchanged(&before, "ADD and DEL")
-        },
-    },
+    DEL_WITHOUT_NETNS,
+    DEL_WITHOUT_NETNS_FREES,
+    DEL_NETNS_IS_FILE,
+    DEL_WITHOUT_PREVRESULT,
+    DEL_WITHOUT_BOTH,
+    DEL_INTERFACE_GONE,
+    DEL_INTERFACE_GONE_FREES,
 ];
+
+const DEL_WITHOUT_NETNS: Case = Case::must(
+    "lifecycle/del-without-netns",
+    "DEL succeeds without CNI_NETNS",
+    Clause::new("2 DEL", "CNI_NETNS is one of the optional variables of DEL"),
+)
+.faults(&[Fault::new("wants CNI_NETNS", |real, call| {
+    if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+        return Ok(Answer::error(4, "missing CNI_NETNS"));
+    }
+    real.run(&call)
+})])
+.body(del_needs_no_netns);
+
+const DEL_WITHOUT_NETNS_FREES: Case = Case::should(
+    "lifecycle/del-without-netns-frees",
+    "DEL without CNI_NETNS leaves nothing on the host",
+    OWN_RESOURCES,
+)
+.faults(&[Fault::new(
+    "has nothing to do without CNI_NETNS",
+    |real, call| {
+        if call.is(Command::Del) && call.env("CNI_NETNS").is_empty() {
+            return Ok(Answer::default());
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
+    let before = context.state()?;
+    del_needs_no_netns(context)?;
+    context.require_unchanged(&before, "ADD and DEL")
+});
+
+const DEL_NETNS_IS_FILE: Case = Case::should(
+    "lifecycle/del-netns-is-file",
+    "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
+    OWN_RESOURCES,
+)
+.faults(&[Fault::new("is put off by the file", |real, call| {
+    let path = call.env("CNI_NETNS");
+    if call.is(Command::Del) && cni_net::Netns::open(Path::new(&path)).is_err() {
+        return Ok(Answer::error(8, "unknown FS magic"));
+    }
+    real.run(&call)
+})])
+.body(|context| {
+    let before = context.state()?;
+    let attachment = context.attachment("c1")?;
+    attachment.add()?;
+    attachment.remove_netns()?;
+    fs::write(attachment.netns().path(), "")?;
+    attachment.del()?;
+    fs::remove_file(attachment.netns().path())?;
+    context.require_unchanged(&before, "ADD and DEL")
+});
+
+const DEL_WITHOUT_PREVRESULT: Case = Case::should(
+    "lifecycle/del-without-prevresult",
+    "DEL succeeds without prevResult, and leaves nothing",
+    Clause::new(
+        "2 DEL",
+        "a plugin returns without error if prevResult is empty",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.faults(&[
+    Fault::new("wants prevResult", |real, call| {
+        if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+            return Ok(Answer::error(7, "required prevResult missing"));
+        }
+        real.run(&call)
+    }),
+    Fault::new("deletes only what prevResult names", |real, call| {
+        if call.is(Command::Del) && call.config().get("prevResult").is_none() {
+            return Ok(Answer::default());
+        }
+        real.run(&call)
+    }),
+])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let before = context.state()?;
+    attachment.add()?;
+    attachment
+        .request(Command::Del)
+        .without_key("prevResult")
+        .run()?
+        .succeeded()?;
+    context.require_freed(&before, "ADD and DEL")
+});
+
+const DEL_WITHOUT_BOTH: Case = Case::should(
+    "lifecycle/del-without-both",
+    "DEL succeeds without CNI_NETNS and prevResult, as after a crash, and leaves nothing on the \
+     host",
+    Clause::new(
+        "2 DEL",
+        "DEL is best effort: it completes although state is missing, and frees what it can",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.faults(&[Fault::new("gives up with so little", |real, call| {
+    let little = call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
+    if call.is(Command::Del) && little {
+        Ok(Answer::default())
+    } else {
+        real.run(&call)
+    }
+})])
+.body(|context| {
+    let before = context.state()?;
+    let attachment = context.attachment("c1")?;
+    attachment.add()?;
+    attachment.remove_netns()?;
+    let del = attachment
+        .request(Command::Del)
+        .without_key("prevResult")
+        .env("CNI_NETNS", "");
+    del.run()?.succeeded()?;
+    context.require_freed(&before, "ADD and DEL")
+});
+
+const DEL_INTERFACE_GONE: Case = Case::must(
+    "lifecycle/del-interface-gone",
+    "DEL succeeds where the container's interface is gone",
+    Clause::new("2 DEL", "DEL succeeds where the interface is missing"),
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[Fault::new("wants to see the interface", |real, call| {
+    if call.is(Command::Del) && is_interface_gone(&call) {
+        return Ok(Answer::error(999, "Link not found"));
+    }
+    real.run(&call)
+})])
+.body(|context| del_where_the_interface_is_gone(context).map(drop));
+
+const DEL_INTERFACE_GONE_FREES: Case = Case::should(
+    "lifecycle/del-interface-gone-frees",
+    "DEL leaves nothing where the container's interface is gone",
+    OWN_RESOURCES,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[
+    Fault::new("has nothing to do without the interface", |real, call| {
+        if call.is(Command::Del) && is_interface_gone(&call) {
+            return Ok(Answer::default());
+        }
+        real.run(&call)
+    })
+    .of("bridge"),
+])
+.body(|context| {
+    let before = del_where_the_interface_is_gone(context)?;
+    context.require_unchanged(&before, "ADD and DEL")
+});
 
 /// What a broken plugin looks at.
 fn is_interface_gone(call: &Call) -> bool {
@@ -190,48 +211,6 @@ fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
         del.run()?.succeeded()?;
     }
     Ok(())
-}
-
-fn del_without_netns_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
-    let before = context.state()?;
-    del_needs_no_netns(context)?;
-    context.require_unchanged(&before, "ADD and DEL")
-}
-
-fn del_succeeds_where_netns_is_a_file(context: &Context<'_>) -> Result<(), Failure> {
-    let before = context.state()?;
-    let attachment = context.attachment("c1")?;
-    attachment.add()?;
-    attachment.remove_netns()?;
-    fs::write(attachment.netns().path(), "")?;
-    attachment.del()?;
-    fs::remove_file(attachment.netns().path())?;
-    context.require_unchanged(&before, "ADD and DEL")
-}
-
-fn del_needs_no_prev_result(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let before = context.state()?;
-    attachment.add()?;
-    attachment
-        .request(Command::Del)
-        .without_key("prevResult")
-        .run()?
-        .succeeded()?;
-    context.require_freed(&before, "ADD and DEL")
-}
-
-fn del_needs_neither(context: &Context<'_>) -> Result<(), Failure> {
-    let before = context.state()?;
-    let attachment = context.attachment("c1")?;
-    attachment.add()?;
-    attachment.remove_netns()?;
-    let del = attachment
-        .request(Command::Del)
-        .without_key("prevResult")
-        .env("CNI_NETNS", "");
-    del.run()?.succeeded()?;
-    context.require_freed(&before, "ADD and DEL")
 }
 
 /// Gives the state before all.

@@ -2,226 +2,57 @@
 
 use super::kernel::{Kernel, interface_of, made_routes, route as words};
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at,
-    fault::put, require,
+    Attachment, Case, Clause, Failure, Fault, Kind, Made, Need, Versions, at, fault::put, require,
 };
 use serde_json::{Value, json};
 
 const SUCCESS: &str = "5 ADD Success";
 
-const ADDRESSES: Clause = Clause {
-    section: SUCCESS,
-    rule: "ips lists the addresses that the attachment got",
-};
-const ROUTES: Clause = Clause {
-    section: SUCCESS,
-    rule: "routes lists the routes that the attachment made",
-};
+const ADDRESSES: Clause = Clause::new(SUCCESS, "ips lists the addresses that the attachment got");
+const ROUTES: Clause = Clause::new(SUCCESS, "routes lists the routes that the attachment made");
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "lifecycle/result-interfaces",
-        title: "every interface of the result is there, with that hardware address and that MTU",
-        clause: Clause {
-            section: SUCCESS,
-            rule: "interfaces lists the interfaces of the attachment with name, mac, mtu and sandbox",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[],
-        faults: &[
-            Fault::new(
-                "tells the hardware address that it asked for",
-                |real, call| {
-                    Ok(real
-                        .run(&call)?
-                        .edited(|result| put(result, "/interfaces/0/mac", "02:00:00:00:00:99")))
-                },
-            ),
-            Fault::new("tells the name of a temporary interface", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/interfaces/0/name", "tmp1234")))
-            }),
-            Fault::new("tells an MTU that is none", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/interfaces/1/mtu", 9001)))
-            }),
-        ],
-        body: interfaces_are_there,
-    },
-    Case {
-        id: "lifecycle/result-sandbox",
-        title: "the container's interface has CNI_NETNS as its sandbox, one of the host has none",
-        clause: Clause {
-            section: SUCCESS,
-            rule: "sandbox is the value of CNI_NETNS for an interface in the container, empty for one of the host",
-        },
-        level: Level::Should,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[
-            Fault::new("leaves the sandbox out", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
-                        interface
-                            .as_object_mut()
-                            .map(|interface| interface.remove("sandbox"));
-                    }
-                }))
-            }),
-            Fault::new("tells a path of its own", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
-                        put(interface, "/sandbox", "/proc/1/ns/net");
-                    }
-                }))
-            }),
-        ],
-        body: sandboxes_are_as_given,
-    },
-    Case {
-        id: "lifecycle/result-addresses",
-        title: "every address of the result is on its interface",
-        clause: ADDRESSES,
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[],
-        faults: &[
-            Fault::new("tells an address that it did not set", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/ips/0/address", "10.77.0.99/24")))
-            }),
-            Fault::new("tells another prefix", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    let text = at(result, "/ips/0/address")
-                        .as_str()
-                        .unwrap_or_default()
-                        .replace("/24", "/32");
-                    put(result, "/ips/0/address", text);
-                }))
-            }),
-            Fault::new("tells the wrong interface", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/ips/0/interface", 0)))
-            }),
-        ],
-        body: addresses_are_there,
-    },
-    Case {
-        id: "lifecycle/result-routes",
-        title: "every route of the result is in the container",
-        clause: ROUTES,
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[Need::Makes(Made::Route)],
-        faults: &[Fault::new(
-            "tells a route that it did not make",
-            |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    if let Some(routes) = result["routes"].as_array_mut() {
-                        routes.push(json!({"dst": "203.0.113.0/24"}));
-                    }
-                }))
-            },
-        )],
-        body: routes_are_there,
-    },
-    Case {
-        id: "lifecycle/hidden-interfaces",
-        title: "every interface that ADD made is in the result",
-        clause: Clause {
-            section: SUCCESS,
-            rule: "interfaces lists all interfaces that the attachment made, those of the host as well",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new(
-            "leaves the interfaces of the host out",
-            |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    if let Some(interfaces) = result["interfaces"].as_array_mut() {
-                        interfaces.retain(|interface| interface.get("sandbox").is_some());
-                    }
-                    put(result, "/ips/0/interface", 0);
-                }))
-            },
-        )],
-        body: no_interface_is_hidden,
-    },
-    Case {
-        id: "lifecycle/hidden-addresses",
-        title: "every address that ADD gave to the container is in the result",
-        clause: ADDRESSES,
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[],
-        faults: &[Fault::new("leaves the addresses out", |real, call| {
-            Ok(real.run(&call)?.edited(|result| {
-                result.as_object_mut().map(|result| result.remove("ips"));
-            }))
-        })],
-        body: no_address_is_hidden,
-    },
-    Case {
-        id: "lifecycle/hidden-routes",
-        title: "every route that ADD made in the container is in the result",
-        clause: ROUTES,
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Route)],
-        faults: &[Fault::new("leaves the routes out", |real, call| {
-            Ok(real.run(&call)?.edited(|result| {
-                result.as_object_mut().map(|result| result.remove("routes"));
-            }))
-        })],
-        body: no_route_is_hidden,
-    },
-    Case {
-        id: "lifecycle/ipam-result",
-        title: "an IPAM plugin's result has no interfaces",
-        clause: Clause {
-            section: "5 Delegated plugins (IPAM)",
-            rule: "a delegated IPAM plugin's result has no interfaces, and its ips name none",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Ipam],
-        needs: &[],
-        faults: &[
-            Fault::new("tells an interface that others make", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    if result.get("ips").is_some() {
-                        put(
-                            result,
-                            "/interfaces",
-                            json!([{"name": call.env("CNI_IFNAME")}]),
-                        );
-                    }
-                }))
-            }),
-            Fault::new("says which interface an address is for", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|result| put(result, "/ips/0/interface", 0)))
-            }),
-        ],
-        body: ipam_knows_no_interfaces,
-    },
+    RESULT_INTERFACES,
+    RESULT_SANDBOX,
+    RESULT_ADDRESSES,
+    RESULT_ROUTES,
+    HIDDEN_INTERFACES,
+    HIDDEN_ADDRESSES,
+    HIDDEN_ROUTES,
+    IPAM_RESULT,
 ];
 
-fn interfaces_are_there(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_INTERFACES: Case = Case::must(
+    "lifecycle/result-interfaces",
+    "every interface of the result is there, with that hardware address and that MTU",
+    Clause::new(
+        SUCCESS,
+        "interfaces lists the interfaces of the attachment with name, mac, mtu and sandbox",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface, Kind::Chained])
+.faults(&[
+    Fault::new(
+        "tells the hardware address that it asked for",
+        |real, call| {
+            Ok(real
+                .run(&call)?
+                .edited(|result| put(result, "/interfaces/0/mac", "02:00:00:00:00:99")))
+        },
+    ),
+    Fault::new("tells the name of a temporary interface", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/interfaces/0/name", "tmp1234")))
+    }),
+    Fault::new("tells an MTU that is none", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/interfaces/1/mtu", 9001)))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let result = attachment.add_decoded()?;
     let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
@@ -251,9 +82,39 @@ fn interfaces_are_there(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn sandboxes_are_as_given(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_SANDBOX: Case = Case::should(
+    "lifecycle/result-sandbox",
+    "the container's interface has CNI_NETNS as its sandbox, one of the host has none",
+    Clause::new(
+        SUCCESS,
+        "sandbox is the value of CNI_NETNS for an interface in the container, empty for one of \
+         the host",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[
+    Fault::new("leaves the sandbox out", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
+                interface
+                    .as_object_mut()
+                    .map(|interface| interface.remove("sandbox"));
+            }
+        }))
+    }),
+    Fault::new("tells a path of its own", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
+                put(interface, "/sandbox", "/proc/1/ns/net");
+            }
+        }))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let result = attachment.add()?;
     let inside = Kernel::inside(&attachment)?;
@@ -281,9 +142,36 @@ fn sandboxes_are_as_given(context: &Context<'_>) -> Result<(), Failure> {
         format!("an interface {ifname} in the result"),
         &result,
     )
-}
+});
 
-fn addresses_are_there(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_ADDRESSES: Case = Case::must(
+    "lifecycle/result-addresses",
+    "every address of the result is on its interface",
+    ADDRESSES,
+)
+.kinds(&[Kind::Interface, Kind::Chained])
+.faults(&[
+    Fault::new("tells an address that it did not set", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/ips/0/address", "10.77.0.99/24")))
+    }),
+    Fault::new("tells another prefix", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            let text = at(result, "/ips/0/address")
+                .as_str()
+                .unwrap_or_default()
+                .replace("/24", "/32");
+            put(result, "/ips/0/address", text);
+        }))
+    }),
+    Fault::new("tells the wrong interface", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/ips/0/interface", 0)))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let result = attachment.add_decoded()?;
     let inside = Kernel::inside(&attachment)?;
@@ -302,9 +190,26 @@ fn addresses_are_there(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn routes_are_there(context: &Context<'_>) -> Result<(), Failure> {
+const RESULT_ROUTES: Case = Case::must(
+    "lifecycle/result-routes",
+    "every route of the result is in the container",
+    ROUTES,
+)
+.kinds(&[Kind::Interface, Kind::Chained])
+.needs(&[Need::Makes(Made::Route)])
+.faults(&[Fault::new(
+    "tells a route that it did not make",
+    |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            if let Some(routes) = result["routes"].as_array_mut() {
+                routes.push(json!({"dst": "203.0.113.0/24"}));
+            }
+        }))
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let result = attachment.add_decoded()?;
     let inside = Kernel::inside(&attachment)?;
@@ -322,9 +227,31 @@ fn routes_are_there(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn no_interface_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
+const HIDDEN_INTERFACES: Case = Case::must(
+    "lifecycle/hidden-interfaces",
+    "every interface that ADD made is in the result",
+    Clause::new(
+        SUCCESS,
+        "interfaces lists all interfaces that the attachment made, those of the host as well",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[Fault::new(
+    "leaves the interfaces of the host out",
+    |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            if let Some(interfaces) = result["interfaces"].as_array_mut() {
+                interfaces.retain(|interface| interface.get("sandbox").is_some());
+            }
+            put(result, "/ips/0/interface", 0);
+        }))
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
     let result = attachment.add_decoded()?;
@@ -353,20 +280,20 @@ fn no_interface_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
+});
 
-/// What the kernel has in the container after ADD and not before.
-fn added(attachment: &Attachment<'_>) -> Result<(Kernel, Value, cni_types::AddResult), Failure> {
-    let before = Kernel::inside(attachment)?;
-    let result = attachment.add_decoded()?;
-    let mut after = Kernel::inside(attachment)?;
-    after
-        .addresses
-        .retain(|address| !before.addresses.contains(address));
-    Ok((after, attachment.last_result().unwrap_or_default(), result))
-}
-
-fn no_address_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
+const HIDDEN_ADDRESSES: Case = Case::must(
+    "lifecycle/hidden-addresses",
+    "every address that ADD gave to the container is in the result",
+    ADDRESSES,
+)
+.kinds(&[Kind::Interface])
+.faults(&[Fault::new("leaves the addresses out", |real, call| {
+    Ok(real.run(&call)?.edited(|result| {
+        result.as_object_mut().map(|result| result.remove("ips"));
+    }))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let (inside, text, result) = added(&attachment)?;
     let is_link_local =
@@ -384,9 +311,21 @@ fn no_address_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn no_route_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
+const HIDDEN_ROUTES: Case = Case::should(
+    "lifecycle/hidden-routes",
+    "every route that ADD made in the container is in the result",
+    ROUTES,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Route)])
+.faults(&[Fault::new("leaves the routes out", |real, call| {
+    Ok(real.run(&call)?.edited(|result| {
+        result.as_object_mut().map(|result| result.remove("routes"));
+    }))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let (inside, text, result) = added(&attachment)?;
     for route in made_routes(&inside) {
@@ -401,9 +340,37 @@ fn no_route_is_hidden(context: &Context<'_>) -> Result<(), Failure> {
         require(told, wanted, &text)?;
     }
     Ok(())
-}
+});
 
-fn ipam_knows_no_interfaces(context: &Context<'_>) -> Result<(), Failure> {
+const IPAM_RESULT: Case = Case::must(
+    "lifecycle/ipam-result",
+    "an IPAM plugin's result has no interfaces",
+    Clause::new(
+        "5 Delegated plugins (IPAM)",
+        "a delegated IPAM plugin's result has no interfaces, and its ips name none",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Ipam])
+.faults(&[
+    Fault::new("tells an interface that others make", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            if result.get("ips").is_some() {
+                put(
+                    result,
+                    "/interfaces",
+                    json!([{"name": call.env("CNI_IFNAME")}]),
+                );
+            }
+        }))
+    }),
+    Fault::new("says which interface an address is for", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|result| put(result, "/ips/0/interface", 0)))
+    }),
+])
+.body(|context| {
     let result = context.attachment("c1")?.add()?;
     let mut ips = at(&result, "/ips").as_array().into_iter().flatten();
     let bare = result.get("interfaces").is_none() && ips.all(|ip| ip.get("interface").is_none());
@@ -412,4 +379,15 @@ fn ipam_knows_no_interfaces(context: &Context<'_>) -> Result<(), Failure> {
         "a result without interfaces, and addresses that name none",
         &result,
     )
+});
+
+/// What the kernel has in the container after ADD and not before.
+fn added(attachment: &Attachment<'_>) -> Result<(Kernel, Value, cni_types::AddResult), Failure> {
+    let before = Kernel::inside(attachment)?;
+    let result = attachment.add_decoded()?;
+    let mut after = Kernel::inside(attachment)?;
+    after
+        .addresses
+        .retain(|address| !before.addresses.contains(address));
+    Ok((after, attachment.last_result().unwrap_or_default(), result))
 }

@@ -2,121 +2,47 @@
 //! holds where it gives one: code 2 names what it does not support, code 3 leaves nothing to be cleaned up.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Level, Run, State, Versions, fault::Answer,
-    fault::put, require,
+    Case, Clause, Context, Failure, Fault, Run, State, fault::Answer, fault::put, require,
 };
 use cni_types::{Code, Command};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "protocol/unsupported-field",
-        title: "an error with code 2 names the key and the value that are not supported",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 2 stands for an unsupported field, and the message contains its key and its value",
+pub(super) const CASES: &[Case] = &[UNSUPPORTED_FIELD, UNKNOWN_CONTAINER, UNREADABLE_STDIN];
+
+const UNSUPPORTED_FIELD: Case = Case::must(
+    "protocol/unsupported-field",
+    "an error with code 2 names the key and the value that are not supported",
+    Clause::new(
+        "5 Error",
+        "code 2 stands for an unsupported field, and the message contains its key and its value",
+    ),
+)
+.faults(&[
+    Fault::new(
+        "does not say which field it does not support",
+        |real, call| {
+            Ok(real.run(&call)?.edited(|answer| {
+                if answer.get("code").is_some() {
+                    *answer = json!({"cniVersion": "1.1.0", "code": 2, "msg": "unsupported field"});
+                }
+            }))
         },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new(
-                "does not say which field it does not support",
-                |real, call| {
-                    Ok(real.run(&call)?.edited(|answer| {
-                    if answer.get("code").is_some() {
-                        *answer = json!({"cniVersion": "1.1.0", "code": 2, "msg": "unsupported field"});
-                    }
-                }))
-                },
-            ),
-            Fault::new("names the field and not its value", |real, call| {
-                let config = call.config();
-                let odd = config
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .find(|(_, value)| is_odd(value));
-                Ok(match odd {
-                    Some((key, _)) => Answer::error(2, &format!("unsupported field {key}")),
-                    None => real.run(&call)?,
-                })
-            }),
-        ],
-        body: code_2_names_key_and_value,
-    },
-    Case {
-        id: "protocol/unknown-container",
-        title: "an error with code 3 is given only where there is nothing to clean up",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 3 stands for an unknown container, and the runtime need not clean up, by DEL for example",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new(
-                "keeps a record of a container that it does not know",
-                |real, call| {
-                    let answer = real.run(&call)?;
-                    if answer.status == 0 {
-                        return Ok(answer);
-                    }
-                    fs::write("/var/lib/cni/unknown", call.env("CNI_CONTAINERID"))?;
-                    Ok(answer.edited(|error| put(error, "/code", 3)))
-                },
-            ),
-            Fault::new(
-                "does not know a container whose address it keeps",
-                |real, call| {
-                    if call.is(Command::Check) && File::open(call.env("CNI_NETNS")).is_err() {
-                        return Ok(Answer::error(3, "unknown container"));
-                    }
-                    real.run(&call)
-                },
-            ),
-        ],
-        body: code_3_leaves_nothing,
-    },
-    Case {
-        id: "protocol/unreadable-stdin",
-        title: "where stdin cannot be read, ADD fails with code 5",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 5 stands for a failure of input or output, as where the configuration cannot be read from stdin",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "takes a stdin that cannot be read for an empty one",
-            |real, call| real.run(&call),
-        )],
-        body: an_unreadable_stdin_is_code_5,
-    },
-];
-
-/// A value that no field has, and that is known again in a text.
-const ODD: &str = "odd-7f3a";
-
-fn is_odd(value: &Value) -> bool {
-    value.to_string().contains(ODD)
-}
-
-fn code(run: &Run) -> Option<u64> {
-    run.document()
-        .ok()
-        .filter(|_| !run.status.success())?
-        .get("code")?
-        .as_u64()
-}
-
-fn code_2_names_key_and_value(context: &Context<'_>) -> Result<(), Failure> {
+    ),
+    Fault::new("names the field and not its value", |real, call| {
+        let config = call.config();
+        let odd = config
+            .as_object()
+            .into_iter()
+            .flatten()
+            .find(|(_, value)| is_odd(value));
+        Ok(match odd {
+            Some((key, _)) => Answer::error(2, &format!("unsupported field {key}")),
+            None => real.run(&call)?,
+        })
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let request = || attachment.request(Command::Add);
     let own = request().config();
@@ -141,9 +67,40 @@ fn code_2_names_key_and_value(context: &Context<'_>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
+});
 
-fn code_3_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
+const UNKNOWN_CONTAINER: Case = Case::must(
+    "protocol/unknown-container",
+    "an error with code 3 is given only where there is nothing to clean up",
+    Clause::new(
+        "5 Error",
+        "code 3 stands for an unknown container, and the runtime need not clean up, by DEL for \
+         example",
+    ),
+)
+.faults(&[
+    Fault::new(
+        "keeps a record of a container that it does not know",
+        |real, call| {
+            let answer = real.run(&call)?;
+            if answer.status == 0 {
+                return Ok(answer);
+            }
+            fs::write("/var/lib/cni/unknown", call.env("CNI_CONTAINERID"))?;
+            Ok(answer.edited(|error| put(error, "/code", 3)))
+        },
+    ),
+    Fault::new(
+        "does not know a container whose address it keeps",
+        |real, call| {
+            if call.is(Command::Check) && File::open(call.env("CNI_NETNS")).is_err() {
+                return Ok(Answer::error(3, "unknown container"));
+            }
+            real.run(&call)
+        },
+    ),
+])
+.body(|context| {
     let never = context.attachment("c1")?;
     let before = context.state()?;
     let run = never
@@ -163,6 +120,44 @@ fn code_3_leaves_nothing(context: &Context<'_>) -> Result<(), Failure> {
     gone.add()?;
     gone.remove_netns()?;
     nothing_is_left_by_code_3(context, &gone.check()?, &before)
+});
+
+const UNREADABLE_STDIN: Case = Case::should(
+    "protocol/unreadable-stdin",
+    "where stdin cannot be read, ADD fails with code 5",
+    Clause::new(
+        "5 Error",
+        "code 5 stands for a failure of input or output, as where the configuration cannot be \
+         read from stdin",
+    ),
+)
+.faults(&[Fault::new(
+    "takes a stdin that cannot be read for an empty one",
+    |real, call| real.run(&call),
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    // A folder can be opened, and read(2) gives EISDIR.
+    let folder = File::open("/")?;
+    let run = attachment.request(Command::Add).run_with(|command| {
+        command.stdin(folder);
+    })?;
+    run.error_with(Code::IO).map(drop)
+});
+
+/// A value that no field has, and that is known again in a text.
+const ODD: &str = "odd-7f3a";
+
+fn is_odd(value: &Value) -> bool {
+    value.to_string().contains(ODD)
+}
+
+fn code(run: &Run) -> Option<u64> {
+    run.document()
+        .ok()
+        .filter(|_| !run.status.success())?
+        .get("code")?
+        .as_u64()
 }
 
 /// Of what the runtime would leave where it is.
@@ -175,14 +170,4 @@ fn nothing_is_left_by_code_3(
         return Ok(());
     }
     context.require_unchanged(before, "the container that is said to be unknown")
-}
-
-fn an_unreadable_stdin_is_code_5(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    // A folder can be opened, and read(2) gives EISDIR.
-    let folder = File::open("/")?;
-    let run = attachment.request(Command::Add).run_with(|command| {
-        command.stdin(folder);
-    })?;
-    run.error_with(Code::IO).map(drop)
 }

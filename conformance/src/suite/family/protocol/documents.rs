@@ -1,162 +1,234 @@
 //! Documents: what is in an error, in a chained plugin's result, and what VERSION promises.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Run,
-    Versions, at, codes, decode, fault::put, ids::ERROR_CODES, require,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Need, Run, Versions, at, codes,
+    decode, fault::put, ids::ERROR_CODES, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: ERROR_CODES,
-        title: "the code of an error is one that the specification lists, or 100 and above",
-        clause: Clause {
-            section: "5 Error",
-            rule: "codes below 100 are reserved for well-known errors, those above are the plugin's own",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("numbers its errors from 20", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
-                    if let Some(code) = answer["code"].as_u64() {
-                        put(answer, "/code", code + 20);
-                    }
-                }))
-            }),
-            Fault::new("gives code 0", |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
-                    if answer.get("code").is_some() {
-                        put(answer, "/code", 0);
-                    }
-                }))
-            }),
-        ],
-        body: error_codes_are_known,
-    },
-    Case {
-        id: "protocol/error-details",
-        title: "the details of an error, where there are any, are a text",
-        clause: Clause {
-            section: "5 Error",
-            rule: "details is a longer text about the error",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "puts an object into the details",
-            |real, call| {
-                Ok(real.run(&call)?.edited(|answer| {
-                    if answer.get("code").is_some() {
-                        put(answer, "/details", json!({"file": "main"}));
-                    }
-                }))
-            },
-        )],
-        body: details_are_a_text,
-    },
-    Case {
-        id: "protocol/prevresult",
-        title: "what prevResult says is in the result, with what the plugin adds or changes",
-        clause: Clause {
-            section: "5 ADD Success",
-            rule: "a plugin that is given a prevResult prints it as its result, with its own modifications",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_INTERFACES,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[],
-        faults: &[
-            Fault::new("ignores prevResult", |real, call| {
-                real.run(&call.edited(|config| {
-                    config
-                        .as_object_mut()
-                        .map(|config| config.remove("prevResult"));
-                }))
-            }),
-            Fault::new("loses what a resolver needs", |real, call| {
-                Ok(real.run(&call)?.edited(|result| {
-                    result.as_object_mut().map(|result| result.remove("dns"));
-                }))
-            }),
-        ],
-        body: prev_result_is_passed_on,
-    },
-    Case {
-        id: "protocol/version-true",
-        title: "every version that VERSION lists is served",
-        clause: Clause {
-            section: "5 VERSION Success",
-            rule: "supportedVersions lists the versions that the plugin supports",
-        },
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: &[Kind::Interface, Kind::Ipam],
-        needs: &[Need::Verb(Command::Version)],
-        faults: &[Fault::new(
-            "lists a version that it refuses",
-            |real, call| {
-                let is_version = call.is(Command::Version);
-                Ok(real.run(&call)?.edited(|answer| {
-                    if let (true, Some(list)) =
-                        (is_version, answer["supportedVersions"].as_array_mut())
-                    {
-                        list.push(json!("0.0.1"));
-                    }
-                }))
-            },
-        )],
-        body: listed_versions_are_served,
-    },
-    Case {
-        id: "protocol/version-bare",
-        title: "VERSION needs no configuration on stdin, and no version that it knows",
-        clause: Clause {
-            section: "silent",
-            rule: "VERSION is given cniVersion; what it says without, or with one it does not know, is open",
-        },
-        level: Level::May,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[Need::Verb(Command::Version)],
-        faults: &[Fault::new(
-            "tells its versions to those only who know them",
-            |real, call| {
-                if call.config().get("cniVersion") == Some(&json!("9.9.9")) {
-                    return Ok(crate::suite::fault::Answer::error(
-                        1,
-                        "incompatible CNI version",
-                    ));
-                }
-                real.run(&call)
-            },
-        )],
-        body: version_is_told_to_anybody,
-    },
-    Case {
-        id: "protocol/stderr-quiet",
-        title: "a plugin that succeeds prints nothing on stderr",
-        clause: Clause {
-            section: "silent",
-            rule: "stderr is for logs, and free; runtimes keep it",
-        },
-        level: Level::May,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("logs each of its steps", |real, call| {
-            let mut answer = real.run(&call)?;
-            answer.stderr.extend(b"INFO adding\n");
-            Ok(answer)
-        })],
-        body: success_is_quiet,
-    },
+    ERROR_CODES_CASE,
+    ERROR_DETAILS,
+    PREVRESULT,
+    VERSION_TRUE,
+    VERSION_BARE,
+    STDERR_QUIET,
 ];
+
+const ERROR_CODES_CASE: Case = Case::should(
+    ERROR_CODES,
+    "the code of an error is one that the specification lists, or 100 and above",
+    Clause::new(
+        "5 Error",
+        "codes below 100 are reserved for well-known errors, those above are the plugin's own",
+    ),
+)
+.faults(&[
+    Fault::new("numbers its errors from 20", |real, call| {
+        Ok(real.run(&call)?.edited(|answer| {
+            if let Some(code) = answer["code"].as_u64() {
+                put(answer, "/code", code + 20);
+            }
+        }))
+    }),
+    Fault::new("gives code 0", |real, call| {
+        Ok(real.run(&call)?.edited(|answer| {
+            if answer.get("code").is_some() {
+                put(answer, "/code", 0);
+            }
+        }))
+    }),
+])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    for run in failures(&attachment)? {
+        let error = run.error()?;
+        let code = error
+            .get("code")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        if code == codes::NAMESPACE {
+            context.note(format!(
+                "code 8, for a namespace that cannot be used, is a convention: {error}"
+            ));
+            continue;
+        }
+        require(
+            codes::is_known(code),
+            "a code that the specification lists, or one from 100 on",
+            &error,
+        )?;
+    }
+    Ok(())
+});
+
+const ERROR_DETAILS: Case = Case::must(
+    "protocol/error-details",
+    "the details of an error, where there are any, are a text",
+    Clause::new("5 Error", "details is a longer text about the error"),
+)
+.faults(&[Fault::new(
+    "puts an object into the details",
+    |real, call| {
+        Ok(real.run(&call)?.edited(|answer| {
+            if answer.get("code").is_some() {
+                put(answer, "/details", json!({"file": "main"}));
+            }
+        }))
+    },
+)])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    for run in failures(&attachment)? {
+        let error = run.error()?;
+        let details = error.get("details");
+        require(
+            details.is_none_or(Value::is_string),
+            "details that are a text, or none",
+            &error,
+        )?;
+    }
+    Ok(())
+});
+
+const PREVRESULT: Case = Case::must(
+    "protocol/prevresult",
+    "what prevResult says is in the result, with what the plugin adds or changes",
+    Clause::new(
+        "5 ADD Success",
+        "a plugin that is given a prevResult prints it as its result, with its own modifications",
+    ),
+)
+.versions(Versions::WITH_INTERFACES)
+.kinds(&[Kind::Interface, Kind::Chained])
+.faults(&[
+    Fault::new("ignores prevResult", |real, call| {
+        real.run(&call.edited(|config| {
+            config
+                .as_object_mut()
+                .map(|config| config.remove("prevResult"));
+        }))
+    }),
+    Fault::new("loses what a resolver needs", |real, call| {
+        Ok(real.run(&call)?.edited(|result| {
+            result.as_object_mut().map(|result| result.remove("dns"));
+        }))
+    }),
+])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let given = earlier_result(context, &attachment);
+    let run = attachment
+        .request(Command::Add)
+        .key("prevResult", given.clone())
+        .run()?;
+    let printed = run.result()?;
+    let (wanted, found) = (decode(&given)?, decode(&printed)?);
+    match lost(&wanted, &found) {
+        Some(what) => Err(Failure::mismatch(
+            format!("{what} of prevResult in the result"),
+            printed,
+        )),
+        None => Ok(()),
+    }
+});
+
+const VERSION_TRUE: Case = Case::must(
+    "protocol/version-true",
+    "every version that VERSION lists is served",
+    Clause::new(
+        "5 VERSION Success",
+        "supportedVersions lists the versions that the plugin supports",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.kinds(&[Kind::Interface, Kind::Ipam])
+.needs(&[Need::Verb(Command::Version)])
+.faults(&[Fault::new(
+    "lists a version that it refuses",
+    |real, call| {
+        let is_version = call.is(Command::Version);
+        Ok(real.run(&call)?.edited(|answer| {
+            if let (true, Some(list)) = (is_version, answer["supportedVersions"].as_array_mut()) {
+                list.push(json!("0.0.1"));
+            }
+        }))
+    },
+)])
+.body(|context| {
+    let answer = ask_version(context, "{\"cniVersion\":\"1.1.0\"}")?;
+    let list = at(&answer, "/supportedVersions")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let attachment = context.attachment("c1")?;
+    for version in list {
+        for command in [Command::Add, Command::Del] {
+            attachment
+                .request(command)
+                .key("cniVersion", version.clone())
+                .run()?
+                .succeeded()?;
+        }
+    }
+    Ok(())
+});
+
+const VERSION_BARE: Case = Case::may(
+    "protocol/version-bare",
+    "VERSION needs no configuration on stdin, and no version that it knows",
+    Clause::silent(
+        "VERSION is given cniVersion; what it says without, or with one it does not know, is \
+         open",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.needs(&[Need::Verb(Command::Version)])
+.faults(&[Fault::new(
+    "tells its versions to those only who know them",
+    |real, call| {
+        if call.config().get("cniVersion") == Some(&json!("9.9.9")) {
+            return Ok(crate::suite::fault::Answer::error(
+                1,
+                "incompatible CNI version",
+            ));
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
+    for stdin in ["", "{}", "{\"cniVersion\":\"9.9.9\"}"] {
+        let answer = ask_version(context, stdin)?;
+        let list = at(&answer, "/supportedVersions");
+        require(
+            list.is_array(),
+            format!("supportedVersions for the stdin {stdin:?}"),
+            &answer,
+        )?;
+    }
+    Ok(())
+});
+
+const STDERR_QUIET: Case = Case::may(
+    "protocol/stderr-quiet",
+    "a plugin that succeeds prints nothing on stderr",
+    Clause::silent("stderr is for logs, and free; runtimes keep it"),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("logs each of its steps", |real, call| {
+    let mut answer = real.run(&call)?;
+    answer.stderr.extend(b"INFO adding\n");
+    Ok(answer)
+})])
+.body(|context| {
+    let attachment = context.attachment("c1")?;
+    let add = attachment.request(Command::Add).run()?;
+    add.succeeded()?;
+    let del = attachment.del()?;
+    let said = add.stderr_text() + &del.stderr_text();
+    require(said.is_empty(), "an empty stderr", format!("{said:?}"))
+});
 
 /// Requests that cannot be served, each for another reason.
 fn failures(attachment: &Attachment<'_>) -> Result<Vec<Run>, Failure> {
@@ -185,43 +257,6 @@ fn failures(attachment: &Attachment<'_>) -> Result<Vec<Run>, Failure> {
     Ok(runs)
 }
 
-fn error_codes_are_known(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    for run in failures(&attachment)? {
-        let error = run.error()?;
-        let code = error
-            .get("code")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
-        if code == codes::NAMESPACE {
-            context.note(format!(
-                "code 8, for a namespace that cannot be used, is a convention: {error}"
-            ));
-            continue;
-        }
-        require(
-            codes::is_known(code),
-            "a code that the specification lists, or one from 100 on",
-            &error,
-        )?;
-    }
-    Ok(())
-}
-
-fn details_are_a_text(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    for run in failures(&attachment)? {
-        let error = run.error()?;
-        let details = error.get("details");
-        require(
-            details.is_none_or(Value::is_string),
-            "details that are a text, or none",
-            &error,
-        )?;
-    }
-    Ok(())
-}
-
 /// What an earlier plugin of the chain says: for a chained plugin about the interface that is there, for others about
 /// one that is none of their business.
 fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
@@ -248,24 +283,6 @@ fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
         );
     }
     result
-}
-
-fn prev_result_is_passed_on(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let given = earlier_result(context, &attachment);
-    let run = attachment
-        .request(Command::Add)
-        .key("prevResult", given.clone())
-        .run()?;
-    let printed = run.result()?;
-    let (wanted, found) = (decode(&given)?, decode(&printed)?);
-    match lost(&wanted, &found) {
-        Some(what) => Err(Failure::mismatch(
-            format!("{what} of prevResult in the result"),
-            printed,
-        )),
-        None => Ok(()),
-    }
 }
 
 /// What of the one is not in the other. Properties of interfaces may be changed.
@@ -305,45 +322,4 @@ fn ask_version(context: &Context<'_>, stdin: &str) -> Result<Value, Failure> {
         .run()?
         .succeeded()?
         .document()
-}
-
-fn listed_versions_are_served(context: &Context<'_>) -> Result<(), Failure> {
-    let answer = ask_version(context, "{\"cniVersion\":\"1.1.0\"}")?;
-    let list = at(&answer, "/supportedVersions")
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let attachment = context.attachment("c1")?;
-    for version in list {
-        for command in [Command::Add, Command::Del] {
-            attachment
-                .request(command)
-                .key("cniVersion", version.clone())
-                .run()?
-                .succeeded()?;
-        }
-    }
-    Ok(())
-}
-
-fn version_is_told_to_anybody(context: &Context<'_>) -> Result<(), Failure> {
-    for stdin in ["", "{}", "{\"cniVersion\":\"9.9.9\"}"] {
-        let answer = ask_version(context, stdin)?;
-        let list = at(&answer, "/supportedVersions");
-        require(
-            list.is_array(),
-            format!("supportedVersions for the stdin {stdin:?}"),
-            &answer,
-        )?;
-    }
-    Ok(())
-}
-
-fn success_is_quiet(context: &Context<'_>) -> Result<(), Failure> {
-    let attachment = context.attachment("c1")?;
-    let add = attachment.request(Command::Add).run()?;
-    add.succeeded()?;
-    let del = attachment.del()?;
-    let said = add.stderr_text() + &del.stderr_text();
-    require(said.is_empty(), "an empty stderr", format!("{said:?}"))
 }

@@ -1,239 +1,44 @@
 //! Stdin: what is refused, and what is no obstacle.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions,
+    Case, Clause, Fault, Kind, Made, Need, Versions,
     fault::{Answer, put},
     require,
 };
 use cni_types::{Code, Command, SpecVersion};
 use serde_json::{Value, json};
 
-const CODE_6: Clause = Clause {
-    section: "5 Error",
-    rule: "code 6 stands for content that cannot be decoded",
-};
+const CODE_6: Clause = Clause::new(
+    "5 Error",
+    "code 6 stands for content that cannot be decoded",
+);
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "protocol/empty-stdin",
-        title: "an empty stdin is refused with code 6",
-        clause: CODE_6,
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("does without a configuration", |real, call| {
-            if call.stdin.is_empty() {
-                Ok(Answer::success("{}"))
-            } else {
-                real.run(&call)
-            }
-        })],
-        body: an_empty_stdin_is_refused,
-    },
-    Case {
-        id: "protocol/no-object",
-        title: "a configuration that is JSON but no object is refused with code 6 or 7",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 6 stands for content that cannot be decoded, code 7 for an invalid configuration",
-        },
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("takes null for an empty configuration", |real, call| {
-                if call.stdin == b"null" {
-                    Ok(Answer::success("{}"))
-                } else {
-                    real.run(&call)
-                }
-            }),
-            Fault::new("falls over a list", |real, call| {
-                if call.config().is_array() {
-                    return Ok(Answer {
-                        status: 2,
-                        stderr: b"panic".to_vec(),
-                        ..Answer::default()
-                    });
-                }
-                real.run(&call)
-            }),
-        ],
-        body: what_is_no_object_is_refused,
-    },
-    Case {
-        id: "protocol/trailing-text",
-        title: "a configuration with something behind it is refused",
-        clause: Clause {
-            section: "silent",
-            rule: "stdin holds one JSON object; what a plugin does with more is open",
-        },
-        level: Level::May,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "reads the first object only",
-            |real, mut call| {
-                let mut values =
-                    serde_json::Deserializer::from_slice(&call.stdin).into_iter::<Value>();
-                if let Some(Ok(first)) = values.next() {
-                    call.stdin = first.to_string().into_bytes();
-                }
-                real.run(&call)
-            },
-        )],
-        body: trailing_text_is_refused,
-    },
-    Case {
-        id: "protocol/byte-order-mark",
-        title: "a configuration behind a byte order mark is taken",
-        clause: Clause {
-            section: "silent",
-            rule: "RFC 8259, 8.1: who writes JSON must not put a byte order mark before it; who reads may ignore it",
-        },
-        level: Level::May,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("says nothing of it", |real, call| {
-            let answer = real.run(&call)?;
-            Ok(if answer.status == 0 {
-                answer
-            } else {
-                Answer {
-                    stdout: Vec::new(),
-                    ..answer
-                }
-            })
-        })],
-        body: a_byte_order_mark_is_refused_or_ignored,
-    },
-    Case {
-        id: "protocol/no-version",
-        title: "a configuration without cniVersion is taken as 0.1.0, or refused with an error object",
-        clause: Clause {
-            section: "silent",
-            rule: "cniVersion is there for the versions to differ; plugins of the first version knew it not",
-        },
-        level: Level::May,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("answers in the newest version", |real, call| {
-            real.run(&call.edited(|config| {
-                if config.get("cniVersion").is_none() {
-                    put(config, "/cniVersion", "1.1.0");
-                }
-            }))
-        })],
-        body: no_version_is_the_first,
-    },
-    Case {
-        id: "protocol/malformed-version",
-        title: "a cniVersion that is no version is refused",
-        clause: Clause {
-            section: "1 Configuration format",
-            rule: "cniVersion is a text with the version of the specification that the configuration conforms to",
-        },
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "takes what it cannot read for the newest",
-            |real, call| {
-                real.run(&call.edited(|config| {
-                    if config["cniVersion"]
-                        .as_str()
-                        .is_none_or(|text| text.split('.').count() != 3)
-                    {
-                        put(config, "/cniVersion", "1.1.0");
-                    }
-                }))
-            },
-        )],
-        body: a_malformed_version_is_refused,
-    },
-    Case {
-        id: "protocol/no-name",
-        title: "a configuration without a name is refused with code 7",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 7 stands for an invalid configuration; every configuration has a name (section 3), \
-                   which binds who writes it rather than a plugin that does without",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("does without a name", |real, call| {
-            real.run(&call.edited(|config| {
-                if config.get("name").is_none() {
-                    put(config, "/name", "default");
-                }
-            }))
-        })],
-        body: no_name_is_refused,
-    },
-    Case {
-        id: "protocol/undecodable-prevresult",
-        title: "CHECK with a prevResult that is no result is refused with an error object",
-        clause: Clause {
-            section: "2 CHECK",
-            rule: "the plugin consults prevResult for the interfaces and addresses that it expects",
-        },
-        level: Level::Must,
-        versions: Versions::WITH_CHECK,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Verb(Command::Check), Need::Makes(Made::Interface)],
-        faults: &[Fault::new(
-            "does without what it cannot read",
-            |real, call| {
-                let readable = call.config().get("prevResult").is_none_or(Value::is_object);
-                if call.is(Command::Check) && !readable {
-                    Ok(Answer::default())
-                } else {
-                    real.run(&call)
-                }
-            },
-        )],
-        body: an_undecodable_prev_result_is_refused,
-    },
-    Case {
-        id: "protocol/runtime-keys",
-        title: "what a runtime adds to a configuration is no obstacle, used or not",
-        clause: Clause {
-            section: "1 Plugin configuration objects",
-            rule: "runtimeConfig, args and keys that begin with cni.dev/ are reserved for the runtime",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "refuses a runtimeConfig that it has no use for",
-            |real, call| {
-                if call
-                    .config()
-                    .pointer("/runtimeConfig/of.tomorrow")
-                    .is_some()
-                {
-                    return Ok(Answer::error(
-                        2,
-                        "runtimeConfig of.tomorrow is not supported",
-                    ));
-                }
-                real.run(&call)
-            },
-        )],
-        body: runtime_keys_are_no_obstacle,
-    },
+    EMPTY_STDIN,
+    NO_OBJECT,
+    TRAILING_TEXT,
+    BYTE_ORDER_MARK,
+    NO_VERSION,
+    MALFORMED_VERSION,
+    NO_NAME,
+    UNDECODABLE_PREVRESULT,
+    RUNTIME_KEYS,
 ];
 
-fn an_empty_stdin_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const EMPTY_STDIN: Case = Case::must(
+    "protocol/empty-stdin",
+    "an empty stdin is refused with code 6",
+    CODE_6,
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("does without a configuration", |real, call| {
+    if call.stdin.is_empty() {
+        Ok(Answer::success("{}"))
+    } else {
+        real.run(&call)
+    }
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         attachment
@@ -243,9 +48,37 @@ fn an_empty_stdin_is_refused(context: &Context<'_>) -> Result<(), Failure> {
             .error_with(Code::DECODE)?;
     }
     Ok(())
-}
+});
 
-fn what_is_no_object_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const NO_OBJECT: Case = Case::must(
+    "protocol/no-object",
+    "a configuration that is JSON but no object is refused with code 6 or 7",
+    Clause::new(
+        "5 Error",
+        "code 6 stands for content that cannot be decoded, code 7 for an invalid configuration",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[
+    Fault::new("takes null for an empty configuration", |real, call| {
+        if call.stdin == b"null" {
+            Ok(Answer::success("{}"))
+        } else {
+            real.run(&call)
+        }
+    }),
+    Fault::new("falls over a list", |real, call| {
+        if call.config().is_array() {
+            return Ok(Answer {
+                status: 2,
+                stderr: b"panic".to_vec(),
+                ..Answer::default()
+            });
+        }
+        real.run(&call)
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     for text in ["[]", "null", "1", "\"text\"", "[{}]"] {
         let error = attachment
@@ -261,16 +94,52 @@ fn what_is_no_object_is_refused(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn trailing_text_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const TRAILING_TEXT: Case = Case::may(
+    "protocol/trailing-text",
+    "a configuration with something behind it is refused",
+    Clause::silent("stdin holds one JSON object; what a plugin does with more is open"),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new(
+    "reads the first object only",
+    |real, mut call| {
+        let mut values = serde_json::Deserializer::from_slice(&call.stdin).into_iter::<Value>();
+        if let Some(Ok(first)) = values.next() {
+            call.stdin = first.to_string().into_bytes();
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let request = attachment.request(Command::Add);
     let text = format!("{0}{0}", request.config());
     request.stdin(text).run()?.error().map(drop)
-}
+});
 
-fn a_byte_order_mark_is_refused_or_ignored(context: &Context<'_>) -> Result<(), Failure> {
+const BYTE_ORDER_MARK: Case = Case::may(
+    "protocol/byte-order-mark",
+    "a configuration behind a byte order mark is taken",
+    Clause::silent(
+        "RFC 8259, 8.1: who writes JSON must not put a byte order mark before it; who reads may \
+         ignore it",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("says nothing of it", |real, call| {
+    let answer = real.run(&call)?;
+    Ok(if answer.status == 0 {
+        answer
+    } else {
+        Answer {
+            stdout: Vec::new(),
+            ..answer
+        }
+    })
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let request = attachment.request(Command::Add);
     let text = format!("\u{feff}{}", request.config());
@@ -280,9 +149,25 @@ fn a_byte_order_mark_is_refused_or_ignored(context: &Context<'_>) -> Result<(), 
     } else {
         run.error_with(Code::DECODE).map(drop)
     }
-}
+});
 
-fn no_version_is_the_first(context: &Context<'_>) -> Result<(), Failure> {
+const NO_VERSION: Case = Case::may(
+    "protocol/no-version",
+    "a configuration without cniVersion is taken as 0.1.0, or refused with an error object",
+    Clause::silent(
+        "cniVersion is there for the versions to differ; plugins of the first version knew it \
+         not",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("answers in the newest version", |real, call| {
+    real.run(&call.edited(|config| {
+        if config.get("cniVersion").is_none() {
+            put(config, "/cniVersion", "1.1.0");
+        }
+    }))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let run = attachment
         .request(Command::Add)
@@ -302,9 +187,32 @@ fn no_version_is_the_first(context: &Context<'_>) -> Result<(), Failure> {
         "a result of the first versions",
         &result,
     )
-}
+});
 
-fn a_malformed_version_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const MALFORMED_VERSION: Case = Case::must(
+    "protocol/malformed-version",
+    "a cniVersion that is no version is refused",
+    Clause::new(
+        "1 Configuration format",
+        "cniVersion is a text with the version of the specification that the configuration \
+         conforms to",
+    ),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new(
+    "takes what it cannot read for the newest",
+    |real, call| {
+        real.run(&call.edited(|config| {
+            if config["cniVersion"]
+                .as_str()
+                .is_none_or(|text| text.split('.').count() != 3)
+            {
+                put(config, "/cniVersion", "1.1.0");
+            }
+        }))
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for version in [
@@ -321,9 +229,25 @@ fn a_malformed_version_is_refused(context: &Context<'_>) -> Result<(), Failure> 
         request.run()?.error()?;
     }
     context.require_unchanged(&before, "the refused ADDs")
-}
+});
 
-fn no_name_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const NO_NAME: Case = Case::should(
+    "protocol/no-name",
+    "a configuration without a name is refused with code 7",
+    Clause::new(
+        "5 Error",
+        "code 7 stands for an invalid configuration; every configuration has a name (section 3), \
+         which binds who writes it rather than a plugin that does without",
+    ),
+)
+.faults(&[Fault::new("does without a name", |real, call| {
+    real.run(&call.edited(|config| {
+        if config.get("name").is_none() {
+            put(config, "/name", "default");
+        }
+    }))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment
@@ -332,9 +256,31 @@ fn no_name_is_refused(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error_with(Code::INVALID_CONFIG)?;
     context.require_unchanged(&before, "the refused ADD")
-}
+});
 
-fn an_undecodable_prev_result_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const UNDECODABLE_PREVRESULT: Case = Case::must(
+    "protocol/undecodable-prevresult",
+    "CHECK with a prevResult that is no result is refused with an error object",
+    Clause::new(
+        "2 CHECK",
+        "the plugin consults prevResult for the interfaces and addresses that it expects",
+    ),
+)
+.versions(Versions::WITH_CHECK)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Verb(Command::Check), Need::Makes(Made::Interface)])
+.faults(&[Fault::new(
+    "does without what it cannot read",
+    |real, call| {
+        let readable = call.config().get("prevResult").is_none_or(Value::is_object);
+        if call.is(Command::Check) && !readable {
+            Ok(Answer::default())
+        } else {
+            real.run(&call)
+        }
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     for value in [json!("text"), json!([1])] {
@@ -345,9 +291,33 @@ fn an_undecodable_prev_result_is_refused(context: &Context<'_>) -> Result<(), Fa
             .error()?;
     }
     Ok(())
-}
+});
 
-fn runtime_keys_are_no_obstacle(context: &Context<'_>) -> Result<(), Failure> {
+const RUNTIME_KEYS: Case = Case::must(
+    "protocol/runtime-keys",
+    "what a runtime adds to a configuration is no obstacle, used or not",
+    Clause::new(
+        "1 Plugin configuration objects",
+        "runtimeConfig, args and keys that begin with cni.dev/ are reserved for the runtime",
+    ),
+)
+.faults(&[Fault::new(
+    "refuses a runtimeConfig that it has no use for",
+    |real, call| {
+        if call
+            .config()
+            .pointer("/runtimeConfig/of.tomorrow")
+            .is_some()
+        {
+            return Ok(Answer::error(
+                2,
+                "runtimeConfig of.tomorrow is not supported",
+            ));
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         let request = attachment.request(command);
@@ -370,4 +340,4 @@ fn runtime_keys_are_no_obstacle(context: &Context<'_>) -> Result<(), Failure> {
             .succeeded()?;
     }
     Ok(())
-}
+});

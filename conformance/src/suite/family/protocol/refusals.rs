@@ -1,153 +1,37 @@
 //! What a plugin says when it does not serve a request.
 
-use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Need, Versions, fault::Answer,
-    profile::Made, require,
-};
+use crate::suite::{Case, Clause, Fault, Kind, Need, fault::Answer, profile::Made, require};
 use cni_types::{Code, Command};
 use serde_json::json;
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "protocol/unknown-version",
-        title: "a version that the plugin does not speak is refused with code 1",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 1 stands for an incompatible CNI version",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[Need::AnyVersion],
-        faults: &[
-            Fault::new("takes any version for the newest", |real, call| {
-                let call = call.edited(|config| {
-                    if config["cniVersion"] == json!(UNKNOWN) {
-                        config["cniVersion"] = json!("1.0.0");
-                    }
-                });
-                real.run(&call)
-            }),
-            Fault::new("gives another code", |real, call| {
-                Ok(real.run(&call)?.edited(|error| error["code"] = json!(7)))
-            }),
-        ],
-        body: an_unknown_version_is_refused,
-    },
-    Case {
-        id: "protocol/undecodable",
-        title: "a configuration that is no JSON is refused with code 6",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 6 stands for content that cannot be decoded",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "says nothing but an exit status",
-            |real, call| {
-                let answer = real.run(&call)?;
-                Ok(if answer.status == 0 {
-                    answer
-                } else {
-                    Answer {
-                        stdout: Vec::new(),
-                        ..answer
-                    }
-                })
-            },
-        )],
-        body: no_json_is_refused,
-    },
-    Case {
-        id: "protocol/missing-variables",
-        title: "a request that lacks a required variable is refused with code 4, naming it",
-        clause: Clause {
-            section: "5 Error",
-            rule: "code 4 stands for invalid environment variables, and the message names them",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("does without a container id", |real, call| {
-                let id = call.env("CNI_CONTAINERID");
-                real.run(&if id.is_empty() {
-                    call.with_env("CNI_CONTAINERID", "none")
-                } else {
-                    call
-                })
-            }),
-            Fault::new("does not say which variable", |real, call| {
-                Ok(real
-                    .run(&call)?
-                    .edited(|error| error["msg"] = json!("a variable is missing")))
-            }),
-        ],
-        body: a_missing_variable_is_named,
-    },
-    Case {
-        id: "protocol/error-version",
-        title: "an error bears the protocol's version",
-        clause: Clause {
-            section: "5 Error",
-            rule: "an error object should have the key cniVersion",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "leaves cniVersion out of errors",
-            |real, call| {
-                Ok(real.run(&call)?.edited(|error| {
-                    error
-                        .as_object_mut()
-                        .map(|object| object.remove("cniVersion"));
-                }))
-            },
-        )],
-        body: an_error_bears_the_version,
-    },
-    Case {
-        id: "protocol/bad-netns",
-        title: "ADD to a namespace that is not there fails with one error object",
-        clause: Clause {
-            section: "2 Errors",
-            rule: "the exit status of a failure is not zero, and an error structure should be printed",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[
-            Fault::new("succeeds all the same", |real, call| {
-                let answer = real.run(&call)?;
-                Ok(if answer.status == 0 {
-                    answer
-                } else {
-                    Answer::success("{}")
-                })
-            }),
-            Fault::new("prints two error objects", |real, call| {
-                let mut answer = real.run(&call)?;
-                if answer.status != 0 {
-                    answer.stdout = answer.stdout.repeat(2);
-                }
-                Ok(answer)
-            }),
-        ],
-        body: a_bad_netns_is_an_error,
-    },
+    UNKNOWN_VERSION,
+    UNDECODABLE,
+    MISSING_VARIABLES,
+    ERROR_VERSION,
+    BAD_NETNS,
 ];
 
-/// Well-formed, and never to be released.
-const UNKNOWN: &str = "0.0.9";
-
-fn an_unknown_version_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const UNKNOWN_VERSION: Case = Case::must(
+    "protocol/unknown-version",
+    "a version that the plugin does not speak is refused with code 1",
+    Clause::new("5 Error", "code 1 stands for an incompatible CNI version"),
+)
+.needs(&[Need::AnyVersion])
+.faults(&[
+    Fault::new("takes any version for the newest", |real, call| {
+        let call = call.edited(|config| {
+            if config["cniVersion"] == json!(UNKNOWN) {
+                config["cniVersion"] = json!("1.0.0");
+            }
+        });
+        real.run(&call)
+    }),
+    Fault::new("gives another code", |real, call| {
+        Ok(real.run(&call)?.edited(|error| error["code"] = json!(7)))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment
@@ -157,9 +41,31 @@ fn an_unknown_version_is_refused(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error_with(Code::INCOMPATIBLE_VERSION)?;
     context.require_unchanged(&before, "the refused ADD")
-}
+});
 
-fn no_json_is_refused(context: &Context<'_>) -> Result<(), Failure> {
+const UNDECODABLE: Case = Case::must(
+    "protocol/undecodable",
+    "a configuration that is no JSON is refused with code 6",
+    Clause::new(
+        "5 Error",
+        "code 6 stands for content that cannot be decoded",
+    ),
+)
+.faults(&[Fault::new(
+    "says nothing but an exit status",
+    |real, call| {
+        let answer = real.run(&call)?;
+        Ok(if answer.status == 0 {
+            answer
+        } else {
+            Answer {
+                stdout: Vec::new(),
+                ..answer
+            }
+        })
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     attachment
         .request(Command::Add)
@@ -167,9 +73,32 @@ fn no_json_is_refused(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error_with(Code::DECODE)
         .map(drop)
-}
+});
 
-fn a_missing_variable_is_named(context: &Context<'_>) -> Result<(), Failure> {
+const MISSING_VARIABLES: Case = Case::must(
+    "protocol/missing-variables",
+    "a request that lacks a required variable is refused with code 4, naming it",
+    Clause::new(
+        "5 Error",
+        "code 4 stands for invalid environment variables, and the message names them",
+    ),
+)
+.faults(&[
+    Fault::new("does without a container id", |real, call| {
+        let id = call.env("CNI_CONTAINERID");
+        real.run(&if id.is_empty() {
+            call.with_env("CNI_CONTAINERID", "none")
+        } else {
+            call
+        })
+    }),
+    Fault::new("does not say which variable", |real, call| {
+        Ok(real
+            .run(&call)?
+            .edited(|error| error["msg"] = json!("a variable is missing")))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
@@ -182,9 +111,24 @@ fn a_missing_variable_is_named(context: &Context<'_>) -> Result<(), Failure> {
         require(named, format!("an error that names {variable}"), &error)?;
     }
     context.require_unchanged(&before, "the refused ADDs")
-}
+});
 
-fn an_error_bears_the_version(context: &Context<'_>) -> Result<(), Failure> {
+const ERROR_VERSION: Case = Case::should(
+    "protocol/error-version",
+    "an error bears the protocol's version",
+    Clause::new("5 Error", "an error object should have the key cniVersion"),
+)
+.faults(&[Fault::new(
+    "leaves cniVersion out of errors",
+    |real, call| {
+        Ok(real.run(&call)?.edited(|error| {
+            error
+                .as_object_mut()
+                .map(|object| object.remove("cniVersion"));
+        }))
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let error = attachment
         .request(Command::Add)
@@ -197,9 +141,36 @@ fn an_error_bears_the_version(context: &Context<'_>) -> Result<(), Failure> {
         "an error object with \"cniVersion\"",
         &error,
     )
-}
+});
 
-fn a_bad_netns_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
+const BAD_NETNS: Case = Case::must(
+    "protocol/bad-netns",
+    "ADD to a namespace that is not there fails with one error object",
+    Clause::new(
+        "2 Errors",
+        "the exit status of a failure is not zero, and an error structure should be printed",
+    ),
+)
+.kinds(&[Kind::Interface, Kind::Chained])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[
+    Fault::new("succeeds all the same", |real, call| {
+        let answer = real.run(&call)?;
+        Ok(if answer.status == 0 {
+            answer
+        } else {
+            Answer::success("{}")
+        })
+    }),
+    Fault::new("prints two error objects", |real, call| {
+        let mut answer = real.run(&call)?;
+        if answer.status != 0 {
+            answer.stdout = answer.stdout.repeat(2);
+        }
+        Ok(answer)
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     let netns = "/run/netns/there-is-none";
@@ -209,4 +180,7 @@ fn a_bad_netns_is_an_error(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error()?;
     context.require_unchanged(&before, "the failed ADD")
-}
+});
+
+/// Well-formed, and never to be released.
+const UNKNOWN: &str = "0.0.9";

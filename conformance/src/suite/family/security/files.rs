@@ -1,8 +1,6 @@
 //! State on disk: who can read it, and where it goes.
 
-use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Versions, require,
-};
+use crate::suite::{Case, Clause, Failure, Fault, Kind, Made, Need, Versions, require};
 use cni_types::{Command, SpecVersion};
 use serde_json::Value;
 use std::{
@@ -13,51 +11,25 @@ use std::{
 
 const ONCE: Versions = Versions::since(SpecVersion::LATEST);
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "security/files-private",
-        title: "files with state can be read and written by their owner only",
-        clause: Clause {
-            section: "silent",
-            rule: "nothing is said about state on disk; who else can write to it can give out addresses",
-        },
-        level: Level::May,
-        versions: ONCE,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("lets everybody read", |real, call| {
-            let answer = real.run(&call)?;
-            if call.is(Command::Add) {
-                fs::write("/var/lib/cni/state", "{}")?;
-                fs::set_permissions("/var/lib/cni/state", fs::Permissions::from_mode(0o644))?;
-            }
-            Ok(answer)
-        })],
-        body: files_are_private,
-    },
-    Case {
-        id: "security/data-link",
-        title: "a symbolic link in the place of a network's folder is not followed",
-        clause: Clause {
-            section: "silent",
-            rule: "nothing is said about state on disk; who can put a link there makes a plugin write elsewhere",
-        },
-        level: Level::May,
-        versions: ONCE,
-        kinds: &[Kind::Ipam],
-        needs: &[Need::Makes(Made::Reservation)],
-        faults: &[Fault::new("follows links", |real, call| {
-            let path = "/run/cni-conformance/data/conformance";
-            if let Ok(target) = fs::read_link(path) {
-                fs::write(target.join("10.77.0.2"), "c1")?;
-            }
-            real.run(&call)
-        })],
-        body: a_link_is_not_followed,
-    },
-];
+pub(super) const CASES: &[Case] = &[FILES_PRIVATE, DATA_LINK];
 
-fn files_are_private(context: &Context<'_>) -> Result<(), Failure> {
+const FILES_PRIVATE: Case = Case::may(
+    "security/files-private",
+    "files with state can be read and written by their owner only",
+    Clause::silent(
+        "nothing is said about state on disk; who else can write to it can give out addresses",
+    ),
+)
+.versions(ONCE)
+.faults(&[Fault::new("lets everybody read", |real, call| {
+    let answer = real.run(&call)?;
+    if call.is(Command::Add) {
+        fs::write("/var/lib/cni/state", "{}")?;
+        fs::set_permissions("/var/lib/cni/state", fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(answer)
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment.add()?;
@@ -80,9 +52,27 @@ fn files_are_private(context: &Context<'_>) -> Result<(), Failure> {
         "no file that others can use",
         found.join(", "),
     )
-}
+});
 
-fn a_link_is_not_followed(context: &Context<'_>) -> Result<(), Failure> {
+const DATA_LINK: Case = Case::may(
+    "security/data-link",
+    "a symbolic link in the place of a network's folder is not followed",
+    Clause::silent(
+        "nothing is said about state on disk; who can put a link there makes a plugin write \
+         elsewhere",
+    ),
+)
+.versions(ONCE)
+.kinds(&[Kind::Ipam])
+.needs(&[Need::Makes(Made::Reservation)])
+.faults(&[Fault::new("follows links", |real, call| {
+    let path = "/run/cni-conformance/data/conformance";
+    if let Ok(target) = fs::read_link(path) {
+        fs::write(target.join("10.77.0.2"), "c1")?;
+    }
+    real.run(&call)
+})])
+.body(|context| {
     let config = context.config();
     let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
     let folder =
@@ -98,4 +88,4 @@ fn a_link_is_not_followed(context: &Context<'_>) -> Result<(), Failure> {
         .map(|entry| entry.file_name().display().to_string());
     let found = names.collect::<Vec<_>>().join(", ");
     require(found.is_empty(), "no file behind the link", found)
-}
+});

@@ -1,7 +1,7 @@
 //! Hostile text: names that are paths, documents that are too much.
 
 use crate::suite::{
-    Case, Clause, Context, EVERY_KIND, Failure, Fault, Kind, Level, Made, Need, Run, Versions, at,
+    Case, Clause, Failure, Fault, Kind, Made, Need, Run, Versions, at,
     family::USABLE_IFNAME,
     fault::{Answer, put},
     require,
@@ -19,193 +19,48 @@ const EVIL: [&str; 5] = [
     "/var/lib/cni/evil",
 ];
 
-const AN_EXIT: Clause = Clause {
-    section: "2 Errors",
-    rule: "a plugin exits, with 0 or another status; a signal is no exit",
-};
+const AN_EXIT: Clause = Clause::new(
+    "2 Errors",
+    "a plugin exits, with 0 or another status; a signal is no exit",
+);
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "security/network-name",
-        title: "a network name that is a path is refused with code 7, and nothing is written there",
-        clause: Clause {
-            section: "1 Configuration format",
-            rule: "a name begins with a letter or digit, has letters, digits, underscores, dots and hyphens, and \
-                   nothing that a file's path cannot have; it binds who writes the configuration, so a \
-                   plugin that does without the name may take any",
-        },
-        level: Level::Should,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[
-            Fault::new("makes a folder for any name", |real, call| {
-                let name = at(&call.config(), "/name")
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                if name.starts_with("..") {
-                    std::fs::create_dir_all(Path::new("/run/cni-conformance/data"))?;
-                    std::fs::create_dir_all(Path::new("/run/cni-conformance/data").join(name))?;
-                }
-                real.run(&call)
-            }),
-            Fault::new("takes any name", |real, call| {
-                real.run(&call.edited(|config| put(config, "/name", "n")))
-            }),
-        ],
-        body: a_network_name_is_no_path,
-    },
-    Case {
-        id: "security/container-id",
-        title: "a container id that is a path, an option or two lines is refused with code 4",
-        clause: Clause {
-            section: "2 Parameters",
-            rule: "CNI_CONTAINERID begins with a letter or digit, and has letters, digits, underscores, dots and \
-                   hyphens",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("takes the last part of a path", |real, call| {
-            let id = call.env("CNI_CONTAINERID");
-            let id = id
-                .rsplit(['/', ' ', '\n', '-', '.'])
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            real.run(&call.with_env("CNI_CONTAINERID", id))
-        })],
-        body: a_container_id_is_plain,
-    },
-    Case {
-        id: "security/ifname",
-        title: "an interface name that is a path, or that the kernel does not take, is refused",
-        clause: USABLE_IFNAME,
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("makes the name a good one", |real, call| {
-            let name = call
-                .env("CNI_IFNAME")
-                .replace(['/', ' ', ':', '.', '\n'], "x");
-            real.run(&call.with_env("CNI_IFNAME", name))
-        })],
-        body: an_ifname_is_no_path,
-    },
-    Case {
-        id: "security/ipam-type",
-        title: "an ipam.type with a path in it is refused, and nothing is executed",
-        clause: Clause {
-            section: "CVE-2021-20206",
-            rule: "a type is the name of a file in CNI_PATH and must not contain what paths are made of; otherwise \
-                   who writes a configuration can execute any program",
-        },
-        level: Level::Must,
-        versions: Versions::ALL,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Ipam, Need::Double],
-        faults: &[Fault::new("goes where the type leads", |real, call| {
-            let kind = at(&call.config(), "/ipam/type")
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            let path = call.env("CNI_PATH");
-            if kind.contains('/') {
-                let program = Path::new(path.split(':').next().unwrap_or_default()).join(kind);
-                let _ = std::process::Command::new(program)
-                    .stdin(std::process::Stdio::null())
-                    .output();
-            }
-            real.run(&call)
-        })],
-        body: an_ipam_type_is_no_path,
-    },
-    Case {
-        id: "security/error-is-json",
-        title: "an error about hostile text is one JSON document all the same",
-        clause: Clause {
-            section: "5 Error",
-            rule: "an error is a JSON object",
-        },
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new(
-            "puts text into errors as it is",
-            |real, call| {
-                let answer = real.run(&call)?;
-                let name = at(&call.config(), "/name")
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                let text = format!("{{\"code\":7,\"msg\":\"bad name {name}\"}}");
-                Ok(if answer.status == 0 {
-                    answer
-                } else {
-                    Answer {
-                        stdout: text.into(),
-                        ..answer
-                    }
-                })
-            },
-        )],
-        body: an_error_quotes,
-    },
-    Case {
-        id: "security/stdin-depth",
-        title: "a configuration of a hundred thousand brackets does not make the plugin crash",
-        clause: AN_EXIT,
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("runs out of stack", |real, call| {
-            let depth = call.stdin.iter().filter(|byte| **byte == b'[').count();
-            if depth > 10_000 {
-                std::process::abort()
-            } else {
-                real.run(&call)
-            }
-        })],
-        body: depth_is_borne,
-    },
-    Case {
-        id: "security/stdin-size",
-        title: "a configuration of 32 MiB does not make the plugin crash or hang",
-        clause: AN_EXIT,
-        level: Level::Must,
-        versions: Versions::since(SpecVersion::LATEST),
-        kinds: EVERY_KIND,
-        needs: &[],
-        faults: &[Fault::new("fails without a word", |real, call| {
-            if call.stdin.len() > 1 << 20 {
-                return Ok(Answer {
-                    status: 1,
-                    ..Answer::default()
-                });
-            }
-            real.run(&call)
-        })],
-        body: size_is_borne,
-    },
+    NETWORK_NAME,
+    CONTAINER_ID,
+    IFNAME,
+    IPAM_TYPE,
+    ERROR_IS_JSON,
+    STDIN_DEPTH,
+    STDIN_SIZE,
 ];
 
-fn require_no_evil() -> Result<(), Failure> {
-    let found = EVIL
-        .iter()
-        .find(|path| Path::new(path).symlink_metadata().is_ok());
-    require(
-        found.is_none(),
-        "nothing written outside of the plugin's own folders",
-        found.unwrap_or(&""),
-    )
-}
-
-fn a_network_name_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
+const NETWORK_NAME: Case = Case::should(
+    "security/network-name",
+    "a network name that is a path is refused with code 7, and nothing is written there",
+    Clause::new(
+        "1 Configuration format",
+        "a name begins with a letter or digit, has letters, digits, underscores, dots and \
+         hyphens, and nothing that a file's path cannot have; it binds who writes the \
+         configuration, so a plugin that does without the name may take any",
+    ),
+)
+.faults(&[
+    Fault::new("makes a folder for any name", |real, call| {
+        let name = at(&call.config(), "/name")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if name.starts_with("..") {
+            std::fs::create_dir_all(Path::new("/run/cni-conformance/data"))?;
+            std::fs::create_dir_all(Path::new("/run/cni-conformance/data").join(name))?;
+        }
+        real.run(&call)
+    }),
+    Fault::new("takes any name", |real, call| {
+        real.run(&call.edited(|config| put(config, "/name", "n")))
+    }),
+])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for name in [
@@ -233,9 +88,27 @@ fn a_network_name_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
         .run()?;
     require_no_evil()?;
     context.require_unchanged(&before, "the refused ADDs")
-}
+});
 
-fn a_container_id_is_plain(context: &Context<'_>) -> Result<(), Failure> {
+const CONTAINER_ID: Case = Case::must(
+    "security/container-id",
+    "a container id that is a path, an option or two lines is refused with code 4",
+    Clause::new(
+        "2 Parameters",
+        "CNI_CONTAINERID begins with a letter or digit, and has letters, digits, underscores, \
+         dots and hyphens",
+    ),
+)
+.faults(&[Fault::new("takes the last part of a path", |real, call| {
+    let id = call.env("CNI_CONTAINERID");
+    let id = id
+        .rsplit(['/', ' ', '\n', '-', '.'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    real.run(&call.with_env("CNI_CONTAINERID", id))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for id in ["../../evil", "a/b", "-x", ".x", "a b", "a\nb", "/run/evil"] {
@@ -246,9 +119,22 @@ fn a_container_id_is_plain(context: &Context<'_>) -> Result<(), Failure> {
     }
     require_no_evil()?;
     context.require_unchanged(&before, "the refused requests")
-}
+});
 
-fn an_ifname_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
+const IFNAME: Case = Case::must(
+    "security/ifname",
+    "an interface name that is a path, or that the kernel does not take, is refused",
+    USABLE_IFNAME,
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[Fault::new("makes the name a good one", |real, call| {
+    let name = call
+        .env("CNI_IFNAME")
+        .replace(['/', ' ', ':', '.', '\n'], "x");
+    real.run(&call.with_env("CNI_IFNAME", name))
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     for name in [
@@ -269,9 +155,34 @@ fn an_ifname_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
     }
     require_no_evil()?;
     context.require_unchanged(&before, "the refused ADDs")
-}
+});
 
-fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
+const IPAM_TYPE: Case = Case::must(
+    "security/ipam-type",
+    "an ipam.type with a path in it is refused, and nothing is executed",
+    Clause::new(
+        "CVE-2021-20206",
+        "a type is the name of a file in CNI_PATH and must not contain what paths are made of; \
+         otherwise who writes a configuration can execute any program",
+    ),
+)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Ipam, Need::Double])
+.faults(&[Fault::new("goes where the type leads", |real, call| {
+    let kind = at(&call.config(), "/ipam/type")
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let path = call.env("CNI_PATH");
+    if kind.contains('/') {
+        let program = Path::new(path.split(':').next().unwrap_or_default()).join(kind);
+        let _ = std::process::Command::new(program)
+            .stdin(std::process::Stdio::null())
+            .output();
+    }
+    real.run(&call)
+})])
+.body(|context| {
     let evil = context.double("evil", &[])?;
     let program = evil.folder().join(evil.name());
     let beside = evil.folder().with_file_name("beside");
@@ -308,9 +219,34 @@ fn an_ipam_type_is_no_path(context: &Context<'_>) -> Result<(), Failure> {
         "no run of the program that the type leads to",
         found,
     )
-}
+});
 
-fn an_error_quotes(context: &Context<'_>) -> Result<(), Failure> {
+const ERROR_IS_JSON: Case = Case::must(
+    "security/error-is-json",
+    "an error about hostile text is one JSON document all the same",
+    Clause::new("5 Error", "an error is a JSON object"),
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new(
+    "puts text into errors as it is",
+    |real, call| {
+        let answer = real.run(&call)?;
+        let name = at(&call.config(), "/name")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let text = format!("{{\"code\":7,\"msg\":\"bad name {name}\"}}");
+        Ok(if answer.status == 0 {
+            answer
+        } else {
+            Answer {
+                stdout: text.into(),
+                ..answer
+            }
+        })
+    },
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     for text in [
         "a\"b",
@@ -327,18 +263,23 @@ fn an_error_quotes(context: &Context<'_>) -> Result<(), Failure> {
             .error()?;
     }
     Ok(())
-}
+});
 
-/// A result or an error object, whichever.
-fn require_answer(run: &Run) -> Result<bool, Failure> {
-    if run.status.success() {
-        run.result().map(|_| true)
+const STDIN_DEPTH: Case = Case::must(
+    "security/stdin-depth",
+    "a configuration of a hundred thousand brackets does not make the plugin crash",
+    AN_EXIT,
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("runs out of stack", |real, call| {
+    let depth = call.stdin.iter().filter(|byte| **byte == b'[').count();
+    if depth > 10_000 {
+        std::process::abort()
     } else {
-        run.error().map(|_| false)
+        real.run(&call)
     }
-}
-
-fn depth_is_borne(context: &Context<'_>) -> Result<(), Failure> {
+})])
+.body(|context| {
     const DEPTH: usize = 100_000;
     let attachment = context.attachment("c1")?;
     let config = attachment.request(Command::Add).config().to_string();
@@ -355,9 +296,24 @@ fn depth_is_borne(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error()
         .map(drop)
-}
+});
 
-fn size_is_borne(context: &Context<'_>) -> Result<(), Failure> {
+const STDIN_SIZE: Case = Case::must(
+    "security/stdin-size",
+    "a configuration of 32 MiB does not make the plugin crash or hang",
+    AN_EXIT,
+)
+.versions(Versions::since(SpecVersion::LATEST))
+.faults(&[Fault::new("fails without a word", |real, call| {
+    if call.stdin.len() > 1 << 20 {
+        return Ok(Answer {
+            status: 1,
+            ..Answer::default()
+        });
+    }
+    real.run(&call)
+})])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let request = attachment
         .request(Command::Add)
@@ -374,4 +330,24 @@ fn size_is_borne(context: &Context<'_>) -> Result<(), Failure> {
         ));
     }
     Ok(())
+});
+
+fn require_no_evil() -> Result<(), Failure> {
+    let found = EVIL
+        .iter()
+        .find(|path| Path::new(path).symlink_metadata().is_ok());
+    require(
+        found.is_none(),
+        "nothing written outside of the plugin's own folders",
+        found.unwrap_or(&""),
+    )
+}
+
+/// A result or an error object, whichever.
+fn require_answer(run: &Run) -> Result<bool, Failure> {
+    if run.status.success() {
+        run.result().map(|_| true)
+    } else {
+        run.error().map(|_| false)
+    }
 }

@@ -1,8 +1,6 @@
 //! What a plugin opens to containers and to whoever calls it: routers, rules, the host's own namespace.
 
-use crate::suite::{
-    Case, Clause, Context, Failure, Fault, Kind, Level, Made, Need, Versions, at, require,
-};
+use crate::suite::{Case, Clause, Failure, Fault, Kind, Made, Need, Versions, at, require};
 use cni_net::Rtnl;
 use cni_types::{Command, IfName, MacAddr, SpecVersion};
 use sandbox::wire::RogueRouter;
@@ -24,128 +22,39 @@ const OWN_RULE: &str = "-p tcp -m tcp --dport 9 -j ACCEPT";
 const HOST: &str = "/proc/self/ns/net";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        id: "security/router-advertisements",
-        title: "a container's router advertisements change nothing on the host",
-        clause: Clause {
-            section: "CVE-2020-10749",
-            rule: "the host's side of an attachment accepts no router advertisements; otherwise a container makes \
-                   itself the host's default router",
-        },
-        level: Level::Should,
-        versions: ONCE,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::HostInterface)],
-        faults: &[Fault::new("lets the host believe routers", |real, call| {
-            let answer = real.run(&call)?;
-            if call.is(Command::Add) {
-                for interface in at(&answer.document(), "/interfaces")
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                {
-                    let name = interface["name"].as_str().unwrap_or_default();
-                    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "2");
-                }
-            }
-            Ok(answer)
-        })],
-        body: routers_are_not_believed,
-    },
-    Case {
-        id: "security/rule-order",
-        title: "rules of address translation that were there come first",
-        clause: Clause {
-            section: "CVE-2019-9946",
-            rule: "a plugin's rules that lead packets elsewhere do not go before those of others, which would lose their effect",
-        },
-        level: Level::Should,
-        versions: ONCE,
-        kinds: &[Kind::Interface, Kind::Chained],
-        needs: &[Need::Makes(Made::Rule), Need::Program("iptables")],
-        faults: &[Fault::new(
-            "puts its rule before all others",
-            |real, call| {
-                if call.is(Command::Add) {
-                    iptables(&[
-                        "-I",
-                        "PREROUTING",
-                        "-p",
-                        "tcp",
-                        "--dport",
-                        "80",
-                        "-j",
-                        "ACCEPT",
-                    ])?;
-                }
-                real.run(&call)
-            },
-        )],
-        body: rules_of_others_come_first,
-    },
-    Case {
-        id: "security/host-netns",
-        title: "ADD to the namespace that the plugin runs in is refused",
-        clause: Clause {
-            section: "silent",
-            rule: "nothing says what CNI_NETNS must not be; a container's interface in the host's namespace is a \
-                   mistake of the runtime (containernetworking/plugins#714)",
-        },
-        level: Level::May,
-        versions: ONCE,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new(
-            "takes the host for a container",
-            |real, call| real.run(&call.with_env("CNI_NETNS_OVERRIDE", "1")),
-        )],
-        body: the_host_is_no_container,
-    },
-    Case {
-        id: "security/host-netns-del",
-        title: "DEL with the host's namespace does not take away an interface of the host",
-        clause: Clause {
-            section: "silent",
-            rule: "nothing says what CNI_NETNS must not be; an interface of the host is nobody's to delete \
-                   (containernetworking/plugins#714)",
-        },
-        level: Level::May,
-        versions: ONCE,
-        kinds: &[Kind::Interface],
-        needs: &[Need::Makes(Made::Interface)],
-        faults: &[Fault::new("deletes what has the name", |real, call| {
-            if let (true, Ok(name)) = (
-                call.is(Command::Del),
-                IfName::parse(&call.env("CNI_IFNAME")),
-            ) {
-                let _ = Rtnl::open().and_then(|mut rtnl| rtnl.remove_link_named(&name));
-            }
-            real.run(&call)
-        })],
-        body: del_leaves_the_hosts_interfaces,
-    },
+    ROUTER_ADVERTISEMENTS,
+    RULE_ORDER,
+    HOST_NETNS,
+    HOST_NETNS_DEL,
 ];
 
-/// What the host learnt from the rogue.
-fn learnt() -> Result<Vec<String>, Failure> {
-    let mut rtnl = Rtnl::open()?;
-    let is_rogue =
-        |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.segments().starts_with(&[0x2001, 0xdb8]));
-    let mut lines = Vec::new();
-    for link in rtnl.links()? {
-        let addresses = rtnl.addresses(link.index)?.into_iter();
-        let addresses = addresses.filter(|address| is_rogue(address.cidr.address()));
-        lines.extend(addresses.map(|address| format!("address {} on {}", address.cidr, link.name)));
+const ROUTER_ADVERTISEMENTS: Case = Case::should(
+    "security/router-advertisements",
+    "a container's router advertisements change nothing on the host",
+    Clause::new(
+        "CVE-2020-10749",
+        "the host's side of an attachment accepts no router advertisements; otherwise a \
+         container makes itself the host's default router",
+    ),
+)
+.versions(ONCE)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::HostInterface)])
+.faults(&[Fault::new("lets the host believe routers", |real, call| {
+    let answer = real.run(&call)?;
+    if call.is(Command::Add) {
+        for interface in at(&answer.document(), "/interfaces")
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let name = interface["name"].as_str().unwrap_or_default();
+            let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "2");
+        }
     }
-    let routes = rtnl.routes()?.into_iter();
-    let routes = routes.filter(|route| {
-        is_rogue(route.dst.address()) || !route.dst.is_ipv4() && route.dst.is_default()
-    });
-    lines.extend(routes.map(|route| format!("route to {} via {:?}", route.dst, route.gateway)));
-    Ok(lines)
-}
-
-fn routers_are_not_believed(context: &Context<'_>) -> Result<(), Failure> {
+    Ok(answer)
+})])
+.body(|context| {
     // A host that is no router itself believes others.
     for key in ["all", "default"] {
         let written = fs::write(format!("/proc/sys/net/ipv6/conf/{key}/forwarding"), "0");
@@ -176,16 +85,39 @@ fn routers_are_not_believed(context: &Context<'_>) -> Result<(), Failure> {
         "no address and no route from the container's advertisements",
         learnt.join(", "),
     )
-}
+});
 
-fn iptables(arguments: &[&str]) -> std::io::Result<process::Output> {
-    process::Command::new("iptables")
-        .args(["-w", "-t", "nat"])
-        .args(arguments)
-        .output()
-}
-
-fn rules_of_others_come_first(context: &Context<'_>) -> Result<(), Failure> {
+const RULE_ORDER: Case = Case::should(
+    "security/rule-order",
+    "rules of address translation that were there come first",
+    Clause::new(
+        "CVE-2019-9946",
+        "a plugin's rules that lead packets elsewhere do not go before those of others, which \
+         would lose their effect",
+    ),
+)
+.versions(ONCE)
+.kinds(&[Kind::Interface, Kind::Chained])
+.needs(&[Need::Makes(Made::Rule), Need::Program("iptables")])
+.faults(&[Fault::new(
+    "puts its rule before all others",
+    |real, call| {
+        if call.is(Command::Add) {
+            iptables(&[
+                "-I",
+                "PREROUTING",
+                "-p",
+                "tcp",
+                "--dport",
+                "80",
+                "-j",
+                "ACCEPT",
+            ])?;
+        }
+        real.run(&call)
+    },
+)])
+.body(|context| {
     let own: Vec<&str> = OWN_RULE.split(' ').collect();
     for chain in CHAINS {
         let output = iptables(&[&["-A", chain], own.as_slice()].concat())?;
@@ -218,9 +150,24 @@ fn rules_of_others_come_first(context: &Context<'_>) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
+});
 
-fn the_host_is_no_container(context: &Context<'_>) -> Result<(), Failure> {
+const HOST_NETNS: Case = Case::may(
+    "security/host-netns",
+    "ADD to the namespace that the plugin runs in is refused",
+    Clause::silent(
+        "nothing says what CNI_NETNS must not be; a container's interface in the host's \
+         namespace is a mistake of the runtime (containernetworking/plugins#714)",
+    ),
+)
+.versions(ONCE)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[Fault::new(
+    "takes the host for a container",
+    |real, call| real.run(&call.with_env("CNI_NETNS_OVERRIDE", "1")),
+)])
+.body(|context| {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment
@@ -229,9 +176,29 @@ fn the_host_is_no_container(context: &Context<'_>) -> Result<(), Failure> {
         .run()?
         .error()?;
     context.require_unchanged(&before, "the refused ADD")
-}
+});
 
-fn del_leaves_the_hosts_interfaces(context: &Context<'_>) -> Result<(), Failure> {
+const HOST_NETNS_DEL: Case = Case::may(
+    "security/host-netns-del",
+    "DEL with the host's namespace does not take away an interface of the host",
+    Clause::silent(
+        "nothing says what CNI_NETNS must not be; an interface of the host is nobody's to delete \
+         (containernetworking/plugins#714)",
+    ),
+)
+.versions(ONCE)
+.kinds(&[Kind::Interface])
+.needs(&[Need::Makes(Made::Interface)])
+.faults(&[Fault::new("deletes what has the name", |real, call| {
+    if let (true, Ok(name)) = (
+        call.is(Command::Del),
+        IfName::parse(&call.env("CNI_IFNAME")),
+    ) {
+        let _ = Rtnl::open().and_then(|mut rtnl| rtnl.remove_link_named(&name));
+    }
+    real.run(&call)
+})])
+.body(|context| {
     let name =
         IfName::parse(&context.profile().ifname).map_err(|e| Failure::suite("read a name", e))?;
     Rtnl::open()?.create_bridge(&name, MacAddr([2, 0, 0, 0, 9, 9]), None)?;
@@ -246,4 +213,30 @@ fn del_leaves_the_hosts_interfaces(context: &Context<'_>) -> Result<(), Failure>
         format!("the host's interface {name} as it was"),
         "it is gone",
     )
+});
+
+/// What the host learnt from the rogue.
+fn learnt() -> Result<Vec<String>, Failure> {
+    let mut rtnl = Rtnl::open()?;
+    let is_rogue =
+        |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.segments().starts_with(&[0x2001, 0xdb8]));
+    let mut lines = Vec::new();
+    for link in rtnl.links()? {
+        let addresses = rtnl.addresses(link.index)?.into_iter();
+        let addresses = addresses.filter(|address| is_rogue(address.cidr.address()));
+        lines.extend(addresses.map(|address| format!("address {} on {}", address.cidr, link.name)));
+    }
+    let routes = rtnl.routes()?.into_iter();
+    let routes = routes.filter(|route| {
+        is_rogue(route.dst.address()) || !route.dst.is_ipv4() && route.dst.is_default()
+    });
+    lines.extend(routes.map(|route| format!("route to {} via {:?}", route.dst, route.gateway)));
+    Ok(lines)
+}
+
+fn iptables(arguments: &[&str]) -> std::io::Result<process::Output> {
+    process::Command::new("iptables")
+        .args(["-w", "-t", "nat"])
+        .args(arguments)
+        .output()
 }
