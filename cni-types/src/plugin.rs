@@ -101,6 +101,26 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
     reply.exit_code()
 }
 
+/// Answers the request of this process with an error, in the version that the request asks for: for
+/// a program that is called by a name that no plugin has. If stdin cannot be read, the latest
+/// version stands in.
+pub fn refuse(error: &Error) -> ExitCode {
+    // If this fails the dispositions stay as they are, which is no reason not to answer.
+    let _ = set_signal_dispositions();
+    let stop = Stop::on_sigterm();
+    let stdin = streams::read_stdin(&stop).unwrap_or_default();
+    let config = call::document(stdin);
+    let reply = Reply {
+        stdout: Some(error.to_json(config.map_or(SpecVersion::LATEST, |c| version_of(&c)))),
+        stderr: None,
+        success: false,
+    };
+    match reply.print(&stop) {
+        Ok(()) => reply.exit_code(),
+        Err(e) => unprintable(&e),
+    }
+}
+
 fn unprintable(e: &std::io::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "cannot print the reply: {e}");
     ExitCode::FAILURE

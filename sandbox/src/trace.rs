@@ -121,12 +121,12 @@ pub enum Action {
 }
 
 /// A command that stops itself and then becomes `program`, to be started and given to [`follow`] or
-/// [`disturb`].
+/// [`disturb`]. Arguments that are added are the program's.
 #[must_use]
 pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     let mut shell = Command::new(SHELL);
     shell
-        .args(["-c", "kill -STOP $$; exec \"$0\""])
+        .args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""])
         .arg(program);
     shell
 }

@@ -13,6 +13,7 @@
 //! assertion fails, the report shows every run of a plugin and the state of the host.
 //! A test for which the kernel lacks something is ignored and says why; with `CNI_TEST_REQUIRE_ALL=1` it fails.
 
+mod fields;
 mod host;
 mod invocation;
 mod outcome;
@@ -21,6 +22,7 @@ mod reference;
 mod state;
 mod verdict;
 
+pub use fields::fields_of;
 pub use host::Host;
 pub use invocation::Invocation;
 pub use outcome::Outcome;

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 7] = [
     &["cni-types"],
     &["cni-net"],
     &["plugins", "ipam"],
-    &["cni-runtime", "sandbox"],
+    &["cni-plugins", "cni-runtime", "sandbox"],
     &["testkit"],
     &["conformance"],
     &["cnictl", "examples", "fuzz", "tests", "conformance/torture"],

@@ -10,6 +10,8 @@
 mod bridge;
 #[path = "pages/host_local.rs"]
 mod host_local;
+#[path = "pages/keys.rs"]
+mod keys;
 #[path = "pages/page.rs"]
 mod page;
 #[path = "pages/protocol.rs"]
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         errors_of_static_are_on_its_page,
         errors_of_loopback_are_on_its_page,
         errors_of_the_protocol_are_on_their_page,
+        the_keys_of_each_plugin_are_on_its_page,
         the_examples_of_the_pages_work,
         the_configurations_of_the_examples_work,
     ])
@@ -112,23 +115,37 @@ fn networks_in(file: &str) -> Vec<Value> {
         .collect()
 }
 
+fn the_keys_of_each_plugin_are_on_its_page(_: &Host) {
+    for plugin in cni_plugins::PLUGINS {
+        keys::require_on_page(plugin.name, plugin.keys);
+    }
+}
+
 fn the_examples_of_the_pages_work(host: &Host) {
-    let mut seen = 0;
-    for file in [
-        "docs/bridge.md",
-        "docs/loopback.md",
-        "docs/host-local.md",
-        "docs/static.md",
-        "plugins/bridge/README.md",
-        "ipam/host-local/README.md",
-        "ipam/static/README.md",
-    ] {
+    let pages = cni_plugins::names().map(|name| format!("docs/{name}.md"));
+    let mut files: Vec<String> = pages.collect();
+    for file in &files {
+        assert!(!networks_in(file).is_empty(), "{file} has no example");
+    }
+    files.extend(readmes());
+    for file in &files {
         for network in networks_in(file) {
             try_network(host, file, &network);
-            seen += 1;
         }
     }
-    assert_eq!(seen, 7);
+}
+
+/// The pages beside the plugins' sources.
+fn readmes() -> Vec<String> {
+    let folders = ["plugins", "ipam"].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(path_of(folder)).unwrap();
+        entries.map(move |entry| (folder, entry.unwrap().file_name().into_string().unwrap()))
+    });
+    let files: Vec<String> = folders
+        .map(|(folder, name)| format!("{folder}/{name}/README.md"))
+        .collect();
+    assert!(files.len() >= cni_plugins::names().count(), "{files:?}");
+    files
 }
 
 fn the_configurations_of_the_examples_work(host: &Host) {

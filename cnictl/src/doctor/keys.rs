@@ -7,11 +7,11 @@ use super::{
     finding::Report,
     lines::{Lines, Way},
     scene::{ConfFile, Scene},
-    schema::{self, Keys, Kind},
+    schema::{self, Keys},
 };
 use crate::{plugins, spelling::nearest};
 use cni_runtime::PluginConfig;
-use cni_types::Json;
+use cni_types::{Json, KeyKind};
 
 pub(super) fn examine(scene: &Scene, report: &mut Report) {
     for file in &scene.files {
@@ -67,7 +67,7 @@ impl Walk<'_> {
     fn plugin(&mut self, plugin: &PluginConfig, way: &Way) {
         self.capabilities(plugin, way);
         self.ipam_type(plugin, way);
-        let Some(keys) = schema::of(schema::PLUGINS, plugin.kind()) else {
+        let Some(keys) = schema::of_plugin(plugin.kind()) else {
             return;
         };
         self.object(
@@ -78,13 +78,14 @@ impl Walk<'_> {
         );
     }
 
-    /// An IPAM plugin that is none, most often the interface plugin itself by a slip of copying.
+    /// Reports an IPAM plugin that gives out no addresses, most often the interface plugin itself by a
+    /// slip of copying.
     fn ipam_type(&mut self, plugin: &PluginConfig, way: &Way) {
         let Some(ipam) = plugins::ipam(plugin) else {
             return;
         };
         let is_itself = ipam == plugin.kind();
-        if !is_itself && schema::of(schema::PLUGINS, &ipam).is_none() {
+        if !is_itself && schema::of_plugin(&ipam).is_none() {
             return;
         }
         let way = way.key("ipam").key("type");
@@ -97,11 +98,12 @@ impl Walk<'_> {
         } else {
             ("which gives out no addresses", "every ADD fails")
         };
+        let ipams: Vec<&str> = schema::ipams().map(|(name, _)| name).collect();
         self.report.error(
             "ipam-type",
             format!("{place}: {} is {ipam}, {what}", way.shown()),
             why,
-            "name an IPAM plugin: host-local, static, dhcp",
+            format!("name an IPAM plugin: {}", ipams.join(", ")),
         );
     }
 
@@ -121,42 +123,42 @@ impl Walk<'_> {
             // libcni reads a list's keys letter by letter, unlike all others.
             let is_exact = tables.contains(&schema::NETWORK);
             let is_it = |name: &str| name == key || !is_exact && name.eq_ignore_ascii_case(key);
-            match known().find(|(name, _)| is_it(name)) {
-                Some((_, kind)) => self.value(value, *kind, &way),
+            match known().find(|known| is_it(known.name)) {
+                Some(known) => self.value(value, known.kind, &way),
                 None if is_remark(key) => {}
                 None => self.unknown(
                     key,
                     &way,
-                    nearest(key, known().map(|(name, _)| *name)),
+                    nearest(key, known().map(|known| known.name)),
                     whose,
                 ),
             }
         }
     }
 
-    fn value(&mut self, json: &Json, kind: Kind, way: &Way) {
+    fn value(&mut self, json: &Json, kind: KeyKind, way: &Way) {
         let wanted = match (kind, json) {
-            (Kind::Any, _) | (_, Json::Null) | (Kind::Flag, Json::Bool(_)) => return,
-            (Kind::Number, Json::Number(_)) | (Kind::Text, Json::String(_)) => return,
-            (Kind::Object(keys), Json::Object(_)) => {
+            (KeyKind::Any, _) | (_, Json::Null) | (KeyKind::Flag, Json::Bool(_)) => return,
+            (KeyKind::Number, Json::Number(_)) | (KeyKind::Text, Json::String(_)) => return,
+            (KeyKind::Object(keys), Json::Object(_)) => {
                 return self.object(json, way, &[keys], way.shown());
             }
-            (Kind::Map(kind), Json::Object(members)) => {
+            (KeyKind::Map(kind), Json::Object(members)) => {
                 return members
                     .iter()
                     .for_each(|(name, json)| self.value(json, *kind, &way.key(name)));
             }
-            (Kind::List(kind), Json::Array(entries)) => {
+            (KeyKind::List(kind), Json::Array(entries)) => {
                 let numbered = entries.iter().enumerate();
                 return numbered
                     .for_each(|(index, json)| self.value(json, *kind, &way.entry(index)));
             }
-            (Kind::Ipam, Json::Object(_)) => return self.ipam(json, way),
-            (Kind::Flag, _) => "true or false",
-            (Kind::Number, _) => "a number",
-            (Kind::Text, _) => "a text",
-            (Kind::List(_), _) => "a list",
-            (Kind::Object(_) | Kind::Map(_) | Kind::Ipam, _) => "an object",
+            (KeyKind::Ipam, Json::Object(_)) => return self.ipam(json, way),
+            (KeyKind::Flag, _) => "true or false",
+            (KeyKind::Number, _) => "a number",
+            (KeyKind::Text, _) => "a text",
+            (KeyKind::List(_), _) => "a list",
+            (KeyKind::Object(_) | KeyKind::Map(_) | KeyKind::Ipam, _) => "an object",
         };
         let place = self.place(way);
         self.report.error(
@@ -171,7 +173,7 @@ impl Walk<'_> {
         let Some(Json::String(kind)) = json.lookup("type") else {
             return;
         };
-        if let Some(keys) = schema::of(schema::IPAMS, kind) {
+        if let Some(keys) = schema::of_ipam(kind) {
             self.object(json, way, &[schema::EVERY_IPAM, keys], kind);
         }
     }
@@ -271,21 +273,24 @@ fn is_remark(key: &str) -> bool {
         || key.contains(".dev/")
 }
 
-/// Where a key would have been right.
+/// The place at which a key would have been right.
 fn owner_of(key: &str) -> Option<String> {
-    let has = |keys: Keys| keys.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
-    let plugin = schema::PLUGINS
-        .iter()
-        .find(|(_, keys)| has(keys))
-        .map(|(name, _)| (*name).to_owned());
+    let has = |keys: Keys| {
+        keys.iter()
+            .any(|known| known.name.eq_ignore_ascii_case(key))
+    };
+    // A plugin declares what it reads of the keys that every plugin may have, too.
+    let of_every = has(schema::EVERY_PLUGIN);
+    let plugin = schema::plugins()
+        .find(|(_, keys)| has(keys) && !of_every)
+        .map(|(name, _)| name.to_owned());
     let ipam = || {
-        schema::IPAMS
-            .iter()
+        schema::ipams()
             .find(|(_, keys)| has(keys))
             .map(|(name, _)| format!("ipam ({name})"))
     };
     let network = || has(schema::NETWORK).then(|| "the network, beside plugins".to_owned());
-    let every = || has(schema::EVERY_PLUGIN).then(|| "a plugin in plugins".to_owned());
+    let every = || of_every.then(|| "a plugin in plugins".to_owned());
     plugin.or_else(ipam).or_else(network).or_else(every)
 }
 

@@ -62,7 +62,7 @@ fn unusable(
         .json()
         .lookup("capabilities")
         .and_then(|map| map.lookup("ipRanges"));
-    if schema::of(schema::PLUGINS, user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
+    if schema::of_plugin(user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
         return report.unseen(format!(
             "the ranges of {network}: they are not in the configuration of {}, which gets them elsewhere",
             user.kind()

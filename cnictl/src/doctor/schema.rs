@@ -1,87 +1,51 @@
-//! The keys that plugins know: ours, and the reference's by its documentation (cni.dev/plugins).
+//! The keys that plugins know: ours as each of them declares them, and those of the reference's
+//! other plugins by its documentation (cni.dev/plugins).
 //!
-//! A plugin that is not here is not judged; so is a key below `args`, which belongs to others by the conventions.
+//! A plugin that is not here is not judged, nor is a key below `args`, which belongs to others by
+//! the conventions.
 
-/// What a value must be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
-    Flag,
-    Number,
-    Text,
-    /// Anything.
-    Any,
-    /// A list, each of whose entries is of this kind.
-    List(&'static Kind),
-    /// An object with these keys.
-    Object(Keys),
-    /// An object whose keys are names that somebody chose, with values of this kind.
-    Map(&'static Kind),
-    /// The `ipam` section: its `type` says which keys it has.
-    Ipam,
-}
+use cni_plugins::Role;
+use cni_types::{
+    Key,
+    KeyKind::{self, Any, Flag, Ipam, List, Map, Object, Text},
+};
 
-/// Keys and what their values must be.
-pub(super) type Keys = &'static [(&'static str, Kind)];
-
-use Kind::{Any, Flag, Ipam, List, Map, Number, Object, Text};
-
-const TEXTS: Kind = List(&Text);
-const DNS: Kind = Object(&[
-    ("nameservers", TEXTS),
-    ("domain", Text),
-    ("search", TEXTS),
-    ("options", TEXTS),
-]);
-const ROUTES: Kind = List(&Object(&[
-    ("dst", Text),
-    ("gw", Text),
-    ("mtu", Number),
-    ("advmss", Number),
-    ("priority", Number),
-    ("table", Number),
-    ("scope", Number),
-]));
-const RANGE: Kind = Object(&[
-    ("subnet", Text),
-    ("rangeStart", Text),
-    ("rangeEnd", Text),
-    ("gateway", Text),
-    ("exclude", TEXTS),
-]);
+/// Keys of a configuration.
+pub(super) type Keys = &'static [Key];
 
 /// The keys of a configuration list (spec section 1).
 pub(super) const NETWORK: Keys = &[
-    ("cniVersion", Text),
-    ("cniVersions", TEXTS),
-    ("name", Text),
-    ("disableCheck", Any),
-    ("disableGC", Any),
-    ("loadOnlyInlinedPlugins", Any),
+    Key::text("cniVersion"),
+    Key::texts("cniVersions"),
+    Key::text("name"),
+    Key::new("disableCheck", Any),
+    Key::new("disableGC", Any),
+    Key::new("loadOnlyInlinedPlugins", Any),
     // Not in the spec; podman keeps labels and options there.
-    ("args", Map(&Any)),
-    ("plugins", List(&Any)),
+    Key::new("args", Map(&Any)),
+    Key::new("plugins", List(&Any)),
 ];
 
 /// The keys that every plugin may have (spec section 1, and the conventions).
 pub(super) const EVERY_PLUGIN: Keys = &[
-    ("cniVersion", Text),
-    ("name", Text),
-    ("type", Text),
-    ("capabilities", Map(&Flag)),
-    ("runtimeConfig", Map(&Any)),
-    ("args", Map(&Any)),
-    ("dns", DNS),
-    ("ipam", Ipam),
-    ("ipMasq", Flag),
-    ("prevResult", Any),
+    Key::text("cniVersion"),
+    Key::text("name"),
+    Key::text("type"),
+    Key::new("capabilities", Map(&Flag)),
+    Key::new("runtimeConfig", Map(&Any)),
+    Key::new("args", Map(&Any)),
+    Key::new("dns", KeyKind::DNS),
+    Key::new("ipam", Ipam),
+    Key::flag("ipMasq"),
+    Key::new("prevResult", Any),
     // A list's, where the configuration is a list of one.
-    ("cniVersions", TEXTS),
-    ("disableCheck", Any),
-    ("disableGC", Any),
+    Key::texts("cniVersions"),
+    Key::new("disableCheck", Any),
+    Key::new("disableGC", Any),
 ];
 
 /// The keys that every IPAM section may have.
-pub(super) const EVERY_IPAM: Keys = &[("type", Text), ("name", Text)];
+pub(super) const EVERY_IPAM: Keys = &[Key::text("type"), Key::text("name")];
 
 /// The capabilities that the conventions name.
 pub(super) const CAPABILITIES: [&str; 10] = [
@@ -97,241 +61,158 @@ pub(super) const CAPABILITIES: [&str; 10] = [
     "cgroupPath",
 ];
 
-/// The interface and chained plugins.
-pub(super) const PLUGINS: &[(&str, Keys)] = &[
-    (
-        "bridge",
-        &[
-            ("bridge", Text),
-            ("isGateway", Flag),
-            ("isDefaultGateway", Flag),
-            ("forceAddress", Flag),
-            ("ipMasqBackend", Text),
-            ("mtu", Number),
-            ("hairpinMode", Flag),
-            ("promiscMode", Flag),
-            ("vlan", Number),
-            ("preserveDefaultVlan", Flag),
-            (
-                "vlanTrunk",
-                List(&Object(&[
-                    ("minID", Number),
-                    ("maxID", Number),
-                    ("id", Number),
-                ])),
-            ),
-            ("macspoofchk", Flag),
-            ("enabledad", Flag),
-            ("disableContainerInterface", Flag),
-            ("portIsolation", Flag),
-        ],
-    ),
-    ("loopback", &[]),
-    ("ptp", &[("mtu", Number), ("ipMasqBackend", Text)]),
+/// The reference's interface and chained plugins. What is ours by now goes before its entry here.
+const FOREIGN_PLUGINS: &[(&str, Keys)] = &[
+    ("ptp", &[Key::number("mtu"), Key::text("ipMasqBackend")]),
     (
         "macvlan",
         &[
-            ("master", Text),
-            ("mode", Text),
-            ("mtu", Number),
-            ("linkInContainer", Flag),
-            ("bcqueuelen", Number),
-            ("mac", Text),
+            Key::text("master"),
+            Key::text("mode"),
+            Key::number("mtu"),
+            Key::flag("linkInContainer"),
+            Key::number("bcqueuelen"),
+            Key::text("mac"),
         ],
     ),
     (
         "ipvlan",
         &[
-            ("master", Text),
-            ("mode", Text),
-            ("mtu", Number),
-            ("linkInContainer", Flag),
+            Key::text("master"),
+            Key::text("mode"),
+            Key::number("mtu"),
+            Key::flag("linkInContainer"),
         ],
     ),
     (
         "vlan",
         &[
-            ("master", Text),
-            ("vlanId", Number),
-            ("mtu", Number),
-            ("linkInContainer", Flag),
+            Key::text("master"),
+            Key::number("vlanId"),
+            Key::number("mtu"),
+            Key::flag("linkInContainer"),
         ],
     ),
     (
         "host-device",
         &[
-            ("device", Text),
-            ("hwaddr", Text),
-            ("kernelpath", Text),
-            ("pciBusID", Text),
-            ("deviceID", Text),
-            ("dpdkMode", Flag),
+            Key::text("device"),
+            Key::text("hwaddr"),
+            Key::text("kernelpath"),
+            Key::text("pciBusID"),
+            Key::text("deviceID"),
+            Key::flag("dpdkMode"),
         ],
     ),
     ("dummy", &[]),
     (
         "tap",
         &[
-            ("multiQueue", Flag),
-            ("mac", Text),
-            ("mtu", Number),
-            ("owner", Number),
-            ("group", Number),
-            ("selinuxContext", Text),
-            ("bridge", Text),
+            Key::flag("multiQueue"),
+            Key::text("mac"),
+            Key::number("mtu"),
+            Key::number("owner"),
+            Key::number("group"),
+            Key::text("selinuxContext"),
+            Key::text("bridge"),
         ],
     ),
     (
         "portmap",
         &[
-            ("backend", Text),
-            ("snat", Flag),
-            ("markMasqBit", Number),
-            ("externalSetMarkChain", Text),
-            ("conditionsV4", TEXTS),
-            ("conditionsV6", TEXTS),
-            ("masqAll", Flag),
+            Key::text("backend"),
+            Key::flag("snat"),
+            Key::number("markMasqBit"),
+            Key::text("externalSetMarkChain"),
+            Key::texts("conditionsV4"),
+            Key::texts("conditionsV6"),
+            Key::flag("masqAll"),
         ],
     ),
     (
         "firewall",
         &[
-            ("backend", Text),
-            ("iptablesAdminChainName", Text),
-            ("firewalldZone", Text),
-            ("ingressPolicy", Text),
+            Key::text("backend"),
+            Key::text("iptablesAdminChainName"),
+            Key::text("firewalldZone"),
+            Key::text("ingressPolicy"),
         ],
     ),
     (
         "tuning",
         &[
-            ("sysctl", Map(&Text)),
-            ("mac", Text),
-            ("mtu", Number),
-            ("promisc", Flag),
-            ("allmulti", Flag),
-            ("txQLen", Number),
-            ("dataDir", Text),
+            Key::new("sysctl", Map(&Text)),
+            Key::text("mac"),
+            Key::number("mtu"),
+            Key::flag("promisc"),
+            Key::flag("allmulti"),
+            Key::number("txQLen"),
+            Key::text("dataDir"),
         ],
     ),
     (
         "bandwidth",
         &[
-            ("ingressRate", Number),
-            ("ingressBurst", Number),
-            ("egressRate", Number),
-            ("egressBurst", Number),
-            ("unshapedSubnets", TEXTS),
-            ("shapedSubnets", TEXTS),
+            Key::number("ingressRate"),
+            Key::number("ingressBurst"),
+            Key::number("egressRate"),
+            Key::number("egressBurst"),
+            Key::texts("unshapedSubnets"),
+            Key::texts("shapedSubnets"),
         ],
     ),
-    ("sbr", &[("table", Number), ("addSourceHints", Flag)]),
-    ("vrf", &[("vrfname", Text), ("table", Number)]),
+    ("sbr", &[Key::number("table"), Key::flag("addSourceHints")]),
+    ("vrf", &[Key::text("vrfname"), Key::number("table")]),
 ];
 
-/// The IPAM plugins.
-pub(super) const IPAMS: &[(&str, Keys)] = &[
-    (
-        "host-local",
-        &[
-            ("ranges", List(&List(&RANGE))),
-            ("subnet", Text),
-            ("rangeStart", Text),
-            ("rangeEnd", Text),
-            ("gateway", Text),
-            ("routes", ROUTES),
-            ("resolvConf", Text),
-            ("dataDir", Text),
-            ("exclude", TEXTS),
-            ("statusWhenFull", Text),
-        ],
-    ),
-    (
-        "static",
-        &[
-            (
-                "addresses",
-                List(&Object(&[("address", Text), ("gateway", Text)])),
-            ),
-            ("routes", ROUTES),
-            ("dns", DNS),
-        ],
-    ),
-    (
-        "dhcp",
-        &[
-            ("daemonSocketPath", Text),
-            (
-                "request",
-                List(&Object(&[("skipDefault", Flag), ("option", Text)])),
-            ),
-            (
-                "provide",
-                List(&Object(&[
-                    ("option", Text),
-                    ("value", Text),
-                    ("fromArg", Text),
-                ])),
-            ),
-            ("priority", Number),
-        ],
-    ),
-];
+/// The reference's IPAM plugins. What is ours by now goes before its entry here.
+const FOREIGN_IPAMS: &[(&str, Keys)] = &[(
+    "dhcp",
+    &[
+        Key::text("daemonSocketPath"),
+        Key::new(
+            "request",
+            List(&Object(&[Key::flag("skipDefault"), Key::text("option")])),
+        ),
+        Key::new(
+            "provide",
+            List(&Object(&[
+                Key::text("option"),
+                Key::text("value"),
+                Key::text("fromArg"),
+            ])),
+        ),
+        Key::number("priority"),
+    ],
+)];
 
-/// The keys of a plugin of this name.
-pub(super) fn of(table: &[(&str, Keys)], name: &str) -> Option<Keys> {
-    table
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, keys)| *keys)
+/// The interface and chained plugins with their keys.
+pub(super) fn plugins() -> impl Iterator<Item = (&'static str, Keys)> {
+    ours(Role::Interface).chain(FOREIGN_PLUGINS.iter().copied())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
+/// The IPAM plugins with their keys.
+pub(super) fn ipams() -> impl Iterator<Item = (&'static str, Keys)> {
+    ours(Role::Ipam).chain(FOREIGN_IPAMS.iter().copied())
+}
 
-    /// The keys in the tables of a page between two texts: what stands between backticks in a first column.
-    fn keys_on(page: &str, begin: &str, end: &str) -> BTreeSet<String> {
-        let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(file).unwrap();
-        let part = text.split_once(begin).unwrap().1.split_once(end).unwrap().0;
-        let cells = part
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .filter_map(|line| line.split(" | ").next());
-        cells
-            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-            .map(str::to_owned)
-            .collect()
-    }
+/// The keys of an interface or chained plugin of this name.
+pub(super) fn of_plugin(name: &str) -> Option<Keys> {
+    plugins()
+        .find(|(known, _)| *known == name)
+        .map(|(_, keys)| keys)
+}
 
-    fn names(keys: Keys, more: &[&str]) -> BTreeSet<String> {
-        keys.iter()
-            .map(|(name, _)| *name)
-            .chain(more.iter().copied())
-            .map(str::to_owned)
-            .collect()
-    }
+/// The keys of an IPAM plugin of this name.
+pub(super) fn of_ipam(name: &str) -> Option<Keys> {
+    ipams()
+        .find(|(known, _)| *known == name)
+        .map(|(_, keys)| keys)
+}
 
-    #[test]
-    fn the_pages_have_the_same_keys() {
-        let bridge = of(PLUGINS, "bridge").unwrap();
-        assert_eq!(
-            keys_on("bridge.md", "## Keys", "From the runtime"),
-            names(bridge, &["ipMasq", "dns", "ipam"])
-        );
-        let host_local = of(IPAMS, "host-local").unwrap();
-        assert_eq!(
-            keys_on("host-local.md", "## Keys", "Keys of a range"),
-            names(host_local, &[])
-        );
-        let Object(range) = RANGE else {
-            panic!("{RANGE:?}")
-        };
-        assert_eq!(
-            keys_on("host-local.md", "Keys of a range", "From the runtime"),
-            names(range, &[])
-        );
-    }
+fn ours(role: Role) -> impl Iterator<Item = (&'static str, Keys)> {
+    let plugins = cni_plugins::PLUGINS.iter();
+    plugins
+        .filter(move |plugin| plugin.role == role)
+        .map(|plugin| (plugin.name, plugin.keys))
 }

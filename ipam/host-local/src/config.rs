@@ -9,7 +9,7 @@ use crate::{
     span::{Span, Spans, first_conflict},
 };
 use cni_types::{
-    AddResult, Call, Cidr, Code, Error, InvalidCidr, Route, SpecVersion,
+    AddResult, Call, Cidr, Code, Error, InvalidCidr, Key, KeyKind, Route, SpecVersion,
     ipam::{RequestedAddress, RequestedIps, ip_of_cni_args, missing_section, optional_address},
 };
 use serde::Deserialize;
@@ -21,6 +21,32 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 /// The most range sets, and so addresses of an attachment: a record of each is written in one ADD,
 /// under the lock.
 const MOST_SETS: usize = 256;
+
+/// The keys of the section `ipam`.
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "ranges",
+        KeyKind::List(&KeyKind::List(&KeyKind::Object(RANGE_KEYS))),
+    ),
+    Key::text("subnet"),
+    Key::text("rangeStart"),
+    Key::text("rangeEnd"),
+    Key::text("gateway"),
+    Key::new("routes", KeyKind::ROUTES),
+    Key::text("resolvConf"),
+    Key::text("dataDir"),
+    Key::texts("exclude"),
+    Key::text("statusWhenFull"),
+];
+
+/// The keys of a range.
+const RANGE_KEYS: &[Key] = &[
+    Key::text("subnet"),
+    Key::text("rangeStart"),
+    Key::text("rangeEnd"),
+    Key::text("gateway"),
+    Key::texts("exclude"),
+];
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

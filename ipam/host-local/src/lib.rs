@@ -39,6 +39,7 @@ mod store;
 mod system;
 mod table;
 
+pub use config::KEYS;
 pub use count::Count;
 pub use file_system::FileSystem;
 pub use inspect::{Inspection, Pool, Reservation, age};

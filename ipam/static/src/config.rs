@@ -4,11 +4,21 @@
 //! replaces both, and `runtimeConfig.ips` replaces all others.
 
 use cni_types::{
-    Call, Cidr, CniArgs, Code, Dns, Error, IpConfig, Route,
+    Call, Cidr, CniArgs, Code, Dns, Error, IpConfig, Key, KeyKind, Route,
     ipam::{RequestedAddress, RequestedIps, ip_of_cni_args, missing_section, optional_address},
 };
 use serde::Deserialize;
 use std::net::IpAddr;
+
+/// The keys of the section `ipam`.
+pub const KEYS: &[Key] = &[
+    Key::new("addresses", KeyKind::List(&KeyKind::Object(ADDRESS_KEYS))),
+    Key::new("routes", KeyKind::ROUTES),
+    Key::new("dns", KeyKind::DNS),
+];
+
+/// The keys of an entry of `addresses`.
+const ADDRESS_KEYS: &[Key] = &[Key::text("address"), Key::text("gateway")];
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -254,5 +264,18 @@ fn cidr(text: &str, code: Code, expectation: &str) -> Result<Cidr, Error> {
             )))
         }
         Err(_) => Err(error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::fields_of;
+
+    #[test]
+    fn the_declared_keys_are_those_that_are_read() {
+        let names = |keys: &[Key]| keys.iter().map(|key| key.name).collect();
+        assert_eq!(fields_of::<WireIpam>(), names(KEYS));
+        assert_eq!(fields_of::<WireAddress>(), names(ADDRESS_KEYS));
     }
 }

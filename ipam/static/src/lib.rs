@@ -8,6 +8,8 @@ mod add;
 mod check;
 mod config;
 
+pub use config::KEYS;
+
 use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
 
 /// The plugin's name, as in `type`.

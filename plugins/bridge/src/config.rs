@@ -7,13 +7,38 @@ mod vlan;
 
 pub use vlan::{DefaultVlan, Vlan, VlanGateway};
 
-use cni_types::{Call, Code, Dns, Error, IfName, Json, MacAddr, VlanId};
+use cni_types::{Call, Code, Dns, Error, IfName, Json, Key, KeyKind, MacAddr, VlanId};
 use serde::Deserialize;
 
 /// The most that a veth and a bridge can have (ETH_MAX_MTU of include/uapi/linux/if_ether.h).
 const MAX_MTU: i64 = 65535;
 
 const DEFAULT_BRIDGE: &str = "cni0";
+
+/// The keys of the configuration.
+pub const KEYS: &[Key] = &[
+    Key::text("bridge"),
+    Key::number("mtu"),
+    Key::flag("isGateway"),
+    Key::flag("isDefaultGateway"),
+    Key::flag("forceAddress"),
+    Key::flag("ipMasq"),
+    Key::text("ipMasqBackend"),
+    Key::flag("hairpinMode"),
+    Key::flag("promiscMode"),
+    Key::flag("portIsolation"),
+    Key::flag("macspoofchk"),
+    Key::number("vlan"),
+    Key::new(
+        "vlanTrunk",
+        KeyKind::List(&KeyKind::Object(vlan::TRUNK_KEYS)),
+    ),
+    Key::flag("preserveDefaultVlan"),
+    Key::flag("enabledad"),
+    Key::flag("disableContainerInterface"),
+    Key::new("dns", KeyKind::DNS),
+    Key::new("ipam", KeyKind::Ipam),
+];
 
 /// The keys of `CNI_ARGS` that the plugin knows.
 const KNOWN_ARGS: [&str; 1] = ["MAC"];
@@ -384,6 +409,16 @@ mod tests {
 
     pub(super) fn config(keys: &str) -> Result<Config, Error> {
         config_with("", keys)
+    }
+
+    #[test]
+    fn the_declared_keys_are_those_that_are_read() {
+        let read = testkit::fields_of::<Wire>();
+        let declared = KEYS.iter().map(|key| key.name);
+        // These are every plugin's.
+        assert_eq!(read, declared.chain(["args", "runtimeConfig"]).collect());
+        let trunk = vlan::TRUNK_KEYS.iter().map(|key| key.name);
+        assert_eq!(testkit::fields_of::<vlan::WireTrunk>(), trunk.collect());
     }
 
     #[test]

@@ -30,6 +30,8 @@ mod status;
 mod undo;
 mod vlan;
 
+pub use config::KEYS;
+
 use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
 
 /// The plugin.

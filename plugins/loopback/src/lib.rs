@@ -11,8 +11,11 @@ use cni_net::{
 };
 use cni_types::{
     AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface,
-    IpConfig, MacAddr, NetnsPath, Plugin,
+    IpConfig, Key, MacAddr, NetnsPath, Plugin,
 };
+
+/// The keys of the configuration: it has none of its own.
+pub const KEYS: &[Key] = &[];
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,13 @@ fn load(rest: &str) -> Result<Config, Error> {
     ))
 }
 
+#[test]
+fn the_declared_keys_are_those_that_are_read() {
+    let names = |keys: &[Key]| keys.iter().map(|key| key.name).collect();
+    assert_eq!(testkit::fields_of::<WireIpam>(), names(KEYS));
+    assert_eq!(testkit::fields_of::<WireRange>(), names(RANGE_KEYS));
+}
+
 fn sets(rest: &str) -> Vec<String> {
     load(rest)
         .unwrap()

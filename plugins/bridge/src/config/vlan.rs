@@ -2,9 +2,16 @@
 
 use super::{Container, invalid};
 use cni_net::{Membership, PortVlans};
-use cni_types::{Error, IfName, VlanId};
+use cni_types::{Error, IfName, Key, VlanId};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+
+/// The keys of an entry of `vlanTrunk`.
+pub(super) const TRUNK_KEYS: &[Key] = &[
+    Key::number("minID"),
+    Key::number("maxID"),
+    Key::number("id"),
+];
 
 /// An entry of `vlanTrunk`: one VLAN, a range, or both.
 #[derive(Clone, Copy, Default, Deserialize)]
