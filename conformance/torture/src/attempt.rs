@@ -2,7 +2,7 @@
 
 use crate::{
     calls,
-    point::{Kind, Point},
+    point::{Kind, Point, Site},
     request::{Ended, Trouble},
     scene::{self, Scene},
     subject::Way,
@@ -60,6 +60,8 @@ pub(crate) struct Attempt<'a, 's> {
     kept: &'a Kept,
     operation: Command,
     point: &'a Point,
+    /// True if the call that was disturbed is how the plugin prints its answer.
+    is_silenced: bool,
     verdict: Verdict,
 }
 
@@ -82,6 +84,7 @@ impl<'a, 's> Attempt<'a, 's> {
             kept,
             operation,
             point,
+            is_silenced: false,
             verdict,
         }
     }
@@ -98,12 +101,15 @@ impl<'a, 's> Attempt<'a, 's> {
         }
         let before = scene::state()?;
         let request = self.scene.request(self.operation, result.as_ref())?;
-        let (point, call) = (self.point, &mut self.verdict.call);
+        let point = self.point;
+        let call = &mut self.verdict.call;
+        let is_silenced = &mut self.is_silenced;
         let ended = request.run_disturbed(&mut |seen| {
             if !point.is_at(seen) {
                 return Action::Proceed;
             }
             *call = calls::describe(seen);
+            *is_silenced = point.silences(&Site::new(seen));
             point.action()
         })?;
         match ended {
@@ -145,7 +151,7 @@ impl<'a, 's> Attempt<'a, 's> {
             Command::Add => {
                 // What needs a call that fails from then on cannot be undone before the next
                 // process.
-                if self.point.silences() && self.point.kind != Kind::Broken {
+                if self.is_silenced && self.point.kind != Kind::Broken {
                     // All of it was there when its result could not be printed: a DEL took it back,
                     // and keeps what every DEL keeps.
                     self.require_removed(Way::Del)?;
@@ -190,7 +196,7 @@ impl<'a, 's> Attempt<'a, 's> {
             };
         }
         // The answer cannot be printed. It must not be taken for a success.
-        if self.point.silences() && !run.status.success() && run.status.code().is_some() {
+        if self.is_silenced && !run.status.success() && run.status.code().is_some() {
             return Ok(());
         }
         let Failure::Mismatch { wanted, found } = failure else {

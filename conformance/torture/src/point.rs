@@ -138,10 +138,11 @@ impl Point {
         }
     }
 
-    /// True if the plugin cannot print its answer.
-    pub(crate) fn silences(&self) -> bool {
-        let is_write = self.site.process == 0 && self.site.number.is_some_and(calls::is_write);
-        self.site.is_about_stdout || self.kind == Kind::Broken && is_write
+    /// Returns true if the plugin cannot print its answer when `struck` is disturbed, which may be a
+    /// later call than the point's.
+    pub(crate) fn silences(&self, struck: &Site) -> bool {
+        let is_write = struck.process == 0 && struck.number.is_some_and(calls::is_write);
+        struck.is_about_stdout || self.kind == Kind::Broken && is_write
     }
 
     /// True if `call` is the place. An error belongs to a call: if the run makes a few calls more or
