@@ -1,5 +1,6 @@
 //! The process's capabilities (capabilities(7)).
 
+use cni_types::{Code, Error};
 use std::fmt;
 
 /// `CapEff` has a bit for each capability in effect (proc_pid_status(5)).
@@ -23,6 +24,29 @@ impl Capability {
         let status = std::fs::read_to_string(STATUS).unwrap_or_default();
         effective(&status).map_or_else(Vec::new, missing_of)
     }
+}
+
+/// Returns the text that names missing capabilities; empty if none is missing.
+pub(crate) fn missing_text(missing: &[Capability]) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = missing.iter().map(Capability::to_string).collect();
+    format!("the plugin runs without {}", names.join(" and "))
+}
+
+/// Requires, for STATUS, the capabilities without which no container can be attached.
+///
+/// # Errors
+/// Code 50 with their names if some are missing.
+pub fn require_capabilities() -> Result<(), Error> {
+    let missing = Capability::missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Code::UNAVAILABLE, missing_text(&missing)).with_details(
+        "CAP_NET_ADMIN is needed to change links, and CAP_SYS_ADMIN to enter a container's namespace",
+    ))
 }
 
 fn missing_of(effective: u64) -> Vec<Capability> {

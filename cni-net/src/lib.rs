@@ -6,7 +6,6 @@
 
 mod capability;
 mod claim;
-mod container;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
@@ -15,12 +14,12 @@ mod masqueraded;
 mod netlink;
 mod netns;
 pub mod nft;
+mod report;
 mod rtnl;
 mod sysctl;
 
-pub use capability::Capability;
+pub use capability::{Capability, require_capabilities};
 pub use claim::Claim;
-pub use container::{container_netns, remaining_netns, require_capabilities};
 pub use error::{Feature, KernelError, NetError};
 pub use iptables::{Iptables, Tables};
 pub use masqueraded::Masqueraded;

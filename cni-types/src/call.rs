@@ -193,6 +193,15 @@ impl Call {
         field.decode().map_err(undecodable)
     }
 
+    /// Returns the result that CHECK cannot do without.
+    ///
+    /// # Errors
+    /// Code 7, with the reference's words, if there is none; 6 if it cannot be read.
+    pub fn require_prev_result(&self) -> Result<AddResult, Error> {
+        let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
+        self.prev_result()?.ok_or_else(missing)
+    }
+
     /// GC's list. A `null` is an empty list: CRI-O without pods sends that.
     ///
     /// # Errors

@@ -88,21 +88,14 @@ impl Error {
         }
     }
 
-    /// The same error with these details in place of any it had.
+    /// Returns the error with these details in place of any it had.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
     }
 
-    /// The same error with `what` was tried before its text.
-    #[must_use]
-    pub fn within(mut self, what: &str) -> Self {
-        self.msg = format!("{what}: {}", self.msg);
-        self
-    }
-
-    /// The same error with `more` after the details it has.
+    /// Returns the error with `more` after the details it has.
     #[must_use]
     pub fn and_details(mut self, more: &str) -> Self {
         if !self.details.is_empty() {
@@ -112,20 +105,22 @@ impl Error {
         self
     }
 
-    /// The same error, its text preceded by `prefix` and a colon.
+    /// Returns the error with `prefix` and a colon before its text.
     #[must_use]
     pub fn context(mut self, prefix: impl fmt::Display) -> Self {
         self.msg = format!("{prefix}: {}", self.msg);
         self
     }
 
-    /// Joins the errors of a clean-up that went on to its end. The first gives code and text, the
-    /// others follow as details, each once.
+    /// Joins the outcomes of a work that went on to its end. The first error gives code and text,
+    /// the others follow as details, each once.
     ///
     /// # Errors
-    /// The joined error, unless there was none.
-    pub fn join(errors: impl IntoIterator<Item = Self>) -> Result<(), Self> {
-        let mut errors = errors.into_iter();
+    /// Fails if one outcome is an error, with all of them.
+    pub fn join<E: Into<Self>>(
+        outcomes: impl IntoIterator<Item = Result<(), E>>,
+    ) -> Result<(), Self> {
+        let mut errors = outcomes.into_iter().filter_map(Result::err).map(E::into);
         let Some(first) = errors.next() else {
             return Ok(());
         };
@@ -221,11 +216,11 @@ mod tests {
             error("a"),
             error("b; c"),
         ];
-        let joined = Error::join(errors).unwrap_err();
+        let joined = Error::join(errors.map(Err)).unwrap_err();
         assert_eq!(
             (joined.code, joined.to_string().as_str()),
             (Code::IO, "a; b; c")
         );
-        assert_eq!(Error::join([]), Ok(()));
+        assert_eq!(Error::join([Ok::<(), Error>(())]), Ok(()));
     }
 }

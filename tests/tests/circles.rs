@@ -49,10 +49,6 @@ const KNOWN: &[(&str, &str)] = &[
         "to be cut: a folder gives out its lock and its ledgers, which know the folder",
     ),
     (
-        "plugins/bridge: check, masquerade",
-        "to be cut: `own_part` belongs into a file of its own",
-    ),
-    (
         "plugins/bridge: host, vlan",
         "to be cut: the VLAN's gateway waits as the bridge does",
     ),

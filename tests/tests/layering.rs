@@ -17,9 +17,10 @@ use std::{
 use tests::workspace;
 
 /// From the bottom: a crate uses crates of lower layers only, so plugins do not use each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["cni-types"],
     &["cni-net"],
+    &["cni-attachment"],
     &["plugins", "ipam"],
     &["cni-plugins", "cni-runtime", "sandbox"],
     &["testkit"],

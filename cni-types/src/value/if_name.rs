@@ -1,7 +1,7 @@
 //! Names of network interfaces, under the kernel's rule (`dev_valid_name` in net/core/dev.c).
 
 use crate::error::{Code, Error};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The longest name the kernel takes, in bytes (`IFNAMSIZ` less the closing NUL).
 const MAX_LEN: usize = 15;
@@ -9,9 +9,12 @@ const MAX_LEN: usize = 15;
 /// The name of a network interface: 1 to 15 bytes, no `/`, `:`, white space or control characters,
 /// not `.` or `..`. It is safe as a part of a path below `/proc/sys/net`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IfName(String);
+pub struct IfName(Cow<'static, str>);
 
 impl IfName {
+    /// The name that the kernel gives to the loopback interface of every namespace.
+    pub const LO: Self = Self(Cow::Borrowed("lo"));
+
     /// Checks `text` against the kernel's rule.
     ///
     /// # Errors
@@ -36,7 +39,7 @@ impl IfName {
         if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
             return refuse("interface name contains control characters or invalid UTF-8");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(Cow::Owned(text.to_owned())))
     }
 
     /// The name.

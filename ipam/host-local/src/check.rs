@@ -30,7 +30,7 @@ pub(crate) fn check(plugin: &HostLocal, call: &Call, attachment: &Attachment) ->
     if !outcomes.iter().any(Option::is_none) && !holds_any(&folder, &holder)? {
         return Err(nothing());
     }
-    Error::join(outcomes.into_iter().flatten())
+    Error::join(outcomes.into_iter().flatten().map(Err))
 }
 
 /// What is wrong with an address of the previous result.

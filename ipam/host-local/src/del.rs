@@ -39,7 +39,7 @@ fn free(locked: &Locked<'_>, call: &Call, holder: &Holder) -> Result<(), Error> 
         .records
         .iter()
         .filter_map(|record| locked.release(record).err());
-    Error::join(failures.chain(held.unread.into_error()))
+    Error::join(failures.chain(held.unread.into_error()).map(Err))
 }
 
 /// The attachment's records of addresses in prevResult that the index does not have: those that were

@@ -79,7 +79,7 @@ pub(crate) fn gc(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         Ok(()) if any => failures.extend(locked.refresh().err()),
         Ok(()) => {}
     }
-    Error::join(failures)
+    Error::join(failures.into_iter().map(Err))
 }
 
 /// One walk over all records.

@@ -38,7 +38,7 @@ pub(crate) fn status(plugin: &HostLocal, call: &Call) -> Result<(), Error> {
         .for_each(|text| note(text));
     require_lockable(plugin, call, &store)?;
     let rooms = rooms(plugin, &config, store.open()?.as_ref())?;
-    Error::join(rooms)
+    Error::join(rooms.into_iter().map(Err))
 }
 
 /// An error as one of STATUS.

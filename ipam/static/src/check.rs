@@ -9,13 +9,14 @@ use cni_types::{Call, Code, Error, IfName, IpConfig};
 /// Code 7 if there is no prevResult, 100 for an address that is not in it, or has another gateway.
 pub(crate) fn check(call: &Call, if_name: &IfName) -> Result<(), Error> {
     let config = Config::load(call)?;
-    let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
-    let previous = call.prev_result()?.ok_or_else(missing)?;
-    Error::join(config.addresses.iter().filter_map(|given| {
-        let details = difference(given, &previous.ips)?;
+    let previous = call.require_prev_result()?;
+    Error::join(config.addresses.iter().map(|given| {
+        let Some(details) = difference(given, &previous.ips) else {
+            return Ok(());
+        };
         let address = given.address.address();
         let msg = format!("static: Failed to match addr {address} on interface {if_name}");
-        Some(Error::new(Code::CHECK_MISMATCH, msg).with_details(details))
+        Err(Error::new(Code::CHECK_MISMATCH, msg).with_details(details))
     }))
 }
 

@@ -10,19 +10,21 @@ mod port;
 mod result;
 
 use crate::{
-    chain,
+    NAME, chain,
     config::{Backend, BackendChoice, Config},
     gateway::Plan,
-    host, in_use,
-    ipam::Ipam,
-    macspoof,
+    host, macspoof,
     masquerade::Masquerade,
-    names::host_names,
-    neighbours, pair,
-    undo::Undo,
     vlan,
 };
-use cni_net::{Claim, Iptables, Link, LinkEvents, Netns, Rtnl, container_netns};
+use cni_attachment::{
+    ContainerInterface, Rollback, claim, container_netns,
+    interface::{announce, correct_neighbours, wait_usable},
+    ipam::Ipam,
+    names::host_names,
+    pair,
+};
+use cni_net::{Iptables, Link, LinkEvents, Netns, Rtnl};
 use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Code, Encoded, Error};
 use port::{Connected, Port};
 
@@ -44,7 +46,7 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         macspoof::require_nameable(id)?;
     }
     // Held to the end of the roll-back.
-    let _claim = Claim::take(&claim(id))?.ok_or_else(|| being_added(id))?;
+    let _claim = claim(id)?;
     let prev_result = call.prev_result()?;
     let adding = Adding {
         call,
@@ -54,34 +56,14 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         id,
         prev_result,
     };
-    let mut undo = Undo::new();
-    match adding.run(&mut undo) {
+    let mut rollback = Rollback::new(NAME);
+    match adding.run(&mut rollback) {
         Ok(result) => {
-            undo.keep();
+            rollback.keep();
             Ok(result)
         }
-        Err(cause) => Err(undo.roll_back(cause)),
+        Err(cause) => Err(rollback.roll_back(cause)),
     }
-}
-
-/// Returns the name of the claim that an ADD holds, so that an attachment has one ADD at a time.
-fn claim(id: AttachmentId<'_>) -> String {
-    format!("cni-add-{}", id.hash())
-}
-
-fn being_added(id: AttachmentId<'_>) -> Error {
-    let AttachmentId {
-        network,
-        container_id,
-        if_name,
-    } = id;
-    let msg = format!(
-        "container {container_id} is being attached to network {network} by {if_name} already"
-    );
-    Error::new(Code::TRY_AGAIN, msg).with_details(format!(
-        "another ADD of the same attachment is running (it holds the abstract socket @{}); try again later",
-        claim(id)
-    ))
 }
 
 struct Adding<'a> {
@@ -100,7 +82,16 @@ struct Ends {
 }
 
 impl<'a> Adding<'a> {
-    fn run(&self, undo: &mut Undo<'a>) -> Result<Encoded, Error> {
+    fn interface(&self) -> ContainerInterface<'a> {
+        ContainerInterface {
+            plugin: NAME,
+            netns: self.netns,
+            name: &self.attachment.if_name,
+            detect_duplicates: self.config.detect_duplicates,
+        }
+    }
+
+    fn run(&self, rollback: &mut Rollback<'a>) -> Result<Encoded, Error> {
         let (call, config) = (self.call, self.config);
         let ipam = config
             .ipam()
@@ -113,19 +104,21 @@ impl<'a> Adding<'a> {
         let port = self.choose_port(&mut ends)?;
         self.require_first(&mut ends, &port)?;
         let bridge = host::ensure_bridge(&mut ends.host, config)?;
-        let mut connected = self.connect(&mut ends, port, &bridge, undo)?;
+        let mut connected = self.connect(&mut ends, port, &bridge, rollback)?;
         let bridge = host::pin_bridge_mac(&mut ends.host, &bridge, &config.bridge)?;
-        self.harden(&connected, undo)?;
-        let from_ipam = ipam.map(|ipam| ipam.ask(undo)).transpose()?;
+        self.harden(&connected, rollback)?;
+        let from_ipam = ipam
+            .map(|ipam| ipam.request_addresses(rollback))
+            .transpose()?;
         let plan = self.plan(&connected, from_ipam.as_ref())?;
         self.require_v6_mtu(&bridge, &connected, &plan)?;
-        self.configure(&mut ends, &connected, &plan, undo)?;
+        self.configure(&mut ends, &connected, &plan, rollback)?;
         let (vlan_gateway, gateways) = self.ensure_gateway(&mut ends.host, &bridge, &plan)?;
         call.stop.check()?;
-        self.masquerade(&plan, undo)?;
+        self.masquerade(&plan, rollback)?;
         self.wait(&mut ends, &mut connected)?;
         let in_time = LinkEvents::subscribe_with_routes;
-        in_use::wait(&mut ends.host, gateways.into_iter(), &call.stop, in_time)?;
+        wait_usable(&mut ends.host, gateways.into_iter(), &call.stop, in_time)?;
         self.introduce(
             &mut ends,
             vlan_gateway.as_ref().unwrap_or(&bridge),
@@ -189,11 +182,11 @@ impl<'a> Adding<'a> {
         Ok((of_vlan, added))
     }
 
-    fn masquerade(&self, plan: &Plan, undo: &mut Undo<'a>) -> Result<(), Error> {
+    fn masquerade(&self, plan: &Plan, rollback: &mut Rollback<'a>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
             Some(choice) if !addresses.is_empty() => {
-                Masquerade::of(self.call, self.id).create(choice, &addresses, undo)
+                Masquerade::of(self.call, self.id).create(choice, &addresses, rollback)
             }
             _ => Ok(()),
         }
@@ -215,15 +208,15 @@ impl<'a> Adding<'a> {
         let stop = &self.call.stop;
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
-        in_use::wait(&mut ends.container, addresses, stop, subscribe)?;
-        neighbours::correct(
+        wait_usable(&mut ends.container, addresses, stop, subscribe)?;
+        correct_neighbours(
             &mut ends.host,
             gateway,
             self.config.gateway_interface(),
             &plan.ips,
             link,
         );
-        neighbours::announce(
+        announce(
             &mut ends.container,
             link,
             &self.attachment.if_name,

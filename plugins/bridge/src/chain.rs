@@ -4,17 +4,15 @@
 //! The interface stays its maker's, who removes it. What this plugin did to it is marked by an
 //! alias (`mark`), by which CHECK, DEL and GC know it again.
 
-use crate::{
-    config::Config,
+use crate::{config::Config, vlan};
+use cni_attachment::{
     mark::{self, Mark, Role},
     names::host_names,
-    pair,
+    pair, prev_result,
     stale::Stale,
-    vlan,
 };
 use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
-use cni_types::{AddResult, AttachmentId, Call, Code, Error, IfName, Interface, IpConfig, Route};
-use std::collections::HashSet;
+use cni_types::{AddResult, AttachmentId, Call, Code, Error, IfName};
 
 /// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
 /// names none: then a pair is made as ever. Of a veth its peer decides, which must be `inside`, the
@@ -35,7 +33,8 @@ pub(crate) fn port(
         None => None,
     };
     let mut others = Vec::new();
-    for interface in host_side(prev_result).filter(|i| i.name != config.bridge.as_str()) {
+    for interface in prev_result::on_host(prev_result).filter(|i| i.name != config.bridge.as_str())
+    {
         let link = host.find_link(&IfName::parse(&interface.name)?)?;
         let link = link.ok_or_else(|| absent(&interface.name))?;
         match link.kind {
@@ -74,7 +73,7 @@ pub(crate) fn require_none(
     prev_result: &AddResult,
     id: AttachmentId<'_>,
 ) -> Result<(), Error> {
-    if host_side(prev_result).next().is_none() {
+    if prev_result::on_host(prev_result).next().is_none() {
         return Ok(());
     }
     let taken = host.links()?.into_iter().find(|link| is_taken_by(link, id));
@@ -94,13 +93,6 @@ pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
         "with addresses of its own the bridge plugin marks the interface by its alias; remove it (ip link set {name} \
          alias ''), or leave ipam to the plugin that made the interface"
     )))
-}
-
-fn host_side(result: &AddResult) -> impl Iterator<Item = &Interface> {
-    result
-        .interfaces
-        .iter()
-        .filter(|interface| interface.sandbox.is_empty())
 }
 
 fn absent(name: &str) -> Error {
@@ -186,7 +178,7 @@ pub(crate) fn taken_port(
     prev_result: &AddResult,
     id: AttachmentId<'_>,
 ) -> Result<Option<Link>, Error> {
-    for name in host_side(prev_result).filter_map(|i| IfName::parse(&i.name).ok()) {
+    for name in prev_result::on_host(prev_result).filter_map(|i| IfName::parse(&i.name).ok()) {
         let link = host.find_link(&name)?;
         if let Some(link) = link.filter(|link| is_taken_by(link, id)) {
             return Ok(Some(link));
@@ -203,7 +195,7 @@ pub(crate) fn release(host: &mut Rtnl, call: &Call, id: AttachmentId<'_>) -> Res
     };
     // The usual pair has a name of ours, so nothing is looked up for it.
     let [own, ..] = host_names(id);
-    if host_side(&prev_result).any(|interface| interface.name == own.as_str()) {
+    if prev_result::on_host(&prev_result).any(|interface| interface.name == own.as_str()) {
         return Ok(false);
     }
     let port = taken_port(host, &prev_result, id)?;
@@ -224,7 +216,7 @@ pub(crate) fn release_stale(
         links
             .iter()
             .filter(is_stale)
-            .filter_map(|port| take_off(host, port).err()),
+            .map(|port| take_off(host, port)),
     )
 }
 
@@ -237,105 +229,5 @@ fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
         Err(e) if !e.is_absent() => Err(e.into()),
         // Its maker was faster.
         _ => Ok(()),
-    }
-}
-
-/// Addresses of the port itself are the attachment's too: a guest behind a tap has no interface in the container.
-pub(crate) fn with_addresses_of(port: &Link, mut result: AddResult) -> AddResult {
-    let interfaces = &result.interfaces;
-    let is_port = |index: i64| {
-        let interface = usize::try_from(index)
-            .ok()
-            .and_then(|index| interfaces.get(index));
-        interface.is_some_and(|i| i.name == port.name && i.sandbox.is_empty())
-    };
-    for ip in &mut result.ips {
-        ip.interface = ip.interface.filter(|index| !is_port(*index));
-    }
-    result
-}
-
-/// The earlier plugins' result with what was added: "plugins provided a prevResult must output it
-/// as their result, with any possible modifications" (spec section 5).
-///
-/// What was added comes first, since runtimes and plugins take the first of `ips` for the pod's
-/// own; so its interfaces have the indices that they have without a chain. Addresses that are good
-/// inside the pod only, those of `lo`, are left out, as by the reference: whoever walks over all of
-/// `ips` takes each for one by which the pod is reached. CRI-O reports them, and the firewall
-/// plugin lets packets from 127.0.0.1 pass for one pod, and takes that from all at its DEL.
-pub(crate) fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult {
-    let Some(prev) = prev_result else {
-        return added;
-    };
-    let offset = i64::try_from(added.interfaces.len()).unwrap_or(i64::MAX);
-    added.interfaces.extend(prev.interfaces);
-    let reachable = prev
-        .ips
-        .into_iter()
-        .filter(|ip| !ip.address.address().is_loopback());
-    added.ips.extend(reachable.map(|ip| IpConfig {
-        interface: ip.interface.map(|index| index.saturating_add(offset)),
-        ..ip
-    }));
-    let mut seen: HashSet<Route> = added.routes.iter().cloned().collect();
-    added.routes.extend(
-        prev.routes
-            .into_iter()
-            .filter(|route| seen.insert(route.clone())),
-    );
-    if added.dns.is_empty() {
-        added.dns = prev.dns;
-    }
-    added
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cni_types::Json;
-
-    fn read(text: &str) -> AddResult {
-        AddResult::from_json(&Json::parse(text.as_bytes()).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_pods_own_addresses_come_first_and_those_of_lo_are_left_out() {
-        let lo = r#"{"interfaces": [{"name": "lo", "sandbox": "/ns"}, {"name": "macvlan0", "sandbox": "/ns"}],
-            "ips": [{"address": "127.0.0.1/8", "interface": 0}, {"address": "::1/128", "interface": 0},
-                    {"address": "192.0.2.9/24", "interface": 1}],
-            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "192.0.2.0/24"}], "dns": {"domain": "earlier"}}"#;
-        let own = r#"{"interfaces": [{"name": "cni0"}, {"name": "veth1"}, {"name": "eth0", "sandbox": "/ns"}],
-            "ips": [{"address": "10.1.0.2/24", "interface": 2}], "routes": [{"dst": "0.0.0.0/0"}]}"#;
-        let result = merged(Some(read(lo)), read(own));
-        let names: Vec<&str> = result.interfaces.iter().map(|i| i.name.as_str()).collect();
-        assert_eq!(names, ["cni0", "veth1", "eth0", "lo", "macvlan0"]);
-        let ips: Vec<_> = result
-            .ips
-            .iter()
-            .map(|ip| (ip.address.to_string(), ip.interface))
-            .collect();
-        assert_eq!(
-            ips,
-            [
-                ("10.1.0.2/24".to_owned(), Some(2)),
-                ("192.0.2.9/24".to_owned(), Some(4))
-            ]
-        );
-        let routes: Vec<_> = result
-            .routes
-            .iter()
-            .map(|route| route.dst.to_string())
-            .collect();
-        assert_eq!(
-            (routes, result.dns.domain.as_str()),
-            (vec!["0.0.0.0/0".into(), "192.0.2.0/24".into()], "earlier")
-        );
-    }
-
-    #[test]
-    fn without_an_earlier_result_nothing_changes() {
-        let own =
-            read(r#"{"interfaces": [{"name": "cni0"}], "ips": [{"address": "10.1.0.2/24"}]}"#);
-        assert_eq!(merged(None, own.clone()), own);
     }
 }

@@ -1,45 +1,44 @@
-//! CHECK: is the attachment still what ADD left, and can its container be reached?
+//! CHECK: is the attachment still as ADD left it, and can its container be reached?
 //!
-//! All differences are told at once, each as what is wanted and what is found. What a later plugin of the chain may change
-//! (MTU, further addresses and routes) is not looked at, and its changes to what the result tells are in `prevResult`.
+//! All differences are reported at once, each as what is wanted and what is found. What a later
+//! plugin of the chain may change (MTU, further addresses and routes) is not looked at, and its
+//! changes to what the result reports are in `prevResult`.
 
 use crate::{
-    chain,
+    NAME, chain,
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
     macspoof,
     masquerade::Masquerade,
     vlan,
 };
-use cni_net::{Family, InstalledRoute, Link, Netns, PortState, Rtnl, Sysctl, container_netns};
-use cni_types::{AddResult, Attachment, Call, Cidr, Code, Command, Error, IfName, Interface, log};
-use std::collections::BTreeMap;
+use cni_attachment::{Differences, container_netns, ipam, prev_result};
+use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl};
+use cni_types::{AddResult, Attachment, Call, Cidr, Error, log};
 
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
     let netns = container_netns(call, &attachment.netns)?;
-    if let Some(kind) = config.ipam() {
-        call.delegate(kind)?.verify(Command::Check)?;
-    }
-    let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
-    let told = call.prev_result()?.ok_or_else(missing)?;
+    ipam::check(call, config.ipam())?;
+    let reported = call.require_prev_result()?;
     let id = attachment.id(&call.network);
     let mut host = Rtnl::open()?;
-    let taken = chain::taken_port(&mut host, &told, id)?;
-    let told = taken
-        .iter()
-        .fold(told, |told, port| chain::with_addresses_of(port, told));
-    let prev_result = own_part(told, &attachment.if_name);
+    let taken = chain::taken_port(&mut host, &reported, id)?;
+    let reported = match &taken {
+        Some(port) => prev_result::with_addresses_of(&port.name, reported),
+        None => reported,
+    };
+    let own = prev_result::own_part(reported, &attachment.if_name);
     let mut checking = Checking {
         config: &config,
         attachment,
-        prev_result: &prev_result,
-        differences: Vec::new(),
+        prev_result: &own,
+        differences: Differences::new(),
     };
     let bridge = checking.bridge(&mut host)?;
     // Of a tap, the other side is a guest's and not the container's.
-    let inside = taken.is_none() || checking.told_interface().is_some();
-    let link = if inside {
+    let has_inside = taken.is_none() || prev_result::interface(&own, &attachment.if_name).is_some();
+    let link = if has_inside {
         checking.container(&netns)?
     } else {
         taken.clone()
@@ -52,62 +51,25 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         _ => {}
     }
     checking.masquerade(Masquerade::of(call, id))?;
-    checking.outcome()
-}
-
-/// What of a result is this attachment's: a later plugin of the chain may have added interfaces with addresses and routes of their
-/// own.
-pub(crate) fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
-    let interfaces = &result.interfaces;
-    let is_own = |index: usize| {
-        interfaces
-            .get(index)
-            .is_some_and(|i| i.name == name.as_str() && !i.sandbox.is_empty())
-    };
-    result.ips.retain(|ip| {
-        ip.interface
-            .is_none_or(|index| usize::try_from(index).is_ok_and(is_own))
-    });
-    let ips = &result.ips;
-    result.routes.retain(|route| {
-        route
-            .gw
-            .is_none_or(|gw| ips.iter().any(|ip| ip.address.contains(gw)))
-    });
-    result
+    checking.differences.outcome()
 }
 
 struct Checking<'a> {
     config: &'a Config,
     attachment: &'a Attachment,
     prev_result: &'a AddResult,
-    differences: Vec<String>,
+    differences: Differences,
 }
 
-impl<'a> Checking<'a> {
-    fn differs(&mut self, difference: String) {
-        self.differences.push(difference);
-    }
-
+impl Checking<'_> {
     fn require(&mut self, holds: bool, difference: impl FnOnce() -> String) {
-        if !holds {
-            self.differs(difference());
-        }
-    }
-
-    fn outcome(self) -> Result<(), Error> {
-        let mut differences = self.differences.into_iter();
-        let Some(first) = differences.next() else {
-            return Ok(());
-        };
-        let error = Error::new(Code::CHECK_MISMATCH, first);
-        Err(differences.fold(error, |error, next| error.and_details(&next)))
+        self.differences.require(holds, difference);
     }
 
     fn bridge(&mut self, rtnl: &mut Rtnl) -> Result<Option<Link>, Error> {
         let name = &self.config.bridge;
         let Some(link) = rtnl.find_link(name)? else {
-            self.differs(format!(
+            self.differences.add(format!(
                 "Bridge interface {name} not found, wanted as the bridge of this network"
             ));
             return Ok(None);
@@ -162,92 +124,17 @@ impl<'a> Checking<'a> {
     }
 
     fn container(&mut self, netns: &Netns) -> Result<Option<Link>, Error> {
-        let name = &self.attachment.if_name;
-        let sandbox = self.attachment.netns.as_str();
-        let Some(wanted) = self.told_interface() else {
-            self.differs(format!("Interface name {name} not found in prevResult"));
-            return Ok(None);
-        };
-        self.require(wanted.sandbox == sandbox, || {
-            format!(
-                "Sandbox in prevResult {} doesn't match configured netns: {sandbox}",
-                wanted.sandbox
-            )
-        });
-        let mut rtnl = Rtnl::open_in(netns)?;
-        let Some(link) = rtnl.find_link(name)? else {
-            self.differs(format!("Interface name {name} not found in {sandbox}"));
-            return Ok(None);
-        };
-        self.interface(wanted, &link);
-        self.addresses(&mut rtnl, name, &link)?;
-        self.routes(&mut rtnl, name, &link)?;
-        Ok(Some(link))
+        let (config, prev_result) = (self.config, self.prev_result);
+        self.differences.compare_container(
+            netns,
+            self.attachment,
+            prev_result,
+            config.container == Container::Down,
+            || Ok(Plan::of(config, prev_result)?.specs),
+        )
     }
 
-    /// The container's interface, where the result has it.
-    fn told_interface(&self) -> Option<&'a Interface> {
-        let name = self.attachment.if_name.as_str();
-        self.prev_result
-            .interfaces
-            .iter()
-            .find(|i| i.name == name && !i.sandbox.is_empty())
-    }
-
-    fn interface(&mut self, wanted: &Interface, link: &Link) {
-        let name = &wanted.name;
-        let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        self.require(
-            wanted.mac.is_empty() || wanted.mac.eq_ignore_ascii_case(&found),
-            || {
-                format!(
-                    "Interface {name} Mac {} doesn't match container Mac: {found}",
-                    wanted.mac
-                )
-            },
-        );
-        let up = link.up || self.config.container == Container::Down;
-        self.require(up, || format!("Interface {name} is down, wanted up"));
-    }
-
-    fn addresses(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
-        let found = rtnl.addresses(link.index)?;
-        for wanted in self.prev_result.ips.iter().map(|ip| ip.address) {
-            self.require(found.iter().any(|address| address.cidr == wanted), || {
-                let found: Vec<String> = found
-                    .iter()
-                    .map(|address| address.cidr.to_string())
-                    .collect();
-                format!(
-                    "Failed to match addr {wanted} on interface {name}, found [{}]",
-                    found.join(" ")
-                )
-            });
-        }
-        Ok(())
-    }
-
-    fn routes(&mut self, rtnl: &mut Rtnl, name: &IfName, link: &Link) -> Result<(), Error> {
-        let mut found: BTreeMap<(Cidr, u32), Vec<InstalledRoute>> = BTreeMap::new();
-        for route in rtnl.routes()? {
-            found
-                .entry((route.dst, route.table))
-                .or_default()
-                .push(route);
-        }
-        for spec in Plan::of(self.config, self.prev_result)?.specs {
-            let dst = spec.route.dst.network();
-            let table = spec.table();
-            let mut alike = found.get(&(dst, table)).into_iter().flatten();
-            self.require(alike.any(|route| route.is(&spec, link.index)), || {
-                let via = spec.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-                format!("Expected Route {dst}{via} on interface {name} not found in routing table {table}")
-            });
-        }
-        Ok(())
-    }
-
-    /// The container's peer, which is to be on the host.
+    /// Compares the container's peer, which is to be on the host.
     fn port(
         &mut self,
         rtnl: &mut Rtnl,
@@ -256,7 +143,8 @@ impl<'a> Checking<'a> {
         netns: &Netns,
     ) -> Result<(), Error> {
         let Some(peer) = rtnl.peer_of(container, netns)? else {
-            self.differs(format!("host end of {} not found", container.name));
+            self.differences
+                .add(format!("host end of {} not found", container.name));
             return Ok(());
         };
         self.port_is_right(rtnl, bridge, &peer, container)
@@ -306,7 +194,7 @@ impl<'a> Checking<'a> {
             (Some(_), PortState::Listening | PortState::Learning) => {}
             (Some(_), PortState::Blocking) => {
                 log::warn(
-                    "bridge",
+                    NAME,
                     format_args!("{name} is blocked by the spanning tree of {}", bridge.name),
                 );
             }

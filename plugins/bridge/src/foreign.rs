@@ -6,9 +6,9 @@
 //! that is stale, the pair goes, before rule and address; the addresses of all other such pairs
 //! stay reserved.
 
-use crate::{
+use crate::masquerade;
+use cni_attachment::{
     mark::{Mark, is_silent},
-    masquerade,
     names::is_group,
     stale::Stale,
 };

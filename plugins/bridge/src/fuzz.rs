@@ -2,11 +2,13 @@
 //! or runs another program.
 
 use crate::{
-    chain,
     config::{Config, Remains},
     macspoof,
+};
+use cni_attachment::{
     mark::{self, Role},
     names::host_names,
+    prev_result,
 };
 use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
 
@@ -24,7 +26,7 @@ impl Plugin for BeforeTheKernel {
         let _ = (mark::alias(Role::Pair, id), host_names(id));
         macspoof::require_nameable(id)?;
         find_delegate(call, config.ipam())?;
-        chain::merged(call.prev_result()?, AddResult::default()).encode(call.version)
+        prev_result::merged(call.prev_result()?, AddResult::default()).encode(call.version)
     }
 
     fn del(&self, call: &Call, _detachment: &Detachment) -> Result<(), Error> {

@@ -1,12 +1,11 @@
-//! What follows from the addresses: gateways for the bridge, routes for the container. Pure reckoning.
+//! Gateways for the bridge and routes for the container, as they follow from the addresses. Pure
+//! functions, no I/O.
 
 use crate::config::{Config, Gateway};
-use cni_net::RouteSpec;
+use cni_attachment::{interface, routes};
+use cni_net::{Link, RouteSpec};
 use cni_types::{AddResult, Cidr, Code, Error, IpConfig, Route};
-use std::{
-    collections::{HashSet, VecDeque},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The container's interface is the third in the result, after the bridge and the host's end of the pair.
 const CONTAINER_INTERFACE: i64 = 2;
@@ -52,7 +51,7 @@ impl Plan {
         if config.gateway == Gateway::Default {
             plan.add_default_routes();
         }
-        plan.settle_routes()?;
+        plan.specs = routes::settle(&plan.ips, &plan.routes)?;
         Ok(plan)
     }
 
@@ -71,60 +70,34 @@ impl Plan {
         }
     }
 
-    /// A route without a next hop goes through the gateway of the first address of its family that has one.
-    ///
-    /// # Errors
-    /// Fails, with the reference's words, if a next hop is of another family than its destination:
-    /// the kernel says only that the network is unreachable.
-    fn settle_routes(&mut self) -> Result<(), Error> {
-        for route in &self.routes {
-            if let Some(gw) = route.gw.filter(|gw| gw.is_ipv4() != route.dst.is_ipv4()) {
-                return Err(mixed_families(route.dst, gw));
-            }
-            let of_family = self
-                .ips
-                .iter()
-                .filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
-            let gateway = route
-                .gw
-                .or_else(|| of_family.filter_map(|ip| ip.gateway).next());
-            self.specs.push(RouteSpec {
-                route: Route {
-                    gw: None,
-                    ..route.clone()
-                },
-                gateway,
-            });
-        }
-        self.keep_first_of_equal_specs();
-        Ok(())
-    }
-
-    /// By a set of hashes: to compare each with all others takes minutes for 100,000 routes.
-    fn keep_first_of_equal_specs(&mut self) {
-        let mut seen = HashSet::with_capacity(self.specs.len());
-        let mut is_first: VecDeque<bool> =
-            self.specs.iter().map(|spec| seen.insert(spec)).collect();
-        drop(seen);
-        self.specs.retain(|_| is_first.pop_front().unwrap_or(true));
-    }
-
-    /// Whether any address is of that family.
+    /// Returns true if one of the addresses is IPv6.
     pub(crate) fn has_v6(&self) -> bool {
         self.ips.iter().any(|ip| !ip.address.is_ipv4())
     }
 }
 
-fn mixed_families(dst: Cidr, gw: IpAddr) -> Error {
-    let family = |v4| if v4 { "IPv4" } else { "IPv6" };
-    let msg = format!(
-        "failed to add route \"{dst} via {gw}\": gateway, source, and destination ip are not the same IP family"
-    );
-    Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
-        "{dst} is {} and its gateway {gw} is {}; correct the route in ipam, or leave its gateway out",
-        family(dst.is_ipv4()),
-        family(gw.is_ipv4())
-    ))
+/// Requires, for IPv6 addresses, that the MTU of a new interface and of the bridge as its gateway
+/// is not too small.
+///
+/// # Errors
+/// Code 7 if it is.
+pub(crate) fn require_v6_mtu(
+    config: &Config,
+    bridge: &Link,
+    plan: &Plan,
+    is_new: bool,
+) -> Result<(), Error> {
+    let of_key = || "the key \"mtu\"".to_owned();
+    let of_bridge = || format!("the MTU of bridge {}", config.bridge);
+    if let Some(mtu) = config.mtu {
+        interface::require_v6_mtu(of_key, mtu, &plan.ips)?;
+    }
+    // Without the key a new interface has the bridge's.
+    let has_v6_gateway = plan.gateways.iter().any(|gateway| !gateway.is_ipv4());
+    if (is_new && config.mtu.is_none()) || has_v6_gateway {
+        interface::require_v6_mtu(of_bridge, bridge.mtu, &plan.ips)?;
+    }
+    Ok(())
 }
 
 fn default_route(v4: bool) -> Cidr {
@@ -149,11 +122,7 @@ mod tests {
     use super::*;
     use cni_types::{Call, Environment, Stop};
 
-    fn try_plan(
-        keys: &str,
-        ips: &[(&str, Option<&str>)],
-        routes: &[(&str, Option<&str>)],
-    ) -> Result<Plan, Error> {
+    fn plan(keys: &str, ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> Plan {
         let stdin = format!(r#"{{"name":"n"{keys}}}"#);
         let config =
             Config::of(&Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap())
@@ -171,11 +140,7 @@ mod tests {
             routes: routes.iter().map(route).collect(),
             ..AddResult::default()
         };
-        Plan::of(&config, &ipam)
-    }
-
-    fn plan(keys: &str, ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> Plan {
-        try_plan(keys, ips, routes).unwrap()
+        Plan::of(&config, &ipam).unwrap()
     }
 
     fn hops(plan: &Plan) -> Vec<String> {
@@ -236,64 +201,5 @@ mod tests {
         );
         assert_eq!(plan.routes.len(), 2);
         assert_eq!(hops(&plan), ["0.0.0.0/0 10.0.3.1"]);
-    }
-
-    #[test]
-    fn a_route_takes_the_gateway_of_its_family() {
-        let ips = [
-            ("fd00::2/64", Some("fd00::1")),
-            ("10.0.0.2/24", Some("10.0.0.1")),
-        ];
-        let routes = [
-            ("192.168.0.0/16", None),
-            ("fd01::/48", None),
-            ("10.9.0.0/16", Some("10.0.0.9")),
-        ];
-        assert_eq!(
-            hops(&plan("", &ips, &routes)),
-            [
-                "192.168.0.0/16 10.0.0.1",
-                "fd01::/48 fd00::1",
-                "10.9.0.0/16 10.0.0.9"
-            ]
-        );
-        assert_eq!(
-            hops(&plan(
-                "",
-                &[("10.0.0.2/24", None)],
-                &[("10.8.0.0/16", None)]
-            )),
-            ["10.8.0.0/16 "]
-        );
-    }
-    #[test]
-    fn a_route_through_a_gateway_of_the_other_family_is_refused_with_the_references_words() {
-        for (dst, gw) in [("10.6.0.0/16", "fd00::1"), ("fd01::/48", "10.9.0.1")] {
-            let error = try_plan("", &[("10.9.0.2/24", None)], &[(dst, Some(gw))]).unwrap_err();
-            let msg = format!("failed to add route \"{dst} via {gw}\": ")
-                + "gateway, source, and destination ip are not the same IP family";
-            assert_eq!((error.code, error.msg), (Code::INVALID_CONFIG, msg));
-        }
-    }
-
-    #[test]
-    fn a_hundred_thousand_routes_are_settled_in_a_moment() {
-        let names: Vec<String> = (0..100_000_u32)
-            .map(|n| format!("20.{}.{}.0/24", n >> 8 & 255, n & 255))
-            .collect();
-        let routes: Vec<(&str, Option<&str>)> =
-            names.iter().map(|name| (name.as_str(), None)).collect();
-        let begin = std::time::Instant::now();
-        let plan = plan("", &[("10.0.0.2/24", Some("10.0.0.1"))], &routes);
-        assert_eq!(
-            (plan.routes.len(), plan.specs.len()),
-            (100_000, 65_536),
-            "each is installed once"
-        );
-        assert!(
-            begin.elapsed() < std::time::Duration::from_secs(10),
-            "{:?}",
-            begin.elapsed()
-        );
     }
 }

@@ -1,12 +1,15 @@
 //! The host's side: the bridge, its addresses, the port.
 
 use crate::{
+    NAME,
     config::{Config, Gateway, PortMode, Vlan},
+    vlan,
+};
+use cni_attachment::{
+    Rollback,
+    interface::{Origin, enable_forwarding, ipv6_disabled, refuse_router_advertisements, vanished},
     mark::{self, Mark, Role},
     names::random_mac,
-    parameters::{self, Origin, Parameters},
-    undo::Undo,
-    vlan,
 };
 use cni_net::{
     Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl,
@@ -57,7 +60,7 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     match created {
         // Before there is a port by which one could come; of a gateway `set_bridge_up` does it next.
         Ok(()) if config.gateway == Gateway::No => {
-            refuse_router_advertisements(name, Origin::Network)
+            refuse_router_advertisements(NAME, name, Origin::Network)
         }
         Ok(()) => {}
         Err(e) if e.is_exists() => {}
@@ -74,7 +77,7 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
 /// own address by them.
 fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     if config.gateway != Gateway::No {
-        refuse_router_advertisements(&config.bridge, Origin::Network);
+        refuse_router_advertisements(NAME, &config.bridge, Origin::Network);
     }
     let mut batch = Batch::new();
     if !bridge.up {
@@ -87,13 +90,6 @@ fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), 
     Ok(rtnl.run(batch)?)
 }
 
-pub(crate) fn vanished(name: &IfName) -> Error {
-    Error::new(
-        Code::TRY_AGAIN,
-        format!("interface {name} was removed by somebody else during the operation"),
-    )
-}
-
 /// Sets what the port does, and writes on it whose it is.
 pub(crate) fn configure_port(
     rtnl: &mut Rtnl,
@@ -102,7 +98,7 @@ pub(crate) fn configure_port(
     id: AttachmentId<'_>,
 ) -> Result<(), Error> {
     set_port(rtnl, host_name, config, &mark::alias(Role::Pair, id))?;
-    refuse_router_advertisements(host_name, Origin::New);
+    refuse_router_advertisements(NAME, host_name, Origin::New);
     Ok(())
 }
 
@@ -111,10 +107,17 @@ pub(crate) fn configure_taken_port(
     rtnl: &mut Rtnl,
     name: &IfName,
     config: &Config,
-    undo: &mut Undo<'_>,
+    rollback: &mut Rollback<'_>,
 ) -> Result<(), Error> {
     set_port(rtnl, name, config, "")?;
-    refuse_router_advertisements(name, Origin::Earlier { netns: None, undo });
+    refuse_router_advertisements(
+        NAME,
+        name,
+        Origin::Earlier {
+            netns: None,
+            rollback,
+        },
+    );
     Ok(())
 }
 
@@ -126,14 +129,6 @@ fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Res
     let mut batch = Batch::new();
     batch.set_port(name, mode, alias);
     Ok(rtnl.run(batch)?)
-}
-
-/// CVE-2020-10749: a container that sends router advertisements must not become the host's default gateway.
-pub(crate) fn refuse_router_advertisements(interface: &IfName, origin: Origin<'_, '_>) {
-    Parameters::of(origin).wish(
-        Sysctl::of_interface(Family::V6, interface, "accept_ra"),
-        "0",
-    );
 }
 
 /// The bridge as it is now. A bridge whose address nobody chose takes on that of a port, or all zeroes when the last
@@ -180,7 +175,7 @@ pub(crate) fn ensure_gateway(
         if ensure_address(rtnl, interface, config, *gateway, gateways)? {
             added.push(*gateway);
         }
-        parameters::enable_forwarding(&Sysctl::forwarding(Family::of(*gateway)))?;
+        enable_forwarding(&Sysctl::forwarding(Family::of(*gateway)))?;
     }
     Ok(added)
 }
@@ -265,19 +260,6 @@ fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
     ))
 }
 
-/// The kernel says no more than "permission denied" where IPv6 is switched off.
-pub(crate) fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Error> {
-    let sysctl = Sysctl::of_interface(Family::V6, interface, "disable_ipv6");
-    let off = error.errno() == Some(Errno::EACCES)
-        && matches!(sysctl.read(), Ok(Some(value)) if value == "1");
-    off.then(|| {
-        Error::new(Code::KERNEL, error.to_string()).with_details(format!(
-            "IPv6 is disabled on {interface}: {} is 1, wanted 0",
-            sysctl.name()
-        ))
-    })
-}
-
 /// The host's end of the pair, as it is.
 pub(crate) fn end(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
     rtnl.find_link(name)?.ok_or_else(|| vanished(name))
@@ -300,7 +282,7 @@ pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Re
     };
     let port = wait_for_port(rtnl, &now, name, stop, |link| link.oper_up)?;
     if !forwards(&port) {
-        log::warn("bridge", note);
+        log::warn(NAME, note);
     }
     Ok(port)
 }

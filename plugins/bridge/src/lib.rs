@@ -1,13 +1,12 @@
 //! Connects a container to a bridge of the host, by a veth pair.
 //!
-//! One module for each operation, `config` for what may be asked, `names` for the names that an
-//! attachment gives its traces on the host, `undo` for taking back a failed ADD.
+//! One module for each operation, `config` for what may be asked. What other plugins have too is in
+//! `cni-attachment`.
 
 mod add;
 mod chain;
 mod check;
 pub mod config;
-mod container;
 mod del;
 mod foreign;
 #[cfg(feature = "fuzzing")]
@@ -15,24 +14,18 @@ pub mod fuzz;
 mod gateway;
 mod gc;
 mod host;
-mod in_use;
-mod ipam;
 mod mac;
 mod macspoof;
-mod mark;
 mod masquerade;
-mod names;
-mod neighbours;
-mod pair;
-mod parameters;
-mod stale;
 mod status;
-mod undo;
 mod vlan;
 
 pub use config::KEYS;
 
 use cni_types::{Attachment, Call, Detachment, Encoded, Error, Plugin};
+
+/// The plugin's name.
+const NAME: &str = "bridge";
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +33,7 @@ pub struct Bridge;
 
 impl Plugin for Bridge {
     fn name(&self) -> &'static str {
-        "bridge"
+        NAME
     }
 
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {

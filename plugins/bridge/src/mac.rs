@@ -5,7 +5,7 @@
 //! when a port with a lower one is attached. So every port gets a lower one than the bridge has, as far as there is one; where
 //! the bridge's address changes, ADD gives it back as a chosen one.
 
-use crate::names::random;
+use cni_attachment::names::random;
 use cni_types::MacAddr;
 
 /// The first and the last locally administered address that begin with 02.

@@ -6,7 +6,7 @@
 //!
 //! DEL does not ask the configuration: one look-up by name tells whether there is anything.
 
-use crate::{mark::Mark, stale::Stale};
+use cni_attachment::{mark::Mark, stale::Stale};
 use cni_net::{
     Errno, Link, NetError, Rtnl,
     nft::{MacCheck, MacCheckJump, Nft},
@@ -77,10 +77,7 @@ fn require_quotable(host_end: &IfName) -> Result<(), Error> {
 }
 
 fn setup_failure(cause: Error) -> Error {
-    Error {
-        msg: format!("failed to setup spoof-check: {}", cause.msg),
-        ..cause
-    }
+    cause.context("failed to setup spoof-check")
 }
 
 /// Says why, where the kernel's error number does not.
@@ -133,7 +130,7 @@ pub(crate) fn remove(nft: &mut Nft, id: AttachmentId<'_>) -> Result<(), Error> {
         .flatten()
         .map(|check| remove_if_there(nft, id, check))
         .collect();
-    Error::join(outcomes.into_iter().filter_map(Result::err)).map_err(teardown_failure)
+    Error::join(outcomes).map_err(teardown_failure)
 }
 
 fn remove_if_there(nft: &mut Nft, id: AttachmentId<'_>, check: &MacCheck) -> Result<(), Error> {
@@ -144,10 +141,7 @@ fn remove_if_there(nft: &mut Nft, id: AttachmentId<'_>, check: &MacCheck) -> Res
 }
 
 fn teardown_failure(cause: Error) -> Error {
-    Error {
-        msg: format!("failed to teardown spoof-check: {}", cause.msg),
-        ..cause
-    }
+    cause.context("failed to teardown spoof-check")
 }
 
 fn remove_found(
@@ -237,7 +231,7 @@ pub(crate) fn remove_stale(nft: &mut Nft, stale: &Stale<'_>) -> Result<(), Error
                 .filter(|e| !e.is_absent()),
         );
     }
-    Error::join(failures.into_iter().map(Error::from)).map_err(teardown_failure)
+    Error::join(failures.into_iter().map(Err)).map_err(teardown_failure)
 }
 
 /// What is not as ADD left it, for CHECK.

@@ -5,11 +5,11 @@
 //! costs two requests and two files, and no program is run.
 
 use crate::{
-    check::own_part,
+    NAME,
     config::{Backend, BackendChoice, Remains},
-    undo::Undo,
 };
-use cni_net::{Errno, Iptables, Masqueraded, NetError, Rtnl, Tables, nft::Nft, remaining_netns};
+use cni_attachment::{Rollback, prev_result::own_part, remaining_netns};
+use cni_net::{Errno, Iptables, Masqueraded, NetError, Rtnl, Tables, nft::Nft};
 use cni_types::{
     AttachmentId, AttachmentList, Call, Cidr, Detachment, Error, Stop, ValidAttachments, log,
 };
@@ -54,35 +54,43 @@ impl<'a> Masquerade<'a> {
         self,
         choice: BackendChoice,
         addresses: &[Cidr],
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
         match choice.first() {
-            Backend::Iptables => self.create_by_iptables(addresses, undo),
-            Backend::Nftables => match self.create_by_nftables(addresses, undo) {
+            Backend::Iptables => self.create_by_iptables(addresses, rollback),
+            Backend::Nftables => match self.create_by_nftables(addresses, rollback) {
                 Err(e) if falls_back(choice, &e, || self.has_iptables()) => {
-                    log::warn("bridge", format_args!("masquerading by iptables, for {e}"));
-                    self.create_by_iptables(addresses, undo)
+                    log::warn(NAME, format_args!("masquerading by iptables, for {e}"));
+                    self.create_by_iptables(addresses, rollback)
                 }
                 outcome => Ok(outcome?),
             },
         }
     }
 
-    fn create_by_nftables(self, addresses: &[Cidr], undo: &mut Undo<'a>) -> Result<(), NetError> {
+    fn create_by_nftables(
+        self,
+        addresses: &[Cidr],
+        rollback: &mut Rollback<'a>,
+    ) -> Result<(), NetError> {
         let mut nft = Nft::open()?;
         // Before: if the kernel's answer is lost, the rules may be there.
-        undo.on_failure(REMOVING, move || match Nft::open_if_there()? {
+        rollback.on_failure(REMOVING, move || match Nft::open_if_there()? {
             Some(mut nft) => Ok(nft.remove_masquerade(self.id).map(drop)?),
             None => Ok(()),
         });
         nft.create_masquerade(self.id, addresses)
     }
 
-    fn create_by_iptables(self, addresses: &[Cidr], undo: &mut Undo<'a>) -> Result<(), Error> {
+    fn create_by_iptables(
+        self,
+        addresses: &[Cidr],
+        rollback: &mut Rollback<'a>,
+    ) -> Result<(), Error> {
         let mut nft = Nft::open_if_there()?;
         let wanted = addresses.to_vec();
         // Before: if it fails, is stopped or is killed, some of it may have been done.
-        undo.on_failure(REMOVING, move || self.take_back(&wanted));
+        rollback.on_failure(REMOVING, move || self.take_back(&wanted));
         let mut iptables = self.iptables(nft.as_mut(), Tables::All, &self.call.stop);
         Ok(iptables.create(self.id, addresses)?)
     }
@@ -123,16 +131,11 @@ impl<'a> Masquerade<'a> {
         let others = iptables.remove(self.id, &is_doomed);
         if let Some(e) = iptables.unread() {
             log::warn(
-                "bridge",
+                NAME,
                 format_args!("the legacy table nat was not looked into: {e}"),
             );
         }
-        Error::join(
-            [own, others]
-                .into_iter()
-                .filter_map(Result::err)
-                .map(Error::from),
-        )
+        Error::join([own, others])
     }
 
     /// The rules of iptables name container and address, not the interface, and another interface of the container may be in
@@ -298,12 +301,7 @@ pub(crate) fn remove_stale(
         .map_or(Ok(()), |nft| nft.remove_stale_masquerade(valid).map(drop));
     let mut iptables = Iptables::new(nft, Tables::All, call.environment(), &call.stop);
     let outcomes = [own, iptables.remove_stale(valid)];
-    Error::join(
-        outcomes
-            .into_iter()
-            .filter_map(Result::err)
-            .map(Error::from),
-    )
+    Error::join(outcomes)
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@
 //! node that is not ready are moved elsewhere. What only delays packets is a line on stderr.
 
 use crate::{
+    NAME,
     config::{Backend, BackendChoice, Config, Gateway},
     host::{find_bridge, held_back},
     masquerade::falls_back,
-    parameters::no_forwarding,
     vlan,
 };
+use cni_attachment::{interface::no_forwarding, ipam};
 use cni_net::{Family, Iptables, NetError, Rtnl, Sysctl, nft::Nft, require_capabilities};
-use cni_types::{Call, Cidr, Code, Command, Error, Json, log};
+use cni_types::{Call, Cidr, Code, Error, Json, log};
 use serde::Deserialize;
 
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
@@ -21,22 +22,7 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
         ..e
     };
     require_host(call, &config).map_err(unavailable)?;
-    match config.ipam() {
-        Some(kind) => {
-            let is_configuration = |e: &Error| e.code == Code::INVALID_CONFIG;
-            let delegate = call.delegate(kind);
-            delegate
-                .map_err(|e| {
-                    if is_configuration(&e) {
-                        e
-                    } else {
-                        unavailable(e)
-                    }
-                })?
-                .verify(Command::Status)
-        }
-        None => Ok(()),
-    }
+    ipam::status(call, config.ipam())
 }
 
 fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
@@ -44,7 +30,7 @@ fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
     if let Some(bridge) = find_bridge(&mut Rtnl::open()?, config)? {
         vlan::require_support(&bridge, config)?;
         if let Some(note) = held_back(&bridge) {
-            log::warn("bridge", note);
+            log::warn(NAME, note);
         }
     }
     require_forwarding(call, config)?;

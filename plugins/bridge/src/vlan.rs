@@ -7,10 +7,13 @@
 //! have been killed in the middle.
 
 use crate::{
+    NAME,
     config::{Config, Vlan, VlanGateway},
-    host::{forwards, refuse_router_advertisements, vanished, wait_forwarding},
+    host::{forwards, wait_forwarding},
+};
+use cni_attachment::{
+    interface::{Origin, refuse_router_advertisements, vanished},
     names::{random_mac, random_name},
-    parameters::Origin,
 };
 use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortVlans, Rtnl};
 use cni_types::{Cidr, Code, Error, IfName, Stop, VlanId};
@@ -112,7 +115,7 @@ pub(crate) fn ensure_gateway_interface(
         Some(link) => link,
         None => create(rtnl, bridge, config, gateway)?,
     };
-    refuse_router_advertisements(&gateway.name, Origin::Network);
+    refuse_router_advertisements(NAME, &gateway.name, Origin::Network);
     if link.kind != LinkKind::Veth {
         // Somebody else's work, a VLAN device for instance: taken as it is, as the reference does.
         set_up(rtnl, &[(&link, &gateway.name)])?;
@@ -195,7 +198,7 @@ fn create(
         let found = rtnl.find_link(name)?;
         match (created, found) {
             (Ok(()), Some(link)) => {
-                refuse_router_advertisements(&peer_name, Origin::Network);
+                refuse_router_advertisements(NAME, &peer_name, Origin::Network);
                 return Ok(link);
             }
             (Ok(()), None) => return Err(vanished(name)),

@@ -6,9 +6,10 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 
-use cni_net::{
-    Batch, Link, NetError, Netns, Rtnl, container_netns, remaining_netns, require_capabilities,
+use cni_attachment::{
+    Differences, Rollback, container_netns, prev_result::interface_of, remaining_netns,
 };
+use cni_net::{Batch, Link, NetError, Netns, Rtnl, require_capabilities};
 use cni_types::{
     AddResult, Attachment, Call, Cidr, Code, Detachment, Encoded, Error, IfName, Interface,
     IpConfig, Key, MacAddr, NetnsPath, Plugin,
@@ -17,13 +18,16 @@ use cni_types::{
 /// The keys of the configuration: it has none of its own.
 pub const KEYS: &[Key] = &[];
 
+/// The plugin's name.
+const NAME: &str = "loopback";
+
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
 pub struct Loopback;
 
 impl Plugin for Loopback {
     fn name(&self) -> &'static str {
-        "loopback"
+        NAME
     }
 
     /// In a chain the result before is passed on; else it holds `lo` and its addresses.
@@ -31,17 +35,18 @@ impl Plugin for Loopback {
         let prev_result = call.prev_result()?;
         let netns = container_netns(call, &attachment.netns)?;
         let mut lo = Lo::find(&netns)?;
-        let was_up = lo.link.up;
-        let added = add_to(&mut lo, call, attachment, prev_result);
-        if added.is_ok() || was_up {
-            return added;
+        let mut rollback = Rollback::new(NAME);
+        if !lo.link.up {
+            // The answer to setting it up may be lost, and may still come on the old socket.
+            rollback.on_failure("setting lo down", || Ok(Lo::find(&netns)?.set_down()?));
         }
-        // The answer to setting it up may have been lost, and may still come on the old socket.
-        let undone = Lo::find(&netns).and_then(|mut lo| Ok(lo.set_down()?));
-        added.map_err(|e| match undone {
-            Ok(()) => e,
-            Err(failure) => e.and_details(&format!("cleaning up: {failure}")),
-        })
+        match add_to(&mut lo, call, attachment, prev_result) {
+            Ok(result) => {
+                rollback.keep();
+                Ok(result)
+            }
+            Err(cause) => Err(rollback.roll_back(cause)),
+        }
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
@@ -56,30 +61,21 @@ impl Plugin for Loopback {
         let netns = container_netns(call, &attachment.netns)?;
         let mut lo = Lo::find(&netns)?;
         let netns = &attachment.netns;
-        let mut differences = Vec::new();
+        let mut differences = Differences::new();
         if !lo.link.up {
-            let difference = Error::new(Code::CHECK_MISMATCH, "loopback interface is down");
-            differences.push(difference.with_details(format!("lo in {netns} is down, wanted up")));
+            let details = format!("lo in {netns} is down, wanted up");
+            differences.add_detailed("loopback interface is down", details);
         }
         if let Some(prev_result) = call.prev_result()? {
-            let found: Vec<_> = lo
-                .rtnl
-                .addresses(lo.link.index)?
-                .iter()
-                .map(|a| a.cidr)
-                .collect();
+            let addresses = lo.rtnl.addresses(lo.link.index)?;
+            let found: Vec<Cidr> = addresses.iter().map(|address| address.cidr).collect();
             for wanted in addresses_of_lo(&prev_result).filter(|wanted| !found.contains(wanted)) {
                 let found: Vec<String> = found.iter().map(Cidr::to_string).collect();
-                differences.push(
-                    Error::new(Code::CHECK_MISMATCH, "loopback interface lacks an address")
-                        .with_details(format!(
-                            "lo in {netns} has [{}], wanted {wanted}",
-                            found.join(" ")
-                        )),
-                );
+                let details = format!("lo in {netns} has [{}], wanted {wanted}", found.join(" "));
+                differences.add_detailed("loopback interface lacks an address", details);
             }
         }
-        Error::join(differences)
+        differences.outcome()
     }
 
     /// Fails if no container's `lo` could be set up.
@@ -112,47 +108,38 @@ fn add_to(
     }
 }
 
-/// The addresses that a result puts on the container's `lo`.
+/// Returns the addresses that a result puts on the container's `lo`.
 fn addresses_of_lo(result: &AddResult) -> impl Iterator<Item = Cidr> {
-    let is_lo = |index: i64| {
-        let interface = usize::try_from(index)
-            .ok()
-            .and_then(|index| result.interfaces.get(index));
-        interface.is_some_and(|interface| interface.name == "lo" && !interface.sandbox.is_empty())
+    let is_on_lo = |ip: &&IpConfig| {
+        interface_of(result, ip).is_some_and(|i| i.name == "lo" && !i.sandbox.is_empty())
     };
-    result
-        .ips
-        .iter()
-        .filter(move |ip| ip.interface.is_some_and(is_lo))
-        .map(|ip| ip.address)
+    result.ips.iter().filter(is_on_lo).map(|ip| ip.address)
 }
 
 /// The loopback interface of a namespace.
 struct Lo {
     rtnl: Rtnl,
-    name: IfName,
     link: Link,
 }
 
 impl Lo {
     fn find(netns: &Netns) -> Result<Self, Error> {
-        let name = IfName::parse("lo")?;
         let mut rtnl = Rtnl::open_in(netns)?;
-        let link = rtnl.find_link(&name)?;
+        let link = rtnl.find_link(&IfName::LO)?;
         let link =
             link.ok_or_else(|| Error::new(Code::KERNEL, "the namespace has no interface \"lo\""))?;
-        Ok(Self { rtnl, name, link })
+        Ok(Self { rtnl, link })
     }
 
     fn set_up(&mut self) -> Result<(), NetError> {
         let mut batch = Batch::new();
-        batch.set_up(self.link.index, &self.name);
+        batch.set_up(self.link.index, &IfName::LO);
         self.rtnl.run(batch)
     }
 
     fn set_down(&mut self) -> Result<(), NetError> {
         let mut batch = Batch::new();
-        batch.set_down(self.link.index, &self.name);
+        batch.set_down(self.link.index, &IfName::LO);
         self.rtnl.run(batch)
     }
 
@@ -160,7 +147,7 @@ impl Lo {
     /// kernel's own: what somebody added is no business of this plugin, and 0.1.0 and 0.2.0 have no place for it.
     fn result(&mut self, sandbox: &NetnsPath) -> Result<AddResult, NetError> {
         let interface = Interface {
-            name: self.name.to_string(),
+            name: IfName::LO.to_string(),
             mac: self.link.mac.unwrap_or(MacAddr::ZERO).to_string(),
             sandbox: sandbox.to_string(),
             ..Interface::default()

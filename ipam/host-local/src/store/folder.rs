@@ -75,7 +75,7 @@ impl Unread {
     /// One error that names the first few. None if every record was read.
     pub(crate) fn into_error(self) -> Option<Error> {
         let more = self.count - self.first.len();
-        let error = Error::join(self.first).err()?;
+        let error = Error::join(self.first.into_iter().map(Err)).err()?;
         Some(if more > 0 {
             error.and_details(&format!("so it is with {more} more"))
         } else {

@@ -1,14 +1,16 @@
 //! The container's side: addresses and routes, all of a new interface's, and of a taken one's what
 //! is new.
 
-use super::{Adding, Ends, Undo, port::Connected};
+use super::{Adding, Ends, port::Connected};
 use crate::{
-    chain,
-    check::own_part,
     config::{Container, Gateway},
-    container,
-    gateway::Plan,
+    gateway::{self, Plan},
     host,
+};
+use cni_attachment::{
+    Rollback,
+    interface::{Setup, require_v6_mtu},
+    prev_result::{own_part, with_addresses_of},
 };
 use cni_net::{Batch, Link, NetError, Rtnl};
 use cni_types::{AddResult, Cidr, Error};
@@ -27,7 +29,7 @@ impl<'a> Adding<'a> {
             (None, ..) => return Plan::of(self.config, &AddResult::default()),
             (Some(result), ..) => return Plan::of(self.config, result),
         };
-        let reported = chain::with_addresses_of(port, prev.clone());
+        let reported = with_addresses_of(&port.name, prev.clone());
         let mut plan = Plan::of(self.config, &own_part(reported, &self.attachment.if_name))?;
         // The earlier plugins have set up what they report.
         let reported: HashSet<Cidr> = prev.routes.iter().map(|route| route.dst).collect();
@@ -42,10 +44,13 @@ impl<'a> Adding<'a> {
         connected: &Connected,
         plan: &Plan,
     ) -> Result<(), Error> {
-        container::require_v6_mtu(self.config, bridge, plan, connected.taken.is_none())?;
+        gateway::require_v6_mtu(self.config, bridge, plan, connected.taken.is_none())?;
         let of_taken = connected.taken.as_ref().and(connected.inside.as_ref());
         match of_taken.filter(|_| self.config.ipam().is_some()) {
-            Some(inside) => container::require_v6_mtu_of(inside, plan),
+            Some(inside) => {
+                let what = || format!("the MTU of {}", inside.name);
+                require_v6_mtu(what, inside.mtu, &plan.ips)
+            }
             None => Ok(()),
         }
     }
@@ -55,7 +60,7 @@ impl<'a> Adding<'a> {
         ends: &mut Ends,
         connected: &Connected,
         plan: &Plan,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
         let Some(inside) = &connected.inside else {
             return Ok(());
@@ -63,9 +68,9 @@ impl<'a> Adding<'a> {
         let is_new = connected.taken.is_none();
         if is_new || self.config.ipam().is_some() {
             if !is_new {
-                self.take_back_on_failure(&mut ends.container, inside, plan, undo)?;
+                self.take_back_on_failure(&mut ends.container, inside, plan, rollback)?;
             }
-            return self.configure_all(&mut ends.container, inside, plan, is_new, undo);
+            return self.configure_all(&mut ends.container, inside, plan, is_new, rollback);
         }
         let mut batch = Batch::new();
         if self.config.gateway == Gateway::Default {
@@ -74,7 +79,7 @@ impl<'a> Adding<'a> {
                 ips: Vec::new(),
                 ..plan.clone()
             };
-            self.take_back_on_failure(&mut ends.container, inside, &routes, undo)?;
+            self.take_back_on_failure(&mut ends.container, inside, &routes, rollback)?;
             plan.specs
                 .iter()
                 .for_each(|spec| batch.create_route(inside.index, name, spec));
@@ -88,16 +93,20 @@ impl<'a> Adding<'a> {
         inside: &Link,
         plan: &Plan,
         is_new: bool,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
-        let name = &self.attachment.if_name;
+        let interface = self.interface();
         if plan.has_v6() {
-            container::enable_ipv6(self.netns, name, is_new, undo)?;
+            interface.enable_ipv6(is_new, rollback)?;
         }
         if self.config.container == Container::Down {
             return Ok(());
         }
-        container::configure(self.netns, container, inside, name, self.config, plan)
+        let setup = Setup {
+            ips: &plan.ips,
+            routes: &plan.specs,
+        };
+        interface.configure(container, inside, setup)
     }
 
     /// Sees to it that a failed ADD removes addresses and routes that are new on an earlier
@@ -107,7 +116,7 @@ impl<'a> Adding<'a> {
         container: &mut Rtnl,
         inside: &Link,
         plan: &Plan,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
         let (netns, name, index, up) = (
             self.netns,
@@ -121,7 +130,7 @@ impl<'a> Adding<'a> {
         let there = container.routes()?;
         let mut routes = plan.specs.clone();
         routes.retain(|spec| there.iter().all(|route| !route.is(spec, index)));
-        undo.on_failure("removing addresses and routes", move || {
+        rollback.on_failure("removing addresses and routes", move || {
             let mut rtnl = Rtnl::open_in(netns)?;
             let mut remove = |fill: &dyn Fn(&mut Batch)| {
                 let mut batch = Batch::new();
@@ -138,12 +147,7 @@ impl<'a> Adding<'a> {
             if !up {
                 outcomes.push(remove(&|batch| batch.set_down(index, name)));
             }
-            Error::join(
-                outcomes
-                    .into_iter()
-                    .filter_map(Result::err)
-                    .map(Error::from),
-            )
+            Error::join(outcomes)
         });
         Ok(())
     }
@@ -164,10 +168,8 @@ impl<'a> Adding<'a> {
             connected.host = host::wait_forwarding(&mut ends.host, &name, stop)?;
         }
         if (is_new && !is_left_down) || config.ipam().is_some() {
-            let (name, detect) = (&self.attachment.if_name, config.detect_duplicates);
-            let container = &mut ends.container;
-            *inside =
-                container::wait_ready(self.netns, container, inside.index, name, detect, stop)?;
+            let interface = self.interface();
+            *inside = interface.wait_ready(&mut ends.container, inside.index, stop)?;
         } else if let Some(now) = ends.container.link(inside.index)? {
             *inside = now;
         }

@@ -1,12 +1,13 @@
 //! The bridge's port: the host's end of a new pair, or the interface that an earlier plugin of the
 //! chain made.
 
-use super::{Adding, Ends, Undo};
-use crate::{
-    chain, container, host, macspoof,
+use super::{Adding, Ends};
+use crate::{chain, host, mac, macspoof, vlan};
+use cni_attachment::{
+    Rollback,
+    interface::Origin,
+    names::random_mac,
     pair::{self, NewPair},
-    parameters::Origin,
-    vlan,
 };
 use cni_net::{Link, Rtnl, nft::Nft};
 use cni_types::{Code, Error, IfName};
@@ -60,11 +61,11 @@ impl<'a> Adding<'a> {
         ends: &mut Ends,
         port: Port,
         bridge: &Link,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<Connected, Error> {
         match port {
-            Port::New => self.create_pair(ends, bridge, undo),
-            Port::Taken(earlier) => self.take(&mut ends.host, *earlier, bridge, undo),
+            Port::New => self.create_pair(ends, bridge, rollback),
+            Port::Taken(earlier) => self.take(&mut ends.host, *earlier, bridge, rollback),
         }
     }
 
@@ -72,18 +73,22 @@ impl<'a> Adding<'a> {
         &self,
         ends: &mut Ends,
         bridge: &Link,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<Connected, Error> {
         let config = self.config;
         let Ends { host, container } = ends;
         let new = NewPair {
             id: self.id,
             bridge,
-            config,
+            host_mac: mac::of_port(bridge.mac),
             if_name: &self.attachment.if_name,
+            container_mac: config.mac.unwrap_or_else(random_mac),
             netns: self.netns,
+            // The kernel gives a bridge the least MTU of its ports (br_mtu_auto_adjust in
+            // net/bridge/br_if.c): a port with less would take all others down.
+            mtu: config.mtu.unwrap_or(bridge.mtu),
         };
-        let name = pair::create(host, container, &new, undo)?;
+        let name = pair::create(host, container, &new, rollback)?;
         host::configure_port(host, &name, config, self.id)?;
         vlan::confine_port(host, bridge, &name, config)?;
         let if_name = &self.attachment.if_name;
@@ -94,7 +99,7 @@ impl<'a> Adding<'a> {
             )
         };
         let inside = container.find_link(if_name)?.ok_or_else(removed)?;
-        self.check_spoofing(host, &name, &inside, undo)?;
+        self.check_spoofing(host, &name, &inside, rollback)?;
         Ok(Connected {
             host: host::end(host, &name)?,
             inside: Some(inside),
@@ -107,7 +112,7 @@ impl<'a> Adding<'a> {
         host: &mut Rtnl,
         earlier: Earlier,
         bridge: &Link,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<Connected, Error> {
         let Earlier {
             link: before,
@@ -116,16 +121,16 @@ impl<'a> Adding<'a> {
         let name = IfName::parse(&before.name)?;
         // Before it is a port, so that no frame passes unchecked.
         match &inside {
-            Some(inside) => self.check_spoofing(host, &name, inside, undo)?,
+            Some(inside) => self.check_spoofing(host, &name, inside, rollback)?,
             None if self.config.spoof_check => return Err(self.no_known_address()),
             None => {}
         }
         let (earlier, undone) = (before.clone(), name.clone());
-        undo.on_failure("taking the interface off the bridge", move || {
+        rollback.on_failure("taking the interface off the bridge", move || {
             chain::give_back(&mut Rtnl::open()?, &earlier, &undone)
         });
         chain::take(host, &before, &name, bridge, self.id, self.config)?;
-        host::configure_taken_port(host, &name, self.config, undo)?;
+        host::configure_taken_port(host, &name, self.config, rollback)?;
         let mut link = host::end(host, &name)?;
         // Without carrier, as a tap whose guest is not started, it does not forward yet.
         if link.oper_up {
@@ -143,14 +148,14 @@ impl<'a> Adding<'a> {
         host: &mut Rtnl,
         host_name: &IfName,
         inside: &Link,
-        undo: &mut Undo<'a>,
+        rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
         if !self.config.spoof_check {
             return Ok(());
         }
         let id = self.id;
         // Before: the kernel may have done it and its answer be lost.
-        undo.on_failure("removing macspoofchk rules", move || {
+        rollback.on_failure("removing macspoofchk rules", move || {
             macspoof::remove(&mut Nft::open()?, id)
         });
         macspoof::create(host, id, host_name, inside.mac)
@@ -167,25 +172,29 @@ impl<'a> Adding<'a> {
 
     /// Sets the kernel's parameters of an interface that gets addresses, before an IPAM plugin sees
     /// it: one that asks by DHCP sets it up.
-    pub(super) fn harden(&self, connected: &Connected, undo: &mut Undo<'a>) -> Result<(), Error> {
+    pub(super) fn harden(
+        &self,
+        connected: &Connected,
+        rollback: &mut Rollback<'a>,
+    ) -> Result<(), Error> {
         if self.config.ipam().is_none() || connected.inside.is_none() {
             return Ok(());
         }
-        let origin = self.origin(connected, undo);
-        container::set_parameters(self.netns, self.config, &self.attachment.if_name, origin)
+        let origin = self.origin(connected, rollback);
+        self.interface().set_parameters(origin)
     }
 
     /// Returns whose the container's interface is.
-    pub(super) fn origin<'u>(
+    pub(super) fn origin<'r>(
         &self,
         connected: &Connected,
-        undo: &'u mut Undo<'a>,
-    ) -> Origin<'a, 'u> {
+        rollback: &'r mut Rollback<'a>,
+    ) -> Origin<'a, 'r> {
         match connected.taken {
             None => Origin::New,
             Some(_) => Origin::Earlier {
                 netns: Some(self.netns),
-                undo,
+                rollback,
             },
         }
     }

@@ -1,7 +1,8 @@
 //! What ADD reports: an earlier plugin's result with what was added.
 
 use super::{Adding, port::Connected};
-use crate::{chain, gateway::Plan};
+use crate::gateway::Plan;
+use cni_attachment::prev_result;
 use cni_net::Link;
 use cni_types::{AddResult, Interface, IpConfig, Route};
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ impl Adding<'_> {
     ) -> AddResult {
         match (&ours.connected.taken, &self.prev_result) {
             (Some(_), Some(prev)) => self.chained_result(ours, plan, prev.clone(), from_ipam),
-            _ => chain::merged(
+            _ => prev_result::merged(
                 self.prev_result.clone(),
                 self.own_result(ours, plan, from_ipam),
             ),
@@ -56,7 +57,7 @@ impl Adding<'_> {
         mut prev: AddResult,
         from_ipam: Option<AddResult>,
     ) -> AddResult {
-        // As in `chain::merged`: nobody reaches the pod by an address of its lo.
+        // As in `prev_result::merged`: nobody reaches the pod by an address of its lo.
         prev.ips.retain(|ip| !ip.address.address().is_loopback());
         let is_inside =
             |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();

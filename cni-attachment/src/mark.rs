@@ -16,7 +16,7 @@ const HASHED: &str = "-hash";
 
 /// What a marked link is to this plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// The host's end of a pair that it made.
     Pair,
     /// An interface that an earlier plugin of the chain made, and that it made a port.
@@ -36,26 +36,31 @@ impl Role {
 
 /// A link's alias, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark<'a> {
-    pub(crate) role: Role,
-    pub(crate) owner: Owner<'a>,
+pub struct Mark<'a> {
+    /// Says what the link is to this plugin.
+    pub role: Role,
+    /// The attachment that it names.
+    pub owner: Owner<'a>,
 }
 
 /// The attachment that an alias names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner<'a> {
+pub enum Owner<'a> {
     /// By its names.
     Named(AttachmentId<'a>),
     /// By hashes, as the names are too long.
     Hashed {
+        /// The network's hash.
         network: &'a str,
+        /// The attachment's ([`AttachmentId::hash`]).
         attachment: &'a str,
     },
 }
 
 impl Owner<'_> {
     /// Returns the attachment's hash ([`AttachmentId::hash`]).
-    pub(crate) fn hash(&self) -> String {
+    #[must_use]
+    pub fn hash(&self) -> String {
         match self {
             Self::Named(id) => id.hash(),
             Self::Hashed { attachment, .. } => (*attachment).to_owned(),
@@ -63,7 +68,8 @@ impl Owner<'_> {
     }
 
     /// Returns true if the attachment is one of this network.
-    pub(crate) fn is_of_network(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_of_network(&self, name: &str) -> bool {
         match self {
             Self::Named(id) => id.network == name,
             Self::Hashed { network, .. } => *network == hash_of_network(name),
@@ -73,7 +79,8 @@ impl Owner<'_> {
 
 impl<'a> Mark<'a> {
     /// Reads the mark on a link, `None` if it has none.
-    pub(crate) fn of(link: &'a Link) -> Option<Self> {
+    #[must_use]
+    pub fn of(link: &'a Link) -> Option<Self> {
         Self::parse(link.alias.as_deref()?)
     }
 
@@ -101,7 +108,8 @@ impl<'a> Mark<'a> {
     }
 
     /// Returns true if the link is this attachment's.
-    pub(crate) fn is_of(&self, id: AttachmentId<'_>) -> bool {
+    #[must_use]
+    pub fn is_of(&self, id: AttachmentId<'_>) -> bool {
         match self.owner {
             Owner::Named(own) => own == id,
             Owner::Hashed { attachment, .. } => attachment == id.hash(),
@@ -110,12 +118,14 @@ impl<'a> Mark<'a> {
 }
 
 /// Returns true if a link has no alias at all.
-pub(crate) fn is_silent(link: &Link) -> bool {
+#[must_use]
+pub fn is_silent(link: &Link) -> bool {
     link.alias.as_deref().is_none_or(str::is_empty)
 }
 
 /// Returns the alias for a link of this attachment.
-pub(crate) fn alias(role: Role, id: AttachmentId<'_>) -> String {
+#[must_use]
+pub fn alias(role: Role, id: AttachmentId<'_>) -> String {
     let tag = role.tag();
     let alias = format!("{tag} {} {} {}", id.network, id.container_id, id.if_name);
     if alias.len() <= MAX_ALIAS {

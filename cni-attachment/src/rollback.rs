@@ -1,30 +1,43 @@
-//! Taking back a failed ADD.
+//! Rollback of a failed ADD.
 //!
-//! Every step that leaves something behind says at once how to take it back. When a later step
-//! fails, the process is asked to stop, or something panics, all steps are taken back in reverse
-//! order; each is tried, whatever became of the one before. Only the addresses are freed after
-//! everything else, and only if all of that succeeded: nobody else may get one while an interface
-//! answers for it. What belongs to the network and not to the attachment (the bridge, its address,
-//! forwarding) stays: another container may rely on it already.
+//! Every step that leaves something behind registers at once how to undo it. When a later step
+//! fails, the process is asked to stop, or something panics, all steps are undone in reverse order;
+//! each is tried, whatever became of the one before. Only the addresses are freed after everything
+//! else, and only if all of that succeeded: nobody else may get one while an interface answers for
+//! it. What belongs to the network and not to the attachment (a bridge, its address, forwarding)
+//! stays: another container may rely on it already.
 
 use cni_types::{Code, Error, log};
 
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 
-/// The steps done so far.
-#[derive(Default)]
-pub(crate) struct Undo<'a> {
+/// The steps done so far, each with its undoing. Dropped without [`Self::keep`], as by a panic, it
+/// undoes them.
+pub struct Rollback<'a> {
+    plugin: &'static str,
     steps: Vec<Step<'a>>,
     addresses: Option<Step<'a>>,
 }
 
-impl<'a> Undo<'a> {
-    pub(crate) fn new() -> Self {
-        Self::default()
+impl<'a> Rollback<'a> {
+    /// Begins an ADD of the plugin of this name, which heads what a rollback after a panic logs.
+    #[must_use]
+    pub fn new(plugin: &'static str) -> Self {
+        Self {
+            plugin,
+            steps: Vec::new(),
+            addresses: None,
+        }
     }
 
-    /// Remembers how to take a step back; `what` names it in an error.
-    pub(crate) fn on_failure(
+    /// Returns the plugin's name.
+    #[must_use]
+    pub fn plugin(&self) -> &'static str {
+        self.plugin
+    }
+
+    /// Registers how to undo a step; `what` names the undoing in an error.
+    pub fn on_failure(
         &mut self,
         what: &'static str,
         step: impl FnOnce() -> Result<(), Error> + 'a,
@@ -32,8 +45,8 @@ impl<'a> Undo<'a> {
         self.steps.push((what, Box::new(step)));
     }
 
-    /// Remembers how to free the addresses, when nothing else is left.
-    pub(crate) fn on_failure_last(
+    /// Registers how to free the addresses, when nothing else is left.
+    pub fn on_failure_last(
         &mut self,
         what: &'static str,
         step: impl FnOnce() -> Result<(), Error> + 'a,
@@ -41,15 +54,16 @@ impl<'a> Undo<'a> {
         self.addresses = Some((what, Box::new(step)));
     }
 
-    /// The ADD succeeded: everything stays.
-    pub(crate) fn keep(mut self) {
+    /// Ends an ADD that succeeded: everything stays.
+    pub fn keep(mut self) {
         self.steps.clear();
         self.addresses = None;
     }
 
-    /// Takes everything back. The cause stays the error; what could not be taken back is added to
-    /// its details, each reason once: what made the ADD fail often makes its rollback fail too.
-    pub(crate) fn roll_back(mut self, cause: Error) -> Error {
+    /// Undoes everything. The cause stays the error; what could not be undone is added to its
+    /// details, each reason once: what made the ADD fail often makes its rollback fail too.
+    #[must_use]
+    pub fn roll_back(mut self, cause: Error) -> Error {
         let mut reasons = vec![cause.clone()];
         self.failures()
             .into_iter()
@@ -89,11 +103,11 @@ fn left_to_del() -> Error {
     )
 }
 
-impl Drop for Undo<'_> {
+impl Drop for Rollback<'_> {
     /// Only a panic leaves steps here.
     fn drop(&mut self) {
         for (what, reason) in self.failures() {
-            log::warn("bridge", format_args!("cleaning up: {what}: {reason}"));
+            log::warn(self.plugin, format_args!("cleaning up: {what}: {reason}"));
         }
     }
 }
@@ -104,18 +118,18 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn steps_are_taken_back_in_reverse_and_all_of_them() {
+    fn steps_are_undone_in_reverse_and_all_of_them() {
         let order = RefCell::new(Vec::new());
-        let mut undo = Undo::new();
-        undo.on_failure("first", || {
+        let mut rollback = Rollback::new("test");
+        rollback.on_failure("first", || {
             order.borrow_mut().push(1);
             Ok(())
         });
-        undo.on_failure("second", || {
+        rollback.on_failure("second", || {
             order.borrow_mut().push(2);
             Err(Error::new(Code::IO, "stuck"))
         });
-        let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
+        let error = rollback.roll_back(Error::new(Code::OTHER, "cause"));
         assert_eq!(*order.borrow(), [2, 1]);
         assert_eq!(
             (error.msg.as_str(), error.details.as_str()),
@@ -125,13 +139,13 @@ mod tests {
 
     #[test]
     fn a_clean_up_that_fails_for_the_same_reason_does_not_repeat_it() {
-        let mut undo = Undo::new();
+        let mut rollback = Rollback::new("test");
         let refused =
             |details: &str| Error::new(Code::KERNEL, "no permission").with_details(details);
-        undo.on_failure("third", move || Err(Error::new(Code::IO, "stuck")));
-        undo.on_failure("second", move || Err(Error::new(Code::IO, "stuck")));
-        undo.on_failure("first", move || Err(refused("and advice")));
-        let error = undo.roll_back(refused("and advice").within("failed to set up"));
+        rollback.on_failure("third", move || Err(Error::new(Code::IO, "stuck")));
+        rollback.on_failure("second", move || Err(Error::new(Code::IO, "stuck")));
+        rollback.on_failure("first", move || Err(refused("and advice")));
+        let error = rollback.roll_back(refused("and advice").context("failed to set up"));
         assert_eq!(error.msg, "failed to set up: no permission");
         assert_eq!(
             error.details,
@@ -144,12 +158,12 @@ mod tests {
     fn addresses_are_freed_last_and_not_if_something_is_left() {
         for is_stuck in [false, true] {
             let order = RefCell::new(Vec::new());
-            let mut undo = Undo::new();
-            undo.on_failure_last("freeing addresses", || {
+            let mut rollback = Rollback::new("test");
+            rollback.on_failure_last("freeing addresses", || {
                 order.borrow_mut().push("addresses");
                 Ok(())
             });
-            undo.on_failure("removing the pair", || {
+            rollback.on_failure("removing the pair", || {
                 order.borrow_mut().push("pair");
                 if is_stuck {
                     Err(Error::new(Code::IO, "stuck"))
@@ -157,7 +171,7 @@ mod tests {
                     Ok(())
                 }
             });
-            let error = undo.roll_back(Error::new(Code::OTHER, "cause"));
+            let error = rollback.roll_back(Error::new(Code::OTHER, "cause"));
             if is_stuck {
                 assert_eq!(*order.borrow(), ["pair"]);
                 assert!(error.details.ends_with(
@@ -171,30 +185,30 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_back_after_success() {
+    fn nothing_is_undone_after_success() {
         let undone = RefCell::new(false);
-        let mut undo = Undo::new();
+        let mut rollback = Rollback::new("test");
         for last in [false, true] {
             let step = || {
                 *undone.borrow_mut() = true;
                 Ok(())
             };
             if last {
-                undo.on_failure_last("step", step)
+                rollback.on_failure_last("step", step)
             } else {
-                undo.on_failure("step", step)
+                rollback.on_failure("step", step)
             }
         }
-        undo.keep();
+        rollback.keep();
         assert!(!*undone.borrow());
     }
 
     #[test]
-    fn a_panic_takes_everything_back() {
+    fn a_panic_undoes_everything() {
         let undone = RefCell::new(false);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut undo = Undo::new();
-            undo.on_failure("step", || {
+            let mut rollback = Rollback::new("test");
+            rollback.on_failure("step", || {
                 *undone.borrow_mut() = true;
                 Ok(())
             });

@@ -8,8 +8,8 @@ use cni_net::{Link, LinkKind};
 use cni_types::{AttachmentId, AttachmentList, ValidAttachments};
 use std::{cell::OnceCell, collections::BTreeSet};
 
-/// A judge of links, for one network and its list.
-pub(crate) struct Stale<'a> {
+/// The attachments of one network that are not in its list of valid ones.
+pub struct Stale<'a> {
     valid: &'a AttachmentList,
     groups: Groups,
     /// The hashes of the valid attachments, reckoned if there are names that are too long for an
@@ -21,7 +21,8 @@ pub(crate) struct Stale<'a> {
 
 impl<'a> Stale<'a> {
     /// Returns `None` without a list: then nothing is known to be stale.
-    pub(crate) fn of(valid: &'a ValidAttachments) -> Option<Self> {
+    #[must_use]
+    pub fn of(valid: &'a ValidAttachments) -> Option<Self> {
         let ValidAttachments::Only(valid) = valid else {
             return None;
         };
@@ -34,7 +35,8 @@ impl<'a> Stale<'a> {
     }
 
     /// Returns true if the mark is that of a stale attachment.
-    pub(crate) fn has(&self, mark: &Mark<'_>) -> bool {
+    #[must_use]
+    pub fn has(&self, mark: &Mark<'_>) -> bool {
         self.is_of_network(mark)
             && match mark.owner {
                 Owner::Named(id) => !self.valid.contains(id),
@@ -43,12 +45,13 @@ impl<'a> Stale<'a> {
     }
 
     /// Returns true if the mark is that of an attachment of this network.
-    pub(crate) fn is_of_network(&self, mark: &Mark<'_>) -> bool {
+    #[must_use]
+    pub fn is_of_network(&self, mark: &Mark<'_>) -> bool {
         mark.owner.is_of_network(self.valid.network())
     }
 
     /// Returns the valid attachments for which none of the links is marked.
-    pub(crate) fn without_link(&self, links: &[Link]) -> impl Iterator<Item = AttachmentId<'a>> {
+    pub fn without_link(&self, links: &[Link]) -> impl Iterator<Item = AttachmentId<'a>> {
         let marks = links.iter().filter_map(Mark::of);
         let marked: BTreeSet<String> = marks.map(|mark| mark.owner.hash()).collect();
         self.valid
@@ -57,17 +60,21 @@ impl<'a> Stale<'a> {
     }
 
     /// Returns the valid attachments.
-    pub(crate) fn valid(&self) -> &'a AttachmentList {
+    #[must_use]
+    pub fn valid(&self) -> &'a AttachmentList {
         self.valid
     }
 
     /// Returns true if the link is the host's end of a pair whose ADD was killed before it could write the
     /// alias, or whose GC was killed in the middle.
-    pub(crate) fn has_unmarked(&self, link: &Link) -> bool {
+    #[must_use]
+    pub fn has_unmarked(&self, link: &Link) -> bool {
         is_unmarked_pair(link, &self.groups) && !self.names().contains(&link.name)
     }
 
-    pub(crate) fn groups(&self) -> &Groups {
+    /// Returns the groups of links of the network.
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
         &self.groups
     }
 
@@ -84,6 +91,7 @@ impl<'a> Stale<'a> {
 }
 
 /// Returns true if the link is a pair of a network with these groups that does not say yet whose it is.
-pub(crate) fn is_unmarked_pair(link: &Link, groups: &Groups) -> bool {
+#[must_use]
+pub fn is_unmarked_pair(link: &Link, groups: &Groups) -> bool {
     link.kind == LinkKind::Veth && groups.contains(link.group) && is_silent(link)
 }

@@ -5,12 +5,10 @@
 //! attachment's own is recognised by its alias, and before that is written, by its network's group.
 
 use crate::{
-    config::Config,
-    mac,
     mark::{Mark, Role},
-    names::{Groups, host_names, random_mac},
+    names::{Groups, host_names},
+    rollback::Rollback,
     stale::is_unmarked_pair,
-    undo::Undo,
 };
 use cni_net::{Batch, Errno, Link, LinkKind, NetError, Netns, Peer, Rtnl, VethPair};
 use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
@@ -33,7 +31,7 @@ fn own(link: Link, id: AttachmentId<'_>) -> Option<Own> {
     is_unmarked_pair(&link, &Groups::of(id.network)).then_some(Own::Unmarked(link))
 }
 
-/// The pairs of this attachment, by its names. If another link has one of these, all links are
+/// Finds the pairs of this attachment by its names. If another link has one of these, all links are
 /// looked at too: earlier versions then took a random name.
 fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
     let (mut found, mut is_taken) = (Vec::new(), false);
@@ -56,7 +54,10 @@ fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
 /// Returns the host's end of a pair of this attachment that lives, wherever its other end is now.
 /// What a killed ADD or a dying namespace left is removed. The caller holds the attachment's claim,
 /// so no other ADD is making it.
-pub(crate) fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Link>, Error> {
+///
+/// # Errors
+/// Fails if the kernel refuses a look-up or a removal.
+pub fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Link>, Error> {
     let mut living = None;
     for own in find(host, id)? {
         match own {
@@ -67,8 +68,9 @@ pub(crate) fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Lin
     Ok(living)
 }
 
-/// Refuses a second ADD of an attachment that lives.
-pub(crate) fn lives(host_end: &str, id: AttachmentId<'_>) -> Error {
+/// Returns the refusal of a second ADD of an attachment that lives.
+#[must_use]
+pub fn lives(host_end: &str, id: AttachmentId<'_>) -> Error {
     let AttachmentId {
         network,
         container_id,
@@ -82,8 +84,11 @@ pub(crate) fn lives(host_end: &str, id: AttachmentId<'_>) -> Error {
     ))
 }
 
-/// Refuses an interface name that the container has already.
-pub(crate) fn require_free_name(
+/// Requires that the container has no interface of this name yet.
+///
+/// # Errors
+/// Code 4, with the reference's words, if it has.
+pub fn require_free_name(
     container: &mut Rtnl,
     name: &IfName,
     host_name: &IfName,
@@ -101,56 +106,57 @@ pub(crate) fn require_free_name(
 }
 
 /// The pair that is to be made.
-pub(crate) struct NewPair<'a> {
-    pub(crate) id: AttachmentId<'a>,
-    pub(crate) bridge: &'a Link,
-    pub(crate) config: &'a Config,
-    pub(crate) if_name: &'a IfName,
-    pub(crate) netns: &'a Netns,
+#[derive(Clone, Copy)]
+pub struct NewPair<'a> {
+    /// The attachment that it is for.
+    pub id: AttachmentId<'a>,
+    /// The bridge whose port the host's end becomes.
+    pub bridge: &'a Link,
+    /// The hardware address of the host's end, chosen by chance: it tells the pair of this ADD from
+    /// another link that has the name.
+    pub host_mac: MacAddr,
+    /// The name of the container's end.
+    pub if_name: &'a IfName,
+    /// Its hardware address.
+    pub container_mac: MacAddr,
+    /// The namespace in which it is born.
+    pub netns: &'a Netns,
+    /// The MTU of both ends, in bytes.
+    pub mtu: u32,
 }
 
-/// Makes the pair, the host's end on the bridge and in its network's group. Nothing that exists is
-/// touched: a name that is taken is an error in the container, and a reason to take the next one on
-/// the host. Returns the host end's name.
+/// Makes the pair, the host's end in its network's group. Nothing that exists is touched: a name
+/// that is taken is an error in the container, and a reason to take the next one on the host.
+/// Returns the host end's name.
 ///
 /// # Errors
 /// Fails if the kernel refuses, or if all names are taken.
-pub(crate) fn create(
+pub fn create(
     host: &mut Rtnl,
     container: &mut Rtnl,
     new: &NewPair<'_>,
-    undo: &mut Undo<'_>,
+    rollback: &mut Rollback<'_>,
 ) -> Result<IfName, Error> {
-    let NewPair {
-        id,
-        bridge,
-        config,
-        if_name,
-        netns,
-    } = *new;
-    for host_name in host_names(id) {
-        let host_mac = mac::of_port(bridge.mac);
+    for host_name in host_names(new.id) {
         let mut batch = Batch::new();
         batch.create_veth(&VethPair {
             host_name: &host_name,
-            host_mac,
-            bridge: bridge.index,
-            group: Groups::of(id.network).living.get(),
-            container_name: if_name,
-            container_mac: config.mac.unwrap_or_else(random_mac),
-            netns,
-            // The kernel gives a bridge the least MTU of its ports (br_mtu_auto_adjust in
-            // net/bridge/br_if.c): a port with less would take all others down.
-            mtu: Some(config.mtu.unwrap_or(bridge.mtu)),
+            host_mac: new.host_mac,
+            bridge: new.bridge.index,
+            group: Groups::of(new.id.network).living.get(),
+            container_name: new.if_name,
+            container_mac: new.container_mac,
+            netns: new.netns,
+            mtu: Some(new.mtu),
         });
-        let name = host_name.clone();
-        undo.on_failure("removing the veth pair", move || {
-            Ok(remove_made(&name, host_mac)?)
+        let (name, mac) = (host_name.clone(), new.host_mac);
+        rollback.on_failure("removing the veth pair", move || {
+            Ok(remove_made(&name, mac)?)
         });
         match host.run(batch) {
             Ok(()) => return Ok(host_name),
-            Err(e) if e.is_exists() => require_free_name(container, if_name, &host_name)?,
-            Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(config, &e)),
+            Err(e) if e.is_exists() => require_free_name(container, new.if_name, &host_name)?,
+            Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(new.bridge, &e)),
             Err(e) => return Err(e.into()),
         }
     }
@@ -160,9 +166,8 @@ pub(crate) fn create(
     ))
 }
 
-/// Removes the pair of this ADD, if there is one. The hardware address, chosen by chance, tells it
-/// from another link that has the name. On a socket of its own: on the old one an answer may still
-/// come.
+/// Removes the pair of this ADD, if there is one. On a socket of its own: on the old one an answer
+/// may still come.
 fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
     let mut host = Rtnl::open()?;
     let made = host
@@ -172,19 +177,58 @@ fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
 }
 
 /// BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not used.
-fn full(config: &Config, e: &NetError) -> Error {
+fn full(bridge: &Link, e: &NetError) -> Error {
     Error::new(
         Code::KERNEL,
-        format!("bridge {} has no free port (1023 used)", config.bridge),
+        format!("bridge {} has no free port (1023 used)", bridge.name),
     )
     .with_details(e.to_string())
 }
 
 /// Removes the pair by its host's end. Returns false if there is none.
-pub(crate) fn remove(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<bool, Error> {
+///
+/// # Errors
+/// Fails if the kernel refuses a look-up or a removal.
+pub fn remove(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<bool, Error> {
     let found = find(host, id)?;
     for Own::Marked(link) | Own::Unmarked(link) in &found {
         host.remove_link(link.index)?;
     }
     Ok(!found.is_empty())
+}
+
+/// Removes the interface in the container, if it is the end of a pair of this attachment. Only the
+/// reference's pairs, of which nothing says whose they are, are not found by [`remove`].
+///
+/// # Errors
+/// Fails if the kernel refuses a look-up or the removal.
+pub fn remove_inside(
+    host: &mut Rtnl,
+    netns: &Netns,
+    if_name: &IfName,
+    id: AttachmentId<'_>,
+) -> Result<(), Error> {
+    let mut container = Rtnl::open_in(netns)?;
+    match container.find_link(if_name)? {
+        Some(link) if may_be_ours(host, &link, netns, id)? => {
+            Ok(container.remove_link(link.index)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns true if a link in the container may be the end of a pair of this attachment. The name
+/// alone does not say so: it may be a device of another plugin, which cannot even be deleted; a
+/// pair that somebody put there, without an end on the host; or the interface of another network,
+/// for which our ADD was refused, as the alias of the other end says. The reference writes none.
+fn may_be_ours(
+    host: &mut Rtnl,
+    link: &Link,
+    netns: &Netns,
+    id: AttachmentId<'_>,
+) -> Result<bool, Error> {
+    let Some(peer) = host.peer_of(link, netns)? else {
+        return Ok(false);
+    };
+    Ok(Mark::of(&peer).is_none_or(|mark| mark.role == Role::Pair && mark.is_of(id)))
 }

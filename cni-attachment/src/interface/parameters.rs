@@ -4,19 +4,20 @@
 //! is wished for: a read-only `/proc/sys`, a security module or an old kernel is no reason to leave
 //! a pod without a network, so it is given up with a line on stderr.
 
-use crate::undo::Undo;
-use cni_net::{Errno, NetError, Netns, Sysctl};
-use cni_types::{Code, Error, log};
+use crate::rollback::Rollback;
+use cni_net::{Errno, Family, NetError, Netns, Sysctl};
+use cni_types::{Code, Error, IfName, log};
 
 /// Parameters of one interface, of the namespace that the thread is in.
-pub(crate) struct Parameters<'a, 'u> {
-    origin: Origin<'a, 'u>,
+pub struct Parameters<'a, 'r> {
+    plugin: &'static str,
+    origin: Origin<'a, 'r>,
     given_up: Vec<String>,
     reason: Option<NetError>,
 }
 
-/// Whose interface it is.
-pub(crate) enum Origin<'a, 'u> {
+/// The owner of an interface.
+pub enum Origin<'a, 'r> {
     /// Made by this ADD: its parameters go with it if ADD fails, and none has the value that is
     /// wanted by chance.
     New,
@@ -24,14 +25,19 @@ pub(crate) enum Origin<'a, 'u> {
     Network,
     /// There before: it gets its values back then. `netns` is `None` on the host.
     Earlier {
+        /// The namespace that it is in.
         netns: Option<&'a Netns>,
-        undo: &'u mut Undo<'a>,
+        /// The rollback that restores the values.
+        rollback: &'r mut Rollback<'a>,
     },
 }
 
-impl<'a, 'u> Parameters<'a, 'u> {
-    pub(crate) fn of(origin: Origin<'a, 'u>) -> Self {
+impl<'a, 'r> Parameters<'a, 'r> {
+    /// Begins to set parameters. The plugin's name heads what is logged of them.
+    #[must_use]
+    pub fn of(plugin: &'static str, origin: Origin<'a, 'r>) -> Self {
         Self {
+            plugin,
             origin,
             given_up: Vec::new(),
             reason: None,
@@ -42,14 +48,14 @@ impl<'a, 'u> Parameters<'a, 'u> {
     ///
     /// # Errors
     /// Fails if the parameter is not there or cannot be set.
-    pub(crate) fn require(&mut self, sysctl: Sysctl, value: &str) -> Result<(), NetError> {
+    pub fn require(&mut self, sysctl: Sysctl, value: &str) -> Result<(), NetError> {
         match &mut self.origin {
             Origin::New => sysctl.write(value),
             Origin::Network => sysctl.ensure(value).map(drop),
-            Origin::Earlier { netns, undo } => {
+            Origin::Earlier { netns, rollback } => {
                 let (netns, restored) = (*netns, sysctl.clone());
                 sysctl.change(value, |before| {
-                    undo.on_failure("restoring sysctls", move || {
+                    rollback.on_failure("restoring sysctls", move || {
                         restore(netns, &restored, &before)
                     });
                 })
@@ -57,9 +63,9 @@ impl<'a, 'u> Parameters<'a, 'u> {
         }
     }
 
-    /// Sets a parameter that an attachment can do without. One that the kernel does not have is
-    /// nothing to speak of.
-    pub(crate) fn wish(&mut self, sysctl: Sysctl, value: &str) {
+    /// Sets a parameter that an attachment can do without. One that the kernel does not have is not
+    /// mentioned.
+    pub fn wish(&mut self, sysctl: Sysctl, value: &str) {
         let name = sysctl.name();
         match self.require(sysctl, value) {
             Err(e) if !e.is_absent() => {
@@ -72,14 +78,14 @@ impl<'a, 'u> Parameters<'a, 'u> {
 }
 
 impl Drop for Parameters<'_, '_> {
-    /// Says in one line what was given up.
+    /// Logs in one line what was given up.
     fn drop(&mut self) {
         if let Some(reason) = self.reason.take() {
             let reason = reason
                 .errno()
                 .map_or_else(|| reason.to_string(), |e| e.desc().to_lowercase());
             log::warn(
-                "bridge",
+                self.plugin,
                 format_args!(
                     "given up, cannot be set here: {} ({reason}); new interfaces take what is set for \
                      \"default\" in place of their name",
@@ -98,19 +104,31 @@ fn restore(netns: Option<&Netns>, sysctl: &Sysctl, value: &str) -> Result<(), Er
     }?)
 }
 
+/// Refuses router advertisements on an interface of the host: a container that sends them must not
+/// become the host's default gateway (CVE-2020-10749).
+pub fn refuse_router_advertisements(
+    plugin: &'static str,
+    interface: &IfName,
+    origin: Origin<'_, '_>,
+) {
+    let accept = Sysctl::of_interface(Family::V6, interface, "accept_ra");
+    Parameters::of(plugin, origin).wish(accept, "0");
+}
+
 /// Makes the namespace route packets of a family.
 ///
 /// # Errors
 /// Fails if it does not and that cannot be changed, naming what to do.
-pub(crate) fn enable_forwarding(forwarding: &Sysctl) -> Result<(), Error> {
+pub fn enable_forwarding(forwarding: &Sysctl) -> Result<(), Error> {
     forwarding
         .ensure("1")
         .map(drop)
         .map_err(|e| no_forwarding(forwarding, &e))
 }
 
-/// The refusal to switch forwarding on.
-pub(crate) fn no_forwarding(forwarding: &Sysctl, error: &NetError) -> Error {
+/// Returns the refusal to switch forwarding on.
+#[must_use]
+pub fn no_forwarding(forwarding: &Sysctl, error: &NetError) -> Error {
     let name = forwarding.name();
     let remedy = match error.errno() {
         Some(Errno::ENOENT) => format!("the kernel has no {name}, or /proc/sys is not there"),
@@ -119,7 +137,7 @@ pub(crate) fn no_forwarding(forwarding: &Sysctl, error: &NetError) -> Error {
         }
     };
     Error::new(Code::KERNEL, error.to_string())
-        .within("failed to enable forwarding")
+        .context("failed to enable forwarding")
         .with_details(format!(
             "containers reach nothing outside without {name}=1; {remedy}"
         ))

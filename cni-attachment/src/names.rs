@@ -2,7 +2,7 @@
 //!
 //! The host's end of a pair has a name made from the attachment's identity, so that DEL finds it
 //! without a list of all links. It is in a group of links made from the network's name, which is
-//! there from the link's first moment; its alias (`mark`), which the kernel takes only afterwards,
+//! there from the link's first moment; its alias ([`crate::mark`]), which the kernel takes only afterwards,
 //! says whose it is.
 
 use cni_types::{AttachmentId, IfName, MacAddr, hash::sha512};
@@ -13,7 +13,7 @@ use std::{
 
 /// The names that a host end can have: the first one unless other links have that and those after
 /// it.
-pub(crate) const NAMES: usize = 4;
+pub const NAMES: usize = 4;
 
 /// Groups are numbered from here, away from the small numbers of /etc/iproute2/group, and below
 /// 2^31.
@@ -22,7 +22,8 @@ const FIRST_GROUP: u32 = 1 << 30;
 /// Returns the names that the host's end of an attachment can have, in the order in which they are
 /// tried: `veth` and eight hexadecimal digits. They follow from the attachment, so that each ADD
 /// and DEL tries the same ones.
-pub(crate) fn host_names(id: AttachmentId<'_>) -> [IfName; NAMES] {
+#[must_use]
+pub fn host_names(id: AttachmentId<'_>) -> [IfName; NAMES] {
     let joined = id.joined();
     std::array::from_fn(|attempt| match attempt {
         0 => name_of(number(&joined)),
@@ -32,15 +33,17 @@ pub(crate) fn host_names(id: AttachmentId<'_>) -> [IfName; NAMES] {
 
 /// The groups of links that the host ends of a network's attachments are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Groups {
+pub struct Groups {
     /// From the link's first moment.
-    pub(crate) living: NonZeroU32,
+    pub living: NonZeroU32,
     /// While GC removes it, together with others.
-    pub(crate) doomed: NonZeroU32,
+    pub condemned: NonZeroU32,
 }
 
 impl Groups {
-    pub(crate) fn of(network: &str) -> Self {
+    /// Returns the groups of a network.
+    #[must_use]
+    pub fn of(network: &str) -> Self {
         let group = |purpose| {
             let [a, b, c, d, ..] = number(&format!("{purpose}\0{network}")).to_be_bytes();
             let number = u32::from_be_bytes([a, b, c, d]);
@@ -48,19 +51,22 @@ impl Groups {
         };
         Self {
             living: group("living"),
-            doomed: group("doomed"),
+            condemned: group("doomed"),
         }
     }
 
-    pub(crate) fn contains(&self, group: u32) -> bool {
-        [self.living, self.doomed]
+    /// Returns true if a group is one of these.
+    #[must_use]
+    pub fn contains(&self, group: u32) -> bool {
+        [self.living, self.condemned]
             .iter()
             .any(|own| own.get() == group)
     }
 }
 
 /// Returns true if a group is one of those that networks of this plugin have.
-pub(crate) fn is_group(group: u32) -> bool {
+#[must_use]
+pub fn is_group(group: u32) -> bool {
     (FIRST_GROUP..2 * FIRST_GROUP).contains(&group)
 }
 
@@ -71,7 +77,8 @@ fn number(text: &str) -> u64 {
 }
 
 /// Returns a name for an end of a pair that nobody else has, as far as chance goes.
-pub(crate) fn random_name() -> IfName {
+#[must_use]
+pub fn random_name() -> IfName {
     name_of(random())
 }
 
@@ -87,13 +94,15 @@ fn name_of(number: u64) -> IfName {
 /// Returns a hardware address that nobody else has, as far as chance goes. Given explicitly it
 /// stays: an address that the kernel chose is changed by udev (`MACAddressPolicy=persistent`) while
 /// the plugin reports the one before.
-pub(crate) fn random_mac() -> MacAddr {
+#[must_use]
+pub fn random_mac() -> MacAddr {
     let [_, _, seed @ ..] = random().to_be_bytes();
     MacAddr::local(seed)
 }
 
 /// Returns random bits from the system's source, by way of the standard library.
-pub(crate) fn random() -> u64 {
+#[must_use]
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -123,11 +132,11 @@ mod tests {
         let groups = |network: &str| Groups::of(network);
         let all = (0..1000)
             .map(|at| groups(&format!("n{at}")))
-            .flat_map(|g| [g.living, g.doomed]);
+            .flat_map(|g| [g.living, g.condemned]);
         let all: std::collections::HashSet<_> = all.collect();
         assert_eq!(all.len(), 2000);
         assert!(all.iter().all(|group| is_group(group.get())));
-        assert!(groups("a").contains(groups("a").doomed.get()) && !groups("a").contains(0));
+        assert!(groups("a").contains(groups("a").condemned.get()) && !groups("a").contains(0));
     }
 
     #[test]

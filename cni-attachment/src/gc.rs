@@ -1,0 +1,166 @@
+//! The order of GC, and the removal of stale pairs.
+//!
+//! An address is freed only if nothing of a stale attachment is left that may answer for it; the
+//! next GC tries again.
+
+use crate::{
+    ipam,
+    mark::{Mark, Role},
+    names::Groups,
+    stale::Stale,
+};
+use cni_net::{Batch, Link, LinkKind, NetError, Rtnl};
+use cni_types::{Call, Error, KeepAddresses, ValidAttachments};
+use std::num::NonZeroU32;
+
+/// Pairs that are removed by one request. The kernel holds its lock meanwhile, and a request to
+/// stop is not seen.
+const PAIRS_AT_ONCE: usize = 64;
+
+/// A plugin's part in GC. The pairs that the suite made are removed without it.
+pub trait Collect {
+    /// Removes pairs of stale attachments of which only a rule says whose they are. Returns the
+    /// addresses that may be anybody's.
+    ///
+    /// # Errors
+    /// Fails if one cannot be removed, or if that cannot be found out.
+    fn remove_foreign(&mut self, sweep: &mut Sweep<'_>) -> Result<KeepAddresses, Error>;
+
+    /// Removes the rules of stale attachments.
+    ///
+    /// # Errors
+    /// Fails if one cannot be removed.
+    fn remove_rules(&mut self, sweep: &Sweep<'_>) -> Result<(), Error>;
+
+    /// Undoes what was done to links that are other plugins'.
+    ///
+    /// # Errors
+    /// Fails if that cannot be done.
+    fn release_ports(&mut self, sweep: &mut Sweep<'_>) -> Result<(), Error>;
+}
+
+/// Removes what belongs to attachments of the network that are not valid any more, and has the
+/// IPAM plugin `ipam` free their addresses. Pairs of which only a rule says whose they are go first,
+/// then rules, then the other links, and addresses last.
+///
+/// # Errors
+/// Fails if a part does, with all errors.
+pub fn collect(
+    call: &Call,
+    ipam: impl FnOnce() -> Result<Option<String>, Error>,
+    plugin: &mut impl Collect,
+) -> Result<(), Error> {
+    let valid = call.valid_attachments()?;
+    let free = |keep| {
+        // Not those of pairs that a request to stop left.
+        call.stop.check()?;
+        ipam::gc(call, ipam()?.as_deref(), keep)
+    };
+    let Some(mut sweep) = Sweep::begin(call, &valid)? else {
+        return free(KeepAddresses::default());
+    };
+    sweep.rescue()?;
+    let foreign = plugin.remove_foreign(&mut sweep);
+    // If such a pair is left, its rule is what the next GC knows it by.
+    let rules = match foreign {
+        Ok(_) => plugin.remove_rules(&sweep),
+        Err(_) => Ok(()),
+    };
+    let ports = plugin.release_ports(&mut sweep);
+    let own = Error::join([ports, sweep.remove_own_pairs()]);
+    let addresses = match (foreign, own) {
+        (Ok(keep), Ok(())) => free(keep),
+        (foreign, own) => Error::join([foreign.map(drop), own]),
+    };
+    Error::join([rules, addresses])
+}
+
+/// One run of GC.
+pub struct Sweep<'a> {
+    /// The request.
+    pub call: &'a Call,
+    /// The connection to the host's links.
+    pub host: Rtnl,
+    /// All links of the host.
+    pub links: Vec<Link>,
+    /// The network's list.
+    pub valid: &'a ValidAttachments,
+    /// The attachments that are not in it.
+    pub stale: Stale<'a>,
+}
+
+impl<'a> Sweep<'a> {
+    /// Returns `None` without a list: then nothing is known to be stale.
+    fn begin(call: &'a Call, valid: &'a ValidAttachments) -> Result<Option<Self>, Error> {
+        let Some(stale) = Stale::of(valid) else {
+            return Ok(None);
+        };
+        let mut host = Rtnl::open()?;
+        let links = host.links()?;
+        Ok(Some(Self {
+            call,
+            host,
+            links,
+            valid,
+            stale,
+        }))
+    }
+
+    /// Takes pairs that are not stale out of the group that is removed whole. An earlier GC, with
+    /// another list, put them there and was killed.
+    fn rescue(&mut self) -> Result<(), Error> {
+        let groups = *self.stale.groups();
+        let is_condemned = |link: &&Link| link.group == groups.condemned.get();
+        let rescued: Vec<&Link> = self
+            .links
+            .iter()
+            .filter(is_condemned)
+            .filter(|link| !is_stale(link, &self.stale))
+            .collect();
+        Ok(set_group(&mut self.host, &rescued, groups.living)?)
+    }
+
+    fn remove_own_pairs(&mut self) -> Result<(), Error> {
+        let stale = &self.stale;
+        let pairs: Vec<&Link> = self
+            .links
+            .iter()
+            .filter(|link| is_stale(link, stale))
+            .collect();
+        remove_pairs(&mut self.host, &pairs, stale.groups(), self.call)
+    }
+}
+
+/// Removes stale pairs, many with one request, for the kernel waits for RCU once for each: they are
+/// moved into a group of their own, and the group is removed. If this process is killed in between,
+/// the group still says that they are stale.
+///
+/// # Errors
+/// Fails if one cannot be removed, and on a request to stop.
+pub fn remove_pairs(
+    host: &mut Rtnl,
+    pairs: &[&Link],
+    groups: &Groups,
+    call: &Call,
+) -> Result<(), Error> {
+    let mut outcomes = Vec::new();
+    for some in pairs.chunks(PAIRS_AT_ONCE) {
+        call.stop.check()?;
+        outcomes.push(set_group(host, some, groups.condemned));
+        outcomes.push(host.remove_group(groups.condemned));
+    }
+    Error::join(outcomes)
+}
+
+fn is_stale(link: &Link, stale: &Stale<'_>) -> bool {
+    let mark = Mark::of(link).filter(|mark| mark.role == Role::Pair && link.kind == LinkKind::Veth);
+    mark.map_or_else(|| stale.has_unmarked(link), |mark| stale.has(&mark))
+}
+
+fn set_group(host: &mut Rtnl, links: &[&Link], group: NonZeroU32) -> Result<(), NetError> {
+    let mut batch = Batch::new();
+    for link in links {
+        batch.set_group(link.index, &link.name, group);
+    }
+    NetError::absent_is_ok(host.run(batch))
+}
