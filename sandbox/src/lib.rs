@@ -7,17 +7,27 @@
 pub mod binaries;
 pub mod frame;
 pub mod inventory;
+mod mismatch;
 mod mounts;
 mod netns;
 pub mod probe;
+mod process;
 mod processes;
+mod request;
+mod run;
 pub mod script;
-pub mod stdin;
+mod state;
+mod stdin;
 pub mod trace;
 pub mod wire;
 
+pub use mismatch::Mismatch;
 pub use netns::Netns;
+pub use process::{RunError, Spawned};
 pub use processes::{end_on_signals, end_processes};
+pub use request::Request;
+pub use run::{Run, decode};
+pub use state::State;
 
 use cni_net::{Batch, NetError, Rtnl};
 use cni_types::IfName;

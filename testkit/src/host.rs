@@ -1,11 +1,9 @@
 //! The host that a test has for itself.
 
-use super::{invocation::Invocation, pod::Pod, state::State, verdict::OrFail};
+use super::{invocation::Invocation, journal::Journal, pod::Pod, state, verdict::OrFail};
 use cni_types::Command;
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use sandbox::State;
+use std::path::{Path, PathBuf};
 
 const DATA: &str = "/run/cni-data";
 const FILES: &str = "/run/cni-files";
@@ -14,7 +12,7 @@ const FILES: &str = "/run/cni-files";
 /// test starts belong to the same host.
 #[derive(Debug)]
 pub struct Host {
-    journal: Mutex<Vec<String>>,
+    journal: Journal,
 }
 
 impl Host {
@@ -22,7 +20,7 @@ impl Host {
     pub(super) fn new() -> Result<Self, sandbox::Error> {
         sandbox::become_host()?;
         Ok(Self {
-            journal: Mutex::default(),
+            journal: Journal::default(),
         })
     }
 
@@ -58,33 +56,27 @@ impl Host {
     /// Prepares the run of a freshly built plugin: container `c1`, interface `eth0`, the built plugins as
     /// `CNI_PATH`, and no namespace until one is given.
     pub fn plugin(&self, name: &str, command: Command) -> Invocation<'_> {
-        Invocation::new(self, name, command)
+        Invocation::new(&self.journal, name, command)
     }
 
-    /// What there is now on the host, in the given pods and in the data folders, as comparable text.
+    /// Reads what there is on the host, in the given pods and in the data folders.
     #[must_use]
     pub fn state(&self, pods: &[&Pod]) -> State {
-        State::of(&pods.iter().map(|pod| pod.path()).collect::<Vec<_>>())
+        let pods: Vec<_> = pods.iter().map(|pod| pod.path()).collect();
+        state::of(&pods).or_fail("read the state")
     }
 
-    /// Notes what happened, for the report of a failure.
+    /// Adds a step to the report of a failure.
     pub fn note(&self, text: impl Into<String>) {
-        self.journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(text.into());
+        self.journal.note(text);
     }
 
-    /// All that is known, for the report of a failure.
+    /// Returns all that is known, for the report of a failure.
     pub(super) fn report(&self) -> String {
-        let journal = self
-            .journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        format!(
-            "\n{}\n--- state at the end\n{}",
-            journal.join("\n"),
-            State::of_everything()
-        )
+        let state = match state::of_everything() {
+            Ok(state) => state.to_string(),
+            Err(e) => format!("cannot be read: {e}"),
+        };
+        format!("\n{}\n--- state at the end\n{state}", self.journal.text())
     }
 }

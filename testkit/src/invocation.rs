@@ -1,50 +1,49 @@
 //! One run of a plugin, as a runtime would do it: environment and stdin, nothing else.
 
-use super::{host::Host, outcome::Outcome, pod::Pod, verdict::OrFail};
+use super::{journal::Journal, outcome::Outcome, pod::Pod, verdict::OrFail};
 use cni_types::Command;
-use sandbox::binaries::bin_dir;
+use sandbox::{Request, Spawned, binaries::bin_dir};
+use serde_json::Value;
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     path::{Path, PathBuf},
-    time::Instant,
+    time::Duration,
 };
+
+/// The time in which every run must end: longer than any wait of a plugin, even on a busy machine.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A run in preparation.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Invocation<'a> {
-    host: &'a Host,
-    program: PathBuf,
-    environment: Vec<(String, OsString)>,
-    stdin: String,
+    journal: &'a Journal,
+    request: Request,
 }
 
 impl<'a> Invocation<'a> {
-    pub(super) fn new(host: &'a Host, plugin: &str, command: Command) -> Self {
-        Self {
-            host,
-            program: bin_dir().join(plugin),
-            environment: Vec::new(),
-            stdin: String::new(),
-        }
-        .env("CNI_COMMAND", command.as_str())
-        .env("CNI_CONTAINERID", "c1")
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_PATH", bin_dir())
+    pub(super) fn new(journal: &'a Journal, plugin: &str, command: Command) -> Self {
+        let request = Request::new(bin_dir().join(plugin), command, bin_dir(), Value::Null)
+            .with_stdin("")
+            .env("CNI_CONTAINERID", "c1")
+            .env("CNI_IFNAME", "eth0");
+        Self { journal, request }
     }
 
     /// Sets a variable.
-    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self = self.without(name);
-        self.environment
-            .push((name.to_owned(), value.as_ref().to_owned()));
-        self
+    pub fn env(self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        Self {
+            request: self.request.env(name, value),
+            ..self
+        }
     }
 
     /// Removes a variable.
-    pub fn without(mut self, name: &str) -> Self {
-        self.environment.retain(|(key, _)| key != name);
-        self
+    pub fn without(self, name: &str) -> Self {
+        Self {
+            request: self.request.without_env(name),
+            ..self
+        }
     }
 
     /// `CNI_CONTAINERID`.
@@ -73,54 +72,35 @@ impl<'a> Invocation<'a> {
     }
 
     /// The configuration: a `serde_json::Value` or any text.
-    pub fn conf(mut self, conf: impl ToString) -> Self {
-        self.stdin = conf.to_string();
-        self
+    pub fn conf(self, conf: impl ToString) -> Self {
+        Self {
+            request: self.request.with_stdin(conf.to_string()),
+            ..self
+        }
     }
 
     /// Runs another program than the built plugin, the reference's for instance.
-    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = program.into();
-        self
+    pub fn program(self, program: impl Into<PathBuf>) -> Self {
+        Self {
+            request: self.request.with_program(program),
+            ..self
+        }
     }
 
-    /// The prepared process, for a test that wants to kill it, trace it or limit it. Stdin is set; only the
-    /// given variables are in its environment, and this process's `PATH` unless one was given.
+    /// The prepared process, for a test that wants to kill it, trace it or limit it.
     #[must_use]
     pub fn process(&self) -> std::process::Command {
-        let mut process = std::process::Command::new(&self.program);
-        process
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        process.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        process.stdin(sandbox::stdin::file(self.stdin.as_bytes()).or_fail("prepare stdin"));
-        process
+        self.request.process().or_fail("prepare stdin")
     }
 
     /// Runs the plugin to its end.
     #[must_use]
     pub fn run(&self) -> Outcome {
-        let start = Instant::now();
-        let output = self
-            .process()
-            .output()
-            .or_fail(&format!("run {}", self.program.display()));
-        let outcome = Outcome::new(self.describe(), &output, start.elapsed());
-        self.host.note(outcome.to_string());
+        let run = Spawned::start(self.process(), LIMIT)
+            .and_then(Spawned::finish)
+            .or_fail(&format!("run {}", self.request.program().display()));
+        let outcome = Outcome::new(self.request.to_string(), run);
+        self.journal.note(outcome.to_string());
         outcome
-    }
-
-    fn describe(&self) -> String {
-        let variables: Vec<String> = self
-            .environment
-            .iter()
-            .map(|(key, value)| format!("{key}={}", value.display()))
-            .collect();
-        format!(
-            "{} {}\n--- stdin\n{}",
-            variables.join(" "),
-            self.program.display(),
-            self.stdin
-        )
     }
 }

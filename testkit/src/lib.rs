@@ -16,6 +16,7 @@
 mod fields;
 mod host;
 mod invocation;
+mod journal;
 mod outcome;
 mod pod;
 mod reference;
@@ -28,8 +29,7 @@ pub use invocation::Invocation;
 pub use outcome::Outcome;
 pub use pod::Pod;
 pub use reference::Suite;
-pub use sandbox::binaries::bin_dir;
-pub use state::State;
+pub use sandbox::{State, binaries::bin_dir};
 pub use verdict::{OrFail, fail, only_where, require};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};

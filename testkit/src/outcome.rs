@@ -1,12 +1,9 @@
 //! How a run ended. Every accessor that does not find what it is asked for fails the test.
 
 use super::verdict::{OrFail, fail};
-use cni_types::{AddResult, Code, Error, Json};
-use std::{
-    fmt,
-    process::{ExitStatus, Output},
-    time::Duration,
-};
+use cni_types::{AddResult, Code, Error};
+use sandbox::{Run, decode};
+use std::{fmt, process::ExitStatus, time::Duration};
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -19,17 +16,18 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// How long it took.
     pub duration: Duration,
+    run: Run,
     request: String,
 }
 
 impl Outcome {
-    pub(super) fn new(request: String, output: &Output, duration: Duration) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    pub(super) fn new(request: String, run: Run) -> Self {
         Self {
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-            status: output.status,
-            duration,
+            stdout: run.stdout_text(),
+            stderr: run.stderr_text(),
+            status: run.status,
+            duration: run.duration,
+            run,
             request,
         }
     }
@@ -37,13 +35,7 @@ impl Outcome {
     /// Fails the test unless the plugin succeeded.
     #[track_caller]
     pub fn success(&self) -> &Self {
-        if !self.status.success() {
-            fail(format_args!(
-                "the plugin failed, {}: {}",
-                self.status,
-                self.stdout.trim()
-            ));
-        }
+        self.run.succeeded().or_fail("run the plugin");
         self
     }
 
@@ -62,28 +54,22 @@ impl Outcome {
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).or_fail("read stdout as one JSON document")
+        self.run.document().or_fail("read stdout")
     }
 
     /// The result of a successful ADD.
     #[track_caller]
     #[must_use]
     pub fn result(&self) -> AddResult {
-        let json = Json::parse(self.success().stdout.as_bytes())
-            .or_fail("read stdout as one JSON document");
-        AddResult::from_json(&json).or_fail("read the result")
+        let result = self.run.result().or_fail("read the result");
+        decode(&result).or_fail("read the result")
     }
 
     /// The error of a run that failed as the protocol wants it: exit status not 0, one error object.
     #[track_caller]
     #[must_use]
     pub fn error(&self) -> Error {
-        if self.status.success() {
-            fail("the plugin succeeded, an error is wanted");
-        }
-        if self.status.code().is_none() {
-            fail(format_args!("the plugin was killed: {}", self.status));
-        }
+        self.run.failed().or_fail("see the plugin fail");
         Error::from_json(self.stdout.as_bytes()).or_fail("read the error object on stdout")
     }
 

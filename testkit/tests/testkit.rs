@@ -118,7 +118,7 @@ fn the_state_shows_what_was_added(host: &Host) {
     assert_eq!(
         after.difference(&before),
         format!(
-            "+100644 {}/10.0.0.2 \"c1\\r\\neth0\"\n",
+            "+ file: 100644 {}/10.0.0.2 \"c1\\r\\neth0\"\n",
             host.data_dir().display()
         )
     );
@@ -146,14 +146,14 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
         .unwrap();
     let difference = host.state(&[]).difference(&before);
     for wanted in [
-        "+  link br0 bridge mtu 1500 02:00:00:00:00:01 up\n",
-        "+  address 10.0.0.1/24 dev br0\n",
-        "+  route 10.0.0.0/24 via - dev br0 table 254 priority 0 source 10.0.0.1\n",
+        "+ host: link br0 bridge mtu 1500 02:00:00:00:00:01 up\n",
+        "+ host: address 10.0.0.1/24 dev br0\n",
+        "+ host: route 10.0.0.0/24 via - dev br0 table 254 priority 0 source 10.0.0.1\n",
         ", net: n, if: eth0, id: c1\"\n",
     ] {
         assert!(difference.contains(wanted), "{wanted} in {difference}");
     }
-    assert!(!difference.contains("\n-"), "{difference}");
+    assert!(!difference.contains("\n- "), "{difference}");
 }
 
 fn a_pods_state_is_its_own(host: &Host) {
@@ -166,7 +166,7 @@ fn a_pods_state_is_its_own(host: &Host) {
     assert!(
         host.state(&[&pod])
             .to_string()
-            .contains("pod /run/netns/a\n  link lo  mtu 65536 00:00:00:00:00:00 down")
+            .contains("pod a: link lo  mtu 65536 00:00:00:00:00:00 down")
     );
 }
 

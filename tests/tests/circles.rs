@@ -40,10 +40,6 @@ const KNOWN: &[(&str, &str)] = &[
         "to be cut: three commands call parts of each other",
     ),
     (
-        "conformance: suite::attachment, suite::context, suite::request",
-        "honest mutual knowledge: a context makes attachments and requests, which borrow it",
-    ),
-    (
         "ipam/host-local: store::derived, store::folder, store::last_reserved, store::ledgers, \
          store::lock, store::locked",
         "to be cut: a folder gives out its lock and its ledgers, which know the folder",
@@ -51,10 +47,6 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "plugins/bridge: host, vlan",
         "to be cut: the VLAN's gateway waits as the bridge does",
-    ),
-    (
-        "testkit: host, invocation",
-        "honest mutual knowledge: a host makes invocations, which borrow it",
     ),
 ];
 

@@ -1,17 +1,11 @@
 //! An attachment of a container to the network under test, and the requests that concern it.
 
 use super::{
-    context::Context,
-    failure::Failure,
-    fixture,
-    ids::CHECK_AFTER_ADD,
-    kind::Kind,
-    request::Request,
-    run::{Run, decode},
+    context::Context, failure::Failure, fixture, ids::CHECK_AFTER_ADD, kind::Kind, request::Request,
 };
 use cni_net::{Link, LinkKind, Rtnl};
 use cni_types::{AddResult, Command};
-use sandbox::Netns;
+use sandbox::{Netns, Run, decode};
 use serde_json::Value;
 use std::{
     sync::{Mutex, PoisonError},
@@ -33,30 +27,29 @@ pub struct Attachment<'c> {
     result: Mutex<Option<Value>>,
 }
 
-impl<'c> Attachment<'c> {
-    pub(super) fn create(context: &'c Context<'c>, container: &str) -> Result<Self, Failure> {
-        let netns = context.netns(container)?;
-        let fixture = match context.profile().kind {
-            Kind::Chained => {
-                let ifname = &context.profile().ifname;
-                Some(fixture::attach(
-                    &netns,
-                    container,
-                    ifname,
-                    context.version(),
-                )?)
-            }
+impl Context<'_> {
+    /// A container with a namespace, and for a chained plugin with an interface; not yet added.
+    ///
+    /// # Errors
+    /// Fails if the namespace or the interface cannot be made.
+    pub fn attachment(&self, container: &str) -> Result<Attachment<'_>, Failure> {
+        let netns = self.netns(container)?;
+        let ifname = &self.profile().ifname;
+        let fixture = match self.profile().kind {
+            Kind::Chained => Some(fixture::attach(&netns, container, ifname, self.version())?),
             Kind::Interface | Kind::Ipam => None,
         };
-        Ok(Self {
-            context,
+        Ok(Attachment {
+            context: self,
             container: container.to_owned(),
             netns,
             fixture,
             result: Mutex::default(),
         })
     }
+}
 
+impl<'c> Attachment<'c> {
     /// `CNI_CONTAINERID`.
     #[must_use]
     pub fn container(&self) -> &str {
@@ -127,7 +120,7 @@ impl<'c> Attachment<'c> {
     /// # Errors
     /// The same, and where the result cannot be decoded.
     pub fn add_decoded(&self) -> Result<AddResult, Failure> {
-        decode(&self.add()?)
+        Ok(decode(&self.add()?)?)
     }
 
     /// Runs DEL, which must succeed.

@@ -1,7 +1,6 @@
 //! What a case works with: a host of its own, the plugin under test, the state of everything.
 
 use super::{
-    attachment::Attachment,
     double::{Double, Reply},
     failure::Failure,
     fixture::{self, MASTER},
@@ -10,12 +9,10 @@ use super::{
     kind::Kind,
     profile::Profile,
     reading::Reading,
-    request::Request,
-    state::State,
     subject::Subject,
 };
 use cni_types::{Command, SpecVersion};
-use sandbox::{self, Netns};
+use sandbox::{Netns, State};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -170,22 +167,6 @@ impl<'a> Context<'a> {
         config
     }
 
-    /// A request for the plugin under test with nothing but the command, `CNI_PATH` and the configuration: for VERSION,
-    /// STATUS and GC. What concerns an attachment comes from [`Attachment::request`].
-    pub fn request(&self, command: Command) -> Request<'_> {
-        Request::new(self, self.binary(), self.config())
-            .env("CNI_COMMAND", command.as_str())
-            .env("CNI_PATH", self.bin_dir())
-    }
-
-    /// A container with a namespace, and for a chained plugin with an interface; not yet added.
-    ///
-    /// # Errors
-    /// Where the namespace or the interface cannot be made.
-    pub fn attachment(&self, container: &str) -> Result<Attachment<'_>, Failure> {
-        Attachment::create(self, container)
-    }
-
     /// A network namespace at `/run/netns/<name>`: part of the state, and good for a host outside as well.
     ///
     /// # Errors
@@ -201,7 +182,7 @@ impl<'a> Context<'a> {
     pub fn state(&self) -> Result<State, Failure> {
         let mut folders = vec![PathBuf::from(DATA_DIR), PathBuf::from("/var/lib/cni")];
         folders.extend(self.profile().state_dirs.iter().cloned());
-        State::read(&folders)
+        Ok(State::read(&folders)?)
     }
 
     /// Fails unless the state is as it was, but for what the profile says may stay.

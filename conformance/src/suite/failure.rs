@@ -1,6 +1,7 @@
 //! Why a case did not pass.
 
 use cni_net::NetError;
+use sandbox::{Mismatch, RunError};
 use serde_json::Value;
 use std::{fmt::Display, io};
 
@@ -46,6 +47,21 @@ impl From<NetError> for Failure {
     }
 }
 
+impl From<Mismatch> for Failure {
+    fn from(Mismatch { wanted, found }: Mismatch) -> Self {
+        Self::Mismatch { wanted, found }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Mismatch(mismatch) => mismatch.into(),
+            RunError::Io { .. } => Self::Suite(e.to_string()),
+        }
+    }
+}
+
 impl From<sandbox::Error> for Failure {
     fn from(e: sandbox::Error) -> Self {
         Self::Suite(e.to_string())
@@ -63,11 +79,7 @@ impl From<io::Error> for Failure {
 /// # Errors
 /// The mismatch.
 pub fn require(kept: bool, wanted: impl Into<String>, found: impl Display) -> Result<(), Failure> {
-    if kept {
-        Ok(())
-    } else {
-        Err(Failure::mismatch(wanted, found))
-    }
+    Ok(Mismatch::unless(kept, wanted, found)?)
 }
 
 /// What is at a JSON pointer, as `/ips/0/address`; `null` where nothing is.

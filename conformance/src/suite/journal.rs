@@ -1,6 +1,6 @@
 //! What a case did and saw, in order: kept for the report of a failure, and for `explain`.
 
-use super::run::Run;
+use sandbox::Run;
 use std::{
     fmt,
     path::PathBuf,

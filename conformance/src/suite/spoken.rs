@@ -1,7 +1,7 @@
 //! Which versions a plugin says that it speaks, and whether it can be started at all. Asked once for each plugin, before any
 //! case.
 
-use super::process::Spawned;
+use sandbox::{RunError, Spawned};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -49,15 +49,16 @@ fn on_a_host(plugin: &Path, limit: Duration) -> Answer {
             return Answer::default();
         }
         let answer = match ask(plugin) {
-            Ok(command) => match Spawned::try_start(command, limit) {
+            Ok(command) => match Spawned::start(command, limit) {
                 Ok(plugin) => Answer {
                     versions: listed(plugin),
                     refusal: None,
                 },
-                Err(e) => Answer {
+                Err(RunError::Io { source, .. }) => Answer {
                     versions: None,
-                    refusal: Some(reason(plugin, &e)),
+                    refusal: Some(reason(plugin, &source)),
                 },
+                Err(RunError::Mismatch(_)) => Answer::default(),
             },
             Err(_) => Answer::default(),
         };

@@ -8,9 +8,9 @@ use super::{
     context::Context,
     failure::{Failure, at, require},
     fault::{Answer, Fault},
-    run::Run,
 };
 use cni_types::Command;
+use sandbox::Run;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -43,9 +43,8 @@ const CHECK: Case = Case::should(
 .body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    by_other(context, &attachment, Command::Check)?
-        .succeeded()
-        .map(drop)
+    by_other(context, &attachment, Command::Check)?.succeeded()?;
+    Ok(())
 });
 
 const DEL: Case = Case::should(

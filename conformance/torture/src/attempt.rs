@@ -8,9 +8,9 @@ use crate::{
     subject::Way,
 };
 use cni_types::Command;
-use conformance::suite::{Failure, Run, State};
 use nix::sys::signal::Signal;
 use sandbox::trace::Action;
+use sandbox::{Mismatch, Run, State};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -199,9 +199,7 @@ impl<'a, 's> Attempt<'a, 's> {
         if self.is_silenced && !run.status.success() && run.status.code().is_some() {
             return Ok(());
         }
-        let Failure::Mismatch { wanted, found } = failure else {
-            return Err(format!("{failure:?}"));
-        };
+        let Mismatch { wanted, found } = failure;
         let stderr = run.stderr_text();
         let stderr = stderr.trim_end();
         self.add(
@@ -294,22 +292,20 @@ impl<'a, 's> Attempt<'a, 's> {
 
 /// What the protocol wants on stdout: a result after a successful ADD, nothing after the success of
 /// another operation, one error object after a failure (spec section 5).
-fn check_document(operation: Command, run: &Run) -> Result<(), Failure> {
+fn check_document(operation: Command, run: &Run) -> Result<(), Mismatch> {
     match (run.status.code(), operation) {
         (Some(0), Command::Add) => {
             let result = run.result()?;
             let is_result = result.get("cniVersion").is_some() && result.get("code").is_none();
-            conformance::suite::require(is_result, "a result on stdout", result)
+            Mismatch::unless(is_result, "a result on stdout", result)
         }
-        (Some(0), _) => {
-            conformance::suite::require(run.stdout.is_empty(), "nothing on stdout", run.summary())
-        }
+        (Some(0), _) => Mismatch::unless(run.stdout.is_empty(), "nothing on stdout", run.summary()),
         (Some(_), _) => {
             let error = run.error()?;
             let has_code = error.get("code").and_then(Value::as_u64) != Some(0);
-            conformance::suite::require(has_code, "an error with a code other than 0", error)
+            Mismatch::unless(has_code, "an error with a code other than 0", error)
         }
-        (None, _) => Err(Failure::mismatch("an exit status", run.summary())),
+        (None, _) => Err(Mismatch::new("an exit status", run.summary())),
     }
 }
 

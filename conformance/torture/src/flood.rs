@@ -13,8 +13,8 @@ use crate::{
     scene,
 };
 use cni_types::Command;
-use conformance::suite::State;
 use outcome::{Outcome, Phase};
+use sandbox::State;
 use sandbox::{self, Netns};
 use serde_json::{Map, Value};
 use std::{

@@ -2,17 +2,16 @@
 
 use crate::subject::Subject;
 use cni_types::Command;
-use conformance::suite::{Failure, Run, Spawned};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use sandbox::trace::{self, Action, SystemCall};
+use sandbox::{
+    Run, RunError, Spawned,
+    trace::{self, Action, SystemCall},
+};
 use serde_json::{Map, Value, json};
 use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read},
     os::unix::process::CommandExt,
     path::Path,
-    process::{self, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -29,11 +28,7 @@ pub(crate) type Trouble = String;
 /// A run in preparation.
 #[derive(Clone)]
 #[must_use]
-pub(crate) struct Request {
-    program: OsString,
-    environment: Vec<(&'static str, OsString)>,
-    config: Map<String, Value>,
-}
+pub(crate) struct Request(sandbox::Request);
 
 /// How a disturbed run ended.
 pub(crate) enum Ended {
@@ -57,17 +52,11 @@ impl Request {
         command: Command,
         container: &str,
     ) -> Self {
-        let environment = vec![
-            ("CNI_COMMAND", command.as_str().into()),
-            ("CNI_CONTAINERID", container.into()),
-            ("CNI_IFNAME", IF_NAME.into()),
-            ("CNI_PATH", plugins.into()),
-        ];
-        Self {
-            program: plugins.join(plugin).into(),
-            environment,
-            config,
-        }
+        let program = plugins.join(plugin);
+        let request = sandbox::Request::new(program, command, plugins, Value::Object(config))
+            .env("CNI_CONTAINERID", container)
+            .env("CNI_IFNAME", IF_NAME);
+        Self(request)
     }
 
     /// A request to the subject's plugin, on its network.
@@ -78,50 +67,39 @@ impl Request {
         container: &str,
     ) -> Result<Self, Trouble> {
         let config = subject.network_configuration()?;
-        let mut request = Self::new(plugins, subject.plugin, config, command, container);
-        request
-            .environment
-            .retain(|(name, _)| *name != "CNI_IFNAME");
-        request
-            .environment
-            .push(("CNI_IFNAME", subject.if_name.into()));
-        Ok(request)
+        let Self(request) = Self::new(plugins, subject.plugin, config, command, container);
+        Ok(Self(request.env("CNI_IFNAME", subject.if_name)))
     }
 
     /// With `CNI_NETNS`.
-    pub(crate) fn in_namespace(mut self, path: &Path) -> Self {
-        self.environment.push(("CNI_NETNS", path.into()));
-        self
+    pub(crate) fn in_namespace(self, path: &Path) -> Self {
+        Self(self.0.env("CNI_NETNS", path))
     }
 
     /// With a `prevResult`, if there is one.
-    pub(crate) fn after(mut self, result: Option<&Value>) -> Self {
-        if let Some(result) = result {
-            self.config.insert("prevResult".to_owned(), result.clone());
+    pub(crate) fn after(self, result: Option<&Value>) -> Self {
+        match result {
+            Some(result) => Self(self.0.key("prevResult", result.clone())),
+            None => self,
         }
-        self
     }
 
     /// With the attachments that GC is to keep, each as container id and interface.
-    pub(crate) fn keeping(mut self, attachments: &[(String, &str)]) -> Self {
+    pub(crate) fn keeping(self, attachments: &[(String, &str)]) -> Self {
         let list = attachments
             .iter()
             .map(|(container, interface)| json!({ "containerID": container, "ifname": interface }))
             .collect();
-        self.config
-            .insert("cni.dev/valid-attachments".to_owned(), Value::Array(list));
-        self
+        Self(self.0.key("cni.dev/valid-attachments", Value::Array(list)))
     }
 
     /// Runs the plugin undisturbed. Returns `None` if it did not end within [`LIMIT`].
     pub(crate) fn run(&self) -> Result<Option<Run>, Trouble> {
-        let command = self
-            .process(|program| process::Command::new(program))
-            .map_err(|e| e.to_string())?;
+        let command = self.0.process().map_err(|e| e.to_string())?;
         match Spawned::start(command, LIMIT).and_then(Spawned::finish) {
             Ok(run) => Ok(Some(run)),
-            Err(Failure::Mismatch { .. }) => Ok(None),
-            Err(Failure::Skip(text) | Failure::Suite(text)) => Err(text),
+            Err(RunError::Mismatch(_)) => Ok(None),
+            Err(e @ RunError::Io { .. }) => Err(e.to_string()),
         }
     }
 
@@ -131,11 +109,11 @@ impl Request {
         decide: &mut dyn FnMut(&SystemCall) -> Action,
     ) -> Result<Ended, Trouble> {
         self.trace(decide)
-            .map_err(|e| format!("cannot trace {}: {e}", self.program.display()))
+            .map_err(|e| format!("cannot trace {}: {e}", self.0.program().display()))
     }
 
     fn trace(&self, decide: &mut dyn FnMut(&SystemCall) -> Action) -> io::Result<Ended> {
-        let mut command = self.process(|program| trace::stopped(program))?;
+        let mut command = self.0.process_by(|program| trace::stopped(program))?;
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -170,21 +148,5 @@ impl Request {
             run,
             was_struck: traced.was_struck,
         })
-    }
-
-    fn process(
-        &self,
-        wrap: impl FnOnce(&OsStr) -> process::Command,
-    ) -> io::Result<process::Command> {
-        let mut command = wrap(&self.program);
-        command
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut stdin = File::from(memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?);
-        stdin.write_all(Value::Object(self.config.clone()).to_string().as_bytes())?;
-        stdin.rewind()?;
-        command.stdin(stdin);
-        Ok(command)
     }
 }

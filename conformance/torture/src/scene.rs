@@ -5,9 +5,10 @@ use crate::{
     subject::{NETWORK, Network, Subject, Way},
 };
 use cni_types::{Call, Command, Environment, Stop};
-use conformance::suite::{Run, State, matches};
+use conformance::suite::matches;
 use host_local::{HostLocal, Inspection, Owner, Reservation};
 use sandbox::{self, Netns};
+use sandbox::{Run, State};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,

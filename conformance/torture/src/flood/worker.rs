@@ -3,8 +3,8 @@
 use super::{Maker, NETWORKS, Network, SLOTS, Shared, attachments};
 use crate::request::Trouble;
 use cni_types::{Code, Command};
-use conformance::suite::{Run, decode};
 use sandbox::Netns;
+use sandbox::{Run, decode};
 use serde_json::Value;
 use std::{
     net::IpAddr,

@@ -63,16 +63,7 @@ impl<'a> Snapshot<'a> {
 /// Without what the kernel does by itself when it is ready: link-local addresses come with the first carrier, and
 /// neighbours with the first packet.
 fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
-    let state = host.state(pods).to_string();
-    let own =
-        |line: &&str| !line.contains("fe80::") && !line.trim_start().starts_with("neighbour ");
-    // A pod's lines are told from the host's by the heading before them.
-    let mut heading = String::new();
-    let named = state.lines().filter(own).map(|line| {
-        if !line.starts_with(' ') {
-            heading = line.to_owned();
-        }
-        format!("{heading}: {}", line.trim())
-    });
-    named.collect()
+    let own = |line: &&str| !line.contains("fe80::") && !line.contains(": neighbour ");
+    let state = host.state(pods);
+    state.lines().filter(own).map(str::to_owned).collect()
 }

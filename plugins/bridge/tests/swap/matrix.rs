@@ -103,12 +103,11 @@ fn require_no_trace(host: &Host, pods: &[&Pod]) {
 #[track_caller]
 fn require_no_trace_of(host: &Host, pods: &[&Pod], words: &[&str]) {
     let whole = Whole::of(host, pods);
-    // The pods' own paths are no traces.
+    // The pods' own names are no traces.
     let mut traces = whole.that_name(words);
-    traces.retain(|line| !line.starts_with("pod /run/netns/") || line.contains("veth"));
-    traces.retain(|line| !line.starts_with(": pod /run/netns/"));
+    traces.retain(|line| !line.starts_with("pod ") || line.contains("veth"));
     // The pair of a VLAN's gateway is the network's. One of an attachment ends in a pod, and is seen there.
-    traces.retain(|line| !line.starts_with("host : link ") || line.contains("swap-"));
+    traces.retain(|line| !line.starts_with("host: link ") || line.contains("swap-"));
     if !traces.is_empty() {
         fail(format_args!(
             "traces of attachments that are gone:\n{}",

@@ -47,7 +47,8 @@ impl<'a> Whole<'a> {
 }
 
 fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
-    let mut lines = under_headings(&host.state(pods).to_string());
+    let state = host.state(pods);
+    let mut lines: Vec<String> = state.lines().map(str::to_owned).collect();
     // What the kernel does by itself, and the address that was given last, which the next one must differ from.
     let passing = ["fe80::", ": neighbour ", "/last_reserved_ip."];
     lines.retain(|line| !passing.iter().any(|word| line.contains(word)));
@@ -61,7 +62,7 @@ fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
     lines
 }
 
-/// A pod's lines are told from the host's by the heading before them, and a chain's rules from another chain's.
+/// Puts before each line the lines that it is indented under: a chain before its rules.
 fn under_headings(text: &str) -> Vec<String> {
     let mut headings: Vec<(usize, &str)> = Vec::new();
     let line = |line| {

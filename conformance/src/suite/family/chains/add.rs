@@ -173,8 +173,8 @@ const ADD_WITHOUT_PREVRESULT: Case = Case::may(
         .request(Command::Add)
         .without_key("prevResult")
         .run()?
-        .failed()
-        .map(drop)
+        .failed()?;
+    Ok(())
 });
 
 /// The result of a plugin that made another interface, for an interface plugin that is not the first.

@@ -206,8 +206,8 @@ const NOT_FOUND: Case = Case::must(
         .request(Command::Add)
         .env("CNI_PATH", other.folder())
         .run()?
-        .failed()
-        .map(drop)
+        .failed()?;
+    Ok(())
 });
 
 const UNREADABLE_RESULT: Case = Case::must(
@@ -235,7 +235,8 @@ const UNREADABLE_RESULT: Case = Case::must(
     let scene = Scene::new(context, &[(Command::Add, Reply::success("10.77.0.9/24"))])?;
     let run = scene.request(Command::Add).run()?;
     scene.call(Command::Add)?;
-    run.failed().map(drop)
+    run.failed()?;
+    Ok(())
 });
 
 /// A double that fails at this operation and succeeds at all others.
@@ -252,5 +253,6 @@ fn it_fails(context: &Context<'_>, command: Command) -> Result<(), Failure> {
     };
     let run = scene.request_after(command, &result).run()?;
     scene.call(command)?;
-    run.failed().map(drop)
+    run.failed()?;
+    Ok(())
 }

@@ -134,8 +134,8 @@ const STATUS_NOT_FOUND: Case = Case::should(
         .request(Command::Status)
         .env("CNI_PATH", other.folder())
         .run()?
-        .error()
-        .map(drop)
+        .error()?;
+    Ok(())
 });
 
 fn error(code: u32) -> Reply {

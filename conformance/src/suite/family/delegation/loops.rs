@@ -58,7 +58,8 @@ const OWN_NAME: Case = Case::should(
 .body(|context| {
     let scene = Scene::new(context)?;
     let run = scene.run_bounded(scene.request(Command::Add))?;
-    run.failed().map(drop)
+    run.failed()?;
+    Ok(())
 });
 
 const OWN_NAME_LATER: Case = Case::should(

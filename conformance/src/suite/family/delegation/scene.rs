@@ -78,7 +78,7 @@ impl<'c> Scene<'c> {
 
     /// Runs ADD, which must succeed: its result.
     pub(super) fn add(&self) -> Result<Value, Failure> {
-        self.request(Command::Add).run()?.result()
+        Ok(self.request(Command::Add).run()?.result()?)
     }
 
     /// The request that follows upon an ADD with this result.

@@ -142,7 +142,8 @@ const UNREADABLE_STDIN: Case = Case::should(
     let run = attachment.request(Command::Add).run_with(|command| {
         command.stdin(folder);
     })?;
-    run.error_with(Code::IO).map(drop)
+    run.error_with(Code::IO)?;
+    Ok(())
 });
 
 /// A value that no field has, and that is known again in a text.

@@ -316,10 +316,10 @@ fn lost(given: &AddResult, result: &AddResult) -> Option<String> {
 }
 
 fn ask_version(context: &Context<'_>, stdin: &str) -> Result<Value, Failure> {
-    context
+    Ok(context
         .request(Command::Version)
         .stdin(stdin)
         .run()?
         .succeeded()?
-        .document()
+        .document()?)
 }

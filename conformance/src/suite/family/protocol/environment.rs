@@ -192,7 +192,8 @@ const NO_COMMAND: Case = Case::may(
     if run.stdout.is_empty() && !run.stderr.is_empty() {
         return Ok(()); // It tells about itself, to a person.
     }
-    run.error_with(Code::INVALID_ENVIRONMENT).map(drop)
+    run.error_with(Code::INVALID_ENVIRONMENT)?;
+    Ok(())
 });
 
 const BAD_IFNAME: Case = Case::must(

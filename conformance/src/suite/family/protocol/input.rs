@@ -116,7 +116,8 @@ const TRAILING_TEXT: Case = Case::may(
     let attachment = context.attachment("c1")?;
     let request = attachment.request(Command::Add);
     let text = format!("{0}{0}", request.config());
-    request.stdin(text).run()?.error().map(drop)
+    request.stdin(text).run()?.error()?;
+    Ok(())
 });
 
 const BYTE_ORDER_MARK: Case = Case::may(
@@ -145,9 +146,11 @@ const BYTE_ORDER_MARK: Case = Case::may(
     let text = format!("\u{feff}{}", request.config());
     let run = request.stdin(text).run()?;
     if run.status.success() {
-        run.result().map(drop)
+        run.result()?;
+        Ok(())
     } else {
-        run.error_with(Code::DECODE).map(drop)
+        run.error_with(Code::DECODE)?;
+        Ok(())
     }
 });
 
@@ -175,7 +178,8 @@ const NO_VERSION: Case = Case::may(
         .without_key("prevResult")
         .run()?;
     if !run.status.success() {
-        return run.error().map(drop);
+        run.error()?;
+        return Ok(());
     }
     let result = run.result()?;
     let version = result

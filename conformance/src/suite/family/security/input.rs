@@ -294,8 +294,8 @@ const STDIN_DEPTH: Case = Case::must(
         .request(Command::Add)
         .stdin(unclosed)
         .run()?
-        .error()
-        .map(drop)
+        .error()?;
+    Ok(())
 });
 
 const STDIN_SIZE: Case = Case::must(
@@ -346,8 +346,8 @@ fn require_no_evil() -> Result<(), Failure> {
 /// A result or an error object, whichever.
 fn require_answer(run: &Run) -> Result<bool, Failure> {
     if run.status.success() {
-        run.result().map(|_| true)
+        Ok(run.result().map(|_| true)?)
     } else {
-        run.error().map(|_| false)
+        Ok(run.error().map(|_| false)?)
     }
 }

@@ -1,12 +1,13 @@
-//! The tables of the old ("legacy") iptables, which are not in nf_tables. Only its own program can read them. It is asked only
-//! where there is a table: to ask makes the kernel have one, which then stays, empty, and is therefore not told.
+//! The tables of the old ("legacy") iptables, which are not in nf_tables. Only its own program can
+//! read them. It is run only if there is a table: to run it makes the kernel create one, which then
+//! stays, empty, and is therefore left out.
 
 use std::{fs, path::Path, process::Command};
 
-/// Besides `PATH`: Debian has the programs where only root looks.
+/// Folders to search besides `PATH`: Debian keeps the programs where only root looks.
 const FOLDERS: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 
-/// Chains and rules of the thread's namespace.
+/// Reads the chains and rules of the thread's namespace.
 pub(super) fn tables() -> Vec<String> {
     let mut lines = Vec::new();
     for (program, file) in [
@@ -29,9 +30,11 @@ pub(super) fn tables() -> Vec<String> {
     lines
 }
 
-/// What iptables-save(8) prints, without what was counted and without the chains that each table has, where they accept.
+/// Reads the output of iptables-save(8), without counters, and without the built-in chains whose policy
+/// is to accept.
 fn rules(program: &str, saved: &str) -> Vec<String> {
-    let (mut lines, mut table) = (Vec::new(), "");
+    let mut lines = Vec::new();
+    let mut table = "";
     for line in saved.lines() {
         if let Some(name) = line.strip_prefix('*') {
             table = name;
@@ -55,7 +58,7 @@ mod tests {
     use super::rules;
 
     #[test]
-    fn chains_and_rules_are_told_without_what_was_counted() {
+    fn chains_and_rules_are_listed_without_counters() {
         let saved = "# Generated\n*nat\n:PREROUTING ACCEPT [7:9]\n:OUTPUT DROP [0:0]\n:CNI-1 - [0:0]\n\
                      -A OUTPUT -j CNI-1\nCOMMIT\n*filter\n:CNI-2 - [0:0]\nCOMMIT\n";
         assert_eq!(

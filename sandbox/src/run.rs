@@ -1,11 +1,11 @@
 //! The run of a plugin: how it ended, and what it printed.
 
-use super::failure::{Failure, require};
+use super::mismatch::Mismatch;
 use cni_types::{AddResult, Code, Json};
 use serde_json::Value;
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
-/// How the run of a plugin ended. What looks into it gives a [`Failure`] where it is not as wanted.
+/// The end of a plugin's run. Methods that expect something of it fail with a [`Mismatch`].
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The plugin's stdout.
@@ -31,7 +31,7 @@ impl Run {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// How it ended, and what it said, in one line.
+    /// The exit status and stdout in one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let ended = match (self.status.code(), self.status.signal()) {
@@ -53,29 +53,29 @@ impl Run {
     /// Fails unless the exit status is 0.
     ///
     /// # Errors
-    /// The mismatch.
-    pub fn succeeded(&self) -> Result<&Self, Failure> {
-        require(self.status.success(), "exit status 0", self.summary())?;
+    /// Fails otherwise.
+    pub fn succeeded(&self) -> Result<&Self, Mismatch> {
+        Mismatch::unless(self.status.success(), "exit status 0", self.summary())?;
         Ok(self)
     }
 
     /// Fails unless the plugin ended by itself with an exit status other than 0.
     ///
     /// # Errors
-    /// The mismatch.
-    pub fn failed(&self) -> Result<&Self, Failure> {
+    /// Fails otherwise.
+    pub fn failed(&self) -> Result<&Self, Mismatch> {
         let failed = self.status.code().is_some_and(|code| code != 0);
-        require(failed, "an exit status other than 0", self.summary())?;
+        Mismatch::unless(failed, "an exit status other than 0", self.summary())?;
         Ok(self)
     }
 
     /// The one JSON document on stdout.
     ///
     /// # Errors
-    /// Where there is none, more than one, or something else.
-    pub fn document(&self) -> Result<Value, Failure> {
+    /// Fails if there is none, more than one, or something else.
+    pub fn document(&self) -> Result<Value, Mismatch> {
         serde_json::from_slice(&self.stdout).map_err(|e| {
-            Failure::mismatch(
+            Mismatch::new(
                 "one JSON document on stdout",
                 format!("{}: {e}", self.summary()),
             )
@@ -85,24 +85,24 @@ impl Run {
     /// The result that a successful ADD printed.
     ///
     /// # Errors
-    /// Where the plugin failed, or did not print one JSON object.
-    pub fn result(&self) -> Result<Value, Failure> {
+    /// Fails if the plugin failed, or did not print one JSON object.
+    pub fn result(&self) -> Result<Value, Mismatch> {
         let document = self.succeeded()?.document()?;
-        require(document.is_object(), "a result object on stdout", &document)?;
+        Mismatch::unless(document.is_object(), "a result object on stdout", &document)?;
         Ok(document)
     }
 
     /// The error object that a failed plugin printed: with a numeric `code` and a `msg`.
     ///
     /// # Errors
-    /// Where the plugin succeeded, or printed no such object.
-    pub fn error(&self) -> Result<Value, Failure> {
+    /// Fails if the plugin succeeded, or printed no such object.
+    pub fn error(&self) -> Result<Value, Mismatch> {
         let document = self.failed()?.document()?;
         let is_error = document.get("code").is_some_and(Value::is_u64)
             && document
                 .get("msg")
                 .is_some_and(|msg| msg.as_str().is_some_and(|text| !text.is_empty()));
-        require(
+        Mismatch::unless(
             is_error,
             "an error object with a number as \"code\" and a text as \"msg\"",
             &document,
@@ -113,11 +113,11 @@ impl Run {
     /// The error object, which must have this code.
     ///
     /// # Errors
-    /// As [`Run::error`], and for another code.
-    pub fn error_with(&self, code: Code) -> Result<Value, Failure> {
+    /// Fails as [`Run::error`] does, and for another code.
+    pub fn error_with(&self, code: Code) -> Result<Value, Mismatch> {
         let error = self.error()?;
         let found = error.get("code").and_then(Value::as_u64);
-        require(
+        Mismatch::unless(
             found == Some(code.0.into()),
             format!("an error with code {}", code.0),
             &error,
@@ -126,13 +126,13 @@ impl Run {
     }
 }
 
-/// A result as values, whatever version it is written in.
+/// Decodes a result, whatever version it is written in.
 ///
 /// # Errors
-/// Where it is no result of the version that it names.
-pub fn decode(result: &Value) -> Result<AddResult, Failure> {
+/// Fails if it is no result of the version that it names.
+pub fn decode(result: &Value) -> Result<AddResult, Mismatch> {
+    const WANTED: &str = "a result that can be decoded";
     let json = Json::parse(result.to_string().as_bytes())
-        .map_err(|e| Failure::suite("read a result", e))?;
-    AddResult::from_json(&json)
-        .map_err(|e| Failure::mismatch("a result that can be decoded", format!("{e}: {result}")))
+        .map_err(|e| Mismatch::new(WANTED, format!("{e}: {result}")))?;
+    AddResult::from_json(&json).map_err(|e| Mismatch::new(WANTED, format!("{e}: {result}")))
 }

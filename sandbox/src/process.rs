@@ -1,9 +1,7 @@
-//! A plugin as a process: started, watched, and killed with all its children where it does not end in time.
+//! A plugin as a process: started, watched, and killed with all its children if it does not end in
+//! time.
 
-use super::{
-    failure::{Failure, require},
-    run::Run,
-};
+use super::{mismatch::Mismatch, run::Run};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -18,19 +16,45 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a pipe is read on after the plugin's end: a process that it left behind may hold it for ever.
+/// The time for which a pipe is read on after the plugin's end: a process that it left behind may
+/// hold it for ever.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// What a plugin may print. The runtime side takes no more from a plugin either.
-const MOST: usize = 16 << 20;
+/// The output that is read from a plugin, in bytes. The runtime side takes no more either.
+const MAX_OUTPUT: usize = 16 << 20;
 
-/// So much of what was printed is told in a failure.
-const TOLD: usize = 1000;
+/// The part of the output that is quoted in a mismatch, in bytes.
+const MAX_QUOTED: usize = 1000;
 
-/// How often the end of the plugin is looked for while nothing is printed.
-const LOOK: Duration = Duration::from_millis(20);
+/// The interval of the looks for the plugin's end while nothing is printed.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A running plugin. Killed where it is dropped before its end.
+/// Why there is no [`Run`] of a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The plugin does not end in time, or prints without end.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The plugin could not be started or watched.
+    #[error("cannot {operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    pub(super) fn io(operation: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Io {
+            operation: operation.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// A running plugin. Killed if it is dropped before its end.
 #[derive(Debug)]
 pub struct Spawned {
     child: Child,
@@ -43,20 +67,17 @@ impl Spawned {
     ///
     /// # Errors
     /// Fails if it cannot be started.
-    pub fn start(command: Command, limit: Duration) -> Result<Self, Failure> {
-        let program = command.get_program().display().to_string();
-        Self::try_start(command, limit).map_err(|e| Failure::suite(&format!("start {program}"), e))
-    }
-
-    /// The same, with the kernel's word where it cannot be started.
-    pub(super) fn try_start(mut command: Command, limit: Duration) -> io::Result<Self> {
+    pub fn start(mut command: Command, limit: Duration) -> Result<Self, RunError> {
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
         let start = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(|e| RunError::io(format!("start {}", command.get_program().display()), e))?;
         Ok(Self {
-            child: command.spawn()?,
+            child,
             start,
             limit,
         })
@@ -71,31 +92,29 @@ impl Spawned {
     /// Sends a signal to it and to what it started.
     ///
     /// # Errors
-    /// Where the kernel refuses; one that has ended is none.
-    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+    /// Fails if the kernel refuses. A plugin that has ended is no error.
+    pub fn signal(&self, signal: Signal) -> Result<(), RunError> {
         match killpg(self.pid(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(e) => Err(Failure::suite("send a signal to the plugin", e)),
+            Err(e) => Err(RunError::io("send a signal to the plugin", e)),
         }
     }
 
-    /// Waits for its end and reads what it prints. One that does not end in time, or prints without end, is killed, and
-    /// that is a mismatch.
+    /// Waits for its end and reads what it prints. A plugin that does not end in time, or prints
+    /// without end, is killed.
     ///
     /// # Errors
-    /// The mismatch, or what keeps the suite from waiting.
-    pub fn finish(mut self) -> Result<Run, Failure> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    /// Fails if it had to be killed ([`RunError::Mismatch`]) or cannot be watched.
+    pub fn finish(mut self) -> Result<Run, RunError> {
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         let status = self.read_to_end(&mut stdout, &mut stderr)?;
         let duration = self.start.elapsed();
         let Some(status) = status else {
             let printed =
-                String::from_utf8_lossy(stdout.get(..TOLD).unwrap_or(&stdout)).into_owned();
+                String::from_utf8_lossy(stdout.get(..MAX_QUOTED).unwrap_or(&stdout)).into_owned();
             let found = format!("it is still running; so far it has printed {printed:?}");
-            return Err(Failure::mismatch(
-                format!("an end within {:?}", self.limit),
-                found,
-            ));
+            return Err(Mismatch::new(format!("an end within {:?}", self.limit), found).into());
         };
         Ok(Run {
             stdout,
@@ -105,38 +124,37 @@ impl Spawned {
         })
     }
 
-    /// The exit status, or `None` where the time is up.
+    /// Returns the exit status, or `None` if the time is up.
     fn read_to_end(
         &mut self,
         stdout: &mut Vec<u8>,
         stderr: &mut Vec<u8>,
-    ) -> Result<Option<ExitStatus>, Failure> {
+    ) -> Result<Option<ExitStatus>, RunError> {
         let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
         let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
-            let patience = match ended {
+            let timeout = match ended {
                 Some((status, at)) if out.is_none() && err.is_none() || at.elapsed() > GRACE => {
                     return Ok(Some(status));
                 }
-                Some(_) => LOOK,
+                Some(_) => POLL_INTERVAL,
                 None if self.start.elapsed() > self.limit => return Ok(None),
                 None if out.is_none() && err.is_none() => Duration::from_micros(200),
-                None => LOOK,
+                None => POLL_INTERVAL,
             };
             wait_readable(
                 out.as_ref().map(AsFd::as_fd),
                 err.as_ref().map(AsFd::as_fd),
-                patience,
+                timeout,
             )?;
-            read_some(&mut out, stdout)?;
-            read_some(&mut err, stderr)?;
-            let wanted = format!("at most {} MiB of output", MOST >> 20);
-            require(stdout.len().max(stderr.len()) <= MOST, wanted, "more")?;
+            let read = read_some(&mut out, stdout).and_then(|()| read_some(&mut err, stderr));
+            read.map_err(|e| RunError::io("read what the plugin prints", e))?;
+            let wanted = format!("at most {} MiB of output", MAX_OUTPUT >> 20);
+            Mismatch::unless(stdout.len().max(stderr.len()) <= MAX_OUTPUT, wanted, "more")?;
             if ended.is_none() {
-                ended = self
-                    .child
-                    .try_wait()?
-                    .map(|status| (status, Instant::now()));
+                let status = self.child.try_wait();
+                let status = status.map_err(|e| RunError::io("wait for the plugin", e))?;
+                ended = status.map(|status| (status, Instant::now()));
             }
         }
     }
@@ -156,27 +174,27 @@ type Fd<'a> = std::os::fd::BorrowedFd<'a>;
 fn wait_readable(
     out: Option<Fd<'_>>,
     err: Option<Fd<'_>>,
-    patience: Duration,
-) -> Result<(), Failure> {
+    timeout: Duration,
+) -> Result<(), RunError> {
     let mut fds: Vec<PollFd<'_>> = [out, err]
         .into_iter()
         .flatten()
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();
     if fds.is_empty() {
-        std::thread::sleep(patience);
+        std::thread::sleep(timeout);
         return Ok(());
     }
     match poll(
         &mut fds,
-        PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO),
+        PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO),
     ) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(e) => Err(Failure::suite("wait for the plugin", e)),
+        Err(e) => Err(RunError::io("wait for the plugin", e)),
     }
 }
 
-/// Takes what is there. At its end the pipe becomes `None`.
+/// Reads what there is. At its end the pipe becomes `None`.
 fn read_some<R: Read + AsFd>(pipe: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<()> {
     let Some(open) = pipe else { return Ok(()) };
     let mut fds = [PollFd::new(open.as_fd(), PollFlags::POLLIN)];
@@ -195,7 +213,7 @@ fn read_some<R: Read + AsFd>(pipe: &mut Option<R>, into: &mut Vec<u8>) -> io::Re
 mod tests {
     use super::*;
 
-    fn shell(script: &str, limit: Duration) -> Result<Run, Failure> {
+    fn shell(script: &str, limit: Duration) -> Result<Run, RunError> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::null());
         Spawned::start(command, limit)?.finish()
@@ -216,7 +234,7 @@ mod tests {
     fn one_that_prints_without_end_is_killed() {
         let failure = shell("exec cat /dev/zero", LONG).unwrap_err();
         assert!(
-            matches!(failure, Failure::Mismatch { wanted, .. } if wanted == "at most 16 MiB of output")
+            matches!(failure, RunError::Mismatch(mismatch) if mismatch.wanted == "at most 16 MiB of output")
         );
     }
 
@@ -228,7 +246,9 @@ mod tests {
             Duration::from_millis(100),
         )
         .unwrap_err();
-        assert!(matches!(failure, Failure::Mismatch { found, .. } if found.contains("so far")));
+        assert!(
+            matches!(failure, RunError::Mismatch(mismatch) if mismatch.found.contains("so far"))
+        );
         assert!(start.elapsed() < LONG);
     }
 

@@ -1,10 +1,10 @@
-//! Everything that a plugin may change, as lines of text: the whole is compared, not a list of known things.
+//! Everything that a plugin may change, as lines of text: the whole is compared, not a list of
+//! known things.
 
 mod legacy;
 
-use super::failure::Failure;
-use cni_net::{Rtnl, nft::Nft};
-use sandbox::inventory;
+use super::inventory;
+use cni_net::{NetError, Rtnl, nft::Nft};
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -12,18 +12,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A snapshot of the host, of all its network namespaces and of the folders with state. Each line begins with where it
-/// is from: `host: link br0 …`, `pod c1: address …`, `file: …`.
+/// A snapshot of a host, of network namespaces on it and of folders. Each line begins with its
+/// place: `host: link br0 …`, `pod c1: address …`, `file: …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State(Vec<String>);
 
-/// Where each case's namespaces are bound.
+/// The folder in which the namespaces of a host are bound.
 const NETNS: &str = "/run/netns";
 
-/// In `/run`, what is the suite's own, or looked at in another way; and the lock of iptables(8), which never goes away.
+/// Paths in `/run` that are a suite's own or are read in another way, and the lock of iptables(8),
+/// which never goes away.
 const NOT_OF_PLUGINS: [&str; 3] = [NETNS, "/run/cni-conformance", "/run/xtables.lock"];
 
-/// Values that change by themselves, or say the same for all namespaces.
+/// Kernel parameters that change by themselves, or are the same in all namespaces.
 const VOLATILE: [&str; 4] = [
     "net.netfilter.nf_conntrack_count",
     "net.ipv4.fib_sync_mem",
@@ -32,35 +33,57 @@ const VOLATILE: [&str; 4] = [
 ];
 
 impl State {
-    /// Reads it all, on the host that the calling thread has become. `folders` are those with state.
+    /// Reads everything on the host that the calling thread has become: all its namespaces, mounts,
+    /// `/run`, and these folders.
     ///
     /// # Errors
-    /// Fails if the kernel refuses to tell.
-    pub fn read(folders: &[PathBuf]) -> Result<Self, Failure> {
-        let mut lines = Vec::new();
-        lines.extend(network()?.into_iter().map(|line| format!("host: {line}")));
-        for pod in pods() {
-            let name = pod.file_name().unwrap_or_default().display().to_string();
-            // One that is gone although its name is there: a plain file, a dangling mount.
-            let Ok(netns) = cni_net::Netns::open(&pod) else {
-                lines.push(format!("pod {name}: is no network namespace"));
-                continue;
-            };
-            lines.extend(
-                netns
-                    .run(network)??
-                    .into_iter()
-                    .map(|line| format!("pod {name}: {line}")),
-            );
-        }
-        lines.extend(mounts().into_iter().map(|line| format!("host: {line}")));
+    /// Fails if the kernel refuses a request.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, NetError> {
+        let mut state = Self::of_networks(&pods(), network)?;
+        state.add("host", mounts());
         let mut files = Vec::new();
         inventory::files_besides(&NOT_OF_PLUGINS, Path::new("/run"), &mut files);
-        folders
-            .iter()
-            .for_each(|folder| inventory::files(folder, &mut files));
-        lines.extend(files.into_iter().map(|line| format!("file: {line}")));
-        Ok(Self(lines))
+        state.add("file", files);
+        state.add_folders(folders);
+        Ok(state)
+    }
+
+    /// Reads the host's network and those of the given namespaces by `network`, which is called in
+    /// each of them.
+    ///
+    /// # Errors
+    /// Fails if `network` does, or a namespace cannot be entered.
+    pub fn of_networks(
+        pods: &[impl AsRef<Path>],
+        network: impl Fn() -> Result<Vec<String>, NetError>,
+    ) -> Result<Self, NetError> {
+        let mut state = Self(Vec::new());
+        state.add("host", network()?);
+        for pod in pods {
+            let pod = pod.as_ref();
+            let place = format!("pod {}", pod.file_name().unwrap_or_default().display());
+            // The name may outlive the namespace: as a plain file, or a mount that dangles.
+            let lines = match cni_net::Netns::open(pod) {
+                Ok(netns) => netns.run(&network)??,
+                Err(_) => vec!["is no network namespace".to_owned()],
+            };
+            state.add(&place, lines);
+        }
+        Ok(state)
+    }
+
+    /// Adds the files below these folders.
+    pub fn add_folders(&mut self, folders: &[impl AsRef<Path>]) {
+        let mut files = Vec::new();
+        for folder in folders {
+            inventory::files(folder.as_ref(), &mut files);
+        }
+        self.add("file", files);
+    }
+
+    fn add(&mut self, place: &str, lines: Vec<String>) {
+        self.0
+            .extend(lines.into_iter().map(|line| format!("{place}: {line}")));
     }
 
     /// All lines, in order.
@@ -68,8 +91,8 @@ impl State {
         self.0.iter().map(String::as_str)
     }
 
-    /// The lines that went, with a minus sign, and those that came, with a plus sign. One that is there several times
-    /// counts several times.
+    /// Returns the lines that went, with a minus sign, and those that came, with a plus sign. A line
+    /// that is there several times counts several times.
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
@@ -88,6 +111,13 @@ impl State {
             .into_iter()
             .flat_map(|(line, n)| signed(line, n))
             .collect()
+    }
+
+    /// Returns the same as one text: empty if nothing changed.
+    #[must_use]
+    pub fn difference(&self, before: &Self) -> String {
+        let changes = self.changes_since(before).into_iter();
+        changes.map(|line| line + "\n").collect()
     }
 }
 
@@ -108,23 +138,21 @@ fn pods() -> Vec<PathBuf> {
     pods
 }
 
-/// What is mounted where, but for the names of namespaces: each is a container of its own.
+/// The mounts, without those that are names of namespaces: each of these is a pod.
 fn mounts() -> Vec<String> {
     let list = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mount = |line: &str| {
         // proc(5): … mount point at the fifth place … a hyphen, the kind.
-        let (place, kind) = (
-            line.split(' ').nth(4)?,
-            line.split(" - ").nth(1)?.split(' ').next()?,
-        );
+        let place = line.split(' ').nth(4)?;
+        let kind = line.split(" - ").nth(1)?.split(' ').next()?;
         let is_netns = Path::new(place).starts_with(NETNS);
         (!is_netns).then(|| format!("mount {place} {kind}"))
     };
     list.lines().filter_map(mount).collect()
 }
 
-/// All of the thread's network namespace.
-fn network() -> Result<Vec<String>, Failure> {
+/// Reads all of the thread's network namespace.
+fn network() -> Result<Vec<String>, NetError> {
     let mut lines = inventory::network()?;
     lines.retain(|line| !is_link_local(line));
     vlans(&mut lines)?;
@@ -136,8 +164,9 @@ fn network() -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// The VLANs of bridges that tell them apart, and of their ports. Others have lists too, which mean nothing.
-fn vlans(lines: &mut Vec<String>) -> Result<(), Failure> {
+/// Adds the VLANs of bridges that filter them, and of their ports. Other bridges have lists, too,
+/// which mean nothing.
+fn vlans(lines: &mut Vec<String>) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
     let links = rtnl.links()?;
     for link in &links {
@@ -156,13 +185,14 @@ fn vlans(lines: &mut Vec<String>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The kernel gives every interface such an address and its route some time after it came up.
+/// Returns true for an address or route that the kernel gives every interface some time after it
+/// came up.
 fn is_link_local(line: &str) -> bool {
     line.starts_with("address fe80::") || line.starts_with("route fe80::/64 ")
 }
 
-/// The kernel parameters below `net`. Of an interface only those that differ from the defaults: each new interface
-/// comes with a hundred of them.
+/// Adds the kernel parameters below `net`; of an interface only those that differ from the defaults,
+/// since each new interface comes with a hundred of them.
 fn sysctls(lines: &mut Vec<String>) {
     let mut values = BTreeMap::new();
     read_values(Path::new("/proc/sys/net"), "net", &mut values);
@@ -179,8 +209,9 @@ fn sysctls(lines: &mut Vec<String>) {
     }
 }
 
-/// For a parameter of one interface, the parameter with its default. Only the first namespace has defaults for
-/// neighbours (neigh_sysctl_register in net/core/neighbour.c); elsewhere `lo` has what a new interface gets.
+/// Returns the parameter that holds the default of an interface's parameter. Only the first namespace
+/// has defaults for neighbours (neigh_sysctl_register in net/core/neighbour.c); elsewhere `lo` has
+/// the values that a new interface gets.
 fn default_of(name: &str) -> Option<String> {
     let (start, default, rest) = [
         ("net.ipv4.conf.", "default"),
@@ -206,7 +237,8 @@ fn read_values(folder: &Path, name: &str, values: &mut BTreeMap<String, String>)
     }
 }
 
-/// The kernel gives the whole value at the first read. There are hundreds in each namespace, so every call counts.
+/// Reads a parameter by one read(2), which returns the whole value. There are hundreds in each
+/// namespace, so every call counts.
 fn read_value(path: &Path) -> io::Result<String> {
     let mut buffer = [0; 4096];
     let length = fs::File::open(path)?.read(&mut buffer)?;
@@ -222,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_and_went_is_told_with_its_number() {
+    fn lines_that_came_and_went_are_counted() {
         let (before, after) = (state("a\nb\nb\nc"), state("c\nb\nd\nd"));
         assert_eq!(after.changes_since(&before), ["- a", "- b", "+ d", "+ d"]);
         assert_eq!(after.changes_since(&after), [""; 0]);
