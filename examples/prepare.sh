@@ -30,9 +30,8 @@ fetch() { # SUITE PACKAGE…
     rm -r "$folder/debs" && touch "$folder/.complete"
 }
 
-build_plugins() {
-    cargo build --locked --release --manifest-path "$top/Cargo.toml" -p bridge -p loopback -p host-local
-}
+build_plugins() { cargo build --locked --release --manifest-path "$top/Cargo.toml" -p cni-plugins; }
+install_plugins() { "$target/release/cni-plugins" --install "$1"; } # FOLDER
 
 # Runs a command as the first process of namespaces of its own.
 enter() { # COMMAND…

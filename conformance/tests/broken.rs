@@ -22,9 +22,6 @@ use std::{
     time::Duration,
 };
 
-/// The plugins that are broken. A case is tried with the first to which it applies.
-const GOOD: [&str; 3] = ["bridge", "loopback", "host-local"];
-
 /// A good chained plugin, of which the workspace has none: the suite's own double, which passes on what it gets.
 const PASSER: &str = "passer";
 
@@ -108,8 +105,8 @@ fn profile_for(case: &'static Case, fault: &Fault) -> Profile {
             .clone()
     };
     let applies = |profile: &Profile| !plan(case, profile.clone(), PathBuf::new()).is_empty();
-    let wanted: Vec<&str> = GOOD
-        .into_iter()
+    // A case is tried with the first plugin to which it applies.
+    let wanted: Vec<&str> = cni_plugins::names()
         .filter(|name| fault.of.is_none_or(|of| of == *name))
         .collect();
     let found = wanted
@@ -159,7 +156,7 @@ fn broken_folder(
     good: &Path,
 ) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
-    for name in GOOD.into_iter().filter(|name| !good.ends_with(name)) {
+    for name in cni_plugins::names().filter(|name| !good.ends_with(name)) {
         symlink(binaries::bin_dir().join(name), folder.join(name)).unwrap();
     }
     fault::install(folder, program, good, case.id, fault).unwrap();

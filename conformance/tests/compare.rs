@@ -42,7 +42,7 @@ fn another(name: &str) -> TempDir {
 fn diff_of_a_build_with_itself_finds_nothing() {
     let (output, text) = run(&["diff", "--a", ours(), "--b", ours(), "--filter", "@1.1.0"]);
     assert!(output.status.success(), "{text}");
-    for plugin in ["bridge", "loopback", "host-local"] {
+    for plugin in cni_plugins::names() {
         assert!(
             text.contains(&format!("{plugin} 1.1.0: the same")),
             "{text}"

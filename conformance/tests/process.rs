@@ -6,6 +6,7 @@
     reason = "a failing test may panic"
 )]
 
+use cni_plugins::names;
 use cni_types::{Code, Command};
 use nix::{
     sys::signal::{Signal, kill},
@@ -20,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 use testkit::{Host, Invocation, bin_dir, fail};
-
-const PLUGINS: [&str; 3] = ["bridge", "loopback", "host-local"];
 
 fn main() -> ExitCode {
     testkit::main(testkit::tests![
@@ -110,7 +109,7 @@ fn watches_sigterm(child: &Child) -> bool {
 fn sigterm_while_stdin_is_open_is_an_error_document(host: &Host) {
     let pod = host.pod("a");
     let before = host.state(&[&pod]);
-    for plugin in PLUGINS {
+    for plugin in names() {
         let mut process = host.plugin(plugin, Command::Add).pod(&pod).process();
         let mut child = process
             .stdin(Stdio::piped())
@@ -217,7 +216,7 @@ fn a_delegate_that_ignores_sigterm_is_killed_and_its_records_are_released(host: 
 }
 
 fn a_reply_that_nobody_can_read_is_a_failure(host: &Host) {
-    for plugin in PLUGINS {
+    for plugin in names() {
         let (reader, closed) = io::pipe().unwrap();
         drop(reader);
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -490,7 +489,7 @@ fn a_delegate_that_leads_back_under_another_name_ends_soon(host: &Host) {
 }
 
 fn no_stdin_is_code_6(host: &Host) {
-    for plugin in PLUGINS {
+    for plugin in names() {
         for command in [
             Command::Add,
             Command::Del,
@@ -523,7 +522,7 @@ fn bytes_that_are_not_text_are_refused(host: &Host) {
     let garbage = std::ffi::OsStr::from_bytes(b"\xff\xfe");
     let path = host.file("garbage", "");
     fs::write(&path, b"{\"name\":\"\xff\xfe\"}").unwrap();
-    for plugin in PLUGINS {
+    for plugin in names() {
         let mut process = host.plugin(plugin, Command::Del).process();
         let output = process.stdin(File::open(&path).unwrap()).output().unwrap();
         // As in Go, such a byte is U+FFFD, which no name may have.
@@ -573,7 +572,7 @@ fn stdin_without_end_is_refused(host: &Host) {
 }
 
 fn json_without_end_is_refused(host: &Host) {
-    for plugin in PLUGINS {
+    for plugin in names() {
         for unit in ["[", r#"{"ipam":"#, r#"{"prevResult":["#] {
             let invocation = host.plugin(plugin, Command::Del).conf(unit.repeat(100_000));
             assert!(
@@ -585,7 +584,7 @@ fn json_without_end_is_refused(host: &Host) {
 }
 
 fn a_person_who_starts_a_plugin_is_told_what_it_is(_: &Host) {
-    for plugin in PLUGINS {
+    for plugin in names() {
         let output = std::process::Command::new(bin_dir().join(plugin))
             .env_clear()
             .output()
@@ -604,7 +603,7 @@ fn a_person_who_starts_a_plugin_is_told_what_it_is(_: &Host) {
 }
 
 fn version_needs_nothing(_: &Host) {
-    for plugin in PLUGINS {
+    for plugin in names() {
         let mut process = std::process::Command::new(Path::new(bin_dir()).join(plugin));
         let output = process
             .env_clear()

@@ -44,10 +44,8 @@ lay_out() {
     trap clear_away EXIT
     mkdir -p "$work"/{cni/bin,cni/plugins,conf,log}
     local plugin portmap=$top/target/reference/latest/portmap
-    for plugin in bridge loopback host-local; do
-        install "$target/release/$plugin" "$work/cni/plugins/"
-        record "$plugin"
-    done
+    install_plugins "$work/cni/plugins"
+    for plugin in "$work"/cni/plugins/*; do record "${plugin##*/}"; done
     if [ -x "$portmap" ]; then
         install "$portmap" "$work/cni/plugins/"
         record portmap

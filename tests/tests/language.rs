@@ -10,12 +10,17 @@ use tests::workspace;
 
 /// The folders that pass; the list grows. Not yet: benches, cni-net, cni-runtime, cnictl,
 /// conformance, examples, fuzz, ipam, plugins, sandbox, testkit, and the older files of tests.
-const PASSING: [&str; 5] = [
+const PASSING: &[&str] = &[
     "cni-attachment",
+    "cni-plugins",
     "cni-types",
+    "examples/plugin",
     "plugins/loopback",
+    "testkit/src/fields.rs",
     "tests/tests/circles.rs",
     "tests/tests/language.rs",
+    "tests/tests/pages/keys.rs",
+    "tests/tests/plugins.rs",
 ];
 
 const MAX_COLUMNS: usize = 100;

@@ -29,7 +29,7 @@ impl<'a> Node<'a> {
         let node = Self { host };
         fs::create_dir_all(node.path("etc/cni/net.d")).or_fail("make net.d");
         fs::create_dir_all(node.path("opt/cni/bin")).or_fail("make bin");
-        for plugin in ["bridge", "host-local", "loopback"] {
+        for plugin in cni_plugins::names() {
             node.link(plugin);
         }
         node

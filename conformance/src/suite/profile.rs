@@ -85,17 +85,8 @@ struct Wire {
     _description: String,
 }
 
-/// The built-in profiles, by the names of their files.
-const BUILT_IN: [(&str, &str); 8] = [
-    ("bridge", include_str!("../../profiles/bridge.json")),
-    ("loopback", include_str!("../../profiles/loopback.json")),
-    ("host-local", include_str!("../../profiles/host-local.json")),
-    ("static", include_str!("../../profiles/static.json")),
-    ("ptp", include_str!("../../profiles/ptp.json")),
-    ("tuning", include_str!("../../profiles/tuning.json")),
-    ("portmap", include_str!("../../profiles/portmap.json")),
-    ("firewall", include_str!("../../profiles/firewall.json")),
-];
+/// The built-in profiles, by the names of their files in profiles/ (build.rs).
+const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 
 /// All operations of the newest version.
 const VERBS: [Command; 6] = [
@@ -254,7 +245,16 @@ mod tests {
             .iter()
             .map(|profile| profile.name.as_str())
             .collect();
-        assert_eq!(names, BUILT_IN.map(|(name, _)| name));
+        let files: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, files);
+    }
+
+    #[test]
+    fn every_plugin_of_the_workspace_has_a_profile() {
+        for plugin in cni_plugins::names() {
+            let has = BUILT_IN.iter().any(|(name, _)| *name == plugin);
+            assert!(has, "no profiles/{plugin}.json");
+        }
     }
 
     #[test]

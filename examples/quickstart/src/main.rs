@@ -10,7 +10,12 @@ mod tour;
 use error::Error;
 use sandbox::{self, binaries};
 use screen::Screen;
-use std::{process::ExitCode, time::Instant};
+use std::{
+    io,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Instant,
+};
 
 const HELP: &str = "\
 Attaches two pods to a bridge in a sandbox, tries everything, and cleans up.
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
         }
     }
     let mut screen = Screen::new();
-    let outcome = prepare(&mut screen).and_then(|()| tour::run(&mut screen, keep));
+    let outcome = prepare(&mut screen).and_then(|plugins| tour::run(&mut screen, &plugins, keep));
     if let Err(e) = outcome {
         screen.failed(&e.to_string());
     }
@@ -46,18 +51,37 @@ fn usage(screen: &Screen, asked: bool) -> ExitCode {
     }
 }
 
-/// Builds the plugins while the machine's network is there, then leaves it.
-fn prepare(screen: &mut Screen) -> Result<(), Error> {
+/// Builds the plugins while the machine's network is there, then leaves it. Returns their folder.
+fn prepare(screen: &mut Screen) -> Result<PathBuf, Error> {
     screen.title("Prepare");
-    screen.passing("building loopback, bridge, host-local: about a minute, the first time");
+    screen.passing("building the plugins: about a minute, the first time");
     let start = Instant::now();
-    binaries::build(&["-p", "bridge", "-p", "loopback", "-p", "host-local"])?;
+    binaries::build(&["-p", "cni-plugins"])?;
     screen.ok(&format!(
-        "built loopback, bridge, host-local in {:.1} s",
+        "built the plugins in {:.1} s",
         start.elapsed().as_secs_f32()
     ));
     sandbox::enter()?;
     sandbox::become_host()?;
     screen.ok("entered user, network and mount namespaces: a host that nobody else sees");
-    Ok(())
+    install()
+}
+
+/// Gives the one program of all plugins their names, in a folder of the sandbox. A folder of others'
+/// plugins, which `CNI_TEST_BIN_DIR` names, has them already.
+fn install() -> Result<PathBuf, Error> {
+    let program = binaries::bin_dir().join("cni-plugins");
+    if !program.exists() {
+        return Ok(binaries::bin_dir().to_owned());
+    }
+    let folder = PathBuf::from("/run/plugins");
+    std::fs::create_dir(&folder)?;
+    let status = Command::new(program)
+        .arg("--install")
+        .arg(&folder)
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other("cni-plugins --install failed, as it says above").into());
+    }
+    Ok(folder)
 }

@@ -7,10 +7,11 @@ use crate::{
     screen::{Screen, millis},
 };
 use cni_runtime::{Added, Asked, Cache, Event, Network, Parameters, Runtime};
-use sandbox::{Netns, binaries::bin_dir, probe::ping};
+use sandbox::{Netns, probe::ping};
 use std::{
     io::Read,
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,7 +37,7 @@ struct Tour<'a> {
 }
 
 /// Runs all steps. An error ends the tour; what merely does not hold is shown, and the tour goes on.
-pub(crate) fn run(screen: &mut Screen, keep: bool) -> Result<(), Error> {
+pub(crate) fn run(screen: &mut Screen, plugins: &Path, keep: bool) -> Result<(), Error> {
     let outside = Outside::create()?;
     for (ours, theirs) in &outside.addresses {
         screen.ok(&format!(
@@ -45,7 +46,7 @@ pub(crate) fn run(screen: &mut Screen, keep: bool) -> Result<(), Error> {
     }
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
-    let runtime = Runtime::new(&[bin_dir()], Cache::of_system()).with_observer(move |event| {
+    let runtime = Runtime::new(&[plugins], Cache::of_system()).with_observer(move |event| {
         log.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(event.clone())

@@ -3,7 +3,7 @@
 use crate::page::Page;
 use cni_types::Command;
 use serde_json::{Value, json};
-use testkit::{Host, Invocation};
+use testkit::{Host, Invocation, bin_dir};
 
 /// A signal or a fault must come at the right moment; other tests see to that.
 pub(crate) const NOT_HERE: &[&str] = &[
@@ -37,6 +37,7 @@ pub(crate) fn errors(host: &Host, page: &mut Page) {
     for change in changes {
         page.sees(change(add()));
     }
+    page.sees(add().program(bin_dir().join("cni-plugins")));
     page.sees(request(Command::Add, json!({"isGateway": "yes"})));
     page.sees(request(
         Command::Add,
