@@ -5,40 +5,26 @@ use cni_plugins::names;
 use sandbox::binaries;
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs::{self, File},
     os::unix::{fs::symlink, process::CommandExt},
-    path::{Path, PathBuf},
     process::{Command, Output},
 };
+use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cni-plugins");
 
-/// An empty folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("program-{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
-        let mut names: Vec<String> = entries.map(|entry| name(entry.unwrap())).collect();
-        names.sort();
-        names
-    }
+/// Makes an empty folder, which is removed at the end.
+fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn files(folder: &TempDir) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder.path()).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 /// Runs a program with a command in its environment, or none, and a configuration on stdin.
@@ -62,13 +48,13 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn each_name_answers_as_the_plugins_own_program() {
     binaries::build(&["--workspace"]).unwrap();
-    let folder = Folder::new("names");
-    let installed = tool(&["--install", folder.0.to_str().unwrap()]);
+    let folder = folder();
+    let installed = tool(&["--install", folder.path().to_str().unwrap()]);
     assert!(installed.status.success(), "{installed:?}");
     let conf = r#"{"cniVersion": "0.4.0", "name": "n", "type": "x", "vlan": "no number"}"#;
     for name in names() {
         for command in [None, Some("VERSION"), Some("CHECK"), Some("OTHER")] {
-            let by_name = run(Command::new(folder.0.join(name)), command, conf);
+            let by_name = run(Command::new(folder.path().join(name)), command, conf);
             let own = run(Command::new(binaries::bin_dir().join(name)), command, conf);
             assert_eq!(by_name, own, "{name} {command:?}");
             assert!(
@@ -76,7 +62,7 @@ fn each_name_answers_as_the_plugins_own_program() {
                 "{name}: {by_name:?}"
             );
         }
-        let about = run(Command::new(folder.0.join(name)), None, conf);
+        let about = run(Command::new(folder.path().join(name)), None, conf);
         let begin = format!("CNI {name} plugin v");
         assert!(text(&about.stderr).starts_with(&begin), "{about:?}");
     }
@@ -84,8 +70,8 @@ fn each_name_answers_as_the_plugins_own_program() {
 
 #[test]
 fn the_name_that_it_is_called_as_counts_and_not_its_file() {
-    let folder = Folder::new("called");
-    let link = folder.0.join("loopback");
+    let folder = folder();
+    let link = folder.path().join("loopback");
     symlink(PROGRAM, &link).unwrap();
     let mut renamed = Command::new(PROGRAM);
     renamed.arg0("/nowhere/loopback");
@@ -158,8 +144,8 @@ fn help_and_version_are_printed() {
 
 #[test]
 fn arguments_that_make_no_sense_change_nothing() {
-    let folder = Folder::new("arguments");
-    let directory = folder.0.to_str().unwrap();
+    let folder = folder();
+    let directory = folder.path().to_str().unwrap();
     for arguments in [
         &[][..],
         &["--list", "bridge"],
@@ -174,14 +160,15 @@ fn arguments_that_make_no_sense_change_nothing() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
-    assert_eq!(folder.names(), [""; 0]);
+    assert_eq!(files(&folder), BTreeSet::new());
 }
 
 #[test]
 fn install_puts_only_the_named_ones_there() {
-    let folder = Folder::new("some");
-    let directory = folder.0.to_str().unwrap();
+    let folder = folder();
+    let directory = folder.path().to_str().unwrap();
     let output = tool(&["--install", directory, "static", "loopback", "static"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(folder.names(), ["loopback", "static"]);
+    let wanted = ["loopback", "static"].map(str::to_owned);
+    assert_eq!(files(&folder), wanted.into());
 }

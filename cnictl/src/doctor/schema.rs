@@ -61,7 +61,8 @@ pub(super) const CAPABILITIES: [&str; 10] = [
     "cgroupPath",
 ];
 
-/// The reference's interface and chained plugins. What is ours by now goes before its entry here.
+/// The reference's interface and chained plugins. An entry of a plugin that is ours by now has no
+/// effect.
 const FOREIGN_PLUGINS: &[(&str, Keys)] = &[
     ("ptp", &[Key::number("mtu"), Key::text("ipMasqBackend")]),
     (
@@ -165,7 +166,7 @@ const FOREIGN_PLUGINS: &[(&str, Keys)] = &[
     ("vrf", &[Key::text("vrfname"), Key::number("table")]),
 ];
 
-/// The reference's IPAM plugins. What is ours by now goes before its entry here.
+/// The reference's IPAM plugins, likewise.
 const FOREIGN_IPAMS: &[(&str, Keys)] = &[(
     "dhcp",
     &[
@@ -188,12 +189,12 @@ const FOREIGN_IPAMS: &[(&str, Keys)] = &[(
 
 /// The interface and chained plugins with their keys.
 pub(super) fn plugins() -> impl Iterator<Item = (&'static str, Keys)> {
-    ours(Role::Interface).chain(FOREIGN_PLUGINS.iter().copied())
+    with_ours(Role::Interface, FOREIGN_PLUGINS)
 }
 
 /// The IPAM plugins with their keys.
 pub(super) fn ipams() -> impl Iterator<Item = (&'static str, Keys)> {
-    ours(Role::Ipam).chain(FOREIGN_IPAMS.iter().copied())
+    with_ours(Role::Ipam, FOREIGN_IPAMS)
 }
 
 /// The keys of an interface or chained plugin of this name.
@@ -210,9 +211,14 @@ pub(super) fn of_ipam(name: &str) -> Option<Keys> {
         .map(|(_, keys)| keys)
 }
 
-fn ours(role: Role) -> impl Iterator<Item = (&'static str, Keys)> {
-    let plugins = cni_plugins::PLUGINS.iter();
-    plugins
-        .filter(move |plugin| plugin.role == role)
-        .map(|plugin| (plugin.name, plugin.keys))
+/// Our plugins of this role, and then those of the others that are not ours.
+fn with_ours(
+    role: Role,
+    foreign: &'static [(&'static str, Keys)],
+) -> impl Iterator<Item = (&'static str, Keys)> {
+    let ours = cni_plugins::PLUGINS.iter();
+    let ours = ours.filter(move |plugin| plugin.role == role);
+    let foreign = foreign.iter().copied();
+    let foreign = foreign.filter(|(name, _)| cni_plugins::find(name).is_none());
+    ours.map(|plugin| (plugin.name, plugin.keys)).chain(foreign)
 }

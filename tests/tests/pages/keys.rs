@@ -3,12 +3,13 @@
 use super::page::text;
 use cni_types::{Key, KeyKind};
 use std::collections::BTreeSet;
+use testkit::fail;
 
 /// Returns the section of a page that begins with a heading, up to the next heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) = page
         .split_once(&format!("\n{heading}"))
-        .unwrap_or_else(|| panic!("no section {heading:?}"));
+        .unwrap_or_else(|| fail(format_args!("no section {heading:?}")));
     rest.split("\n## ").next().unwrap()
 }
 
