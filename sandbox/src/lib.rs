@@ -17,7 +17,7 @@ mod request;
 mod run;
 pub mod script;
 mod state;
-mod stdin;
+pub mod stdin;
 pub mod trace;
 pub mod wire;
 

@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Errors
 /// Fails if memfd_create(2) or the writing does.
-pub(super) fn file(bytes: &[u8]) -> io::Result<File> {
+pub fn file(bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;

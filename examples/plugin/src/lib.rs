@@ -1,7 +1,8 @@
 //! A plugin to begin a new one from (CONTRIBUTING.md, "Adding a plugin"). In a chain, it sets the
 //! MTU of the interface that an earlier plugin made.
 
-use cni_net::{Batch, Link, Rtnl, container_netns, require_capabilities};
+use cni_attachment::container_netns;
+use cni_net::{Batch, Link, Rtnl, require_capabilities};
 use cni_types::{Attachment, Call, Code, Detachment, Encoded, Error, Key, Plugin};
 use serde::Deserialize;
 use std::num::NonZeroU32;
