@@ -1,150 +1,150 @@
 //! The command line.
 
 use crate::{
-    places::{Options, Places},
+    paths::{Options, Paths},
     spelling::nearest,
 };
 use cni_types::{Command, Environment};
 use lexopt::{Arg, Parser, ValueExt};
 use std::{ffi::OsString, path::PathBuf};
 
-/// What `--help` prints.
+/// The text that `--help` prints.
 pub(crate) const USAGE: &str = "\
 cnictl: CNI for the person at the node
 
-  cnictl add    NETWORK NETNS    attach a network namespace; prints the result
-  cnictl check  NETWORK NETNS    is the attachment as ADD left it?
-  cnictl check  [NETWORK] --all  the same of all whose namespace lives
-  cnictl del    NETWORK NETNS    detach
-  cnictl gc     NETWORK          end attachments whose namespace is gone, free what they left
-  cnictl status NETWORK          could an ADD succeed?
-  cnictl version [NETWORK]       the versions that plugins support
-  cnictl list   [NETWORK]        attachments: whose, where, alive or stale
-  cnictl ipam   [NETWORK]        host-local's reservations: whose, how old, alive or stale; what is left
-  cnictl ipam   [NETWORK] --gc   free those that are certainly dead
-  cnictl doctor                  what is wrong with this node's networks, why it matters, what to do
+  cnictl add    NETWORK NETNS    attach a network namespace and print the result
+  cnictl check  NETWORK NETNS    check that an attachment is as ADD left it
+  cnictl check  [NETWORK] --all  check all attachments whose namespace exists
+  cnictl del    NETWORK NETNS    detach a network namespace
+  cnictl gc     NETWORK          detach what has no namespace any more, and free its resources
+  cnictl status NETWORK          ask the plugins if an ADD could succeed
+  cnictl version [NETWORK]       show the CNI versions that the plugins support
+  cnictl list   [NETWORK]        list attachments: container, namespace, addresses, state
+  cnictl ipam   [NETWORK]        list host-local's reservations and free addresses
+  cnictl ipam   [NETWORK] --gc   free the reservations that are certainly dead
+  cnictl doctor                  find problems of this node's networks, and say how to fix them
 
-Where NETNS is wanted, a path: /run/netns/blue. As in cnitool, gc and status take one and do without.
+NETNS is a path, for example /run/netns/blue. As in cnitool, gc and status accept one and ignore it.
 
 Options
   --json             print JSON
   --trace            show every run of a plugin on stderr: environment, input, output, time
-  --id ID            add, check, del: container id; made from NETNS, as cnitool's, where it is left out
-  --ifname NAME      add, check, del: interface in the namespace (CNI_IFNAME, else eth0)
-  --dry-run          gc, ipam --gc: only say what would be done
-  --all              gc: every attachment is stale, as cnitool has it; check: all of them
-  --conf-dir DIR     network configurations (NETCONFPATH, else /etc/cni/net.d)
-  --bin-dir DIR      plugins; may be repeated (CNI_PATH, else /opt/cni/bin)
-  --cache-dir DIR    results of ADDs are in DIR/results (/var/lib/cni)
-  --root DIR         what stands for / in these defaults
-  -h, --help         print this
+  --id ID            add, check, del: container id (default: made from NETNS, as cnitool does)
+  --ifname NAME      add, check, del: interface in the namespace (default: CNI_IFNAME or eth0)
+  --dry-run          gc, ipam --gc: only print what would be done
+  --all              check: all attachments; gc: detach all attachments, as cnitool does
+  --conf-dir DIR     network configurations (default: NETCONFPATH or /etc/cni/net.d)
+  --bin-dir DIR      plugins; may be repeated (default: CNI_PATH or /opt/cni/bin)
+  --cache-dir DIR    cache, with results in DIR/results (default: /var/lib/cni)
+  --root DIR         root directory of the default paths (default: /)
+  -h, --help         print this help
   -V, --version      print cnictl's own version
 
 Also read: CNI_ARGS (KEY=VALUE;...), CAP_ARGS (a JSON object of capability arguments).
-Exit status: 0 fine, 1 something failed or is wrong, 2 the command line makes no sense.
+Exit status: 0 success, 1 something failed or a problem was found, 2 invalid command line.
 ";
 
-/// What is asked for, and where.
+/// A command line that was understood.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    /// What is asked for.
+    /// The command and its own options.
     pub(crate) request: Request,
     /// `--json`.
     pub(crate) json: bool,
     /// `--trace`.
     pub(crate) trace: bool,
-    /// Where things are.
-    pub(crate) places: Places,
+    /// The folders to work with.
+    pub(crate) paths: Paths,
 }
 
-/// What is asked for.
+/// A command with its own options.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// The text above.
+    /// Print [`USAGE`].
     Help,
-    /// cnictl's own version.
+    /// Print cnictl's own version.
     OwnVersion,
     /// ADD, CHECK or DEL of one attachment.
     Attachment {
-        /// Which of the three.
+        /// `ADD`, `CHECK` or `DEL`.
         command: Command,
         /// The network's name.
         network: String,
         /// The path of the namespace.
         netns: PathBuf,
-        /// The container id, where it is given.
+        /// The container id, if `--id` gives one.
         id: Option<String>,
-        /// The interface.
+        /// The interface's name in the namespace.
         if_name: String,
     },
-    /// CHECK of all attachments that live.
+    /// CHECK of all attachments whose namespace exists.
     CheckAll {
-        /// Of one network only.
+        /// The network's name, or `None` for all networks.
         network: Option<String>,
     },
     /// GC of one network.
     Gc {
-        /// Its name.
+        /// The network's name.
         network: String,
-        /// Whose attachments are ended.
+        /// The attachments to detach.
         extent: Extent,
-        /// Only say what would be done.
+        /// If true, only print what would be done.
         dry_run: bool,
     },
     /// STATUS of one network.
     Status {
-        /// Its name.
+        /// The network's name.
         network: String,
     },
-    /// VERSION of the plugins of a network, or of all.
+    /// VERSION of plugins.
     Version {
-        /// Its name.
+        /// The network whose plugins are asked, or `None` for all installed plugins.
         network: Option<String>,
     },
-    /// What the cache knows.
+    /// The attachments in the cache.
     List {
-        /// Of one network only.
+        /// The network's name, or `None` for all networks.
         network: Option<String>,
     },
-    /// What host-local has given away.
+    /// The reservations of host-local.
     Ipam {
-        /// Of one network only.
+        /// The network's name, or `None` for all networks.
         network: Option<String>,
-        /// What is done with them.
+        /// The task to do with the reservations.
         task: IpamTask,
     },
-    /// What is wrong.
+    /// The examination of the node.
     Doctor,
 }
 
-/// Whose attachments a GC ends.
+/// The attachments that a GC detaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Those whose namespace is gone.
+    /// Attachments whose namespace is gone.
     Dead,
-    /// All.
+    /// All attachments.
     All,
 }
 
-/// What is done with reservations.
+/// The task of `cnictl ipam`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IpamTask {
-    /// They are shown.
+    /// Show all reservations.
     Show,
-    /// The dead ones are freed.
+    /// Free the dead reservations.
     Free {
-        /// Only say which.
+        /// If true, only print what would be freed.
         dry_run: bool,
     },
 }
 
-/// A command line that makes no sense.
+/// The error for an invalid command line.
 pub(crate) type UsageError = lexopt::Error;
 
-/// The words and switches, before they make sense.
+/// The operands and options as they were given.
 #[derive(Default)]
-struct Words {
-    words: Vec<String>,
+struct RawArguments {
+    operands: Vec<String>,
     help: bool,
     own_version: bool,
     json: bool,
@@ -161,26 +161,26 @@ impl Arguments {
     /// Reads the command line (without the program's name).
     ///
     /// # Errors
-    /// A sentence on what makes no sense.
+    /// Fails if the command line is invalid.
     pub(crate) fn parse(
         arguments: impl IntoIterator<Item = OsString>,
         environment: &Environment,
     ) -> Result<Self, UsageError> {
-        let mut words = Words::read(Parser::from_args(arguments))?;
-        words.refuse_idle_options()?;
+        let mut raw = RawArguments::read(Parser::from_args(arguments))?;
+        raw.refuse_unused_options()?;
         let environment_if_name =
             Some(environment.text("CNI_IFNAME")).filter(|name| !name.is_empty());
-        words.if_name = words.if_name.or(environment_if_name);
+        raw.if_name = raw.if_name.or(environment_if_name);
         Ok(Self {
-            json: words.json,
-            trace: words.trace,
-            places: Places::of(std::mem::take(&mut words.options), environment),
-            request: words.request()?,
+            json: raw.json,
+            trace: raw.trace,
+            paths: Paths::new(std::mem::take(&mut raw.options), environment),
+            request: raw.request()?,
         })
     }
 }
 
-impl Words {
+impl RawArguments {
     fn read(mut parser: Parser) -> Result<Self, UsageError> {
         let mut read = Self::default();
         while let Some(argument) = parser.next()? {
@@ -198,17 +198,16 @@ impl Words {
                 Arg::Long("bin-dir") => read.options.bin_dirs.push(parser.value()?.into()),
                 Arg::Long("cache-dir") => read.options.cache_dir = Some(parser.value()?.into()),
                 Arg::Long("root") => read.options.root = Some(parser.value()?.into()),
-                Arg::Value(word) => read.words.push(word.string()?),
+                Arg::Value(operand) => read.operands.push(operand.string()?),
                 other => return Err(unknown_option(&other.unexpected())),
             }
         }
         Ok(read)
     }
 
-    /// An option that the command does not know does not do what was meant: `del --dry-run` would
-    /// detach.
-    fn refuse_idle_options(&self) -> Result<(), UsageError> {
-        let command = self.words.first().map_or("", String::as_str);
+    /// Refuses an option that has no effect on the command: otherwise `del --dry-run` would detach.
+    fn refuse_unused_options(&self) -> Result<(), UsageError> {
+        let command = self.operands.first().map_or("", String::as_str);
         if self.help || self.own_version || command == "help" {
             return Ok(());
         }
@@ -236,20 +235,20 @@ impl Words {
             ),
         ] {
             if is_there && !has_effect {
-                return Err(format!("{name} is for {owners}").into());
+                return Err(format!("{name} is an option of {owners} only").into());
             }
         }
         Ok(())
     }
 
     fn request(self) -> Result<Request, UsageError> {
-        if self.help || self.words.first().is_some_and(|word| word == "help") {
+        if self.help || self.operands.first().is_some_and(|word| word == "help") {
             return Ok(Request::Help);
         }
         if self.own_version {
             return Ok(Request::OwnVersion);
         }
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
         let task = if self.gc {
             IpamTask::Free {
                 dry_run: self.dry_run,
@@ -257,13 +256,13 @@ impl Words {
         } else {
             IpamTask::Show
         };
-        match words[..] {
+        match operands[..] {
             ["add", network, netns] => Ok(self.attachment(Command::Add, network, netns)),
             ["check"] if self.all => Ok(Request::CheckAll { network: None }),
             ["check", network] if self.all => Ok(Request::CheckAll {
                 network: Some(network.to_owned()),
             }),
-            ["check", ..] if self.all => Err("with --all at most NETWORK is wanted".into()),
+            ["check", ..] if self.all => Err("expected at most NETWORK with --all".into()),
             ["check", network, netns] => Ok(self.attachment(Command::Check, network, netns)),
             ["del", network, netns] => Ok(self.attachment(Command::Del, network, netns)),
             ["gc", network] | ["gc", network, _] => Ok(Request::Gc {
@@ -291,11 +290,11 @@ impl Words {
                 task,
             }),
             ["doctor"] => Ok(Request::Doctor),
-            ["doctor", ..] => Err("doctor takes no words".into()),
-            ["add" | "check" | "del", ..] => Err("NETWORK and NETNS are wanted".into()),
-            ["gc" | "status", ..] => Err("NETWORK is wanted".into()),
-            ["version" | "list" | "ipam", ..] => Err("at most NETWORK is wanted".into()),
-            [] => Err("a command is wanted".into()),
+            ["doctor", ..] => Err("doctor takes no operands".into()),
+            ["add" | "check" | "del", ..] => Err("expected NETWORK and NETNS".into()),
+            ["gc" | "status", ..] => Err("expected NETWORK".into()),
+            ["version" | "list" | "ipam", ..] => Err("expected at most NETWORK".into()),
+            [] => Err("expected a command".into()),
             [other, ..] => Err(unknown_command(other).into()),
         }
     }
@@ -311,12 +310,12 @@ impl Words {
     }
 }
 
-/// The words that name a command.
+/// The names of the commands.
 const COMMANDS: [&str; 10] = [
     "add", "check", "del", "gc", "status", "version", "list", "ipam", "doctor", "help",
 ];
 
-/// The options.
+/// The long options.
 const OPTIONS: [&str; 13] = [
     "--json",
     "--trace",
@@ -334,26 +333,28 @@ const OPTIONS: [&str; 13] = [
 ];
 
 fn unknown_command(word: &str) -> String {
-    format!("there is no command {word:?}{}", meant(word, COMMANDS))
+    format!("unknown command {word:?}{}", suggestion(word, COMMANDS))
 }
 
-/// lexopt's own error for an option that is none, with the nearest one that is.
+/// Returns lexopt's error for an unknown option, with the nearest known one.
 fn unknown_option(error: &UsageError) -> UsageError {
     match error {
-        UsageError::UnexpectedOption(option) => format!("{error}{}", meant(option, OPTIONS)).into(),
+        UsageError::UnexpectedOption(option) => {
+            format!("{error}{}", suggestion(option, OPTIONS)).into()
+        }
         _ => error.to_string().into(),
     }
 }
 
-fn meant<const N: usize>(word: &str, known: [&'static str; N]) -> String {
-    // Of a word of two letters every third one is near.
+fn suggestion<const N: usize>(word: &str, known: [&'static str; N]) -> String {
+    // A word of two letters is near to every third command, so its beginning is tried first.
     let starts = || {
         known
             .into_iter()
             .find(|known| word.len() >= 2 && known.starts_with(word))
     };
     match starts().or_else(|| nearest(word, known)) {
-        Some(known) => format!(": did you mean {known}?"),
+        Some(known) => format!("; did you mean {known}?"),
         None => String::new(),
     }
 }
@@ -408,19 +409,19 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn an_invalid_command_line_is_refused() {
         for (line, wanted) in [
-            ("", "a command is wanted"),
-            ("add n", "NETWORK and NETNS are wanted"),
-            ("gc", "NETWORK is wanted"),
-            ("list a b", "at most NETWORK is wanted"),
-            ("attach n p", "there is no command \"attach\""),
-            ("ad n p", "there is no command \"ad\": did you mean add?"),
+            ("", "expected a command"),
+            ("add n", "expected NETWORK and NETNS"),
+            ("gc", "expected NETWORK"),
+            ("list a b", "expected at most NETWORK"),
+            ("attach n p", "unknown command \"attach\""),
+            ("ad n p", "unknown command \"ad\"; did you mean add?"),
             (
                 "chekc n p",
-                "there is no command \"chekc\": did you mean check?",
+                "unknown command \"chekc\"; did you mean check?",
             ),
-            ("list --jsn", "invalid option '--jsn': did you mean --json?"),
+            ("list --jsn", "invalid option '--jsn'; did you mean --json?"),
             ("list --frobnicate", "invalid option '--frobnicate'"),
         ] {
             assert_eq!(request(line), Err(wanted.to_owned()), "{line}");
@@ -430,14 +431,32 @@ mod tests {
     #[test]
     fn an_option_that_would_have_no_effect_is_refused() {
         for (line, wanted) in [
-            ("del n p --dry-run", "--dry-run is for gc and ipam --gc"),
-            ("ipam n --dry-run", "--dry-run is for gc and ipam --gc"),
-            ("ipam n --gc --all", "--all is for gc and check"),
-            ("check --all --id c1", "--id is for add, check and del"),
-            ("check n p --all", "with --all at most NETWORK is wanted"),
-            ("gc n --gc", "--gc is for ipam"),
-            ("list --id c1", "--id is for add, check and del"),
-            ("gc n --ifname eth1", "--ifname is for add, check and del"),
+            (
+                "del n p --dry-run",
+                "--dry-run is an option of gc and ipam --gc only",
+            ),
+            (
+                "ipam n --dry-run",
+                "--dry-run is an option of gc and ipam --gc only",
+            ),
+            (
+                "ipam n --gc --all",
+                "--all is an option of gc and check only",
+            ),
+            (
+                "check --all --id c1",
+                "--id is an option of add, check and del only",
+            ),
+            ("gc n --gc", "--gc is an option of ipam only"),
+            (
+                "list --id c1",
+                "--id is an option of add, check and del only",
+            ),
+            (
+                "gc n --ifname eth1",
+                "--ifname is an option of add, check and del only",
+            ),
+            ("check n p --all", "expected at most NETWORK with --all"),
         ] {
             assert_eq!(request(line), Err(wanted.to_owned()), "{line}");
         }

@@ -1,5 +1,4 @@
-//! ADD, CHECK and DEL, as cnitool does them: the same container id, the same arguments, the same
-//! cache.
+//! ADD, CHECK and DEL of one attachment, with the container id, arguments and cache of cnitool.
 
 use crate::{
     arguments::{Arguments, Request},
@@ -12,10 +11,10 @@ use cni_runtime::{Asked, CachedAttachment, Error, Network, Parameters};
 use cni_types::{AddResult, Command, Environment, Json, NetworkName, hash::sha512_hex};
 use std::path::{Component, Path, PathBuf};
 
-/// Carries out one of the three.
+/// Carries out ADD, CHECK or DEL.
 ///
 /// # Errors
-/// A plugin's, or why no plugin was asked.
+/// Fails with a plugin's error, or if no plugin could be called.
 pub(crate) fn attachment(
     arguments: &Arguments,
     environment: &Environment,
@@ -41,27 +40,25 @@ pub(crate) fn attachment(
         cached(arguments, network, &parameters)
     };
     if *command != Command::Add && cached.is_none() {
-        refuse_another_s(arguments, *command, network, &parameters, id.is_some())?;
+        refuse_foreign_attachment(arguments, *command, network, &parameters, id.is_some())?;
     }
     set_arguments(&mut parameters, environment, cached.as_ref())?;
-    let network = networks::find_or_remember(&arguments.places, network, cached.as_ref(), screen)?;
-    networks::refuse_own_delegate(&network)?;
+    let network = networks::find_or_cached(&arguments.paths, network, cached.as_ref(), screen)?;
+    networks::refuse_self_delegation(&network)?;
     let runtime = trace::runtime(arguments);
     match command {
-        Command::Check => tell(
-            runtime.check(&network, &parameters)?,
-            "as ADD left it",
-            screen,
-        ),
+        Command::Check => {
+            let outcome = runtime.check(&network, &parameters)?;
+            print_outcome(outcome, &intact(&network, &parameters), screen);
+        }
         Command::Del => {
             runtime.del(&network, &parameters)?;
-            let was_there = cached.is_some();
-            let what = if was_there {
+            let what = if cached.is_some() {
                 "detached"
             } else {
-                "nothing was attached, as far as is known"
+                "nothing to detach: the cache has no such attachment"
             };
-            tell(Asked::All, what, screen);
+            print_outcome(Asked::All, what, screen);
         }
         _ => match runtime.add(&network, &parameters) {
             Ok(added) => show(&added.json, &network.name, &parameters, screen),
@@ -74,8 +71,8 @@ pub(crate) fn attachment(
     Ok(())
 }
 
-/// A chain that fails after its first plugin leaves what the earlier ones made: the runtime owes a
-/// DEL, and here the runtime is the person.
+/// Prints the DEL that undoes a chain which failed after its first plugin. The runtime owes it
+/// (spec section 2), and here the runtime is the person.
 fn hint_at_remains(
     network: &Network,
     parameters: &Parameters,
@@ -101,18 +98,17 @@ fn hint_at_remains(
     if has_id {
         command += &format!(" --id {}", parameters.container_id);
     }
-    screen.complain(&format!(
-        "the attachment is half made; to undo it: {command}"
+    screen.message(&format!(
+        "the attachment is incomplete; to undo it: {command}"
     ));
 }
 
-/// `ip netns` takes names, and CNI takes paths. A name is refused if it is one of `ip netns` and no
-/// path.
+/// Refuses a name of `ip netns` that is not a path: CNI takes paths.
 fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
     let named = Path::new("/run/netns").join(netns);
     if netns.components().count() == 1 && netns.is_relative() && !netns.exists() && named.exists() {
         return Err(Failure::text(format!(
-            "NETNS is a path: write {} for the namespace {}",
+            "NETNS must be a path: use {} for the namespace {}",
             named.display(),
             netns.display()
         )));
@@ -120,22 +116,23 @@ fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The id that cnitool makes from a namespace's path, so that either finds what the other attached.
+/// Returns the id that cnitool makes from a namespace's path, so that either tool finds the
+/// attachments of the other.
 fn container_id(netns: &str) -> String {
     format!("cnitool-{}", sha512_hex(netns, 20))
 }
 
-/// The path without a look at what it leads to: a DEL must find the name of a namespace that is
-/// gone. Written as cnitool writes it, since the container id is made from it: no `..`, no slash at
-/// the end.
+/// Returns the absolute path, without following links: a DEL must work for a namespace that is
+/// gone. It has no `..` and no slash at its end, as in cnitool, since the container id is made from
+/// it.
 fn absolute(netns: &Path) -> Result<String, Failure> {
     if netns.as_os_str().is_empty() {
         return Err(Failure::text(
-            "NETNS is empty: the path of a network namespace is wanted",
+            "NETNS is empty; expected the path of a network namespace",
         ));
     }
     let path = std::path::absolute(netns)
-        .map_err(|e| Failure::text(format!("cannot tell where {} is: {e}", netns.display())))?;
+        .map_err(|e| Failure::text(format!("cannot make {} absolute: {e}", netns.display())))?;
     let mut clean = PathBuf::new();
     for component in path.components() {
         if component == Component::ParentDir {
@@ -147,10 +144,11 @@ fn absolute(netns: &Path) -> Result<String, Failure> {
     Ok(clean.display().to_string())
 }
 
-/// Points to what is known of the same namespace or container. A runtime has its own container ids:
-/// asked by a namespace alone, the wrong attachment would be checked, or the right one half ended.
-/// A CHECK of what nobody attached fails in any case; a DEL may go on.
-fn refuse_another_s(
+/// Refuses a CHECK or DEL by namespace if a runtime attached that namespace under a container id of
+/// its own: the wrong attachment would be checked, or the right one only partly removed. Also
+/// refuses the CHECK of an unknown attachment if the namespace or the container has others; a DEL
+/// of an unknown attachment may go on.
+fn refuse_foreign_attachment(
     arguments: &Arguments,
     command: Command,
     network: &str,
@@ -161,7 +159,7 @@ fn refuse_another_s(
         let same_netns = parameters.netns.is_some() && known.parameters.netns == parameters.netns;
         same_netns || has_id && known.parameters.container_id == parameters.container_id
     };
-    let known = networks::cache(&arguments.places)
+    let known = networks::cache(&arguments.paths)
         .attachments()
         .unwrap_or_default();
     let known: Vec<_> = known.into_iter().filter(is_same_place).collect();
@@ -171,7 +169,7 @@ fn refuse_another_s(
     if let Some(known) = known.iter().find(is_it).filter(|_| !has_id) {
         let id = known.parameters.container_id.as_str();
         return Err(Failure::text(format!(
-            "a runtime attached this namespace to {network} as container {id}: say --id {id}"
+            "a runtime attached this namespace to {network} as container {id}; use --id {id}"
         )));
     }
     if command != Command::Check || known.is_empty() {
@@ -205,14 +203,14 @@ fn cached(
     parameters: &Parameters,
 ) -> Option<CachedAttachment> {
     let name = NetworkName::parse(network).ok()?;
-    networks::cache(&arguments.places)
+    networks::cache(&arguments.paths)
         .load(&name, parameters)
         .ok()
         .flatten()
 }
 
-/// `CNI_ARGS` and `CAP_ARGS`; where they are not set, what the attachment was made with. CHECK and
-/// DEL must get the same as ADD (spec section 3).
+/// Sets the arguments from `CNI_ARGS` and `CAP_ARGS`; if they are not set, those of the
+/// attachment's ADD, since CHECK and DEL must get the same (spec section 3).
 fn set_arguments(
     parameters: &mut Parameters,
     environment: &Environment,
@@ -232,7 +230,7 @@ fn set_arguments(
     if !capabilities.is_empty() {
         parameters.capability_args = match Json::parse(capabilities.as_bytes()) {
             Ok(Json::Object(members)) => members,
-            Ok(_) => return Err(Failure::text("CAP_ARGS: a JSON object is wanted")),
+            Ok(_) => return Err(Failure::text("CAP_ARGS: expected a JSON object")),
             Err(e) => return Err(Failure::text(format!("CAP_ARGS: {e}"))),
         };
     }
@@ -245,25 +243,37 @@ fn pair(text: &str) -> Result<(String, String), Failure> {
         .filter(|(key, value)| !key.is_empty() && !value.is_empty())
         .ok_or_else(|| {
             Failure::text(format!(
-                "invalid CNI_ARGS pair {text:?}: KEY=VALUE is wanted, with semicolons between pairs"
+                "invalid CNI_ARGS pair {text:?}: expected KEY=VALUE, with semicolons between pairs"
             ))
         })?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn tell(asked: Asked, what: &str, screen: &Screen) {
+/// Returns the sentence for a CHECK that found no difference.
+fn intact(network: &Network, parameters: &Parameters) -> String {
+    let netns = match &parameters.netns {
+        Some(netns) => format!(" in {netns}"),
+        None => String::new(),
+    };
+    format!(
+        "ok: {}{netns} (network {}) is as ADD left it",
+        parameters.if_name, network.name
+    )
+}
+
+fn print_outcome(asked: Asked, what: &str, screen: &Screen) {
     match asked {
-        Asked::None(why) => screen.complain(&format!("no plugin was asked: {why}")),
-        Asked::All if screen.is_for_a_person() => screen.print(&format!("{what}\n")),
+        Asked::None(why) => screen.message(&format!("not checked: {why}")),
+        Asked::All if screen.is_interactive() => screen.print(&format!("{what}\n")),
         Asked::All => {}
     }
 }
 
-/// The result: a summary at a terminal, else the JSON that cnitool prints.
+/// Prints the result: a summary at a terminal, else the JSON that cnitool prints.
 fn show(json: &Json, network: &NetworkName, parameters: &Parameters, screen: &Screen) {
     let result = AddResult::from_json(json)
         .ok()
-        .filter(|_| screen.is_for_a_person());
+        .filter(|_| screen.is_interactive());
     let Some(result) = result else {
         return screen.print(&indented(json));
     };
@@ -327,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_the_add_are_kept_unless_there_are_others() {
+    fn arguments_of_the_add_are_used_unless_others_are_given() {
         let mut old = Parameters::new("c1", "eth0", "/p")
             .unwrap()
             .with_arg("A", "1");

@@ -1,4 +1,4 @@
-//! `cnictl list`: what the cache knows, and whether it still lives.
+//! `cnictl list`: the attachments in the cache, and if their namespaces still exist.
 
 use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen};
 use cni_runtime::{CacheEntry, CachedAttachment};
@@ -6,28 +6,28 @@ use cni_types::AddResult;
 use serde::Serialize;
 use std::{fs::metadata, io::ErrorKind, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
-/// What became of an attachment.
+/// The state of an attachment's network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Life {
-    /// A namespace is mounted where it was.
+pub(crate) enum NetnsState {
+    /// A namespace is mounted at the path.
     Alive,
-    /// The name is gone.
+    /// The path does not exist any more.
     Stale,
-    /// Nobody can tell: something else is there, the path cannot be reached, or none was given.
+    /// Something else is at the path, the path cannot be reached, or no path is known.
     Unknown,
 }
 
-impl Life {
-    /// The life of the namespace at `path`. Only what is certain counts as gone: where a process
-    /// has other mounts, as in a container for debugging, it sees the mount point of a living
+impl NetnsState {
+    /// Returns the state of the namespace at `path`. It is stale only if that is certain: a process
+    /// with other mounts, as in a container for debugging, sees the mount point of a living
     /// namespace as an empty file, or not even its folder; below `/proc` it may see other
     /// processes.
     pub(crate) fn of(path: Option<&Path>) -> Self {
         let Some(path) = path else {
             return Self::Unknown;
         };
-        // All namespaces lie on one file system of the kernel's, nsfs.
+        // All namespaces are on one file system of the kernel, nsfs.
         let namespaces = metadata("/proc/self/ns/net").map(|meta| meta.dev());
         match (metadata(path), namespaces) {
             (Ok(meta), Ok(device)) if meta.dev() == device => Self::Alive,
@@ -40,7 +40,7 @@ impl Life {
         }
     }
 
-    /// The life of an attachment.
+    /// Returns the state of an attachment's namespace.
     pub(crate) fn of_attachment(attachment: &CachedAttachment) -> Self {
         Self::of(
             attachment
@@ -51,7 +51,7 @@ impl Life {
         )
     }
 
-    /// For a table.
+    /// Returns the state's name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Alive => "alive",
@@ -69,9 +69,9 @@ struct Row {
     container_id: String,
     if_name: String,
     netns: String,
-    state: Life,
+    state: NetnsState,
     addresses: Vec<String>,
-    /// In seconds.
+    /// The time since ADD, in seconds.
     age: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ impl Row {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            state: Life::of_attachment(attachment),
+            state: NetnsState::of_attachment(attachment),
             addresses: ips.iter().map(|ip| ip.address.to_string()).collect(),
             age: written.and_then(|written| {
                 Some(SystemTime::now().duration_since(written).ok()?.as_secs())
@@ -131,22 +131,22 @@ pub(crate) fn list(
         path,
         written,
         attachment,
-    } in networks::cache(&arguments.places).entries()?
+    } in networks::cache(&arguments.paths).entries()?
     {
         match attachment {
             Ok(attachment) => rows.push(Row::of(&attachment, written)),
-            Err(e) => screen.complain(&format!("passed over: {}: {e}", path.display())),
+            Err(e) => screen.message(&format!("skipped: {}: {e}", path.display())),
         }
     }
     let all = rows.len();
     rows.retain(|row| network.is_none_or(|wanted| row.network == wanted));
     if let Some(name) = network.filter(|_| rows.is_empty()) {
-        networks::find(&arguments.places, name, screen)?;
+        networks::find(&arguments.paths, name, screen)?;
     }
     if screen.is_json() {
         screen.json(&rows);
     } else if rows.is_empty() {
-        screen.complain(&none_known(arguments, network, all));
+        screen.message(&none_known(arguments, network, all));
     } else {
         let heading = [
             "NETWORK",
@@ -163,15 +163,15 @@ pub(crate) fn list(
 }
 
 fn none_known(arguments: &Arguments, network: Option<&str>, all: usize) -> String {
-    let folder = arguments.places.cache_dir.join("results");
+    let folder = arguments.paths.cache_dir.join("results");
     match network {
         Some(name) if all > 0 => {
             format!(
-                "no attachment to {name} is known in {}; {all} to others",
+                "no attachment to {name} in {}; {all} to other networks",
                 folder.display()
             )
         }
-        _ => format!("no attachment is known in {}", folder.display()),
+        _ => format!("no attachments in {}", folder.display()),
     }
 }
 
@@ -182,14 +182,14 @@ mod tests {
     #[test]
     fn only_a_namespace_is_alive_and_only_a_name_that_is_gone_is_stale() {
         for (path, wanted) in [
-            ("/proc/self/ns/net", Life::Alive),
-            ("/tmp/nonexistent-netns", Life::Stale),
-            ("/nonexistent/netns", Life::Unknown),
-            ("/proc/4194305/ns/net", Life::Unknown),
-            ("/etc/passwd", Life::Unknown),
+            ("/proc/self/ns/net", NetnsState::Alive),
+            ("/tmp/nonexistent-netns", NetnsState::Stale),
+            ("/nonexistent/netns", NetnsState::Unknown),
+            ("/proc/4194305/ns/net", NetnsState::Unknown),
+            ("/etc/passwd", NetnsState::Unknown),
         ] {
-            assert_eq!(Life::of(Some(Path::new(path))), wanted, "{path}");
+            assert_eq!(NetnsState::of(Some(Path::new(path))), wanted, "{path}");
         }
-        assert_eq!(Life::of(None), Life::Unknown);
+        assert_eq!(NetnsState::of(None), NetnsState::Unknown);
     }
 }

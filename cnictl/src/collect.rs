@@ -1,13 +1,14 @@
-//! `cnictl gc`: a DEL for attachments whose namespace is gone, then a GC with those that are left.
+//! `cnictl gc`: a DEL for each attachment whose namespace is gone, then a GC with the others as the
+//! valid attachments.
 //!
-//! cnitool's gc ends every attachment that its cache knows, the living too; `--all` does that.
-//! Without it nothing goes that may live: a GC frees what is *not* in its list, so whatever holds
-//! an address and is not known to be dead is put into the list, also what another runtime made
-//! whose cache is elsewhere.
+//! cnitool's gc ends every attachment in its cache, also living ones; `--all` does that. Without
+//! it, nothing that may be alive is freed: a GC frees what is *not* in its list, so the list has
+//! all holders of addresses that are not known to be dead, including the attachments of runtimes
+//! with another cache.
 
 use crate::{
     arguments::{Arguments, Extent},
-    attachments::Life,
+    attachments::NetnsState,
     failure::Failure,
     networks, reservations,
     screen::Screen,
@@ -18,17 +19,17 @@ use cni_runtime::{Asked, CacheEntry, CachedAttachment, Error, Network, Runtime};
 /// Container id and interface.
 type Key = (String, String);
 
-/// Who is to be ended, and who is to stay.
+/// The attachments to end, and those to keep.
 struct Plan {
     stale: Vec<CachedAttachment>,
     valid: Vec<Key>,
 }
 
-/// What the cache knows of one network.
+/// The entries of the cache for one network.
 #[derive(Default)]
 struct Known {
     attachments: Vec<CachedAttachment>,
-    /// Whose files cannot be understood. They may live.
+    /// The attachments whose files cannot be parsed. They may be alive.
     damaged: Vec<Key>,
 }
 
@@ -37,7 +38,7 @@ impl Known {
         let mut known = Self::default();
         for CacheEntry {
             path, attachment, ..
-        } in networks::cache(&arguments.places).entries()?
+        } in networks::cache(&arguments.paths).entries()?
         {
             match attachment {
                 Ok(attachment) if attachment.network.as_str() == network => {
@@ -46,7 +47,7 @@ impl Known {
                 Ok(_) => {}
                 Err(_) => known.damaged.extend(
                     path.file_name()
-                        .and_then(|name| owner(name.to_str()?, network)),
+                        .and_then(|name| key_of_file(name.to_str()?, network)),
                 ),
             }
         }
@@ -54,8 +55,8 @@ impl Known {
     }
 }
 
-/// The attachment that a file of the cache is named after: `<network>-<container id>-<interface>`.
-fn owner(file: &str, network: &str) -> Option<Key> {
+/// Returns the attachment in the name of a cached file: `<network>-<container id>-<interface>`.
+fn key_of_file(file: &str, network: &str) -> Option<Key> {
     let (id, if_name) = file
         .strip_prefix(network)?
         .strip_prefix('-')?
@@ -76,11 +77,12 @@ impl Plan {
                 valid: Vec::new(),
             });
         }
-        let is_stale =
-            |attachment: &CachedAttachment| Life::of_attachment(attachment) == Life::Stale;
+        let is_stale = |attachment: &CachedAttachment| {
+            NetnsState::of_attachment(attachment) == NetnsState::Stale
+        };
         let (stale, living): (Vec<_>, Vec<_>) = known.attachments.into_iter().partition(is_stale);
         let ended: Vec<_> = stale.iter().map(key).collect();
-        let holders = reservations::possible_holders(network, &arguments.places.root)?;
+        let holders = reservations::possible_holders(network, &arguments.paths.root)?;
         let mut valid: Vec<_> = living.iter().map(key).chain(known.damaged).collect();
         valid.extend(holders.into_iter().filter(|holder| !ended.contains(holder)));
         valid.sort();
@@ -114,11 +116,11 @@ fn key(attachment: &CachedAttachment) -> Key {
     )
 }
 
-/// Cleans up one network. Goes on after an error. Where no file has the network any more, as after
-/// a change of the network plugin, its attachments know it.
+/// Cleans up one network. Goes on after an error. If no file has the network any more, as after a
+/// change of the network plugin, the cached configuration of an attachment is used.
 ///
 /// # Errors
-/// Every plugin's that fails.
+/// Fails with the errors of all plugins that fail.
 pub(crate) fn gc(
     arguments: &Arguments,
     name: &str,
@@ -128,25 +130,25 @@ pub(crate) fn gc(
 ) -> Result<(), Failure> {
     let known = Known::of(arguments, name)?;
     let network =
-        networks::find_or_remember(&arguments.places, name, known.attachments.first(), screen)?;
-    networks::refuse_own_delegate(&network)?;
+        networks::find_or_cached(&arguments.paths, name, known.attachments.first(), screen)?;
+    networks::refuse_self_delegation(&network)?;
     let plan = Plan::of(arguments, &network, known, extent)?;
-    if !screen.is_json() && (dry_run || screen.is_for_a_person()) {
+    if !screen.is_json() && (dry_run || screen.is_interactive()) {
         screen.print(&plan.describe());
     }
     let outcome = if dry_run {
         Ok(())
     } else {
-        carry_out(arguments, &network, &plan, screen)
+        run_plan(arguments, &network, &plan, screen)
     };
-    // One document: where something fails it is the one with the errors.
+    // Only one document is printed: after a failure, that with the errors.
     if screen.is_json() && outcome.is_ok() {
         screen.json(&plan.as_json(dry_run));
     }
     outcome
 }
 
-fn carry_out(
+fn run_plan(
     arguments: &Arguments,
     network: &Network,
     plan: &Plan,
@@ -160,16 +162,16 @@ fn carry_out(
         .collect();
     match runtime.gc(network, &plan.valid) {
         Ok(Asked::All) => {}
-        Ok(Asked::None(why)) => screen.complain(&format!("no plugin was asked for GC: {why}")),
+        Ok(Asked::None(why)) => screen.message(&format!("GC was not sent: {why}")),
         Err(more) => errors.extend(more),
     }
     Failure::join(errors)
 }
 
-/// DEL with the configuration that the attachment was made with.
+/// Sends DEL with the cached configuration of the attachment.
 fn end(runtime: &Runtime, network: &Network, stale: &CachedAttachment) -> Result<(), Error> {
-    let made_with = Network::parse(&stale.config);
-    runtime.del(made_with.as_ref().unwrap_or(network), &stale.parameters)
+    let cached = Network::parse(&stale.config);
+    runtime.del(cached.as_ref().unwrap_or(network), &stale.parameters)
 }
 
 #[cfg(test)]
@@ -177,10 +179,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_file_of_the_cache_tells_its_owner_by_its_name() {
-        let owner = |file| owner(file, "n").map(|(id, if_name)| format!("{id} {if_name}"));
-        assert_eq!(owner("n-c-1-eth0").as_deref(), Some("c-1 eth0"));
-        assert_eq!(owner("nn-c1-eth0"), None);
-        assert_eq!(owner("n"), None);
+    fn the_name_of_a_damaged_file_names_its_attachment() {
+        let key = |file| key_of_file(file, "n").map(|(id, if_name)| format!("{id} {if_name}"));
+        assert_eq!(key("n-c-1-eth0").as_deref(), Some("c-1 eth0"));
+        assert_eq!(key("nn-c1-eth0"), None);
+        assert_eq!(key("n"), None);
     }
 }

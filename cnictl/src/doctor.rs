@@ -1,8 +1,9 @@
-//! `cnictl doctor`: what is wrong with this node's networks, why it matters, and what to do.
+//! `cnictl doctor`: finds the problems of this node's networks, and says why they matter and how to
+//! fix them.
 //!
-//! It only looks. The one thing that it runs are the plugins, for VERSION, STATUS and CHECK, none
-//! of which changes anything (spec section 2). What cannot be seen, without root for instance, is
-//! said and not guessed.
+//! It changes nothing. It runs the plugins for VERSION, STATUS and CHECK only, none of which
+//! changes anything (spec section 2). It reports what it cannot see, for instance without root, and
+//! does not guess.
 
 mod attachments;
 mod bridges;
@@ -14,47 +15,46 @@ mod kernel;
 mod keys;
 mod lines;
 mod mtu;
+mod node;
 mod pools;
 mod programs;
 mod runtimes;
-mod scene;
 mod schema;
 mod summary;
 
 use crate::{arguments::Arguments, screen::Screen};
 use finding::Report;
-use scene::Scene;
+use node::Node;
 use summary::Summary;
 
-/// Examines the node. Returns false if there are problems; what cannot be examined is part of the
-/// report.
+/// Examines the node and prints the report. Returns false if there are problems.
 pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     let mut report = Report::default();
-    // The runtimes first: their configuration says where the rest is.
-    let runtimes = runtimes::examine(&arguments.places, &mut report);
-    let mut places = arguments.places.clone();
-    runtimes.settle(&mut places);
-    let scene = Scene::gather(places, &runtimes, &mut report);
-    files::examine(&scene, &mut report);
-    keys::examine(&scene, &mut report);
-    programs::examine(&scene, &mut report);
-    let books = pools::examine(&scene, &mut report);
-    bridges::examine(&scene, &books, &mut report);
-    mtu::examine(&scene, &books, &mut report);
-    kernel::examine(&scene, &books, &mut report);
-    firewall::examine(&scene, &mut report);
-    ipv6::examine(&scene, &books, &mut report);
-    let running = attachments::running(&scene, &mut report);
-    attachments::cached(&scene, &mut report);
+    // The runtimes come first: their configuration names the other folders.
+    let runtimes = runtimes::examine(&arguments.paths, &mut report);
+    let mut paths = arguments.paths.clone();
+    runtimes.apply_to(&mut paths);
+    let node = Node::gather(paths, &runtimes, &mut report);
+    files::examine(&node, &mut report);
+    keys::examine(&node, &mut report);
+    programs::examine(&node, &mut report);
+    let pools = pools::examine(&node, &mut report);
+    bridges::examine(&node, &pools, &mut report);
+    mtu::examine(&node, &pools, &mut report);
+    kernel::examine(&node, &pools, &mut report);
+    firewall::examine(&node, &mut report);
+    ipv6::examine(&node, &pools, &mut report);
+    let running = attachments::running(&node, &mut report);
+    attachments::cached(&node, &mut report);
     report.sort();
-    let summary = Summary::of(&scene, &report, running);
+    let summary = Summary::of(&node, &report, running);
     if screen.is_json() {
-        screen.json(&report.as_json(&summary, &scene.as_json()));
+        screen.json(&report.as_json(&summary, &node.as_json()));
     } else {
         screen.print(&format!(
             "{}\n\n{}\n{}",
             summary.describe(),
-            scene.describe(),
+            node.describe(),
             report.describe()
         ));
     }

@@ -1,4 +1,4 @@
-//! Why a command failed, for people and for programs.
+//! The error of a command, for people and for programs.
 
 use crate::screen::Screen;
 use cni_runtime::{ConfigError, Error};
@@ -11,25 +11,25 @@ pub(crate) struct Failure(Vec<Cause>);
 enum Cause {
     /// A sentence.
     Text(String),
-    /// The runtime library's, which may hold a plugin's.
+    /// An error of the runtime library, which may hold a plugin's.
     Runtime(Error),
 }
 
 impl Failure {
-    /// A failure that is a sentence.
+    /// Returns a failure that is one sentence.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self(vec![Cause::Text(text.into())])
     }
 
-    /// Failures that are sentences.
+    /// Returns a failure of several sentences.
     pub(crate) fn texts(texts: Vec<String>) -> Self {
         Self(texts.into_iter().map(Cause::Text).collect())
     }
 
-    /// All failures of an operation that went on to its end.
+    /// Joins the errors of an operation that went on after an error.
     ///
     /// # Errors
-    /// They, unless there are none.
+    /// Fails with all of them, if there are any.
     pub(crate) fn join(errors: Vec<Error>) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
@@ -38,10 +38,10 @@ impl Failure {
         }
     }
 
-    /// Tells it: sentences on stderr; with `--json` one object on stdout as well.
+    /// Prints sentences on stderr and, with `--json`, one object on stdout as well.
     pub(crate) fn show(&self, screen: &Screen) {
         for cause in &self.0 {
-            screen.complain(&cause.sentence());
+            screen.message(&cause.sentence());
         }
         if screen.is_json() {
             let errors: Vec<_> = self.0.iter().map(Cause::as_json).collect();

@@ -1,22 +1,23 @@
 //! `cnictl`: CNI for the person at the node.
 //!
-//! It attaches and detaches as cnitool does, with the same environment and the same cache; shows
-//! what is attached and what is reserved; and looks for what is wrong. Everything but `add`, `del`,
-//! `gc` and `ipam --gc` only looks.
+//! It attaches and detaches as cnitool does, with the same environment and the same cache; it shows
+//! attachments and reservations; and it finds problems. Only `add`, `del`, `gc` and `ipam --gc`
+//! change anything.
 
 mod arguments;
 mod attach;
 mod attachments;
+mod check_all;
 mod collect;
 mod doctor;
 mod failure;
 mod networks;
-mod places;
+mod paths;
 mod plugins;
+mod required_plugins;
 mod reservations;
 mod screen;
 mod spelling;
-mod survey;
 mod trace;
 
 use arguments::{Arguments, Request};
@@ -25,24 +26,24 @@ use failure::Failure;
 use screen::Screen;
 use std::process::ExitCode;
 
-/// Done, and nothing is wrong.
-const FINE: u8 = 0;
-/// Something failed, or a problem was found.
-const PROBLEM: u8 = 1;
-/// The command line cannot be understood.
-const USAGE: u8 = 2;
+/// Success: the command did its work and found no problem.
+const EXIT_OK: u8 = 0;
+/// Failure: something failed, or a problem was found.
+const EXIT_FAILURE: u8 = 1;
+/// Usage error: the command line is invalid.
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // If this fails the dispositions stay as they are, which is no reason not to do what was asked.
+    // If this fails, the dispositions stay as they are, and the command works all the same.
     let _ = cni_types::set_signal_dispositions();
     let environment = Environment::of_process();
     let code = match Arguments::parse(std::env::args_os().skip(1), &environment) {
         Ok(arguments) => run(&arguments, &environment),
         Err(e) => {
             let screen = Screen::new(false);
-            screen.complain(&e.to_string());
-            screen.tell("cnictl --help shows the commands and options");
-            USAGE
+            screen.message(&e.to_string());
+            screen.print_error("cnictl --help shows the commands and options");
+            EXIT_USAGE
         }
     };
     ExitCode::from(code)
@@ -50,18 +51,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, environment: &Environment) -> u8 {
     let screen = Screen::new(arguments.json);
-    match carry_out(arguments, environment, &screen) {
-        Ok(true) => FINE,
-        Ok(false) => PROBLEM,
+    match dispatch(arguments, environment, &screen) {
+        Ok(true) => EXIT_OK,
+        Ok(false) => EXIT_FAILURE,
         Err(failure) => {
             failure.show(&screen);
-            PROBLEM
+            EXIT_FAILURE
         }
     }
 }
 
-/// Returns false if a problem was found.
-fn carry_out(
+/// Runs the requested command. Returns false if it found a problem.
+fn dispatch(
     arguments: &Arguments,
     environment: &Environment,
     screen: &Screen,
@@ -70,7 +71,7 @@ fn carry_out(
         Request::Help => screen.print(arguments::USAGE),
         Request::Attachment { .. } => attach::attachment(arguments, environment, screen)?,
         Request::CheckAll { network } => {
-            return survey::check_all(&arguments.places, network.as_deref(), screen);
+            return check_all::check_all(&arguments.paths, network.as_deref(), screen);
         }
         Request::OwnVersion => screen.print(concat!("cnictl ", env!("CARGO_PKG_VERSION"), "\n")),
         Request::Gc {

@@ -1,14 +1,14 @@
-//! The network that a name means.
+//! The networks of the configuration folder, found by name.
 
-use crate::{failure::Failure, places::Places, plugins, screen::Screen};
+use crate::{failure::Failure, paths::Paths, required_plugins, screen::Screen};
 use cni_runtime::{Cache, CachedAttachment, ConfigError, Network};
 use std::path::{Path, PathBuf};
 
-/// The files of a folder that are network configurations, in the order in which libcni looks for a
-/// name: lists first.
+/// Returns the configuration files of a folder in the order in which libcni looks for a name: lists
+/// first.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// Fails if the folder cannot be read.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files = Network::files(folder)?;
     let is_list = |path: &PathBuf| {
@@ -19,21 +19,21 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
-/// The network called `name`. Files that cannot be used are passed over, and named.
+/// Returns the network called `name`. Files that cannot be used are reported and skipped.
 ///
 /// # Errors
-/// Where there is none.
-pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Network, Failure> {
-    let folder = places.conf_dir();
-    for file in files(&folder).map_err(|e| elsewhere(places, &e.to_string()))? {
+/// Fails if no usable file has the name.
+pub(crate) fn find(paths: &Paths, name: &str, screen: &Screen) -> Result<Network, Failure> {
+    let folder = paths.conf_dir();
+    for file in files(&folder).map_err(|e| not_found(paths, &e.to_string()))? {
         match Network::load(&file) {
             Ok(network) if network.name.as_str() == name => return Ok(network),
             Ok(_) => {}
-            Err(e) => screen.complain(&format!("passed over: {e}")),
+            Err(e) => screen.message(&format!("skipped: {e}")),
         }
     }
-    Err(elsewhere(
-        places,
+    Err(not_found(
+        paths,
         &format!(
             "no net configuration with name {name:?} in {}",
             folder.display()
@@ -41,29 +41,29 @@ pub(crate) fn find(places: &Places, name: &str, screen: &Screen) -> Result<Netwo
     ))
 }
 
-/// A runtime may have its configurations in another folder than the usual one, as k3s does.
-fn elsewhere(places: &Places, what: &str) -> Failure {
-    let hint = match places.conf_dir {
+/// Returns the error with a hint at `--conf-dir`, unless that was given: some runtimes, as k3s,
+/// read another folder than the usual one.
+fn not_found(paths: &Paths, what: &str) -> Failure {
+    let hint = match paths.conf_dir {
         Some(_) => "",
         None => {
-            "; --conf-dir names another folder, and cnictl doctor tells which one the runtime reads"
+            "; use --conf-dir for another folder (cnictl doctor shows which one the runtime reads)"
         }
     };
     Failure::text(format!("{what}{hint}"))
 }
 
-/// All networks of the folder, in the order in which container runtimes take them.
+/// Returns all networks of the folder, in the order in which container runtimes take them.
 ///
 /// # Errors
-/// Where the folder cannot be read.
-pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Failure> {
+/// Fails if the folder cannot be read.
+pub(crate) fn all(paths: &Paths, screen: &Screen) -> Result<Vec<Network>, Failure> {
     let mut networks = Vec::new();
-    let files =
-        Network::files(&places.conf_dir()).map_err(|e| elsewhere(places, &e.to_string()))?;
+    let files = Network::files(&paths.conf_dir()).map_err(|e| not_found(paths, &e.to_string()))?;
     for file in files {
         match Network::load(&file) {
             Ok(network) => networks.push(network),
-            Err(e) => screen.complain(&format!("passed over: {e}")),
+            Err(e) => screen.message(&format!("skipped: {e}")),
         }
     }
     Ok(networks)
@@ -73,43 +73,44 @@ pub(crate) fn all(places: &Places, screen: &Screen) -> Result<Vec<Network>, Fail
 ///
 /// # Errors
 /// Fails if there is one.
-pub(crate) fn refuse_own_delegate(network: &Network) -> Result<(), Failure> {
-    match plugins::own_delegate(network) {
+pub(crate) fn refuse_self_delegation(network: &Network) -> Result<(), Failure> {
+    match required_plugins::self_delegating(network) {
         None => Ok(()),
         Some(kind) => Err(Failure::text(format!(
-            "{}: ipam.type of {kind} is {kind} itself, which would start itself again and again; \
+            "{}: ipam.type of {kind} is {kind} itself, which would start itself without end; \
              name an IPAM plugin",
             network.name
         ))),
     }
 }
 
-/// The network called `name`; where no file has it any more, as it was when the attachment was
-/// made.
+/// Returns the network called `name`; if no file has it any more, the cached configuration of the
+/// attachment.
 ///
 /// # Errors
-/// Where neither is there.
-pub(crate) fn find_or_remember(
-    places: &Places,
+/// Fails if there is neither.
+pub(crate) fn find_or_cached(
+    paths: &Paths,
     name: &str,
     cached: Option<&CachedAttachment>,
     screen: &Screen,
 ) -> Result<Network, Failure> {
-    let missing = match find(places, name, screen) {
+    let missing = match find(paths, name, screen) {
         Ok(network) => return Ok(network),
         Err(missing) => missing,
     };
-    let remembered = cached
+    let from_cache = cached
         .and_then(|cached| Network::parse(&cached.config).ok())
         .ok_or(missing)?;
-    screen.complain(&format!(
-        "no usable net configuration with name {name:?} in {}: taking the one that the attachment was made with",
-        places.conf_dir().display()
+    screen.message(&format!(
+        "no usable net configuration with name {name:?} in {}: using the cached configuration of \
+         the attachment",
+        paths.conf_dir().display()
     ));
-    Ok(remembered)
+    Ok(from_cache)
 }
 
-/// The cache.
-pub(crate) fn cache(places: &Places) -> Cache {
-    Cache::new(&places.cache_dir)
+/// Returns the cache of results.
+pub(crate) fn cache(paths: &Paths) -> Cache {
+    Cache::new(&paths.cache_dir)
 }

@@ -1,96 +1,71 @@
 //! STATUS of a network, and VERSION of its plugins.
 
-use crate::{arguments::Arguments, failure::Failure, networks, screen::Screen, trace};
-use cni_runtime::{Asked, Network, PluginConfig};
-use cni_types::{Json, SpecVersion};
+use crate::{
+    arguments::Arguments, failure::Failure, networks, required_plugins, screen::Screen, trace,
+};
+use cni_runtime::Asked;
+use cni_types::SpecVersion;
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-/// How long a plugin may take to answer what needs no work. In the folder there may be programs
-/// that are no plugins.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// The time that a plugin may take for VERSION, STATUS or CHECK. The folder may hold programs that
+/// are not plugins and never answer.
+pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks every plugin of a network if an ADD could succeed. In versions without STATUS, looks if the
-/// plugins are there and answer VERSION.
+/// Asks every plugin of a network if an ADD could succeed. For versions without STATUS, checks that
+/// the plugins are installed and answer VERSION.
 ///
 /// # Errors
-/// Fails with the first plugin's error, or with those of all that give no answer to VERSION.
+/// Fails with the first plugin's error, or with the errors of all that do not answer VERSION.
 pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Result<(), Failure> {
-    let network = networks::find(&arguments.places, name, screen)?;
-    networks::refuse_own_delegate(&network)?;
+    let network = networks::find(&arguments.paths, name, screen)?;
+    networks::refuse_self_delegation(&network)?;
     let runtime = trace::runtime(arguments);
     match runtime.status(&network)? {
         Asked::None(why) => {
-            // A script takes success for ready, so at least the programs must be there and start.
-            let runtime = runtime.with_patience(PATIENCE);
-            let asked = names(&network)
+            // A script takes success for ready, so at least the programs must exist and start.
+            let runtime = runtime.with_patience(QUERY_TIMEOUT);
+            let asked = required_plugins::names(&network)
                 .into_iter()
                 .map(|name| runtime.versions(&name));
             Failure::join(asked.filter_map(Result::err).collect())?;
-            screen.complain(&format!(
-                "no plugin was asked: {why}; all plugins are there, and start"
+            screen.message(&format!(
+                "unknown: {why}; all plugins are installed and answer VERSION"
             ));
         }
-        Asked::All if screen.is_for_a_person() => screen.print("ready\n"),
+        Asked::All if screen.is_interactive() => screen.print("ready\n"),
         Asked::All => {}
     }
     Ok(())
 }
 
-/// The plugins that a network needs: those of the list, and the IPAM plugins that they delegate to.
-pub(crate) fn names(network: &Network) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for plugin in &network.plugins {
-        for name in std::iter::once(plugin.kind().to_owned()).chain(ipam(plugin)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names
-}
-
-/// The `type` of a plugin's `ipam`.
-pub(crate) fn ipam(plugin: &PluginConfig) -> Option<String> {
-    match plugin.json().lookup("ipam")?.lookup("type")? {
-        Json::String(kind) if !kind.is_empty() => Some(kind.clone()),
-        _ => None,
-    }
-}
-
-/// The first plugin that names itself as its IPAM plugin. One without a limit to delegation starts
-/// itself without end, so nothing but VERSION may be asked of it.
-pub(crate) fn own_delegate(network: &Network) -> Option<&str> {
-    let is_own = |plugin: &&PluginConfig| ipam(plugin).as_deref() == Some(plugin.kind());
-    network.plugins.iter().find(is_own).map(PluginConfig::kind)
-}
-
-/// Shows the versions that plugins support: those of one network, or all programs in the folders.
+/// Shows the versions that plugins support: the plugins of one network, or all in the folders.
 ///
 /// # Errors
-/// Where one of a network's plugins gives no answer.
+/// Fails if one of a network's plugins does not answer.
 pub(crate) fn version(
     arguments: &Arguments,
     network: Option<&str>,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let runtime = trace::runtime(arguments).with_patience(PATIENCE);
+    let runtime = trace::runtime(arguments).with_patience(QUERY_TIMEOUT);
     let (names, all_must_answer) = match network {
         Some(name) => (
-            names(&networks::find(&arguments.places, name, screen)?),
+            required_plugins::names(&networks::find(&arguments.paths, name, screen)?),
             true,
         ),
-        None => (programs(&arguments.places.bin_dirs()), false),
+        None => (programs(&arguments.paths.bin_dirs()), false),
     };
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
+    let mut errors = Vec::new();
     for name in names {
         match runtime.versions(&name) {
             Ok(versions) => rows.push((name, versions)),
             Err(e) if all_must_answer => errors.push(e),
-            // Not every program there need be a plugin.
-            Err(e) => screen.complain(&e.to_string()),
+            // Not every program in the folder need be a plugin.
+            Err(e) => screen.message(&e.to_string()),
         }
     }
-    // One document: where something fails it is the one with the errors.
+    // Only one document is printed: after a failure, that with the errors.
     if errors.is_empty() || !screen.is_json() {
         show(&rows, screen);
     }
@@ -118,7 +93,7 @@ fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
     screen.table(["PLUGIN", "VERSIONS"], &rows);
 }
 
-/// The names of all programs in the folders.
+/// Returns the names of all programs in the folders.
 fn programs(folders: &[impl AsRef<Path>]) -> Vec<String> {
     let entries = folders
         .iter()

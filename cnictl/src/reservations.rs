@@ -1,12 +1,12 @@
-//! `cnictl ipam`: what host-local has given away, to whom, and what is left.
+//! `cnictl ipam`: host-local's reservations, their holders, and the free addresses.
 
 use crate::{
     arguments::{Arguments, IpamTask},
-    attachments::Life,
+    attachments::NetnsState,
     failure::Failure,
     networks,
-    places::Places,
-    plugins,
+    paths::Paths,
+    required_plugins,
     screen::Screen,
 };
 use cni_runtime::{CachedAttachment, Network, PluginConfig};
@@ -15,24 +15,24 @@ use host_local::{Count, Fate, HostLocal, Inspection, Owner, Pool, Reservation, S
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};
 
-/// host-local's own name, in `ipam.type`.
+/// The name of host-local in `ipam.type`.
 const HOST_LOCAL: &str = "host-local";
 
-/// What a network has in host-local, for each of its plugins that delegates there.
-pub(crate) struct Books {
+/// The ranges and reservations of one plugin that delegates to host-local.
+pub(crate) struct PoolUsage {
     call: Call,
     plugin: HostLocal,
-    /// The plugin that delegates there.
+    /// The plugin that delegates to host-local.
     pub(crate) user: PluginConfig,
-    /// What is in there.
+    /// The state of host-local's data folder.
     pub(crate) inspection: Inspection,
 }
 
-impl Books {
-    /// Looks; one entry for each plugin of the network that uses host-local.
+impl PoolUsage {
+    /// Returns a report for each plugin of the network that delegates to host-local.
     ///
     /// # Errors
-    /// Where the records cannot be read.
+    /// Fails if the records cannot be read.
     pub(crate) fn of(network: &Network, root: &Path) -> Result<Vec<Self>, cni_types::Error> {
         let plugin = HostLocal {
             system: SystemPaths {
@@ -57,12 +57,12 @@ impl Books {
     }
 }
 
-/// The request that host-local would get from each plugin of the network.
+/// Returns the request that host-local would get from each plugin of the network.
 fn calls(network: &Network) -> Vec<(&PluginConfig, Result<Call, cni_types::Error>)> {
     let uses = network
         .plugins
         .iter()
-        .filter(|plugin| plugins::ipam(plugin).as_deref() == Some(HOST_LOCAL));
+        .filter(|plugin| required_plugins::ipam_type(plugin).as_deref() == Some(HOST_LOCAL));
     let call = |config: &Json| {
         let mut config = config.clone();
         config.insert("cniVersion", network.version.as_str().into());
@@ -76,17 +76,17 @@ fn calls(network: &Network) -> Vec<(&PluginConfig, Result<Call, cni_types::Error
     uses.map(|plugin| (plugin, call(plugin.json()))).collect()
 }
 
-/// Container id and interface of everybody who holds an address and is not known to be dead.
+/// Returns container id and interface of all holders of addresses that are not known to be dead.
 ///
 /// # Errors
-/// Where the records cannot be read: then nobody knows, and a GC without their holders would free them all.
+/// Fails if the records cannot be read: a GC without their holders would free them all.
 pub(crate) fn possible_holders(
     network: &Network,
     root: &Path,
 ) -> Result<Vec<(String, String)>, cni_types::Error> {
-    let held = Books::of(network, root)?
+    let held = PoolUsage::of(network, root)?
         .into_iter()
-        .flat_map(|books| books.inspection.reservations);
+        .flat_map(|usage| usage.inspection.reservations);
     let living = held.filter(|reservation| !reservation.is_dead());
     Ok(living
         .filter_map(|reservation| holder(&reservation.owner))
@@ -104,16 +104,16 @@ fn holder(owner: &Owner) -> Option<(String, String)> {
     }
 }
 
-/// Where a reservation comes from. The names are for programs, and stay when texts change.
+/// The origin of a reservation. The names are for programs, and stay when texts change.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Origin {
-    /// Of nobody: a writer was killed, or the disk was full.
+    /// A record without content: its writer was killed, or the disk was full.
     Empty,
     EarlierBoot,
     NetnsGone,
     ThisBoot,
-    /// In another boot of this machine, or of a clone of it.
+    /// Another boot of this machine, or of a clone of it.
     OtherBoot,
     OtherMachine,
     Unknown,
@@ -152,15 +152,15 @@ struct Row {
     address: String,
     container_id: Option<String>,
     if_name: Option<String>,
-    /// In seconds.
+    /// The time since ADD, in seconds.
     age: u64,
-    /// What is known of its boot and namespace.
+    /// The boot and namespace of its ADD, as far as they are known.
     origin: Origin,
     netns: Option<String>,
-    netns_state: Life,
-    /// What a GC would free.
+    netns_state: NetnsState,
+    /// True if a GC would free it.
     dead: bool,
-    /// In no configured range.
+    /// True if the address is in no configured range.
     outside: bool,
 }
 
@@ -194,8 +194,8 @@ impl Row {
                 .as_secs(),
             origin: Origin::of(reservation),
             netns_state: match reservation.fate {
-                Fate::EarlierBoot | Fate::NetnsGone => Life::Stale,
-                _ => Life::of(netns.as_deref()),
+                Fate::EarlierBoot | Fate::NetnsGone => NetnsState::Stale,
+                _ => NetnsState::of(netns.as_deref()),
             },
             netns: netns.map(|path| path.display().to_string()),
             dead: reservation.is_dead(),
@@ -269,39 +269,40 @@ impl PoolRow {
     }
 }
 
-/// Shows the reservations of one network, or of all that use host-local; or frees the dead ones. Goes on after a network
-/// that cannot be looked at.
+/// Shows the reservations of one network, or of all that use host-local; or frees the dead ones.
+/// Goes on after a network that cannot be read.
 ///
 /// # Errors
-/// Where records cannot be read, or not be freed.
+/// Fails if records cannot be read or freed.
 pub(crate) fn ipam(
     arguments: &Arguments,
     name: Option<&str>,
     task: IpamTask,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let known = networks::cache(&arguments.places)
+    let known = networks::cache(&arguments.paths)
         .attachments()
         .unwrap_or_default();
     let networks = match name {
         Some(name) => {
             let cached = known.iter().find(|cached| cached.network.as_str() == name);
-            vec![networks::find_or_remember(
-                &arguments.places,
+            vec![networks::find_or_cached(
+                &arguments.paths,
                 name,
                 cached,
                 screen,
             )?]
         }
-        None => networks::all(&arguments.places, screen)?,
+        None => networks::all(&arguments.paths, screen)?,
     };
-    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    let mut documents = Vec::new();
+    let mut failures = Vec::new();
     for network in &networks {
         let known: Vec<_> = known
             .iter()
             .filter(|cached| cached.network == network.name)
             .collect();
-        match of_network(network, &arguments.places.root, &known, task, screen) {
+        match of_network(network, &arguments.paths.root, &known, task, screen) {
             Ok(more) => documents.extend(more),
             Err(e) => failures.push(format!("{}: {e}", network.name)),
         }
@@ -312,26 +313,26 @@ pub(crate) fn ipam(
     if screen.is_json() {
         screen.json(&documents);
     } else if documents.is_empty() {
-        screen.complain(&nothing_there(name, &arguments.places));
+        screen.message(&nothing_there(name, &arguments.paths));
     }
     Ok(())
 }
 
-fn nothing_there(name: Option<&str>, places: &Places) -> String {
+fn nothing_there(name: Option<&str>, paths: &Paths) -> String {
     match name {
         Some(name) => format!(
-            "the configuration of {name} names no host-local; where its plugin runs it by itself, as flannel does, the \
-             reservations are in {}",
-            places.file("/var/lib/cni/networks").join(name).display()
+            "the configuration of {name} does not name host-local; if its plugin calls host-local \
+             by itself, as flannel does, the reservations are in {}",
+            paths.file("/var/lib/cni/networks").join(name).display()
         ),
         None => format!(
             "no network in {} uses host-local",
-            places.conf_dir().display()
+            paths.conf_dir().display()
         ),
     }
 }
 
-/// Shows or frees, and gives the same as documents.
+/// Shows or frees the reservations of a network, and returns them as JSON.
 fn of_network(
     network: &Network,
     root: &Path,
@@ -339,11 +340,11 @@ fn of_network(
     task: IpamTask,
     screen: &Screen,
 ) -> Result<Vec<serde_json::Value>, cni_types::Error> {
-    let one = |books: Books| match task {
-        IpamTask::Show => Ok(show(network, &books.inspection, known, screen)),
-        IpamTask::Free { dry_run } => free(network, &books, dry_run, screen),
+    let one = |usage: PoolUsage| match task {
+        IpamTask::Show => Ok(show(network, &usage.inspection, known, screen)),
+        IpamTask::Free { dry_run } => free(network, &usage, dry_run, screen),
     };
-    Books::of(network, root)?.into_iter().map(one).collect()
+    PoolUsage::of(network, root)?.into_iter().map(one).collect()
 }
 
 fn show(
@@ -395,19 +396,19 @@ fn show(
 
 fn free(
     network: &Network,
-    books: &Books,
+    usage: &PoolUsage,
     dry_run: bool,
     screen: &Screen,
 ) -> Result<serde_json::Value, cni_types::Error> {
-    let dead: Vec<&Reservation> = books
+    let dead: Vec<&Reservation> = usage
         .inspection
         .reservations
         .iter()
         .filter(|held| held.is_dead())
         .collect();
     if !dry_run {
-        // Without a list of valid attachments: what host-local judges under its lock is what goes.
-        books.plugin.gc(&books.call)?;
+        // Without a list of valid attachments, host-local frees what is dead when it has its lock.
+        usage.plugin.gc(&usage.call)?;
     }
     if !screen.is_json() {
         let verb = if dry_run { "would free" } else { "freed" };

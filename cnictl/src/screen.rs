@@ -1,7 +1,6 @@
-//! What is printed, and for whom: a person at a terminal, or a program.
+//! Output, for a person at a terminal or for a program.
 //!
-//! A reader that has gone away (`cnictl list | head -1`) is no reason to fail, so nothing here
-//! does.
+//! Nothing here fails: a reader that has closed the pipe (`cnictl list | head -1`) is not an error.
 
 use serde::Serialize;
 use std::{
@@ -9,14 +8,14 @@ use std::{
     io::{IsTerminal, Write},
 };
 
-/// stdout and stderr.
+/// The standard output and the standard error.
 pub(crate) struct Screen {
     json: bool,
     person: bool,
 }
 
 impl Screen {
-    /// What is printed is JSON where `json` says so.
+    /// Returns a screen that prints results as JSON if `json` is true.
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
@@ -24,13 +23,13 @@ impl Screen {
         }
     }
 
-    /// Whether JSON was asked for.
+    /// Returns true if JSON was asked for.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether a person reads stdout, and did not ask for JSON.
-    pub(crate) fn is_for_a_person(&self) -> bool {
+    /// Returns true if stdout is a terminal and JSON was not asked for.
+    pub(crate) fn is_interactive(&self) -> bool {
         self.person && !self.json
     }
 
@@ -48,27 +47,27 @@ impl Screen {
     }
 
     /// Prints a line on stderr, with control characters escaped.
-    pub(crate) fn tell(&self, text: &str) {
+    pub(crate) fn print_error(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{}", readable(text));
     }
 
-    /// A sentence on stderr. Further lines are indented, so that none looks like a sentence of its
-    /// own.
-    pub(crate) fn complain(&self, text: &str) {
-        self.tell(&format!(
+    /// Prints a sentence on stderr, after the program's name. Further lines are indented, so that
+    /// none looks like a message of its own.
+    pub(crate) fn message(&self, text: &str) {
+        self.print_error(&format!(
             "cnictl: {}",
             text.trim_end().replace('\n', "\n    ")
         ));
     }
 
-    /// A table with a heading; the last column is not padded.
+    /// Prints a table with a heading; the last column is not padded.
     pub(crate) fn table<const N: usize>(&self, heading: [&str; N], rows: &[[String; N]]) {
         self.print(&table(heading, rows));
     }
 }
 
-/// Text from a file, a plugin or the kernel as a terminal can show it: control characters, which
-/// could move the cursor or colour the rest of the screen, are escaped. Line ends stay.
+/// Escapes the control characters of a text from a file, a plugin or the kernel: they could move
+/// the cursor or colour the rest of the screen. Line ends stay.
 pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -83,19 +82,19 @@ pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// Control characters but for line ends and tabs, and what turns the order of other characters
-/// around.
+/// Returns true for control characters, except line ends and tabs, and for characters that change
+/// the order of others.
 fn is_hidden(symbol: char) -> bool {
     symbol.is_control() && !matches!(symbol, '\n' | '\t')
         || matches!(symbol, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON with those escaped that JSON need not escape, and that a terminal obeys all the same.
+/// Escapes the characters in JSON that a terminal obeys and that JSON need not escape.
 pub(crate) fn readable_json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for symbol in text.chars() {
         if is_hidden(symbol) {
-            // All of them are in the basic plane, and stand in strings.
+            // All of them are in the basic plane, and occur in strings only.
             escaped += &format!("\\u{:04x}", u32::from(symbol));
         } else {
             escaped.push(symbol);
@@ -104,7 +103,7 @@ pub(crate) fn readable_json(text: &str) -> String {
     escaped
 }
 
-/// A value as one JSON document of several lines, without a newline at its end.
+/// Returns a value as an indented JSON document without a newline at its end.
 pub(crate) fn indented(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");

@@ -1,7 +1,7 @@
-//! The known word that was probably meant.
+//! Suggestions for misspelt words.
 
-/// The nearest of `known` to `word`, if it is near: case does not count, and a third of the letters
-/// may be wrong.
+/// Returns the nearest of `known` to `word`, if one is near enough: case does not count, and a
+/// third of the letters may be wrong.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     let with_distance = known

@@ -1,4 +1,4 @@
-//! `--trace`: every run of a plugin, that it begins and how it ended.
+//! `--trace`: a report of every run of a plugin, when it begins and when it ends.
 
 use crate::{
     arguments::Arguments,
@@ -9,14 +9,14 @@ use cni_runtime::{Event, Runtime};
 use cni_types::{Command, Environment, Json};
 use std::{io::Write, path::Path};
 
-/// The runtime that a command line asks for.
+/// Returns the runtime for a command line: with its folders, and traced if it asks for that.
 pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
     let runtime = Runtime::new(
-        &arguments.places.bin_dirs(),
-        networks::cache(&arguments.places),
+        &arguments.paths.bin_dirs(),
+        networks::cache(&arguments.paths),
     );
     if !arguments.trace {
-        // What a plugin logs is for the person who runs it, as with cnitool.
+        // A plugin's log is for the person who runs it, as with cnitool.
         return runtime.with_observer(|event| write(&event.stderr));
     }
     if arguments.json {
@@ -36,7 +36,7 @@ fn write(text: &str) {
         .write_all(screen::readable(text).as_bytes());
 }
 
-/// The variables that the runtime set.
+/// Returns the variables that the runtime set.
 fn variables(environment: &Environment) -> Vec<(String, String)> {
     let all = environment
         .iter()
@@ -73,7 +73,7 @@ fn as_text(event: &Event) -> String {
     text
 }
 
-/// A line for each run: programs read it.
+/// Returns one line of JSON for each run.
 fn as_json(event: &Event) -> String {
     let document = |text: &str| Json::parse(text.as_bytes()).unwrap_or_else(|_| text.into());
     let line = serde_json::json!({

@@ -31,15 +31,6 @@ const KNOWN: &[(&str, &str)] = &[
         "to be cut: a link holds a port; a constant goes back",
     ),
     (
-        "cnictl: doctor::attachments, doctor::finding, doctor::runtimes, doctor::scene, \
-         doctor::summary",
-        "to be cut: the report of findings keeps the summary, whose parts report findings",
-    ),
-    (
-        "cnictl: networks, plugins, trace",
-        "to be cut: three commands call parts of each other",
-    ),
-    (
         "ipam/host-local: store::derived, store::folder, store::last_reserved, store::ledgers, \
          store::lock, store::locked",
         "to be cut: a folder gives out its lock and its ledgers, which know the folder",

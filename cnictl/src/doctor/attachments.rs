@@ -1,21 +1,21 @@
-//! What the cache of results says: attachments that are not as ADD left them, attachments whose
-//! namespace is gone, files that cannot be read.
+//! The attachments in the cache: those that are not as ADD left them, those whose namespace is
+//! gone, and files that cannot be read.
 
 use super::{
     finding::{Report, number},
-    scene::Scene,
+    node::Node,
 };
 use crate::{
-    attachments::Life,
+    attachments::NetnsState,
+    check_all::{CheckedAttachment, Health, check_living},
     networks,
-    survey::{Health, Surveyed, survey},
 };
 use std::collections::BTreeMap;
 
-/// As many changed attachments of one network are reported one by one.
-const MOST: usize = 10;
+/// The number of changed attachments of one network that are reported one by one.
+const MAX_REPORTED: usize = 10;
 
-/// How many attachments live, and what became of them.
+/// The numbers of living attachments by the outcome of their CHECK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) intact: usize,
@@ -23,27 +23,27 @@ pub(super) struct Running {
     pub(super) unseen: usize,
 }
 
-/// CHECKs what lives.
-pub(super) fn running(scene: &Scene, report: &mut Report) -> Running {
-    // What cannot be read is reported by `cached`.
-    let mut all = survey_if_allowed(scene).unwrap_or_default();
+/// CHECKs the living attachments.
+pub(super) fn running(node: &Node, report: &mut Report) -> Running {
+    // Errors of the cache are reported by `cached`.
+    let mut all = check_if_allowed(node).unwrap_or_default();
     let mut running = Running::default();
     let mut changed: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut unseen: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for surveyed in all.drain(..) {
-        let label = surveyed.label();
-        match surveyed.health {
+    for checked in all.drain(..) {
+        let label = checked.label();
+        match checked.health {
             Health::Intact => running.intact += 1,
             Health::Changed(why) => {
                 running.changed += 1;
                 changed
-                    .entry(surveyed.network)
+                    .entry(checked.network)
                     .or_default()
                     .push((label, why));
             }
             Health::Unseen(why) => {
                 running.unseen += 1;
-                *unseen.entry((surveyed.network, why)).or_default() += 1;
+                *unseen.entry((checked.network, why)).or_default() += 1;
             }
         }
     }
@@ -59,28 +59,28 @@ pub(super) fn running(scene: &Scene, report: &mut Report) -> Running {
     running
 }
 
-fn survey_if_allowed(scene: &Scene) -> Result<Vec<Surveyed>, cni_runtime::Error> {
-    if scene.privileged {
-        return survey(&scene.places, None);
+fn check_if_allowed(node: &Node) -> Result<Vec<CheckedAttachment>, cni_runtime::Error> {
+    if node.privileged {
+        return check_living(&node.paths, None);
     }
     let unseen = |attachment| {
-        Surveyed::of(
+        CheckedAttachment::of(
             attachment,
-            Health::Unseen("not judged without CAP_NET_ADMIN".to_owned()),
+            Health::Unseen("it needs CAP_NET_ADMIN".to_owned()),
         )
     };
-    let known = networks::cache(&scene.places).attachments()?;
+    let known = networks::cache(&node.paths).attachments()?;
     Ok(known
         .iter()
-        .filter(|known| Life::of_attachment(known) == Life::Alive)
+        .filter(|known| NetnsState::of_attachment(known) == NetnsState::Alive)
         .map(unseen)
         .collect())
 }
 
 fn report_changed(network: &str, attachments: &[(String, String)], report: &mut Report) {
-    let remedy = "what restarts the pod (kubectl delete pod) attaches it anew; for all at once see what the \
-                  plugin misses, and what took it away";
-    for (label, why) in attachments.iter().take(MOST) {
+    let remedy = "restart the pod (kubectl delete pod), which attaches it again; if many pods are \
+                  affected, restore what the plugin misses, and find out what removed it";
+    for (label, why) in attachments.iter().take(MAX_REPORTED) {
         report.error(
             "attachment-changed",
             format!("{network}: {label}: {why}"),
@@ -88,7 +88,7 @@ fn report_changed(network: &str, attachments: &[(String, String)], report: &mut 
             remedy,
         );
     }
-    let more = attachments.len().saturating_sub(MOST);
+    let more = attachments.len().saturating_sub(MAX_REPORTED);
     if more > 0 {
         report.error(
             "attachment-changed",
@@ -102,15 +102,16 @@ fn report_changed(network: &str, attachments: &[(String, String)], report: &mut 
     }
 }
 
-pub(super) fn cached(scene: &Scene, report: &mut Report) {
-    let entries = match networks::cache(&scene.places).entries() {
+/// Reports stale attachments and damaged files.
+pub(super) fn cached(node: &Node, report: &mut Report) {
+    let entries = match networks::cache(&node.paths).entries() {
         Ok(entries) => entries,
         Err(e) => return report.unseen(e.to_string()),
     };
     let mut stale: BTreeMap<String, usize> = BTreeMap::new();
     for entry in entries {
         match entry.attachment {
-            Ok(attachment) if Life::of_attachment(&attachment) == Life::Stale => {
+            Ok(attachment) if NetnsState::of_attachment(&attachment) == NetnsState::Stale => {
                 *stale.entry(attachment.network.to_string()).or_default() += 1;
             }
             Ok(_) => {}
@@ -120,8 +121,9 @@ pub(super) fn cached(scene: &Scene, report: &mut Report) {
             Err(e) => report.warning(
                 "cache-damaged",
                 format!("{}: {e}", entry.path.display()),
-                "older runtimes fail a DEL over it for ever (\"unexpected end of JSON input\"), and the pod stays Terminating",
-                "take the file away",
+                "older runtimes fail every DEL because of it (\"unexpected end of JSON input\"), and \
+                 the pod stays Terminating",
+                "remove the file",
             ),
         }
     }
@@ -132,8 +134,8 @@ pub(super) fn cached(scene: &Scene, report: &mut Report) {
                 "{network}: {} whose network namespace is gone",
                 number(count, "attachment")
             ),
-            "nobody sent DEL: addresses and firewall rules of dead pods are left",
-            format!("cnictl list {network} shows them, cnictl gc {network} ends them"),
+            "no DEL was sent: addresses and firewall rules of dead pods are still there",
+            format!("cnictl list {network} shows them, cnictl gc {network} detaches them"),
         );
     }
 }

@@ -1,11 +1,11 @@
-//! The bridges of the host against what the networks want of them.
+//! The bridges of the host against the configurations of the networks.
 
 use super::{
     finding::Report,
-    pools::{NetworkBooks, shared, subnets},
-    scene::{Interface, Scene, flag, text},
+    node::{Interface, Node, flag, text},
+    pools::{NetworkPools, shared, subnets},
 };
-use crate::reservations::Books;
+use crate::reservations::PoolUsage;
 use cni_net::{LinkKind, SpanningTree};
 use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json};
@@ -14,15 +14,16 @@ use std::{collections::BTreeSet, net::IpAddr};
 /// A bridge has 1024 port numbers, and the first is not used: net/bridge/br_private.h,
 /// BR_MAX_PORTS.
 const MAX_PORTS: usize = 1023;
-/// From how many ports it is worth telling.
+/// The number of ports from which on a bridge is reported as nearly full.
 const MANY_PORTS: usize = 900;
 
-/// The bridge of a plugin's configuration.
+/// Returns the name of the bridge in a plugin's configuration.
 pub(super) fn name(plugin: &PluginConfig) -> &str {
     text(plugin, "bridge").unwrap_or("cni0")
 }
 
-/// The interface that has the gateway's address: the bridge, or its interface in the pods' VLAN.
+/// Returns the name of the interface with the gateway's address: the bridge, or its interface in
+/// the pods' VLAN.
 pub(super) fn gateway_name(plugin: &PluginConfig) -> String {
     match plugin.json().lookup("vlan") {
         Some(Json::Number(vlan)) if vlan.as_u64() != Some(0) => format!("{}.{vlan}", name(plugin)),
@@ -30,29 +31,29 @@ pub(super) fn gateway_name(plugin: &PluginConfig) -> String {
     }
 }
 
-pub(super) fn examine(scene: &Scene, books: &[NetworkBooks], report: &mut Report) {
-    for (_, plugin) in scene
+pub(super) fn examine(node: &Node, pools: &[NetworkPools], report: &mut Report) {
+    for (_, plugin) in node
         .plugins()
         .filter(|(_, plugin)| plugin.kind() == "bridge")
     {
-        if let Some(interface) = scene.interface(name(plugin)) {
+        if let Some(interface) = node.interface(name(plugin)) {
             link(interface, report);
-            let ports = scene
+            let ports = node
                 .interfaces
                 .iter()
                 .filter(|other| other.link.master == Some(interface.link.index));
             port_limit(&interface.link.name, ports.count(), report);
         }
     }
-    let mut overlaps = Overlaps::new(scene, books);
-    for of_network in books {
-        let NetworkBooks { books, .. } = of_network;
-        let plugin = &books.user;
+    let mut overlaps = Overlaps::new(node, pools);
+    for of_network in pools {
+        let NetworkPools { usage, .. } = of_network;
+        let plugin = &usage.user;
         overlaps.of(of_network, report);
         if plugin.kind() == "bridge"
-            && let Some(interface) = scene.interface(&gateway_name(plugin))
+            && let Some(interface) = node.interface(&gateway_name(plugin))
         {
-            addresses(interface, books, report);
+            addresses(interface, usage, report);
         }
     }
 }
@@ -62,18 +63,16 @@ fn link(interface: &Interface, report: &mut Report) {
     if interface.link.kind != LinkKind::Bridge {
         return report.error(
             "bridge-kind",
-            format!("{name} is there, and is not a bridge"),
+            format!("{name} exists but is not a bridge"),
             "every ADD fails",
-            format!(
-                "take it away (ip link del {name}), or name another bridge in the configuration"
-            ),
+            format!("remove it (ip link del {name}), or name another bridge in the configuration"),
         );
     }
     if !interface.link.up {
         report.error(
             "bridge-down",
             format!("the bridge {name} is down"),
-            "pods that are attached to it reach nothing",
+            "pods on it have no network",
             format!("ip link set {name} up"),
         );
     }
@@ -82,33 +81,34 @@ fn link(interface: &Interface, report: &mut Report) {
     }
 }
 
-/// A port of such a bridge listens and learns before it forwards, one forward delay each
-/// (net/bridge/br_stp_timer.c). An interface that an earlier plugin of a chain made becomes such a
-/// port too.
+/// Reports spanning tree. A port of such a bridge listens and learns before it forwards, one
+/// forward delay each (net/bridge/br_stp_timer.c). In a chain this also holds for an interface that
+/// an earlier plugin made.
 fn spanning_tree(bridge: &str, tree: SpanningTree, report: &mut Report) {
     let delay = tree.forward_delay.as_secs_f32();
     report.warning(
         "bridge-spanning-tree",
         format!("the bridge {bridge} has spanning tree on, with a forward delay of {delay} s"),
         format!(
-            "packets of a new pod pass only {} s after its ADD (twice the forward delay), also in a chain; \
-             with the reference's bridge plugin too",
+            "a new pod has no network for {} s after its ADD (twice the forward delay), also in a \
+             chain, and also with the reference's bridge plugin",
             2.0 * delay
         ),
         format!(
-            "ip link set {bridge} type bridge stp_state 0, and where the bridge comes from (NetworkManager: \
-             bridge.stp no); if it is needed, a shorter one: forward_delay 400 (4 s)"
+            "ip link set {bridge} type bridge stp_state 0, and the same in the tool that makes the \
+             bridge (NetworkManager: bridge.stp no); if spanning tree is needed, shorten the delay: \
+             forward_delay 400 (4 s)"
         ),
     );
 }
 
 fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
     let why = "the kernel allows 1023 ports on a bridge; the next ADD fails";
-    let remedy = "fewer pods on this node, or a second network with a bridge of its own";
+    let remedy = "run fewer pods on this node, or add a network with another bridge";
     if ports >= MAX_PORTS {
         report.error(
             "bridge-full",
-            format!("the bridge {bridge} has {ports} ports, and no free one"),
+            format!("the bridge {bridge} has {ports} ports and is full"),
             why,
             remedy,
         );
@@ -122,11 +122,11 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
     }
 }
 
-/// The addresses that the bridge has against those that it must have as a gateway.
-fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
-    let (bridge, plugin) = (&interface.link.name, &books.user);
+/// Compares the addresses of the bridge with those that it must have as a gateway.
+fn addresses(interface: &Interface, usage: &PoolUsage, report: &mut Report) {
+    let (bridge, plugin) = (&interface.link.name, &usage.user);
     let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
-    let gateways = gateways(books);
+    let gateways = gateways(usage);
     let own: Vec<Cidr> = interface
         .addresses
         .iter()
@@ -145,7 +145,7 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
         let in_the_way = has.is_ipv4() || of_family.iter().any(|wanted| wanted.overlaps(has));
         let wanted: Vec<_> = of_family.iter().map(ToString::to_string).collect();
         let what = format!(
-            "the bridge {bridge} has {has}, and {} is wanted",
+            "the bridge {bridge} has {has}; expected {}",
             wanted.join(" or ")
         );
         let remedy = format!(
@@ -156,32 +156,38 @@ fn addresses(interface: &Interface, books: &Books, report: &mut Report) {
                 None => report.error(
                     "bridge-address",
                     what,
-                    "every ADD fails: \"already has an IP address different from\" (a podCIDR that has changed? another network's bridge?)",
+                    "every ADD fails: \"already has an IP address different from\" (has the podCIDR \
+                     changed? is it the bridge of another network?)",
                     remedy,
                 ),
-                // With both this project's bridge is content; the reference's looks at the first.
+                // This project's bridge accepts both; the reference's checks the first only.
                 Some(right) if right > place => report.note(
                     "bridge-address",
-                    format!("{what}, which it has too, but not as the first"),
-                    "with the reference's bridge plugin every ADD fails: \"already has an IP address different from\"",
+                    format!("{what}, which it also has, but not as its first address"),
+                    "with the reference's bridge plugin, every ADD fails: \"already has an IP \
+                     address different from\"",
                     remedy,
                 ),
                 Some(_) => {}
             }
-        } else if !is_gateway && may_give(books, has.address()) {
+        } else if !is_gateway && may_give(usage, has.address()) {
             report.warning(
                 "bridge-address-in-range",
-                format!("the bridge {bridge} has {has}, which a pod may get too"),
-                "host-local keeps only the range's gateway back, and two with one address cut each other off",
-                format!("make {} the gateway of the range, or exclude it", has.address()),
+                format!("the bridge {bridge} has {has}, which host-local may give to a pod"),
+                "host-local reserves only the range's gateway; two interfaces with one address cut \
+                 each other off",
+                format!(
+                    "make {} the gateway of the range, or exclude it",
+                    has.address()
+                ),
             );
         }
     }
 }
 
 /// Returns the gateways of all pools, with the prefixes of their subnets.
-fn gateways(books: &Books) -> Vec<Cidr> {
-    let pools = books.inspection.pools.iter().flatten();
+fn gateways(usage: &PoolUsage) -> Vec<Cidr> {
+    let pools = usage.inspection.pools.iter().flatten();
     pools
         .flat_map(|pool| pool.gateways.iter().zip(&pool.subnets))
         .filter_map(|(gateway, subnet)| Cidr::new(*gateway, subnet.prefix()).ok())
@@ -189,45 +195,43 @@ fn gateways(books: &Books) -> Vec<Cidr> {
 }
 
 /// Returns true if a pod may get the address.
-fn may_give(books: &Books, address: IpAddr) -> bool {
-    let pools = books.inspection.pools.iter().flatten();
+fn may_give(usage: &PoolUsage, address: IpAddr) -> bool {
+    let pools = usage.inspection.pools.iter().flatten();
     pools
         .flat_map(|pool| &pool.rows)
         .any(|(first, last)| *first <= address && address <= *last)
 }
 
-/// Addresses and routes of other interfaces in the pods' subnets. Networks that share a subnet, and
-/// two networks each of whose bridges is in the other's subnet, have one overlap, which is reported
-/// once.
+/// Addresses and routes of other interfaces in the pods' subnets. An overlap is reported once, also
+/// if networks share a subnet, or if the bridges of two networks are in each other's subnet.
 struct Overlaps<'a> {
-    scene: &'a Scene,
-    all: &'a [NetworkBooks],
-    /// The subnet and what it overlaps.
+    node: &'a Node,
+    all: &'a [NetworkPools],
+    /// The reported subnets, each with the address or route that it overlaps.
     reported: BTreeSet<(Cidr, String)>,
-    /// Two bridges in each other's subnets, by name.
+    /// The names of two bridges in each other's subnets.
     bridges: BTreeSet<[String; 2]>,
 }
 
 impl<'a> Overlaps<'a> {
-    fn new(scene: &'a Scene, all: &'a [NetworkBooks]) -> Self {
+    fn new(node: &'a Node, all: &'a [NetworkPools]) -> Self {
         Self {
-            scene,
+            node,
             all,
             reported: BTreeSet::new(),
             bridges: BTreeSet::new(),
         }
     }
 
-    fn of(&mut self, of_network: &NetworkBooks, report: &mut Report) {
-        let plugin = &of_network.books.user;
-        // Interface plugins that put pods straight into the host's network share its subnet on
-        // purpose.
+    fn of(&mut self, of_network: &NetworkPools, report: &mut Report) {
+        let plugin = &of_network.usage.user;
+        // Other interface plugins put pods into the host's network and share its subnet on purpose.
         let own = match plugin.kind() {
             "bridge" => vec![name(plugin).to_owned(), gateway_name(plugin)],
             "ptp" => Vec::new(),
             _ => return,
         };
-        for subnet in subnets(&of_network.books) {
+        for subnet in subnets(&of_network.usage) {
             self.interfaces(of_network, &own, subnet, report);
             self.routes(of_network, &own, subnet, report);
         }
@@ -235,12 +239,12 @@ impl<'a> Overlaps<'a> {
 
     fn interfaces(
         &mut self,
-        of_network: &NetworkBooks,
+        of_network: &NetworkPools,
         own: &[String],
         subnet: Cidr,
         report: &mut Report,
     ) {
-        for Interface { link, addresses } in &self.scene.interfaces {
+        for Interface { link, addresses } in &self.node.interfaces {
             let other = &link.name;
             if own.contains(other) || other == "lo" || other.starts_with("veth") {
                 continue;
@@ -256,18 +260,19 @@ impl<'a> Overlaps<'a> {
                 report.warning(
                     "subnet-overlaps",
                     format!("{}: the pods' subnet {subnet} overlaps {cidr} of {other}", of_network.network),
-                    "the host has two ways to the same addresses, and takes one: pods or neighbours are cut off",
+                    "the host has two routes to the same addresses and uses one: pods or neighbours \
+                     are cut off",
                     "give the pods a subnet that nothing else uses",
                 );
             }
         }
     }
 
-    /// Returns true if the same was reported from the other side, or as ranges that two networks
-    /// share.
-    fn is_known(&self, of_network: &NetworkBooks, own: &[String], other: &str) -> bool {
-        let is_others = |books: &&NetworkBooks| {
-            let user = &books.books.user;
+    /// Returns true if the overlap was reported for the other bridge, or as ranges that two
+    /// networks share.
+    fn is_known(&self, of_network: &NetworkPools, own: &[String], other: &str) -> bool {
+        let is_others = |other_network: &&NetworkPools| {
+            let user = &other_network.usage.user;
             user.kind() == "bridge" && [name(user), &gateway_name(user)].contains(&other)
         };
         own.iter()
@@ -276,12 +281,12 @@ impl<'a> Overlaps<'a> {
                 .all
                 .iter()
                 .filter(is_others)
-                .any(|books| shared(of_network, books).is_some())
+                .any(|other_network| shared(of_network, other_network).is_some())
     }
 
     fn routes(
         &mut self,
-        of_network: &NetworkBooks,
+        of_network: &NetworkPools,
         own: &[String],
         subnet: Cidr,
         report: &mut Report,
@@ -290,11 +295,11 @@ impl<'a> Overlaps<'a> {
             .iter()
             .map(String::as_str)
             .chain(["lo"])
-            .filter_map(|name| Some(self.scene.interface(name)?.link.index))
+            .filter_map(|name| Some(self.node.interface(name)?.link.index))
             .map(Some)
             .collect();
         let others = self
-            .scene
+            .node
             .routes
             .iter()
             .filter(|route| !own.contains(&route.link));
@@ -308,11 +313,11 @@ impl<'a> Overlaps<'a> {
                 report.warning(
                     "subnet-routed",
                     format!(
-                        "{}: the host sends {}, which is in the pods' subnet {subnet}, elsewhere",
+                        "{}: the host has a route to {}, in the pods' subnet {subnet}, through another interface",
                         of_network.network, route.dst
                     ),
-                    "answers to pods of this node may leave the node",
-                    "give the pods a subnet that nothing else uses, or take the route away",
+                    "packets to pods of this node may leave the node",
+                    "give the pods a subnet that nothing else uses, or remove the route",
                 );
             }
         }
@@ -325,8 +330,8 @@ fn sorted(names: [&str; 2]) -> [String; 2] {
     names
 }
 
-/// Whether two networks collide. A route to the wide network that the pods' is a part of is usual:
-/// a cluster's 10.244.0.0/16 leads to the other nodes, and the node's own part to the bridge.
+/// Returns true if a route takes packets away from the subnet. A route to a wider network is usual:
+/// a cluster's 10.244.0.0/16 leads to the other nodes, and the node's own subnet to the bridge.
 fn is_routed_away(route: Cidr, subnet: Cidr) -> bool {
     route.overlaps(subnet) && route.prefix() >= subnet.prefix() && !is_link_local(route)
 }
@@ -340,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_ports_is_told_before_it_is_reached() {
+    fn the_limit_of_ports_is_reported_before_it_is_reached() {
         for (ports, wanted) in [
             (899, vec![]),
             (900, vec!["bridge-nearly-full"]),

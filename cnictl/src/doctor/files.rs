@@ -1,40 +1,42 @@
-//! The folder of network configurations: which file runtimes take, and what is wrong with the
-//! others.
+//! The folder of network configurations: the file that runtimes take, and faults of the others.
 
 use super::{
     finding::Report,
-    scene::{ConfFile, Scene},
+    node::{ConfFile, Node},
 };
 use cni_runtime::{ConfigError, Network};
 use cni_types::{Json, SpecVersion};
 use serde::de::IgnoredAny;
 use std::{collections::BTreeMap, io::ErrorKind};
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    let folder = scene.places.conf_dir();
-    if scene.folder_was_read && scene.files.is_empty() {
+pub(super) fn examine(node: &Node, report: &mut Report) {
+    let folder = node.paths.conf_dir();
+    if node.folder_was_read && node.files.is_empty() {
         let missing = if folder.is_dir() {
             ""
         } else {
-            "; it is not there"
+            "; it does not exist"
         };
         report.error(
             "conf-none",
-            format!("{} has no network configuration (*.conflist, *.conf, *.json){missing}", folder.display()),
-            "runtimes say \"cni plugin not initialized\", and the node stays NotReady",
-            "let the network's installer write its conflist there, or write one; if it is there already, the runtime \
-             looks elsewhere: see conf_dir (containerd) or network_dir (CRI-O)",
+            format!(
+                "{} has no network configuration (*.conflist, *.conf, *.json){missing}",
+                folder.display()
+            ),
+            "runtimes report \"cni plugin not initialized\", and the node stays NotReady",
+            "let the network's installer write a conflist there, or write one; if there is one in \
+             another folder, set conf_dir (containerd) or network_dir (CRI-O)",
         );
     }
-    for (index, file) in scene.files.iter().enumerate() {
+    for (index, file) in node.files.iter().enumerate() {
         match &file.network {
             Ok(network) => usable(file, network, report),
             Err(e) => unusable(file, e, index == 0, report),
         }
     }
-    shadowed(scene, report);
-    passed_over(scene, report);
-    chosen(scene, report);
+    shadowed(node, report);
+    ignored_files(node, report);
+    chosen(node, report);
 }
 
 fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut Report) {
@@ -54,7 +56,10 @@ fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut R
         return report.error(
             "conf-extension",
             format!("{name} holds {is}"),
-            format!("the extension says which of the two a file is, and this one is refused: {consequence}"),
+            format!(
+                "runtimes expect by its extension the other of list and single plugin, and refuse \
+                 the file: {consequence}"
+            ),
             format!("rename it to .{wanted}"),
         );
     }
@@ -66,54 +71,54 @@ fn unusable(file: &ConfFile, error: &ConfigError, is_first: bool, report: &mut R
         "conf-invalid",
         format!("{name}: {text}"),
         consequence,
-        "correct the file, or take it away",
+        "correct the file, or remove it",
     );
 }
 
-/// What runtimes do about a file that cannot be used. Those of the spec's rules that libcni leaves
-/// to the ADD, names and versions, keep no runtime from loading it.
+/// Returns the consequence of an unusable file. libcni checks names and versions only at ADD, so
+/// such a file is loaded all the same.
 fn consequence(error: &ConfigError, is_first: bool) -> &'static str {
     match error {
         ConfigError::File { source, .. } => consequence(source, is_first),
         ConfigError::Spec(_) => "runtimes load it, and every ADD fails",
         _ if is_first => {
-            "it is the first file: containerd goes no further, and has no network; CRI-O passes it over \
-             and takes the next"
+            "it is the first file: containerd stops here and has no network; CRI-O skips it and \
+             takes the next"
         }
-        _ => "its network does not exist",
+        _ => "runtimes do not know its network",
     }
 }
 
-/// A FIFO, a device, a socket, or a symbolic link to a directory.
+/// Reports a FIFO, a device, a socket, or a symbolic link to a directory.
 fn not_a_file(name: &str, error: &std::io::Error, report: &mut Report) {
     report.error(
         "conf-no-file",
         format!("{name}: {error}"),
-        "runtimes open it all the same: on a FIFO they hang, and load no network",
-        "take it away",
+        "runtimes open it like a file: a FIFO makes them hang, and they load no network",
+        "remove it",
     );
 }
 
-/// Why it is not JSON, and what to do; nothing where it is.
+/// Returns the problem and the remedy of a file that is not JSON; `None` if it is.
 fn not_json(bytes: &[u8]) -> Option<(String, String)> {
-    let told = |what: &str, remedy: &str| Some((what.to_owned(), remedy.to_owned()));
+    let problem = |what: &str, remedy: &str| Some((what.to_owned(), remedy.to_owned()));
     if bytes.trim_ascii().is_empty() {
-        return told(
+        return problem(
             " is empty",
-            "write it again, or take it away (a disk that was full? an installer that was broken off?)",
+            "write it again, or remove it (was the disk full? was an installer interrupted?)",
         );
     }
     if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"]
         .iter()
         .any(|mark| bytes.starts_with(mark))
     {
-        return told(
-            ", line 1, column 1: not JSON: it begins with a byte order mark, which no editor shows",
+        return problem(
+            ", line 1, column 1: not JSON: it begins with a byte order mark, which editors hide",
             "save it as UTF-8 without BOM",
         );
     }
     let e = serde_json::from_slice::<IgnoredAny>(bytes).err()?;
-    // Its words without the place, which is told before.
+    // serde appends the position, which is reported before the reason.
     let text = e.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
     let what = format!(
@@ -123,21 +128,21 @@ fn not_json(bytes: &[u8]) -> Option<(String, String)> {
     );
     let place = excerpt(bytes, e.line(), e.column());
     let remedy = if e.is_eof() {
-        format!("it ends too early: complete it after: {place}")
+        format!("the file ends too early; complete it after: {place}")
     } else if reason.starts_with("expected `,`") {
-        format!("a comma is missing before: {place}")
+        format!("add a comma before: {place}")
     } else if place.starts_with(['}', ']']) {
-        format!("a comma is too much before: {place}")
+        format!("remove the comma before: {place}")
     } else {
         format!("correct: {place}")
     };
     Some((what, remedy))
 }
 
-/// How much of a line is shown, in bytes.
+/// The part of a line that is shown, in bytes.
 const EXCERPT: usize = 60;
 
-/// What is at a place of the text: from there, or where the line ends there, its end.
+/// Returns the text from a position on, or the end of its line if the line ends there.
 fn excerpt(bytes: &[u8], line: usize, column: usize) -> String {
     let line = bytes
         .split(|byte| *byte == b'\n')
@@ -163,43 +168,44 @@ fn usable(file: &ConfFile, network: &Network, report: &mut Report) {
         report.warning(
             "version-missing",
             format!("{name} has no cniVersion"),
-            "it counts as 0.1.0: no CHECK, no chain of results, one address of each family",
-            r#"write "cniVersion": "1.1.0", or the highest version that the runtime and all plugins support"#,
+            "it counts as 0.1.0: no CHECK, no prevResult, one address of each family",
+            r#"set "cniVersion": "1.1.0", or the highest that the runtime and all plugins support"#,
         );
     } else if network.version < SpecVersion::V1_1_0 {
         report.note(
             "version-no-gc",
-            format!("{name} says cniVersion {}", network.version),
-            "runtimes call GC and STATUS only for 1.1.0: nothing cleans up after lost pods, and a broken network looks ready",
-            r#"write "cniVersion": "1.1.0" where the runtime (containerd 2, CRI-O 1.30) and all plugins support it"#,
+            format!("{name} has cniVersion {}", network.version),
+            "runtimes call GC and STATUS only from 1.1.0 on: leftovers of lost pods stay, and a \
+             broken network looks ready",
+            r#"set "cniVersion": "1.1.0" if the runtime (containerd 2, CRI-O 1.30) and all plugins support it"#,
         );
     }
     if network.disable_gc && network.version.has_gc_and_status() {
         report.note(
             "gc-disabled",
-            format!("{name} says disableGC"),
-            "nothing cleans up after lost pods",
-            "take the key away",
+            format!("{name} sets disableGC"),
+            "leftovers of lost pods stay",
+            "remove the key",
         );
     }
 }
 
-/// Two files with the same network: which is used depends on who looks.
-fn shadowed(scene: &Scene, report: &mut Report) {
+/// Reports two files with the same network: runtimes and tools differ in the one they use.
+fn shadowed(node: &Node, report: &mut Report) {
     let mut first: BTreeMap<&str, &ConfFile> = BTreeMap::new();
-    for (file, network) in scene.networks() {
+    for (file, network) in node.networks() {
         if let Some(earlier) = first.get(network.name.as_str()) {
             report.warning(
                 "conf-shadowed",
                 format!(
-                    "{} and {} both are network {:?}",
+                    "{} and {} both define network {:?}",
                     earlier.name(),
                     file.name(),
                     network.name.as_str()
                 ),
-                "containerd and CRI-O use the first file of that name, cnitool and multus the first conflist; the other looks as if it \
-                 were used",
-                "take the one away that is not meant, or give it another name",
+                "containerd and CRI-O use the first file, cnitool and multus the first conflist; \
+                 changes to the other have no effect",
+                "remove the unwanted file, or give its network another name",
             );
         } else {
             first.insert(network.name.as_str(), file);
@@ -207,9 +213,9 @@ fn shadowed(scene: &Scene, report: &mut Report) {
     }
 }
 
-/// Files that look like configurations and are none.
-fn passed_over(scene: &Scene, report: &mut Report) {
-    let entries = std::fs::read_dir(scene.places.conf_dir())
+/// Reports files that look like configurations but have another extension.
+fn ignored_files(node: &Node, report: &mut Report) {
+    let entries = std::fs::read_dir(node.paths.conf_dir())
         .into_iter()
         .flatten()
         .flatten();
@@ -228,23 +234,21 @@ fn passed_over(scene: &Scene, report: &mut Report) {
             "conf-ignored",
             format!("{name} is not read"),
             "only *.conflist, *.conf and *.json are network configurations",
-            "rename it if it is meant, take it away if not",
+            "rename it if it should be read, otherwise remove it",
         );
     }
 }
 
-/// CRI-O can be told which network to take.
-fn chosen(scene: &Scene, report: &mut Report) {
-    let Some(chosen) = &scene.chosen else { return };
-    if !scene
+/// Reports a `cni_default_network` of CRI-O that no file defines.
+fn chosen(node: &Node, report: &mut Report) {
+    let Some(chosen) = &node.chosen else { return };
+    if !node
         .networks()
         .any(|(_, network)| network.name.as_str() == chosen)
     {
         report.error(
             "crio-default-network",
-            format!(
-                "CRI-O's cni_default_network is {chosen:?}, and no file has a network of that name"
-            ),
+            format!("CRI-O's cni_default_network is {chosen:?}, but no file defines that network"),
             "CRI-O waits for it, and the node stays NotReady",
             "correct the name in /etc/crio, or the \"name\" in the conflist",
         );
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_line_and_column() {
+    fn a_file_that_is_not_json_is_reported_with_line_and_column() {
         let report = examined(
             "10-n.conflist",
             "{\n  \"name\": \"n\"\n  \"plugins\": []\n}",
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_for_what_is_not_json_shows_the_place() {
+    fn the_remedy_for_a_file_that_is_not_json_shows_the_place() {
         let remedy = |text: &str| {
             not_json(text.as_bytes())
                 .map(|(_, remedy)| remedy)
@@ -297,13 +301,13 @@ mod tests {
         for (text, wanted) in [
             (
                 "{\n  \"name\": \"n\"\n  \"plugins\": []\n}",
-                "a comma is missing before: \"plugins\": []",
+                "add a comma before: \"plugins\": []",
             ),
-            ("{\n  \"name\": \"n\",\n}", "a comma is too much before: }"),
-            ("{\"a\":[1,]}", "a comma is too much before: ]}"),
+            ("{\n  \"name\": \"n\",\n}", "remove the comma before: }"),
+            ("{\"a\":[1,]}", "remove the comma before: ]}"),
             (
                 "{\"a\": tru",
-                "it ends too early: complete it after: {\"a\": tru",
+                "the file ends too early; complete it after: {\"a\": tru",
             ),
             ("{\"a\": 'b'}", "correct: 'b'}"),
             ("\n", "write it again"),
@@ -317,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runtimes_do_about_a_file_is_what_they_do() {
+    fn the_consequence_of_an_unusable_file_is_what_runtimes_do() {
         for (text, wanted) in [
             (
                 r#"{"name":"n","plugins":[{"type":"x","ipam":5}]}"#,
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_judged_as_a_whole() {
+    fn a_configuration_is_examined_as_a_whole() {
         let list = r#"{"name":"n","cniVersion":"VERSION","plugins":[{"type":"bridge"}]}"#;
         for (name, text, wanted) in [
             ("a.conflist", list.replace("VERSION", "1.1.0"), vec![]),

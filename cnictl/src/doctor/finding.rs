@@ -1,36 +1,34 @@
-//! What was found, and what could not be looked at.
+//! The findings of an examination, and what could not be examined.
 
-use super::summary::Summary;
 use serde::Serialize;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
     /// Pods cannot be attached, or are cut off.
     Error,
-    /// Something does not do what was meant, or soon will not.
+    /// Something does not work as intended, or soon will not.
     Warning,
-    /// Worth knowing, and no problem.
+    /// Worth knowing, but not a problem.
     Note,
 }
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// How bad it is.
     pub(super) severity: Severity,
-    /// Its kind: stays the same when texts change.
+    /// The kind of the finding, which stays when texts change.
     pub(super) id: &'static str,
-    /// What is so.
+    /// The problem.
     pub(super) what: String,
-    /// Why it matters.
+    /// The consequence of the problem.
     pub(super) why: String,
-    /// What to do.
+    /// The way to fix it.
     pub(super) remedy: String,
 }
 
-/// All findings.
+/// All findings of an examination.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     findings: Vec<Finding>,
@@ -60,7 +58,7 @@ impl Report {
         self.add(Severity::Warning, id, what, why, remedy);
     }
 
-    /// Adds what is worth knowing.
+    /// Adds a note.
     pub(super) fn note(
         &mut self,
         id: &'static str,
@@ -93,7 +91,7 @@ impl Report {
         }
     }
 
-    /// Says that something could not be looked at.
+    /// Records that something could not be examined.
     pub(super) fn unseen(&mut self, what: impl Into<String>) {
         let what = what.into();
         if !self.unseen.contains(&what) {
@@ -101,19 +99,19 @@ impl Report {
         }
     }
 
-    /// The worst first; otherwise in the order of the examination.
+    /// Sorts the findings by severity; findings of one severity keep their order.
     pub(super) fn sort(&mut self) {
         self.findings.sort_by_key(|finding| finding.severity);
     }
 
-    /// Returns true if there are notes at most.
+    /// Returns true if there are no errors or warnings.
     pub(super) fn is_fine(&self) -> bool {
         self.findings
             .iter()
             .all(|finding| finding.severity == Severity::Note)
     }
 
-    /// Returns true if there is an error of another kind than these.
+    /// Returns true if there is an error whose id is not in `ids`.
     pub(super) fn has_error_besides(&self, ids: &[&str]) -> bool {
         let is_other = |finding: &Finding| !ids.contains(&finding.id);
         self.findings
@@ -122,7 +120,7 @@ impl Report {
             .any(is_other)
     }
 
-    /// For people.
+    /// Returns the report for people.
     pub(super) fn describe(&self) -> String {
         let mut text = String::new();
         for Finding {
@@ -138,14 +136,14 @@ impl Report {
                 Severity::Warning => "warning",
                 Severity::Note => "note",
             };
-            // Names of files and texts of plugins may have lines, which must not look like
-            // findings.
+            // Names of files and texts of plugins may hold newlines; the rest must not look like a
+            // finding.
             let what = what.trim_end().replace('\n', "\\n");
             text += &format!("{severity}: {what} [{id}]\n    why: {why}\n    do:  {remedy}\n\n");
         }
         self.unseen
             .iter()
-            .for_each(|what| text += &format!("not seen: {what}\n"));
+            .for_each(|what| text += &format!("not checked: {what}\n"));
         let count = |severity| {
             self.findings
                 .iter()
@@ -164,10 +162,10 @@ impl Report {
         }
     }
 
-    /// For programs.
+    /// Returns the report for programs, after the summary and the examined folders.
     pub(super) fn as_json(
         &self,
-        summary: &Summary,
+        summary: &impl Serialize,
         examined: &serde_json::Value,
     ) -> serde_json::Value {
         serde_json::json!({
@@ -179,13 +177,13 @@ impl Report {
         })
     }
 
-    /// The kinds of what was found, for tests.
+    /// Returns the ids of the findings, for tests.
     #[cfg(test)]
     pub(super) fn ids(&self) -> Vec<&'static str> {
         self.findings.iter().map(|finding| finding.id).collect()
     }
 
-    /// How bad what was found is, for tests.
+    /// Returns the severities of the findings, for tests.
     #[cfg(test)]
     pub(super) fn severities(&self) -> Vec<Severity> {
         self.findings
@@ -194,7 +192,7 @@ impl Report {
             .collect()
     }
 
-    /// The consequences of what was found, for tests.
+    /// Returns the consequences of the findings, for tests.
     #[cfg(test)]
     pub(super) fn whys(&self) -> Vec<&str> {
         self.findings
@@ -203,7 +201,7 @@ impl Report {
             .collect()
     }
 
-    /// What was found, for tests.
+    /// Returns the problems of the findings, for tests.
     #[cfg(test)]
     pub(super) fn texts(&self) -> Vec<&str> {
         self.findings
@@ -213,7 +211,7 @@ impl Report {
     }
 }
 
-/// A number and what it is of.
+/// Returns a number with its noun, in the plural unless the number is 1.
 pub(super) fn number(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")

@@ -1,35 +1,32 @@
-//! nf_tables: wanted, and there? Kernels can lack it altogether, or, before Linux 5.2, nat in inet
-//! tables.
+//! nf_tables in the kernel, for the networks that use it. A kernel may lack it altogether, or,
+//! before Linux 5.2, nat in inet tables.
 
 use super::{
     finding::{Report, Severity},
-    scene::{Scene, flag, text},
+    node::{Node, flag, text},
 };
 use cni_net::{Feature, Iptables, NetError, nft::Nft};
 use cni_runtime::PluginConfig;
 use cni_types::Environment;
 
-/// What a plugin's configuration asks of nf_tables.
+/// A use of nf_tables by a plugin's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum Use {
     /// Chains of the bridge family: `macspoofchk`.
     SpoofCheck,
     /// Masquerading in an inet table.
     Masquerade,
-    /// The same, or iptables if that cannot be had and iptables is installed.
+    /// Masquerading in an inet table, or by iptables if nf_tables is missing and iptables is
+    /// installed.
     MasqueradeOrIptables,
 }
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    let wanting: Vec<_> = scene
+pub(super) fn examine(node: &Node, report: &mut Report) {
+    let uses: Vec<_> = node
         .plugins()
-        .flat_map(|(network, plugin)| {
-            wanted(plugin)
-                .into_iter()
-                .map(move |wanted| (network, wanted))
-        })
+        .flat_map(|(network, plugin)| uses(plugin).into_iter().map(move |use_| (network, use_)))
         .collect();
-    if wanting.is_empty() {
+    if uses.is_empty() {
         return;
     }
     let lacking = match lacking() {
@@ -38,28 +35,28 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
         Err(e) => return report.unseen(format!("nf_tables: {e}")),
     };
     let has_iptables = Iptables::require_program(&Environment::of_process()).is_ok();
-    for (network, wanted) in wanting {
-        judge(network.name.as_str(), wanted, lacking, has_iptables, report);
+    for (network, use_) in uses {
+        missing(network.name.as_str(), use_, lacking, has_iptables, report);
     }
 }
 
-fn wanted(plugin: &PluginConfig) -> Vec<Wanted> {
+fn uses(plugin: &PluginConfig) -> Vec<Use> {
     let backend = text(plugin, "ipMasqBackend");
     let masquerade = match (plugin.kind(), backend) {
-        ("bridge" | "ptp", Some("nftables")) => Some(Wanted::Masquerade),
-        // What the reference's ptp takes if nothing is said is its own affair.
-        ("bridge", None) => Some(Wanted::MasqueradeOrIptables),
+        ("bridge" | "ptp", Some("nftables")) => Some(Use::Masquerade),
+        // The reference's ptp chooses the back end itself if the key is missing.
+        ("bridge", None) => Some(Use::MasqueradeOrIptables),
         _ => None,
     };
     let masquerade = masquerade.filter(|_| flag(plugin, "ipMasq"));
     let is_checked = plugin.kind() == "bridge" && flag(plugin, "macspoofchk");
     masquerade
         .into_iter()
-        .chain(is_checked.then_some(Wanted::SpoofCheck))
+        .chain(is_checked.then_some(Use::SpoofCheck))
         .collect()
 }
 
-/// What the kernel lacks, if anything.
+/// Returns the feature that the kernel lacks, if any.
 fn lacking() -> Result<Option<Feature>, NetError> {
     let asked = Nft::open().and_then(|mut nft| {
         nft.probe()?;
@@ -72,37 +69,35 @@ fn lacking() -> Result<Option<Feature>, NetError> {
     }
 }
 
-fn judge(network: &str, wanted: Wanted, lacking: Feature, has_iptables: bool, report: &mut Report) {
-    let falls_back = wanted == Wanted::MasqueradeOrIptables && has_iptables;
-    let (key, remedy) = match wanted {
-        // Its chains are of the bridge family.
-        Wanted::SpoofCheck if lacking == Feature::InetNat => return,
-        Wanted::SpoofCheck => (
+/// Reports that the kernel lacks a feature that a network uses.
+fn missing(network: &str, use_: Use, lacking: Feature, has_iptables: bool, report: &mut Report) {
+    let falls_back = use_ == Use::MasqueradeOrIptables && has_iptables;
+    let (key, remedy) = match use_ {
+        // Chains of the bridge family need no nat in inet tables.
+        Use::SpoofCheck if lacking == Feature::InetNat => return,
+        Use::SpoofCheck => (
             "macspoofchk",
-            "load the modules of nf_tables, or leave macspoofchk out",
+            "load the modules of nf_tables, or remove macspoofchk",
         ),
-        Wanted::Masquerade => (
+        Use::Masquerade => (
             "ipMasq",
-            "\"ipMasqBackend\": \"iptables\", or a kernel that has it",
+            "set \"ipMasqBackend\": \"iptables\", or use a kernel that has it",
         ),
-        Wanted::MasqueradeOrIptables if falls_back => (
+        Use::MasqueradeOrIptables if falls_back => (
             "ipMasq",
-            "nothing, or \"ipMasqBackend\": \"iptables\" to say so",
+            "nothing, or set \"ipMasqBackend\": \"iptables\" to make it explicit",
         ),
-        Wanted::MasqueradeOrIptables => ("ipMasq", "install iptables, or a kernel that has it"),
+        Use::MasqueradeOrIptables => ("ipMasq", "install iptables, or use a kernel that has it"),
     };
     let (severity, why) = if falls_back {
-        (
-            Severity::Note,
-            "iptables is taken in its place, which is slower",
-        )
+        (Severity::Note, "iptables is used instead, which is slower")
     } else {
         (Severity::Error, "every ADD fails")
     };
     report.add(
         severity,
         "nf-tables-missing",
-        format!("{network} wants {key}, and the kernel lacks {lacking}"),
+        format!("{network} uses {key}, but the kernel lacks {lacking}"),
         why,
         remedy,
     );
@@ -114,62 +109,62 @@ mod tests {
     use cni_runtime::Network;
 
     #[test]
-    fn a_kernel_without_nf_tables_is_told_as_far_as_it_matters() {
-        for (wanted, lacking, has_iptables, severity) in [
+    fn a_kernel_without_nf_tables_is_reported_if_it_matters() {
+        for (use_, lacking, has_iptables, severity) in [
             (
-                Wanted::Masquerade,
+                Use::Masquerade,
                 Feature::InetNat,
                 true,
                 Some(Severity::Error),
             ),
             (
-                Wanted::MasqueradeOrIptables,
+                Use::MasqueradeOrIptables,
                 Feature::InetNat,
                 true,
                 Some(Severity::Note),
             ),
             (
-                Wanted::MasqueradeOrIptables,
+                Use::MasqueradeOrIptables,
                 Feature::NfTables,
                 false,
                 Some(Severity::Error),
             ),
             (
-                Wanted::SpoofCheck,
+                Use::SpoofCheck,
                 Feature::NfTables,
                 true,
                 Some(Severity::Error),
             ),
-            (Wanted::SpoofCheck, Feature::InetNat, true, None),
+            (Use::SpoofCheck, Feature::InetNat, true, None),
         ] {
             let mut report = Report::default();
-            judge("n", wanted, lacking, has_iptables, &mut report);
+            missing("n", use_, lacking, has_iptables, &mut report);
             let found = report.severities();
             assert_eq!(
                 found,
                 severity.into_iter().collect::<Vec<_>>(),
-                "{wanted:?} {lacking:?}"
+                "{use_:?} {lacking:?}"
             );
         }
     }
 
     #[test]
-    fn what_a_configuration_wants_of_nf_tables_is_read() {
+    fn the_uses_of_nf_tables_are_read_from_the_configuration() {
         for (keys, found) in [
-            (r#""ipMasq":true"#, vec![Wanted::MasqueradeOrIptables]),
+            (r#""ipMasq":true"#, vec![Use::MasqueradeOrIptables]),
             (
                 r#""ipMasq":true,"ipMasqBackend":"nftables""#,
-                vec![Wanted::Masquerade],
+                vec![Use::Masquerade],
             ),
             (
                 r#""ipMasq":true,"ipMasqBackend":"iptables","macspoofchk":true"#,
-                vec![Wanted::SpoofCheck],
+                vec![Use::SpoofCheck],
             ),
             (r#""ipMasqBackend":"nftables""#, vec![]),
         ] {
             let text = format!(r#"{{"name":"n","plugins":[{{"type":"bridge",{keys}}}]}}"#);
             let network = Network::parse(text.as_bytes()).unwrap();
-            assert_eq!(wanted(&network.plugins[0]), found, "{keys}");
+            assert_eq!(uses(&network.plugins[0]), found, "{keys}");
         }
     }
 }

@@ -1,27 +1,28 @@
-//! Keys that no plugin reads: misspelt, misplaced, written twice, or with a value of another type.
+//! Keys that have no effect or are refused: misspelt, misplaced, duplicate, or with a value of the
+//! wrong type.
 //!
-//! Plugins ignore unknown keys, as the reference does, so `isGatway` is a gateway that nobody gets
-//! and nobody misses.
+//! Plugins ignore unknown keys, as the reference does: `isGatway` makes no gateway, and no error.
 
 use super::{
     finding::Report,
-    lines::{Lines, Way},
-    scene::{ConfFile, Scene},
+    lines::{KeyPath, Lines},
+    node::{ConfFile, Node},
     schema::{self, Keys},
 };
-use crate::{plugins, spelling::nearest};
+use crate::{required_plugins, spelling::nearest};
 use cni_runtime::PluginConfig;
 use cni_types::{Json, KeyKind};
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    for file in &scene.files {
+pub(super) fn examine(node: &Node, report: &mut Report) {
+    for file in &node.files {
         if let Ok(json) = Json::parse(&file.bytes) {
             of_file(file, &json, report);
         }
     }
 }
 
-/// The keys of a list are judged even if the file cannot be used: one that is misspelt may be why.
+/// Examines the keys of a file. Those of a list are examined even if the file is unusable: a
+/// misspelt key may be the reason.
 fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
     let lines = Lines::of(&String::from_utf8_lossy(&file.bytes));
     let mut walk = Walk {
@@ -31,12 +32,7 @@ fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
     };
     let is_list = file.is_list();
     if is_list {
-        walk.object(
-            json,
-            &Way::new(String::new(), ""),
-            &[schema::NETWORK],
-            "a network configuration",
-        );
+        walk.object(json, &KeyPath::new(String::new(), ""), &[schema::NETWORK]);
     }
     let Ok(network) = &file.network else { return };
     let inlined = match json.lookup("plugins") {
@@ -45,18 +41,18 @@ fn of_file(file: &ConfFile, json: &Json, report: &mut Report) {
     };
     for (index, plugin) in network.plugins.iter().enumerate() {
         if is_list && index >= inlined {
-            walk.file = format!("{}/*.conf, which follows {}", network.name, file.name());
+            walk.file = format!("{}/*.conf, included by {}", network.name, file.name());
         }
         let pointer = if is_list {
             format!("/plugins/{index}")
         } else {
             String::new()
         };
-        walk.plugin(plugin, &Way::new(pointer, plugin.kind()));
+        walk.plugin(plugin, &KeyPath::new(pointer, plugin.kind()));
     }
 }
 
-/// One file's keys.
+/// A walk through the keys of one file.
 struct Walk<'a> {
     file: String,
     lines: Lines,
@@ -64,145 +60,139 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn plugin(&mut self, plugin: &PluginConfig, way: &Way) {
-        self.capabilities(plugin, way);
-        self.ipam_type(plugin, way);
+    fn plugin(&mut self, plugin: &PluginConfig, path: &KeyPath) {
+        self.capabilities(plugin, path);
+        self.ipam_type(plugin, path);
         let Some(keys) = schema::of_plugin(plugin.kind()) else {
             return;
         };
-        self.object(
-            plugin.json(),
-            way,
-            &[schema::EVERY_PLUGIN, keys],
-            plugin.kind(),
-        );
+        self.object(plugin.json(), path, &[schema::EVERY_PLUGIN, keys]);
     }
 
-    /// Reports an IPAM plugin that gives out no addresses, most often the interface plugin itself by a
-    /// slip of copying.
-    fn ipam_type(&mut self, plugin: &PluginConfig, way: &Way) {
-        let Some(ipam) = plugins::ipam(plugin) else {
+    /// Reports an `ipam.type` that is not an IPAM plugin; most often a copied name of the interface
+    /// plugin itself.
+    fn ipam_type(&mut self, plugin: &PluginConfig, path: &KeyPath) {
+        let Some(ipam) = required_plugins::ipam_type(plugin) else {
             return;
         };
         let is_itself = ipam == plugin.kind();
         if !is_itself && schema::of_plugin(&ipam).is_none() {
             return;
         }
-        let way = way.key("ipam").key("type");
-        let place = self.place(&way);
+        let path = path.key("ipam").key("type");
+        let place = self.place(&path);
         let (what, why) = if is_itself {
             (
                 "which is the plugin itself",
-                "every ADD fails; plugins without a limit start themselves until the node is out of memory",
+                "every ADD fails; a plugin without a limit starts itself until the node is out of \
+                 memory",
             )
         } else {
-            ("which gives out no addresses", "every ADD fails")
+            ("which is not an IPAM plugin", "every ADD fails")
         };
         let ipams: Vec<&str> = schema::ipams().map(|(name, _)| name).collect();
         self.report.error(
             "ipam-type",
-            format!("{place}: {} is {ipam}, {what}", way.shown()),
+            format!("{place}: {} is {ipam}, {what}", path.shown()),
             why,
             format!("name an IPAM plugin: {}", ipams.join(", ")),
         );
     }
 
-    /// An object whose keys are those of all `tables`.
-    fn object(&mut self, json: &Json, way: &Way, tables: &[Keys], whose: &str) {
+    /// Examines an object whose keys are those of all `tables`.
+    fn object(&mut self, json: &Json, path: &KeyPath, tables: &[Keys]) {
         let Json::Object(members) = json else { return };
         for (index, (key, value)) in members.iter().enumerate() {
-            let way = way.key(key);
+            let path = path.key(key);
             if members
                 .iter()
                 .skip(index + 1)
                 .any(|(later, _)| later.eq_ignore_ascii_case(key))
             {
-                self.twice(key, &way);
+                self.twice(key, &path);
             }
             let known = || tables.iter().flat_map(|keys| keys.iter());
             // libcni reads a list's keys letter by letter, unlike all others.
             let is_exact = tables.contains(&schema::NETWORK);
             let is_it = |name: &str| name == key || !is_exact && name.eq_ignore_ascii_case(key);
             match known().find(|known| is_it(known.name)) {
-                Some(known) => self.value(value, known.kind, &way),
+                Some(known) => self.value(value, known.kind, &path),
                 None if is_remark(key) => {}
-                None => self.unknown(
-                    key,
-                    &way,
-                    nearest(key, known().map(|known| known.name)),
-                    whose,
-                ),
+                None => self.unknown(key, &path, nearest(key, known().map(|known| known.name))),
             }
         }
     }
 
-    fn value(&mut self, json: &Json, kind: KeyKind, way: &Way) {
+    fn value(&mut self, json: &Json, kind: KeyKind, path: &KeyPath) {
         let wanted = match (kind, json) {
             (KeyKind::Any, _) | (_, Json::Null) | (KeyKind::Flag, Json::Bool(_)) => return,
             (KeyKind::Number, Json::Number(_)) | (KeyKind::Text, Json::String(_)) => return,
             (KeyKind::Object(keys), Json::Object(_)) => {
-                return self.object(json, way, &[keys], way.shown());
+                return self.object(json, path, &[keys]);
             }
             (KeyKind::Map(kind), Json::Object(members)) => {
                 return members
                     .iter()
-                    .for_each(|(name, json)| self.value(json, *kind, &way.key(name)));
+                    .for_each(|(name, json)| self.value(json, *kind, &path.key(name)));
             }
             (KeyKind::List(kind), Json::Array(entries)) => {
                 let numbered = entries.iter().enumerate();
                 return numbered
-                    .for_each(|(index, json)| self.value(json, *kind, &way.entry(index)));
+                    .for_each(|(index, json)| self.value(json, *kind, &path.entry(index)));
             }
-            (KeyKind::Ipam, Json::Object(_)) => return self.ipam(json, way),
+            (KeyKind::Ipam, Json::Object(_)) => return self.ipam(json, path),
             (KeyKind::Flag, _) => "true or false",
             (KeyKind::Number, _) => "a number",
-            (KeyKind::Text, _) => "a text",
+            (KeyKind::Text, _) => "a string",
             (KeyKind::List(_), _) => "a list",
             (KeyKind::Object(_) | KeyKind::Map(_) | KeyKind::Ipam, _) => "an object",
         };
-        let place = self.place(way);
+        let place = self.place(path);
         self.report.error(
             "key-type",
-            format!("{place}: {} is {json}, and {wanted} is wanted", way.shown()),
+            format!("{place}: {} is {json}; expected {wanted}", path.shown()),
             "the plugin cannot decode its configuration, and every ADD fails",
-            format!("write {wanted}"),
+            format!("replace it with {wanted}"),
         );
     }
 
-    fn ipam(&mut self, json: &Json, way: &Way) {
+    fn ipam(&mut self, json: &Json, path: &KeyPath) {
         let Some(Json::String(kind)) = json.lookup("type") else {
             return;
         };
         if let Some(keys) = schema::of_ipam(kind) {
-            self.object(json, way, &[schema::EVERY_IPAM, keys], kind);
+            self.object(json, path, &[schema::EVERY_IPAM, keys]);
         }
     }
 
-    fn unknown(&mut self, key: &str, way: &Way, meant: Option<&str>, whose: &str) {
-        let (question, remedy) = match (meant, owner_of(key)) {
-            (Some(meant), _) => (format!(": did you mean {meant}?"), format!("write {meant}")),
+    fn unknown(&mut self, key: &str, path: &KeyPath, similar: Option<&str>) {
+        let (hint, remedy) = match (similar, owner_of(key)) {
+            (Some(similar), _) => (
+                format!("; did you mean {similar}?"),
+                format!("rename it to {similar}"),
+            ),
             (None, Some(owner)) => (
-                format!(": it is a key of {owner}"),
-                format!("move it to {owner}, or take it away"),
+                format!("; it is a key of {owner}"),
+                format!("move it to {owner}, or remove it"),
             ),
             (None, None) => (
                 String::new(),
-                "take it away, or see the plugin's documentation".to_owned(),
+                "remove it, or see the plugin's documentation".to_owned(),
             ),
         };
-        let place = self.place(way);
+        let place = self.place(path);
         self.report.warning(
             "key-unknown",
-            format!("{place}: {} is no key of {whose}{question}", way.shown()),
-            "runtimes and plugins ignore keys that they do not know, so it has no effect",
+            format!("{place}: unknown key {}{hint}", path.shown()),
+            "runtimes and plugins ignore unknown keys, so it has no effect",
             remedy,
         );
     }
 
-    fn twice(&mut self, key: &str, way: &Way) {
+    fn twice(&mut self, key: &str, path: &KeyPath) {
         let lines: Vec<_> = self
             .lines
-            .of_key(way)
+            .of_key(path)
             .map(|line| line.to_string())
             .collect();
         let lines = if lines.len() > 1 {
@@ -212,13 +202,13 @@ impl Walk<'_> {
         };
         self.report.warning(
             "key-twice",
-            format!("{}{lines}: {} is there twice", self.file, way.shown()),
-            "the last one counts (keys match without regard to case)",
-            format!("take one {key} away"),
+            format!("{}{lines}: duplicate key {}", self.file, path.shown()),
+            "only the last one counts (upper and lower case are the same)",
+            format!("remove one {key}"),
         );
     }
 
-    fn capabilities(&mut self, plugin: &PluginConfig, way: &Way) {
+    fn capabilities(&mut self, plugin: &PluginConfig, path: &KeyPath) {
         let kind = plugin.kind();
         let declared = plugin.json().lookup("capabilities");
         let has = |capability: &str| {
@@ -228,11 +218,11 @@ impl Walk<'_> {
             && !has("portMappings")
             && plugin.json().lookup("runtimeConfig").is_none()
         {
-            let place = self.place(&way.key("type"));
+            let place = self.place(&path.key("type"));
             self.report.warning(
                 "capability-missing",
                 format!("{place}: portmap does not declare the capability portMappings"),
-                "runtimes tell it no hostPort, so none works",
+                "runtimes do not pass hostPorts to it, so no hostPort works",
                 r#"add "capabilities": {"portMappings": true} to it"#,
             );
         }
@@ -242,30 +232,33 @@ impl Walk<'_> {
         for (capability, _) in members {
             let known =
                 schema::CAPABILITIES.contains(&capability.as_str()) || capability.contains('.');
-            if let (false, Some(meant)) = (known, nearest(capability, schema::CAPABILITIES)) {
-                let place = self.place(&way.key("capabilities").key(capability));
+            if let (false, Some(similar)) = (known, nearest(capability, schema::CAPABILITIES)) {
+                let place = self.place(&path.key("capabilities").key(capability));
                 self.report.warning(
                     "capability-unknown",
-                    format!("{place}: {kind} declares the capability {capability}: did you mean {meant}?"),
-                    "capabilities are compared letter by letter, and runtimes offer none of that name",
-                    format!("write {meant}"),
+                    format!(
+                        "{place}: {kind} declares the unknown capability {capability}; did you \
+                         mean {similar}?"
+                    ),
+                    "runtimes compare capabilities exactly, and have none of this name",
+                    format!("rename it to {similar}"),
                 );
             }
         }
     }
 
-    /// `10-n.conflist, line 7`: the file, and where the key is in it. Of a key that is there twice
-    /// the last one counts.
-    fn place(&self, way: &Way) -> String {
-        match self.lines.of_key(way).next_back() {
+    /// Returns the file and the line of a key, for instance `10-n.conflist, line 7`. Of a duplicate
+    /// key it is the last line, since the last key counts.
+    fn place(&self, path: &KeyPath) -> String {
+        match self.lines.of_key(path).next_back() {
             Some(line) => format!("{}, line {line}", self.file),
             None => self.file.clone(),
         }
     }
 }
 
-/// People write remarks as keys, since JSON has none; nerdctl keeps its own in the networks that it
-/// makes.
+/// Returns true for keys that are comments, which JSON lacks, and for keys that nerdctl keeps in
+/// its networks.
 fn is_remark(key: &str) -> bool {
     key.starts_with(['_', '/', '#', '$'])
         || key.starts_with("nerdctl")
@@ -273,13 +266,13 @@ fn is_remark(key: &str) -> bool {
         || key.contains(".dev/")
 }
 
-/// The place at which a key would have been right.
+/// Returns the plugin or section that has a key of this name.
 fn owner_of(key: &str) -> Option<String> {
     let has = |keys: Keys| {
         keys.iter()
             .any(|known| known.name.eq_ignore_ascii_case(key))
     };
-    // A plugin declares what it reads of the keys that every plugin may have, too.
+    // A plugin also declares those of every plugin's keys that it reads.
     let of_every = has(schema::EVERY_PLUGIN);
     let plugin = schema::plugins()
         .find(|(_, keys)| has(keys) && !of_every)
@@ -289,8 +282,8 @@ fn owner_of(key: &str) -> Option<String> {
             .find(|(_, keys)| has(keys))
             .map(|(name, _)| format!("ipam ({name})"))
     };
-    let network = || has(schema::NETWORK).then(|| "the network, beside plugins".to_owned());
-    let every = || of_every.then(|| "a plugin in plugins".to_owned());
+    let network = || has(schema::NETWORK).then(|| "the network itself".to_owned());
+    let every = || of_every.then(|| "an entry of plugins".to_owned());
     plugin.or_else(ipam).or_else(network).or_else(every)
 }
 
@@ -324,27 +317,27 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_told_with_its_line_and_what_was_meant() {
+    fn a_misspelt_key_is_reported_with_its_line_and_the_right_key() {
         assert_eq!(
             bridge(r#""isGatway":true"#).texts(),
-            ["a.conflist, line 2: bridge.isGatway is no key of bridge: did you mean isGateway?"]
+            ["a.conflist, line 2: unknown key bridge.isGatway; did you mean isGateway?"]
         );
     }
 
     #[test]
-    fn a_misplaced_key_is_told_where_it_belongs() {
+    fn a_misplaced_key_is_reported_with_its_right_section() {
         for (text, wanted) in [
             (
                 r#""subnet":"10.0.0.0/24""#,
-                "bridge.subnet is no key of bridge: it is a key of ipam (host-local)",
+                "unknown key bridge.subnet; it is a key of ipam (host-local)",
             ),
             (
                 r#""ipam":{"type":"host-local","hairpinMode":true}"#,
-                "bridge.ipam.hairpinMode is no key of host-local: it is a key of bridge",
+                "unknown key bridge.ipam.hairpinMode; it is a key of bridge",
             ),
             (
                 r#""ipam":{"type":"host-local","ranges":[[{"subnett":"10.0.0.0/24"}]]}"#,
-                "bridge.ipam.ranges[0][0].subnett is no key of bridge.ipam.ranges[0][0]: did you mean subnet?",
+                "unknown key bridge.ipam.ranges[0][0].subnett; did you mean subnet?",
             ),
         ] {
             assert_eq!(
@@ -358,18 +351,18 @@ mod tests {
     fn a_value_of_another_type_is_an_error() {
         assert_eq!(
             bridge(r#""isGateway":"true""#).texts(),
-            [r#"a.conflist, line 2: bridge.isGateway is "true", and true or false is wanted"#]
+            [r#"a.conflist, line 2: bridge.isGateway is "true"; expected true or false"#]
         );
         assert_eq!(
             bridge(r#""ipam":{"type":"host-local","ranges":[{"subnet":"10.0.0.0/24"}]}"#).texts(),
             [
-                r#"a.conflist, line 2: bridge.ipam.ranges[0] is {"subnet":"10.0.0.0/24"}, and a list is wanted"#
+                r#"a.conflist, line 2: bridge.ipam.ranges[0] is {"subnet":"10.0.0.0/24"}; expected a list"#
             ]
         );
     }
 
     #[test]
-    fn the_line_is_the_key_s_own_where_others_are_called_the_same() {
+    fn the_line_is_the_key_s_own_if_others_have_the_same_name() {
         let network = r#"{"name":"n","plugins":[
             {"type":"bridge","ipam":{"type":"host-local",
              "subnet":"10.0.0.0/24"}},
@@ -379,9 +372,9 @@ mod tests {
         assert_eq!(
             examined(network).texts(),
             [
-                "a.conflist, line 5: tuning.subnet is no key of tuning: it is a key of ipam (host-local)",
-                "a.conflist, lines 5 and 6: tuning.mtu is there twice",
-                r#"a.conflist, line 6: tuning.MTU is "2", and a number is wanted"#,
+                "a.conflist, line 5: unknown key tuning.subnet; it is a key of ipam (host-local)",
+                "a.conflist, lines 5 and 6: duplicate key tuning.mtu",
+                r#"a.conflist, line 6: tuning.MTU is "2"; expected a number"#,
             ]
         );
     }
@@ -390,9 +383,7 @@ mod tests {
     fn the_keys_of_a_list_are_compared_letter_by_letter() {
         assert_eq!(
             examined(r#"{"name":"n","Plugins":[{"Type":"bridge"}]}"#).texts(),
-            [
-                "a.conflist, line 1: Plugins is no key of a network configuration: did you mean plugins?"
-            ]
+            ["a.conflist, line 1: unknown key Plugins; did you mean plugins?"]
         );
         assert_eq!(
             examined(r#"{"Name":"n","Type":"bridge"}"#).texts(),
@@ -402,16 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn the_values_of_a_map_are_judged() {
+    fn the_values_of_a_map_are_examined() {
         assert_eq!(
             examined("{\"name\":\"n\",\"plugins\":[\n{\"type\":\"tuning\",\"sysctl\":{\"net.core.somaxconn\":512}}]}")
                 .texts(),
-            ["a.conflist, line 2: tuning.sysctl.net.core.somaxconn is 512, and a text is wanted"]
+            ["a.conflist, line 2: tuning.sysctl.net.core.somaxconn is 512; expected a string"]
         );
     }
 
     #[test]
-    fn what_tools_and_other_projects_write_is_not_told() {
+    fn files_of_tools_and_other_projects_have_no_findings() {
         for text in [
             // nerdctl network create
             r#"{"cniVersion":"1.0.0","name":"blue","nerdctlID":"a1","nerdctlLabels":{"a":"b"},"plugins":[{"type":"bridge","bridge":"br-a1",
@@ -432,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_not_told() {
+    fn right_keys_have_no_findings() {
         for text in [
             r#""isgateway":true,"_comment":"x","args":{"any":1},"mtu":null,"cni.dev/x":1"#,
             r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.0.0.0/24","exclude":[]}]],"routes":[{"dst":"0.0.0.0/0"}]}"#,
@@ -458,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_capabilities_are_looked_at() {
+    fn duplicates_and_capabilities_are_examined() {
         assert_eq!(bridge(r#""mtu":1400,"MTU":1500"#).ids(), ["key-twice"]);
         assert_eq!(
             bridge(r#""capabilities":{"portMapping":true}"#).ids(),

@@ -1,16 +1,17 @@
-//! On which line of a configuration a key is. The same key may be in several plugins, so the way to it counts.
+//! The lines of a configuration's keys. Several plugins may have the same key, so keys are found by
+//! their paths.
 
-/// A way through a document to a value, and how it is told to people.
+/// The path of a value in a document, for programs and for people.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
-    /// Keys and indices: `/plugins/0/ipam/subnet`.
+pub(super) struct KeyPath {
+    /// The keys and indices, for instance `/plugins/0/ipam/subnet`.
     pointer: String,
-    /// `bridge.ipam.ranges[0]`.
+    /// The path for people, for instance `bridge.ipam.ranges[0]`.
     shown: String,
 }
 
-impl Way {
-    /// To the value at `pointer`, which is told as `shown`.
+impl KeyPath {
+    /// Returns the path of the value at `pointer`, which people see as `shown`.
     pub(super) fn new(pointer: String, shown: &str) -> Self {
         Self {
             pointer,
@@ -18,7 +19,7 @@ impl Way {
         }
     }
 
-    /// To the value of a key.
+    /// Returns the path of a key's value.
     pub(super) fn key(&self, key: &str) -> Self {
         let dot = if self.shown.is_empty() { "" } else { "." };
         Self {
@@ -27,7 +28,7 @@ impl Way {
         }
     }
 
-    /// To an entry of a list.
+    /// Returns the path of a list's entry.
     pub(super) fn entry(&self, index: usize) -> Self {
         Self {
             pointer: format!("{}/{index}", self.pointer),
@@ -35,7 +36,7 @@ impl Way {
         }
     }
 
-    /// The pointer to the key whose value it is, or a part of.
+    /// Returns the pointer to the innermost key of the path.
     fn key_pointer(&self) -> &str {
         let mut pointer = self.pointer.as_str();
         while let Some((above, last)) = pointer.rsplit_once('/') {
@@ -47,27 +48,29 @@ impl Way {
         pointer
     }
 
-    /// For people.
+    /// Returns the path for people.
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 }
 
-/// The keys of a document and their lines, in their order.
+/// The keys of a document and their lines, in the order of the document.
 pub(super) struct Lines(Vec<(String, usize)>);
 
-/// What encloses a place in the document.
+/// An object or list around a position in the document.
 enum Level {
-    /// An object, and the key that was read last.
+    /// An object, with the key that was read last.
     Object(String),
-    /// A list, and the index of the next entry.
+    /// A list, with the index of the next entry.
     List(usize),
 }
 
 impl Lines {
     /// Reads a document that is known to be JSON.
     pub(super) fn of(text: &str) -> Self {
-        let (mut keys, mut levels, mut line) = (Vec::new(), Vec::new(), 1);
+        let mut keys = Vec::new();
+        let mut levels = Vec::new();
+        let mut line = 1;
         let mut is_key = false;
         let mut rest = text.char_indices();
         while let Some((at, symbol)) = rest.next() {
@@ -93,7 +96,7 @@ impl Lines {
                 }
                 _ => {}
             }
-            // After an opening brace, or a comma in an object, comes a key.
+            // A key follows an opening brace, or a comma in an object.
             is_key = match symbol {
                 '{' => true,
                 ',' => matches!(levels.last(), Some(Level::Object(_))),
@@ -103,10 +106,10 @@ impl Lines {
         Self(keys)
     }
 
-    /// The lines of the key whose value is meant, or a part of it; several where the key is there twice. Keys match without
-    /// regard to case.
-    pub(super) fn of_key(&self, way: &Way) -> impl DoubleEndedIterator<Item = usize> {
-        let wanted = way.key_pointer();
+    /// Returns the lines of the innermost key of the path; several if the key is duplicate. Upper
+    /// and lower case are the same.
+    pub(super) fn of_key(&self, path: &KeyPath) -> impl DoubleEndedIterator<Item = usize> {
+        let wanted = path.key_pointer();
         self.0
             .iter()
             .filter(move |(pointer, _)| pointer.eq_ignore_ascii_case(wanted))
@@ -114,7 +117,7 @@ impl Lines {
     }
 }
 
-/// The place of the quotation mark that ends a string.
+/// Returns the position of the quotation mark that ends a string.
 fn end_of_string(rest: &mut std::str::CharIndices<'_>) -> usize {
     let mut is_escaped = false;
     for (at, symbol) in rest {
@@ -149,11 +152,11 @@ mod tests {
 }"#;
 
     #[test]
-    fn a_key_is_told_by_the_way_to_it() {
+    fn a_key_is_found_by_its_path() {
         let lines = Lines::of(TEXT);
         let found = |pointer: &str| {
             lines
-                .of_key(&Way::new(pointer.to_owned(), ""))
+                .of_key(&KeyPath::new(pointer.to_owned(), ""))
                 .collect::<Vec<_>>()
         };
         for (pointer, wanted) in [

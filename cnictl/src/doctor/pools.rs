@@ -1,57 +1,57 @@
-//! host-local's ranges and reservations: room, what nobody gave back, and ranges that collide.
+//! host-local's ranges and reservations: full ranges, dead reservations, and ranges that collide.
 
 use super::{
     finding::{Report, Severity, number},
-    scene::Scene,
+    node::Node,
     schema,
 };
-use crate::reservations::Books;
+use crate::reservations::PoolUsage;
 use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json, NetworkName};
 use host_local::{Fate, FileSystem, Owner, Pool};
 use std::net::IpAddr;
 
-/// The part of a range set in use from which on a person should know of it.
+/// The part of a range set in use, from which on it is reported as nearly full.
 const NEARLY_FULL: f64 = 0.9;
 
-/// The books of one network.
-pub(super) struct NetworkBooks {
+/// The ranges and reservations of one network.
+pub(super) struct NetworkPools {
     pub(super) network: NetworkName,
-    pub(super) books: Books,
+    pub(super) usage: PoolUsage,
 }
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) -> Vec<NetworkBooks> {
+pub(super) fn examine(node: &Node, report: &mut Report) -> Vec<NetworkPools> {
     let mut all = Vec::new();
-    for (file, network) in scene.networks() {
-        match Books::of(network, &scene.places.root) {
-            Ok(books) => {
-                all.extend(books.into_iter().map(|books| NetworkBooks {
+    for (file, network) in node.networks() {
+        match PoolUsage::of(network, &node.paths.root) {
+            Ok(usages) => {
+                all.extend(usages.into_iter().map(|usage| NetworkPools {
                     network: network.name.clone(),
-                    books,
+                    usage,
                 }));
             }
             Err(e) => report.unseen(format!("{}: {e}", file.name())),
         }
     }
-    for NetworkBooks { network, books } in &all {
-        match &books.inspection.pools {
+    for NetworkPools { network, usage } in &all {
+        match &usage.inspection.pools {
             Ok(pools) => {
                 for pool in pools {
-                    room(network, pool, dead(books), report);
-                    gateways(network, &books.user, pool, report);
+                    free_addresses(network, pool, dead(usage), report);
+                    gateways(network, &usage.user, pool, report);
                 }
             }
-            Err(e) => unusable(network, &books.user, e, report),
+            Err(e) => unusable(network, &usage.user, e, report),
         }
-        reservations(network, books, report);
-        file_system(network, &books.inspection.file_system, report);
+        reservations(network, usage, report);
+        file_system(network, &usage.inspection.file_system, report);
     }
     collisions(&all, report);
     all
 }
 
-/// Ranges that host-local refuses. Others, as calico and antrea, write theirs into the section when
-/// they delegate; or the runtime gives them.
+/// Reports ranges that host-local refuses, unless they are only known at run time: plugins such as
+/// calico and antrea write them into the section when they delegate, and a runtime may pass them.
 fn unusable(
     network: &NetworkName,
     user: &PluginConfig,
@@ -64,7 +64,7 @@ fn unusable(
         .and_then(|map| map.lookup("ipRanges"));
     if schema::of_plugin(user.kind()).is_none() || capability == Some(&Json::Bool(true)) {
         return report.unseen(format!(
-            "the ranges of {network}: they are not in the configuration of {}, which gets them elsewhere",
+            "the ranges of {network}: {} gets them at run time, not from its configuration",
             user.kind()
         ));
     }
@@ -72,11 +72,11 @@ fn unusable(
         "ranges-invalid",
         format!("{network}: {error}"),
         "every ADD fails",
-        "correct ranges in the network's ipam section",
+        "correct the ranges in the network's ipam section",
     );
 }
 
-/// Gateways that pods cannot reach.
+/// Reports gateways that pods cannot reach.
 fn gateways(network: &NetworkName, user: &PluginConfig, pool: &Pool, report: &mut Report) {
     let kinds = ["bridge", "ptp", "macvlan", "ipvlan", "vlan"];
     for (gateway, subnet) in pool.gateways.iter().zip(&pool.subnets) {
@@ -84,8 +84,11 @@ fn gateways(network: &NetworkName, user: &PluginConfig, pool: &Pool, report: &mu
             report.warning(
                 "gateway-outside",
                 format!("{network}: the gateway {gateway} is not in its subnet {subnet}"),
-                "no route by way of it can be set: an ADD whose network has routes, or isDefaultGateway, fails",
-                format!("write a gateway in {subnet}, or leave the key out: the first address of the subnet"),
+                "no route through it can be installed: ADD fails if the network has routes or \
+                 isDefaultGateway",
+                format!(
+                    "set a gateway in {subnet}, or remove the key to use the subnet's first address"
+                ),
             );
         }
     }
@@ -98,8 +101,8 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-fn dead(books: &Books) -> usize {
-    books
+fn dead(usage: &PoolUsage) -> usize {
+    usage
         .inspection
         .reservations
         .iter()
@@ -107,18 +110,19 @@ fn dead(books: &Books) -> usize {
         .count()
 }
 
-fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
+/// Reports a range set that is full or nearly full.
+fn free_addresses(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
     let Pool {
         ranges,
         capacity,
         used,
         ..
     } = pool;
-    let why = "an ADD without a free address fails with \"no IP addresses available in range set\"";
+    let why = "without a free address, ADD fails with \"no IP addresses available in range set\"";
     let remedy = if dead > 0 {
-        format!("cnictl ipam {network} --gc frees {dead}; also: a larger range")
+        format!("run cnictl ipam {network} --gc, which frees {dead}, or use a larger range")
     } else {
-        format!("give the network a larger range; cnictl ipam {network} shows who holds what")
+        format!("use a larger range; cnictl ipam {network} lists the holders of addresses")
     };
     if used >= capacity {
         report.error(
@@ -133,8 +137,8 @@ fn room(network: &NetworkName, pool: &Pool, dead: usize, report: &mut Report) {
     }
 }
 
-fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
-    let held = &books.inspection.reservations;
+fn reservations(network: &NetworkName, usage: &PoolUsage, report: &mut Report) {
+    let held = &usage.inspection.reservations;
     let count =
         |is: &dyn Fn(&host_local::Reservation) -> bool| held.iter().filter(|held| is(held)).count();
     let kinds = [
@@ -155,23 +159,28 @@ fn reservations(network: &NetworkName, books: &Books, report: &mut Report) {
         report.warning(
             "reservations-dead",
             format!("{network}: {} {kind}", number(count, "reservation")),
-            "addresses that nobody gave back: the pool runs out of them some day",
-            format!("cnictl ipam {network} --gc (--dry-run shows which)"),
+            "their addresses were never freed, and the pool will eventually run out",
+            format!("run cnictl ipam {network} --gc (first with --dry-run to see which)"),
         );
     }
     let outside = count(&|held| held.pool.is_none());
-    if outside > 0 && books.inspection.pools.is_ok() {
+    if outside > 0 && usage.inspection.pools.is_ok() {
         report.warning(
             "reservations-outside",
-            format!("{network}: {} outside the configured ranges", number(outside, "reservation")),
-            "the ranges were changed while attachments used them: those keep addresses that routes no longer lead to",
-            "restart the pods that have them, or put the old range back",
+            format!(
+                "{network}: {} outside the configured ranges",
+                number(outside, "reservation")
+            ),
+            "the ranges were changed while pods used them; those pods keep addresses to which no \
+             route leads any more",
+            "restart those pods, or restore the old range",
         );
     }
 }
 
-/// Records that other machines can write, or may be able to. host-local cannot tell the boots of
-/// machines with one machine-id apart, as images make them, so there it takes nothing back by itself.
+/// Reports records on a file system that other machines can write, or may be able to. Machines from
+/// one image may share a machine-id, so host-local cannot tell their boots apart, and does not
+/// reclaim addresses there by itself.
 fn file_system(network: &NetworkName, found: &std::io::Result<FileSystem>, report: &mut Report) {
     let kind = match found {
         Ok(FileSystem::Local) => return,
@@ -189,14 +198,15 @@ fn file_system(network: &NetworkName, found: &std::io::Result<FileSystem>, repor
             "{network}: the reservations are on {kind}, which other machines {} write",
             if is_shared { "can" } else { "may be able to" }
         ),
-        "what an earlier boot left is never taken back by itself; on a network, ADD and DEL wait for it",
-        "put dataDir on a file system of this machine, unless nodes are to share the ranges",
+        "reservations of an earlier boot are not freed automatically; on a network file system, ADD \
+         and DEL wait for the network",
+        "put dataDir on a local file system, unless nodes must share the ranges",
     );
 }
 
-/// Networks that hand out the same addresses; each is told once. That they have a subnet in common
-/// is usual on a LAN.
-fn collisions(all: &[NetworkBooks], report: &mut Report) {
+/// Reports networks that hand out the same addresses, each network once. A common subnet alone is
+/// usual on a LAN.
+fn collisions(all: &[NetworkPools], report: &mut Report) {
     for (index, first) in all.iter().enumerate() {
         let others = all
             .iter()
@@ -212,23 +222,24 @@ fn collisions(all: &[NetworkBooks], report: &mut Report) {
                     "networks {} and {} share addresses: {from}-{to}",
                     first.network, second.network
                 ),
-                "each keeps its own books, so two pods get the same address",
-                "give them ranges of their own",
+                "each network keeps its own reservations, so two pods can get the same address",
+                "give each network a range of its own",
             );
         }
     }
 }
 
-/// The first addresses that both networks hand out, if there are any.
-pub(super) fn shared(first: &NetworkBooks, second: &NetworkBooks) -> Option<(IpAddr, IpAddr)> {
+/// Returns the first and last address of the first range that both networks hand out; `None` if
+/// they have none in common.
+pub(super) fn shared(first: &NetworkPools, second: &NetworkPools) -> Option<(IpAddr, IpAddr)> {
     let mut both =
         rows(first).flat_map(|a| rows(second).map(move |b| (a.0.max(b.0), a.1.min(b.1))));
     both.find(|(from, to)| from <= to)
 }
 
-fn rows(books: &NetworkBooks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-    books
-        .books
+fn rows(of_network: &NetworkPools) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    of_network
+        .usage
         .inspection
         .pools
         .iter()
@@ -236,9 +247,9 @@ fn rows(books: &NetworkBooks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
         .flat_map(|pool| pool.rows.iter().copied())
 }
 
-/// The subnets of all pools; none where the ranges cannot be used.
-pub(super) fn subnets(books: &Books) -> impl Iterator<Item = Cidr> {
-    books
+/// Returns the subnets of all pools; none if the ranges are invalid.
+pub(super) fn subnets(usage: &PoolUsage) -> impl Iterator<Item = Cidr> {
+    usage
         .inspection
         .pools
         .iter()
@@ -265,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_told_before_it_is_gone() {
+    fn a_nearly_full_range_is_reported_before_it_is_full() {
         for (used, wanted) in [
             (89_u64, vec![]),
             (90, vec!["pool-nearly-full"]),
@@ -281,7 +292,7 @@ mod tests {
                 used: Count::from(used),
             };
             let mut report = Report::default();
-            room(&NetworkName::parse("n").unwrap(), &pool, 0, &mut report);
+            free_addresses(&NetworkName::parse("n").unwrap(), &pool, 0, &mut report);
             assert_eq!(report.ids(), wanted, "{used}");
         }
     }

@@ -1,11 +1,11 @@
-//! The programs that networks need: there, able to run, of a version that fits, and ready.
+//! The plugins that networks need: installed, executable, of a matching version, and ready.
 
 use super::{
     finding::{Report, Severity},
+    node::{ConfFile, Node},
     runtimes::has_kubelet,
-    scene::{ConfFile, Scene},
 };
-use crate::{networks, plugins};
+use crate::{networks, plugins, required_plugins};
 use cni_runtime::{Network, Runtime};
 use cni_types::Code;
 use std::{
@@ -15,22 +15,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a program answered to VERSION.
+/// The answers to VERSION, by plugin.
 type Versions = BTreeMap<String, Result<Vec<String>, String>>;
 
-pub(super) fn examine(scene: &Scene, report: &mut Report) {
-    let runtime = Runtime::new(&scene.places.bin_dirs(), networks::cache(&scene.places))
-        .with_patience(plugins::PATIENCE);
+pub(super) fn examine(node: &Node, report: &mut Report) {
+    let runtime = Runtime::new(&node.paths.bin_dirs(), networks::cache(&node.paths))
+        .with_patience(plugins::QUERY_TIMEOUT);
     let mut versions = Versions::new();
-    for (file, network) in scene.networks() {
-        let severity = if scene.is_taken(file) {
+    for (file, network) in node.networks() {
+        let severity = if node.is_taken(file) {
             Severity::Error
         } else {
             Severity::Warning
         };
         let mut complete = true;
-        for name in plugins::names(network) {
-            complete &= program(scene, file, &name, severity, report)
+        for name in required_plugins::names(network) {
+            complete &= program(node, file, &name, severity, report)
                 && version(
                     &runtime,
                     &mut versions,
@@ -41,24 +41,24 @@ pub(super) fn examine(scene: &Scene, report: &mut Report) {
                     report,
                 );
         }
-        // The plugin would start itself, and might not stop.
-        if complete && plugins::own_delegate(network).is_none() {
-            status(scene, &runtime, network, severity, report);
+        // A plugin that delegates to itself might never stop.
+        if complete && required_plugins::self_delegating(network).is_none() {
+            status(node, &runtime, network, severity, report);
         }
     }
-    loopback(scene, report);
+    loopback(node, report);
 }
 
-/// Whether the program is there and may be run.
+/// Returns true if the program is installed and executable; otherwise reports it.
 fn program(
-    scene: &Scene,
+    node: &Node,
     file: &ConfFile,
     name: &str,
     severity: Severity,
     report: &mut Report,
 ) -> bool {
-    let candidates: Vec<PathBuf> = scene
-        .places
+    let candidates: Vec<PathBuf> = node
+        .paths
         .bin_dirs()
         .iter()
         .map(|folder| folder.join(name))
@@ -83,8 +83,8 @@ fn program(
         report.add(
             severity,
             "binary-not-executable",
-            format!("{} may not be executed", first.display()),
-            "runtimes pass it over, and every ADD fails with \"failed to find plugin\"",
+            format!("{} is not executable", first.display()),
+            "runtimes skip it, and every ADD fails with \"failed to find plugin\"",
             format!("chmod 0755 {}", first.display()),
         );
         return false;
@@ -93,8 +93,8 @@ fn program(
         report.note(
             "binary-twice",
             format!("{} hides {}", first.display(), second.display()),
-            "the first is run, the second never",
-            "take the one away that is not meant",
+            "runtimes run the first and never the second",
+            "remove the unwanted one",
         );
     }
     true
@@ -115,7 +115,7 @@ fn report_missing(
     let folders = folders.join(" and ");
     let dangles = candidates.iter().any(|path| path.is_symlink());
     let link = if dangles {
-        ": the symbolic link there leads nowhere"
+        ": the symbolic link there is broken"
     } else {
         ""
     };
@@ -123,22 +123,22 @@ fn report_missing(
         severity,
         "binary-missing",
         format!(
-            "{}: the plugin {name} is not in {folders}{link}",
+            "{}: the plugin {name} is not installed in {folders}{link}",
             file.name()
         ),
         "every ADD fails with \"failed to find plugin\"",
-        "install it there; if it is somewhere else, the runtime's bin_dir is wrong",
+        "install it there; if it is in another folder, correct the runtime's bin_dir",
     );
 }
 
-/// Returns the error for which it is not known if the file is there.
+/// Returns the error if a lack of permission hides if the file exists.
 fn cannot_look(path: &Path) -> Option<io::Error> {
     path.metadata()
         .err()
         .filter(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Whether it speaks the network's version.
+/// Returns true if the plugin supports the network's version; otherwise reports it.
 fn version(
     runtime: &Runtime,
     known: &mut Versions,
@@ -167,13 +167,13 @@ fn version(
                 severity,
                 "binary-version",
                 format!(
-                    "{} says cniVersion {}, and {name} supports {}",
+                    "{} has cniVersion {}, but {name} supports {}",
                     file.name(),
                     network.version,
                     versions.join(" ")
                 ),
                 "every ADD fails with \"incompatible CNI versions\"",
-                format!("install a newer {name}, or write a version that it supports"),
+                format!("install a newer {name}, or set a cniVersion that it supports"),
             );
             false
         }
@@ -181,8 +181,8 @@ fn version(
             report.add(
                 severity,
                 "binary-broken",
-                format!("{name} gives no answer to VERSION: {e}"),
-                "a program that cannot start attaches no pod (another architecture? a library that is missing?)",
+                format!("{name} does not answer VERSION: {e}"),
+                "every ADD fails (is it built for another architecture? is a library missing?)",
                 "install it again",
             );
             false
@@ -191,7 +191,7 @@ fn version(
 }
 
 fn status(
-    scene: &Scene,
+    node: &Node,
     runtime: &Runtime,
     network: &Network,
     severity: Severity,
@@ -201,32 +201,32 @@ fn status(
         return;
     };
     let code = e.plugin_error().map(|error| error.code);
-    if !scene.privileged && code != Some(Code::INVALID_CONFIG) {
+    if !node.privileged && code != Some(Code::INVALID_CONFIG) {
         return report.unseen(format!(
-            "STATUS of {}: not judged without CAP_NET_ADMIN ({e})",
+            "STATUS of {}: it needs CAP_NET_ADMIN ({e})",
             network.name
         ));
     }
     let why = match code {
         Some(Code::LIMITED_CONNECTIVITY) => {
-            "no pod can be attached, and existing ones may be cut off"
+            "no pod can be attached, and existing pods may be cut off"
         }
-        _ => "no pod can be attached, and runtimes tell the node as NotReady",
+        _ => "no pod can be attached, and the runtime reports the node as NotReady",
     };
     report.add(
         severity,
         "status",
         format!("{}: {e}", network.name),
         why,
-        "see what the plugin says",
+        "fix the cause that the plugin names",
     );
 }
 
-/// containerd runs it for every pod, whichever networks there are. Where no runtime's configuration
-/// is found, a kubelet's is probably containerd.
-fn loopback(scene: &Scene, report: &mut Report) {
-    let paths: Vec<_> = scene
-        .places
+/// Reports a missing loopback plugin. containerd runs it for every pod, whatever its networks are.
+/// If no runtime's configuration is found but a kubelet is, its runtime is probably containerd.
+fn loopback(node: &Node, report: &mut Report) {
+    let paths: Vec<_> = node
+        .paths
         .bin_dirs()
         .iter()
         .map(|folder| folder.join("loopback"))
@@ -234,15 +234,15 @@ fn loopback(scene: &Scene, report: &mut Report) {
     let may_be_there = paths
         .iter()
         .any(|path| path.is_file() || cannot_look(path).is_some());
-    if may_be_there || scene.files.is_empty() || scene.runs_loopback == Some(false) {
+    if may_be_there || node.files.is_empty() || node.runs_loopback == Some(false) {
         return;
     }
-    let is_needed = scene.runs_loopback == Some(true) || has_kubelet(&scene.places);
+    let is_needed = node.runs_loopback == Some(true) || has_kubelet(&node.paths);
     report.add(
         if is_needed { Severity::Warning } else { Severity::Note },
         "loopback-missing",
         "the plugin loopback is not installed",
-        "containerd runs it for every pod, beside the network's own plugins; without it no pod starts",
-        "install it with the other plugins, or tell containerd 2 use_internal_loopback = true",
+        "containerd runs it for every pod, besides the network's own plugins; without it no pod starts",
+        "install it with the other plugins, or set use_internal_loopback = true in containerd 2",
     );
 }

@@ -1,7 +1,7 @@
-//! What containerd and CRI-O are told about networks: where configurations and plugins are.
+//! The network settings of containerd and CRI-O: the folders of configurations and plugins.
 
 use super::finding::{Report, Severity};
-use crate::places::Places;
+use crate::paths::Paths;
 use cni_runtime::read_plain;
 use serde_json::Value;
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the CNI section is in containerd's configuration of version 3, 2 and 1.
+/// The CNI section in containerd's configuration of version 3, 2 and 1.
 const CONTAINERD_CNI: [&[&str]; 3] = [
     &["plugins", "io.containerd.cri.v1.runtime", "cni"],
     &["plugins", "io.containerd.grpc.v1.cri", "cni"],
@@ -24,24 +24,24 @@ const CRI_PLUGINS: [&str; 4] = [
     "io.containerd.cri.v1.images",
 ];
 
-/// What one runtime is told.
+/// The network settings of one runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Settings {
     name: &'static str,
     conf_dir: Option<PathBuf>,
     bin_dirs: Vec<PathBuf>,
     default_network: Option<String>,
-    /// containerd runs the plugin loopback for every pod, unless it is told to do without; CRI-O
-    /// does not.
+    /// True for containerd, which runs the plugin loopback for every pod, unless
+    /// `use_internal_loopback` is set; false for CRI-O.
     runs_loopback: bool,
-    /// How many networks each pod gets, where it is not one.
+    /// The number of networks that each pod gets, if it is set.
     networks: Option<usize>,
 }
 
-/// Where a runtime that is told nothing else looks.
+/// The default folder of configurations of all runtimes.
 const CONF_DIR: &str = "/etc/cni/net.d";
 
-/// containerd's configuration: its own, k3s's and RKE2's.
+/// The configuration files of containerd, of k3s and of RKE2.
 const CONTAINERD_FILES: [&str; 3] = [
     "/etc/containerd/config.toml",
     "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
@@ -54,39 +54,38 @@ impl Settings {
     }
 }
 
-/// Whether this is a node of a Kubernetes cluster.
-pub(super) fn has_kubelet(places: &Places) -> bool {
+/// Returns true if this is a node of a Kubernetes cluster.
+pub(super) fn has_kubelet(paths: &Paths) -> bool {
     ["/var/lib/kubelet", "/etc/kubernetes"]
         .iter()
-        .any(|path| places.file(path).exists())
+        .any(|path| paths.file(path).exists())
 }
 
-/// What all runtimes are told.
+/// The settings of all runtimes that were found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Runtimes(Vec<Settings>);
 
 impl Runtimes {
-    /// Puts the runtime's folders in the place of those by custom, unless somebody asked for
-    /// others.
-    pub(super) fn settle(&self, places: &mut Places) {
+    /// Replaces default folders by those of the first runtime; folders that were given stay.
+    pub(super) fn apply_to(&self, paths: &mut Paths) {
         let Some(first) = self.0.first() else { return };
-        let root = places.root.clone();
+        let root = paths.root.clone();
         let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-        if places.conf_dir.is_none() {
-            places.conf_dir = first.conf_dir.as_deref().map(below);
+        if paths.conf_dir.is_none() {
+            paths.conf_dir = first.conf_dir.as_deref().map(below);
         }
-        if places.bin_dirs.is_none() && !first.bin_dirs.is_empty() {
-            places.bin_dirs = Some(first.bin_dirs.iter().map(|path| below(path)).collect());
+        if paths.bin_dirs.is_none() && !first.bin_dirs.is_empty() {
+            paths.bin_dirs = Some(first.bin_dirs.iter().map(|path| below(path)).collect());
         }
     }
 
-    /// Whether pods need the plugin loopback; nothing where no runtime's configuration is there.
+    /// Returns true if pods need the plugin loopback; `None` if no runtime's configuration was
+    /// found.
     pub(super) fn run_loopback(&self) -> Option<bool> {
         (!self.0.is_empty()).then(|| self.0.iter().any(|runtime| runtime.runs_loopback))
     }
 
-    /// The network that CRI-O is to take, whichever file is first; where it reads the folder that
-    /// is examined.
+    /// Returns CRI-O's `cni_default_network`, if CRI-O reads the folder that is examined.
     pub(super) fn default_network(&self) -> Option<String> {
         let first = self.0.first()?;
         let others = self
@@ -98,7 +97,7 @@ impl Runtimes {
             .next()
     }
 
-    /// How many networks each pod gets: the first of the folder.
+    /// Returns the number of networks that each pod gets, counted from the first of the folder.
     pub(super) fn networks(&self) -> usize {
         self.0
             .first()
@@ -107,9 +106,9 @@ impl Runtimes {
     }
 }
 
-pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
-    let crio = crio(places, report);
-    let containerd = containerd(places, crio.is_some(), report);
+pub(super) fn examine(paths: &Paths, report: &mut Report) -> Runtimes {
+    let crio = crio(paths, report);
+    let containerd = containerd(paths, crio.is_some(), report);
     let runtimes: Vec<_> = [containerd, crio].into_iter().flatten().collect();
     if let [first, second] = &runtimes[..]
         && first.conf_dir() != second.conf_dir()
@@ -126,24 +125,24 @@ pub(super) fn examine(places: &Places, report: &mut Report) -> Runtimes {
                 first.name
             ),
             format!(
-                "say --conf-dir {} for the other",
+                "use --conf-dir {} to examine the other",
                 second.conf_dir().display()
             ),
         );
     }
     for runtime in &runtimes {
-        elsewhere(runtime, places, report);
+        report_other_folder(runtime, paths, report);
     }
     Runtimes(runtimes)
 }
 
-/// Somebody asked for a folder that the runtime does not read.
-fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
-    let Some(examined) = &places.conf_dir else {
+/// Reports that the runtime does not read the folder that was given.
+fn report_other_folder(runtime: &Settings, paths: &Paths, report: &mut Report) {
+    let Some(examined) = &paths.conf_dir else {
         return;
     };
     let read = runtime.conf_dir();
-    if examined != read && *examined != places.file(&read.to_string_lossy()) {
+    if examined != read && *examined != paths.file(&read.to_string_lossy()) {
         report.note(
             "runtime-elsewhere",
             format!(
@@ -152,22 +151,22 @@ fn elsewhere(runtime: &Settings, places: &Places, report: &mut Report) {
                 read.display(),
                 examined.display()
             ),
-            "what is examined here is not what it uses",
-            "leave --conf-dir and NETCONFPATH out to examine what it reads",
+            "the runtime does not use the files that are examined here",
+            "omit --conf-dir and NETCONFPATH to examine the runtime's folder",
         );
     }
 }
 
-fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Settings> {
+fn containerd(paths: &Paths, has_crio: bool, report: &mut Report) -> Option<Settings> {
     let path = CONTAINERD_FILES
         .iter()
-        .find(|path| places.file(path).exists())?;
-    let main = document(&places.file(path), report)?;
+        .find(|path| paths.file(path).exists())?;
+    let main = document(&paths.file(path), report)?;
     let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
     let mut documents = vec![main.clone()];
     for pattern in texts(main.get("imports")) {
-        // A relative one is beside the file.
-        let found = matching(places, &folder.join(pattern));
+        // A relative path is relative to the file's folder.
+        let found = matching(paths, &folder.join(pattern));
         documents.extend(found.iter().filter_map(|path| document(path, report)));
     }
     let mut settings = Settings {
@@ -181,8 +180,8 @@ fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Se
             .iter()
             .find(|plugin| CRI_PLUGINS.contains(&plugin.as_str()))
         {
-            // The package docker ships it so, and docker, nerdctl or CRI-O beside it miss nothing.
-            let is_missed = has_kubelet(places) && !has_crio;
+            // Docker's package ships it so; docker, nerdctl and CRI-O do not need the CRI plugin.
+            let is_missed = has_kubelet(paths) && !has_crio;
             report.add(
                 if is_missed {
                     Severity::Error
@@ -191,9 +190,9 @@ fn containerd(places: &Places, has_crio: bool, report: &mut Report) -> Option<Se
                 },
                 "containerd-no-cri",
                 format!("containerd's configuration disables the plugin {plugin:?}"),
-                "containerd serves no kubelet and no crictl (the package docker ships it so)",
+                "kubelet and crictl cannot use containerd (docker's package ships it so)",
                 format!(
-                    "if it is to: take it out of disabled_plugins in {path}, and restart containerd"
+                    "if they should: remove it from disabled_plugins in {path}, and restart containerd"
                 ),
             );
             return None;
@@ -227,7 +226,7 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
         settings.conf_dir = Some(dir.into());
     }
     if let Some(number) = section.get("max_conf_num").and_then(Value::as_u64) {
-        // None means all.
+        // 0 means all.
         settings.networks = Some(
             usize::try_from(number)
                 .ok()
@@ -248,16 +247,16 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
         report.note(
             "containerd-template",
             format!("containerd writes its network configuration from {template}"),
-            "what is written by hand into its folder may be used instead, or be overwritten",
+            "a file written by hand into its folder may be used instead, or be overwritten",
             "change the template",
         );
     }
 }
 
-fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
-    let mut files = vec![places.file("/etc/crio/crio.conf")];
-    // Every file there, whatever its name.
-    files.extend(matching(places, Path::new("/etc/crio/crio.conf.d/*")));
+fn crio(paths: &Paths, report: &mut Report) -> Option<Settings> {
+    let mut files = vec![paths.file("/etc/crio/crio.conf")];
+    // CRI-O reads every file in this folder, of any name.
+    files.extend(matching(paths, Path::new("/etc/crio/crio.conf.d/*")));
     let documents: Vec<Value> = files
         .iter()
         .filter_map(|path| document(path, report))
@@ -295,7 +294,7 @@ fn crio(places: &Places, report: &mut Report) -> Option<Settings> {
     Some(settings)
 }
 
-/// A text as a list of one, a list of texts, or nothing.
+/// Returns the strings of a string or of a list of strings; an empty list for anything else.
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
@@ -308,14 +307,13 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// The files that a path with at most one `*`, in its last part, leads to; in the order of their
-/// names.
-fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
+/// Returns the files that match a path with at most one `*`, in its last part; sorted by name.
+fn matching(paths: &Paths, pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy();
     let Some((start, end)) = name.split_once('*') else {
-        return vec![places.file(&pattern.to_string_lossy())];
+        return vec![paths.file(&pattern.to_string_lossy())];
     };
-    let folder = places.file(&pattern.parent().unwrap_or(Path::new("/")).to_string_lossy());
+    let folder = paths.file(&pattern.parent().unwrap_or(Path::new("/")).to_string_lossy());
     let entries = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -325,9 +323,9 @@ fn matching(places: &Places, pattern: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(start) && name.ends_with(end) && !path.is_dir()
     };
-    let mut paths: Vec<_> = entries.filter(fits).collect();
-    paths.sort();
-    paths
+    let mut found: Vec<_> = entries.filter(fits).collect();
+    found.sort();
+    found
 }
 
 fn document(path: &Path, report: &mut Report) -> Option<Value> {
@@ -345,7 +343,7 @@ fn document(path: &Path, report: &mut Report) -> Option<Value> {
             report.error(
                 "runtime-toml",
                 format!("{}: {e}", path.display()),
-                "the runtime does not start with it, or not again",
+                "the runtime cannot start with it",
                 "correct the file",
             );
             None
@@ -356,7 +354,7 @@ fn document(path: &Path, report: &mut Report) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::places::Options;
+    use crate::paths::Options;
     use cni_types::Environment;
 
     struct Root(PathBuf);
@@ -372,8 +370,8 @@ mod tests {
             Self(root)
         }
 
-        fn places(&self) -> Places {
-            Places::of(
+        fn paths(&self) -> Paths {
+            Paths::new(
                 Options {
                     root: Some(self.0.clone()),
                     ..Options::default()
@@ -406,11 +404,11 @@ mod tests {
             ),
         ] {
             let root = Root::new(name, &[("etc/containerd/config.toml", text)]);
-            let mut places = root.places();
+            let mut paths = root.paths();
             let mut report = Report::default();
-            examine(&places, &mut report).settle(&mut places);
+            examine(&paths, &mut report).apply_to(&mut paths);
             assert_eq!(
-                (places.conf_dir(), places.bin_dirs()),
+                (paths.conf_dir(), paths.bin_dirs()),
                 (root.0.join("c"), vec![root.0.join("b")]),
                 "{name}"
             );
@@ -419,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_imported_into_containerd_s_configuration_counts() {
+    fn imports_of_containerd_s_configuration_count() {
         let root = Root::new(
             "imports",
             &[
@@ -437,10 +435,10 @@ mod tests {
                 ),
             ],
         );
-        let mut places = root.places();
-        let runtimes = examine(&places, &mut Report::default());
-        runtimes.settle(&mut places);
-        assert_eq!(places.conf_dir(), root.0.join("c"));
+        let mut paths = root.paths();
+        let runtimes = examine(&paths, &mut Report::default());
+        runtimes.apply_to(&mut paths);
+        assert_eq!(paths.conf_dir(), root.0.join("c"));
         assert_eq!(runtimes.run_loopback(), Some(false));
         assert_eq!(runtimes.networks(), usize::MAX, "all");
     }
@@ -452,17 +450,17 @@ mod tests {
             "k3s",
             &[("var/lib/rancher/k3s/agent/etc/containerd/config.toml", text)],
         );
-        let mut places = root.places();
-        let runtimes = examine(&places, &mut Report::default());
-        runtimes.settle(&mut places);
+        let mut paths = root.paths();
+        let runtimes = examine(&paths, &mut Report::default());
+        runtimes.apply_to(&mut paths);
         assert_eq!(
-            (places.conf_dir(), runtimes.run_loopback()),
+            (paths.conf_dir(), runtimes.run_loopback()),
             (root.0.join("k"), Some(true))
         );
     }
 
     #[test]
-    fn docker_s_containerd_beside_crio_is_nobody_s_concern() {
+    fn docker_s_containerd_beside_crio_is_only_a_note() {
         let files = [
             (
                 "etc/containerd/config.toml",
@@ -475,22 +473,22 @@ mod tests {
             ("var/lib/kubelet/config.yaml", ""),
         ];
         let root = Root::new("docker", &files);
-        let (mut places, mut report) = (root.places(), Report::default());
-        let runtimes = examine(&places, &mut report);
-        runtimes.settle(&mut places);
+        let (mut paths, mut report) = (root.paths(), Report::default());
+        let runtimes = examine(&paths, &mut report);
+        runtimes.apply_to(&mut paths);
         assert_eq!(
             (report.ids(), report.is_fine()),
             (vec!["containerd-no-cri"], true)
         );
         assert_eq!(
-            (places.conf_dir(), places.bin_dirs()),
+            (paths.conf_dir(), paths.bin_dirs()),
             (root.0.join("c"), vec![root.0.join("p")])
         );
         assert_eq!(runtimes.run_loopback(), Some(false));
         std::fs::remove_dir_all(root.0.join("etc/crio")).unwrap();
         let mut report = Report::default();
-        assert_eq!(examine(&root.places(), &mut report).run_loopback(), None);
-        assert!(!report.is_fine(), "a kubelet has no other");
+        assert_eq!(examine(&root.paths(), &mut report).run_loopback(), None);
+        assert!(!report.is_fine(), "kubelet has no other runtime");
     }
 
     #[test]
@@ -508,16 +506,16 @@ mod tests {
                 ),
             ],
         );
-        let mut places = root.places();
-        let runtimes = examine(&places, &mut Report::default());
-        runtimes.settle(&mut places);
-        assert_eq!(places.conf_dir(), root.0.join("new"));
-        assert_eq!(places.bin_dirs(), [root.0.join("p"), root.0.join("q")]);
+        let mut paths = root.paths();
+        let runtimes = examine(&paths, &mut Report::default());
+        runtimes.apply_to(&mut paths);
+        assert_eq!(paths.conf_dir(), root.0.join("new"));
+        assert_eq!(paths.bin_dirs(), [root.0.join("p"), root.0.join("q")]);
         assert_eq!(runtimes.default_network().as_deref(), Some("pods"));
     }
 
     #[test]
-    fn what_is_wrong_in_a_runtime_s_configuration_is_told() {
+    fn faults_of_a_runtime_s_configuration_are_found() {
         for (name, text, wanted) in [
             (
                 "disabled",
@@ -533,7 +531,7 @@ mod tests {
         ] {
             let root = Root::new(name, &[("etc/containerd/config.toml", text)]);
             let mut report = Report::default();
-            examine(&root.places(), &mut report);
+            examine(&root.paths(), &mut report);
             assert_eq!(report.ids(), [wanted]);
         }
         let both = [
@@ -547,15 +545,15 @@ mod tests {
             ),
         ];
         let root = Root::new("both", &both);
-        let (mut report, mut places) = (Report::default(), root.places());
-        let runtimes = examine(&places, &mut report);
-        runtimes.settle(&mut places);
+        let (mut report, mut paths) = (Report::default(), root.paths());
+        let runtimes = examine(&paths, &mut report);
+        runtimes.apply_to(&mut paths);
         assert_eq!(
             (runtimes.default_network(), runtimes.networks()),
             (None, 1),
             "not in containerd's folder"
         );
         assert_eq!(report.ids(), ["runtimes-differ"]);
-        assert_eq!(places.conf_dir(), root.0.join("a"), "the first one's");
+        assert_eq!(paths.conf_dir(), root.0.join("a"), "the first one's");
     }
 }

@@ -1,8 +1,8 @@
-//! The keys that plugins know: ours as each of them declares them, and those of the reference's
-//! other plugins by its documentation (cni.dev/plugins).
+//! The keys of plugins: ours as each plugin declares them, and those of the reference's other
+//! plugins from its documentation (cni.dev/plugins).
 //!
-//! A plugin that is not here is not judged, nor is a key below `args`, which belongs to others by
-//! the conventions.
+//! Plugins that are not here are not examined, nor are keys below `args`, which the conventions
+//! leave to others.
 
 use cni_plugins::Role;
 use cni_types::{
@@ -38,7 +38,7 @@ pub(super) const EVERY_PLUGIN: Keys = &[
     Key::new("ipam", Ipam),
     Key::flag("ipMasq"),
     Key::new("prevResult", Any),
-    // A list's, where the configuration is a list of one.
+    // Keys of a list, in a configuration with a single plugin.
     Key::texts("cniVersions"),
     Key::new("disableCheck", Any),
     Key::new("disableGC", Any),
@@ -61,8 +61,7 @@ pub(super) const CAPABILITIES: [&str; 10] = [
     "cgroupPath",
 ];
 
-/// The reference's interface and chained plugins. An entry of a plugin that is ours by now has no
-/// effect.
+/// The interface and chained plugins of the reference. A plugin of ours takes precedence.
 const FOREIGN_PLUGINS: &[(&str, Keys)] = &[
     ("ptp", &[Key::number("mtu"), Key::text("ipMasqBackend")]),
     (
@@ -166,7 +165,7 @@ const FOREIGN_PLUGINS: &[(&str, Keys)] = &[
     ("vrf", &[Key::text("vrfname"), Key::number("table")]),
 ];
 
-/// The reference's IPAM plugins, likewise.
+/// The IPAM plugins of the reference. A plugin of ours takes precedence.
 const FOREIGN_IPAMS: &[(&str, Keys)] = &[(
     "dhcp",
     &[
@@ -187,24 +186,24 @@ const FOREIGN_IPAMS: &[(&str, Keys)] = &[(
     ],
 )];
 
-/// The interface and chained plugins with their keys.
+/// Returns the interface and chained plugins with their keys.
 pub(super) fn plugins() -> impl Iterator<Item = (&'static str, Keys)> {
     with_ours(Role::Interface, FOREIGN_PLUGINS)
 }
 
-/// The IPAM plugins with their keys.
+/// Returns the IPAM plugins with their keys.
 pub(super) fn ipams() -> impl Iterator<Item = (&'static str, Keys)> {
     with_ours(Role::Ipam, FOREIGN_IPAMS)
 }
 
-/// The keys of an interface or chained plugin of this name.
+/// Returns the keys of the interface or chained plugin of this name.
 pub(super) fn of_plugin(name: &str) -> Option<Keys> {
     plugins()
         .find(|(known, _)| *known == name)
         .map(|(_, keys)| keys)
 }
 
-/// The keys of an IPAM plugin of this name.
+/// Returns the keys of the IPAM plugin of this name.
 pub(super) fn of_ipam(name: &str) -> Option<Keys> {
     ipams()
         .find(|(known, _)| *known == name)

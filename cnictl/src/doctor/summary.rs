@@ -1,14 +1,13 @@
-//! The first line of the report: if pods can start, and if running ones are connected.
+//! The first line of the report: can new pods start, and are running pods connected?
 
 use super::{
     attachments::Running,
     finding::{Report, number},
-    scene::Scene,
+    node::Node,
 };
 use serde::Serialize;
 
-/// Errors that leave new pods alone: they are about those that run, or about all that leaves the
-/// bridge.
+/// Errors that do not make ADD fail: they concern running pods, or the way beyond the bridge.
 const NOT_OF_ADD: [&str; 4] = [
     "attachment-changed",
     "bridge-down",
@@ -16,17 +15,17 @@ const NOT_OF_ADD: [&str; 4] = [
     "ipv6-forward",
 ];
 
-/// If pods can be attached.
+/// The answer to: can new pods be attached?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Start {
     Can,
     Cannot,
-    /// What would tell could not be looked at.
+    /// The node could not be examined completely.
     Unknown,
 }
 
-/// What a person wants to know first.
+/// The summary of an examination.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
@@ -37,10 +36,10 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(scene: &Scene, report: &Report, running: Running) -> Self {
+    pub(super) fn of(node: &Node, report: &Report, running: Running) -> Self {
         let new_pods = if report.has_error_besides(&NOT_OF_ADD) {
             Start::Cannot
-        } else if scene.privileged && scene.folder_was_read {
+        } else if node.privileged && node.folder_was_read {
             Start::Can
         } else {
             Start::Unknown
@@ -58,12 +57,12 @@ impl Summary {
         }
     }
 
-    /// For people: one line.
+    /// Returns the summary for people, as one line.
     pub(super) fn describe(&self) -> String {
         let new_pods = match self.new_pods {
             Start::Can => "can start",
             Start::Cannot => "cannot start",
-            Start::Unknown => "unknown, not everything could be seen",
+            Start::Unknown => "unknown, not everything could be checked",
         };
         let Self {
             running_intact: intact,
@@ -73,12 +72,12 @@ impl Summary {
         } = *self;
         let all = number(intact + changed + unseen, "attachment");
         let running = match (changed, unseen) {
-            (0, 0) if intact == 0 => "none is known".to_owned(),
+            (0, 0) if intact == 0 => "none in the cache".to_owned(),
             (0, 0) => format!("{all}, all as ADD left them"),
-            (0, unseen) => format!("{all}, {unseen} not seen"),
-            (changed, 0) => format!("{all}, {changed} changed, which may be cut off"),
+            (0, unseen) => format!("{all}, {unseen} not checked"),
+            (changed, 0) => format!("{all}, {changed} changed and maybe cut off"),
             (changed, unseen) => {
-                format!("{all}, {changed} changed, which may be cut off, {unseen} not seen")
+                format!("{all}, {changed} changed and maybe cut off, {unseen} not checked")
             }
         };
         format!("new pods: {new_pods}; running pods: {running}")

@@ -1,4 +1,5 @@
-//! cnitool, the CNI project's own runtime: either goes on with what the other has begun.
+//! Compatibility with cnitool, the CNI project's own runtime: each tool checks and deletes the
+//! attachments of the other.
 
 use crate::node::{Node, Outcome};
 use std::{
@@ -19,7 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Made by scripts/fetch-cnitool.
+/// Returns the program that scripts/fetch-cnitool makes.
 fn program() -> PathBuf {
     let path = std::env::var_os("CNITOOL").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cnitool/cnitool"),
@@ -38,7 +39,7 @@ fn node(host: &Host) -> Node<'_> {
     node
 }
 
-/// Runs a program with cnitool's arguments and variables; the cache is where it is by custom.
+/// Runs a program with cnitool's arguments and variables, and the default cache.
 fn tool(node: &Node<'_>, program: &Path, arguments: [&str; 3]) -> Outcome {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -82,7 +83,7 @@ fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
         let added = tool(&node, program, ["add", "n", "/run/netns/blue"]);
         let mut result = added.success().json();
         let (name, mut file) = cached();
-        // The next address of the round is another one, and the host's end has a new MAC address.
+        // The second ADD gets the next address, and the host's end a new MAC address.
         let address = result["ips"][0]["address"]
             .as_str()
             .or_fail("an address")
@@ -92,7 +93,7 @@ fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
             result["ips"][0]["address"] = "A".into();
             result["interfaces"][1]["mac"] = "M".into();
         }
-        // Written as read by one, and as parsed by the other.
+        // One tool writes the configuration as it read it, the other as it parsed it.
         file["config"] = serde_json::Value::Null;
         seen.push((name, file, result, added.stdout.ends_with('\n')));
         tool(&node, program, ["del", "n", "/run/netns/blue"]).success();

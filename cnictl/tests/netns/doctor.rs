@@ -10,21 +10,21 @@ use testkit::{Host, OrFail, Test, fail};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = crate::tests![
-        nothing_is_wrong_with_a_healthy_node,
+        a_healthy_node_has_no_problems,
         a_report_is_readable,
         faults_of_files_are_found,
-        what_is_no_file_neither_hangs_nor_hides_others,
-        a_misspelt_key_of_a_list_that_cannot_be_used_is_found,
+        a_fifo_device_or_socket_neither_hangs_nor_hides_other_files,
+        a_misspelt_key_of_an_unusable_list_is_found,
         the_first_file_decides_and_is_named,
         faults_of_keys_are_found,
         faults_of_programs_are_found,
-        a_status_that_fails_is_told,
+        a_failing_status_is_found,
         faults_of_ranges_are_found,
         dead_reservations_are_found,
-        ranges_that_another_plugin_writes_are_not_judged,
+        ranges_that_another_plugin_writes_are_not_checked,
         stale_attachments_and_damaged_files_are_found,
         the_runtime_s_own_folders_are_examined,
-        without_privilege_it_says_what_it_cannot_see,
+        without_privilege_it_reports_what_it_cannot_check,
         it_changes_nothing,
     ];
     all.extend(kernel::tests());
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
     all
 }
 
-/// A network that is right, with these ranges.
+/// Returns a faultless network with these ranges.
 fn pods(ranges: Value) -> Value {
     json!({
         "cniVersion": "1.1.0", "name": "pods",
@@ -47,14 +47,14 @@ fn healthy() -> Value {
     pods(json!([[{"subnet": "10.1.0.0/24"}]]))
 }
 
-/// The healthy network with something else in its plugin.
+/// Returns the healthy network with another value for a key of its plugin.
 fn with(key: &str, value: Value) -> Value {
     let mut network = healthy();
     network["plugins"][0][key] = value;
     network
 }
 
-/// The healthy network with a second plugin.
+/// Returns the healthy network with a second plugin.
 fn followed_by(plugin: &str) -> Value {
     let mut network = healthy();
     network["plugins"]
@@ -64,7 +64,7 @@ fn followed_by(plugin: &str) -> Value {
     network
 }
 
-/// What doctor finds, notes left out where they are not asked for.
+/// Returns the ids and texts of doctor's findings, with notes if `notes` is true.
 fn found(node: &Node<'_>, notes: bool) -> Vec<(String, String)> {
     let outcome = node.cnictl(&["doctor", "--json"]);
     let report = outcome.json();
@@ -78,19 +78,20 @@ fn found(node: &Node<'_>, notes: bool) -> Vec<(String, String)> {
             "{finding}"
         );
     }
-    let told = findings
+    let wanted = findings
         .iter()
         .filter(|finding| notes || finding["severity"] != "note");
-    told.map(|finding| (text(finding, "id"), text(finding, "what")))
+    wanted
+        .map(|finding| (text(finding, "id"), text(finding, "what")))
         .collect()
 }
 
-/// Exactly this one thing is wrong.
+/// Asserts that doctor finds exactly this one problem.
 #[track_caller]
 fn wrong(node: &Node<'_>, id: &str, what: &str) {
     let found = found(node, false);
     let [(its_id, its_what)] = &found[..] else {
-        fail(format_args!("{id} is wanted: {found:#?}"))
+        fail(format_args!("expected {id}: {found:#?}"))
     };
     assert_eq!(
         (its_id.as_str(), its_what.contains(what)),
@@ -99,9 +100,9 @@ fn wrong(node: &Node<'_>, id: &str, what: &str) {
     );
 }
 
-/// This is among what is told.
+/// Asserts that this is among the findings.
 #[track_caller]
-fn told(node: &Node<'_>, id: &str, what: &str) {
+fn reported(node: &Node<'_>, id: &str, what: &str) {
     let found = found(node, true);
     let is_it = |(its_id, its_what): &(String, String)| its_id == id && its_what.contains(what);
     assert!(found.iter().any(is_it), "{id}: {what:?} in {found:#?}");
@@ -113,7 +114,7 @@ fn node(host: &Host) -> Node<'_> {
     node
 }
 
-fn nothing_is_wrong_with_a_healthy_node(host: &Host) {
+fn a_healthy_node_has_no_problems(host: &Host) {
     let node = node(host);
     assert_eq!(found(&node, false), []);
     let _pod = host.pod("blue");
@@ -127,15 +128,15 @@ fn a_report_is_readable(host: &Host) {
     node.network("10-pods.conflist", with("isGatway", true.into()));
     let report = node.cnictl(&["doctor"]).exit(1).stdout.clone();
     let wanted = "\
-new pods: can start; running pods: none is known
+new pods: can start; running pods: none in the cache
 
 networks in /run/node/etc/cni/net.d, in the order of runtimes:
   10-pods.conflist: pods 1.1.0 bridge (host-local)  <- taken: the first
 plugins in /run/node/opt/cni/bin
 
-warning: 10-pods.conflist, line 1: bridge.isGatway is no key of bridge: did you mean isGateway? [key-unknown]
-    why: runtimes and plugins ignore keys that they do not know, so it has no effect
-    do:  write isGateway
+warning: 10-pods.conflist, line 1: unknown key bridge.isGatway; did you mean isGateway? [key-unknown]
+    why: runtimes and plugins ignore unknown keys, so it has no effect
+    do:  rename it to isGateway
 
 0 errors and 1 warning
 ";
@@ -178,23 +179,23 @@ fn faults_of_files_are_found(host: &Host) {
     );
     old["cniVersion"] = "1.0.0".into();
     node.network("10-pods.conflist", &old);
-    told(&node, "version-no-gc", "says cniVersion 1.0.0");
+    reported(&node, "version-no-gc", "has cniVersion 1.0.0");
     old["cniVersion"] = "1.1.0".into();
     old["disableGC"] = true.into();
     node.network("10-pods.conflist", &old);
-    told(&node, "gc-disabled", "10-pods.conflist");
+    reported(&node, "gc-disabled", "10-pods.conflist");
     node.network("10-pods.conflist", healthy());
     node.network("10-pods.conflist.bak", "{");
-    told(&node, "conf-ignored", "10-pods.conflist.bak is not read");
+    reported(&node, "conf-ignored", "10-pods.conflist.bak is not read");
     node.network("20-again.conflist", healthy());
     wrong(
         &node,
         "conf-shadowed",
-        "10-pods.conflist and 20-again.conflist both are network \"pods\"",
+        "10-pods.conflist and 20-again.conflist both define network \"pods\"",
     );
 }
 
-fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
+fn a_fifo_device_or_socket_neither_hangs_nor_hides_other_files(host: &Host) {
     let node = node(host);
     let folder = node.path("etc/cni/net.d");
     let fifo = |path: &std::path::Path| {
@@ -216,7 +217,7 @@ fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
         ("70-folder.json", "a directory"),
         ("90-socket.conf", "a socket"),
     ] {
-        told(
+        reported(
             &node,
             "conf-no-file",
             &format!("{name}: it is {what}, not a regular file"),
@@ -232,21 +233,21 @@ fn what_is_no_file_neither_hangs_nor_hides_others(host: &Host) {
     node.cnictl(&["del", "pods", "/run/netns/blue"]).success();
 }
 
-fn a_misspelt_key_of_a_list_that_cannot_be_used_is_found(host: &Host) {
+fn a_misspelt_key_of_an_unusable_list_is_found(host: &Host) {
     let node = node(host);
     node.network(
         "10-pods.conflist",
         r#"{"name": "pods", "cniVersion": "1.1.0", "Plugins": []}"#,
     );
-    told(
+    reported(
         &node,
         "conf-invalid",
         "10-pods.conflist: error parsing configuration list: no plugin configs",
     );
-    told(
+    reported(
         &node,
         "key-unknown",
-        "Plugins is no key of a network configuration: did you mean plugins?",
+        "unknown key Plugins; did you mean plugins?",
     );
 }
 
@@ -257,8 +258,8 @@ fn the_first_file_decides_and_is_named(host: &Host) {
     report
         .exit(1)
         .says("00-broken.conflist: cannot be used  <- the first: containerd stops here");
-    report.says("containerd goes no further, and has no network; CRI-O passes it over");
-    report.says("(host-local)  <- the first that can be used: CRI-O takes it");
+    report.says("containerd stops here and has no network; CRI-O skips it");
+    report.says("(host-local)  <- the first usable file: CRI-O takes it");
     let files = node.cnictl(&["doctor", "--json"]).json()["examined"]["files"].clone();
     assert_eq!(
         (&files[0]["network"], &files[1]["network"]),
@@ -293,19 +294,19 @@ fn faults_of_keys_are_found(host: &Host) {
         wrong(&node, id, what);
     }
     node.network("10-pods.conflist", with("hairpinMode", "yes".into()));
-    told(
+    reported(
         &node,
         "key-type",
-        "bridge.hairpinMode is \"yes\", and true or false is wanted",
+        "bridge.hairpinMode is \"yes\"; expected true or false",
     );
     let twice =
         healthy()
             .to_string()
             .replacen(r#""bridge":"br0""#, r#""bridge":"br1","Bridge":"br0""#, 1);
     node.network("10-pods.conflist", twice);
-    wrong(&node, "key-twice", "bridge.bridge is there twice");
+    wrong(&node, "key-twice", "duplicate key bridge.bridge");
     node.network("10-pods.conflist", followed_by("portmap"));
-    told(&node, "capability-missing", "portmap does not declare");
+    reported(&node, "capability-missing", "portmap does not declare");
 }
 
 fn faults_of_programs_are_found(host: &Host) {
@@ -314,23 +315,23 @@ fn faults_of_programs_are_found(host: &Host) {
     wrong(
         &node,
         "binary-missing",
-        "the plugin tuning is not in /run/node/opt/cni/bin",
+        "the plugin tuning is not installed in /run/node/opt/cni/bin",
     );
     let tuning = node.file("opt/cni/bin/tuning", "");
-    wrong(&node, "binary-not-executable", "tuning may not be executed");
+    wrong(&node, "binary-not-executable", "tuning is not executable");
     let script = |body: &str| {
         fs::remove_file(&tuning).or_fail("remove");
         fs::copy(host.script("tuning", body), &tuning).or_fail("install a script");
     };
     script("exit 1");
-    wrong(&node, "binary-broken", "tuning gives no answer to VERSION");
+    wrong(&node, "binary-broken", "tuning does not answer VERSION");
     script("exec sleep 60");
     wrong(&node, "binary-broken", "it did not end within 5 seconds");
     script(r#"echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'"#);
     wrong(
         &node,
         "binary-version",
-        "says cniVersion 1.1.0, and tuning supports 0.4.0 1.0.0",
+        "has cniVersion 1.1.0, but tuning supports 0.4.0 1.0.0",
     );
     script(
         r#"test "$CNI_COMMAND" = STATUS || echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'"#,
@@ -340,18 +341,18 @@ fn faults_of_programs_are_found(host: &Host) {
     let twice = node.cnictl(&["doctor", "--json", "--bin-dir", &bin, "--bin-dir", &bin]);
     twice.success().says("binary-twice");
     fs::remove_file(node.path("opt/cni/bin/loopback")).or_fail("remove");
-    told(&node, "loopback-missing", "loopback is not installed");
+    reported(&node, "loopback-missing", "loopback is not installed");
     assert_eq!(found(&node, false), [], "podman needs none");
     let file = node.file("etc/containerd/config.toml", "version = 3\n");
     wrong(&node, "loopback-missing", "loopback is not installed");
     fs::remove_file(file).or_fail("remove");
 }
 
-fn a_status_that_fails_is_told(host: &Host) {
+fn a_failing_status_is_found(host: &Host) {
     let node = node(host);
     fs::create_dir_all("/run/cni-data").or_fail("make a folder");
     fs::write("/run/cni-data/pods", "").or_fail("write a file in the folder's place");
-    told(&node, "status", "pods: plugin \"bridge\" failed STATUS: ");
+    reported(&node, "status", "pods: plugin \"bridge\" failed STATUS: ");
 }
 
 fn faults_of_ranges_are_found(host: &Host) {
@@ -360,7 +361,7 @@ fn faults_of_ranges_are_found(host: &Host) {
         "10-pods.conflist",
         pods(json!([[{"subnet": "10.1.0.5/24"}]])),
     );
-    told(
+    reported(
         &node,
         "ranges-invalid",
         "pods: invalid range set 0: Network has host bits set",
@@ -383,7 +384,7 @@ fn faults_of_ranges_are_found(host: &Host) {
         "12 of 13 addresses of 10.1.0.1-10.1.0.14 are in use",
     );
     fs::write("/run/cni-data/pods/10.1.0.14", "foreign\r\neth0").or_fail("write");
-    told(
+    reported(
         &node,
         "pool-full",
         "all 13 addresses of 10.1.0.1-10.1.0.14 are in use",
@@ -448,7 +449,7 @@ fn dead_reservations_are_found(host: &Host) {
     );
 }
 
-fn ranges_that_another_plugin_writes_are_not_judged(host: &Host) {
+fn ranges_that_another_plugin_writes_are_not_checked(host: &Host) {
     let node = node(host);
     let script = host.script(
         "calico",
@@ -463,7 +464,7 @@ fn ranges_that_another_plugin_writes_are_not_judged(host: &Host) {
         node.network("10-pods.conflist", network);
         node.cnictl(&["doctor"])
             .success()
-            .says("not seen: the ranges of k8s");
+            .says("not checked: the ranges of k8s");
     }
     node.network(
         "10-pods.conflist",
@@ -481,7 +482,7 @@ fn stale_attachments_and_damaged_files_are_found(host: &Host) {
     let pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     pod.remove();
-    told(
+    reported(
         &node,
         "attachments-stale",
         "pods: 1 attachment whose network namespace is gone",
@@ -507,7 +508,7 @@ fn the_runtime_s_own_folders_are_examined(host: &Host) {
         .success()
         .says("containerd reads /srv/net.d");
     fs::write(&file, "disabled_plugins = ['cri']").or_fail("write");
-    told(&node, "containerd-no-cri", "disables the plugin \"cri\"");
+    reported(&node, "containerd-no-cri", "disables the plugin \"cri\"");
     fs::write(&file, "version = 2\nversion").or_fail("write");
     wrong(
         &node,
@@ -541,7 +542,7 @@ fn the_runtime_s_own_folders_are_examined(host: &Host) {
         .says("(host-local)  <- taken too: containerd's max_conf_num");
 }
 
-fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
+fn without_privilege_it_reports_what_it_cannot_check(host: &Host) {
     let node = node(host);
     let mut network = healthy();
     network["plugins"][0]["ipMasq"] = true.into();
@@ -558,7 +559,7 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
     let report = node.run(command, &[]);
     report
         .success()
-        .says("not seen: STATUS of pods: not judged without CAP_NET_ADMIN");
+        .says("not checked: STATUS of pods: it needs CAP_NET_ADMIN");
     let without_rights = || {
         let mut command = Command::new("setpriv");
         command
@@ -572,14 +573,14 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
         let mode = fs::Permissions::from_mode(if is_closed { 0 } else { 0o755 });
         fs::set_permissions(node.path(path), mode).or_fail("set permissions");
     };
-    for (path, told) in [
+    for (path, wanted) in [
         (
             "opt/cni/bin",
-            "not seen: /run/node/opt/cni/bin/bridge: Permission denied",
+            "not checked: /run/node/opt/cni/bin/bridge: Permission denied",
         ),
         (
             "etc/cni/net.d",
-            "not seen: error reading /run/node/etc/cni/net.d: Permission denied",
+            "not checked: error reading /run/node/etc/cni/net.d: Permission denied",
         ),
         (
             "etc/cni/net.d/10-pods.conflist",
@@ -589,7 +590,7 @@ fn without_privilege_it_says_what_it_cannot_see(host: &Host) {
         closed(path, true);
         let report = without_rights();
         closed(path, false);
-        report.success().says(told).says("no problems found");
+        report.success().says(wanted).says("no problems found");
     }
 }
 

@@ -1,10 +1,10 @@
-//! The life of attachments: add, check, del, gc, and what list and ipam show of it.
+//! The life of attachments: add, check, del and gc, with list, ipam, status and version.
 
 use crate::node::Node;
 use std::fs;
 use testkit::{Host, OrFail, Test};
 
-/// A chain of a bridge and a script that passes the result on and notes what it was asked.
+/// A chain of a bridge and a script that passes the result on and records its calls.
 const CHAIN: &str = r#"{
     "cniVersion": "1.1.0", "name": "n",
     "plugins": [
@@ -27,24 +27,24 @@ pub(crate) fn tests() -> Vec<Test> {
     crate::tests![
         a_chain_is_added_checked_listed_and_deleted,
         a_trace_shows_every_run_with_input_output_and_time,
-        a_failure_is_told_and_exits_1,
+        a_failure_is_reported_and_exits_1,
         usage_exits_2,
-        a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id,
+        a_namespace_that_a_runtime_attached_is_reported_with_the_runtime_s_id,
         check_under_another_name_says_what_is_attached,
-        a_list_of_a_network_that_nobody_knows_is_an_error,
+        a_list_of_an_unknown_network_is_an_error,
         status_without_status_looks_for_the_plugins,
         a_name_of_ip_netns_is_refused_with_its_path,
         a_chain_that_fails_half_way_says_how_to_undo_it,
         a_plugin_that_is_its_own_ipam_plugin_is_not_started,
-        del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more,
+        del_uses_the_cached_configuration_if_no_file_has_the_network,
         gc_ends_what_is_stale_and_keeps_what_may_live,
-        gc_frees_nothing_where_it_cannot_see_who_holds_what,
-        gc_spares_what_it_may_only_not_see,
-        gc_works_where_no_file_has_the_network_any_more,
+        gc_frees_nothing_if_it_cannot_read_the_reservations,
+        gc_keeps_attachments_whose_namespace_may_only_be_hidden,
+        gc_uses_the_cached_configuration_if_no_file_has_the_network,
         a_dry_run_of_gc_changes_nothing,
         ipam_shows_holders_and_what_is_left,
         ipam_gc_frees_the_dead_and_only_them,
-        ipam_goes_on_after_a_network_that_cannot_be_looked_at,
+        ipam_goes_on_after_a_network_that_cannot_be_read,
         versions_of_all_plugins_are_shown,
     ]
 }
@@ -147,7 +147,7 @@ fn a_trace_shows_every_run_with_input_output_and_time(host: &Host) {
     );
 }
 
-fn a_failure_is_told_and_exits_1(host: &Host) {
+fn a_failure_is_reported_and_exits_1(host: &Host) {
     let (node, pod) = (node(host), host.pod("blue"));
     let path = pod.path().display().to_string();
     node.cnictl(&["add", "m", &path])
@@ -171,32 +171,32 @@ fn a_failure_is_told_and_exits_1(host: &Host) {
     node.network("00-broken.conflist", "{");
     node.cnictl(&["add", "n", &path])
         .success()
-        .says("passed over: /run/node/etc/cni/net.d/00-broken.conflist");
+        .says("skipped: /run/node/etc/cni/net.d/00-broken.conflist");
 }
 
 fn usage_exits_2(host: &Host) {
     let node = Node::new(host);
     node.cnictl(&["add", "n"])
         .exit(2)
-        .says("NETWORK and NETNS are wanted");
+        .says("expected NETWORK and NETNS");
     let mistyped = node.cnictl(&["chekc", "n", "p"]);
     mistyped.exit(2);
     assert_eq!(
         mistyped.stderr,
-        "cnictl: there is no command \"chekc\": did you mean check?\n\
+        "cnictl: unknown command \"chekc\"; did you mean check?\n\
          cnictl --help shows the commands and options\n"
     );
     node.cnictl(&["--help"]).success().says("cnictl add");
 }
 
-fn a_namespace_that_a_runtime_attached_is_told_with_the_runtime_s_id(host: &Host) {
+fn a_namespace_that_a_runtime_attached_is_reported_with_the_runtime_s_id(host: &Host) {
     let (node, _pod) = (node(host), host.pod("blue"));
     node.cnictl(&["add", "n", "/run/netns/blue", "--id", "pod-1"])
         .success();
     for command in ["check", "del"] {
         node.cnictl(&[command, "n", "/run/netns/blue"])
             .exit(1)
-            .says("as container pod-1: say --id pod-1");
+            .says("as container pod-1; use --id pod-1");
     }
     assert_eq!(notes(), ["ADD pod-1 eth0"]);
     node.cnictl(&["check", "n", "/run/netns/../netns/blue/", "--id", "pod-1"])
@@ -243,11 +243,11 @@ fn check_under_another_name_says_what_is_attached(host: &Host) {
     assert_eq!(notes(), ["ADD pod-1 net1"]);
 }
 
-fn a_list_of_a_network_that_nobody_knows_is_an_error(host: &Host) {
+fn a_list_of_an_unknown_network_is_an_error(host: &Host) {
     let (node, _pod) = (node(host), host.pod("blue"));
     node.cnictl(&["list", "n"])
         .success()
-        .says("no attachment is known in /run/node/var/lib/cni/results");
+        .says("no attachments in /run/node/var/lib/cni/results");
     node.cnictl(&["list", "nosuch"])
         .exit(1)
         .says(r#"no net configuration with name "nosuch""#);
@@ -258,8 +258,8 @@ fn a_list_of_a_network_that_nobody_knows_is_an_error(host: &Host) {
     );
     node.cnictl(&["list", "m"])
         .success()
-        .says("no attachment to m is known")
-        .says("; 1 to others");
+        .says("no attachment to m in /run/node/var/lib/cni/results")
+        .says("; 1 to other networks");
     fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
     node.cnictl(&["list", "n"]).success().says("alive");
 }
@@ -269,7 +269,7 @@ fn status_without_status_looks_for_the_plugins(host: &Host) {
     node.network("10-n.conflist", CHAIN.replace("1.1.0", "1.0.0"));
     node.cnictl(&["status", "n"])
         .success()
-        .says("STATUS came with version 1.1.0; all plugins are there");
+        .says("STATUS came with version 1.1.0; all plugins are installed");
     fs::remove_file(node.path("opt/cni/bin/notes")).or_fail("remove");
     node.cnictl(&["status", "n"])
         .exit(1)
@@ -281,7 +281,7 @@ fn a_name_of_ip_netns_is_refused_with_its_path(host: &Host) {
     let refused = node.cnictl(&["add", "n", "blue"]);
     refused
         .exit(1)
-        .says("NETNS is a path: write /run/netns/blue for the namespace blue");
+        .says("NETNS must be a path: use /run/netns/blue for the namespace blue");
     assert_eq!(notes(), [""; 0]);
 }
 
@@ -325,14 +325,14 @@ fn a_plugin_that_is_its_own_ipam_plugin_is_not_started(host: &Host) {
     );
 }
 
-fn del_uses_the_configuration_of_the_add_where_no_file_has_it_any_more(host: &Host) {
+fn del_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
     let (node, pod) = (node(host), host.pod("blue"));
     let path = pod.path().display().to_string();
     node.cnictl(&["add", "n", &path]).success();
     fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
     node.cnictl(&["del", "n", &path])
         .success()
-        .says("taking the one that the attachment was made with");
+        .says("using the cached configuration of the attachment");
     assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
 }
 
@@ -343,8 +343,7 @@ fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
         node.cnictl(&["add", "n", &pod.path().display().to_string()])
             .success();
     }
-    // Of another runtime, whose cache is elsewhere; and of somebody whose record the reference
-    // wrote.
+    // An attachment of a runtime with another cache, and a record that the reference wrote.
     node.cnictl(&[
         "add",
         "n",
@@ -376,7 +375,7 @@ fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
     assert!(!fs::exists("/run/cni-data/n/10.1.0.6").or_fail("look"));
 }
 
-fn gc_frees_nothing_where_it_cannot_see_who_holds_what(host: &Host) {
+fn gc_frees_nothing_if_it_cannot_read_the_reservations(host: &Host) {
     let (node, _pod) = (node(host), host.pod("blue"));
     node.cnictl(&["add", "n", "/run/netns/blue"]).success();
     fs::rename("/run/cni-data", "/run/moved").or_fail("rename");
@@ -389,7 +388,7 @@ fn gc_frees_nothing_where_it_cannot_see_who_holds_what(host: &Host) {
     );
 }
 
-fn gc_spares_what_it_may_only_not_see(host: &Host) {
+fn gc_keeps_attachments_whose_namespace_may_only_be_hidden(host: &Host) {
     let (node, pod) = (node(host), host.pod("blue"));
     node.cnictl(&["add", "n", "/run/netns/blue"]).success();
     node.cnictl(&[
@@ -403,7 +402,7 @@ fn gc_spares_what_it_may_only_not_see(host: &Host) {
     ])
     .success();
     node.file("var/lib/cni/results/n-pod-1-net1", "");
-    // As a container sees it that has other mounts.
+    // A container with other mounts sees the mount point as an empty file.
     pod.remove();
     fs::write("/run/netns/blue", "").or_fail("write");
     node.cnictl(&["gc", "n", "--dry-run"])
@@ -424,7 +423,7 @@ fn gc_spares_what_it_may_only_not_see(host: &Host) {
     fs::rename("/run/moved", "/run/netns").or_fail("rename");
 }
 
-fn gc_works_where_no_file_has_the_network_any_more(host: &Host) {
+fn gc_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
     let (node, pod) = (node(host), host.pod("red"));
     node.cnictl(&["add", "n", "/run/netns/red"]).success();
     fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
@@ -432,7 +431,7 @@ fn gc_works_where_no_file_has_the_network_any_more(host: &Host) {
     pod.remove();
     node.cnictl(&["gc", "n"])
         .success()
-        .says("taking the one that the attachment was made with");
+        .says("using the cached configuration of the attachment");
     assert!(!fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
     node.cnictl(&["gc", "n"])
         .exit(1)
@@ -446,8 +445,7 @@ fn a_dry_run_of_gc_changes_nothing(host: &Host) {
     node.cnictl(&["gc", "n", "--dry-run"])
         .success()
         .says("end   cnitool-");
-    // The kernel takes the dead namespace's interfaces away in its own time, so only what is on
-    // disk can be compared.
+    // The kernel removes the dead namespace's interfaces later, so only files are compared.
     assert!(fs::exists("/run/cni-data/n/10.1.0.2").or_fail("look"));
     node.cnictl(&["list"]).success().says("stale");
     assert!(
@@ -516,7 +514,7 @@ fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
     assert_eq!(records(), [true, false, false, true]);
 }
 
-fn ipam_goes_on_after_a_network_that_cannot_be_looked_at(host: &Host) {
+fn ipam_goes_on_after_a_network_that_cannot_be_read(host: &Host) {
     let node = node(host);
     let list = |name: &str, plugin: &str| format!(r#"{{"name":"{name}","plugins":[{plugin}]}}"#);
     let shut = r#"{"type":"bridge","ipam":{"type":"host-local","dataDir":"/run/shut","subnet":"10.2.0.0/24"}}"#;

@@ -1,4 +1,4 @@
-//! A node: configuration, plugins and state of its own, and cnictl on it.
+//! A node with its own configuration, plugins and state, and cnictl on it.
 
 use serde_json::Value;
 use std::{
@@ -8,15 +8,15 @@ use std::{
 };
 use testkit::{Host, OrFail, bin_dir, fail};
 
-/// The folder that stands for `/`.
+/// The node's root directory.
 const ROOT: &str = "/run/node";
 
-/// A host with a root folder in which there is `/etc/cni/net.d`, and `/opt/cni/bin` with the built plugins.
+/// A host with a root folder that has `/etc/cni/net.d`, and `/opt/cni/bin` with the built plugins.
 pub(crate) struct Node<'a> {
     host: &'a Host,
 }
 
-/// How a run of cnictl ended.
+/// The outcome of a run of cnictl.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -35,7 +35,7 @@ impl<'a> Node<'a> {
         node
     }
 
-    /// A path below the node's root.
+    /// Returns a path below the node's root.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         Path::new(ROOT).join(path)
     }
@@ -62,7 +62,7 @@ impl<'a> Node<'a> {
         self.file(&format!("etc/cni/net.d/{file}"), content)
     }
 
-    /// The program.
+    /// Returns the path of the program.
     pub(crate) fn cnictl_path(&self) -> PathBuf {
         bin_dir().join("cnictl")
     }
@@ -79,7 +79,7 @@ impl<'a> Node<'a> {
         self.run(command, variables)
     }
 
-    /// Runs a program that is told where things are by cnitool's variables.
+    /// Runs a program with these variables only.
     pub(crate) fn run(&self, mut command: Command, variables: &[(&str, &str)]) -> Outcome {
         command
             .env_clear()
@@ -102,7 +102,7 @@ impl Outcome {
     pub(crate) fn exit(&self, wanted: i32) -> &Self {
         if self.code != Some(wanted) {
             fail(format_args!(
-                "exit status {:?}, not {wanted}: {}{}",
+                "exit status {:?}, expected {wanted}: {}{}",
                 self.code, self.stdout, self.stderr
             ));
         }

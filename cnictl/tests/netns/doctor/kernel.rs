@@ -1,6 +1,6 @@
 //! doctor: bridges, routes, MTUs and kernel parameters.
 
-use super::{found, healthy, node, pods, told, with, wrong};
+use super::{found, healthy, node, pods, reported, with, wrong};
 use crate::node::Node;
 use cni_net::{Batch, RouteSpec, Rtnl};
 use cni_types::{IfName, MacAddr, Route};
@@ -27,7 +27,7 @@ fn name(text: &str) -> IfName {
     IfName::parse(text).or_fail("a name")
 }
 
-/// Makes a bridge with an address.
+/// Makes a bridge with an address, and returns its index.
 fn bridge(link: &str, mtu: Option<u32>, address: &str) -> u32 {
     let mut rtnl = Rtnl::open().or_fail("open");
     rtnl.create_bridge(&name(link), MacAddr([2, 0, 0, 0, 0, 1]), mtu)
@@ -113,27 +113,27 @@ fn a_bridge_with_the_wanted_address_and_another_is_no_error(host: &Host) {
         pods(json!([[{"subnet": "10.9.0.0/24"}]])),
     );
     let found = found(&node, true);
-    let told = found
+    let note = found
         .iter()
         .find(|(id, _)| id == "bridge-address")
         .or_fail("a note");
     assert!(
-        told.1
-            .contains("has 10.1.0.1/24, and 10.9.0.1/24 is wanted, which it has too"),
-        "{told:?}"
+        note.1
+            .contains("has 10.1.0.1/24; expected 10.9.0.1/24, which it also has"),
+        "{note:?}"
     );
 }
 
 fn faults_of_bridges_are_found(host: &Host) {
     let node = node(host);
     node.network("10-pods.conflist", with("bridge", "lo".into()));
-    told(&node, "bridge-kind", "lo is there, and is not a bridge");
+    reported(&node, "bridge-kind", "lo exists but is not a bridge");
     node.network("10-pods.conflist", healthy());
     let index = bridge("br0", None, "10.2.0.1/24");
     wrong_apart_from_forwarding(
         &node,
         "bridge-address",
-        "the bridge br0 has 10.2.0.1/24, and 10.1.0.1/24 is wanted",
+        "the bridge br0 has 10.2.0.1/24; expected 10.1.0.1/24",
     );
     node.network("10-pods.conflist", with("forceAddress", true.into()));
     assert_eq!(without_forwarding(&node), []);
@@ -163,7 +163,7 @@ fn faults_of_bridges_are_found(host: &Host) {
     wrong(
         &node,
         "bridge-address-in-range",
-        "the bridge br0 has 10.1.0.7/24, which a pod may get too",
+        "the bridge br0 has 10.1.0.7/24, which host-local may give to a pod",
     );
     change(&|batch| {
         batch.delete_address(
@@ -176,7 +176,7 @@ fn faults_of_bridges_are_found(host: &Host) {
     wrong(&node, "bridge-down", "the bridge br0 is down");
 }
 
-/// In a new namespace nothing forwards yet, which a bridge that nobody's ADD made does not change.
+/// Returns the findings without `ip-forward`: a new namespace forwards only after its first ADD.
 fn without_forwarding(node: &Node<'_>) -> Vec<(String, String)> {
     found(node, false)
         .into_iter()
@@ -203,7 +203,11 @@ fn subnets_that_collide_are_found(host: &Host) {
         "a wide route leads to the other nodes"
     );
     route(index, "10.1.0.128/25", "192.0.2.9");
-    wrong(&node, "subnet-routed", "the host sends 10.1.0.128/25");
+    wrong(
+        &node,
+        "subnet-routed",
+        "the host has a route to 10.1.0.128/25",
+    );
     node.network(
         "10-pods.conflist",
         pods(json!([[{"subnet": "192.0.2.0/28"}]])),
@@ -286,7 +290,7 @@ fn an_mtu_larger_than_the_uplink_s_is_found(host: &Host) {
     wrong(
         &node,
         "mtu-uplink",
-        "pods get an MTU of 1500, and up0, by which they leave, has 1400",
+        "pods get an MTU of 1500, but the uplink up0 has 1400",
     );
     node.network("10-pods.conflist", with("mtu", 1400.into()));
     assert_eq!(found(&node, false), []);
@@ -301,12 +305,12 @@ fn forwarding_that_was_switched_off_is_found(host: &Host) {
     let _pod = host.pod("blue");
     node.cnictl(&["add", "pods", "/run/netns/blue"]).success();
     fs::write("/proc/sys/net/ipv4/ip_forward", "0").or_fail("switch forwarding off");
-    told(
+    reported(
         &node,
         "ip-forward",
         "net.ipv4.ip_forward is 0, and pods needs it",
     );
-    told(&node, "attachment-changed", "pods: container cnitool-");
+    reported(&node, "attachment-changed", "pods: container cnitool-");
     node.network(
         "10-pods.conflist",
         pods(json!([[{"subnet": "fd00:1::/64"}]])),
@@ -322,9 +326,9 @@ fn faults_of_kernel_parameters_are_found(host: &Host) {
     let node = node(host);
     let parameter = |name: &str, value: &str| node.file(&format!("proc/sys/net/{name}"), value);
     parameter("ipv4/ip_forward", "1\n");
-    told(&node, "br-netfilter", "br_netfilter is not loaded");
+    reported(&node, "br-netfilter", "br_netfilter is not loaded");
     parameter("bridge/bridge-nf-call-iptables", "0\n");
-    told(
+    reported(
         &node,
         "bridge-nf",
         "net.bridge.bridge-nf-call-iptables is 0",
@@ -344,7 +348,7 @@ fn faults_of_kernel_parameters_are_found(host: &Host) {
     wrong(
         &node,
         "ipv6-missing",
-        "pods has an IPv6 range, and this kernel has no IPv6",
+        "pods has an IPv6 range, but this kernel has no IPv6",
     );
     parameter("ipv6/conf/all/disable_ipv6", "0\n");
     parameter("ipv6/conf/default/disable_ipv6", "1\n");
@@ -359,7 +363,7 @@ fn faults_of_kernel_parameters_are_found(host: &Host) {
     assert_eq!(found(&node, false), [], "the first ADD switches it on");
     bridge("br0", None, "");
     parameter("ipv6/conf/br0/disable_ipv6", "1\n");
-    told(
+    reported(
         &node,
         "ipv6-disabled",
         "net.ipv6.conf.br0.disable_ipv6 is 1",

@@ -1,4 +1,4 @@
-//! doctor and `check --all`: attachments that live, and are not as ADD left them.
+//! doctor and `check --all`: living attachments that are not as ADD left them.
 
 use super::node;
 use crate::node::Node;
@@ -30,7 +30,7 @@ fn network() -> Value {
     })
 }
 
-/// A node with two pods that run.
+/// Returns a node with two running pods.
 fn running(host: &Host) -> (Node<'_>, [Pod; 2]) {
     let (node, pods) = (node(host), [host.pod("blue"), host.pod("red")]);
     node.network("10-pods.conflist", network());
@@ -52,7 +52,7 @@ fn tool(program: &str, arguments: &str) {
     assert!(output.status.success(), "{program} {arguments}: {output:?}");
 }
 
-/// Both commands find this of these pods, and doctor's first line counts them.
+/// Asserts that both commands report this of these pods, and that doctor's first line counts them.
 #[track_caller]
 fn found(node: &Node<'_>, pods: &[&str], what: &str) {
     let report = node.cnictl(&["doctor", "--json"]);
@@ -80,7 +80,7 @@ fn found(node: &Node<'_>, pods: &[&str], what: &str) {
     let text = node.cnictl(&["doctor"]);
     let first = text.stdout.lines().next().unwrap_or_default().to_owned();
     let wanted = format!(
-        "; running pods: 2 attachments, {} changed, which may be cut off",
+        "; running pods: 2 attachments, {} changed and maybe cut off",
         pods.len()
     );
     assert!(first.ends_with(&wanted), "{first}");
@@ -183,12 +183,12 @@ fn a_pod_is_named_and_others_are_not_seen(host: &Host) {
         .success();
     let report = node.cnictl(&["doctor"]);
     report
-        .says("not seen: CHECK of 1 attachment of pods: ")
-        .says("1 attachment, 1 not seen");
+        .says("not checked: CHECK of 1 attachment of pods: ")
+        .says("1 attachment, 1 not checked");
     let all = node.cnictl(&["check", "--all"]);
     all.success()
-        .says("pods: container c1, eth0: not seen: ")
-        .says("1 not seen");
+        .says("pods: container c1, eth0: not checked: ")
+        .says("1 not checked");
 }
 
 fn control_characters_of_names_are_escaped(host: &Host) {

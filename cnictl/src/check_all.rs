@@ -1,16 +1,11 @@
-//! CHECK of every attachment that the cache knows and whose namespace lives.
+//! CHECK of every attachment in the cache whose namespace still exists.
 //!
-//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration that
-//! its ADD got, also if the file has been changed since: the question is what became of the
-//! attachment.
+//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration of its
+//! ADD, even if the file has changed since: the question is if the attachment is as ADD left it.
 
 use crate::{
-    attachments::Life,
-    failure::Failure,
-    networks,
-    places::Places,
-    plugins::{self, PATIENCE},
-    screen::Screen,
+    attachments::NetnsState, failure::Failure, networks, paths::Paths, plugins::QUERY_TIMEOUT,
+    required_plugins, screen::Screen,
 };
 use cni_runtime::{Asked, CachedAttachment, Error, Network, Runtime};
 use cni_types::Code;
@@ -24,29 +19,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many CHECKs run at once: each is mostly a wait for the kernel.
-const AT_ONCE: usize = 8;
+/// The number of CHECKs that run at once. Each mostly waits for the kernel.
+const MAX_PARALLEL: usize = 8;
 
-/// After this time no further CHECK begins. One takes a few milliseconds, so this is a node that
-/// hangs.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The time after which no further CHECK begins. One takes a few milliseconds, so a node that
+/// reaches this limit hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is known of an attachment.
+/// The outcome of a CHECK.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "state", content = "reason")]
 pub(crate) enum Health {
-    /// It is as ADD left it.
+    /// The attachment is as ADD left it.
     Intact,
     /// A plugin found a difference.
     Changed(String),
-    /// Nobody looked, or nobody could.
+    /// The attachment was not checked, for this reason.
     Unseen(String),
 }
 
-/// One attachment whose namespace lives.
+/// An attachment whose namespace exists, and the outcome of its CHECK.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Surveyed {
+pub(crate) struct CheckedAttachment {
     pub(crate) network: String,
     /// `namespace/name` of the Kubernetes pod, if the runtime passed it on in `CNI_ARGS`.
     pub(crate) pod: Option<String>,
@@ -56,7 +51,7 @@ pub(crate) struct Surveyed {
     pub(crate) health: Health,
 }
 
-impl Surveyed {
+impl CheckedAttachment {
     pub(crate) fn of(attachment: &CachedAttachment, health: Health) -> Self {
         let CachedAttachment {
             network,
@@ -79,7 +74,8 @@ impl Surveyed {
         }
     }
 
-    /// The attachment for people: `pod default/web, eth0`, or the container without a pod's name.
+    /// Returns the attachment's name for people: `pod default/web, eth0`, or the container's id if
+    /// the pod's name is unknown.
     pub(crate) fn label(&self) -> String {
         let whose = match &self.pod {
             Some(pod) => format!("pod {pod}"),
@@ -89,20 +85,24 @@ impl Surveyed {
     }
 }
 
-/// CHECKs the living attachments of one network, or of all; in the order of the cache. Those that
-/// are not there any more when it is their turn are left out.
+/// CHECKs the living attachments of one network, or of all. The result is in the order of the
+/// cache; an attachment that ends in the meantime is left out.
 ///
 /// # Errors
 /// Fails if the cache cannot be read.
-pub(crate) fn survey(places: &Places, network: Option<&str>) -> Result<Vec<Surveyed>, Error> {
-    let known = networks::cache(places).attachments()?;
+pub(crate) fn check_living(
+    paths: &Paths,
+    network: Option<&str>,
+) -> Result<Vec<CheckedAttachment>, Error> {
+    let known = networks::cache(paths).attachments()?;
     let is_wanted = |known: &CachedAttachment| {
         network.is_none_or(|wanted| known.network.as_str() == wanted)
-            && Life::of_attachment(known) == Life::Alive
+            && NetnsState::of_attachment(known) == NetnsState::Alive
     };
     let living: Vec<_> = known.into_iter().filter(is_wanted).collect();
-    let runtime = Runtime::new(&places.bin_dirs(), networks::cache(places)).with_patience(PATIENCE);
-    let end = Instant::now() + LIMIT;
+    let runtime =
+        Runtime::new(&paths.bin_dirs(), networks::cache(paths)).with_patience(QUERY_TIMEOUT);
+    let end = Instant::now() + TIME_LIMIT;
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::new());
     let work = || {
@@ -110,25 +110,25 @@ pub(crate) fn survey(places: &Places, network: Option<&str>) -> Result<Vec<Surve
             let health = if Instant::now() < end {
                 health(&runtime, attachment)
             } else {
-                Health::Unseen(format!("the time was up, {} seconds", LIMIT.as_secs()))
+                Health::Unseen(format!("not started within {} s", TIME_LIMIT.as_secs()))
             };
-            // A pod that ended meanwhile is no news.
-            if Life::of_attachment(attachment) == Life::Alive {
-                let surveyed = Surveyed::of(attachment, health);
+            // The pod may have ended in the meantime, which is not a finding.
+            if NetnsState::of_attachment(attachment) == NetnsState::Alive {
+                let checked = CheckedAttachment::of(attachment, health);
                 seen.lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push((number, surveyed));
+                    .push((number, checked));
             }
         }
     };
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(living.len()) {
+        for _ in 0..MAX_PARALLEL.min(living.len()) {
             scope.spawn(work);
         }
     });
     let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.sort_by_key(|(number, _)| *number);
-    Ok(seen.into_iter().map(|(_, surveyed)| surveyed).collect())
+    Ok(seen.into_iter().map(|(_, checked)| checked).collect())
 }
 
 fn take<'a>(
@@ -142,9 +142,9 @@ fn take<'a>(
 fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
     let network = match Network::parse(&attachment.config) {
         Ok(network) => network,
-        Err(e) => return Health::Unseen(format!("its cached configuration: {e}")),
+        Err(e) => return Health::Unseen(format!("cached configuration: {e}")),
     };
-    if let Some(kind) = plugins::own_delegate(&network) {
+    if let Some(kind) = required_plugins::self_delegating(&network) {
         return Health::Unseen(format!("ipam.type of {kind} is {kind} itself"));
     }
     match runtime.check(&network, &attachment.parameters) {
@@ -157,44 +157,41 @@ fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
     }
 }
 
-/// `cnictl check --all`: shows what became of each living attachment. Returns false if one is not
-/// as ADD left it.
+/// Carries out `cnictl check --all`: shows the outcome for each living attachment. Returns false if
+/// one is not as ADD left it.
 ///
 /// # Errors
 /// Fails if the cache cannot be read, or if neither an attachment nor a file has the network.
 pub(crate) fn check_all(
-    places: &Places,
+    paths: &Paths,
     network: Option<&str>,
     screen: &Screen,
 ) -> Result<bool, Failure> {
-    let surveyed = survey(places, network)?;
-    if let Some(name) = network.filter(|_| surveyed.is_empty()) {
-        networks::find(places, name, screen)?;
+    let checked = check_living(paths, network)?;
+    if let Some(name) = network.filter(|_| checked.is_empty()) {
+        networks::find(paths, name, screen)?;
     }
-    let is_changed = |surveyed: &Surveyed| matches!(surveyed.health, Health::Changed(_));
-    let changed = surveyed
-        .iter()
-        .filter(|surveyed| is_changed(surveyed))
-        .count();
+    let is_changed = |checked: &CheckedAttachment| matches!(checked.health, Health::Changed(_));
+    let changed = checked.iter().filter(|checked| is_changed(checked)).count();
     if screen.is_json() {
-        screen.json(&surveyed);
+        screen.json(&checked);
         return Ok(changed == 0);
     }
-    for one in &surveyed {
+    for one in &checked {
         let what = match &one.health {
             Health::Intact => "as ADD left it".to_owned(),
             Health::Changed(why) => why.clone(),
-            Health::Unseen(why) => format!("not seen: {why}"),
+            Health::Unseen(why) => format!("not checked: {why}"),
         };
         screen.print(&format!("{}: {}: {}\n", one.network, one.label(), what));
     }
-    let intact = surveyed
+    let intact = checked
         .iter()
         .filter(|one| one.health == Health::Intact)
         .count();
-    let unseen = surveyed.len() - intact - changed;
-    screen.complain(&format!(
-        "{intact} as ADD left them, {changed} changed, {unseen} not seen"
+    let unseen = checked.len() - intact - changed;
+    screen.message(&format!(
+        "{intact} as ADD left them, {changed} changed, {unseen} not checked"
     ));
     Ok(changed == 0)
 }
@@ -214,7 +211,8 @@ mod tests {
             result: Json::Null,
         };
         let plain = Parameters::new("c1", "eth0", "/run/netns/a").unwrap();
-        let label = |parameters| Surveyed::of(&attachment(parameters), Health::Intact).label();
+        let label =
+            |parameters| CheckedAttachment::of(&attachment(parameters), Health::Intact).label();
         assert_eq!(label(plain.clone()), "container c1, eth0");
         let named = plain
             .with_arg("K8S_POD_NAMESPACE", "default")

@@ -1,20 +1,20 @@
-//! What the examination is of, gathered once.
+//! The state of the node, read once for all examinations.
 
 use super::{finding::Report, runtimes::Runtimes};
-use crate::{places::Places, plugins};
+use crate::{paths::Paths, required_plugins};
 use cni_net::{Address, InstalledRoute, Link, NetError, Rtnl};
 use cni_runtime::{ConfigError, Network, PluginConfig, read_plain};
 use cni_types::Json;
 use std::path::{Path, PathBuf};
 
-/// CAP_NET_ADMIN, capability.h.
+/// The number of CAP_NET_ADMIN: include/uapi/linux/capability.h.
 const NET_ADMIN: u32 = 12;
 
 /// A file in the folder of network configurations.
 pub(super) struct ConfFile {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,
-    /// What a runtime makes of it.
+    /// The network as a runtime reads it, or its error.
     pub(super) network: Result<Network, ConfigError>,
 }
 
@@ -24,27 +24,28 @@ pub(super) struct Interface {
     pub(super) addresses: Vec<Address>,
 }
 
-/// Everything.
-pub(super) struct Scene {
-    pub(super) places: Places,
-    /// In the order in which runtimes see them.
+/// The state of the node.
+pub(super) struct Node {
+    pub(super) paths: Paths,
+    /// The configuration files, in the order of runtimes.
     pub(super) files: Vec<ConfFile>,
-    /// Whether the folder of the files could be looked into. One that is not there is empty.
+    /// True if the folder of the files could be read, or does not exist.
     pub(super) folder_was_read: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) routes: Vec<InstalledRoute>,
-    /// The network that CRI-O is told to take, whichever file is first.
+    /// The value of CRI-O's `cni_default_network`, which counts more than the order of files.
     pub(super) chosen: Option<String>,
-    /// How many networks, from the first, each pod gets.
+    /// The number of networks that each pod gets, from the first.
     taken: usize,
-    /// Whether pods need the plugin loopback, as far as the runtimes' configuration tells.
+    /// True if a runtime runs the plugin loopback for every pod; `None` if no runtime's
+    /// configuration was found.
     pub(super) runs_loopback: Option<bool>,
-    /// Whether plugins may change the network here, and so judge whether they could.
+    /// True if this process has CAP_NET_ADMIN, without which plugins fail STATUS and CHECK.
     pub(super) privileged: bool,
 }
 
 impl ConfFile {
-    /// Its name, on one line.
+    /// Returns the file's name on one line.
     pub(super) fn name(&self) -> String {
         self.path
             .file_name()
@@ -53,14 +54,14 @@ impl ConfFile {
             .replace('\n', "\\n")
     }
 
-    /// Returns true if its name says that it holds a list of plugins.
+    /// Returns true if its extension is that of a list of plugins.
     pub(super) fn is_list(&self) -> bool {
         self.path
             .extension()
             .is_some_and(|extension| extension == "conflist")
     }
 
-    /// What it holds, and the extension that this must have, where it has another.
+    /// Returns the content and its right extension if the file has the wrong one.
     pub(super) fn misnamed(&self) -> Option<(&'static str, &'static str)> {
         let json = Json::parse(&self.bytes).ok()?;
         let is_list = json.lookup("plugins").is_some();
@@ -78,14 +79,14 @@ impl ConfFile {
     }
 }
 
-impl Scene {
-    /// Reads files and kernel.
-    pub(super) fn gather(places: Places, runtimes: &Runtimes, report: &mut Report) -> Self {
-        let files = conf_files(&places.conf_dir(), report);
-        let mut scene = Self {
+impl Node {
+    /// Reads the configuration files and the kernel's state.
+    pub(super) fn gather(paths: Paths, runtimes: &Runtimes, report: &mut Report) -> Self {
+        let files = conf_files(&paths.conf_dir(), report);
+        let mut node = Self {
             folder_was_read: files.is_some(),
             files: files.unwrap_or_default(),
-            places,
+            paths,
             interfaces: Vec::new(),
             routes: Vec::new(),
             chosen: runtimes.default_network(),
@@ -93,10 +94,10 @@ impl Scene {
             runs_loopback: runtimes.run_loopback(),
             privileged: is_privileged(),
         };
-        if let Err(e) = scene.read_kernel() {
+        if let Err(e) = node.read_kernel() {
             report.unseen(format!("interfaces and routes of this namespace: {e}"));
         }
-        scene
+        node
     }
 
     fn read_kernel(&mut self) -> Result<(), NetError> {
@@ -109,29 +110,29 @@ impl Scene {
         Ok(())
     }
 
-    /// The networks that can be used.
+    /// Returns the usable networks.
     pub(super) fn networks(&self) -> impl Iterator<Item = (&ConfFile, &Network)> {
         self.files
             .iter()
             .filter_map(|file| Some((file, file.network.as_ref().ok()?)))
     }
 
-    /// All plugins of all networks.
+    /// Returns all plugins of all usable networks.
     pub(super) fn plugins(&self) -> impl Iterator<Item = (&Network, &PluginConfig)> {
         self.networks()
             .flat_map(|(_, network)| network.plugins.iter().map(move |plugin| (network, plugin)))
     }
 
-    /// The interface called `name`.
+    /// Returns the host's interface called `name`.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.link.name == name)
     }
 
-    /// A kernel parameter, `net/ipv4/ip_forward`; nothing where there is none.
+    /// Returns a kernel parameter, for instance `net/ipv4/ip_forward`; `None` if it does not exist.
     pub(super) fn sysctl(&self, name: &str) -> Option<String> {
-        let own = self.places.file("/proc/sys");
+        let own = self.paths.file("/proc/sys");
         let folder = if own.is_dir() {
             own
         } else {
@@ -142,11 +143,11 @@ impl Scene {
             .map(|text| text.trim().to_owned())
     }
 
-    /// The node for people: which network wins, and what else there is.
+    /// Returns the networks and folders for people, with the network that runtimes take.
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
             "networks in {}, in the order of runtimes:\n",
-            self.places.conf_dir().display()
+            self.paths.conf_dir().display()
         );
         for (index, file) in self.files.iter().enumerate() {
             let content = match &file.network {
@@ -172,7 +173,7 @@ impl Scene {
             text += "  none\n";
         }
         let bins: Vec<_> = self
-            .places
+            .paths
             .bin_dirs()
             .iter()
             .map(|folder| folder.display().to_string())
@@ -180,7 +181,7 @@ impl Scene {
         text + &format!("plugins in {}\n", bins.join(":"))
     }
 
-    /// Whether pods get this file's network: the chosen one, else the first that can be used.
+    /// Returns true if pods get this file's network: the chosen one, else the first usable ones.
     pub(super) fn is_taken(&self, file: &ConfFile) -> bool {
         let Ok(network) = &file.network else {
             return false;
@@ -198,7 +199,7 @@ impl Scene {
         }
     }
 
-    /// Whether a runtime takes this file's network, and why.
+    /// Returns the remark on a file that a runtime takes, or at which it stops.
     fn why_taken(&self, index: usize, file: &ConfFile) -> &'static str {
         let first_usable = self.files.iter().position(ConfFile::is_usable);
         match &file.network {
@@ -212,14 +213,12 @@ impl Scene {
             Ok(_) if index < self.taken && first_usable == Some(0) => {
                 "  <- taken too: containerd's max_conf_num"
             }
-            Ok(_) if first_usable == Some(index) => {
-                "  <- the first that can be used: CRI-O takes it"
-            }
+            Ok(_) if first_usable == Some(index) => "  <- the first usable file: CRI-O takes it",
             _ => "",
         }
     }
 
-    /// The same for programs.
+    /// Returns the networks and folders for programs.
     pub(super) fn as_json(&self) -> serde_json::Value {
         let files: Vec<_> = self
             .files
@@ -230,28 +229,28 @@ impl Scene {
                     "file": file.path,
                     "network": network.map(|network| network.name.as_str()),
                     "cniVersion": network.map(|network| network.version.as_str()),
-                    "plugins": network.map(plugins::names),
+                    "plugins": network.map(required_plugins::names),
                     "taken": self.is_taken(file),
                 })
             })
             .collect();
         serde_json::json!({
-            "confDir": self.places.conf_dir(),
-            "binDirs": self.places.bin_dirs(),
-            "cacheDir": self.places.cache_dir,
+            "confDir": self.paths.conf_dir(),
+            "binDirs": self.paths.bin_dirs(),
+            "cacheDir": self.paths.cache_dir,
             "files": files,
         })
     }
 }
 
 fn name_with_ipam(plugin: &PluginConfig) -> String {
-    match plugins::ipam(plugin) {
+    match required_plugins::ipam_type(plugin) {
         Some(ipam) => format!("{} ({ipam})", plugin.kind()),
         None => plugin.kind().to_owned(),
     }
 }
 
-/// Nothing where the folder cannot be looked into.
+/// Returns the files of the folder; `None` if it cannot be read.
 fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     let paths = match Network::files(folder) {
         Ok(paths) => paths,
@@ -275,12 +274,12 @@ fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     Some(paths.into_iter().map(read).collect())
 }
 
-/// Whether a flag of a plugin's configuration is set.
+/// Returns true if a flag of a plugin's configuration is set.
 pub(super) fn flag(plugin: &PluginConfig, key: &str) -> bool {
     plugin.json().lookup(key) == Some(&Json::Bool(true))
 }
 
-/// A text of a plugin's configuration.
+/// Returns a string of a plugin's configuration; `None` if it is empty.
 pub(super) fn text<'a>(plugin: &'a PluginConfig, key: &str) -> Option<&'a str> {
     match plugin.json().lookup(key) {
         Some(Json::String(text)) if !text.is_empty() => Some(text),

@@ -1,22 +1,22 @@
-//! Where things are: by option, else by cnitool's variables, else where runtimes have them.
+//! The folders to work with: from options, else from cnitool's variables, else the usual ones.
 
 use cni_types::Environment;
 use std::path::{Path, PathBuf};
 
-/// The folders to work with.
+/// The folders of a node, as far as the command line or the environment names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// What stands for `/`: somebody else's, seen from a container.
+pub(crate) struct Paths {
+    /// The root directory of the node; not `/` if a container examines its host.
     pub(crate) root: PathBuf,
-    /// Where network configurations are, if somebody said so.
+    /// The folder of network configurations, if one was given.
     pub(crate) conf_dir: Option<PathBuf>,
-    /// Where plugins are, if somebody said so; not empty.
+    /// The folders of plugins, if any were given; not empty.
     pub(crate) bin_dirs: Option<Vec<PathBuf>>,
-    /// Where runtimes keep results.
+    /// The folder in which runtimes keep results.
     pub(crate) cache_dir: PathBuf,
 }
 
-/// What the command line said.
+/// The options that name folders.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     /// `--root`.
@@ -29,9 +29,9 @@ pub(crate) struct Options {
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-impl Places {
-    /// Decides.
-    pub(crate) fn of(options: Options, environment: &Environment) -> Self {
+impl Paths {
+    /// Combines options, environment and defaults.
+    pub(crate) fn new(options: Options, environment: &Environment) -> Self {
         let root = options.root.unwrap_or_else(|| "/".into());
         let conf_dir = options
             .conf_dir
@@ -57,21 +57,21 @@ impl Places {
         }
     }
 
-    /// Where network configurations are.
+    /// Returns the folder of network configurations.
     pub(crate) fn conf_dir(&self) -> PathBuf {
         self.conf_dir
             .clone()
             .unwrap_or_else(|| self.file("/etc/cni/net.d"))
     }
 
-    /// Where plugins are.
+    /// Returns the folders of plugins.
     pub(crate) fn bin_dirs(&self) -> Vec<PathBuf> {
         self.bin_dirs
             .clone()
             .unwrap_or_else(|| vec![self.file("/opt/cni/bin")])
     }
 
-    /// An absolute path below the root.
+    /// Returns an absolute path of the node as a path below the root.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         below(&self.root, path)
     }
@@ -90,13 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_beats_the_variable_which_beats_the_custom() {
+    fn an_option_beats_the_variable_which_beats_the_default() {
         let environment: Environment = [("NETCONFPATH", "/n"), ("CNI_PATH", "/a::/b")]
             .into_iter()
             .collect();
-        let places = Places::of(Options::default(), &environment);
+        let paths = Paths::new(Options::default(), &environment);
         assert_eq!(
-            (places.conf_dir(), places.bin_dirs()),
+            (paths.conf_dir(), paths.bin_dirs()),
             ("/n".into(), vec!["/a".into(), "/b".into()])
         );
         let options = Options {
@@ -104,20 +104,20 @@ mod tests {
             bin_dirs: vec!["/p".into()],
             ..Options::default()
         };
-        let places = Places::of(options, &environment);
+        let paths = Paths::new(options, &environment);
         assert_eq!(
-            (places.conf_dir(), places.bin_dirs()),
+            (paths.conf_dir(), paths.bin_dirs()),
             ("/o".into(), vec!["/p".into()])
         );
-        let places = Places::of(
+        let paths = Paths::new(
             Options {
                 root: Some("/host".into()),
                 ..Options::default()
             },
             &Environment::default(),
         );
-        assert_eq!(places.conf_dir(), Path::new("/host/etc/cni/net.d"));
-        assert_eq!(places.bin_dirs(), [Path::new("/host/opt/cni/bin")]);
-        assert_eq!(places.cache_dir, Path::new("/host/var/lib/cni"));
+        assert_eq!(paths.conf_dir(), Path::new("/host/etc/cni/net.d"));
+        assert_eq!(paths.bin_dirs(), [Path::new("/host/opt/cni/bin")]);
+        assert_eq!(paths.cache_dir, Path::new("/host/var/lib/cni"));
     }
 }
