@@ -230,6 +230,26 @@ fn no_file_has_a_name_that_says_nothing() {
     }
 }
 
+/// The most files that a stranger has to read before adding a plugin with rules.
+const MAX_FILES_TO_READ: usize = 15;
+
+#[test]
+fn the_files_that_a_stranger_reads_exist_and_are_few() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let heading = "## A stranger who adds portmap reads these files";
+    let section = page.split(heading).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let named: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
+        .map(|line| line.split('`').nth(1).unwrap())
+        .collect();
+    assert!(!named.is_empty() && named.len() <= MAX_FILES_TO_READ);
+    for file in named {
+        assert!(root().join(file).is_file(), "{file} does not exist");
+    }
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let silent: Vec<PathBuf> = files()
