@@ -152,24 +152,8 @@ fn addresses(interface: &Interface, usage: &PoolUsage, report: &mut Report) {
             "ip addr del {has} dev {bridge}, or \"forceAddress\": true in the configuration"
         );
         if is_gateway && in_the_way && !flag(plugin, "forceAddress") {
-            match own.iter().position(|own| of_family.contains(own)) {
-                None => report.error(
-                    "bridge-address",
-                    what,
-                    "every ADD fails: \"already has an IP address different from\" (has the podCIDR \
-                     changed? is it the bridge of another network?)",
-                    remedy,
-                ),
-                // This project's bridge accepts both; the reference's checks the first only.
-                Some(right) if right > place => report.note(
-                    "bridge-address",
-                    format!("{what}, which it also has, but not as its first address"),
-                    "with the reference's bridge plugin, every ADD fails: \"already has an IP \
-                     address different from\"",
-                    remedy,
-                ),
-                Some(_) => {}
-            }
+            let right = own.iter().position(|own| of_family.contains(own));
+            conflict(what, remedy, place, right, report);
         } else if !is_gateway && may_give(usage, has.address()) {
             report.warning(
                 "bridge-address-in-range",
@@ -182,6 +166,29 @@ fn addresses(interface: &Interface, usage: &PoolUsage, report: &mut Report) {
                 ),
             );
         }
+    }
+}
+
+/// Reports an address in place of the gateway's. `place` is its position among the bridge's
+/// addresses, and `right` that of a gateway's address, if the bridge also has one.
+fn conflict(what: String, remedy: String, place: usize, right: Option<usize>, report: &mut Report) {
+    match right {
+        None => report.error(
+            "bridge-address",
+            what,
+            "every ADD fails: \"already has an IP address different from\" (has the podCIDR \
+             changed? is it the bridge of another network?)",
+            remedy,
+        ),
+        // This project's bridge accepts both; the reference's checks the first only.
+        Some(right) if right > place => report.note(
+            "bridge-address",
+            format!("{what}, which it also has, but not as its first address"),
+            "with the reference's bridge plugin, every ADD fails: \"already has an IP address \
+             different from\"",
+            remedy,
+        ),
+        Some(_) => {}
     }
 }
 
