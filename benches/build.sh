@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the harness, bench (static, with musl), and the kernel-only limit, limit-bin/* (no libc at all).
+# Builds the harness, bench (static, with musl), and the kernel-only lower bound, limit-bin/*
+# (without libc).
 #
 #   benches/build.sh [OUT]                  default OUT: this folder
 set -eu
@@ -8,12 +9,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here}
 mkdir -p "$out"
 
-# musl: a small static harness spawns faster than one that maps a libc. It has no kernel headers, which
-# therefore come from the system, after musl's own.
+# musl: a small static harness spawns faster than one that maps a libc. It has no kernel headers,
+# which therefore come from the system, after musl's own.
 musl-gcc -O2 -static -s -o "$out/bench" "$here/bench.c" \
     -idirafter /usr/include -idirafter "/usr/include/$(gcc -print-multiarch)"
 
-# The limit makes its system calls in x86-64 assembly.
+# The lower bound makes its system calls in x86-64 assembly.
 if [ "$(uname -m)" != x86_64 ]; then
     echo "build.sh: limit.c is for x86-64 only; there will be no limit to compare with" >&2
     exit 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Waits until the machine has been at least 92 % idle for 4 s, for at most SECONDS (default 120). Timings of
-# a busy machine compare nothing. Prints whether it became quiet; always exits 0.
+# Waits until the machine has been at least 92 % idle for 4 s, for at most SECONDS (default 120).
+# Timings of a busy machine are not comparable. Prints if it became quiet; always exits 0.
 #
 #   benches/quiet.sh [SECONDS]
 set -eu

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# What the examples with real runtimes do before they enter their namespaces: look for what they need, fetch packages, build. Sourced
-# by their `run`, which sets `top` and `example`.
+# The preparation of the examples with real runtimes, outside their namespaces: checks requirements,
+# fetches packages, builds. Sourced by their `run`, which sets `top` and `example`.
 
 target=${CARGO_TARGET_DIR:-$top/target}
 cache=$target/$example
@@ -17,8 +17,8 @@ need() { # TOOL…
     done
 }
 
-# Debian packages of a suite, unpacked to $cache/SUITE and not installed. Called as a condition, where `set -e` is off: hence the
-# `|| return` after each step that can fail.
+# Debian packages of a suite, unpacked to $cache/SUITE and not installed. It is called as a
+# condition, which disables `set -e`: hence the `|| return` after each step that can fail.
 fetch() { # SUITE PACKAGE…
     local suite=$1 folder=$cache/$1 deb
     shift

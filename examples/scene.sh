@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# What the examples with real runtimes have inside their namespaces: a host with one address, an outside, and the look at what is
-# left. Sourced by their `inside`, which sets `work` and `busybox`.
+# The scene of the examples with real runtimes, inside their namespaces: a host with one address, an
+# outside host, and the check for leftovers. Sourced by their `inside`, which sets `work` and
+# `busybox`.
 
-# An `inside` whose network has others sets these anew.
+# An `inside` with another network overrides these.
 bridge=cni0
 data_dir=$work/reservations
 held=0
@@ -14,7 +15,7 @@ nothing_left() { # WHAT FOUND
     if [ -z "$2" ]; then holds "no $1 left"; else broken "$1 left: $2"; fi
 }
 
-# What belongs to the machine is out of sight: its namespaces and sockets, its networks, reservations and cached results.
+# Hides the machine's own namespaces and sockets, networks, reservations and cached results.
 hide_the_machine() {
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /var/lib
@@ -41,7 +42,7 @@ serve_outside() {
     web=$!
 }
 
-# What the plugins leave behind for a pod, each as a list.
+# The traces of a pod on the node, each as a list.
 pod_interfaces() { ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -vxE "lo|uplink|$bridge" || true; }
 bridge_ports() { ip -o link show master "$bridge"; }
 reservations() { find "$data_dir" -name '[0-9a-f]*[.:]*' -not -name 'last_*' -not -path '*/.*'; }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# What the examples with containerd have inside their namespaces, beyond ../scene.sh: containerd with one image, its pods' host ports
-# and namespaces. Sourced by their `inside`, which sets `example`, `work` and `series`; containerd, runc and busybox are found in
-# PATH.
+# The scene of the examples with containerd, in addition to ../scene.sh: containerd with one image,
+# and the host ports and namespaces of its pods. Sourced by their `inside`, which sets `example`,
+# `work` and `series`; containerd, runc and busybox are found in PATH.
 
 containerd_example=$top/examples/containerd
 busybox=$(command -v busybox)
@@ -38,7 +38,7 @@ pods_conflist() { # VERSION [FURTHER-PLUGINS]
 CONF
 }
 
-# One image for pods and containers: busybox, with the few folders that a container has.
+# The one image for pods and containers: busybox, with the few folders that a container needs.
 make_image() {
     local layer=$work/layer
     mkdir -p "$layer"/{bin,etc,proc,sys,dev,tmp}
@@ -47,7 +47,7 @@ make_image() {
     "$containerd_example/oci-image" "$work/layer.tar" "$image" "$work/image.tar"
 }
 
-# Sets `runtime`. The log is in UTC and goes on where an earlier containerd was.
+# Sets `runtime`. The log is in UTC, and is appended to that of an earlier containerd.
 start_containerd() { # LOG-LEVEL
     "$containerd_example/containerd-config" "$series" "$work" "$1" >"$work/containerd.toml"
     TZ=UTC containerd --config "$work/containerd.toml" >>"$work/log/containerd" 2>&1 &
@@ -64,7 +64,7 @@ import_image() {
     ctr -a "$socket" -n k8s.io images import "$work/image.tar" >/dev/null || fail "the image cannot be imported"
 }
 
-# What else a pod may leave, each as a list.
+# More traces of a pod, each as a list.
 pod_namespaces() { ip netns list | grep -v '^outside' || true; }
 host_port_rules() { nft list ruleset 2>/dev/null | grep -E 'CNI-DN-|18080' || true; }
 

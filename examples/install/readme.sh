@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154
 #
-# README.md's commands. Sourced by `run` and `inside`, which set `top`.
+# Runs README.md's commands. Sourced by `run` and `inside`, which set `top`.
 
-# The first block of commands after the paragraph that begins with TEXT, in bold or not.
+# Prints the first block of commands after the paragraph that begins with TEXT, in bold or not.
 commands() { # TEXT
     awk -v text="$1" '
         index($0, text) == 1 || index($0, "**" text) == 1 { here = 1 }
@@ -10,7 +10,8 @@ commands() { # TEXT
         inside { print }' "$top/README.md"
 }
 
-# Runs them as a person would who types one after the other: stops where one fails, and is where `cd` led to.
+# Runs them as if a person typed one after the other: stops if one fails, and ends in the folder of
+# the last `cd`.
 run_commands() { # TEXT
     local lines where status=0
     lines=$(commands "$1")

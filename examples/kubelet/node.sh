@@ -1,12 +1,13 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# The node of the example, for `inside`: the kubelet, what it and the plugins are asked, and what must hold.
+# The node of the example, for `inside`: kubelet, the calls to it and to the plugins, and the
+# checks.
 
 records=$work/cni/cni.jsonl
 zero=$(date +%s.%N)
 : >"$records"
 
-# The kubelet sets these for the whole machine, and its log folders are outside /var/lib.
+# kubelet sets these for the whole machine, and its log folders are outside /var/lib.
 hide_what_the_kubelet_writes() {
     mount -t tmpfs tmpfs /var/log
     mkdir -p "$work/settings"
@@ -50,7 +51,7 @@ kill_and_wait() { # PID
     wait "$1" 2>/dev/null || true
 }
 
-# ---------------------------------------------------------------------------------------------------- what is asked
+# ------------------------------------------------------------------------------------ what is asked
 step() { # TEXT: what follows is counted and shown from here on
     since=$(date +%s.%N)
     mark=$(wc -l <"$records")
@@ -86,7 +87,7 @@ called_at_least() { # PLUGIN COMMAND TIMES
     local times; times=$(count "$1" "$2")
     if [ "$times" -ge "$3" ]; then holds "calls of $1 $2: $times"; else broken "calls of $1 $2: $times, not $3"; fi
 }
-# The kubelet has asked the runtime for its sandboxes, and has looked at each pod once more.
+# Succeeds if kubelet has asked the runtime for its sandboxes, and has checked each pod once more.
 looked_again() {
     sleep 12
     [ "$(tail -n "+$((log_mark + 1))" "$work/log/containerd" | grep -c 'ListPodSandbox')" -gt 0 ]
@@ -96,22 +97,24 @@ no_call() {
     if [ "$times" = 0 ]; then holds "no plugin was called"; else broken "plugins were called $times times"; fi
 }
 
-# ------------------------------------------------------------------------------------------------- what is there
+# ------------------------------------------------------------------------------------ what is there
 lines() { grep -c . || true; }
-# What of the network is there for all pods together.
+# Prints the numbers of the traces of all pods together.
 figures() {
     printf '%s interfaces, %s bridge ports, %s reservations, %s masquerade rules, %s host port rules, %s namespaces, %s cached results' \
         "$(pod_interfaces | lines)" "$(bridge_ports 2>/dev/null | lines)" "$(reservations 2>/dev/null | lines)" \
         "$(masquerade_rules 2>/dev/null | lines)" "$(host_port_rules | lines)" "$(pod_namespaces | lines)" \
         "$(cached_results | lines)"
 }
-# Two pods or three: the network is that of so many. The rules for web's host port are as many as they were at first.
+# Checks that the network is that of two or three pods, and that web's host port has as many rules
+# as at first.
 network_is_of() { # PODS
     : "${port_rules:=$(host_port_rules | lines)}"
     [ "$(figures)" = "$1 interfaces, $1 bridge ports, $((2 * $1)) reservations, $((2 * $1)) masquerade rules, $port_rules host port rules, $1 namespaces, $((2 * $1)) cached results" ]
 }
 
-# A shell's line that reads a page. By nc: wget of a static busybox wants the C library's files for names.
+# Prints a shell command that reads a page. It uses nc, since the wget of a static busybox needs
+# files of the C library for names.
 reading() { printf '%s\n' "printf 'GET $4 HTTP/1.0\r\n\r\n' | $1 nc -w 10 $2 $3"; } # BUSYBOX ADDRESS PORT PATH
 body() { sed '1,/^\r*$/d'; }
 page() { # ADDRESS PORT PATH [COMMAND-BEFORE…]
@@ -121,7 +124,8 @@ page() { # ADDRESS PORT PATH [COMMAND-BEFORE…]
 }
 page_in_pod() { in_pod "$1" sh -c "$(reading /bin/busybox "$2" "$3" "$4")" | body || true; } # NAME ADDRESS PORT PATH
 
-# The kubelet's pods, a line for each: name, phase, ready or not-ready, address, restarts, container.
+# Prints a line for each of kubelet's pods: name, phase, ready or not-ready, address, restarts,
+# container.
 pod_list() { page 127.0.0.1 10255 /pods | "$work/cri-walk" pods 2>/dev/null || true; }
 pod() { pod_list | grep "^$1-node " || true; } # NAME
 word() { cut -d' ' -f"$1"; }
@@ -138,7 +142,7 @@ no_sandbox_left() { [ -z "$(ctr -a "$socket" -n k8s.io containers ls -q)" ]; }
 last_add() { # NAME: the record of bridge's last ADD for a pod
     grep '"plugin":"bridge","command":"ADD"' "$records" | grep "\"pod\":\"$1-node\"" | tail -n 1
 }
-# The process that holds a pod's namespaces.
+# Prints the process that holds a pod's namespaces.
 sandbox_pid() { # NAME
     local sandbox; sandbox=$(last_add "$1" | sed 's/.*"container":"\([^"]*\)".*/\1/')
     ctr -a "$socket" -n k8s.io tasks ls | awk -v id="$sandbox" '$1 == id { print $2 }'
@@ -155,7 +159,8 @@ reads() { # WHO WHAT-IT-SHOULD-READ WHAT-IT-READ
         holds "$1: $2"
     else
         broken "$1: '$3', not '$2'"
-        # What tells a lost packet from a command that could not be run and from a machine that has no time.
+        # Helps to distinguish a lost packet from a command that could not run and from a busy
+        # machine.
         printf '          %s\n' "pages served outside: $(lines <"$work/log/outside")" "load: $(cat /proc/loadavg)"
         { ip neigh; ip -n outside neigh; tail -n 2 "$work/log/ctr"; } 2>&1 | sed 's/^/          /' || true
     fi
@@ -177,11 +182,12 @@ look_around() {
     fi
 }
 
-# ------------------------------------------------------------------------------------------------------- at the end
+# --------------------------------------------------------------------------------------- at the end
 show_totals() {
     local failures
     echo "CRI, as containerd's log tells:"
-    # A line when it begins, and one when it ends. (containerd spells one of them in two ways.)
+    # There is a line when it begins and one when it ends. (containerd spells one of them in two
+    # ways.)
     grep -v ' returns \| failed\| called for ' "$work/log/containerd" |
         sed -n 's/.* msg="\([A-Z][A-Za-z]*\) .*/\1/; s/Podsandbox/PodSandbox/; /^\([A-Z][a-z]*\(PodSandbox\|Container\|Containers\)\|ContainerStatus\|ExecSync\|PodSandboxStatus\)$/p' |
         sort | uniq -c | awk '{ printf "          %6d calls  %s\n", $1, $2 }'

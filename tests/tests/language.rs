@@ -1,5 +1,5 @@
-//! The language of comments: at most 100 columns, doc comments that begin with a verb or a noun,
-//! and none of a few words that this tree once overused.
+//! The language of comments and pages: at most 100 columns, doc comments that begin with a verb or
+//! a noun, and none of a few words that this tree once overused.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use std::{
@@ -38,15 +38,56 @@ const BANNED: [&str; 7] = [
     "beforehand",
 ];
 
-fn files(path: &Path) -> Vec<PathBuf> {
-    if path.is_dir() && !path.ends_with("target") {
+/// Pages that do not pass yet.
+const PAGES_TO_DO: [&str; 5] = [
+    "conformance/README.md",
+    "docs/host-local.md",
+    "docs/static.md",
+    "ipam/host-local/README.md",
+    "ipam/static/README.md",
+];
+
+/// Returns the files below a folder for which `is_wanted` is true; none of `target` and `.git`.
+fn files(path: &Path, is_wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
+    if path.ends_with("target") || path.ends_with(".git") || path.is_symlink() {
+        return Vec::new();
+    }
+    if path.is_dir() {
         let entries = fs::read_dir(path)
             .unwrap()
             .map(|entry| entry.unwrap().path());
-        return entries.flat_map(|entry| files(&entry)).collect();
+        return entries.flat_map(|entry| files(&entry, is_wanted)).collect();
     }
-    let is_source = path.extension().is_some_and(|end| end == "rs");
-    is_source.then(|| path.to_owned()).into_iter().collect()
+    is_wanted(path)
+        .then(|| path.to_owned())
+        .into_iter()
+        .collect()
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "rs")
+}
+
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "md")
+}
+
+fn is_c(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "c" || end == "h")
+}
+
+/// Returns true for a file that begins with `#!` and the name of a shell, or ends in `.sh`.
+fn is_shell(path: &Path) -> bool {
+    let first = || {
+        let bytes = fs::read(path).unwrap();
+        let line = bytes
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        String::from_utf8_lossy(line).into_owned()
+    };
+    path.extension().is_some_and(|end| end == "sh")
+        || path.extension().is_none() && first().starts_with("#!") && first().ends_with("sh")
 }
 
 /// Returns the faults of a file's comments, each with the number of its line. A comment that goes
@@ -69,17 +110,65 @@ fn faults(text: &str) -> Vec<(usize, String)> {
         if is_doc && previous.trim().is_empty() && OPENINGS.contains(&first) {
             faults.push((number, format!("begins with {first}")));
         }
-        let both = normal(&format!("{previous} {words}"));
-        let old = normal(&previous);
-        for word in BANNED {
-            let phrase = format!(" {word} ");
-            if both.matches(&phrase).count() > old.matches(&phrase).count() {
-                faults.push((number, word.to_owned()));
-            }
-        }
+        let added = added_words(&previous, &format!("{previous} {words}"));
+        faults.extend(added.into_iter().map(|word| (number, word)));
         previous = words;
     }
     faults
+}
+
+/// Returns the banned words that are more often in `longer` than in `text`, its beginning.
+fn added_words(text: &str, longer: &str) -> Vec<String> {
+    let text = normal(text);
+    let longer = normal(longer);
+    let is_added = |word: &&str| {
+        let phrase = format!(" {word} ");
+        longer.matches(&phrase).count() > text.matches(&phrase).count()
+    };
+    let added = BANNED.into_iter().filter(is_added);
+    added.map(str::to_owned).collect()
+}
+
+/// Returns the faults of a page's prose. Code is left out, and so are parts that a program writes,
+/// from `<!-- NAME -->` to `<!-- /NAME -->`. A table's row may have any width.
+fn faults_of_page(text: &str) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    let mut previous = String::new();
+    let mut is_code = false;
+    let mut is_written = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+            continue;
+        }
+        if line.starts_with("<!-- ") {
+            is_written = !line.starts_with("<!-- /");
+        }
+        if is_code || is_written {
+            continue;
+        }
+        let columns = line.chars().count();
+        if columns > MAX_COLUMNS && !line.starts_with('|') {
+            faults.push((number, format!("{columns} columns")));
+        }
+        if line.trim().is_empty() || line.starts_with('|') {
+            previous.clear();
+        }
+        let joined = format!("{previous}\n{line}");
+        let added = added_words(&unquoted(&previous), &unquoted(&joined));
+        faults.extend(added.into_iter().map(|word| (number, word)));
+        previous = joined;
+    }
+    faults
+}
+
+/// Returns the faults of a script's comments, of lines that begin with `# `.
+fn faults_of_script(text: &str) -> Vec<(usize, String)> {
+    let comments = text.lines().map(|line| match line.trim_start() {
+        comment if comment.starts_with("# ") => line.replacen("# ", "//", 1),
+        _ => String::new(),
+    });
+    faults(&comments.collect::<Vec<_>>().join("\n"))
 }
 
 /// Removes what stands between backticks or double quotes.
@@ -103,14 +192,41 @@ fn normal(text: &str) -> String {
 fn comments_are_in_plain_english() {
     let mut found = Vec::new();
     for passing in PASSING {
-        let files = files(&workspace(passing));
+        let files = files(&workspace(passing), is_rust);
         assert!(!files.is_empty(), "{passing}");
-        for file in files {
-            for (line, fault) in faults(&fs::read_to_string(&file).unwrap()) {
-                found.push(format!("{}:{line}: {fault}", file.display()));
-            }
+        found.extend(of_files(&files, faults));
+    }
+    assert_eq!(found, [""; 0], "{}", found.join("\n"));
+}
+
+fn of_files(files: &[PathBuf], faults: fn(&str) -> Vec<(usize, String)>) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files {
+        for (line, fault) in faults(&fs::read_to_string(file).unwrap()) {
+            found.push(format!("{}:{line}: {fault}", file.display()));
         }
     }
+    found
+}
+
+#[test]
+fn pages_are_in_plain_english() {
+    let root = workspace("").canonicalize().unwrap();
+    let mut pages = files(&root, is_page);
+    pages.retain(|page| {
+        let path = page.strip_prefix(&root).unwrap();
+        !PAGES_TO_DO.iter().any(|later| path == Path::new(later))
+    });
+    assert!(pages.len() > 15, "{pages:?}");
+    let found = of_files(&pages, faults_of_page);
+    assert_eq!(found, [""; 0], "{}", found.join("\n"));
+}
+
+#[test]
+fn comments_of_scripts_are_in_plain_english() {
+    let scripts = files(&workspace("").canonicalize().unwrap(), is_shell);
+    assert!(scripts.len() > 10, "{scripts:?}");
+    let found = of_files(&scripts, faults_of_script);
     assert_eq!(found, [""; 0], "{}", found.join("\n"));
 }
 
@@ -136,4 +252,28 @@ fn each_kind_of_fault_is_found() {
         faults("/// A is where\n/// Which begins a line. It was \"told\".\n"),
         []
     );
+}
+
+#[test]
+fn faults_of_pages_are_found_outside_of_code_and_quotes() {
+    let long = "x ".repeat(MAX_COLUMNS);
+    let text = format!(
+        "It is\nnone.\n\n| Told |{long}|\n\n```\ntold {long}\n```\nA `told and\n told`.\n{long}\n"
+    );
+    let found: Vec<String> = faults_of_page(&text)
+        .into_iter()
+        .map(|(line, fault)| format!("{line} {fault}"))
+        .collect();
+    assert_eq!(found, ["2 is none", "4 told", "11 200 columns"]);
+}
+
+#[test]
+fn faults_of_scripts_are_found_in_comments_only() {
+    let long = "x".repeat(MAX_COLUMNS - 2);
+    let text = format!("#!/bin/told\n# {long}\n#\n# A told\necho told # told\n# x {long}\n");
+    let found: Vec<String> = faults_of_script(&text)
+        .into_iter()
+        .map(|(line, fault)| format!("{line} {fault}"))
+        .collect();
+    assert_eq!(found, ["4 told", "6 102 columns"]);
 }

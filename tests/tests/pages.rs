@@ -28,7 +28,7 @@ use testkit::{Host, Invocation, bin_dir, fail};
 fn main() -> ExitCode {
     testkit::main(testkit::tests![
         errors_of_bridge_are_on_its_page,
-        differences_that_check_tells_are_on_the_page,
+        differences_that_check_reports_are_on_the_page,
         errors_of_host_local_are_on_its_page,
         errors_of_static_are_on_its_page,
         errors_of_loopback_are_on_its_page,
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn errors_of_bridge_are_on_its_page(host: &Host) {
-    let mut page = Page::of("bridge.md", "text begins with", &["CHECK tells"]);
+    let mut page = Page::of("bridge.md", "text begins with", &["CHECK reports"]);
     bridge::configurations(host, &mut page);
     bridge::surroundings(host, &mut page);
     bridge::delegates(host, &mut page);
@@ -48,8 +48,8 @@ fn errors_of_bridge_are_on_its_page(host: &Host) {
     page.require_all_seen(bridge::NOT_HERE);
 }
 
-fn differences_that_check_tells_are_on_the_page(host: &Host) {
-    let mut page = Page::of("bridge.md", "CHECK tells", &["## Where it differs"]);
+fn differences_that_check_reports_are_on_the_page(host: &Host) {
+    let mut page = Page::of("bridge.md", "CHECK reports", &["## Where it differs"]);
     bridge::differences(host, &mut page);
     page.require_all_seen(bridge::DIFFERENCES_NOT_HERE);
 }

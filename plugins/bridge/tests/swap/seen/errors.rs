@@ -207,7 +207,7 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        what: "The result of 1.1.0 tells the MTU",
+        what: "The result of 1.1.0 has the MTU",
         reference: "no",
         ours: "yes",
         see: |scene| {
