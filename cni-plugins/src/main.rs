@@ -31,8 +31,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os();
-    // Never /proc/self/exe: of several hard links the kernel names there the one that was opened,
-    // of symbolic links none.
+    // Never /proc/self/exe: that is the file that a symbolic link leads to, and a host may hide it.
     let called_as = arguments.next().unwrap_or_default();
     let name = Path::new(&called_as).file_name().unwrap_or_default();
     if let Some(plugin) = name.to_str().and_then(find) {
