@@ -1,5 +1,6 @@
-// bench.c - timing harness for CNI plugin bin dirs. See README.md.
-// Small static program: posix_spawn (CLONE_VM|CLONE_VFORK) + wait4, all labels interleaved A B C A B C.
+// bench.c - timing harness for folders of CNI plugins. See README.md.
+// A small static program: posix_spawn (CLONE_VM|CLONE_VFORK) and wait4, with all labels interleaved
+// A B C A B C.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -703,7 +704,7 @@ static void t_base(void) {
     }
     report();
 }
-static void t_misc(void) { // VERSION, STATUS, host-local alone, floors
+static void t_misc(void) { // VERSION, STATUS, host-local alone, lower bounds
     static struct var v0 = {"misc", "1.0.0", 0, 0}, v1 = {"misc", "1.1.0", 0, 0}, vd = {"misc-ds", "1.0.0", 0, 1};
     struct host H[MAXL];
     struct res r;
@@ -879,7 +880,7 @@ static void t_ipam(void) {
     report();
 }
 static int sink6;
-static void t_ports(void) { // one label at a time: only that label's ports exist while it is measured
+static void t_ports(void) { // one label at a time: only its ports exist while it is measured
     int sizes[] = {0, 100, 500, 1000};
     static struct var v0 = {"ports", "1.0.0", 0, 0}, v1 = {"ds-ports", "1.0.0", 0, 1};
     for (int du = 0; du < 2; du++)
@@ -1228,7 +1229,8 @@ static void t_cold(void) {
     }
     report();
 }
-static void t_shell(char **cmd) { // run a command in a prepared host netns of label 0: for strace and hand work
+static void t_shell(char **cmd) { // runs a command in a prepared host netns of label 0, for strace or
+                                  // experiments
     static struct var v = {"shell", "1.0.0", 0, 0};
     struct host h;
     char p[80];

@@ -1,11 +1,12 @@
-// limit.c - the physical limit: only the kernel work of CNI bridge ADD/DEL (+ host-local
-// reservation, + loopback), no libc, raw syscalls, netlink batched.
-// Speaks the CNI environment, so that it can stand as a "bin dir" beside real plugins.
-// It does NOT parse stdin; it takes PB_BR (bridge), PB_DIR (reservation dir), PB_IP (DEL).
-// PB_FULL=1 : also the three per-interface sysctls + ip_forward read that the Go bridge does.
-// PB_DUAL=1 : a second, IPv6 range too.
-// PB_NFT=1  : also the nftables masquerade rule, as one raw nfnetlink batch (needs existing table/chain).
-// argv[0] basename (bridge | host-local | loopback | empty) selects the work.
+// limit.c - the lower bound: only the kernel work of bridge's ADD and DEL, of host-local's
+// reservation and of loopback, with raw system calls and batched netlink, without libc.
+// It reads the CNI environment, so its folder can be measured like a folder of plugins.
+// It does NOT parse stdin; it reads PB_BR (bridge), PB_DIR (reservation dir), PB_IP (DEL).
+// PB_FULL=1 : also sets the three per-interface sysctls and reads ip_forward, as the reference.
+// PB_DUAL=1 : also a second, IPv6 range.
+// PB_NFT=1  : also the nftables masquerade rule, as one raw nfnetlink batch (the table and chain
+//             must exist).
+// The base name of argv[0] (bridge | host-local | loopback | empty) selects the work.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -306,7 +307,8 @@ NI u32 reserve(int dfd) { // host-local ADD: flock + O_EXCL + last_reserved_ip.0
     return ip;
 }
 NI void nftrule(
-    u32 ip) { // ip saddr == IP ip daddr != 10.88.0.0/16 masquerade, appended to inet cni_plugins_masquerade/masq_checks
+    u32 ip) { // appends to inet cni_plugins_masquerade/masq_checks the rule
+              // ip saddr == IP ip daddr != 10.88.0.0/16 masquerade
     long s = sc(SYS_socket, 16, 3 | 02000000, 12, 0, 0, 0);
     if (s < 0)
         die("nfsock", s);
@@ -380,7 +382,8 @@ NI void nftrule(
     (void)g;
 }
 NI void
-nftflush(void) { // delete the rules of masq_checks in one batch (timing of a rule delete; socket stays open until exit)
+nftflush(void) { // deletes the rules of masq_checks in one batch, to time it; the socket stays open
+                 // until exit
     long s = sc(SYS_socket, 16, 3 | 02000000, 12, 0, 0, 0);
     bl = 0;
     u8 nf[4] = {0, 0, 0, 10};
@@ -626,7 +629,8 @@ int lmain(long *sp) {
         put(im, 16);
         attrs(3, ifn);
         mend(m);
-        if (ge("PB_ASYNC")) { // hand the rcu_barrier wait to a detached child; return when the link is gone from view
+        if (ge("PB_ASYNC")) { // leaves the rcu_barrier wait to a detached child, and returns when the
+                              // link is no longer listed
             struct ifr q;
             memset(&q, 0, sizeof q);
             for (int i = 0; ifn[i] && i < 15; i++)

@@ -1,4 +1,4 @@
-//! Hands what libFuzzer makes up to the target of this name.
+//! Passes the input of libFuzzer to the target of this name.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::data_directory(data));

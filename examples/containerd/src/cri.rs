@@ -1,6 +1,7 @@
 //! The part of the Container Runtime Interface that a pod's life needs: kubernetes' `runtime.v1`.
 //!
-//! Only the fields that are used; protobuf passes over the others. So no schema compiler is needed.
+//! It has only the fields that are used, since protobuf ignores the others. So no schema compiler
+//! is needed.
 
 use prost::Message;
 
@@ -89,7 +90,7 @@ pub struct RunPodSandboxRequest {
     pub config: Option<PodSandboxConfig>,
 }
 
-/// `RunPodSandboxResponse`, and the request of whatever is asked of one sandbox: all have the id as their first field.
+/// `RunPodSandboxResponse`, and all requests about one sandbox: the id is their first field.
 #[derive(Clone, PartialEq, Message)]
 pub struct SandboxId {
     #[prost(string, tag = "1")]
@@ -193,7 +194,7 @@ pub struct CreateContainerRequest {
     pub sandbox_config: Option<PodSandboxConfig>,
 }
 
-/// `CreateContainerResponse`, and the request of whatever is asked of one container.
+/// `CreateContainerResponse`, and all requests about one container.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerId {
     #[prost(string, tag = "1")]
@@ -221,7 +222,7 @@ pub struct ExecSyncRequest {
     pub container_id: String,
     #[prost(string, repeated, tag = "2")]
     pub cmd: Vec<String>,
-    /// Seconds.
+    /// The timeout in seconds.
     #[prost(int64, tag = "3")]
     pub timeout: i64,
 }
@@ -239,9 +240,9 @@ pub struct ExecSyncResponse {
 #[derive(Clone, PartialEq, Message)]
 pub struct Nothing {}
 
-/// What of an answer is worth a few words to a person.
+/// The part of a response that is shown to people.
 pub trait Told {
-    fn told(&self) -> String;
+    fn summary(&self) -> String;
 }
 
 fn short(id: &str) -> String {
@@ -249,19 +250,19 @@ fn short(id: &str) -> String {
 }
 
 impl Told for Nothing {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         "done".into()
     }
 }
 
 impl Told for VersionResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         format!("{} {}", self.runtime_name, self.runtime_version)
     }
 }
 
 impl Told for StatusResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
         let words: Vec<String> = conditions.map(|c| format!("{}={}", c.kind, c.status)).collect();
         words.join(" ")
@@ -269,25 +270,25 @@ impl Told for StatusResponse {
 }
 
 impl Told for SandboxId {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         short(&self.pod_sandbox_id)
     }
 }
 
 impl Told for ContainerId {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         short(&self.container_id)
     }
 }
 
 impl Told for ListPodSandboxResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         format!("{} pods", self.items.len())
     }
 }
 
 impl Told for PodSandboxStatusResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let network = self.status.as_ref().and_then(|status| status.network.as_ref());
         let Some(network) = network else { return "no network".into() };
         let additional = network.additional_ips.iter().map(|ip| ip.ip.as_str());
@@ -296,13 +297,13 @@ impl Told for PodSandboxStatusResponse {
 }
 
 impl Told for ImageStatusResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         if self.image.is_some() { "is there".into() } else { "is not there".into() }
     }
 }
 
 impl Told for ContainerStatusResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         match self.status.as_ref() {
             Some(status) if status.state == 2 => format!("exited with {}", status.exit_code),
             Some(status) if status.state == 1 => "running".into(),
@@ -312,7 +313,7 @@ impl Told for ContainerStatusResponse {
 }
 
 impl Told for ExecSyncResponse {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         format!("exit status {}", self.exit_code)
     }
 }

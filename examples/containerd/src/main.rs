@@ -1,4 +1,4 @@
-//! Two pods through a real container runtime: the kubelet's CRI calls, and below each the CNI calls that come of it.
+//! Two pods with a real container runtime: kubelet's CRI calls, and below each its CNI calls.
 //!
 //! ```text
 //! cri-walk SOCKET RECORDS OUTSIDE HOST LOGS
@@ -6,11 +6,12 @@
 //! cri-walk pods
 //! ```
 //!
-//! SOCKET is the runtime's, RECORDS what the recorder writes (`record`), OUTSIDE the address of a web server beyond the
-//! host, HOST the host's address to the outside, LOGS a folder. Started under the name of a plugin, it is the recorder.
+//! SOCKET is the runtime's socket, RECORDS the file of the recorder (`record`), OUTSIDE the address
+//! of a web server outside the host, HOST the host's outer address, LOGS a folder. If it is started
+//! under the name of a plugin, the program is the recorder.
 //!
-//! The other two are for a real kubelet's calls: what containerd's log and the recorder tell (`timeline`), and the
-//! kubelet's own list of its pods (`pods`).
+//! The other two commands are for a real kubelet: `timeline` shows its calls, from containerd's log
+//! and the recorder; `pods` shows kubelet's own list of its pods.
 
 mod cri;
 mod pod;
@@ -36,7 +37,7 @@ const IMAGE: &str = "example.local/busybox:1";
 const HOST_PORT: i32 = 18080;
 const PORT: u16 = 8080;
 
-/// What the walk is told.
+/// The arguments of the walk.
 struct Scene {
     socket: PathBuf,
     records: PathBuf,
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(Into::into).and_then(|tokio| tokio.block_on(walk(&scene))) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => failure("not everything held"),
+        Ok(false) => failure("some checks failed"),
         Err(e) => failure(&e.to_string()),
     }
 }
@@ -134,13 +135,13 @@ async fn start(
     Ok(pod)
 }
 
-/// pod → pod, host → pod, pod → outside, and to the host's port where portmap is there.
+/// Checks pod → pod, host → pod, pod → outside, and the host's port if portmap is available.
 async fn paths(runtime: &mut Runtime, scene: &Scene, web: &Pod, client: &Pod) -> Outcome<bool> {
     let mut held = true;
     for address in web.addresses(runtime).await? {
         let (answered, text) =
             client.exec(runtime, &["/bin/busybox", "ping", "-c1", "-W2", &address]).await?;
-        held &= point(answered, &format!("client pings web at {address}{}", told(answered, &text)));
+        held &= point(answered, &format!("client pings web at {address}{}", failure_text(answered, &text)));
     }
     let (answered, text) = read_page(runtime, client, &web.address, PORT, "/etc/hostname").await?;
     held &= point(answered && text == "web", &format!("client reads the page of web: {text}"));
@@ -156,7 +157,8 @@ async fn paths(runtime: &mut Runtime, scene: &Scene, web: &Pod, client: &Pod) ->
     Ok(held)
 }
 
-/// The last line of a page that a pod reads. By nc: wget of a static busybox wants the C library's files for names.
+/// Returns the last line of a page that a pod reads. It uses nc, since the wget of a static busybox
+/// needs files of the C library for names.
 async fn read_page(
     runtime: &mut Runtime,
     pod: &Pod,
@@ -195,7 +197,7 @@ fn every_call_succeeded(runtime: &Runtime) -> Outcome<bool> {
     Ok(point(failed == 0 && !calls.is_empty(), &format!("{} CNI calls, {failed} failed", calls.len())))
 }
 
-fn told(answered: bool, text: &str) -> String {
+fn failure_text(answered: bool, text: &str) -> String {
     if answered { String::new() } else { format!(": {}", text.trim()) }
 }
 

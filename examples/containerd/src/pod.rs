@@ -1,4 +1,4 @@
-//! A pod's life, in the order of the kubelet's calls.
+//! A pod's life, in the order of kubelet's calls.
 
 use crate::{
     cri::*,
@@ -6,10 +6,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How long a container may take to get where it should be.
+/// The time within which a container must reach a state.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is known of a pod that runs.
+/// A running pod.
 pub struct Pod {
     pub name: String,
     pub sandbox: String,
@@ -20,7 +20,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Makes the sandbox and asks for its address, as the kubelet does before anything else.
+    /// Makes the sandbox and asks for its address, as kubelet does first.
     pub async fn start(
         runtime: &mut Runtime,
         name: &str,
@@ -52,7 +52,7 @@ impl Pod {
         Ok(pod)
     }
 
-    /// The addresses that the runtime tells.
+    /// Returns the addresses that the runtime reports.
     pub async fn addresses(&self, runtime: &mut Runtime) -> Outcome<Vec<String>> {
         let request = SandboxId { pod_sandbox_id: self.sandbox.clone() };
         let answer: PodSandboxStatusResponse =
@@ -73,7 +73,7 @@ impl Pod {
         Ok(())
     }
 
-    /// Starts the container that stays.
+    /// Starts the main container.
     pub async fn run_main(&mut self, runtime: &mut Runtime, image: &str, command: &[&str]) -> Outcome<()> {
         let id = self.start_container(runtime, "main", image, command).await?;
         self.wait(runtime, "main", &id, 1).await?;
@@ -136,7 +136,7 @@ impl Pod {
         }
     }
 
-    /// Runs a command in the main container: its output, and whether it ended well.
+    /// Runs a command in the main container. Returns if it succeeded, and its output.
     pub async fn exec(&self, runtime: &mut Runtime, command: &[&str]) -> Outcome<(bool, String)> {
         let container_id = self.main.clone().ok_or("the pod has no main container")?;
         let cmd = command.iter().map(|word| (*word).to_owned()).collect();
@@ -147,7 +147,7 @@ impl Pod {
         Ok((answer.exit_code == 0, text))
     }
 
-    /// Stops everything. The kubelet repeats StopPodSandbox, and so does this.
+    /// Stops the pod. kubelet repeats StopPodSandbox, and so does this.
     pub async fn stop(&self, runtime: &mut Runtime) -> Outcome<()> {
         if let Some(id) = &self.main {
             let request = ContainerId { container_id: id.clone() };
@@ -160,7 +160,7 @@ impl Pod {
         Ok(())
     }
 
-    /// Removes what is left of it.
+    /// Removes the containers and the sandbox.
     pub async fn remove(&self, runtime: &mut Runtime) -> Outcome<()> {
         for id in self.exited.iter().chain(&self.main) {
             let request = ContainerId { container_id: id.clone() };

@@ -1,10 +1,10 @@
-//! The kubelet's own list of its pods, for a script: a line for each.
+//! kubelet's own list of its pods, for a script: a line for each.
 
 use crate::runtime::Outcome;
 use serde_json::Value;
 
-/// Reads what the kubelet answers to `/pods` from the standard input, and prints a line for each pod, in the order of
-/// the names: name, phase, `ready` or `not-ready`, address, restarts, and the id of the first container.
+/// Reads kubelet's answer to `/pods` from stdin, and prints a line for each pod, sorted by name:
+/// name, phase, `ready` or `not-ready`, address, restarts, and the id of the first container.
 pub fn print() -> Outcome<()> {
     let list: Value = serde_json::from_reader(std::io::stdin())?;
     let mut lines: Vec<String> = array(&list, "/items").map(line).collect();
@@ -33,7 +33,7 @@ fn array<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// `-` where there is none, so that a line always has the same number of words.
+/// Returns `-` for an empty word, so that every line has the same number of words.
 fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or("-")
 }

@@ -1,8 +1,9 @@
-//! A recorder in the place of a plugin: runs the real one of the same name, passes everything through, and writes a line
-//! about it.
+//! A recorder that replaces a plugin: it runs the real plugin of the same name, passes everything
+//! through, and writes a line about the call.
 //!
-//! A runtime is configured with a folder in which every plugin's name is a link to this program. The delegates are found in the
-//! same folder, so they are recorded too. `<folder>/../plugins/NAME` is the real one, `<folder>/../cni.jsonl` the record.
+//! The runtime's plugin folder has a link to this program for every plugin's name. Delegates are
+//! found in the same folder, so they are recorded too. `<folder>/../plugins/NAME` is the real
+//! plugin, `<folder>/../cni.jsonl` the record.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,14 +18,14 @@ use std::{
 /// One call of a plugin.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CniCall {
-    /// When it began, in seconds since 1970.
+    /// The start in seconds since 1970.
     pub began: f64,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub took: f64,
     pub plugin: String,
     pub command: String,
     pub container: String,
-    /// The pod's name, where the runtime tells it in `CNI_ARGS`.
+    /// The pod's name, if the runtime passes it in `CNI_ARGS`.
     #[serde(default)]
     pub pod: String,
     pub interface: String,
@@ -35,25 +36,26 @@ pub struct CniCall {
     pub exit: Option<i32>,
 }
 
-/// Seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
 }
 
-/// What `CNI_ARGS` call the pod.
+/// Returns the pod's name in `CNI_ARGS`.
 fn pod_name(arguments: &str) -> String {
     let name = arguments.split(';').find_map(|argument| argument.strip_prefix("K8S_POD_NAME="));
     name.unwrap_or_default().to_owned()
 }
 
-/// All calls that were recorded, in the order in which they ended.
+/// Returns all recorded calls, in the order in which they ended.
 pub fn read(records: &Path) -> io::Result<Vec<CniCall>> {
     let text = std::fs::read_to_string(records).unwrap_or_default();
     let calls: Result<Vec<CniCall>, _> = text.lines().map(serde_json::from_str).collect();
     Ok(calls?)
 }
 
-/// Whether another plugin asked for this call: a delegate is given that plugin's configuration, whose type is not its own.
+/// Returns true if another plugin made this call: a delegate gets the configuration of that plugin,
+/// with another type than its own.
 pub fn is_delegated(call: &CniCall) -> bool {
     let configuration: Value = serde_json::from_str(&call.stdin).unwrap_or_default();
     configuration.get("type").and_then(Value::as_str).is_some_and(|name| name != call.plugin)
@@ -74,7 +76,7 @@ pub fn run(program: &Path) -> io::Result<ExitCode> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
-        // A plugin need not read it.
+        // A plugin need not read its stdin.
         let _ = pipe.write_all(&stdin);
     }
     let output = child.wait_with_output()?;
@@ -97,7 +99,7 @@ pub fn run(program: &Path) -> io::Result<ExitCode> {
         exit: output.status.code(),
     };
     let line = serde_json::to_string(&call)? + "\n";
-    // One write of a line: calls that run at the same time do not mix.
+    // The line is one write, so that concurrent calls do not mix their lines.
     OpenOptions::new()
         .create(true)
         .append(true)

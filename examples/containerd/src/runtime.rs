@@ -1,4 +1,4 @@
-//! A connection to a container runtime, as the kubelet has one. Every call is shown with the CNI calls that came of it.
+//! A connection to a container runtime, like kubelet's. Every call is shown with its CNI calls.
 
 use crate::{
     cri::*,
@@ -31,19 +31,19 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Connects to the socket. `records` is what the recorder writes.
+    /// Connects to the socket. `records` is the file of the recorder.
     pub async fn connect(socket: &Path, records: &Path) -> Outcome<Self> {
         let socket = socket.to_owned();
         let connector = tower::service_fn(move |_: Uri| {
             let socket = socket.clone();
             async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?)) }
         });
-        // The address is not used: the connector knows the socket.
+        // The address is not used, since the connector has the socket.
         let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
         Ok(Self { channel, records: records.to_owned(), shown: 0, began: now() })
     }
 
-    /// One call: `service` is Runtime or Image, `subject` says for whom.
+    /// Makes one call: `service` is Runtime or Image, `subject` the pod or container that is shown.
     pub async fn call<Q, A>(&mut self, service: &str, name: &str, subject: &str, request: Q) -> Outcome<A>
     where
         Q: Message + 'static,
@@ -55,7 +55,7 @@ impl Runtime {
         let path = PathAndQuery::try_from(format!("/runtime.v1.{service}Service/{name}"))?;
         let answer = grpc.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await;
         let outcome = match &answer {
-            Ok(answer) => answer.get_ref().told(),
+            Ok(answer) => answer.get_ref().summary(),
             Err(status) => format!("FAILED: {}", status.message()),
         };
         show::cri_call(began - self.began, now() - began, name, subject, &outcome);
@@ -64,7 +64,7 @@ impl Runtime {
         Ok(answer.into_inner())
     }
 
-    /// All calls of plugins so far, in the order in which they began.
+    /// Returns all calls of plugins so far, in the order in which they began.
     pub fn cni_calls(&self) -> Outcome<Vec<CniCall>> {
         Ok(record::read(&self.records)?)
     }
@@ -80,7 +80,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// How many pods the runtime knows.
+    /// Returns the number of pods that the runtime knows.
     pub async fn pods(&mut self) -> Outcome<HashSet<String>> {
         let request = ListPodSandboxRequest {};
         let answer: ListPodSandboxResponse = self.call("Runtime", "ListPodSandbox", "", request).await?;

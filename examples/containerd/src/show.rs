@@ -1,21 +1,21 @@
-//! What a person reads.
+//! The output for people.
 
 use crate::record::{self, CniCall};
 use serde_json::Value;
 
-/// A call to the runtime: when, what, for whom, how long, what came of it.
+/// Shows a call to the runtime: time, name, subject, duration and outcome.
 pub fn cri_call(at: f64, took: f64, name: &str, subject: &str, outcome: &str) {
     println!("{at:8.3}  CRI  {:<40} {:>9.1} ms   {outcome}", format!("{name} {subject}"), took * 1000.0);
 }
 
-/// A call of a plugin. What another plugin asked for stands further to the right.
+/// Shows a call of a plugin; one that another plugin made is indented.
 pub fn cni_call(at: f64, call: &CniCall) {
     let indent = if record::is_delegated(call) { "      " } else { "    " };
     let name = format!("{indent}{} {} {} {}", call.plugin, call.command, call.interface, call.pod);
     println!("{at:8.3}  CNI  {name:<40} {:>9.1} ms   {}", call.took, answer(call));
 }
 
-/// A line of the runtime's log about a call to it.
+/// Shows a line of the runtime's log about a call to it.
 pub fn log_line(at: f64, text: &str) {
     println!("{at:8.3}  CRI  {text}");
 }
@@ -34,7 +34,7 @@ fn answer(call: &CniCall) -> String {
     }
 }
 
-/// Something that had to hold.
+/// Shows a check, and returns if it passed.
 pub fn point(holds: bool, what: &str) {
     println!("          {}  {what}", if holds { "ok  " } else { "FAIL" });
 }

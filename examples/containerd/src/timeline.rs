@@ -1,7 +1,8 @@
-//! What a real kubelet asked of containerd, and the CNI calls that came of it.
+//! The calls of a real kubelet to containerd, with their CNI calls.
 //!
-//! The CRI calls are told by containerd's log: no program sits between it and the kubelet, so that either can be killed. Only
-//! the calls that change something are shown; the kubelet asks for states several times a second.
+//! The CRI calls come from containerd's log: no program is between it and kubelet, so that either
+//! can be killed. Only calls that change something are shown; kubelet asks for states several times
+//! a second.
 
 use crate::{record, runtime::Outcome, show};
 use std::{collections::HashMap, path::Path};
@@ -16,7 +17,8 @@ const SHOWN: [&str; 7] = [
     "removecontainer",
 ];
 
-/// Prints what began at `since` or later, with times that count from `zero`. Both in seconds since 1970.
+/// Prints the calls that began at `since` or later, with times relative to `zero`. Both are in
+/// seconds since 1970.
 pub fn print(records: &Path, log: &Path, since: &str, zero: &str) -> Outcome<()> {
     let (since, zero): (f64, f64) = (since.parse()?, zero.parse()?);
     let mut calls = record::read(records)?;
@@ -37,14 +39,14 @@ pub fn print(records: &Path, log: &Path, since: &str, zero: &str) -> Outcome<()>
     Ok(())
 }
 
-/// The names of sandboxes and containers, by their ids, as the log tells them.
+/// The names of sandboxes and containers in the log, by their ids.
 #[derive(Default)]
 struct Names {
     by_id: HashMap<String, String>,
 }
 
 impl Names {
-    /// When, and what of it is worth a line.
+    /// Returns the time and the text of a message that is shown.
     fn read(&mut self, line: &str) -> Option<(f64, String)> {
         let message = quoted(line, "msg=")?;
         let call = message.split_whitespace().next()?;
@@ -60,7 +62,8 @@ impl Names {
         Some((at, text))
     }
 
-    /// `… for &PodSandboxMetadata{Name:web,…} returns sandbox id "0a1b…"`, and the same for containers.
+    /// Reads `… for &PodSandboxMetadata{Name:web,…} returns sandbox id "0a1b…"`, and the same for
+    /// containers.
     fn learn(&mut self, message: &str) {
         let Some((before, after)) = message.split_once(" id \"") else { return };
         let (Some(name), Some(id)) = (metadata_name(before), after.split('"').next()) else { return };
@@ -75,11 +78,11 @@ impl Names {
         self.by_id.get(id).cloned().unwrap_or_else(|| short(id).to_owned())
     }
 
-    /// The message without what only a program wants to know.
+    /// Returns the message without the details for programs.
     fn named(&self, message: &str) -> String {
         let mut words = String::new();
         for (index, part) in message.split('"').enumerate() {
-            // Every second part stood between quotation marks: an id.
+            // Every second part was between quotation marks: an id.
             match index % 2 {
                 0 => words += part,
                 _ if words.ends_with(" id ") => words += short(part),
@@ -97,7 +100,7 @@ impl Names {
     }
 }
 
-/// `Name:` of `&PodSandboxMetadata{Name:web,Uid:…}`.
+/// Returns the name in `&PodSandboxMetadata{Name:web,Uid:…}`.
 fn metadata_name(text: &str) -> Option<&str> {
     text.split_once("Metadata{Name:")?.1.split(',').next()
 }
@@ -106,7 +109,7 @@ fn short(id: &str) -> &str {
     if id.len() == 64 { id.get(..12).unwrap_or(id) } else { id }
 }
 
-/// The value of a key in a log line: `key="value"`, in which `\"` stands for a quotation mark.
+/// Returns the value of a key in a log line: `key="value"`, in which `\"` is a quotation mark.
 fn quoted(line: &str, key: &str) -> Option<String> {
     let mut rest = line.split_once(&format!("{key}\""))?.1.chars();
     let mut value = String::new();
@@ -119,14 +122,15 @@ fn quoted(line: &str, key: &str) -> Option<String> {
     }
 }
 
-/// Seconds since 1970 of `2024-11-23T04:35:10.123456789Z`. Other time zones than UTC are not understood.
+/// Returns the seconds since 1970 of `2024-11-23T04:35:10.123456789Z`, or `None` for other time
+/// zones than UTC.
 fn seconds(time: &str) -> Option<f64> {
     let (date, clock) = time.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.split('-').map(str::parse::<i64>);
     let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
     let mut clock = clock.split(':').map(str::parse::<f64>);
     let (hour, minute, second) = (clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?);
-    // Years that begin in March: the leap day is their last one.
+    // Years begin in March here, so the leap day is their last day.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
     let days = i32::try_from(days).ok()?;
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_become_the_names_that_the_log_told() {
+    fn ids_become_the_names_of_the_log() {
         let id = "0123456789abcdef".repeat(4);
         let mut names = Names::default();
         let begin = r#"msg="RunPodSandbox for &PodSandboxMetadata{Name:web,Uid:1,Namespace:default,Attempt:0,} returns sandbox id"#;

@@ -1,9 +1,9 @@
-//! What ends the tour before its end. Everything else is shown and counted.
+//! The error that ends the tour early. All other failures are shown and counted.
 
 use sandbox::{self, binaries};
 use std::fmt;
 
-/// A failure after which there is nothing to show.
+/// A failure after which the tour cannot go on.
 #[derive(Debug)]
 pub(crate) struct Error(String);
 

@@ -1,4 +1,4 @@
-//! What an attachment leaves behind if nobody cleans up, each kind looked for where it would be.
+//! The traces of an attachment, which are leftovers after its end.
 
 use crate::{error::Error, outside::UPLINK};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 const RESERVATIONS: &str = "/var/lib/cni/networks/quickstart";
 
-/// Host ends of veth pairs, by name.
+/// Returns the names of the host's ends of veth pairs.
 pub(crate) fn host_interfaces() -> Result<Vec<String>, Error> {
     let links = Rtnl::open()?.links()?.into_iter();
     Ok(links
@@ -16,7 +16,7 @@ pub(crate) fn host_interfaces() -> Result<Vec<String>, Error> {
         .collect())
 }
 
-/// Interfaces of a pod beside `lo`.
+/// Returns the names of a pod's interfaces, without `lo`.
 pub(crate) fn pod_interfaces(pod: &Netns) -> Result<Vec<String>, Error> {
     let links = pod.run(|| Rtnl::open()?.links())??.into_iter();
     Ok(links
@@ -25,12 +25,12 @@ pub(crate) fn pod_interfaces(pod: &Netns) -> Result<Vec<String>, Error> {
         .collect())
 }
 
-/// Addresses that host-local keeps for somebody.
+/// Returns the addresses that host-local has reserved.
 pub(crate) fn reservations() -> Result<Vec<String>, Error> {
     let mut addresses = Vec::new();
     for entry in std::fs::read_dir(RESERVATIONS)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        // Beside the records there are the lock and the place where the search goes on.
+        // The folder also has the lock and the position of the last search.
         if name.parse::<IpAddr>().is_ok() {
             addresses.push(name);
         }
@@ -39,7 +39,7 @@ pub(crate) fn reservations() -> Result<Vec<String>, Error> {
     Ok(addresses)
 }
 
-/// Comments of the masquerade rules.
+/// Returns the comments of the masquerade rules.
 pub(crate) fn masquerade_rules() -> Result<Vec<String>, Error> {
     Ok(Nft::open()?
         .masquerade_entries()?

@@ -1,5 +1,6 @@
-//! The main job in one command: two pods on a bridge, as a container runtime would attach them, in namespaces of this
-//! process's own. Needs no root, changes nothing on the machine, and exits with 0 only if all of it held.
+//! A tour in one command: two pods on a bridge, attached as a container runtime would, in private
+//! namespaces of this process. It needs no root, changes nothing on the machine, and exits with 0
+//! only if all checks passed.
 
 mod error;
 mod leftovers;
@@ -18,11 +19,11 @@ use std::{
 };
 
 const HELP: &str = "\
-Attaches two pods to a bridge in a sandbox, tries everything, and cleans up.
+Attaches two pods to a bridge in a sandbox, tries all operations, and cleans up.
 
 usage: quickstart [--keep]
 
-  --keep   wait before the clean-up, to look around in the pods
+  --keep   wait before the clean-up, for your own tests in the pods
 ";
 
 fn main() -> ExitCode {
@@ -51,7 +52,8 @@ fn usage(screen: &Screen, asked: bool) -> ExitCode {
     }
 }
 
-/// Builds the plugins while the machine's network is there, then leaves it. Returns their folder.
+/// Builds the plugins, which may need the machine's network, and then enters the sandbox. Returns
+/// the folder of the plugins.
 fn prepare(screen: &mut Screen) -> Result<PathBuf, Error> {
     screen.title("Prepare");
     screen.passing("building the plugins: about a minute, the first time");
@@ -63,12 +65,12 @@ fn prepare(screen: &mut Screen) -> Result<PathBuf, Error> {
     ));
     sandbox::enter()?;
     sandbox::become_host()?;
-    screen.ok("entered user, network and mount namespaces: a host that nobody else sees");
+    screen.ok("entered user, network and mount namespaces: a private host");
     install()
 }
 
-/// Gives the one program of all plugins their names, in a folder of the sandbox. A folder of others'
-/// plugins, which `CNI_TEST_BIN_DIR` names, has them already.
+/// Installs the plugins into a folder of the sandbox, and returns it. If `CNI_TEST_BIN_DIR` names a
+/// folder of other plugins, returns that.
 fn install() -> Result<PathBuf, Error> {
     let program = binaries::bin_dir().join("cni-plugins");
     if !program.exists() {

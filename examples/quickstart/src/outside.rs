@@ -1,5 +1,5 @@
-//! A host beyond this one. It knows no route to the pods, so it can answer only what comes from an address that it
-//! shares a network with: this host's outer address.
+//! An outside host. It has no route to the pods, so it can answer only packets from its own
+//! network: those from this host's outer address.
 
 use crate::error::Error;
 use cni_net::{Batch, Family, Rtnl, Sysctl, VethPair};
@@ -11,17 +11,17 @@ use std::net::IpAddr;
 pub(crate) const UPLINK: &str = "uplink";
 const FAR_END: &str = "eth0";
 
-/// Addresses for documentation (RFC 5737, RFC 3849): ours, theirs.
+/// Addresses for documentation (RFC 5737, RFC 3849): this host's and the outside host's.
 const NETWORKS: [(&str, &str); 2] = [
     ("198.51.100.1/24", "198.51.100.2/24"),
     ("2001:db8:100::1/64", "2001:db8:100::2/64"),
 ];
 
-/// The host outside.
+/// The outside host.
 pub(crate) struct Outside {
-    /// Tells who called.
+    /// A server that answers with the source address of each packet.
     pub(crate) reflector: Reflector,
-    /// For each family: the outer address of this host, and the address of the host outside.
+    /// For each family: the outer address of this host, and the address of the outside host.
     pub(crate) addresses: Vec<(IpAddr, IpAddr)>,
     /// Kept, since the namespace ends with its last handle.
     _netns: Netns,
@@ -35,14 +35,15 @@ impl Outside {
         for (ours, theirs) in NETWORKS {
             networks.push((cidr(ours)?, cidr(theirs)?));
         }
-        let (near, far) = (IfName::parse(UPLINK)?, IfName::parse(FAR_END)?);
-        // The batch holds only the descriptor's number: it must stay open until the batch is run.
+        let near = IfName::parse(UPLINK)?;
+        let far = IfName::parse(FAR_END)?;
+        // The batch holds only the descriptor's number: it must stay open until the batch has run.
         let beyond = cni_net::Netns::open(netns.path())?;
         let mut batch = Batch::new();
         batch.create_veth(&VethPair {
             host_name: &near,
             host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
-            // No bridge: index 0 is no link.
+            // 0 means no bridge.
             bridge: 0,
             group: 0,
             container_name: &far,
@@ -51,8 +52,8 @@ impl Outside {
             mtu: None,
         });
         Rtnl::open()?.run(batch)?;
-        // Were this end up before the other, the kernel would take up to a second to notice the carrier, and would have
-        // no IPv6 link-local address until then.
+        // If this end came up before the other, the kernel could take up to a second to notice the
+        // carrier, and would have no IPv6 link-local address until then.
         set_down(&near)?;
         netns.run(|| {
             sandbox::set_lo_up()?;
@@ -83,7 +84,7 @@ fn set_down(name: &IfName) -> Result<(), Error> {
 }
 
 fn set_up(name: &IfName, addresses: impl Iterator<Item = Cidr>) -> Result<(), Error> {
-    // While its own link-local address is tentative, a host asks for nobody's.
+    // While its own link-local address is tentative, a host sends no neighbour solicitations.
     Sysctl::of_interface(Family::V6, name, "accept_dad").write("0")?;
     let (mut rtnl, index) = open(name)?;
     let mut batch = Batch::new();
@@ -92,11 +93,11 @@ fn set_up(name: &IfName, addresses: impl Iterator<Item = Cidr>) -> Result<(), Er
     Ok(rtnl.run(batch)?)
 }
 
-/// A connection to the thread's namespace, and the link's index there.
+/// Returns a connection to the thread's namespace, and the link's index there.
 fn open(name: &IfName) -> Result<(Rtnl, u32), Error> {
     let mut rtnl = Rtnl::open()?;
     let link = rtnl
         .find_link(name)?
-        .ok_or_else(|| Error::new(format!("there is no {name}")))?;
+        .ok_or_else(|| Error::new(format!("interface {name} does not exist")))?;
     Ok((rtnl, link.index))
 }

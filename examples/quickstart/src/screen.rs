@@ -1,4 +1,4 @@
-//! What people see: a title for each step, a line for each thing that held or did not.
+//! The output for people: a title for each step, and a line for each check.
 
 use std::{
     fmt,
@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-/// Stdout, and how many lines on it tell of a failure.
+/// The standard output, with the numbers of checks that passed and failed.
 pub(crate) struct Screen {
     terminal: bool,
     colour: bool,
     failures: usize,
-    held: usize,
+    passed: usize,
 }
 
 /// SGR codes of a terminal.
@@ -24,7 +24,7 @@ enum Colour {
 }
 
 impl Screen {
-    /// With colour on a terminal, unless `NO_COLOR` is set (no-color.org).
+    /// Returns a screen with colours on a terminal, unless `NO_COLOR` is set (no-color.org).
     pub(crate) fn new() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let terminal = std::io::stdout().is_terminal();
@@ -32,7 +32,7 @@ impl Screen {
             terminal,
             colour: terminal && !unwanted,
             failures: 0,
-            held: 0,
+            passed: 0,
         }
     }
 
@@ -40,16 +40,16 @@ impl Screen {
         self.text(&format!("\n{}\n", self.paint(text, Colour::Bold)));
     }
 
-    /// Something takes its time. Only on a terminal, where the next line takes its place.
+    /// Shows a step that takes time. Only on a terminal, where the next line replaces it.
     pub(crate) fn passing(&self, text: &str) {
         if self.terminal {
             self.text(&format!("  ..  {text}\r"));
         }
     }
 
-    /// Something held.
+    /// Shows and counts a check that passed.
     pub(crate) fn ok(&mut self, text: &str) {
-        self.held += 1;
+        self.passed += 1;
         self.text(&format!(
             "{}  {}  {text}\n",
             self.clear(),
@@ -57,7 +57,7 @@ impl Screen {
         ));
     }
 
-    /// Something did not hold.
+    /// Shows and counts a check that failed.
     pub(crate) fn failed(&mut self, text: &str) {
         self.failures += 1;
         self.text(&format!(
@@ -67,7 +67,7 @@ impl Screen {
         ));
     }
 
-    /// Shows `text` with the value where there is one, and with the error where there is none.
+    /// Shows `text` with the value or the error.
     pub(crate) fn result<T: fmt::Display, E: fmt::Display>(
         &mut self,
         text: &str,
@@ -79,33 +79,33 @@ impl Screen {
         }
     }
 
-    /// More about the line before.
+    /// Shows more about the line before.
     pub(crate) fn detail(&self, text: &str) {
         self.text(&format!("      {text}\n"));
     }
 
-    /// Text as it is. Who closes stdout wants to see no more.
+    /// Prints text as it is. A reader that has closed the pipe is not an error.
     pub(crate) fn text(&self, text: &str) {
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
 
-    /// The last line, and the exit status.
+    /// Prints the last line, and returns the exit status.
     pub(crate) fn conclude(self) -> ExitCode {
         if self.failures == 0 {
-            let text = format!("All {} points held.", self.held);
+            let text = format!("All {} checks passed.", self.passed);
             self.text(&format!("\n{}\n", self.paint(&text, Colour::Green)));
             return ExitCode::SUCCESS;
         }
         let text = format!(
-            "{} of {} points did not hold.",
+            "{} of {} checks failed.",
             self.failures,
-            self.failures + self.held
+            self.failures + self.passed
         );
         self.text(&format!("\n{}\n", self.paint(&text, Colour::Red)));
         ExitCode::FAILURE
     }
 
-    /// Erases what is passing (ECMA-48, EL).
+    /// Returns the sequence that erases the line of a passing step (ECMA-48, EL).
     fn clear(&self) -> &'static str {
         if self.terminal { "\x1b[K" } else { "" }
     }
@@ -119,7 +119,7 @@ impl Screen {
     }
 }
 
-/// A duration in milliseconds, with as many digits as people look at.
+/// Returns a duration in milliseconds, for people.
 pub(crate) fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
 }

@@ -1,4 +1,4 @@
-//! What a container runtime does with a network, from the first ADD to the last DEL.
+//! The tour: the calls of a container runtime for a network, from the first ADD to the last DEL.
 
 use crate::{
     error::Error,
@@ -17,9 +17,9 @@ use std::{
 };
 
 const CONFLIST: &str = include_str!("../network.conflist");
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A pod: its namespace, and what the network gave it.
+/// A pod: its namespace, and the result of its ADD.
 struct Pod {
     name: &'static str,
     netns: Netns,
@@ -27,7 +27,7 @@ struct Pod {
     added: Added,
 }
 
-/// Everything that the steps need.
+/// The state of the tour.
 struct Tour<'a> {
     screen: &'a mut Screen,
     runtime: Runtime,
@@ -36,12 +36,12 @@ struct Tour<'a> {
     events: Arc<Mutex<Vec<Event>>>,
 }
 
-/// Runs all steps. An error ends the tour; what merely does not hold is shown, and the tour goes on.
+/// Runs all steps. An error ends the tour; after a failed check it goes on.
 pub(crate) fn run(screen: &mut Screen, plugins: &Path, keep: bool) -> Result<(), Error> {
     let outside = Outside::create()?;
     for (ours, theirs) in &outside.addresses {
         screen.ok(&format!(
-            "made a host outside: {theirs}, which knows this one as {ours}"
+            "made an outside host {theirs}, on one link with this host, {ours}"
         ));
     }
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -61,7 +61,8 @@ pub(crate) fn run(screen: &mut Screen, plugins: &Path, keep: bool) -> Result<(),
     };
     tour.screen
         .title("ADD: two pods join the network (loopback, then bridge with host-local)");
-    let (a, b) = (tour.add("pod-a")?, tour.add("pod-b")?);
+    let a = tour.add("pod-a")?;
+    let b = tour.add("pod-b")?;
     tour.reach(&a, &b);
     tour.check(&[&a, &b]);
     tour.status();
@@ -115,7 +116,7 @@ impl Tour<'_> {
     }
 
     fn reach(&mut self, a: &Pod, b: &Pod) {
-        self.screen.title("Reach: every pair, IPv4 and IPv6");
+        self.screen.title("Pings: every pair, IPv4 and IPv6");
         for address in b.addresses() {
             self.ping(a, "pod-b", address);
         }
@@ -129,16 +130,16 @@ impl Tour<'_> {
             self.ping(a, "outside", theirs);
             let seen = a
                 .netns
-                .run(|| self.outside.reflector.seen_source(theirs, PATIENCE));
-            let text = format!("{}  seen there as ", route(a, "outside", theirs));
+                .run(|| self.outside.reflector.seen_source(theirs, TIMEOUT));
+            let text = format!("{}  arrives from ", route(a, "outside", theirs));
             match seen {
                 Ok(Ok(source)) if source == ours => {
                     self.screen.ok(&format!("{text}{source}, this host's own"))
                 }
                 Ok(Ok(source)) => self
                     .screen
-                    .failed(&format!("{text}{source}, {ours} is wanted")),
-                Ok(Err(e)) => self.screen.failed(&format!("{text}nobody: {e}")),
+                    .failed(&format!("{text}{source}, expected {ours}")),
+                Ok(Err(e)) => self.screen.failed(&format!("{text}no address: {e}")),
                 Err(e) => self.screen.failed(&e.to_string()),
             }
         }
@@ -146,7 +147,7 @@ impl Tour<'_> {
 
     fn ping(&mut self, from: &Pod, name: &str, to: IpAddr) {
         let text = format!("{}  ", route(from, name, to));
-        match from.netns.run(|| ping(to, PATIENCE)) {
+        match from.netns.run(|| ping(to, TIMEOUT)) {
             Ok(answer) => self.screen.result(&text, answer.map(millis)),
             Err(e) => self.screen.failed(&format!("{text}{e}")),
         }
@@ -162,7 +163,7 @@ impl Tour<'_> {
     }
 
     fn status(&mut self) {
-        self.screen.title("STATUS: the network takes more pods");
+        self.screen.title("STATUS: the network accepts more pods");
         let outcome = self
             .runtime
             .status(&self.network)
@@ -170,7 +171,7 @@ impl Tour<'_> {
         self.screen.result("", outcome);
     }
 
-    /// Who asked whom, and how long it took.
+    /// Returns the plugins that were called, with their times.
     fn describe(&self, asked: Asked) -> String {
         let steps: Vec<String> = self
             .take_events()
@@ -179,14 +180,14 @@ impl Tour<'_> {
             .collect();
         match asked {
             Asked::All => steps.join(", "),
-            Asked::None(reason) => format!("not asked: {reason}"),
+            Asked::None(reason) => format!("not called: {reason}"),
         }
     }
 
-    /// The runtime forgets a pod, as after a crash. GC finds what is left of it.
+    /// Removes a pod from the cache without a DEL, as after a crash. GC must free its resources.
     fn collect(&mut self, lost: &Pod, kept: &Pod) -> Result<(), Error> {
         self.screen.title(&format!(
-            "GC: {} was lost, only {} is still valid",
+            "GC: {} ended without a DEL, only {} is valid",
             lost.name, kept.name
         ));
         self.runtime
@@ -222,7 +223,7 @@ impl Tour<'_> {
     }
 
     fn delete(&mut self, pod: &Pod) {
-        self.screen.title(&format!("DEL: {} leaves", pod.name));
+        self.screen.title(&format!("DEL: {} ends", pod.name));
         let outcome = self
             .runtime
             .del(&self.network, &pod.parameters)
@@ -232,14 +233,14 @@ impl Tour<'_> {
             .runtime
             .del(&self.network, &pod.parameters)
             .map(|()| self.describe(Asked::All));
-        self.screen.result("and once more: ", again);
+        self.screen.result("repeated: ", again);
     }
 
     fn prove(&mut self, pods: &[&Pod]) -> Result<(), Error> {
         self.screen.title("Nothing is left");
         self.none("veth on the host", leftovers::host_interfaces());
         self.screen
-            .detail("(the bridge stays, for the next pod: DEL never removes it)");
+            .detail("(the bridge stays for the next pod: DEL never removes it)");
         for pod in pods {
             self.none(
                 &format!("interface in {}", pod.name),
@@ -264,7 +265,7 @@ impl Tour<'_> {
             Ok(found) if found.is_empty() => self.screen.ok(&format!("no {what}")),
             Ok(found) => self
                 .screen
-                .failed(&format!("no {what} is wanted, found: {}", found.join(", "))),
+                .failed(&format!("expected no {what}, found {}", found.join(", "))),
             Err(e) => self.screen.failed(&format!("{what}: {e}")),
         }
     }
@@ -276,7 +277,7 @@ impl Tour<'_> {
             }
             Ok(found) => {
                 self.screen.failed(&format!(
-                    "{what}: {}, wanted: {}",
+                    "{what}: found {}, expected {}",
                     found.join(", "),
                     wanted.join(", ")
                 ));
@@ -285,12 +286,12 @@ impl Tour<'_> {
         }
     }
 
-    /// Leaves the pods for looking around until Enter is pressed. With Ctrl-C everything vanishes with the process.
+    /// Keeps the pods until Enter is pressed. After Ctrl-C, everything ends with the process.
     fn wait(&self, pods: &[&Pod]) {
         let pid = std::process::id();
         let enter = format!("nsenter -t {pid} -U --preserve-credentials -m");
         self.screen
-            .title("The pods are kept. Look around from another terminal:");
+            .title("The pods are kept. Enter them from another terminal:");
         self.screen.text(&format!("  host    {enter} -n\n"));
         for pod in pods {
             let path = pod.netns.path().display();
@@ -299,11 +300,10 @@ impl Tour<'_> {
                 pod.name
             ));
         }
-        self.screen.text(
-            "\nEnter goes on with the clean-up; Ctrl-C ends it all, and leaves nothing either.\n",
-        );
+        self.screen
+            .text("\nPress Enter to clean up. Ctrl-C ends the tour, and leaves nothing either.\n");
         if matches!(std::io::stdin().read(&mut [0]), Ok(0) | Err(_)) {
-            // Nobody can press Enter: a signal it is.
+            // Without a terminal nobody can press Enter; a signal ends the process.
             loop {
                 std::thread::park();
             }
@@ -314,7 +314,7 @@ impl Tour<'_> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the plugins logged before one of them failed.
+    /// Shows the logs of the plugins before one of them failed.
     fn show_log(&self) {
         for event in self.take_events() {
             event
@@ -326,7 +326,7 @@ impl Tour<'_> {
 }
 
 impl Pod {
-    /// Those by which others reach it; the result has those of `lo` as well.
+    /// Returns the addresses by which others reach the pod; the result may also have those of `lo`.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.added
             .result
@@ -345,7 +345,7 @@ fn route(from: &Pod, to: &str, address: IpAddr) -> String {
     format!("{} -> {to:<7}  {:<15}", from.name, address.to_string())
 }
 
-/// The rules whose comment names the pod.
+/// Returns the rules whose comment names the pod.
 fn only_naming(rules: &[String], name: &str) -> Vec<String> {
     rules
         .iter()

@@ -1,7 +1,7 @@
-//! The functions that the fuzzer calls, each with any bytes, and which seeds it starts from.
+//! The functions that the fuzzer calls with arbitrary bytes, and its seeds.
 //!
 //! The fuzzer itself is in the folder above, a workspace of its own; `scripts/fuzz` runs it. Here
-//! every seed is an ordinary test, so that what was found once is tried with every change.
+//! every seed is an ordinary test, so that every change is tested with all earlier findings.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ pub use ::loopback::fuzz::request as loopback;
 pub use cni_net::fuzz::{iptables_save, netlink, nftables};
 pub use cni_types::fuzz::{result, values};
 
-/// A target: its name, which is that of its seeds' folder, and what is called.
+/// A target: its name, which is that of its seeds' folder, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
+/// All targets.
 pub const ALL: [Target; 11] = [
     ("bridge", bridge),
     ("loopback", loopback),
@@ -33,18 +33,18 @@ pub const ALL: [Target; 11] = [
     ("iptables_save", iptables_save),
 ];
 
-/// A request to host-local, in a folder of its own.
+/// Sends a request to host-local, with its own data directory.
 ///
 /// # Panics
-/// If the answer is none that the specification allows.
+/// Panics if the specification does not allow the answer.
 pub fn host_local(data: &[u8]) {
     ::host_local::fuzz::request(&Scratch::new().0, data);
 }
 
-/// Requests to host-local while somebody changes its index.
+/// Sends requests to host-local and changes its index in between.
 ///
 /// # Panics
-/// If an attachment loses its address.
+/// Panics if an attachment loses its address.
 pub fn data_directory(data: &[u8]) {
     ::host_local::fuzz::data_directory(&Scratch::new().0, data);
 }
@@ -60,7 +60,7 @@ impl Scratch {
         let name = format!("cni-fuzz-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("a temporary folder");
-        // What resolvConf is made to name.
+        // The file for `resolvConf`.
         fs::write(path.join("resolv.conf"), "nameserver 10.0.0.53\n").expect("a temporary file");
         Self(path)
     }

@@ -22,7 +22,7 @@ fn every_seed_is_read_without_a_crash() {
         assert!(!files.is_empty(), "{name} has no seeds");
         files.sort();
         for file in files {
-            // The test's output is shown if it fails: the last line names the culprit.
+            // If the test fails, the last line of its output names the seed.
             println!("{}", file.display());
             target(&fs::read(&file).unwrap());
         }
