@@ -33,6 +33,7 @@ pub mod report;
 mod request;
 mod runner;
 mod spoken;
+mod stand_in;
 mod subject;
 pub mod swap;
 
@@ -55,3 +56,28 @@ pub use request::Request;
 pub use runner::{Options, Progress, run};
 pub use sandbox::{Run, RunError, Spawned, State, decode};
 pub use subject::Subject;
+
+use stand_in::{Role, StandIn};
+use std::process::ExitCode;
+
+/// Serves a request if this program was called by the name of a plugin for which it stands in;
+/// returns `None` if it was called by its own name.
+#[must_use]
+#[expect(
+    clippy::print_stderr,
+    reason = "the person who calls it by hand should know"
+)]
+pub fn stand_in() -> Option<ExitCode> {
+    let stand_in = StandIn::called()?;
+    let mut cases = cases().iter().chain(swap::CASES);
+    let faults_of = |id: &str| cases.find(|case| case.id == id).map(|case| case.faults);
+    let served = stand_in.role().and_then(|role| match role {
+        Role::Double => double::serve(&stand_in),
+        Role::Meter => meter::serve(&stand_in),
+        Role::Fault => fault::serve(&stand_in, faults_of),
+    });
+    Some(served.unwrap_or_else(|e| {
+        eprintln!("{}: {e}", stand_in.file().display());
+        ExitCode::from(u8::MAX)
+    }))
+}

@@ -6,14 +6,14 @@
     reason = "a failing test may panic"
 )]
 
+use cni_types::Command;
 use conformance::suite::{
-    self, Case, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict, double::Reply,
-    fault,
+    self, Case, Double, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict,
+    double::Reply, fault,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox::{self, binaries};
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -25,6 +25,9 @@ use std::{
 /// A good chained plugin, of which the workspace has none: the suite's own double, which passes on what it gets.
 const PASSER: &str = "passer";
 
+/// The suite's own program, which stands in for plugins.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cni-conformance");
+
 /// A broken plugin may hang, and must be found out.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -32,20 +35,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Most of a case's time the kernel makes it wait, so there may be more of them than processors.
     arguments.test_threads = arguments.test_threads.or(Some(8));
-    binaries::build(&["--workspace", "--example", "broken-plugin"]).unwrap();
-    let program = std::env::current_exe()
-        .unwrap()
-        .with_file_name("../examples/broken-plugin");
-    let program = program.canonicalize().unwrap();
+    binaries::build(&["--workspace"]).unwrap();
     let folder =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("broken-{}", std::process::id()));
     let mut trials = Vec::new();
     for (number, (case, fault)) in faults().enumerate() {
-        let (program, folder) = (program.clone(), folder.join(number.to_string()));
+        let folder = folder.join(number.to_string());
         let name = format!("{} notices a plugin that {}", case.id, fault.name);
-        trials.push(Trial::test(name, move || {
-            is_noticed(case, fault, &program, &folder)
-        }));
+        trials.push(Trial::test(name, move || is_noticed(case, fault, &folder)));
     }
     if !arguments.list {
         sandbox::enter().unwrap();
@@ -62,12 +59,7 @@ fn faults() -> impl Iterator<Item = (&'static Case, &'static Fault)> {
         .flat_map(|case| case.faults.iter().map(move |fault| (case, fault)))
 }
 
-fn is_noticed(
-    case: &'static Case,
-    fault: &Fault,
-    program: &Path,
-    folder: &Path,
-) -> Result<(), Failed> {
+fn is_noticed(case: &'static Case, fault: &Fault, folder: &Path) -> Result<(), Failed> {
     let profile = profile_for(case, fault);
     let good_folder = good_folder(folder, &profile);
     let good = item(case, profile.clone(), good_folder.clone());
@@ -80,13 +72,7 @@ fn is_noticed(
     let bad = item(
         case,
         profile.clone(),
-        broken_folder(
-            case,
-            fault,
-            program,
-            folder,
-            &good_folder.join(&profile.binary),
-        ),
+        broken_folder(case, fault, folder, &good_folder.join(&profile.binary)),
     );
     match verdict(&bad) {
         Verdict::Failed { .. } => Ok(()),
@@ -136,35 +122,29 @@ fn good_folder(folder: &Path, profile: &Profile) -> PathBuf {
         return binaries::bin_dir().to_owned();
     }
     let folder = folder.join("good");
-    fs::create_dir_all(&folder).unwrap();
-    symlink(env!("CARGO_BIN_EXE_cni-conformance"), folder.join(PASSER)).unwrap();
-    let replies = BTreeMap::from([("ADD", Reply::passing_on(serde_json::json!({})))]);
-    fs::write(
-        folder.join(format!("{PASSER}.double")),
-        serde_json::to_string(&replies).unwrap(),
+    let reply = Reply::passing_on(serde_json::json!({}));
+    Double::install(
+        Path::new(PROGRAM),
+        &folder,
+        PASSER,
+        &[(Command::Add, reply)],
     )
     .unwrap();
     folder
 }
 
 /// The broken plugin under the good one's name, and the other good ones beside it.
-fn broken_folder(
-    case: &Case,
-    fault: &Fault,
-    program: &Path,
-    folder: &Path,
-    good: &Path,
-) -> PathBuf {
+fn broken_folder(case: &Case, fault: &Fault, folder: &Path, good: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     for name in cni_plugins::names().filter(|name| !good.ends_with(name)) {
         symlink(binaries::bin_dir().join(name), folder.join(name)).unwrap();
     }
-    fault::install(folder, program, good, case.id, fault).unwrap();
+    fault::install(folder, Path::new(PROGRAM), good, case.id, fault).unwrap();
     folder.to_owned()
 }
 
 fn plan(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Vec<Item> {
-    let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
+    let double = Some(PROGRAM.into());
     let other = Some(bin_dir.clone());
     let subject = Arc::new(Subject {
         profile,

@@ -1,26 +1,21 @@
-//! A plugin that stands in for another one, a delegate for instance: it answers as it was told, and writes down what it
-//! was asked.
-//!
-//! It is the suite's own program, called by another name, so that nothing else need be there. Beside it, in a file of
-//! the same name with `.double` at the end, stand its answers.
+//! A plugin that answers as it was told, and notes what it was asked: a delegate, or a neighbour in
+//! a chain.
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    stand_in::{self, Answer, Role, StandIn},
+};
 use cni_types::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, io, path::Path, path::PathBuf, process::ExitCode};
 
 /// A plugin that answers as it was told. Put into a folder of its own, which goes into `CNI_PATH`.
 #[derive(Debug)]
 pub struct Double {
     folder: PathBuf,
     name: String,
+    stand_in: StandIn,
 }
 
 /// What a double answers to one operation.
@@ -78,13 +73,17 @@ impl Reply {
         }
     }
 
-    /// The answer to a request with this configuration.
-    fn to(self, config: &Value) -> Self {
-        let Some(additions) = &self.passes_on else {
-            return self;
+    /// Returns the answer to a request with this configuration.
+    fn to(self, config: &Value) -> Answer {
+        let Some(additions) = self.passes_on else {
+            return Answer {
+                status: self.status,
+                stdout: self.stdout.into_bytes(),
+                stderr: self.stderr.into_bytes(),
+            };
         };
         let Some(Value::Object(result)) = config.get("prevResult") else {
-            return Self::error(7, "required prevResult missing");
+            return Answer::error(7, "required prevResult missing");
         };
         let mut result = result.clone();
         for (key, addition) in additions.as_object().into_iter().flatten() {
@@ -93,7 +92,21 @@ impl Reply {
                 _ => drop(result.insert(key.clone(), addition.clone())),
             }
         }
-        Self::success(Value::Object(result))
+        Answer::success(Value::Object(result).to_string())
+    }
+}
+
+impl From<&stand_in::Call> for Call {
+    fn from(call: &stand_in::Call) -> Self {
+        let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self {
+            environment: call
+                .environment
+                .iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
+            stdin: String::from_utf8_lossy(&call.stdin).into_owned(),
+        }
     }
 }
 
@@ -114,39 +127,31 @@ impl Call {
 }
 
 impl Double {
-    /// Puts a double called `name` into `folder`. Operations without a reply succeed and print nothing.
-    pub(super) fn install(
+    /// Puts a double called `name` into `folder`. Operations without a reply succeed and print
+    /// nothing.
+    ///
+    /// # Errors
+    /// Fails if the files cannot be written.
+    pub fn install(
         program: &Path,
         folder: &Path,
         name: &str,
         replies: &[(Command, Reply)],
     ) -> Result<Self, Failure> {
-        fs::create_dir_all(folder)?;
-        let plugin = folder.join(name);
-        std::os::unix::fs::symlink(program, &plugin)?;
-        let double = Self {
+        let stand_in = StandIn::install(program, folder, name, Role::Double, &by_name(replies))?;
+        Ok(Self {
             folder: folder.to_owned(),
             name: name.to_owned(),
-        };
-        double.answer(replies)?;
-        Ok(double)
+            stand_in,
+        })
     }
 
-    /// Other answers from here on, in place of all that it was told.
+    /// Replaces all the replies.
     ///
     /// # Errors
-    /// Where they cannot be written down.
+    /// Fails if they cannot be written down.
     pub fn answer(&self, replies: &[(Command, Reply)]) -> Result<(), Failure> {
-        let replies: BTreeMap<&str, &Reply> = replies
-            .iter()
-            .map(|(command, reply)| (command.as_str(), reply))
-            .collect();
-        let text =
-            serde_json::to_string(&replies).map_err(|e| Failure::suite("prepare a double", e))?;
-        Ok(fs::write(
-            beside(&self.folder.join(&self.name), "double"),
-            text,
-        )?)
+        Ok(self.stand_in.instruct(Role::Double, &by_name(replies))?)
     }
 
     /// The folder that it is in.
@@ -161,59 +166,27 @@ impl Double {
         &self.name
     }
 
-    /// All that it was asked, in order.
+    /// Returns all that it was asked, in order.
     ///
     /// # Errors
-    /// Where its notes cannot be read.
+    /// Fails if its notes cannot be read.
     pub fn calls(&self) -> Result<Vec<Call>, Failure> {
-        let notes = match fs::read_to_string(beside(&self.folder.join(&self.name), "calls")) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
-        };
-        let call = |line| {
-            serde_json::from_str(line).map_err(|e| Failure::suite("read a double's notes", e))
-        };
-        notes.lines().map(call).collect()
+        Ok(self.stand_in.notes()?)
     }
 }
 
-fn beside(plugin: &Path, extension: &str) -> PathBuf {
-    let mut path = plugin.as_os_str().to_owned();
-    path.push(format!(".{extension}"));
-    path.into()
+fn by_name(replies: &[(Command, Reply)]) -> BTreeMap<&'static str, &Reply> {
+    replies
+        .iter()
+        .map(|(command, reply)| (command.as_str(), reply))
+        .collect()
 }
 
-/// Serves a request where the program was called by a double's name; `None` where it was called by its own.
-#[must_use]
-pub fn main() -> Option<ExitCode> {
-    let plugin = PathBuf::from(std::env::args_os().next()?);
-    let replies = fs::read(beside(&plugin, "double")).ok()?;
-    Some(serve(&plugin, &replies).unwrap_or(ExitCode::from(u8::MAX)))
-}
-
-fn serve(plugin: &Path, replies: &[u8]) -> io::Result<ExitCode> {
-    let mut replies: BTreeMap<String, Reply> = serde_json::from_slice(replies)?;
-    let mut stdin = Vec::new();
-    io::stdin().read_to_end(&mut stdin)?;
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let call = Call {
-        environment: std::env::vars_os()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect(),
-        stdin: String::from_utf8_lossy(&stdin).into_owned(),
-    };
-    // One write, so that two doubles at once leave whole lines.
-    let line = serde_json::to_string(&call)? + "\n";
-    let mut notes = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(beside(plugin, "calls"))?;
-    notes.write_all(line.as_bytes())?;
-    let reply = replies
-        .remove(call.command())
-        .unwrap_or_default()
-        .to(&call.config());
-    io::stderr().write_all(reply.stderr.as_bytes())?;
-    io::stdout().write_all(reply.stdout.as_bytes())?;
-    Ok(ExitCode::from(reply.status))
+/// Notes the request, and answers as it was told.
+pub(super) fn serve(stand_in: &StandIn) -> io::Result<ExitCode> {
+    let mut replies: BTreeMap<String, Reply> = stand_in.orders()?;
+    let call = Call::from(&stand_in::Call::receive());
+    stand_in.note(&call)?;
+    let reply = replies.remove(call.command()).unwrap_or_default();
+    reply.to(&call.config()).give()
 }

@@ -1,16 +1,17 @@
-//! Ways to be wrong. A case that passes on a good plugin proves little; it must also fail on a bad one.
+//! Ways to be wrong. A case that passes on a good plugin proves little; it must also fail on a bad
+//! one.
 //!
-//! A [`Fault`] is a function that stands between the runtime and a good plugin: it can change the request, run the
-//! plugin or not, change the kernel, and change the answer. The program `broken-plugin` is called in the plugin's place:
-//! beside it, in a file of the same name with `.fault` at the end, stand the good plugin's path, the case and the fault.
-//! So a fault is written in the module of the case that is to notice it, and nothing else has to know of it.
+//! A [`Fault`] is a function that stands between the runtime and a good plugin: it can change the
+//! request, run the plugin or not, change the kernel, and change the answer. So a fault is written
+//! in the module of the case that is to notice it, and nothing else has to know of it.
 
+pub use super::stand_in::{Answer, Call};
+use super::stand_in::{Role, StandIn};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
-    fs,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
@@ -53,26 +54,6 @@ pub struct Real {
     program: PathBuf,
 }
 
-/// A request, as the broken plugin got it.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The environment.
-    pub environment: Vec<(OsString, OsString)>,
-    /// What is on stdin.
-    pub stdin: Vec<u8>,
-}
-
-/// What a plugin answers.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    /// Its exit status.
-    pub status: u8,
-    /// Its stdout.
-    pub stdout: Vec<u8>,
-    /// Its stderr.
-    pub stderr: Vec<u8>,
-}
-
 impl Real {
     /// Runs the good plugin.
     ///
@@ -107,36 +88,12 @@ impl Real {
 }
 
 impl Call {
-    /// The value of a variable; empty where it is not set.
-    #[must_use]
-    pub fn env(&self, name: &str) -> String {
-        let found = self
-            .environment
-            .iter()
-            .find(|(key, _)| key == OsStr::new(name));
-        found
-            .map(|(_, value)| value.display().to_string())
-            .unwrap_or_default()
-    }
-
-    /// Whether it is a request for this operation.
-    #[must_use]
-    pub fn is(&self, command: cni_types::Command) -> bool {
-        self.env("CNI_COMMAND") == command.as_str()
-    }
-
     /// The same request with a variable set.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.retain(|(key, _)| key != OsStr::new(name));
         self.environment.push((name.into(), value.into()));
         self
-    }
-
-    /// The configuration; `null` where stdin holds none.
-    #[must_use]
-    pub fn config(&self) -> Value {
-        serde_json::from_slice(&self.stdin).unwrap_or_default()
     }
 
     /// The IPAM plugin that the configuration names, found in `CNI_PATH`: for a plugin that is wrong in how it uses it.
@@ -168,32 +125,6 @@ impl Call {
 }
 
 impl Answer {
-    /// A success with this on stdout.
-    #[must_use]
-    pub fn success(stdout: impl Into<Vec<u8>>) -> Self {
-        Self {
-            stdout: stdout.into(),
-            ..Self::default()
-        }
-    }
-
-    /// A failure with an error object.
-    #[must_use]
-    pub fn error(code: u32, msg: &str) -> Self {
-        let stdout =
-            serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
-        Self {
-            status: 1,
-            ..Self::success(stdout)
-        }
-    }
-
-    /// The document on stdout; `null` where there is none.
-    #[must_use]
-    pub fn document(&self) -> Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_default()
-    }
-
     /// The same answer with its document changed; nothing where it has none.
     #[must_use]
     pub fn edited(mut self, edit: impl FnOnce(&mut Value)) -> Self {
@@ -226,18 +157,18 @@ pub fn put(document: &mut Value, pointer: &str, value: impl Into<Value>) {
     }
 }
 
-/// What stands in the file beside the broken plugin.
+/// The good plugin, and what is wrong with it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
+struct Orders {
     real: PathBuf,
     case: String,
     fault: String,
 }
 
-/// Puts a broken plugin into a folder: `program` is the file of `broken-plugin`, `real` the good plugin.
+/// Puts a broken plugin into a folder: `program` is the suite's own, `real` the good plugin.
 ///
 /// # Errors
-/// Where the files cannot be made.
+/// Fails if the files cannot be written.
 pub fn install(
     folder: &Path,
     program: &Path,
@@ -246,59 +177,23 @@ pub fn install(
     fault: &Fault,
 ) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default();
-    std::os::unix::fs::symlink(program, folder.join(name))?;
-    let order = Order {
+    let orders = Orders {
         real: real.to_owned(),
         case: case.to_owned(),
         fault: fault.name.to_owned(),
     };
-    fs::write(beside(&folder.join(name)), serde_json::to_string(&order)?)
+    StandIn::install(program, folder, name, Role::Fault, &orders).map(drop)
 }
 
-fn beside(plugin: &Path) -> PathBuf {
-    let mut path = plugin.as_os_str().to_owned();
-    path.push(".fault");
-    path.into()
-}
-
-/// The whole of the program `broken-plugin`. `faults_of` returns the faults of the case with an id, or `None` if there is
-/// no such case.
-#[must_use]
-#[expect(
-    clippy::print_stderr,
-    reason = "the person who calls it by hand should know"
-)]
-pub fn main(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> ExitCode {
-    match serve(faults_of) {
-        Ok(code) => code,
-        Err(e) => {
-            eprintln!("broken-plugin: {e}");
-            ExitCode::from(u8::MAX)
-        }
-    }
-}
-
-fn serve(faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>) -> io::Result<ExitCode> {
-    let plugin = PathBuf::from(std::env::args_os().next().unwrap_or_default());
-    let order: Order = serde_json::from_slice(&fs::read(beside(&plugin))?)?;
-    let faults = faults_of(&order.case).unwrap_or_default();
-    let fault = faults.iter().find(|fault| fault.name == order.fault);
-    let fault = fault
-        .ok_or_else(|| io::Error::other(format!("no fault {:?} in {}", order.fault, order.case)))?;
-    let mut stdin = Vec::new();
-    // One that cannot be read is for the fault to deal with.
-    let _ = io::stdin().read_to_end(&mut stdin);
-    let call = Call {
-        environment: std::env::vars_os().collect(),
-        stdin,
-    };
-    let answer = (fault.act)(
-        &Real {
-            program: order.real,
-        },
-        call,
-    )?;
-    io::stderr().write_all(&answer.stderr)?;
-    io::stdout().write_all(&answer.stdout)?;
-    Ok(ExitCode::from(answer.status))
+/// Serves a request wrongly. `faults_of` returns the faults of the case with an id, or `None` if
+/// there is no such case.
+pub(super) fn serve(
+    stand_in: &StandIn,
+    faults_of: impl FnOnce(&str) -> Option<&'static [Fault]>,
+) -> io::Result<ExitCode> {
+    let Orders { real, case, fault } = stand_in.orders()?;
+    let faults = faults_of(&case).unwrap_or_default();
+    let known = faults.iter().find(|known| known.name == fault);
+    let known = known.ok_or_else(|| io::Error::other(format!("no fault {fault:?} in {case}")))?;
+    (known.act)(&Real { program: real }, Call::receive())?.give()
 }
