@@ -160,7 +160,7 @@ fn is_stale(link: &Link, stale: &Stale<'_>) -> bool {
 fn set_group(host: &mut Rtnl, links: &[&Link], group: NonZeroU32) -> Result<(), NetError> {
     let mut batch = Batch::new();
     for link in links {
-        batch.set_group(link.index, &link.name, group);
+        batch.set_group(*link, group);
     }
     NetError::absent_is_ok(host.run(batch))
 }

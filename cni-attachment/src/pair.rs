@@ -10,7 +10,7 @@ use crate::{
     rollback::Rollback,
     stale::is_unmarked_pair,
 };
-use cni_net::{Batch, Errno, Link, LinkKind, NetError, Netns, Peer, Rtnl, VethPair};
+use cni_net::{Batch, Errno, Link, LinkKind, NetError, Netns, NewLink, Peer, Rtnl};
 use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
 
 /// A pair of this attachment that is there already.
@@ -70,7 +70,7 @@ pub fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Link>, Err
 
 /// Returns the refusal of a second ADD of an attachment that lives.
 #[must_use]
-pub fn lives(host_end: &str, id: AttachmentId<'_>) -> Error {
+pub fn lives(host_end: &IfName, id: AttachmentId<'_>) -> Error {
     let AttachmentId {
         network,
         container_id,
@@ -139,16 +139,17 @@ pub fn create(
 ) -> Result<IfName, Error> {
     for host_name in host_names(new.id) {
         let mut batch = Batch::new();
-        batch.create_veth(&VethPair {
-            host_name: &host_name,
-            host_mac: new.host_mac,
-            bridge: new.bridge.index,
-            group: Groups::of(new.id.network).living.get(),
-            container_name: new.if_name,
-            container_mac: new.container_mac,
-            netns: new.netns,
-            mtu: Some(new.mtu),
-        });
+        let host_end = NewLink::named(&host_name)
+            .mac(new.host_mac)
+            .mtu(new.mtu)
+            .port_of(new.bridge)
+            .group(Groups::of(new.id.network).living)
+            .up();
+        let inside = NewLink::named(new.if_name)
+            .mac(new.container_mac)
+            .mtu(new.mtu)
+            .in_netns(new.netns);
+        batch.create_veth(&host_end, &inside);
         let (name, mac) = (host_name.clone(), new.host_mac);
         rollback.on_failure("removing the veth pair", move || {
             Ok(remove_made(&name, mac)?)

@@ -47,13 +47,13 @@ pub fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
 /// Returns the result with the addresses of an interface on the host as the attachment's own: a
 /// guest behind a tap has no interface in the container.
 #[must_use]
-pub fn with_addresses_of(port: &str, mut result: AddResult) -> AddResult {
+pub fn with_addresses_of(port: &IfName, mut result: AddResult) -> AddResult {
     let interfaces = &result.interfaces;
     let is_port = |index: i64| {
         let interface = usize::try_from(index)
             .ok()
             .and_then(|index| interfaces.get(index));
-        interface.is_some_and(|i| i.name == port && i.sandbox.is_empty())
+        interface.is_some_and(|i| i.name == port.as_str() && i.sandbox.is_empty())
     };
     for ip in &mut result.ips {
         ip.interface = ip.interface.filter(|index| !is_port(*index));

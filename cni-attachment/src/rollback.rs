@@ -11,8 +11,8 @@ use cni_types::{Code, Error, log};
 
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 
-/// The steps done so far, each with its undoing. Dropped without [`Self::keep`], as by a panic, it
-/// undoes them.
+/// The steps done so far, each with its undoing. Dropped without [`Self::finish`], as by a panic,
+/// it undoes them.
 pub struct Rollback<'a> {
     plugin: &'static str,
     steps: Vec<Step<'a>>,
@@ -28,12 +28,6 @@ impl<'a> Rollback<'a> {
             steps: Vec::new(),
             addresses: None,
         }
-    }
-
-    /// Returns the plugin's name.
-    #[must_use]
-    pub fn plugin(&self) -> &'static str {
-        self.plugin
     }
 
     /// Registers how to undo a step; `what` names the undoing in an error.
@@ -54,16 +48,28 @@ impl<'a> Rollback<'a> {
         self.addresses = Some((what, Box::new(step)));
     }
 
-    /// Ends an ADD that succeeded: everything stays.
-    pub fn keep(mut self) {
+    /// Ends the ADD: keeps everything if it succeeded, else undoes everything.
+    ///
+    /// # Errors
+    /// Fails if the ADD did, with its error as the cause.
+    pub fn finish<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
+        match outcome {
+            Ok(result) => {
+                self.keep();
+                Ok(result)
+            }
+            Err(cause) => Err(self.roll_back(cause)),
+        }
+    }
+
+    fn keep(mut self) {
         self.steps.clear();
         self.addresses = None;
     }
 
     /// Undoes everything. The cause stays the error; what could not be undone is added to its
     /// details, each reason once: what made the ADD fail often makes its rollback fail too.
-    #[must_use]
-    pub fn roll_back(mut self, cause: Error) -> Error {
+    fn roll_back(mut self, cause: Error) -> Error {
         let mut reasons = vec![cause.clone()];
         self.failures()
             .into_iter()

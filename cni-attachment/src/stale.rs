@@ -5,7 +5,7 @@ use crate::{
     names::{Groups, host_names},
 };
 use cni_net::{Link, LinkKind};
-use cni_types::{AttachmentId, AttachmentList, ValidAttachments};
+use cni_types::{AttachmentId, AttachmentList, IfName, ValidAttachments};
 use std::{cell::OnceCell, collections::BTreeSet};
 
 /// The attachments of one network that are not in its list of valid ones.
@@ -16,7 +16,7 @@ pub struct Stale<'a> {
     /// alias.
     hashes: OnceCell<BTreeSet<String>>,
     /// The names of their host ends, reckoned if a link has no alias yet.
-    names: OnceCell<BTreeSet<String>>,
+    names: OnceCell<BTreeSet<IfName>>,
 }
 
 impl<'a> Stale<'a> {
@@ -83,10 +83,9 @@ impl<'a> Stale<'a> {
             .get_or_init(|| self.valid.iter().map(|id| id.hash()).collect())
     }
 
-    fn names(&self) -> &BTreeSet<String> {
-        let names = || self.valid.iter().flat_map(host_names);
+    fn names(&self) -> &BTreeSet<IfName> {
         self.names
-            .get_or_init(|| names().map(|name| name.to_string()).collect())
+            .get_or_init(|| self.valid.iter().flat_map(host_names).collect())
     }
 }
 

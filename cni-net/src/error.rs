@@ -119,7 +119,7 @@ impl NetError {
         }
     }
 
-    /// The error number, if there is one.
+    /// Returns the error number, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -136,13 +136,29 @@ impl NetError {
         }
     }
 
-    /// True where the object was there already.
+    /// Returns the object of the operation, if it had one.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::Kernel { object, .. }
+            | Self::Io { object, .. }
+            | Self::Protocol { object, .. } => Some(object),
+            Self::Lacking { source, .. } => source.object(),
+            Self::NoProc
+            | Self::TimedOut(_)
+            | Self::Stopped(_)
+            | Self::NoProgram(_)
+            | Self::Program { .. } => None,
+        }
+    }
+
+    /// Returns true if the object was there already.
     #[must_use]
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(Errno::EEXIST)
     }
 
-    /// True where the object was not there.
+    /// Returns true if the object was not there.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(
@@ -151,7 +167,7 @@ impl NetError {
         )
     }
 
-    /// True if the kernel lacks what was asked for.
+    /// Returns true if the kernel lacks what was asked for.
     #[must_use]
     pub fn is_lack(&self) -> bool {
         matches!(self, Self::Lacking { .. })
@@ -186,5 +202,6 @@ mod tests {
             r#"failed to attach "veth0": device or resource busy (kernel: Device is already a port)"#
         );
         assert!(!error.is_absent() && !error.is_exists());
+        assert_eq!(error.object(), Some("veth0"));
     }
 }

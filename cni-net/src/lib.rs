@@ -26,7 +26,8 @@ pub use masqueraded::Masqueraded;
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{
-    Address, Batch, BridgeVlans, HostPair, InstalledRoute, Link, LinkEvents, LinkKind, Membership,
-    Neighbour, Peer, Port, PortMode, PortState, PortVlans, RouteSpec, Rtnl, SpanningTree, VethPair,
+    Address, Batch, BridgeVlans, InstalledRoute, IpvlanMode, Link, LinkEvents, LinkKind, LinkRef,
+    MacvlanMode, Membership, Neighbour, NewLink, Peer, Port, PortMode, PortState, PortVlans,
+    RouteSpec, Rtnl, SpanningTree,
 };
 pub use sysctl::{Family, Sysctl};

@@ -5,7 +5,10 @@
 //! there.
 
 mod address;
+mod alias;
 mod bridge;
+mod change;
+mod create;
 mod events;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
@@ -14,17 +17,17 @@ mod neighbour;
 mod peer;
 mod policy;
 mod route;
-mod veth;
 mod vlan;
 
 pub use address::Address;
 pub use bridge::{BridgeVlans, Port, PortMode, PortState, SpanningTree};
+pub use change::LinkRef;
+pub use create::{IpvlanMode, MacvlanMode, NewLink};
 pub use events::LinkEvents;
 pub use link::{Link, LinkKind};
 pub use neighbour::Neighbour;
 pub use peer::Peer;
 pub use route::{InstalledRoute, RouteSpec};
-pub use veth::{HostPair, VethPair};
 pub use vlan::{Membership, PortVlans};
 
 use crate::{

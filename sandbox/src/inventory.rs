@@ -95,7 +95,7 @@ fn name_of(index: u32, links: &[Link]) -> String {
     links
         .iter()
         .find(|link| link.index == index)
-        .map_or_else(|| index.to_string(), |link| link.name.clone())
+        .map_or_else(|| index.to_string(), |link| link.name.to_string())
 }
 
 fn or_none(value: Option<impl fmt::Display>) -> String {

@@ -145,12 +145,9 @@ pub fn set_read_only(folder: &Path, read_only: bool) -> Result<(), Error> {
 /// Where the kernel refuses.
 pub fn set_lo_up() -> Result<(), Error> {
     let mut rtnl = Rtnl::open()?;
-    let Ok(name) = IfName::parse("lo") else {
-        return Ok(());
-    };
     let mut batch = Batch::new();
-    if let Some(lo) = rtnl.find_link(&name)? {
-        batch.set_up(lo.index, &name);
+    if let Some(lo) = rtnl.find_link(&IfName::LO)? {
+        batch.set_up(&lo);
     }
     Ok(rtnl.run(batch)?)
 }

@@ -5,7 +5,7 @@
     reason = "a failing test may panic"
 )]
 
-use cni_net::{Batch, Rtnl, nft::Nft};
+use cni_net::{Batch, LinkRef, Rtnl, nft::Nft};
 use cni_types::{AttachmentId, Code, Command, IfName, MacAddr};
 use sandbox::{
     Netns,
@@ -133,7 +133,11 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
         .unwrap();
     let index = rtnl.find_link(&name).unwrap().unwrap().index;
     let mut batch = Batch::new();
-    batch.create_address(index, &name, "10.0.0.1/24".parse().unwrap(), false);
+    batch.create_address(
+        LinkRef::new(index, &name),
+        "10.0.0.1/24".parse().unwrap(),
+        false,
+    );
     rtnl.run(batch).unwrap();
     let owner = AttachmentId {
         network: "n",

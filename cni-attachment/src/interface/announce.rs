@@ -10,17 +10,11 @@ use cni_types::{AddResult, Call, Cidr, Error, IfName, IpConfig};
 
 /// Corrects the host's entries for the container's addresses on the interface `gateway`; an entry
 /// that is not there is no obstacle.
-pub fn correct_neighbours(
-    host: &mut Rtnl,
-    gateway: &Link,
-    name: &IfName,
-    ips: &[IpConfig],
-    container: &Link,
-) {
+pub fn correct_neighbours(host: &mut Rtnl, gateway: &Link, ips: &[IpConfig], container: &Link) {
     let Some(mac) = container.mac else { return };
     let mut batch = Batch::new();
     for ip in ips {
-        batch.update_neighbour(gateway.index, name, ip.address.address(), mac);
+        batch.update_neighbour(gateway, ip.address.address(), mac);
     }
     // At worst the host asks again, later.
     let _ = host.run(batch);
@@ -34,17 +28,12 @@ pub fn correct_neighbours(
 ///
 /// # Errors
 /// Fails if the kernel refuses the hardware address.
-pub fn announce(
-    container: &mut Rtnl,
-    link: &Link,
-    name: &IfName,
-    ips: &[IpConfig],
-) -> Result<(), Error> {
+pub fn announce(container: &mut Rtnl, link: &Link, ips: &[IpConfig]) -> Result<(), Error> {
     let Some(mac) = link.mac.filter(|_| !ips.is_empty()) else {
         return Ok(());
     };
     let mut batch = Batch::new();
-    batch.set_mac(link.index, name, mac);
+    batch.set_mac(link, mac);
     Ok(container.run(batch)?)
 }
 
@@ -70,7 +59,7 @@ fn delete(interface: &IfName, addresses: &[Cidr]) -> Result<(), NetError> {
     };
     let mut batch = Batch::new();
     for cidr in addresses {
-        batch.delete_neighbour(link.index, interface, cidr.address());
+        batch.delete_neighbour(&link, cidr.address());
     }
     host.run(batch)
 }

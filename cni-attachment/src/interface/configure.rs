@@ -96,21 +96,24 @@ impl<'a> ContainerInterface<'a> {
     /// # Errors
     /// Fails if the kernel refuses a part of it.
     pub fn configure(&self, rtnl: &mut Rtnl, link: &Link, setup: Setup<'_>) -> Result<(), Error> {
-        let (index, name) = (link.index, self.name);
         let mut batch = Batch::new();
         let addresses = || setup.ips.iter().map(|ip| ip.address);
         for address in addresses().filter(|address| address.is_ipv4()) {
-            batch.create_address(index, name, address, false);
+            batch.create_address(link, address, false);
         }
-        batch.set_up(index, name);
+        batch.set_up(link);
         for address in addresses().filter(|address| !address.is_ipv4()) {
-            batch.create_address(index, name, address, self.detect_duplicates);
+            batch.create_address(link, address, self.detect_duplicates);
         }
         for route in setup.routes {
-            batch.create_route(index, name, route);
+            batch.create_route(link, route);
         }
         rtnl.run(batch).map_err(|e| {
-            let explained = self.netns.run(|| ipv6_disabled(&e, name)).ok().flatten();
+            let explained = self
+                .netns
+                .run(|| ipv6_disabled(&e, self.name))
+                .ok()
+                .flatten();
             explained.unwrap_or_else(|| e.into())
         })
     }

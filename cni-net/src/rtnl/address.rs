@@ -1,8 +1,8 @@
 //! IP addresses of links.
 
-use super::{Batch, Rtnl};
+use super::{Batch, LinkRef, Rtnl};
 use crate::{error::NetError, sysctl::Family};
-use cni_types::{Cidr, IfName};
+use cni_types::Cidr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -133,20 +133,20 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Gives a link an address; `EEXIST` where it has it. With `detect_duplicates` an IPv6 address is tentative until
-    /// no neighbour objected (RFC 4862, 5.4), without it can be used at once.
-    pub fn create_address(
+    /// Gives a link an address; `EEXIST` if it has it. With `detect_duplicates` an IPv6 address is
+    /// tentative until no neighbour objected (RFC 4862, 5.4), without it can be used at once.
+    pub fn create_address<'l>(
         &mut self,
-        link: u32,
-        name: &IfName,
+        link: impl Into<LinkRef<'l>>,
         cidr: Cidr,
         detect_duplicates: bool,
     ) {
-        let mut message = message(link, cidr);
+        let link = link.into();
+        let mut message = message(link.index, cidr);
         if !cidr.is_ipv4() && !detect_duplicates {
             message.header.flags |= AddressHeaderFlags::Nodad;
         }
-        let object = format!("{cidr} to {name}");
+        let object = format!("{cidr} to {}", link.name);
         self.push(
             RouteNetlinkMessage::NewAddress(message),
             NLM_F_CREATE | NLM_F_EXCL,
@@ -155,11 +155,12 @@ impl Batch {
         );
     }
 
-    /// Takes an address away from a link; `EADDRNOTAVAIL` where it does not have it.
-    pub fn delete_address(&mut self, link: u32, name: &IfName, cidr: Cidr) {
-        let object = format!("{cidr} from {name}");
+    /// Takes an address away from a link; `EADDRNOTAVAIL` if it does not have it.
+    pub fn delete_address<'l>(&mut self, link: impl Into<LinkRef<'l>>, cidr: Cidr) {
+        let link = link.into();
+        let object = format!("{cidr} from {}", link.name);
         self.push(
-            RouteNetlinkMessage::DelAddress(message(link, cidr)),
+            RouteNetlinkMessage::DelAddress(message(link.index, cidr)),
             0,
             "delete address",
             object,

@@ -1,10 +1,10 @@
 //! Bridges and their ports.
 
-use super::{Batch, Rtnl, link::IFLA_IFALIAS, number};
+use super::{Batch, LinkRef, Rtnl, alias, number};
 use crate::{error::NetError, netlink::Request};
 use cni_types::{IfName, MacAddr, VlanId};
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
-use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort, link::LinkAttribute};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
+use netlink_packet_route::{RouteNetlinkMessage, link::InfoBridgePort};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 use std::{fmt, time::Duration};
 
@@ -200,10 +200,11 @@ fn new_bridge(name: &IfName, mac: MacAddr, mtu: Option<u32>) -> LinkMessageBuild
 }
 
 impl Batch {
-    /// Makes a link a port of a bridge. By name, so that it can follow the link's creation in one batch.
-    pub fn attach(&mut self, name: &IfName, bridge: u32) {
+    /// Makes a link a port of a bridge. By name, so that it can follow the link's creation in one
+    /// batch.
+    pub fn attach<'l>(&mut self, name: &IfName, bridge: impl Into<LinkRef<'l>>) {
         let message = LinkUnspec::new_with_name(name.as_str())
-            .controller(bridge)
+            .controller(bridge.into().index)
             .build();
         self.push(
             RouteNetlinkMessage::SetLink(message),
@@ -213,14 +214,13 @@ impl Batch {
         );
     }
 
-    /// Sets the mode of a port, and the text that tells people whose it is: at most 255 bytes, empty for none. By name, so that it can follow the port's
-    /// creation in one batch. Through RTM_NEWLINK: RTM_SETLINK ignores port attributes.
+    /// Sets the mode of a port, and the text that says, for people, whose it is: at most 255 bytes,
+    /// empty for none. By name, so that it can follow the port's creation in one batch. Through
+    /// RTM_NEWLINK: RTM_SETLINK ignores port attributes.
     pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {
         let mut port = LinkBridgePort::new(0).name(name.to_string());
         if !alias.is_empty() {
-            // Without the NUL that `LinkAttribute::IfAlias` ends it with: the kernel counts that as a byte of 255.
-            let text = DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec());
-            port = port.append_extra_attribute(LinkAttribute::Other(text));
+            port = port.append_extra_attribute(alias::attribute(alias));
         }
         if mode != PortMode::default() {
             port = port.append_info_data(InfoBridgePort::HairpinMode(mode.hairpin));

@@ -1,7 +1,8 @@
-//! Reading, changing and removing links, whatever their kind.
+//! Reading and removing links, whatever their kind.
 
 use super::{
-    Batch, Rtnl,
+    LinkRef, Rtnl,
+    alias::IFLA_IFALIAS,
     bridge::{BridgeVlans, Port, SpanningTree},
     number, split_header,
 };
@@ -10,7 +11,7 @@ use crate::{
     netlink::{Answer, Request, c_string},
 };
 use cni_types::{IfName, MacAddr};
-use netlink_packet_core::{DefaultNla, NlaBuffer, NlasIterator};
+use netlink_packet_core::{NlaBuffer, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
@@ -31,7 +32,6 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
-pub(super) const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
@@ -56,7 +56,7 @@ pub struct Link {
     /// Its index in its namespace.
     pub index: u32,
     /// Its name.
-    pub name: String,
+    pub name: IfName,
     /// Its hardware address, where that has six bytes.
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
@@ -93,9 +93,11 @@ impl Link {
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let (header, attributes) = split_header::<16>(payload)?;
         let flags = number(header.get(8..)?)?;
+        let named = |attribute: &NlaBuffer<&[u8]>| attribute.kind() == IFLA_IFNAME;
+        let name = NlasIterator::new(attributes).flatten().find(named)?;
         let mut link = Self {
             index: number(header.get(4..)?)?,
-            name: String::new(),
+            name: IfName::from_kernel(&c_string(name.value()))?,
             mac: None,
             mtu: 0,
             up: flags & IFF_UP != 0,
@@ -120,7 +122,6 @@ impl Link {
     fn take(&mut self, attribute: &NlaBuffer<&[u8]>) {
         let value = attribute.value();
         match attribute.kind() {
-            IFLA_IFNAME => self.name = c_string(value),
             IFLA_ADDRESS => self.mac = <[u8; 6]>::try_from(value).ok().map(MacAddr),
             IFLA_MTU => self.mtu = number(value).unwrap_or(0),
             IFLA_LINK => self.peer_index = number(value),
@@ -155,6 +156,12 @@ impl Link {
                 _ => {}
             }
         }
+    }
+}
+
+impl<'a> From<&'a Link> for LinkRef<'a> {
+    fn from(link: &'a Link) -> Self {
+        Self::new(link.index, &link.name)
     }
 }
 
@@ -290,87 +297,6 @@ fn absent_is_none(outcome: Result<Link, NetError>) -> Result<Option<Link>, NetEr
     }
 }
 
-impl Batch {
-    /// Sets a link up.
-    pub fn set_up(&mut self, index: u32, name: &IfName) {
-        self.set_link(LinkUnspec::new_with_index(index).up(), "set up", name);
-    }
-
-    /// Sets a link down.
-    pub fn set_down(&mut self, index: u32, name: &IfName) {
-        self.set_link(LinkUnspec::new_with_index(index).down(), "set down", name);
-    }
-
-    /// Gives a link a hardware address; the kernel then counts it as chosen by the administrator.
-    pub fn set_mac(&mut self, index: u32, name: &IfName, mac: MacAddr) {
-        self.set_link(
-            LinkUnspec::new_with_index(index).address(mac.0.to_vec()),
-            "set the MAC address of",
-            name,
-        );
-    }
-
-    /// Puts a link into a group of links.
-    pub fn set_group(&mut self, index: u32, name: &str, group: NonZeroU32) {
-        let message = LinkUnspec::new_with_index(index)
-            .link_group(group.get())
-            .build();
-        self.push(
-            RouteNetlinkMessage::SetLink(message),
-            0,
-            "set the group of",
-            name.to_owned(),
-        );
-    }
-
-    /// Gives a link an MTU, in bytes.
-    pub fn set_mtu(&mut self, index: u32, name: &IfName, mtu: u32) {
-        self.set_link(
-            LinkUnspec::new_with_index(index).mtu(mtu),
-            "set the MTU of",
-            name,
-        );
-    }
-
-    /// Makes a link a port of the bridge with this index, or of none.
-    pub fn set_master(&mut self, index: u32, name: &IfName, bridge: Option<u32>) {
-        // Index 0 is no link: the kernel takes it for none (do_set_master in net/core/rtnetlink.c).
-        let builder = LinkUnspec::new_with_index(index).controller(bridge.unwrap_or(0));
-        self.set_link(builder, "set the bridge of", name);
-    }
-
-    /// Sets the text that tells people whose a link is: at most 255 bytes, empty for none.
-    pub fn set_alias(&mut self, index: u32, name: &IfName, alias: &str) {
-        // Without the NUL that `LinkAttribute::IfAlias` ends it with: the kernel counts that as a byte of 255.
-        let text = LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec()));
-        let builder = LinkUnspec::new_with_index(index).append_extra_attribute(text);
-        self.set_link(builder, "set the alias of", name);
-    }
-
-    /// Makes a link take frames for every address.
-    pub fn set_promiscuous(&mut self, index: u32, name: &IfName) {
-        self.set_link(
-            LinkUnspec::new_with_index(index).promiscuous(true),
-            "set promiscuous mode on",
-            name,
-        );
-    }
-
-    fn set_link(
-        &mut self,
-        builder: LinkMessageBuilder<LinkUnspec>,
-        operation: &'static str,
-        name: &IfName,
-    ) {
-        self.push(
-            RouteNetlinkMessage::SetLink(builder.build()),
-            0,
-            operation,
-            name.to_string(),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,6 +367,20 @@ mod tests {
         assert_eq!(Link::parse(&bytes).unwrap().mtu, 0);
     }
 
+    #[test]
+    fn a_link_is_read_by_whatever_name_the_kernel_gave_it() {
+        for (bytes, name) in [
+            (&b"a\x1bb\0"[..], Some("a\u{1b}b")),
+            (b"\xff\0", Some("\u{fffd}")),
+            (b"\0", None),
+        ] {
+            let link = Link::parse(&newlink(&[attribute(IFLA_IFNAME, bytes)]));
+            let found = link.as_ref().map(|link| link.name.as_str());
+            assert_eq!(found, name);
+        }
+        assert_eq!(Link::parse(&newlink(&[])), None);
+    }
+
     proptest! {
         #[test]
         fn any_link_is_read_or_refused(bytes: Vec<u8>) {
@@ -452,7 +392,11 @@ mod tests {
         fn any_attributes_are_read(values in proptest::collection::vec((0_u16..64, any::<Vec<u8>>()), 0..8)) {
             let attributes: Vec<Vec<u8>> = values.iter().map(|(kind, value)| attribute(*kind, value)).collect();
             let info = [attribute(IFLA_INFO_SLAVE_KIND, b"bridge"), attribute(IFLA_INFO_SLAVE_DATA, &attributes.concat())];
-            let bytes = newlink(&[attributes.concat(), attribute(IFLA_LINKINFO, &info.concat())]);
+            let bytes = newlink(&[
+                attribute(IFLA_IFNAME, b"eth0\0"),
+                attributes.concat(),
+                attribute(IFLA_LINKINFO, &info.concat()),
+            ]);
             prop_assert!(Link::parse(&bytes).is_some());
         }
     }

@@ -1,8 +1,8 @@
 //! Neighbours: which hardware address an IP address on the link has.
 
-use super::{Batch, Rtnl};
+use super::{Batch, LinkRef, Rtnl};
 use crate::error::NetError;
-use cni_types::{IfName, MacAddr};
+use cni_types::MacAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -66,29 +66,32 @@ impl Rtnl {
 impl Batch {
     /// Enters what is known about a neighbour, in place of what was known before. The kernel takes it for an entry that
     /// it learnt, and asks again in time.
-    pub fn replace_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
-        self.enter_neighbour(NLM_F_CREATE | NLM_F_REPLACE, link, name, address, mac);
-    }
-
-    /// The same, but only where something is known already; `ENOENT` otherwise.
-    pub fn update_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr, mac: MacAddr) {
-        self.enter_neighbour(NLM_F_REPLACE, link, name, address, mac);
-    }
-
-    fn enter_neighbour(
+    pub fn replace_neighbour<'l>(
         &mut self,
-        flags: u16,
-        link: u32,
-        name: &IfName,
+        link: impl Into<LinkRef<'l>>,
         address: IpAddr,
         mac: MacAddr,
     ) {
-        let mut message = message(link, address);
+        self.enter_neighbour(NLM_F_CREATE | NLM_F_REPLACE, link.into(), address, mac);
+    }
+
+    /// The same, but only where something is known already; `ENOENT` otherwise.
+    pub fn update_neighbour<'l>(
+        &mut self,
+        link: impl Into<LinkRef<'l>>,
+        address: IpAddr,
+        mac: MacAddr,
+    ) {
+        self.enter_neighbour(NLM_F_REPLACE, link.into(), address, mac);
+    }
+
+    fn enter_neighbour(&mut self, flags: u16, link: LinkRef<'_>, address: IpAddr, mac: MacAddr) {
+        let mut message = message(link.index, address);
         message.header.state = NeighbourState::Reachable;
         message
             .attributes
             .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-        let object = format!("{address} on {name}");
+        let object = format!("{address} on {}", link.name);
         self.push(
             RouteNetlinkMessage::NewNeighbour(message),
             flags,
@@ -98,10 +101,11 @@ impl Batch {
     }
 
     /// Forgets a neighbour; `ENOENT` where nothing is known.
-    pub fn delete_neighbour(&mut self, link: u32, name: &IfName, address: IpAddr) {
-        let object = format!("{address} on {name}");
+    pub fn delete_neighbour<'l>(&mut self, link: impl Into<LinkRef<'l>>, address: IpAddr) {
+        let link = link.into();
+        let object = format!("{address} on {}", link.name);
         self.push(
-            RouteNetlinkMessage::DelNeighbour(message(link, address)),
+            RouteNetlinkMessage::DelNeighbour(message(link.index, address)),
             0,
             "delete neighbour",
             object,

@@ -1,8 +1,8 @@
 //! Routes.
 
-use super::{Batch, Rtnl};
+use super::{Batch, LinkRef, Rtnl};
 use crate::{error::NetError, netlink::Request};
-use cni_types::{Cidr, IfName, Route};
+use cni_types::{Cidr, Route};
 use netlink_packet_core::{NLM_F_CREATE, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -193,26 +193,29 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Adds a route through a link; `EEXIST` where there is the very same. Without NLM_F_EXCL, as the reference does it: a
-    /// pod's second interface brings a second default route, which goes before the first.
-    pub fn create_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
-        let message = RouteNetlinkMessage::NewRoute(message(link, spec));
-        self.push(message, NLM_F_CREATE, "add route", description(name, spec));
+    /// Adds a route through a link; `EEXIST` if there is the very same. Without NLM_F_EXCL, as the
+    /// reference does it: a pod's second interface brings a second default route, which goes before
+    /// the first.
+    pub fn create_route<'l>(&mut self, link: impl Into<LinkRef<'l>>, spec: &RouteSpec) {
+        let link = link.into();
+        let message = RouteNetlinkMessage::NewRoute(message(link.index, spec));
+        self.push(message, NLM_F_CREATE, "add route", description(link, spec));
     }
 
     /// Takes a route away; `ESRCH` if there is none.
-    pub fn delete_route(&mut self, link: u32, name: &IfName, spec: &RouteSpec) {
-        let message = RouteNetlinkMessage::DelRoute(message(link, spec));
-        self.push(message, 0, "delete route", description(name, spec));
+    pub fn delete_route<'l>(&mut self, link: impl Into<LinkRef<'l>>, spec: &RouteSpec) {
+        let link = link.into();
+        let message = RouteNetlinkMessage::DelRoute(message(link.index, spec));
+        self.push(message, 0, "delete route", description(link, spec));
     }
 }
 
-fn description(name: &IfName, spec: &RouteSpec) -> String {
+fn description(link: LinkRef<'_>, spec: &RouteSpec) -> String {
     let via = spec
         .gateway
         .map(|gateway| format!(" via {gateway}"))
         .unwrap_or_default();
-    format!("{}{via} dev {name}", spec.route.dst)
+    format!("{}{via} dev {}", spec.route.dst, link.name)
 }
 
 fn message(link: u32, spec: &RouteSpec) -> RouteMessage {

@@ -4,7 +4,7 @@
 //! name a port by its index only. The kernel carries out one VLAN after another and does not take back those before a
 //! refused one.
 
-use super::{Batch, Rtnl, number, split_header};
+use super::{Batch, LinkRef, Rtnl, number, split_header};
 use crate::{error::NetError, netlink::Answer};
 use cni_types::{IfName, VlanId};
 use netlink_packet_core::NlasIterator;
@@ -215,10 +215,11 @@ impl Batch {
 
     /// Makes a port a member of VLANs. Those that it has already take on the new kind; others stay. `EOPNOTSUPP` where the
     /// kernel has no bridge VLAN filtering.
-    pub fn add_port_vlans(&mut self, port: u32, name: &IfName, vlans: &PortVlans) {
-        let object = format!("{vlans} on the bridge port {name}");
+    pub fn add_port_vlans<'l>(&mut self, port: impl Into<LinkRef<'l>>, vlans: &PortVlans) {
+        let port = port.into();
+        let object = format!("{vlans} on the bridge port {}", port.name);
         self.push(
-            RouteNetlinkMessage::SetLink(message(port, &vlans.runs())),
+            RouteNetlinkMessage::SetLink(message(port.index, &vlans.runs())),
             0,
             "set VLANs",
             object,
@@ -226,9 +227,10 @@ impl Batch {
     }
 
     /// Takes a port out of a VLAN. Succeeds where it is not in it.
-    pub fn remove_port_vlan(&mut self, port: u32, name: &IfName, id: VlanId) {
-        let object = format!("{id} from the bridge port {name}");
-        let message = message(port, &[(id, id, Membership::TAGGED)]);
+    pub fn remove_port_vlan<'l>(&mut self, port: impl Into<LinkRef<'l>>, id: VlanId) {
+        let port = port.into();
+        let object = format!("{id} from the bridge port {}", port.name);
+        let message = message(port.index, &[(id, id, Membership::TAGGED)]);
         self.push(
             RouteNetlinkMessage::DelLink(message),
             0,

@@ -1,7 +1,7 @@
 //! Addresses of links.
 
 use crate::scene::{add_address, bridge, cidr, find, name, run, set_up};
-use cni_net::{Address, Errno, Family, NetError, Rtnl, Sysctl};
+use cni_net::{Address, Errno, Family, LinkRef, NetError, Rtnl, Sysctl};
 use cni_types::Cidr;
 use std::process::Command;
 use testkit::{Host, Test};
@@ -95,7 +95,7 @@ fn a_v6_address_with_detection_is_tentative(host: &Host) {
     let mut inside = crate::scene::connected(&pod, "fd00::1/64", "fd00::2/64");
     let index = find(&mut inside, "eth0").index;
     run(&mut inside, |batch| {
-        batch.create_address(index, &name("eth0"), cidr("fd00::3/64"), true)
+        batch.create_address(LinkRef::new(index, &name("eth0")), cidr("fd00::3/64"), true)
     })
     .unwrap();
     let found = global(&mut inside, "eth0");
@@ -134,7 +134,7 @@ fn an_address_twice_is_refused(_: &Host) {
     for address in ["10.1.0.1/16", "fd00::1/64"] {
         add_address(&mut rtnl, "br0", address);
         let again = run(&mut rtnl, |batch| {
-            batch.create_address(index, &name("br0"), cidr(address), false)
+            batch.create_address(LinkRef::new(index, &name("br0")), cidr(address), false)
         });
         let error = again.unwrap_err();
         assert!(error.is_exists(), "{error}");
@@ -151,8 +151,8 @@ fn a_deleted_address_is_gone(_: &Host) {
     all.iter()
         .for_each(|address| add_address(&mut rtnl, "br0", address));
     run(&mut rtnl, |batch| {
-        batch.delete_address(index, &name("br0"), cidr("10.1.0.2/16"));
-        batch.delete_address(index, &name("br0"), cidr("fd00::1/64"));
+        batch.delete_address(LinkRef::new(index, &name("br0")), cidr("10.1.0.2/16"));
+        batch.delete_address(LinkRef::new(index, &name("br0")), cidr("fd00::1/64"));
     })
     .unwrap();
     assert_eq!(
@@ -166,7 +166,7 @@ fn deleting_what_is_not_there_is_absence(_: &Host) {
     let index = bridge(&mut rtnl);
     for address in ["10.1.0.1/16", "fd00::1/64"] {
         let gone = run(&mut rtnl, |batch| {
-            batch.delete_address(index, &name("br0"), cidr(address))
+            batch.delete_address(LinkRef::new(index, &name("br0")), cidr(address))
         });
         assert_eq!(
             gone.as_ref().unwrap_err().errno(),
@@ -193,7 +193,7 @@ fn ipv6_that_is_switched_off_is_permission_denied(_: &Host) {
         .write("1")
         .unwrap();
     let error = run(&mut rtnl, |batch| {
-        batch.create_address(index, &br0, cidr("fd00::1/64"), false)
+        batch.create_address(LinkRef::new(index, &br0), cidr("fd00::1/64"), false)
     })
     .unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EACCES), "{error}");

@@ -2,7 +2,7 @@
 //! (containernetworking/plugins#1121).
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, cidr, find, name, netns, run};
-use cni_net::{Batch, Rtnl, VethPair};
+use cni_net::{Batch, LinkRef, NewLink, Rtnl};
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
@@ -21,7 +21,7 @@ fn give_addresses(rtnl: &mut Rtnl, link: u32) {
     run(rtnl, |batch| {
         for number in 0..ADDRESSES {
             let address = format!("10.{}.{}.1/24", number / 250, number % 250);
-            batch.create_address(link, &name("br0"), cidr(&address), false);
+            batch.create_address(LinkRef::new(link, &name("br0")), cidr(&address), false);
         }
     })
     .unwrap();
@@ -69,16 +69,15 @@ fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
             name(&format!("eth{number}")),
         );
         let mut batch = Batch::new();
-        batch.create_veth(&VethPair {
-            host_name: &host_name,
-            host_mac: HOST_MAC,
-            bridge: index,
-            group: 0,
-            container_name: &container_name,
-            container_mac: POD_MAC,
-            netns: &netns,
-            mtu: None,
-        });
+        let br0 = name("br0");
+        let link = NewLink::named(&host_name)
+            .mac(HOST_MAC)
+            .port_of(LinkRef::new(index, &br0))
+            .up();
+        let peer = NewLink::named(&container_name)
+            .mac(POD_MAC)
+            .in_netns(&netns);
+        batch.create_veth(&link, &peer);
         rtnl.run(batch).unwrap();
     }
     let churn = |rtnl: &mut Rtnl| {
@@ -91,7 +90,7 @@ fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
         let links = rtnl.links().unwrap();
         let ours = links
             .iter()
-            .filter(|link| link.name.starts_with("veth"))
+            .filter(|link| link.name.as_str().starts_with("veth"))
             .count();
         assert_eq!(ours, PORTS);
     });
@@ -105,8 +104,12 @@ fn addresses_are_complete_while_addresses_come_and_go(_: &Host) {
     give_addresses(&mut rtnl, index);
     let churn = |rtnl: &mut Rtnl| {
         run(rtnl, |batch| {
-            batch.create_address(other, &name("churn0"), cidr("192.0.2.1/24"), false);
-            batch.delete_address(other, &name("churn0"), cidr("192.0.2.1/24"));
+            batch.create_address(
+                LinkRef::new(other, &name("churn0")),
+                cidr("192.0.2.1/24"),
+                false,
+            );
+            batch.delete_address(LinkRef::new(other, &name("churn0")), cidr("192.0.2.1/24"));
         })
         .unwrap();
     };
@@ -127,8 +130,12 @@ fn routes_are_complete_while_routes_come_and_go(_: &Host) {
     let other = find(&mut rtnl, "churn0").index;
     let churn = |rtnl: &mut Rtnl| {
         run(rtnl, |batch| {
-            batch.create_address(other, &name("churn0"), cidr("192.0.2.1/24"), false);
-            batch.delete_address(other, &name("churn0"), cidr("192.0.2.1/24"));
+            batch.create_address(
+                LinkRef::new(other, &name("churn0")),
+                cidr("192.0.2.1/24"),
+                false,
+            );
+            batch.delete_address(LinkRef::new(other, &name("churn0")), cidr("192.0.2.1/24"));
         })
         .unwrap();
     };

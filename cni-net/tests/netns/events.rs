@@ -1,7 +1,7 @@
 //! Waiting for the kernel to say that something came about.
 
 use crate::scene::{bridge, find, name, run};
-use cni_net::{Errno, LinkEvents, NetError, Rtnl};
+use cni_net::{Errno, LinkEvents, LinkRef, NetError, Rtnl};
 use cni_types::{IfName, Stop};
 use nix::sys::signal::{Signal, raise};
 use std::{
@@ -119,7 +119,10 @@ fn unrelated_events_do_not_prolong_a_wait(_: &Host) {
         |rtnl| {
             assert!(start.elapsed() < LONG);
             mtu = 2001 - mtu;
-            run(rtnl, |batch| batch.set_mtu(index, &name("br0"), mtu)).map(|()| None::<()>)
+            run(rtnl, |batch| {
+                batch.set_mtu(LinkRef::new(index, &name("br0")), mtu)
+            })
+            .map(|()| None::<()>)
         },
     );
     assert!(matches!(outcome, Err(NetError::TimedOut(_))));
@@ -148,7 +151,10 @@ fn an_error_of_the_look_ends_the_wait(_: &Host) {
     let index = bridge(&mut rtnl);
     let error = events
         .wait_until(&mut rtnl, "nothing", LONG, &Stop::never(), |rtnl| {
-            run(rtnl, |batch| batch.set_mtu(index, &name("br0"), 1)).map(|()| None::<()>)
+            run(rtnl, |batch| {
+                batch.set_mtu(LinkRef::new(index, &name("br0")), 1)
+            })
+            .map(|()| None::<()>)
         })
         .unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EINVAL), "{error}");

@@ -1,7 +1,7 @@
 //! Links, bridges and their ports.
 
 use crate::scene::{BRIDGE_MAC, HOST_MAC, bridge, create_veth, find, name, netns, run, set_up};
-use cni_net::{Errno, LinkKind, NetError, PortMode, PortState, Rtnl};
+use cni_net::{Errno, LinkKind, LinkRef, NetError, PortMode, PortState, Rtnl};
 use cni_types::MacAddr;
 use testkit::{Host, Test};
 
@@ -102,7 +102,7 @@ fn ports_are_those_of_one_bridge(host: &Host) {
         rtnl.ports(bridge)
             .unwrap()
             .into_iter()
-            .map(|link| link.name)
+            .map(|link| link.name.to_string())
             .collect()
     };
     assert_eq!(names(first), ["v0", "v2"]);
@@ -180,10 +180,10 @@ fn a_link_takes_mac_mtu_promiscuity_and_state(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (index, br0) = (bridge(&mut rtnl), name("br0"));
     run(&mut rtnl, |batch| {
-        batch.set_mac(index, &br0, HOST_MAC);
-        batch.set_mtu(index, &br0, 1400);
-        batch.set_promiscuous(index, &br0);
-        batch.set_down(index, &br0);
+        batch.set_mac(LinkRef::new(index, &br0), HOST_MAC);
+        batch.set_mtu(LinkRef::new(index, &br0), 1400);
+        batch.set_promiscuous(LinkRef::new(index, &br0));
+        batch.set_down(LinkRef::new(index, &br0));
     })
     .unwrap();
     let link = find(&mut rtnl, "br0");
@@ -201,10 +201,10 @@ fn a_batch_goes_on_after_a_refusal_and_reports_the_first(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (index, br0) = (bridge(&mut rtnl), name("br0"));
     let error = run(&mut rtnl, |batch| {
-        batch.set_mtu(index, &br0, 1400);
-        batch.set_mtu(4711, &name("gone0"), 1400);
-        batch.set_mac(4712, &name("gone1"), HOST_MAC);
-        batch.set_mac(index, &br0, HOST_MAC);
+        batch.set_mtu(LinkRef::new(index, &br0), 1400);
+        batch.set_mtu(LinkRef::new(4711, &name("gone0")), 1400);
+        batch.set_mac(LinkRef::new(4712, &name("gone1")), HOST_MAC);
+        batch.set_mac(LinkRef::new(index, &br0), HOST_MAC);
     })
     .unwrap_err();
     assert!(error.is_absent());
@@ -226,7 +226,7 @@ fn a_batch_of_a_thousand_requests_is_answered(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let (index, br0) = (bridge(&mut rtnl), name("br0"));
     run(&mut rtnl, |batch| {
-        (0..1000).for_each(|mtu| batch.set_mtu(index, &br0, 500 + mtu))
+        (0..1000).for_each(|mtu| batch.set_mtu(LinkRef::new(index, &br0), 500 + mtu))
     })
     .unwrap();
     assert_eq!(find(&mut rtnl, "br0").mtu, 1499);

@@ -9,6 +9,7 @@
 mod addresses;
 mod disturbed_lists;
 mod events;
+mod kinds;
 mod links;
 mod macspoof;
 mod masquerade;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         links::tests(),
         veth::tests(),
         vlans::tests(),
+        kinds::tests(),
         addresses::tests(),
         routes::tests(),
         neighbours::tests(),

@@ -7,7 +7,7 @@ use crate::{
         set_up,
     },
 };
-use cni_net::{Family, RouteSpec, Rtnl, Sysctl, nft::Nft};
+use cni_net::{Family, LinkRef, RouteSpec, Rtnl, Sysctl, nft::Nft};
 use cni_types::{IfName, Route};
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -107,8 +107,7 @@ fn default_route(rtnl: &mut Rtnl, gateway: &str) {
     let (link, eth0): (u32, IfName) = (find(rtnl, "eth0").index, name("eth0"));
     run(rtnl, |batch| {
         batch.create_route(
-            link,
-            &eth0,
+            LinkRef::new(link, &eth0),
             &RouteSpec {
                 route,
                 gateway: Some(gateway),

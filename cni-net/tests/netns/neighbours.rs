@@ -1,7 +1,7 @@
 //! The neighbour table.
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, name, run};
-use cni_net::{Errno, Neighbour, NetError, Rtnl};
+use cni_net::{Errno, LinkRef, Neighbour, NetError, Rtnl};
 use std::net::IpAddr;
 use testkit::{Host, Test};
 
@@ -30,7 +30,7 @@ fn an_entry_is_made_replaced_and_deleted(_: &Host) {
     for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
         for mac in [POD_MAC, HOST_MAC] {
             run(&mut rtnl, |batch| {
-                batch.replace_neighbour(link, &br0, address, mac)
+                batch.replace_neighbour(LinkRef::new(link, &br0), address, mac)
             })
             .unwrap();
             assert_eq!(
@@ -43,7 +43,7 @@ fn an_entry_is_made_replaced_and_deleted(_: &Host) {
             );
         }
         run(&mut rtnl, |batch| {
-            batch.delete_neighbour(link, &br0, address)
+            batch.delete_neighbour(LinkRef::new(link, &br0), address)
         })
         .unwrap();
         // An entry in use is not freed at once, but it forgets the hardware address at once.
@@ -60,7 +60,7 @@ fn deleting_an_entry_that_is_not_there_is_absence(_: &Host) {
     let (link, br0) = (bridge(&mut rtnl), name("br0"));
     for address in ADDRESSES.map(|text| text.parse().unwrap()) {
         let gone = run(&mut rtnl, |batch| {
-            batch.delete_neighbour(link, &br0, address)
+            batch.delete_neighbour(LinkRef::new(link, &br0), address)
         });
         assert_eq!(gone.as_ref().unwrap_err().errno(), Some(Errno::ENOENT));
         NetError::absent_is_ok(gone).unwrap();
@@ -74,7 +74,7 @@ fn entries_of_other_links_are_not_listed(_: &Host) {
     let second = rtnl.find_link(&name("br1")).unwrap().unwrap().index;
     let address = ADDRESSES[0].parse().unwrap();
     run(&mut rtnl, |batch| {
-        batch.replace_neighbour(second, &name("br1"), address, POD_MAC)
+        batch.replace_neighbour(LinkRef::new(second, &name("br1")), address, POD_MAC)
     })
     .unwrap();
     assert_eq!(unicast(&mut rtnl, first), []);

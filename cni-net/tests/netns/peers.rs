@@ -1,7 +1,7 @@
 //! The other end of a pair in another namespace, and groups of links.
 
 use crate::scene::{bridge, create_veth, find, name, netns, rtnl_in, run};
-use cni_net::{HostPair, Peer, Rtnl};
+use cni_net::{LinkRef, NewLink, Peer, Rtnl};
 use cni_types::MacAddr;
 use std::num::NonZeroU32;
 use testkit::{Host, OrFail, Test};
@@ -18,14 +18,9 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Makes a pair with both ends where `rtnl` is.
 fn pair(rtnl: &mut Rtnl, one: &str, other: &str) {
     let ends = (name(one), name(other));
-    let pair = HostPair {
-        name: &ends.0,
-        mac: MacAddr([2, 0, 0, 0, 1, 1]),
-        peer_name: &ends.1,
-        peer_mac: MacAddr([2, 0, 0, 0, 1, 2]),
-        mtu: 1500,
-    };
-    run(rtnl, |batch| batch.create_host_pair(&pair)).unwrap();
+    let link = NewLink::named(&ends.0).mac(MacAddr([2, 0, 0, 0, 1, 1]));
+    let peer = NewLink::named(&ends.1).mac(MacAddr([2, 0, 0, 0, 1, 2]));
+    run(rtnl, |batch| batch.create_veth(&link, &peer)).unwrap();
 }
 
 fn a_peer_is_found_in_its_own_namespace(host: &Host) {
@@ -89,12 +84,20 @@ fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
     ];
     for (index, link, cidr) in wanted {
         run(&mut inside, |batch| {
-            batch.create_address(index, &name(link), cidr.parse().unwrap(), false)
+            batch.create_address(
+                LinkRef::new(index, &name(link)),
+                cidr.parse().unwrap(),
+                false,
+            )
         })
         .unwrap();
     }
     run(&mut rtnl, |batch| {
-        batch.create_address(br0, &name("br0"), "10.9.0.1/24".parse().unwrap(), false)
+        batch.create_address(
+            LinkRef::new(br0, &name("br0")),
+            "10.9.0.1/24".parse().unwrap(),
+            false,
+        )
     })
     .unwrap();
     let found = rtnl
@@ -125,8 +128,8 @@ fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {
     }
     rtnl.remove_group(group).unwrap();
     for link in ["a0", "a1"] {
-        let index = find(&mut rtnl, link).index;
-        run(&mut rtnl, |batch| batch.set_group(index, link, group)).unwrap();
+        let found = find(&mut rtnl, link);
+        run(&mut rtnl, |batch| batch.set_group(&found, group)).unwrap();
         assert_eq!(find(&mut rtnl, link).group, group.get());
     }
     rtnl.remove_group(group).unwrap();
@@ -134,7 +137,7 @@ fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {
         .links()
         .unwrap()
         .into_iter()
-        .map(|link| link.name)
+        .map(|link| link.name.to_string())
         .collect();
     names.sort();
     assert_eq!(names, ["a2", "b2", "lo"]);

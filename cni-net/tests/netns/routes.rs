@@ -1,7 +1,7 @@
 //! Routes, with everything that spec 1.1.0 can say about one.
 
 use crate::scene::{bridge, cidr, connected, find, name, run};
-use cni_net::{Errno, InstalledRoute, NetError, RouteSpec, Rtnl};
+use cni_net::{Errno, InstalledRoute, LinkRef, NetError, RouteSpec, Rtnl};
 use cni_types::Route;
 use std::{net::IpAddr, process::Command};
 use testkit::{Host, Pod, Test};
@@ -36,7 +36,9 @@ fn spec(dst: &str, gateway: Option<&str>) -> RouteSpec {
 
 fn create(rtnl: &mut Rtnl, spec: &RouteSpec) -> Result<(), NetError> {
     let index = find(rtnl, "eth0").index;
-    run(rtnl, |batch| batch.create_route(index, &name("eth0"), spec))
+    run(rtnl, |batch| {
+        batch.create_route(LinkRef::new(index, &name("eth0")), spec)
+    })
 }
 
 fn installed(rtnl: &mut Rtnl, dst: &str) -> Vec<InstalledRoute> {

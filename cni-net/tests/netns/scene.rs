@@ -1,6 +1,6 @@
 //! What the tests build on: names, a bridge, a pair of interfaces, short ways to do one thing to a link.
 
-use cni_net::{Batch, Link, NetError, Netns, Rtnl, VethPair};
+use cni_net::{Batch, Link, LinkRef, NetError, Netns, NewLink, Rtnl};
 use cni_types::{Cidr, IfName, MacAddr};
 use testkit::{OrFail, Pod};
 
@@ -51,29 +51,29 @@ pub(crate) fn create_veth(
 ) -> Result<(), NetError> {
     let (host_name, container_name) = (name(host_name), name("eth0"));
     let mut batch = Batch::new();
-    batch.create_veth(&VethPair {
-        host_name: &host_name,
-        host_mac: HOST_MAC,
-        bridge,
-        group: 0,
-        container_name: &container_name,
-        container_mac: POD_MAC,
-        netns,
-        mtu,
-    });
+    let br0 = name("br0");
+    let mut link = NewLink::named(&host_name)
+        .mac(HOST_MAC)
+        .port_of(LinkRef::new(bridge, &br0))
+        .up();
+    let mut peer = NewLink::named(&container_name).mac(POD_MAC).in_netns(netns);
+    if let Some(mtu) = mtu {
+        (link, peer) = (link.mtu(mtu), peer.mtu(mtu));
+    }
+    batch.create_veth(&link, &peer);
     rtnl.run(batch)
 }
 
 pub(crate) fn set_up(rtnl: &mut Rtnl, link: &str) {
     let index = find(rtnl, link).index;
-    run(rtnl, |batch| batch.set_up(index, &name(link))).unwrap();
+    run(rtnl, |batch| batch.set_up(LinkRef::new(index, &name(link)))).unwrap();
 }
 
 /// An address that can be used at once.
 pub(crate) fn add_address(rtnl: &mut Rtnl, link: &str, address: &str) {
     let index = find(rtnl, link).index;
     run(rtnl, |batch| {
-        batch.create_address(index, &name(link), cidr(address), false)
+        batch.create_address(LinkRef::new(index, &name(link)), cidr(address), false)
     })
     .unwrap();
 }

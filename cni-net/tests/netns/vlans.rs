@@ -1,7 +1,7 @@
 //! VLANs of bridges and ports, and pairs with both ends on the host.
 
 use crate::scene::{BRIDGE_MAC, HOST_MAC, POD_MAC, bridge, create_veth, find, name, netns, run};
-use cni_net::{Errno, HostPair, LinkKind, Membership, NetError, PortVlans, Rtnl};
+use cni_net::{Errno, LinkKind, LinkRef, Membership, NetError, NewLink, PortVlans, Rtnl};
 use cni_types::VlanId;
 use testkit::{Host, Test};
 
@@ -36,14 +36,10 @@ fn port(host: &Host, rtnl: &mut Rtnl) -> u32 {
 fn create_pair(rtnl: &mut Rtnl, first: &str, peer: &str, bridge: u32) -> Result<(), NetError> {
     let (first, peer) = (name(first), name(peer));
     run(rtnl, |batch| {
-        batch.create_host_pair(&HostPair {
-            name: &first,
-            mac: HOST_MAC,
-            peer_name: &peer,
-            peer_mac: POD_MAC,
-            mtu: 1400,
-        });
-        batch.attach(&peer, bridge);
+        let link = NewLink::named(&first).mac(HOST_MAC).mtu(1400);
+        let other = NewLink::named(&peer).mac(POD_MAC).mtu(1400);
+        batch.create_veth(&link, &other);
+        batch.attach(&peer, LinkRef::new(bridge, &name("br0")));
     })
 }
 
@@ -90,7 +86,7 @@ fn a_kernel_without_bridge_vlans_says_so(host: &Host) {
     let veth = find(&mut rtnl, "veth0").index;
     let vlans: PortVlans = [(id(100), Membership::NATIVE)].into_iter().collect();
     let error = run(&mut rtnl, |batch| {
-        batch.add_port_vlans(veth, &name("veth0"), &vlans)
+        batch.add_port_vlans(LinkRef::new(veth, &name("veth0")), &vlans)
     })
     .unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
@@ -118,7 +114,7 @@ fn a_port_gets_vlans_and_loses_them(host: &Host) {
     // Twice is as good as once.
     for _ in 0..2 {
         run(&mut rtnl, |batch| {
-            batch.add_port_vlans(port, &veth0, &vlans)
+            batch.add_port_vlans(LinkRef::new(port, &veth0), &vlans)
         })
         .unwrap();
         assert_eq!(
@@ -128,14 +124,14 @@ fn a_port_gets_vlans_and_loses_them(host: &Host) {
     }
     for _ in 0..2 {
         run(&mut rtnl, |batch| {
-            batch.remove_port_vlan(port, &veth0, id(1))
+            batch.remove_port_vlan(LinkRef::new(port, &veth0), id(1))
         })
         .unwrap();
         assert_eq!(rtnl.port_vlans(port).unwrap(), vlans);
     }
     let tagged: PortVlans = [(id(100), Membership::TAGGED)].into_iter().collect();
     run(&mut rtnl, |batch| {
-        batch.add_port_vlans(port, &veth0, &tagged)
+        batch.add_port_vlans(LinkRef::new(port, &veth0), &tagged)
     })
     .unwrap();
     assert_eq!(rtnl.port_vlans(port).unwrap().to_string(), "7, 100");
@@ -178,7 +174,7 @@ fn all_vlans_of_a_port_read_back(host: &Host) {
             .collect(),
     ] {
         run(&mut rtnl, |batch| {
-            batch.add_port_vlans(port, &name("veth0"), &wanted)
+            batch.add_port_vlans(LinkRef::new(port, &name("veth0")), &wanted)
         })
         .unwrap();
         assert_eq!(rtnl.port_vlans(port).unwrap(), wanted);

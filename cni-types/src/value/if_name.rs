@@ -42,10 +42,39 @@ impl IfName {
         Ok(Self(Cow::Owned(text.to_owned())))
     }
 
+    /// Takes a name that the kernel gave to a link, which it checked. `None` only if it is empty,
+    /// which no link's name is.
+    ///
+    /// A link that somebody else made may have a name that [`Self::parse`] refuses: with control
+    /// characters, or in another encoding than UTF-8, whose invalid bytes are U+FFFD here. Neither
+    /// can be mistaken for a name that was parsed.
+    #[must_use]
+    pub fn from_kernel(name: &str) -> Option<Self> {
+        (!name.is_empty()).then(|| Self(Cow::Owned(name.to_owned())))
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq<str> for IfName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for IfName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialEq<IfName> for str {
+    fn eq(&self, other: &IfName) -> bool {
+        self == other.as_str()
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn examine(node: &Node, pools: &[NetworkPools], report: &mut Report) 
                 .interfaces
                 .iter()
                 .filter(|other| other.link.master == Some(interface.link.index));
-            port_limit(&interface.link.name, ports.count(), report);
+            port_limit(interface.link.name.as_str(), ports.count(), report);
         }
     }
     let mut overlaps = Overlaps::new(node, pools);
@@ -77,7 +77,7 @@ fn link(interface: &Interface, report: &mut Report) {
         );
     }
     if let Some(tree) = interface.link.spanning_tree {
-        spanning_tree(name, tree, report);
+        spanning_tree(name.as_str(), tree, report);
     }
 }
 
@@ -252,8 +252,8 @@ impl<'a> Overlaps<'a> {
         report: &mut Report,
     ) {
         for Interface { link, addresses } in &self.node.interfaces {
-            let other = &link.name;
-            if own.contains(other) || other == "lo" || other.starts_with("veth") {
+            let other = link.name.as_str();
+            if own.iter().any(|own| own == other) || other == "lo" || other.starts_with("veth") {
                 continue;
             }
             let mut addresses = addresses.iter().map(|address| address.cidr);

@@ -27,7 +27,7 @@ pub(super) fn examine(node: &Node, pools: &[NetworkPools], report: &mut Report) 
             against_uplink(
                 network.name.as_str(),
                 mtu,
-                &uplink.link.name,
+                uplink.link.name.as_str(),
                 uplink.link.mtu,
                 report,
             );

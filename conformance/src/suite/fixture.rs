@@ -2,7 +2,7 @@
 //! plugins that need a parent. Made over netlink, so that no other plugin and no `ip` is needed.
 
 use super::failure::Failure;
-use cni_net::{Batch, RouteSpec, Rtnl, VethPair};
+use cni_net::{Batch, Link, NewLink, RouteSpec, Rtnl};
 use cni_types::{AddResult, Cidr, IfName, Interface, IpConfig, MacAddr, Route, SpecVersion};
 use sandbox::{Netns, set_lo_up};
 use serde_json::Value;
@@ -16,8 +16,6 @@ const BRIDGE: &str = "cnffix0";
 const BRIDGE_MAC: MacAddr = MacAddr([0x0a, 0x58, 0xc0, 0, 2, 1]);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PREFIX: u8 = 24;
-/// `IFLA_MASTER` 0: the port of none.
-const NO_BRIDGE: u32 = 0;
 
 /// Gives a container an interface with an address and a default route, as an interface plugin would, and the
 /// result that such a plugin would print.
@@ -29,20 +27,18 @@ pub(super) fn attach(
 ) -> Result<Value, Failure> {
     let mut host = Rtnl::open()?;
     let bridge = ensure_bridge()?;
-    let last = 2 + u8::try_from(host.ports(bridge)?.len()).unwrap_or(0) % 250;
+    let last = 2 + u8::try_from(host.ports(bridge.index)?.len()).unwrap_or(0) % 250;
     let end = Ends::new(container, ifname, last)?;
     let inside = cni_net::Netns::open(netns.path())?;
     let mut batch = Batch::new();
-    batch.create_veth(&VethPair {
-        host_name: &end.host_name,
-        host_mac: end.host_mac,
-        bridge,
-        group: 0,
-        container_name: &end.container_name,
-        container_mac: end.container_mac,
-        netns: &inside,
-        mtu: None,
-    });
+    let link = NewLink::named(&end.host_name)
+        .mac(end.host_mac)
+        .port_of(&bridge)
+        .up();
+    let peer = NewLink::named(&end.container_name)
+        .mac(end.container_mac)
+        .in_netns(&inside);
+    batch.create_veth(&link, &peer);
     host.run(batch)?;
     inside.run(|| end.configure())??;
     let text = end
@@ -59,26 +55,23 @@ pub(super) fn create_master() -> Result<(), Failure> {
     let outside = Netns::create("outside")?;
     let inside = cni_net::Netns::open(outside.path())?;
     let mut batch = Batch::new();
-    batch.create_veth(&VethPair {
-        host_name: &name(MASTER)?,
-        host_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 1]),
-        bridge: NO_BRIDGE,
-        group: 0,
-        container_name: &name("up0")?,
-        container_mac: MacAddr([0x0a, 0x58, 0xc0, 0, 3, 2]),
-        netns: &inside,
-        mtu: None,
-    });
+    let (master, up0) = (name(MASTER)?, name("up0")?);
+    let link = NewLink::named(&master)
+        .mac(MacAddr([0x0a, 0x58, 0xc0, 0, 3, 1]))
+        .up();
+    let peer = NewLink::named(&up0)
+        .mac(MacAddr([0x0a, 0x58, 0xc0, 0, 3, 2]))
+        .in_netns(&inside);
+    batch.create_veth(&link, &peer);
     host.run(batch)?;
     // Without its other end up it has no carrier.
     inside.run(|| -> Result<(), Failure> {
         let mut rtnl = Rtnl::open()?;
-        let name = name("up0")?;
         let link = rtnl
-            .find_link(&name)?
-            .ok_or_else(|| Failure::suite("find", &name))?;
+            .find_link(&up0)?
+            .ok_or_else(|| Failure::suite("find", &up0))?;
         let mut batch = Batch::new();
-        batch.set_up(link.index, &name);
+        batch.set_up(&link);
         Ok(rtnl.run(batch)?)
     })?
 }
@@ -113,17 +106,14 @@ impl Ends {
         set_lo_up()?;
         let mut rtnl = Rtnl::open()?;
         let link = rtnl.find_link(&self.container_name)?;
-        let index = link
-            .ok_or_else(|| Failure::suite("find", &self.container_name))?
-            .index;
+        let link = link.ok_or_else(|| Failure::suite("find", &self.container_name))?;
         let mut batch = Batch::new();
-        batch.create_address(index, &self.container_name, self.cidr()?, false);
-        batch.set_up(index, &self.container_name);
+        batch.create_address(&link, self.cidr()?, false);
+        batch.set_up(&link);
         let gateway: IpAddr = GATEWAY.into();
         let route = Route::new(default_route()?, Some(gateway));
         batch.create_route(
-            index,
-            &self.container_name,
+            &link,
             &RouteSpec {
                 route,
                 gateway: Some(gateway),
@@ -170,23 +160,22 @@ fn name(text: &str) -> Result<IfName, Failure> {
     IfName::parse(text).map_err(|e| Failure::suite("name an interface", e))
 }
 
-/// The bridge that interfaces of the fixture are ports of: its index.
-pub(super) fn ensure_bridge() -> Result<u32, Failure> {
+/// Ensures the bridge that interfaces of the fixture are ports of.
+pub(super) fn ensure_bridge() -> Result<Link, Failure> {
     let mut host = Rtnl::open()?;
     let bridge = name(BRIDGE)?;
     if let Some(link) = host.find_link(&bridge)? {
-        return Ok(link.index);
+        return Ok(link);
     }
     host.create_bridge(&bridge, BRIDGE_MAC, None)?;
-    let index = host
+    let link = host
         .find_link(&bridge)?
-        .ok_or_else(|| Failure::suite("find", BRIDGE))?
-        .index;
+        .ok_or_else(|| Failure::suite("find", BRIDGE))?;
     let mut batch = Batch::new();
     let gateway =
         Cidr::new(GATEWAY.into(), PREFIX).map_err(|e| Failure::suite("make an address", e))?;
-    batch.create_address(index, &bridge, gateway, false);
-    batch.set_up(index, &bridge);
+    batch.create_address(&link, gateway, false);
+    batch.set_up(&link);
     host.run(batch)?;
-    Ok(index)
+    Ok(link)
 }

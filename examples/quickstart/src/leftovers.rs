@@ -12,7 +12,7 @@ pub(crate) fn host_interfaces() -> Result<Vec<String>, Error> {
     let links = Rtnl::open()?.links()?.into_iter();
     Ok(links
         .filter(|link| link.kind == LinkKind::Veth && link.name != UPLINK)
-        .map(|link| link.name)
+        .map(|link| link.name.to_string())
         .collect())
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn host_interfaces() -> Result<Vec<String>, Error> {
 pub(crate) fn pod_interfaces(pod: &Netns) -> Result<Vec<String>, Error> {
     let links = pod.run(|| Rtnl::open()?.links())??.into_iter();
     Ok(links
-        .map(|link| link.name)
+        .map(|link| link.name.to_string())
         .filter(|name| name != "lo")
         .collect())
 }

@@ -2,7 +2,7 @@
 //! network: those from this host's outer address.
 
 use crate::error::Error;
-use cni_net::{Batch, Family, Rtnl, Sysctl, VethPair};
+use cni_net::{Batch, Family, LinkRef, NewLink, Rtnl, Sysctl};
 use cni_types::{Cidr, IfName, MacAddr};
 use sandbox::{self, Netns, probe::Reflector};
 use std::net::IpAddr;
@@ -37,24 +37,16 @@ impl Outside {
         }
         let near = IfName::parse(UPLINK)?;
         let far = IfName::parse(FAR_END)?;
-        // The batch holds only the descriptor's number: it must stay open until the batch has run.
         let beyond = cni_net::Netns::open(netns.path())?;
         let mut batch = Batch::new();
-        batch.create_veth(&VethPair {
-            host_name: &near,
-            host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
-            // 0 means no bridge.
-            bridge: 0,
-            group: 0,
-            container_name: &far,
-            container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
-            netns: &beyond,
-            mtu: None,
-        });
+        // This end stays down. If it came up before the other, the kernel could take up to a second
+        // to notice the carrier, and would have no IPv6 link-local address until then.
+        let link = NewLink::named(&near).mac(MacAddr([2, 0, 0, 0, 1, 1]));
+        let peer = NewLink::named(&far)
+            .mac(MacAddr([2, 0, 0, 0, 1, 2]))
+            .in_netns(&beyond);
+        batch.create_veth(&link, &peer);
         Rtnl::open()?.run(batch)?;
-        // If this end came up before the other, the kernel could take up to a second to notice the
-        // carrier, and would have no IPv6 link-local address until then.
-        set_down(&near)?;
         netns.run(|| {
             sandbox::set_lo_up()?;
             set_up(&far, networks.iter().map(|(_, theirs)| *theirs))
@@ -76,20 +68,13 @@ fn cidr(text: &str) -> Result<Cidr, Error> {
     text.parse().map_err(Error::new)
 }
 
-fn set_down(name: &IfName) -> Result<(), Error> {
-    let (mut rtnl, index) = open(name)?;
-    let mut batch = Batch::new();
-    batch.set_down(index, name);
-    Ok(rtnl.run(batch)?)
-}
-
 fn set_up(name: &IfName, addresses: impl Iterator<Item = Cidr>) -> Result<(), Error> {
     // While its own link-local address is tentative, a host sends no neighbour solicitations.
     Sysctl::of_interface(Family::V6, name, "accept_dad").write("0")?;
     let (mut rtnl, index) = open(name)?;
     let mut batch = Batch::new();
-    batch.set_up(index, name);
-    addresses.for_each(|address| batch.create_address(index, name, address, false));
+    batch.set_up(LinkRef::new(index, name));
+    addresses.for_each(|address| batch.create_address(LinkRef::new(index, name), address, false));
     Ok(rtnl.run(batch)?)
 }
 

@@ -3,7 +3,7 @@
 //! In order: check everything that can be checked; make sure that no such attachment lives; the
 //! bridge and its port, with the interface in the container behind it; IPAM; the container's
 //! addresses and routes; the bridge's address and forwarding; masquerading; wait until packets can
-//! pass. What is the attachment's own is taken back on failure.
+//! pass. What is the attachment's own is rolled back on failure.
 
 mod inside;
 mod port;
@@ -57,13 +57,8 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         prev_result,
     };
     let mut rollback = Rollback::new(NAME);
-    match adding.run(&mut rollback) {
-        Ok(result) => {
-            rollback.keep();
-            Ok(result)
-        }
-        Err(cause) => Err(rollback.roll_back(cause)),
-    }
+    let outcome = adding.run(&mut rollback);
+    rollback.finish(outcome)
 }
 
 struct Adding<'a> {
@@ -209,18 +204,7 @@ impl<'a> Adding<'a> {
         let addresses = plan.ips.iter().map(|ip| ip.address);
         let subscribe = || self.netns.run(LinkEvents::subscribe_with_routes)?;
         wait_usable(&mut ends.container, addresses, stop, subscribe)?;
-        correct_neighbours(
-            &mut ends.host,
-            gateway,
-            self.config.gateway_interface(),
-            &plan.ips,
-            link,
-        );
-        announce(
-            &mut ends.container,
-            link,
-            &self.attachment.if_name,
-            &plan.ips,
-        )
+        correct_neighbours(&mut ends.host, gateway, &plan.ips, link);
+        announce(&mut ends.container, link, &plan.ips)
     }
 }

@@ -116,7 +116,7 @@ fn unclear(several: &[Link]) -> Error {
 fn taken(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
     let master = host
         .link(master)?
-        .map_or_else(|| format!("link {master}"), |link| link.name);
+        .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
     let msg = format!(
         "interface {} of prevResult is a port of {master} already",
         port.name
@@ -132,39 +132,34 @@ fn taken(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
 pub(crate) fn take(
     host: &mut Rtnl,
     port: &Link,
-    name: &IfName,
     bridge: &Link,
     id: AttachmentId<'_>,
     config: &Config,
 ) -> Result<(), Error> {
     let mut batch = Batch::new();
     if port.master.is_none() {
-        batch.set_master(port.index, name, Some(bridge.index));
+        batch.set_master(port, bridge);
     }
-    vlan::confine(&mut batch, bridge, port.index, name, config);
+    vlan::confine(&mut batch, bridge, port, config);
     if mark::is_silent(port) {
-        batch.set_alias(port.index, name, &mark::alias(Role::Port, id));
+        batch.set_alias(port, &mark::alias(Role::Port, id));
     }
     if !port.up {
-        batch.set_up(port.index, name);
+        batch.set_up(port);
     }
     Ok(host.run(batch)?)
 }
 
 /// Takes it off again, as it was before.
-pub(crate) fn give_back(host: &mut Rtnl, before: &Link, name: &IfName) -> Result<(), Error> {
+pub(crate) fn give_back(host: &mut Rtnl, before: &Link) -> Result<(), Error> {
     let mut batch = Batch::new();
     if before.master.is_none() {
-        batch.set_master(before.index, name, None);
+        batch.remove_master(before);
     }
     if !before.up {
-        batch.set_down(before.index, name);
+        batch.set_down(before);
     }
-    batch.set_alias(
-        before.index,
-        name,
-        before.alias.as_deref().unwrap_or_default(),
-    );
+    batch.set_alias(before, before.alias.as_deref().unwrap_or_default());
     Ok(host.run(batch)?)
 }
 
@@ -195,7 +190,7 @@ pub(crate) fn release(host: &mut Rtnl, call: &Call, id: AttachmentId<'_>) -> Res
     };
     // The usual pair has a name of ours, so nothing is looked up for it.
     let [own, ..] = host_names(id);
-    if prev_result::on_host(&prev_result).any(|interface| interface.name == own.as_str()) {
+    if prev_result::on_host(&prev_result).any(|interface| own == interface.name.as_str()) {
         return Ok(false);
     }
     let port = taken_port(host, &prev_result, id)?;
@@ -222,9 +217,8 @@ pub(crate) fn release_stale(
 
 fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
     let mut batch = Batch::new();
-    let name = IfName::parse(&port.name)?;
-    batch.set_master(port.index, &name, None);
-    batch.set_alias(port.index, &name, "");
+    batch.remove_master(port);
+    batch.set_alias(port, "");
     match host.run(batch) {
         Err(e) if !e.is_absent() => Err(e.into()),
         // Its maker was faster.

@@ -115,6 +115,6 @@ fn is_the_references(link: &Link) -> bool {
 
 fn has_references_name(link: &Link) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let digits = link.name.strip_prefix("veth");
+    let digits = link.name.as_str().strip_prefix("veth");
     digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(is_digit))
 }

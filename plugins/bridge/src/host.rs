@@ -11,14 +11,8 @@ use cni_attachment::{
     mark::{self, Mark, Role},
     names::random_mac,
 };
-use cni_net::{
-    Address, Batch, Errno, Family, Link, LinkEvents, LinkKind, NetError, PortState, Rtnl, Sysctl,
-};
-use cni_types::{AttachmentId, Cidr, Code, Error, IfName, MacAddr, Stop, log};
-use std::time::Duration;
-
-/// How long a port may take to forward frames: the reference's patience (0 + 50 + 500 + 1000 + 1000 ms).
-const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
+use cni_net::{Address, Batch, Errno, Family, Link, LinkKind, Rtnl, Sysctl};
+use cni_types::{AttachmentId, Cidr, Code, Error, IfName, MacAddr};
 
 /// The bridge, where there is one: it is adopted.
 pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Link>, Error> {
@@ -81,10 +75,10 @@ fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), 
     }
     let mut batch = Batch::new();
     if !bridge.up {
-        batch.set_up(bridge.index, &config.bridge);
+        batch.set_up(bridge);
     }
     if config.port == PortMode::Promiscuous && !bridge.promiscuous {
-        batch.set_promiscuous(bridge.index, &config.bridge);
+        batch.set_promiscuous(bridge);
     }
     vlan::ensure_filtering(&mut batch, bridge, config)?;
     Ok(rtnl.run(batch)?)
@@ -142,7 +136,7 @@ pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> R
             .filter(|mac| *mac != MacAddr::ZERO)
             .unwrap_or_else(random_mac);
         let mut batch = Batch::new();
-        batch.set_mac(before.index, name, mac);
+        batch.set_mac(before, mac);
         rtnl.run(batch)?;
         after.mac = Some(mac);
     }
@@ -206,13 +200,13 @@ fn ensure_address(
         if !config.force_address {
             return Err(conflict(config, found, wanted));
         }
-        batch.delete_address(interface.index, name, found);
+        batch.delete_address(interface, found);
     }
-    batch.create_address(interface.index, name, wanted, config.detect_duplicates);
+    batch.create_address(interface, wanted, config.detect_duplicates);
     // Written though it is the same: from here on it is a chosen one, which stays when a port leaves from which an adopted
     // bridge had it. Not at every ADD: the kernel forgets the bridge's neighbours then.
     if let Some(mac) = interface.mac {
-        batch.set_mac(interface.index, name, mac);
+        batch.set_mac(interface, mac);
     }
     match rtnl.run(batch) {
         // Another ADD was faster, in adding this address or in deleting the one before.
@@ -258,75 +252,4 @@ fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
         "found {found}, wanted {wanted}; correct the subnet or gateway in ipam, or remove the address (ip addr del \
          {found} dev {name}), or have it replaced with \"forceAddress\": true"
     ))
-}
-
-/// The host's end of the pair, as it is.
-pub(crate) fn end(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
-    rtnl.find_link(name)?.ok_or_else(|| vanished(name))
-}
-
-/// Waits until the port lets frames pass, on the kernel's own events; with spanning tree, which
-/// holds a port back for two forward delays, 4 to 60 seconds, only until it is operational.
-pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Result<Link, Error> {
-    let now = end(rtnl, name)?;
-    if forwards(&now) {
-        return Ok(now);
-    }
-    let bridge = now
-        .master
-        .map(|index| rtnl.link(index))
-        .transpose()?
-        .flatten();
-    let Some(note) = bridge.as_ref().and_then(held_back) else {
-        return wait_for_port(rtnl, &now, name, stop, forwards);
-    };
-    let port = wait_for_port(rtnl, &now, name, stop, |link| link.oper_up)?;
-    if !forwards(&port) {
-        log::warn(NAME, note);
-    }
-    Ok(port)
-}
-
-/// What the bridge's spanning tree means for a new port, for people; `None` if it is off.
-pub(crate) fn held_back(bridge: &Link) -> Option<String> {
-    let (name, tree) = (&bridge.name, bridge.spanning_tree?);
-    let seconds = tree.forward_delay.saturating_mul(2).as_secs_f32();
-    Some(format!(
-        "bridge {name} has spanning tree on, so packets pass {seconds} s after ADD (2 x forward_delay); for them to \
-         pass at once, switch it off (ip link set {name} type bridge stp_state 0)"
-    ))
-}
-
-pub(crate) fn forwards(link: &Link) -> bool {
-    link.port
-        .is_some_and(|port| port.state == PortState::Forwarding)
-}
-
-fn wait_for_port(
-    rtnl: &mut Rtnl,
-    port: &Link,
-    name: &IfName,
-    stop: &Stop,
-    is_ready: impl Fn(&Link) -> bool,
-) -> Result<Link, Error> {
-    let mut state = PortState::Disabled;
-    let look = |rtnl: &mut Rtnl| {
-        let link = rtnl.link(port.index)?;
-        state = link
-            .as_ref()
-            .and_then(|link| link.port)
-            .map_or(PortState::Disabled, |port| port.state);
-        Ok(link.filter(|link| is_ready(link)))
-    };
-    let what = format!("the bridge port {name} to forward");
-    match LinkEvents::subscribe()?.wait_until(rtnl, &what, FORWARDING_LIMIT, stop, look) {
-        Err(NetError::TimedOut(_)) => {
-            let msg = format!("bridge port in error state: {state}");
-            Err(Error::new(Code::KERNEL, msg).with_details(format!(
-                "{name} was not ready within {FORWARDING_LIMIT:?}; another program may have set the state or the mode of the \
-                 link (ip -d link show {name})"
-            )))
-        }
-        outcome => Ok(outcome?),
-    }
 }

@@ -9,6 +9,7 @@ mod check;
 pub mod config;
 mod del;
 mod foreign;
+mod forwarding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod gateway;

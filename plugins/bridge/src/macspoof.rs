@@ -83,8 +83,7 @@ fn setup_failure(cause: Error) -> Error {
 /// Says why, where the kernel's error number does not.
 fn refused(nft: &mut Nft, check: &MacCheck, cause: NetError) -> Error {
     // Linux 6.1 says EEXIST of a base chain of another kind, where later ones say EOPNOTSUPP.
-    let of_base =
-        matches!(&cause, NetError::Kernel { object, .. } if object == MacCheck::BASE_CHAIN);
+    let of_base = cause.object() == Some(MacCheck::BASE_CHAIN);
     let details = match cause.errno() {
         Some(Errno::EEXIST) if !of_base => Some(in_use(nft, check)),
         Some(Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
@@ -215,7 +214,9 @@ pub(crate) fn remove_stale(nft: &mut Nft, stale: &Stale<'_>) -> Result<(), Error
     }
     let links = Rtnl::open()?.links()?;
     let is_stale = |jump: &MacCheckJump| {
-        let link = links.iter().find(|link| link.name == jump.host_end);
+        let link = links
+            .iter()
+            .find(|link| link.name == jump.host_end.as_str());
         link.is_none_or(|link| Mark::of(link).is_some_and(|mark| stale.has(&mark)))
     };
     let (mut doomed, living): (Vec<_>, Vec<_>) = jumps.into_iter().partition(is_stale);
@@ -249,7 +250,10 @@ pub(crate) fn differences(
     let mut require =
         |holds: bool, difference: String| differences.extend((!holds).then_some(difference));
     require(
-        state.host_ends.contains(&host_end.name),
+        state
+            .host_ends
+            .iter()
+            .any(|end| host_end.name == end.as_str()),
         format!(
             "macspoofchk rules missing: frames from [{}] are checked by chain {}, wanted {}",
             state.host_ends.join(" "),

@@ -165,7 +165,7 @@ impl<'a> Masquerade<'a> {
         for link in rtnl
             .links()?
             .iter()
-            .filter(|link| link.name != detachment.if_name.as_str())
+            .filter(|link| link.name != detachment.if_name)
         {
             held.extend(
                 rtnl.addresses(link.index)?

@@ -6,7 +6,8 @@
 use crate::{
     NAME,
     config::{Backend, BackendChoice, Config, Gateway},
-    host::{find_bridge, held_back},
+    forwarding::held_back,
+    host::find_bridge,
     masquerade::falls_back,
     vlan,
 };

@@ -9,13 +9,13 @@
 use crate::{
     NAME,
     config::{Config, Vlan, VlanGateway},
-    host::{forwards, wait_forwarding},
+    forwarding::{forwards, wait_forwarding},
 };
 use cni_attachment::{
     interface::{Origin, refuse_router_advertisements, vanished},
     names::{random_mac, random_name},
 };
-use cni_net::{Batch, BridgeVlans, HostPair, Link, LinkKind, Membership, PortVlans, Rtnl};
+use cni_net::{Batch, BridgeVlans, Link, LinkKind, Membership, NewLink, PortVlans, Rtnl};
 use cni_types::{Cidr, Code, Error, IfName, Stop, VlanId};
 
 /// How often another name is tried for the peer.
@@ -66,15 +66,15 @@ pub(crate) fn confine_port(
         .find_link(host_name)?
         .ok_or_else(|| vanished(host_name))?;
     let mut batch = Batch::new();
-    confine(&mut batch, bridge, port.index, host_name, config);
+    confine(&mut batch, bridge, &port, config);
     Ok(rtnl.run(batch)?)
 }
 
 /// The same in a batch that makes it a port.
-pub(crate) fn confine(batch: &mut Batch, bridge: &Link, port: u32, name: &IfName, config: &Config) {
+pub(crate) fn confine(batch: &mut Batch, bridge: &Link, port: &Link, config: &Config) {
     let default = default_of(bridge);
     if let Some(wanted) = config.vlan.wanted(default) {
-        set_vlans(batch, port, name, &wanted, default);
+        set_vlans(batch, port, &wanted, default);
     }
 }
 
@@ -82,16 +82,10 @@ fn default_of(bridge: &Link) -> Option<VlanId> {
     bridge.vlans.and_then(|vlans| vlans.default)
 }
 
-fn set_vlans(
-    batch: &mut Batch,
-    port: u32,
-    name: &IfName,
-    wanted: &PortVlans,
-    default: Option<VlanId>,
-) {
-    batch.add_port_vlans(port, name, wanted);
+fn set_vlans(batch: &mut Batch, port: &Link, wanted: &PortVlans, default: Option<VlanId>) {
+    batch.add_port_vlans(port, wanted);
     if let Some(default) = default.filter(|default| wanted.membership(*default).is_none()) {
-        batch.remove_port_vlan(port, name, default);
+        batch.remove_port_vlan(port, default);
     }
 }
 
@@ -113,42 +107,34 @@ pub(crate) fn ensure_gateway_interface(
     };
     let link = match rtnl.find_link(&gateway.name)? {
         Some(link) => link,
-        None => create(rtnl, bridge, config, gateway)?,
+        None => create(rtnl, bridge, gateway)?,
     };
     refuse_router_advertisements(NAME, &gateway.name, Origin::Network);
     if link.kind != LinkKind::Veth {
         // Somebody else's work, a VLAN device for instance: taken as it is, as the reference does.
-        set_up(rtnl, &[(&link, &gateway.name)])?;
+        set_up(rtnl, &[&link])?;
         return Ok(Some(link));
     }
     let peer = peer_of(rtnl, &link, gateway)?;
-    let peer_name = IfName::parse(&peer.name)?;
     let mut batch = Batch::new();
     if peer.master != Some(bridge.index) {
-        batch.attach(&peer_name, bridge.index);
+        batch.attach(&peer.name, bridge);
     }
     let wanted = [(gateway.id, Membership::NATIVE)].into_iter().collect();
-    set_vlans(
-        &mut batch,
-        peer.index,
-        &peer_name,
-        &wanted,
-        default_of(bridge),
-    );
+    set_vlans(&mut batch, &peer, &wanted, default_of(bridge));
     rtnl.run(batch)?;
-    set_up(rtnl, &[(&link, &gateway.name), (&peer, &peer_name)])?;
+    set_up(rtnl, &[&link, &peer])?;
     if !forwards(&peer) {
-        wait_forwarding(rtnl, &peer_name, stop)?;
+        wait_forwarding(rtnl, &peer.name, stop)?;
     }
     Ok(Some(link))
 }
 
-fn set_up(rtnl: &mut Rtnl, links: &[(&Link, &IfName)]) -> Result<(), Error> {
+fn set_up(rtnl: &mut Rtnl, links: &[&Link]) -> Result<(), Error> {
     let mut batch = Batch::new();
-    links
-        .iter()
-        .filter(|(link, _)| !link.up)
-        .for_each(|(link, name)| batch.set_up(link.index, name));
+    for link in links.iter().filter(|link| !link.up) {
+        batch.set_up(*link);
+    }
     Ok(rtnl.run(batch)?)
 }
 
@@ -173,27 +159,18 @@ fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, 
 
 /// Makes the pair, down, its peer on the bridge. The bridge keeps its address: it becomes a chosen one before the port comes that
 /// might give it another.
-fn create(
-    rtnl: &mut Rtnl,
-    bridge: &Link,
-    config: &Config,
-    gateway: &VlanGateway,
-) -> Result<Link, Error> {
+fn create(rtnl: &mut Rtnl, bridge: &Link, gateway: &VlanGateway) -> Result<Link, Error> {
     let name = &gateway.name;
     for _ in 0..NAME_ATTEMPTS {
         let peer_name = random_name();
         let mut batch = Batch::new();
-        batch.create_host_pair(&HostPair {
-            name,
-            mac: random_mac(),
-            peer_name: &peer_name,
-            peer_mac: random_mac(),
-            mtu: bridge.mtu,
-        });
+        let end = NewLink::named(name).mac(random_mac()).mtu(bridge.mtu);
+        let peer = NewLink::named(&peer_name).mac(random_mac()).mtu(bridge.mtu);
+        batch.create_veth(&end, &peer);
         if let Some(mac) = bridge.mac {
-            batch.set_mac(bridge.index, &config.bridge, mac);
+            batch.set_mac(bridge, mac);
         }
-        batch.attach(&peer_name, bridge.index);
+        batch.attach(&peer_name, bridge);
         let created = rtnl.run(batch);
         let found = rtnl.find_link(name)?;
         match (created, found) {

@@ -40,13 +40,8 @@ impl Plugin for Loopback {
             // The answer to setting it up may be lost, and may still come on the old socket.
             rollback.on_failure("setting lo down", || Ok(Lo::find(&netns)?.set_down()?));
         }
-        match add_to(&mut lo, call, attachment, prev_result) {
-            Ok(result) => {
-                rollback.keep();
-                Ok(result)
-            }
-            Err(cause) => Err(rollback.roll_back(cause)),
-        }
+        let outcome = add_to(&mut lo, call, attachment, prev_result);
+        rollback.finish(outcome)
     }
 
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error> {
@@ -133,13 +128,13 @@ impl Lo {
 
     fn set_up(&mut self) -> Result<(), NetError> {
         let mut batch = Batch::new();
-        batch.set_up(self.link.index, &IfName::LO);
+        batch.set_up(&self.link);
         self.rtnl.run(batch)
     }
 
     fn set_down(&mut self) -> Result<(), NetError> {
         let mut batch = Batch::new();
-        batch.set_down(self.link.index, &IfName::LO);
+        batch.set_down(&self.link);
         self.rtnl.run(batch)
     }
 

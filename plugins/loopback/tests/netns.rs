@@ -8,7 +8,7 @@
 #[path = "netns/failed.rs"]
 mod failed;
 
-use cni_net::{Batch, Family, Link, Rtnl, Sysctl};
+use cni_net::{Batch, Family, Link, LinkRef, Rtnl, Sysctl};
 use cni_types::{Code, Command, IfName};
 use failed::{
     a_result_before_that_cannot_be_read_leaves_lo_down,
@@ -241,8 +241,12 @@ fn a_second_loopback_address_is_not_reported(host: &Host) {
     loopback(host, Command::Add, &pod).run().success();
     pod.inside(|| {
         let (mut batch, lo) = (Batch::new(), IfName::parse("lo").unwrap());
-        batch.create_address(1, &lo, "127.0.0.53/32".parse().unwrap(), false);
-        batch.create_address(1, &lo, "10.9.9.9/32".parse().unwrap(), false);
+        batch.create_address(
+            LinkRef::new(1, &lo),
+            "127.0.0.53/32".parse().unwrap(),
+            false,
+        );
+        batch.create_address(LinkRef::new(1, &lo), "10.9.9.9/32".parse().unwrap(), false);
         Rtnl::open().unwrap().run(batch).unwrap();
     });
     let result = loopback(host, Command::Add, &pod).run();

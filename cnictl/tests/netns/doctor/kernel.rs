@@ -2,7 +2,7 @@
 
 use super::{found, healthy, node, pods, reported, with, wrong};
 use crate::node::Node;
-use cni_net::{Batch, RouteSpec, Rtnl};
+use cni_net::{Batch, LinkRef, RouteSpec, Rtnl};
 use cni_types::{IfName, MacAddr, Route};
 use serde_json::json;
 use std::fs;
@@ -40,8 +40,7 @@ fn bridge(link: &str, mtu: Option<u32>, address: &str) -> u32 {
     let mut batch = Batch::new();
     if !address.is_empty() {
         batch.create_address(
-            index,
-            &name(link),
+            LinkRef::new(index, &name(link)),
             address.parse().or_fail("an address"),
             false,
         );
@@ -54,7 +53,10 @@ fn route(link: u32, dst: &str, gateway: &str) {
     let route = Route::new(dst.parse().or_fail("a network"), None);
     let mut batch = Batch::new();
     let gateway = Some(gateway.parse().or_fail("a gateway"));
-    batch.create_route(link, &name("up0"), &RouteSpec { route, gateway });
+    batch.create_route(
+        LinkRef::new(link, &name("up0")),
+        &RouteSpec { route, gateway },
+    );
     Rtnl::open()
         .or_fail("open")
         .run(batch)
@@ -97,8 +99,7 @@ fn a_bridge_with_the_wanted_address_and_another_is_no_error(host: &Host) {
     let index = bridge("br0", None, "10.1.0.1/24");
     let mut batch = Batch::new();
     batch.create_address(
-        index,
-        &name("br0"),
+        LinkRef::new(index, &name("br0")),
         "10.9.0.1/24".parse().or_fail("an address"),
         false,
     );
@@ -148,13 +149,11 @@ fn faults_of_bridges_are_found(host: &Host) {
     };
     change(&|batch| {
         batch.delete_address(
-            index,
-            &name("br0"),
+            LinkRef::new(index, &name("br0")),
             "10.2.0.1/24".parse().or_fail("an address"),
         );
         batch.create_address(
-            index,
-            &name("br0"),
+            LinkRef::new(index, &name("br0")),
             "10.1.0.7/24".parse().or_fail("an address"),
             false,
         );
@@ -167,11 +166,10 @@ fn faults_of_bridges_are_found(host: &Host) {
     );
     change(&|batch| {
         batch.delete_address(
-            index,
-            &name("br0"),
+            LinkRef::new(index, &name("br0")),
             "10.1.0.7/24".parse().or_fail("an address"),
         );
-        batch.set_down(index, &name("br0"));
+        batch.set_down(LinkRef::new(index, &name("br0")));
     });
     wrong(&node, "bridge-down", "the bridge br0 is down");
 }

@@ -159,6 +159,7 @@ fn host_name(index: u32) -> String {
         .find(|link| link.index == index)
         .or_fail("the host's end")
         .name
+        .to_string()
 }
 
 fn an_interface_that_is_down_is_found(host: &Host) {

@@ -4,15 +4,15 @@
 use super::{Adding, Ends, port::Connected};
 use crate::{
     config::{Container, Gateway},
+    forwarding,
     gateway::{self, Plan},
-    host,
 };
 use cni_attachment::{
     Rollback,
     interface::{Setup, require_v6_mtu},
     prev_result::{own_part, with_addresses_of},
 };
-use cni_net::{Batch, Link, NetError, Rtnl};
+use cni_net::{Batch, Link, LinkRef, NetError, Rtnl};
 use cni_types::{AddResult, Cidr, Error};
 use std::collections::HashSet;
 
@@ -74,7 +74,6 @@ impl<'a> Adding<'a> {
         }
         let mut batch = Batch::new();
         if self.config.gateway == Gateway::Default {
-            let name = &self.attachment.if_name;
             let routes = Plan {
                 ips: Vec::new(),
                 ..plan.clone()
@@ -82,7 +81,7 @@ impl<'a> Adding<'a> {
             self.take_back_on_failure(&mut ends.container, inside, &routes, rollback)?;
             plan.specs
                 .iter()
-                .for_each(|spec| batch.create_route(inside.index, name, spec));
+                .for_each(|spec| batch.create_route(inside, spec));
         }
         Ok(ends.container.run(batch)?)
     }
@@ -118,12 +117,8 @@ impl<'a> Adding<'a> {
         plan: &Plan,
         rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
-        let (netns, name, index, up) = (
-            self.netns,
-            &self.attachment.if_name,
-            inside.index,
-            inside.up,
-        );
+        let (netns, index, is_up) = (self.netns, inside.index, inside.up);
+        let link = LinkRef::new(index, &self.attachment.if_name);
         let there = container.addresses(index)?;
         let mut addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         addresses.retain(|address| there.iter().all(|other| other.cidr != *address));
@@ -139,13 +134,13 @@ impl<'a> Adding<'a> {
             };
             let mut outcomes = Vec::new();
             for spec in &routes {
-                outcomes.push(remove(&|batch| batch.delete_route(index, name, spec)));
+                outcomes.push(remove(&|batch| batch.delete_route(link, spec)));
             }
             for address in &addresses {
-                outcomes.push(remove(&|batch| batch.delete_address(index, name, *address)));
+                outcomes.push(remove(&|batch| batch.delete_address(link, *address)));
             }
-            if !up {
-                outcomes.push(remove(&|batch| batch.set_down(index, name)));
+            if !is_up {
+                outcomes.push(remove(&|batch| batch.set_down(link)));
             }
             Error::join(outcomes)
         });
@@ -164,8 +159,8 @@ impl<'a> Adding<'a> {
             return Ok(());
         };
         if is_new && !is_left_down {
-            let name = cni_types::IfName::parse(&connected.host.name)?;
-            connected.host = host::wait_forwarding(&mut ends.host, &name, stop)?;
+            connected.host =
+                forwarding::wait_forwarding(&mut ends.host, &connected.host.name, stop)?;
         }
         if (is_new && !is_left_down) || config.ipam().is_some() {
             let interface = self.interface();

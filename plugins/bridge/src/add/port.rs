@@ -2,7 +2,7 @@
 //! chain made.
 
 use super::{Adding, Ends};
-use crate::{chain, host, mac, macspoof, vlan};
+use crate::{chain, forwarding, host, mac, macspoof, vlan};
 use cni_attachment::{
     Rollback,
     interface::Origin,
@@ -101,7 +101,7 @@ impl<'a> Adding<'a> {
         let inside = container.find_link(if_name)?.ok_or_else(removed)?;
         self.check_spoofing(host, &name, &inside, rollback)?;
         Ok(Connected {
-            host: host::end(host, &name)?,
+            host: forwarding::current(host, &name)?,
             inside: Some(inside),
             taken: None,
         })
@@ -118,23 +118,22 @@ impl<'a> Adding<'a> {
             link: before,
             inside,
         } = earlier;
-        let name = IfName::parse(&before.name)?;
         // Before it is a port, so that no frame passes unchecked.
         match &inside {
-            Some(inside) => self.check_spoofing(host, &name, inside, rollback)?,
+            Some(inside) => self.check_spoofing(host, &before.name, inside, rollback)?,
             None if self.config.spoof_check => return Err(self.no_known_address()),
             None => {}
         }
-        let (earlier, undone) = (before.clone(), name.clone());
+        let earlier = before.clone();
         rollback.on_failure("taking the interface off the bridge", move || {
-            chain::give_back(&mut Rtnl::open()?, &earlier, &undone)
+            chain::give_back(&mut Rtnl::open()?, &earlier)
         });
-        chain::take(host, &before, &name, bridge, self.id, self.config)?;
-        host::configure_taken_port(host, &name, self.config, rollback)?;
-        let mut link = host::end(host, &name)?;
+        chain::take(host, &before, bridge, self.id, self.config)?;
+        host::configure_taken_port(host, &before.name, self.config, rollback)?;
+        let mut link = forwarding::current(host, &before.name)?;
         // Without carrier, as a tap whose guest is not started, it does not forward yet.
         if link.oper_up {
-            link = host::wait_forwarding(host, &name, &self.call.stop)?;
+            link = forwarding::wait_forwarding(host, &before.name, &self.call.stop)?;
         }
         Ok(Connected {
             host: link,

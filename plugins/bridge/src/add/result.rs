@@ -70,7 +70,7 @@ impl Adding<'_> {
             if !prev
                 .interfaces
                 .iter()
-                .any(|i| i.name == link.name && i.sandbox.is_empty())
+                .any(|i| link.name == i.name.as_str() && i.sandbox.is_empty())
             {
                 prev.interfaces.push(on_host(link));
             }
@@ -108,7 +108,7 @@ impl Adding<'_> {
 /// Returns an interface of the host as the result names it.
 fn on_host(link: &Link) -> Interface {
     Interface {
-        name: link.name.clone(),
+        name: link.name.to_string(),
         mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
         mtu: Some(link.mtu),
         ..Interface::default()

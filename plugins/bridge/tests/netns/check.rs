@@ -180,7 +180,7 @@ fn check_tells_another_mac(host: &Host) {
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
     attached
         .pod
-        .inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+        .inside(|| kernel::change("eth0", |batch, link| batch.set_mac(link, mac)));
     attached.require(&format!(
         "Interface eth0 Mac {before} doesn't match container Mac: {mac}"
     ));
@@ -322,7 +322,7 @@ fn check_tells_another_hairpin_mode(host: &Host) {
         hairpin: true,
         isolated: false,
     };
-    kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
+    kernel::change(&port, |batch, link| batch.set_port(&link.name, mode, ""));
     attached.require(&format!("{port} has hairpin mode true, wanted false"));
 }
 
@@ -333,7 +333,7 @@ fn check_tells_another_port_isolation(host: &Host) {
         hairpin: true,
         isolated: false,
     };
-    kernel::change(&port, |batch, _, name| batch.set_port(name, mode, ""));
+    kernel::change(&port, |batch, link| batch.set_port(&link.name, mode, ""));
     attached.require(&format!("{port} has port isolation false, wanted true"));
 }
 
@@ -426,9 +426,7 @@ fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
 fn check_passes_what_a_later_plugin_may_change(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
     attached.pod.inside(|| {
-        kernel::change("eth0", |batch, index, name| {
-            batch.set_mtu(index, name, 1300)
-        });
+        kernel::change("eth0", |batch, link| batch.set_mtu(link, 1300));
         kernel::add_address("eth0", "10.7.0.2/24");
     });
     attached.check().silent_success();
@@ -462,7 +460,7 @@ fn check_passes_a_mac_that_a_later_plugin_changed_and_told(host: &Host) {
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
     attached
         .pod
-        .inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+        .inside(|| kernel::change("eth0", |batch, link| batch.set_mac(link, mac)));
     let mut result = attached.added.json();
     result["interfaces"][2]["mac"] = json!(mac.to_string());
     let network = attached.network.with(json!({"prevResult": result}));

@@ -269,9 +269,7 @@ fn gc_keeps_the_addresses_of_a_pair_of_the_reference_that_somebody_gave_an_alias
     let (network, pod) = (network(host, json!({})), host.pod("a"));
     kernel::create_bridge("cni0");
     let name = create_foreign(&pod, 1, "10.1.0.2/24");
-    kernel::change(&name, |batch, index, name| {
-        batch.set_alias(index, name, "pod of team 7")
-    });
+    kernel::change(&name, |batch, link| batch.set_alias(link, "pod of team 7"));
     reserve(host, "10.1.0.2", &pod);
     masquerade("a", "10.1.0.2/24");
     assert!(

@@ -206,9 +206,9 @@ fn gc_leaves_the_links_of_others(host: &Host) {
         (&pods[1], "cni net b"),
         (&pods[2], "cni other c eth0"),
     ] {
-        kernel::change(&port(pod), |batch, _, name| {
+        kernel::change(&port(pod), |batch, link| {
             batch.set_port(
-                name,
+                &link.name,
                 cni_net::PortMode {
                     hairpin: true,
                     isolated: false,

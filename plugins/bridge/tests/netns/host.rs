@@ -125,9 +125,7 @@ fn the_mtu_is_set_on_the_bridge_and_both_ends(host: &Host) {
 /// A port with a smaller MTU makes the kernel lower that of a bridge whose MTU nobody chose; both are fine.
 fn an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one(host: &Host) {
     kernel::create_bridge("cni0");
-    kernel::change("cni0", |batch, index, name| {
-        batch.set_mtu(index, name, 1450)
-    });
+    kernel::change("cni0", |batch, link| batch.set_mtu(link, 1450));
     let pod = host.pod("a");
     let added = Network::new(host, json!({"mtu": 1400})).add(&pod).result();
     assert_eq!(kernel::link("cni0").mtu, 1450);
@@ -327,9 +325,7 @@ fn without_mtu_both_ends_have_the_mtu_of_the_bridge(host: &Host) {
         );
         let uplink = format!("up-{bridge}");
         kernel::create_veth(&uplink, bridge, &far, "eth0");
-        kernel::change(&uplink, |batch, index, name| {
-            batch.set_mtu(index, name, mtu)
-        });
+        kernel::change(&uplink, |batch, link| batch.set_mtu(link, mtu));
         assert_eq!(kernel::link(bridge).mtu, mtu);
         let added = Network::new(host, json!({"bridge": bridge}))
             .add(&pod)

@@ -1,6 +1,6 @@
 //! What the kernel has, in the namespace that the thread is in.
 
-use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, Rtnl, VethPair, nft::Nft};
+use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, NewLink, Rtnl, nft::Nft};
 use cni_types::{IfName, MacAddr};
 use std::{
     net::IpAddr,
@@ -36,7 +36,7 @@ pub(crate) fn names() -> Vec<String> {
         .links()
         .or_fail("list links")
         .into_iter()
-        .map(|link| link.name)
+        .map(|link| link.name.to_string())
         .collect();
     names.sort();
     names
@@ -136,9 +136,9 @@ pub(crate) fn records(data_dir: &Path) -> Vec<String> {
 }
 
 /// Changes a link with the requests that `fill` puts into the batch.
-pub(crate) fn change(name: &str, fill: impl FnOnce(&mut Batch, u32, &IfName)) {
+pub(crate) fn change(name: &str, fill: impl FnOnce(&mut Batch, &Link)) {
     let mut batch = Batch::new();
-    fill(&mut batch, link(name).index, &if_name(name));
+    fill(&mut batch, &link(name));
     Rtnl::open()
         .unwrap()
         .run(batch)
@@ -146,23 +146,23 @@ pub(crate) fn change(name: &str, fill: impl FnOnce(&mut Batch, u32, &IfName)) {
 }
 
 pub(crate) fn add_address(name: &str, cidr: &str) {
-    change(name, |batch, index, name| {
-        batch.create_address(index, name, cidr.parse().unwrap(), false)
+    change(name, |batch, link| {
+        batch.create_address(link, cidr.parse().unwrap(), false)
     });
 }
 
 pub(crate) fn delete_address(name: &str, cidr: &str) {
-    change(name, |batch, index, name| {
-        batch.delete_address(index, name, cidr.parse().unwrap())
+    change(name, |batch, link| {
+        batch.delete_address(link, cidr.parse().unwrap())
     });
 }
 
 pub(crate) fn set_down(name: &str) {
-    change(name, |batch, index, name| batch.set_down(index, name));
+    change(name, |batch, link| batch.set_down(link));
 }
 
 pub(crate) fn set_up(name: &str) {
-    change(name, |batch, index, name| batch.set_up(index, name));
+    change(name, |batch, link| batch.set_up(link));
 }
 
 pub(crate) fn remove_link(name: &str) {
@@ -187,16 +187,15 @@ pub(crate) fn create_bridge(name: &str) -> Link {
 pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
     let netns = Netns::open(pod.path()).or_fail("open a pod");
     let mut batch = Batch::new();
-    batch.create_veth(&VethPair {
-        host_name: &if_name(name),
-        host_mac: MacAddr([2, 0, 0, 0, 1, 1]),
-        bridge: link(bridge).index,
-        group: 0,
-        container_name: &if_name(inside),
-        container_mac: MacAddr([2, 0, 0, 0, 1, 2]),
-        netns: &netns,
-        mtu: None,
-    });
+    let (port, inner, bridge) = (if_name(name), if_name(inside), link(bridge));
+    let outer = NewLink::named(&port)
+        .mac(MacAddr([2, 0, 0, 0, 1, 1]))
+        .port_of(&bridge)
+        .up();
+    let peer = NewLink::named(&inner)
+        .mac(MacAddr([2, 0, 0, 0, 1, 2]))
+        .in_netns(&netns);
+    batch.create_veth(&outer, &peer);
     Rtnl::open()
         .unwrap()
         .run(batch)

@@ -7,11 +7,11 @@ use crate::{
     snapshot::Snapshot,
     trace::Trace,
 };
-use cni_net::{Batch, Netns, Rtnl, VethPair};
+use cni_net::{Batch, Netns, NewLink, Rtnl};
 use cni_types::{Call, Code, Command, Environment, MacAddr, Plugin, Stop};
 use sandbox::trace::{Blow, SHELL, Signal, follow};
 use serde_json::json;
-use std::{os::unix::process::CommandExt, process::Stdio, time::Duration};
+use std::{num::NonZeroU32, os::unix::process::CommandExt, process::Stdio, time::Duration};
 use testkit::{Host, Invocation, OrFail, Pod, Test, bin_dir};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -41,7 +41,7 @@ fn network(host: &Host) -> Network<'_> {
 /// end's name.
 fn unmark(network: &Network<'_>, pod: &Pod) -> String {
     let name = network.add(pod).result().interfaces[1].name.clone();
-    kernel::change(&name, |batch, index, name| batch.set_alias(index, name, ""));
+    kernel::change(&name, |batch, link| batch.set_alias(link, ""));
     name
 }
 
@@ -133,23 +133,24 @@ fn gc_removes_many_pairs_at_once(host: &Host) {
     network.add(&host.pod("a")).success();
     let group = kernel::names()
         .iter()
-        .map(|name| kernel::link(name).group)
+        .filter_map(|name| NonZeroU32::new(kernel::link(name).group))
         .max()
         .unwrap();
-    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link("cni0").index);
+    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link("cni0"));
     for at in 0..300_u16 {
         let [high, low] = at.to_be_bytes();
         let mut batch = Batch::new();
-        batch.create_veth(&VethPair {
-            host_name: &kernel::if_name(&format!("veth{at:08x}")),
-            host_mac: MacAddr([2, 1, 0, 0, high, low]),
-            bridge,
-            group,
-            container_name: &kernel::if_name(&format!("f{at}")),
-            container_mac: MacAddr([2, 2, 0, 0, high, low]),
-            netns: &netns,
-            mtu: None,
-        });
+        let host_name = kernel::if_name(&format!("veth{at:08x}"));
+        let link = NewLink::named(&host_name)
+            .mac(MacAddr([2, 1, 0, 0, high, low]))
+            .port_of(&bridge)
+            .group(group)
+            .up();
+        let inside = kernel::if_name(&format!("f{at}"));
+        let peer = NewLink::named(&inside)
+            .mac(MacAddr([2, 2, 0, 0, high, low]))
+            .in_netns(&netns);
+        batch.create_veth(&link, &peer);
         Rtnl::open().unwrap().run(batch).or_fail("make a pair");
     }
     network.gc(&[("a", "eth0")]).silent_success();

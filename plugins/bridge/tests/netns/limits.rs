@@ -6,7 +6,7 @@ use crate::{
     network::{Network, V4, V6, host_local},
     snapshot::Snapshot,
 };
-use cni_net::{Batch, Netns, Rtnl, VethPair};
+use cni_net::{Batch, Netns, NewLink, Rtnl};
 use cni_types::{Code, MacAddr};
 use serde_json::{Value, json};
 use testkit::{Host, OrFail, Pod, Test};
@@ -24,20 +24,20 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// As many ports as a bridge can have (BR_MAX_PORTS of net/bridge/br_private.h, less the first).
 fn fill(bridge: &str, far: &Pod) {
-    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link(bridge).index);
+    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link(bridge));
     for hundred in 0..11_u8 {
         let mut batch = Batch::new();
         for at in (0..100_u8).filter(|at| u16::from(hundred) * 100 + u16::from(*at) < 1023) {
-            batch.create_veth(&VethPair {
-                host_name: &kernel::if_name(&format!("p{hundred}-{at}")),
-                host_mac: MacAddr([2, 1, 0, 0, hundred, at]),
-                bridge,
-                group: 0,
-                container_name: &kernel::if_name(&format!("f{hundred}-{at}")),
-                container_mac: MacAddr([2, 2, 0, 0, hundred, at]),
-                netns: &netns,
-                mtu: None,
-            });
+            let port = kernel::if_name(&format!("p{hundred}-{at}"));
+            let link = NewLink::named(&port)
+                .mac(MacAddr([2, 1, 0, 0, hundred, at]))
+                .port_of(&bridge)
+                .up();
+            let inside = kernel::if_name(&format!("f{hundred}-{at}"));
+            let peer = NewLink::named(&inside)
+                .mac(MacAddr([2, 2, 0, 0, hundred, at]))
+                .in_netns(&netns);
+            batch.create_veth(&link, &peer);
         }
         Rtnl::open().unwrap().run(batch).or_fail("fill the bridge");
     }
@@ -125,9 +125,7 @@ fn an_mtu_that_is_too_small_for_ipv6_is_named_with_the_limit(host: &Host) {
 
 fn an_adopted_bridge_whose_mtu_is_too_small_for_ipv6_is_named(host: &Host) {
     used_before(host);
-    kernel::change("cni0", |batch, index, name| {
-        batch.set_mtu(index, name, 1000)
-    });
+    kernel::change("cni0", |batch, link| batch.set_mtu(link, 1000));
     for gateway in [true, false] {
         let keys = json!({"isGateway": gateway, "ipam": host_local(host, &[V6])});
         require_refused(

@@ -94,7 +94,7 @@ fn the_rules_are_the_references(host: &Host) {
 }
 
 fn set_mac(pod: &Pod, mac: MacAddr) {
-    pod.inside(|| kernel::change("eth0", |batch, index, name| batch.set_mac(index, name, mac)));
+    pod.inside(|| kernel::change("eth0", |batch, link| batch.set_mac(link, mac)));
 }
 
 /// Whether a packet of `from` comes to `to`.

@@ -112,7 +112,7 @@ fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
     assert_eq!(
         other
             .inside(|| kernel::find_link("eth0"))
-            .map(|link| link.name),
+            .map(|link| link.name.to_string()),
         Some("eth0".to_owned())
     );
     network.del(&pod).silent_success();

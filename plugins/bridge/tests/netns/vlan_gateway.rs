@@ -81,7 +81,7 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     assert_eq!(other_end.index + 1, gateway.index);
     assert_eq!(other_end.master, Some(kernel::link("cni0").index));
     assert_eq!(other_end.port.unwrap().state, PortState::Forwarding);
-    assert_eq!(vlans(&other_end.name), "100 pvid untagged");
+    assert_eq!(vlans(other_end.name.as_str()), "100 pvid untagged");
     let told = &added.result().interfaces[3];
     assert_eq!(
         (told.name.as_str(), told.sandbox.as_str()),
@@ -112,7 +112,7 @@ fn the_gateway_of_a_trunk_is_in_its_vlan(host: &Host) {
     routed(host, V4, json!({"vlan": 100, "vlanTrunk": [{"id": 7}]}))
         .add(&pod)
         .success();
-    assert_eq!(vlans(&peer("cni0.100").name), "100 pvid untagged");
+    assert_eq!(vlans(peer("cni0.100").name.as_str()), "100 pvid untagged");
     assert!(reaches(&pod, "10.1.0.1"));
 }
 
@@ -135,7 +135,7 @@ fn pods_of_a_vlan_share_the_gateway_and_others_have_their_own(host: &Host) {
     first.add(&pods[1]).success();
     second.add(&pods[2]).success();
     assert_eq!((kernel::link("cni0.100"), peer("cni0.100")), (before, end));
-    assert_eq!(vlans(&peer("cni0.200").name), "200 pvid untagged");
+    assert_eq!(vlans(peer("cni0.200").name.as_str()), "200 pvid untagged");
     assert_eq!(kernel::addresses("cni0.200"), ["10.2.0.1/24"]);
     // lo, the bridge, two gateways of two ends, three ports.
     assert_eq!(kernel::names().len(), 9);
@@ -199,7 +199,7 @@ fn a_gateway_interface_that_is_half_made_is_mended(host: &Host) {
         let pod = host.pod(&format!("p{at}"));
         let added = network.add(&pod);
         assert_eq!(kernel::link("cni0.100").index, gateway.index);
-        assert_eq!(vlans(&end), "100 pvid untagged", "{damage:?}");
+        assert_eq!(vlans(end.as_str()), "100 pvid untagged", "{damage:?}");
         assert!(reaches(&pod, "10.1.0.1"), "{damage:?}");
         network.check(&pod, &added).silent_success();
     }
@@ -265,7 +265,7 @@ fn the_gateway_interface_takes_no_router_advertisements(host: &Host) {
     for name in [
         "cni0".to_owned(),
         "cni0.100".to_owned(),
-        peer("cni0.100").name,
+        peer("cni0.100").name.to_string(),
     ] {
         assert_eq!(
             kernel::sysctl(&format!("ipv6/conf/{name}/accept_ra")),
@@ -303,7 +303,7 @@ fn first_adds_at_once_make_one_gateway_interface(host: &Host) {
         assert!(reaches(pod, "10.1.0.1"));
         network.check(pod, added).silent_success();
     }
-    assert_eq!(vlans(&peer("cni0.100").name), "100 pvid untagged");
+    assert_eq!(vlans(peer("cni0.100").name.as_str()), "100 pvid untagged");
     assert_eq!(kernel::names().len(), pods.len() + 4);
 }
 

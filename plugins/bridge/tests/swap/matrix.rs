@@ -122,7 +122,7 @@ fn count_ports() -> usize {
         .unwrap();
     names
         .iter()
-        .filter(|link| link.name.starts_with("veth"))
+        .filter(|link| link.name.as_str().starts_with("veth"))
         .count()
 }
 

@@ -167,8 +167,7 @@ fn add_route(
         let link = link.ok_or_else(|| Failure::skip("there is no interface for a route"))?;
         let mut batch = Batch::new();
         batch.create_route(
-            link.index,
-            &name,
+            &link,
             &RouteSpec {
                 route: Route::new(dst, None),
                 gateway,

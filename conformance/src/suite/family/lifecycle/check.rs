@@ -6,7 +6,7 @@ use crate::suite::{
     fault::{Answer, Call, Real},
     ids::CHECK_AFTER_ADD,
 };
-use cni_net::{Batch, RouteSpec, Rtnl};
+use cni_net::{Batch, Link, RouteSpec, Rtnl};
 use cni_types::{Cidr, Command, MacAddr, Route};
 use serde_json::Value;
 use std::{io, net::Ipv4Addr, path::Path};
@@ -120,11 +120,9 @@ const CHECK_LATER_PLUGIN: Case = Case::must(
     let gateway = result.ips.first().and_then(|ip| ip.gateway);
     let dst = Cidr::new(Ipv4Addr::new(203, 0, 113, 0).into(), 24);
     let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
-    inside(context, &attachment, |batch, index, name| {
-        batch.set_mtu(index, name, 1400);
-        batch.create_route(
-            index,
-            name,
+    inside(context, &attachment, |batch, link| {
+        batch.set_mtu(link, 1400);
+        batch.create_route(link,
             &RouteSpec {
                 route: Route::new(dst, gateway),
                 gateway,
@@ -192,8 +190,8 @@ const CHECK_ADDRESS_GONE: Case = Case::should(
             .ips
             .first()
             .ok_or_else(|| Failure::skip("the result has no address"))?;
-        inside(context, attachment, |batch, index, name| {
-            batch.delete_address(index, name, ip.address)
+        inside(context, attachment, |batch, link| {
+            batch.delete_address(link, ip.address)
         })
     })
 });
@@ -212,9 +210,9 @@ const CHECK_ROUTE_GONE: Case = Case::should(
         context,
         "the interface is set down and up, which takes its routes",
         |attachment| {
-            inside(context, attachment, |batch, index, name| {
-                batch.set_down(index, name);
-                batch.set_up(index, name);
+            inside(context, attachment, |batch, link| {
+                batch.set_down(link);
+                batch.set_up(link);
             })
         },
     )
@@ -234,8 +232,8 @@ const CHECK_INTERFACE_DOWN: Case = Case::should(
         context,
         "the container's interface is set down",
         |attachment| {
-            inside(context, attachment, |batch, index, name| {
-                batch.set_down(index, name)
+            inside(context, attachment, |batch, link| {
+                batch.set_down(link)
             })
         },
     )
@@ -257,7 +255,7 @@ const CHECK_HOST_INTERFACE_DOWN: Case = Case::should(
         |attachment| {
             let link = host_interface(attachment)?;
             let mut batch = Batch::new();
-            batch.set_down(link.index, &name(&link.name)?);
+            batch.set_down(&link);
             Ok(Rtnl::open()?.run(batch)?)
         },
     )
@@ -280,8 +278,8 @@ const CHECK_MAC_CHANGED: Case = Case::may(
         "the container's interface gets another hardware address",
         |attachment| {
             let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-            inside(context, attachment, |batch, index, name| {
-                batch.set_mac(index, name, mac)
+            inside(context, attachment, |batch, link| {
+                batch.set_mac(link, mac)
             })
         },
     )
@@ -378,20 +376,17 @@ fn notices(
 fn inside(
     context: &Context<'_>,
     attachment: &Attachment<'_>,
-    change: impl FnOnce(&mut Batch, u32, &cni_types::IfName),
+    change: impl FnOnce(&mut Batch, &Link),
 ) -> Result<(), Failure> {
     let name = name(&context.profile().ifname)?;
-    let changed = attachment.netns().run(|| {
+    attachment.netns().run(|| {
         let mut rtnl = Rtnl::open()?;
-        let index = rtnl
-            .find_link(&name)?
-            .map(|link| link.index)
-            .unwrap_or_default();
+        let link = rtnl.find_link(&name)?;
+        let link = link.ok_or_else(|| Failure::suite("find", &name))?;
         let mut batch = Batch::new();
-        change(&mut batch, index, &name);
-        rtnl.run(batch)
-    })?;
-    Ok(changed?)
+        change(&mut batch, &link);
+        Ok(rtnl.run(batch)?)
+    })?
 }
 
 /// The first interface of the host that the result names.
@@ -405,7 +400,7 @@ fn host_interface(attachment: &Attachment<'_>) -> Result<cni_net::Link, Failure>
     let link = Kernel::of_host()?
         .links
         .into_iter()
-        .find(|link| link.name == first.name);
+        .find(|link| link.name == first.name.as_str());
     link.ok_or_else(|| {
         Failure::mismatch(format!("an interface {} on the host", first.name), "none")
     })

@@ -33,7 +33,7 @@ impl Kernel {
         let mut addresses = Vec::new();
         for link in &links {
             let of_link = rtnl.addresses(link.index)?.into_iter();
-            addresses.extend(of_link.map(|address| (link.name.clone(), address.cidr)));
+            addresses.extend(of_link.map(|address| (link.name.to_string(), address.cidr)));
         }
         Ok(Self {
             links,

@@ -263,10 +263,10 @@ const HIDDEN_INTERFACES: Case = Case::must(
         for link in after
             .links
             .iter()
-            .filter(|link| before.link(&link.name).is_none())
+            .filter(|link| before.link(link.name.as_str()).is_none())
         {
             let told =
-                |name: &str, sandbox: &str| name == link.name && sandbox.is_empty() == on_host;
+                |name: &str, sandbox: &str| link.name == name && sandbox.is_empty() == on_host;
             let is_told = result
                 .interfaces
                 .iter()

@@ -122,7 +122,7 @@ pub(crate) fn ports() -> Vec<String> {
         .or_fail("list links");
     links
         .into_iter()
-        .map(|link| link.name)
+        .map(|link| link.name.to_string())
         .filter(|name| name.starts_with("veth"))
         .collect()
 }
