@@ -40,8 +40,8 @@ pub trait Collect {
 }
 
 /// Removes what belongs to attachments of the network that are not valid any more, and has the
-/// IPAM plugin `ipam` free their addresses. Pairs of which only a rule says whose they are go first,
-/// then rules, then the other links, and addresses last.
+/// IPAM plugin `ipam` free their addresses. Pairs of which only a rule says whose they are go
+/// first, then rules, then the other links, and addresses last.
 ///
 /// # Errors
 /// Fails if a part does, with all errors.

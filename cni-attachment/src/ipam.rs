@@ -14,7 +14,7 @@ impl<'a> Ipam<'a> {
     /// Finds the plugin.
     ///
     /// # Errors
-    /// Fails if there is none of that name.
+    /// Fails if no program has that name.
     pub fn find(call: &'a Call, kind: &'a str) -> Result<Self, Error> {
         Ok(Self {
             call,

@@ -14,7 +14,7 @@ const MAX_ALIAS: usize = 255;
 
 const HASHED: &str = "-hash";
 
-/// What a marked link is to this plugin.
+/// The relation of a marked link to its attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The host's end of a pair that it made.

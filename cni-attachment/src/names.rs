@@ -2,8 +2,8 @@
 //!
 //! The host's end of a pair has a name made from the attachment's identity, so that DEL finds it
 //! without a list of all links. It is in a group of links made from the network's name, which is
-//! there from the link's first moment; its alias ([`crate::mark`]), which the kernel takes only afterwards,
-//! says whose it is.
+//! there from the link's first moment; its alias ([`crate::mark`]), which the kernel takes only
+//! afterwards, says whose it is.
 
 use cni_types::{AttachmentId, IfName, MacAddr, hash::sha512};
 use std::{

@@ -112,8 +112,8 @@ pub struct NewPair<'a> {
     pub id: AttachmentId<'a>,
     /// The bridge whose port the host's end becomes.
     pub bridge: &'a Link,
-    /// The hardware address of the host's end, chosen by chance: it tells the pair of this ADD from
-    /// another link that has the name.
+    /// The hardware address of the host's end, chosen by chance: by it a rollback knows the pair of
+    /// this ADD from another link that has the name.
     pub host_mac: MacAddr,
     /// The name of the container's end.
     pub if_name: &'a IfName,
@@ -186,7 +186,7 @@ fn full(bridge: &Link, e: &NetError) -> Error {
     .with_details(e.to_string())
 }
 
-/// Removes the pair by its host's end. Returns false if there is none.
+/// Removes the pair by its host's end. Returns false if it finds no pair.
 ///
 /// # Errors
 /// Fails if the kernel refuses a look-up or a removal.

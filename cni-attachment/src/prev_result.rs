@@ -10,6 +10,13 @@ pub fn interface<'a>(result: &'a AddResult, name: &IfName) -> Option<&'a Interfa
     inside.find(|interface| interface.name == name.as_str())
 }
 
+/// Returns the index of the interface of this name in the container, as `ips` hold it.
+#[must_use]
+pub fn interface_index(result: &AddResult, name: &IfName) -> Option<i64> {
+    let is_it = |i: &Interface| i.name == name.as_str() && !i.sandbox.is_empty();
+    result.interfaces.iter().position(is_it).map(index)
+}
+
 /// Returns the interfaces on the host.
 pub fn on_host(result: &AddResult) -> impl Iterator<Item = &Interface> {
     result.interfaces.iter().filter(|i| i.sandbox.is_empty())
@@ -61,10 +68,10 @@ pub fn with_addresses_of(port: &IfName, mut result: AddResult) -> AddResult {
     result
 }
 
-/// Returns the earlier plugins' result with what was added: "plugins provided a prevResult must output it
-/// as their result, with any possible modifications" (spec section 5).
+/// Returns the earlier plugins' result with what was added: "plugins provided a prevResult must
+/// output it as their result, with any possible modifications" (spec section 5).
 ///
-/// What was added comes first, since runtimes and plugins take the first of `ips` for the pod's
+/// The additions come first, since runtimes and plugins take the first of `ips` for the pod's
 /// own; so its interfaces have the indices that they have without a chain. Addresses that are good
 /// inside the pod only, those of `lo`, are left out, as by the reference: a reader of all `ips`
 /// takes each for one by which the pod is reached. CRI-O reports them, and the firewall
@@ -74,7 +81,7 @@ pub fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult
     let Some(prev) = prev_result else {
         return added;
     };
-    let offset = offset_of(&added);
+    let offset = index(added.interfaces.len());
     added.interfaces.extend(prev.interfaces);
     let reachable = prev
         .ips
@@ -96,10 +103,10 @@ pub fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult
     added
 }
 
-/// Returns how far the indices of earlier interfaces move.
+/// Returns a position in the list of interfaces as `ips` hold it.
 #[expect(clippy::expect_used, reason = "no list in memory has 2^63 entries")]
-fn offset_of(added: &AddResult) -> i64 {
-    i64::try_from(added.interfaces.len()).expect("fewer than 2^63 interfaces")
+fn index(position: usize) -> i64 {
+    i64::try_from(position).expect("fewer than 2^63 interfaces")
 }
 
 #[cfg(test)]

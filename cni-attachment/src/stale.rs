@@ -65,8 +65,8 @@ impl<'a> Stale<'a> {
         self.valid
     }
 
-    /// Returns true if the link is the host's end of a pair whose ADD was killed before it could write the
-    /// alias, or whose GC was killed in the middle.
+    /// Returns true if the link is the host's end of a pair whose ADD was killed before it could
+    /// write the alias, or whose GC was killed in the middle.
     #[must_use]
     pub fn has_unmarked(&self, link: &Link) -> bool {
         is_unmarked_pair(link, &self.groups) && !self.names().contains(&link.name)
@@ -89,7 +89,8 @@ impl<'a> Stale<'a> {
     }
 }
 
-/// Returns true if the link is a pair of a network with these groups that does not say yet whose it is.
+/// Returns true if the link is a pair of a network with these groups that does not say yet whose it
+/// is.
 #[must_use]
 pub fn is_unmarked_pair(link: &Link, groups: &Groups) -> bool {
     link.kind == LinkKind::Veth && groups.contains(link.group) && is_silent(link)

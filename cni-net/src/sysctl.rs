@@ -86,7 +86,8 @@ impl Sysctl {
         let mut value = [0; MAX_VALUE];
         match fs::File::open(&self.0).and_then(|mut file| file.read(&mut value)) {
             Ok(length) => {
-                let text = String::from_utf8_lossy(value.get(..length).unwrap_or_default());
+                #[expect(clippy::indexing_slicing, reason = "no more is read than fits")]
+                let text = String::from_utf8_lossy(&value[..length]);
                 Ok(Some(text.trim_end().to_owned()))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

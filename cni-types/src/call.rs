@@ -196,7 +196,7 @@ impl Call {
     /// Returns the result that CHECK cannot do without.
     ///
     /// # Errors
-    /// Code 7, with the reference's words, if there is none; 6 if it cannot be read.
+    /// Code 7, with the reference's words, if the key is missing; 6 if it cannot be read.
     pub fn require_prev_result(&self) -> Result<AddResult, Error> {
         let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
         self.prev_result()?.ok_or_else(missing)

@@ -1,8 +1,8 @@
-//! Kernel parameters that ADD sets, and what becomes of them if it fails.
+//! Kernel parameters that ADD sets, and that a rollback restores.
 //!
-//! What the configuration asks for is required. What makes the attachment safer, or known sooner,
-//! is wished for: a read-only `/proc/sys`, a security module or an old kernel is no reason to leave
-//! a pod without a network, so it is given up with a line on stderr.
+//! A parameter that the configuration asks for is required. One that makes the attachment safer, or
+//! known sooner, is wished for: a read-only `/proc/sys`, a security module or an old kernel is no
+//! reason to leave a pod without a network, so it is given up with a line on stderr.
 
 use crate::rollback::Rollback;
 use cni_net::{Errno, Family, NetError, Netns, Sysctl};

@@ -112,7 +112,7 @@ impl<'a> NewLink<'a> {
     }
 }
 
-/// How the macvlan devices of one parent reach each other (ip-link(8)).
+/// The way in which the macvlan devices of one parent reach each other (ip-link(8)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MacvlanMode {
     /// Directly.

@@ -204,9 +204,13 @@ fn push_code_unit<'a>(text: &mut String, rest: &'a [u8]) -> &'a [u8] {
     rest
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the text is checked: four hexadecimal digits follow"
+)]
 fn code_unit(text: &[u8]) -> (u16, &[u8]) {
     let (digits, rest) = text.split_at(text.len().min(4));
-    let value = |unit, digit: &u8| unit << 4 | char::from(*digit).to_digit(16).unwrap_or_default();
-    let unit = digits.iter().fold(0_u32, value);
-    (u16::try_from(unit).unwrap_or_default(), rest)
+    let digits = str::from_utf8(digits).ok();
+    let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    (unit.expect("four digits of a checked text"), rest)
 }

@@ -44,7 +44,11 @@ pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
         }
         let read = match stdin.read(&mut chunk) {
             Ok(0) => return Ok(bytes),
-            Ok(n) => chunk.get(..n).unwrap_or_default(),
+            Ok(n) => {
+                #[expect(clippy::indexing_slicing, reason = "no more is read than fits")]
+                let read = &chunk[..n];
+                read
+            }
             Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
                 continue;
             }
@@ -91,7 +95,11 @@ pub(super) fn print(text: &str, stop: &Stop) -> io::Result<()> {
         }
         match write(stdout.as_fd(), left.get(..PIPE_BUF).unwrap_or(left)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => left = left.get(n..).unwrap_or_default(),
+            Ok(n) => {
+                #[expect(clippy::indexing_slicing, reason = "no more is written than was given")]
+                let rest = &left[n..];
+                left = rest;
+            }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }

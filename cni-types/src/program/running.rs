@@ -259,7 +259,11 @@ impl Captured {
         while let Some(pipe) = &mut self.pipe {
             match pipe.read(&mut chunk) {
                 Ok(0) => self.pipe = None,
-                Ok(n) => self.keep(chunk.get(..n).unwrap_or_default())?,
+                Ok(n) => {
+                    #[expect(clippy::indexing_slicing, reason = "no more is read than fits")]
+                    let read = &chunk[..n];
+                    self.keep(read)?;
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),

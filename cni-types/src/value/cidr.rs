@@ -3,9 +3,13 @@
 //! Wraps `ipnetwork`, which by itself also reads `10.1.2.3` (as /32), `10.1.2.3/255.255.255.0` and
 //! `10.1.2.3/+8`; none of these is CIDR notation as CNI uses it.
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// An address and a prefix length. The address may have host bits set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +28,16 @@ impl fmt::Display for InvalidCidr {
 impl std::error::Error for InvalidCidr {}
 
 impl Cidr {
+    /// All IPv4 addresses, the destination of a default route: `0.0.0.0/0`.
+    pub const V4_ANY: Self = Self(IpNetwork::V4(
+        Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0).expect("no prefix is too long"),
+    ));
+
+    /// All IPv6 addresses, the destination of a default route: `::/0`.
+    pub const V6_ANY: Self = Self(IpNetwork::V6(
+        Ipv6Network::new_checked(Ipv6Addr::UNSPECIFIED, 0).expect("no prefix is too long"),
+    ));
+
     /// Joins an address and a prefix length.
     ///
     /// # Errors
@@ -54,19 +68,32 @@ impl Cidr {
 
     /// The network that the address is in: the same prefix, host bits clear.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "the network's address is of the address's own family"
+    )]
     pub fn network(self) -> Self {
-        Self::new(self.0.network(), self.prefix()).unwrap_or(self)
+        Self::new(self.0.network(), self.prefix()).expect("a prefix of the address's own")
     }
 
     /// An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as the IPv4 address that it stands
     /// for: `::ffff:10.0.0.1/120` is `10.0.0.1/24`. Any other stays, also a mapped one whose
     /// network reaches beyond the mapped addresses (a prefix below 96).
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "an IPv6 prefix of at most 128 bits less 96 is one of IPv4"
+    )]
     pub fn to_canonical(self) -> Self {
         let mapped = !self.is_ipv4() && self.address().to_canonical().is_ipv4();
-        let prefix = self.prefix().checked_sub(96).filter(|_| mapped);
-        let canonical = prefix.map(|prefix| Self::new(self.address().to_canonical(), prefix));
-        canonical.and_then(Result::ok).unwrap_or(self)
+        match self.prefix().checked_sub(96).filter(|_| mapped) {
+            Some(prefix) => {
+                Self::new(self.address().to_canonical(), prefix).expect("an IPv4 prefix")
+            }
+            None => self,
+        }
     }
 
     /// The network's last address: the broadcast address of an IPv4 network.

@@ -111,7 +111,7 @@ impl Ends {
         batch.create_address(&link, self.cidr()?, false);
         batch.set_up(&link);
         let gateway: IpAddr = GATEWAY.into();
-        let route = Route::new(default_route()?, Some(gateway));
+        let route = Route::new(Cidr::V4_ANY, Some(gateway));
         batch.create_route(
             &link,
             &RouteSpec {
@@ -142,18 +142,10 @@ impl Ends {
                 interface(self.container_name.as_str(), self.container_mac, Some(path)),
             ],
             ips: ip.into_iter().collect(),
-            routes: default_route()
-                .ok()
-                .map(|dst| Route::new(dst, Some(GATEWAY.into())))
-                .into_iter()
-                .collect(),
+            routes: vec![Route::new(Cidr::V4_ANY, Some(GATEWAY.into()))],
             ..AddResult::default()
         }
     }
-}
-
-fn default_route() -> Result<Cidr, Failure> {
-    Cidr::new(Ipv4Addr::UNSPECIFIED.into(), 0).map_err(|e| Failure::suite("make a route", e))
 }
 
 fn name(text: &str) -> Result<IfName, Failure> {

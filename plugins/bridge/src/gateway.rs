@@ -58,7 +58,11 @@ impl Plan {
     /// One default route for each family that has none through a gateway of its own.
     fn add_default_routes(&mut self) {
         for gateway in self.gateways.clone() {
-            let default = default_route(gateway.is_ipv4());
+            let default = if gateway.is_ipv4() {
+                Cidr::V4_ANY
+            } else {
+                Cidr::V6_ANY
+            };
             let there = self
                 .routes
                 .iter()
@@ -98,15 +102,6 @@ pub(crate) fn require_v6_mtu(
         interface::require_v6_mtu(of_bridge, bridge.mtu, &plan.ips)?;
     }
     Ok(())
-}
-
-fn default_route(v4: bool) -> Cidr {
-    let any: IpAddr = if v4 {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    Cidr::new(any, 0).unwrap_or_else(|_| Cidr::host(any))
 }
 
 /// The first address of a network that a host can have.

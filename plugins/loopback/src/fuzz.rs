@@ -36,7 +36,7 @@ impl Plugin for BeforeTheKernel {
 /// Answers a request (see [`cni_types::fuzz::request`]).
 ///
 /// # Panics
-/// If the answer is none that the specification allows.
+/// Panics if the specification does not allow the answer.
 pub fn request(data: &[u8]) {
     let (environment, stdin) = cni_types::fuzz::request(data);
     let _ = cni_types::fuzz::serve(&BeforeTheKernel, environment, stdin);

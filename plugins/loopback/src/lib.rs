@@ -1,7 +1,7 @@
 //! Sets the loopback interface of a container up.
 //!
-//! Runtimes call it for every pod, beside the chain of the network, and look at nothing but its success. It
-//! ignores `CNI_IFNAME`, `CNI_ARGS` and `CNI_PATH`: the interface is always `lo`.
+//! Runtimes call it for every pod, beside the chain of the network, and look at nothing but its
+//! success. It ignores `CNI_IFNAME`, `CNI_ARGS` and `CNI_PATH`: the interface is always `lo`.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
@@ -138,8 +138,9 @@ impl Lo {
         self.rtnl.run(batch)
     }
 
-    /// `lo` with the addresses that it really has: no `::1` where IPv6 is off. Of each family the first, which is the
-    /// kernel's own: what somebody added is no business of this plugin, and 0.1.0 and 0.2.0 have no place for it.
+    /// Returns `lo` with the addresses that it really has: no `::1` if IPv6 is off. Of each family
+    /// the first, which is the kernel's own: others are not this plugin's business, and 0.1.0 and
+    /// 0.2.0 have no place for them.
     fn result(&mut self, sandbox: &NetnsPath) -> Result<AddResult, NetError> {
         let interface = Interface {
             name: IfName::LO.to_string(),

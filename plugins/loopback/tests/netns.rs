@@ -156,7 +156,7 @@ fn the_sandbox_is_the_path_verbatim(host: &Host) {
     }
 }
 
-/// What a plugin before this one may have said.
+/// A result that a plugin before this one may have.
 fn result_before(version: &str) -> Value {
     json!({
         "cniVersion": version,
@@ -454,7 +454,7 @@ fn check_misses_an_address_of_prev_result(host: &Host) {
         "{}",
         outcome.details()
     );
-    // Another plugin's interface is none of its business.
+    // Another plugin's interface does not matter to it.
     result["interfaces"][0]["name"] = json!("eth0");
     loopback(host, Command::Check, &pod)
         .conf(with_result("1.0.0", result))
@@ -571,7 +571,7 @@ fn missing_variables_are_named(host: &Host) {
     }
 }
 
-/// What containerd sent for one pod: ADD, DEL, and a DEL after the namespace was gone.
+/// The requests that containerd sent for one pod: ADD, DEL, and a DEL after the namespace was gone.
 fn containerds_calls_are_served(host: &Host) {
     let pod = host.pod("cni-f54f4ebe-80fe-75c7-f1e5-98fc378b67f8");
     let arguments =

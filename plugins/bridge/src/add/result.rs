@@ -59,13 +59,7 @@ impl Adding<'_> {
     ) -> AddResult {
         // As in `prev_result::merged`: nobody reaches the pod by an address of its lo.
         prev.ips.retain(|ip| !ip.address.address().is_loopback());
-        let is_inside =
-            |i: &Interface| i.name == self.attachment.if_name.as_str() && !i.sandbox.is_empty();
-        let inside = prev
-            .interfaces
-            .iter()
-            .position(is_inside)
-            .and_then(|at| i64::try_from(at).ok());
+        let inside = prev_result::interface_index(&prev, &self.attachment.if_name);
         for link in [ours.bridge].into_iter().chain(ours.vlan_gateway) {
             if !prev
                 .interfaces
