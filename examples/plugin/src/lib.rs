@@ -33,7 +33,7 @@ impl Plugin for Template {
         let result = result.encode(call.version)?;
         let (mut rtnl, link) = find(call, attachment)?;
         let mut batch = Batch::new();
-        batch.set_mtu(link.index, &attachment.if_name, mtu.get());
+        batch.set_mtu(&link, mtu.get());
         rtnl.run(batch)?;
         Ok(result)
     }
