@@ -4,6 +4,7 @@
 //! attachment is made of and how it ends: [`rollback`] of a failed ADD, the [`ipam`] plugin,
 //! [`prev_result`], the [`interface`] in the container with its [`routes`], the [`names`] and
 //! [`mark`]s of links on the host, the veth [`pair`], the [`claim()`] that keeps two ADDs apart,
+//! the rules in [`netfilter`],
 //! [`differences`] for CHECK, the order of [`del`] and [`gc`]. Functions take values, never a
 //! plugin's configuration.
 
@@ -15,6 +16,7 @@ pub mod interface;
 pub mod ipam;
 pub mod mark;
 pub mod names;
+pub mod netfilter;
 mod netns;
 pub mod pair;
 pub mod prev_result;

@@ -1,60 +1,101 @@
-//! Masquerading by way of iptables, in the reference's own chains, rules and comments.
+//! iptables: reading and changing the tables that its programs keep, of either variant.
 //!
-//! ```text
-//! -A POSTROUTING -s 10.1.0.5/32 -m comment --comment "name: \"N\" id: \"C\"" -j CNI-0123456789abcdef01234567
-//! -A CNI-0123456789abcdef01234567 -d 10.1.0.0/16 -m comment --comment "name: \"N\" id: \"C\"" -j ACCEPT
-//! -A CNI-0123456789abcdef01234567 ! -d 224.0.0.0/4 -m comment --comment "name: \"N\" id: \"C\"" -j MASQUERADE
-//! ```
-//! There are two programs of that name. The one of today writes nf_tables, tables `ip nat` and `ip6 nat`: what it left is
-//! seen and removed over netlink, without running it, and where it is not even installed any more. The older
-//! ("legacy") one has tables of its own in the kernel, which only itself can read; it is run where `/proc` says that
-//! there is such a table. Rules are added by whichever of the two the host calls `iptables-restore`.
+//! There are two programs of that name. The one of today writes nf_tables, tables such as `ip nat`
+//! and `ip6 filter`: what is in them is seen and removed over netlink, without running it, and even
+//! if it is not installed any more. The older ("legacy") one has tables of its own in the kernel,
+//! which only itself can read; it is run if `/proc` says that there is such a table. Rules are
+//! added by whichever of the two the host calls `iptables-restore`.
 //!
-//! A chain belongs to a network and a container, not to an interface: two attachments of a container to one network share
-//! it. So what leads there is removed by address, and the chain when nothing leads there any more.
+//! The mechanism only: which rules, and whose they are, is the plugins' business.
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
+mod listed;
 mod rule;
 mod text;
 mod tools;
 
-pub(crate) use rule::{Action, Nat, Place, Removal, Rule};
+pub use rule::{Action, Contents, Match, Place, Removal, Rule};
+pub use text::{Script, parse, quoted};
 
-use crate::{error::NetError, masqueraded::Masqueraded, netns::Netns, nft::Nft, sysctl::Family};
-use cni_types::{AttachmentId, AttachmentList, Cidr, Environment, Stop, ValidAttachments};
-use rule::chain_name;
-use std::net::IpAddr;
+use crate::{error::NetError, netns::Netns, nft::Nft, sysctl::Family};
+use cni_types::{Environment, Stop};
 use tools::{Tool, Tools};
 
-/// The chain that leads to all others.
-pub(crate) const POSTROUTING: &str = "POSTROUTING";
-
-/// How often a table is read again because another process changed it before it could be changed here.
+/// The most attempts to change a table while others change it, too.
 const ATTEMPTS: u32 = 16;
 
-/// Who keeps a table `nat`.
+/// The program that keeps a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeper {
+pub enum Variant {
+    /// iptables-nft, in nf_tables.
     Nft,
+    /// iptables-legacy, in tables of its own.
     Legacy,
 }
 
-/// The tables `nat` of a host.
-const TABLES: [(Keeper, Family); 4] = [
-    (Keeper::Nft, Family::V4),
-    (Keeper::Nft, Family::V6),
-    (Keeper::Legacy, Family::V4),
-    (Keeper::Legacy, Family::V6),
-];
+/// A table, by its purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Accepts and drops packets.
+    Filter,
+    /// Translates addresses.
+    Nat,
+    /// Changes marks and the like.
+    Mangle,
+    /// Comes before connection tracking.
+    Raw,
+}
 
-/// Which tables are looked into.
+impl Table {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+            Self::Mangle => "mangle",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// One of the tables of a host that serve the same purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostTable {
+    /// Its purpose.
+    pub table: Table,
+    /// Its program.
+    pub variant: Variant,
+    /// The family of its addresses.
+    pub family: Family,
+}
+
+impl HostTable {
+    /// All tables of a host that serve a purpose.
+    #[must_use]
+    pub fn all(table: Table) -> [Self; 4] {
+        let of = |variant, family| Self {
+            table,
+            variant,
+            family,
+        };
+        [
+            of(Variant::Nft, Family::V4),
+            of(Variant::Nft, Family::V6),
+            of(Variant::Legacy, Family::V4),
+            of(Variant::Legacy, Family::V6),
+        ]
+    }
+}
+
+/// The tables that are looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
     /// Those that can be read without running a program.
     Nft,
-    /// Those of the legacy iptables too, as far as its program can read them: it cannot where another version of it, in a container
-    /// for instance, made rules of a kind that it does not know.
+    /// Those of the legacy iptables too, as far as its program can read them: it cannot if another
+    /// version of it, in a container for instance, made rules of a kind that it does not know.
     Readable,
     /// All, or else it is an error.
     All,
@@ -69,8 +110,8 @@ pub struct Iptables<'a> {
 }
 
 impl<'a> Iptables<'a> {
-    /// Runs nothing yet. `nft` is `None` where the kernel has no nf_tables; `environment` tells where programs are looked for and
-    /// is theirs too; `stop` ends them early.
+    /// Runs nothing yet. `nft` is `None` if the kernel has no nf_tables; programs are looked for in
+    /// the PATH of `environment`, and get it as theirs; `stop` ends them early.
     #[must_use]
     pub fn new(
         nft: Option<&'a mut Nft>,
@@ -86,10 +127,11 @@ impl<'a> Iptables<'a> {
         }
     }
 
-    /// Tells whether rules can be added, without running anything. That for IPv6 is looked for when it is needed.
+    /// Finds the program by which rules are added, and runs nothing. That for IPv6 is looked for
+    /// when it is needed.
     ///
     /// # Errors
-    /// [`NetError::NoProgram`] where `iptables-restore` is not there.
+    /// [`NetError::NoProgram`] if there is no `iptables-restore`.
     pub fn require_program(environment: &Environment) -> Result<(), NetError> {
         let stop = Stop::never();
         let tools = Tools {
@@ -99,195 +141,128 @@ impl<'a> Iptables<'a> {
         tools.require(Tool::Restore, Family::V4).map(drop)
     }
 
-    /// Masquerades what leaves the networks of these addresses, coming from them: one run of `iptables-restore` for each
-    /// family. On failure the rules of one family may be there.
+    /// Carries out a script, wholly or not at all, by whatever the host calls `iptables-restore`.
     ///
     /// # Errors
-    /// Where there is no such program or it fails, and where what is there cannot be read.
-    pub fn create(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
-        let chain = chain_name(id);
-        for family in [Family::V4, Family::V6] {
-            let of_family: Vec<Cidr> = addresses
-                .iter()
-                .copied()
-                .filter(|address| Family::of(*address) == family)
-                .collect();
-            if of_family.is_empty() {
-                continue;
-            }
-            let mut there = Nat::default();
-            for (keeper, _) in TABLES.into_iter().filter(|table| table.1 == family) {
-                there
-                    .rules
-                    .extend(self.around(keeper, family, &chain)?.rules);
-            }
-            let script = text::addition(id, family, &of_family, &there);
-            self.tools.restore(Tool::Restore, family, &script)?;
+    /// [`NetError::NoProgram`] if there is no such program, [`NetError::Program`] if it fails.
+    pub fn restore(&mut self, family: Family, script: Script) -> Result<(), NetError> {
+        self.tools.restore(Tool::Restore, family, &script.finish())
+    }
+
+    /// All rules of a table.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read; see [`Tables`].
+    pub fn read(&mut self, table: HostTable) -> Result<Contents, NetError> {
+        match (table.variant, &mut self.nft) {
+            (Variant::Nft, Some(nft)) => listed::read_all(nft, table),
+            (Variant::Nft, None) => Ok(Contents::default()),
+            (Variant::Legacy, _) => self.read_legacy(table),
         }
-        Ok(())
     }
 
-    /// Removes what leads from doomed addresses to the owner's chain, and the chain once nothing leads there. `is_doomed` is
-    /// asked only where there is something.
+    /// The rules of a chain and of those `from` which rules lead there; nothing if there is no such
+    /// chain. May return more than that.
     ///
     /// # Errors
-    /// The first, after every table was tried.
-    pub fn remove(
+    /// Fails if they cannot be read; see [`Tables`].
+    pub fn read_around(
         &mut self,
-        id: AttachmentId<'_>,
-        is_doomed: &dyn Fn(IpAddr) -> bool,
-    ) -> Result<(), NetError> {
-        let chain = chain_name(id);
-        self.remove_from_all(|iptables, keeper, family| {
-            Ok(iptables
-                .around(keeper, family, &chain)?
-                .removal(&chain, is_doomed))
-        })
+        table: HostTable,
+        chain: &str,
+        from: &[&str],
+    ) -> Result<Contents, NetError> {
+        match (table.variant, &mut self.nft) {
+            (Variant::Nft, Some(nft)) => listed::read_around(nft, table, chain, from),
+            (Variant::Nft, None) => Ok(Contents::default()),
+            (Variant::Legacy, _) => self.read_legacy(table),
+        }
     }
 
-    /// Why a legacy table could not be read, where that was no error.
+    /// The reason why a legacy table could not be read, if that was no error.
     #[must_use]
     pub fn unread(&self) -> Option<&NetError> {
         self.unread.as_ref()
     }
 
-    /// Removes the chains of a network's containers of which no attachment is valid, and what leads there.
+    /// Plans a removal from each of a host's tables by what is there, and carries it out; again if
+    /// the table changed in between.
     ///
     /// # Errors
-    /// The first, after every table was tried.
-    pub fn remove_stale(&mut self, valid: &ValidAttachments) -> Result<(), NetError> {
-        if *valid == ValidAttachments::Unknown {
-            return Ok(());
-        }
-        self.remove_from_all(|iptables, keeper, family| {
-            Ok(iptables.all(keeper, family)?.stale(valid))
-        })
-    }
-
-    /// Returns the addresses that a network's rules masquerade, and for whom.
-    ///
-    /// # Errors
-    /// Fails if a table cannot be read.
-    pub fn masqueraded<'v>(
+    /// The first failure, after every table was tried.
+    pub fn remove(
         &mut self,
-        valid: &'v AttachmentList,
-    ) -> Result<Masqueraded<'v>, NetError> {
-        let mut found = Masqueraded::default();
-        for (keeper, family) in TABLES {
-            found = found.merged(self.all(keeper, family)?.masqueraded(valid));
-        }
-        Ok(found)
-    }
-
-    /// Those of the addresses that the owner's rules do not masquerade.
-    ///
-    /// # Errors
-    /// Where the rules cannot be read.
-    pub fn missing(
-        &mut self,
-        id: AttachmentId<'_>,
-        addresses: &[Cidr],
-    ) -> Result<Vec<Cidr>, NetError> {
-        let chain = chain_name(id);
-        let mut missing = addresses.to_vec();
-        for (keeper, family) in TABLES {
-            if missing.iter().any(|address| Family::of(*address) == family) {
-                let nat = self.around(keeper, family, &chain)?;
-                missing.retain(|address| !nat.masquerades(&chain, *address));
-            }
-        }
-        Ok(missing)
-    }
-
-    fn remove_from_all(
-        &mut self,
-        mut plan: impl FnMut(&mut Self, Keeper, Family) -> Result<Removal, NetError>,
+        table: Table,
+        mut plan: impl FnMut(&mut Self, HostTable) -> Result<Removal, NetError>,
     ) -> Result<(), NetError> {
         let mut first = Ok(());
-        for (keeper, family) in TABLES {
-            let outcome = self.remove_from(keeper, family, &mut plan);
+        for table in HostTable::all(table) {
+            let outcome = self.remove_from(table, &mut plan);
             first = first.and(outcome);
         }
         first
     }
 
-    /// Reads, plans and removes, again where the table changed in between.
     fn remove_from(
         &mut self,
-        keeper: Keeper,
-        family: Family,
-        plan: &mut impl FnMut(&mut Self, Keeper, Family) -> Result<Removal, NetError>,
+        table: HostTable,
+        plan: &mut impl FnMut(&mut Self, HostTable) -> Result<Removal, NetError>,
     ) -> Result<(), NetError> {
         let mut planned = Removal::default();
         for _ in 0..ATTEMPTS {
-            let removal = plan(self, keeper, family)?;
+            let removal = plan(self, table)?;
             if removal.is_empty() {
                 return Ok(());
             }
-            match self.apply(keeper, family, &removal) {
+            match self.apply(table, &removal) {
                 Err(e) if e.is_absent() => {}
-                // The program does not say why; that there is something else to do now tells it.
+                // The program does not say why; that there is something else to do now does.
                 Err(NetError::Program { .. }) if removal != planned => {}
                 outcome => return outcome,
             }
             planned = removal;
         }
-        Err(NetError::TimedOut(
-            "a table nat that nobody else changes at the same time".to_owned(),
-        ))
+        Err(NetError::TimedOut(format!(
+            "a table {} that nobody else changes at the same time",
+            table.table.name()
+        )))
     }
 
-    fn apply(&mut self, keeper: Keeper, family: Family, removal: &Removal) -> Result<(), NetError> {
-        match (keeper, &mut self.nft) {
-            (Keeper::Nft, Some(nft)) => nft.remove_from_nat(family, removal),
-            (Keeper::Nft, None) => Ok(()),
-            (Keeper::Legacy, _) => {
+    fn apply(&mut self, table: HostTable, removal: &Removal) -> Result<(), NetError> {
+        match (table.variant, &mut self.nft) {
+            (Variant::Nft, Some(nft)) => listed::remove(nft, table, removal),
+            (Variant::Nft, None) => Ok(()),
+            (Variant::Legacy, _) => {
+                let script = text::deletion(table.table, removal);
                 self.tools
-                    .restore(Tool::LegacyRestore, family, &text::deletion(removal))
+                    .restore(Tool::LegacyRestore, table.family, &script)
             }
         }
     }
 
-    /// The chain with its rules and those that lead there; nothing where there is no such chain.
-    fn around(&mut self, keeper: Keeper, family: Family, chain: &str) -> Result<Nat, NetError> {
-        match (keeper, &mut self.nft) {
-            (Keeper::Nft, Some(nft)) => nft.nat_around(family, chain),
-            (Keeper::Nft, None) => Ok(Nat::default()),
-            (Keeper::Legacy, _) => self.legacy(family),
+    fn read_legacy(&mut self, table: HostTable) -> Result<Contents, NetError> {
+        if self.tables == Tables::Nft || !has_legacy_table(table)? {
+            return Ok(Contents::default());
         }
-    }
-
-    fn all(&mut self, keeper: Keeper, family: Family) -> Result<Nat, NetError> {
-        match (keeper, &mut self.nft) {
-            (Keeper::Nft, Some(nft)) => nft.nat(family),
-            (Keeper::Nft, None) => Ok(Nat::default()),
-            (Keeper::Legacy, _) => self.legacy(family),
-        }
-    }
-
-    fn legacy(&mut self, family: Family) -> Result<Nat, NetError> {
-        if self.tables == Tables::Nft || !has_legacy_table(family)? {
-            return Ok(Nat::default());
-        }
-        match self.tools.save(family) {
+        match self.tools.save(table.table, table.family) {
             Err(e @ NetError::Program { .. }) if self.tables == Tables::Readable => {
                 self.unread = Some(e);
-                Ok(Nat::default())
+                Ok(Contents::default())
             }
-            saved => saved.map(|saved| text::parse(&saved)),
+            saved => saved.map(|saved| parse(&saved)),
         }
     }
 }
 
-/// True if the thread's namespace has a legacy table `nat`; the kernel makes it when it is first
-/// used. To ask the program itself would make one.
-fn has_legacy_table(family: Family) -> Result<bool, NetError> {
-    let file = match family {
+/// Returns true if the thread's namespace has this legacy table; the kernel makes it when it is
+/// first used. To ask the program itself would make one.
+fn has_legacy_table(table: HostTable) -> Result<bool, NetError> {
+    let file = match table.family {
         Family::V4 => "/proc/thread-self/net/ip_tables_names",
         Family::V6 => "/proc/thread-self/net/ip6_tables_names",
     };
     match std::fs::read_to_string(file) {
-        Ok(names) => Ok(names.lines().any(|name| name == "nat")),
+        Ok(names) => Ok(names.lines().any(|name| name == table.table.name())),
         // A kernel without the legacy iptables has no such file; nothing is known without `/proc`.
         Err(_) => Netns::current().map(|_| false),
     }

@@ -9,8 +9,7 @@ mod claim;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
-mod iptables;
-mod masqueraded;
+pub mod iptables;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -21,8 +20,6 @@ mod sysctl;
 pub use capability::{Capability, require_capabilities};
 pub use claim::Claim;
 pub use error::{Feature, KernelError, NetError};
-pub use iptables::{Iptables, Tables};
-pub use masqueraded::Masqueraded;
 pub use netns::{Netns, is_no_netns};
 pub use nix::errno::Errno;
 pub use rtnl::{

@@ -45,6 +45,7 @@ pub(crate) struct Request<M> {
 }
 
 /// One answer: its payload after the netlink header.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) payload: Vec<u8>,
 }

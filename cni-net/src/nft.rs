@@ -1,31 +1,40 @@
-//! nf_tables over netlink: no `nft` program, no C library, one transaction for what belongs together.
+//! nf_tables over netlink: no `nft` program, no C library, one transaction for what belongs
+//! together. The mechanism only: what rules say and whose they are is the plugins' business.
 
 mod attribute;
-mod batch;
-mod expression;
+mod condition;
+mod expr;
+mod feature;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
-mod listed;
-mod macspoof;
-mod masquerade;
-mod naming;
-mod nat;
+mod message;
+mod rule;
 mod ruleset;
+mod set;
+mod table;
+mod text;
+mod transaction;
 
-pub use macspoof::{MacCheck, MacCheckJump, MacCheckState};
-pub use masquerade::MasqueradeEntry;
+pub use condition::{Condition, Step, steps};
+pub use expr::{
+    CmpOp, CtKey, Direction, Expr, Extension, FibFlags, FibResult, MetaKey, Nat, NatKind,
+    PayloadBase, Range, Register, Verdict,
+};
+pub use rule::{ListedRule, Rule, UserData};
+pub use set::{DataType, Element, ElementData, MapData, Set};
+pub use table::{BaseChain, Chain, Hook, ListedBase, Policy, Table, TableFamily};
+pub use text::cut;
+pub use transaction::Transaction;
 
 use crate::{
     error::{Feature, NetError},
-    netlink::{NetlinkSocket, Request},
+    netlink::{Answer, NetlinkSocket, Request},
 };
-use batch::message;
-use netlink_packet_netfilter::{
-    NetfilterMessage, NetfilterProtoFamily,
-    nftables::{GenMessage, NfTablesMessage},
-};
+use attribute::Attributes;
+use message::{HEADER_LEN, Kind, Message};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
+use set::{ElementList, elements_of};
 
 /// The first two are socket(2)'s answers without nfnetlink, the others nfnetlink's without
 /// nf_tables.
@@ -36,7 +45,13 @@ const LACK_OF_NF_TABLES: [Errno; 4] = [
     Errno::EOPNOTSUPP,
 ];
 
-/// For requests that every nf_tables answers: refused in these ways, there is none.
+/// `NFTA_GEN_ID` of include/uapi/linux/netfilter/nf_tables.h
+const GENERATION_ID: u16 = 1;
+
+/// The most attempts to carry out a change while others change the ruleset, too.
+const ATTEMPTS: u32 = 16;
+
+/// Names the error if the kernel has no nf_tables. For requests that every nf_tables answers.
 fn named_if_lacking(error: NetError) -> NetError {
     match error.errno() {
         Some(errno) if LACK_OF_NF_TABLES.contains(&errno) => NetError::Lacking {
@@ -80,27 +95,181 @@ impl Nft {
     /// # Errors
     /// `EPERM` without CAP_NET_ADMIN, [`NetError::Lacking`] without nf_tables.
     pub fn probe(&mut self) -> Result<(), NetError> {
-        let ask = NfTablesMessage::GetGen(GenMessage {
-            attributes: Vec::new(),
-        });
-        let message: NetfilterMessage = message(NetfilterProtoFamily::Unspec, ask);
-        let request = Request {
-            message,
-            flags: 0,
-            operation: "reach",
-            object: "nf_tables".to_owned(),
-        };
         self.socket
-            .execute(vec![request])
+            .execute(vec![generation_request()])
             .map(drop)
             .map_err(named_if_lacking)
     }
 
-    /// The refusal of a change, named if it is that the kernel has no nf_tables at all.
-    fn explained(&mut self, refusal: NetError) -> NetError {
+    /// Returns a refusal, or [`NetError::Lacking`] if the reason is that the kernel has no
+    /// nf_tables at all.
+    #[must_use]
+    pub fn explained(&mut self, refusal: NetError) -> NetError {
         match self.probe() {
             Err(e @ NetError::Lacking { .. }) => e,
             _ => refusal,
         }
+    }
+
+    /// The number that the ruleset of the namespace has; it grows with each change.
+    ///
+    /// # Errors
+    /// Fails as [`Self::probe`] does.
+    pub fn generation(&mut self) -> Result<u32, NetError> {
+        let request = generation_request();
+        let (operation, object) = (request.operation, request.object.clone());
+        let answer = self.socket.read(request).map_err(named_if_lacking)?;
+        let attributes = answer.payload.get(HEADER_LEN..).unwrap_or_default();
+        attribute::u32(attributes, GENERATION_ID).ok_or_else(|| NetError::Protocol {
+            operation,
+            object,
+            reason: "the answer has no generation".to_owned(),
+        })
+    }
+
+    /// Carries out a transaction of at most [`Transaction::MAX`] changes.
+    ///
+    /// # Errors
+    /// The first refusal; then nothing is changed.
+    pub fn commit(&mut self, transaction: Transaction) -> Result<(), NetError> {
+        self.commit_at(transaction, None)
+    }
+
+    fn commit_at(
+        &mut self,
+        transaction: Transaction,
+        generation: Option<u32>,
+    ) -> Result<(), NetError> {
+        self.socket.transact(
+            Message::batch_begin(generation),
+            transaction.into_requests(),
+            Message::batch_end(),
+        )
+    }
+
+    /// Plans a change by what is there, and carries it out only if nobody changed the ruleset in
+    /// between; else it is planned again. For what several processes must not add twice.
+    ///
+    /// # Errors
+    /// Those of the plan and of the kernel; [`NetError::TimedOut`] if others do not stop changing
+    /// the ruleset.
+    pub fn change(
+        &mut self,
+        mut plan: impl FnMut(&mut Self) -> Result<Transaction, NetError>,
+    ) -> Result<(), NetError> {
+        for _ in 0..ATTEMPTS {
+            let generation = self.generation()?;
+            let transaction = plan(self)?;
+            match self.commit_at(transaction, Some(generation)) {
+                Err(e) if e.errno() == Some(Errno::ERESTART) => {}
+                outcome => return outcome,
+            }
+        }
+        let text = "a ruleset that nobody else changes at the same time";
+        Err(NetError::TimedOut(text.to_owned()))
+    }
+
+    /// Looks a chain up. One request and one answer.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses; not for a chain that is not there.
+    pub fn chain(&mut self, table: Table, chain: &str) -> Result<Option<Chain>, NetError> {
+        let request = Request {
+            message: Message::new(
+                Kind::GetChain,
+                table.family.number(),
+                table.chain_attributes(chain),
+            ),
+            flags: 0,
+            operation: "look up nftables chain",
+            object: chain.to_owned(),
+        };
+        match self.socket.read(request) {
+            Err(e) if is_missing(&e) => Ok(None),
+            answer => Ok(Chain::parse(&answer?)),
+        }
+    }
+
+    /// The rules of a chain, in order; none if there is no such chain.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses.
+    pub fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<ListedRule>, NetError> {
+        let attributes = rule::of_chain(table, chain);
+        self.list_rules(table, attributes, "list nftables rules of", chain)
+    }
+
+    /// The rules of all chains of a table; none if there is no such table.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses.
+    pub fn table_rules(&mut self, table: Table) -> Result<Vec<ListedRule>, NetError> {
+        let attributes = rule::of_table(table);
+        let operation = "list nftables rules of table";
+        self.list_rules(table, attributes, operation, table.name)
+    }
+
+    fn list_rules(
+        &mut self,
+        table: Table,
+        attributes: Attributes,
+        operation: &'static str,
+        object: &str,
+    ) -> Result<Vec<ListedRule>, NetError> {
+        let message = Message::new(Kind::GetRule, table.family.number(), attributes);
+        let answers = self.dump(message, operation, object)?;
+        Ok(answers.into_iter().filter_map(ListedRule::parse).collect())
+    }
+
+    /// The elements of a set or a map; none if there is no such set. Ends of intervals and elements
+    /// with properties of their own are left out.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses.
+    pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>, NetError> {
+        let attributes = elements_of(set.table.name, set.name);
+        let message = Message::new(Kind::GetElements, set.table.family.number(), attributes);
+        let answers = self.dump(message, "list nftables set", set.name)?;
+        let lists = answers.iter().filter_map(ElementList::parse);
+        Ok(lists
+            .flat_map(|list| list.plain().collect::<Vec<_>>())
+            .collect())
+    }
+
+    fn dump(
+        &mut self,
+        message: Message,
+        operation: &'static str,
+        object: &str,
+    ) -> Result<Vec<Answer>, NetError> {
+        let request = Request {
+            message,
+            flags: 0,
+            operation,
+            object: object.to_owned(),
+        };
+        match self.socket.dump(&request) {
+            Err(e) if is_missing(&e) => Ok(Vec::new()),
+            answers => answers,
+        }
+    }
+}
+
+/// Returns true if there is no such object. Kernels before 4.17 that have nf_tables without the
+/// bridge family say so at every request.
+fn is_missing(error: &NetError) -> bool {
+    error.is_absent() || error.errno() == Some(Errno::EAFNOSUPPORT)
+}
+
+fn generation_request() -> Request<Message> {
+    Request {
+        message: Message::new(
+            Kind::GetGeneration,
+            TableFamily::ANY.number(),
+            Attributes::new(),
+        ),
+        flags: 0,
+        operation: "reach",
+        object: "nf_tables".to_owned(),
     }
 }

@@ -2,24 +2,14 @@
 
 use crate::{
     capability::{Capability, missing_text},
-    error::{Feature, NetError},
+    error::NetError,
 };
 use cni_types::{Code, Error};
 use nix::errno::Errno;
 
-/// The remedy if a program of iptables is missing.
-const NO_IPTABLES: &str =
-    "install iptables, or leave ipMasqBackend out: nf_tables needs no program";
-
 /// Sysctls are the only files that are written.
 const READ_ONLY: &str = "/proc/sys is read-only for the plugin: mount it writable, or set the value \
      before; a value that is right is not written";
-
-/// The remedies if the kernel lacks a part of nf_tables.
-const NO_NF_TABLES: &str = "build or load the modules of nf_tables, or set \"ipMasqBackend\": \"iptables\"; \
-     macspoofchk needs nf_tables";
-const NO_INET_NAT: &str = "run Linux 5.2 or later, or set \"ipMasqBackend\": \"iptables\"; left out, \
-     iptables is taken if it is installed";
 
 /// Without `/proc`, DEL would take every namespace for gone.
 const NO_PROC: &str = "mount /proc for the plugin (mount -t proc proc /proc)";
@@ -46,16 +36,7 @@ impl From<NetError> for Error {
 fn advice(error: &NetError) -> String {
     let text = match error {
         NetError::Program { said, .. } => said,
-        NetError::NoProgram(_) => NO_IPTABLES,
         NetError::NoProc => NO_PROC,
-        NetError::Lacking {
-            feature: Feature::NfTables,
-            ..
-        } => NO_NF_TABLES,
-        NetError::Lacking {
-            feature: Feature::InetNat,
-            ..
-        } => NO_INET_NAT,
         _ => match error.errno() {
             Some(Errno::EROFS) => READ_ONLY,
             Some(Errno::EPERM) => return missing_text(&Capability::missing()),

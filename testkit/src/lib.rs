@@ -20,6 +20,7 @@ mod journal;
 mod outcome;
 mod pod;
 mod reference;
+pub mod rules;
 mod state;
 mod verdict;
 

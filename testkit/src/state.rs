@@ -1,7 +1,8 @@
 //! What a test compares: less than [`State::read`] has, which reads hundreds of kernel parameters in
 //! each namespace, and without the empty chains that a network keeps.
 
-use cni_net::{NetError, nft::Nft};
+use crate::rules;
+use cni_net::NetError;
 use sandbox::{State, inventory};
 use std::path::{Path, PathBuf};
 
@@ -28,12 +29,10 @@ pub(super) fn of_everything() -> Result<State, NetError> {
 /// Reads [`inventory::network`], and the masquerade and macspoofchk rules.
 fn network() -> Result<Vec<String>, NetError> {
     let mut lines = inventory::network()?;
-    let rules = Nft::open().and_then(|mut nft| nft.masquerade_entries());
-    let rules = rules.into_iter().flatten();
-    lines.extend(rules.map(|rule| format!("masquerade {:?}", rule.comment)));
-    let checks = Nft::open().and_then(|mut nft| nft.mac_check_jumps());
-    let checks = checks.into_iter().flatten();
-    lines.extend(checks.map(|jump| format!("macspoofchk {} {}", jump.host_end, jump.chain())));
+    let rules = rules::masquerade_comments().into_iter().flatten();
+    lines.extend(rules.map(|comment| format!("masquerade {comment:?}")));
+    let checks = rules::mac_check_comments().into_iter().flatten();
+    lines.extend(checks.map(|comment| format!("macspoofchk {comment:?}")));
     lines.sort();
     Ok(lines)
 }

@@ -5,14 +5,17 @@
     reason = "a failing test may panic"
 )]
 
-use cni_net::{Batch, LinkRef, Rtnl, nft::Nft};
-use cni_types::{AttachmentId, Code, Command, IfName, MacAddr};
+use cni_net::{
+    Batch, LinkRef, Rtnl,
+    nft::{Nft, Rule, Transaction},
+};
+use cni_types::{Code, Command, IfName, MacAddr};
 use sandbox::{
     Netns,
     probe::{Reflector, ping},
 };
 use std::{net::UdpSocket, path::Path, process::ExitCode, time::Duration};
-use testkit::Host;
+use testkit::{Host, rules};
 
 fn main() -> ExitCode {
     testkit::main(testkit::tests![
@@ -139,15 +142,12 @@ fn the_state_shows_links_addresses_and_rules(host: &Host) {
         false,
     );
     rtnl.run(batch).unwrap();
-    let owner = AttachmentId {
-        network: "n",
-        container_id: "c1",
-        if_name: "eth0",
-    };
-    Nft::open()
-        .unwrap()
-        .create_masquerade(owner, &["10.0.0.2/24".parse().unwrap()])
-        .unwrap();
+    let rule = Rule::with_comment(Vec::new(), "HASH, net: n, if: eth0, id: c1");
+    let mut transaction = Transaction::new();
+    transaction.ensure_table(rules::MASQUERADE);
+    transaction.ensure_chain(rules::MASQUERADE, rules::MASQ_CHECKS, None);
+    transaction.append_rule(rules::MASQUERADE, rules::MASQ_CHECKS, &rule);
+    Nft::open().unwrap().commit(transaction).unwrap();
     let difference = host.state(&[]).difference(&before);
     for wanted in [
         "+ host: link br0 bridge mtu 1500 02:00:00:00:00:01 up\n",

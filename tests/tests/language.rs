@@ -13,6 +13,13 @@ use tests::workspace;
 const PASSING: &[&str] = &[
     "benches",
     "cni-attachment",
+    "cni-net/src/iptables",
+    "cni-net/src/iptables.rs",
+    "cni-net/src/nft",
+    "cni-net/src/nft.rs",
+    "cni-net/tests/netns/iptables.rs",
+    "cni-net/tests/netns/nft.rs",
+    "cni-net/tests/netns/nft_packets.rs",
     "cni-plugins",
     "cni-types",
     "cnictl",

@@ -34,6 +34,22 @@ const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];
 /// All that host-local may use nix for: handles of directories, in which no link is followed, and files in memory.
 const NIX_IN_HOST_LOCAL: [&str; 3] = ["dir", "fs", "time"];
 
+/// Chains, tables, comments and keys: policy, which cni-net's mechanisms know nothing of.
+const NAMES_OF_PLUGINS: [&str; 12] = [
+    "CNI-",
+    "CNI_",
+    "cni_hostport",
+    "cni_plugins",
+    "cni-br-iface",
+    "ipMasq",
+    "macspoofchk",
+    "masq_checks",
+    "net: {",
+    "name: \\\"",
+    "portMappings",
+    "prevResult",
+];
+
 const MAX_LINES_OF_FUNCTION: usize = 60;
 const MAX_LINES_OF_FILE: usize = 700;
 
@@ -202,6 +218,21 @@ fn only_cni_net_speaks_netlink_and_plugins_use_no_nix() {
             "what {name} uses nix for"
         );
     }
+}
+
+#[test]
+fn cni_net_knows_no_name_of_a_plugin() {
+    let src = root().join("cni-net/src");
+    let mut found = Vec::new();
+    let files = files().into_iter().filter(|file| file.starts_with(&src));
+    for file in files.filter(|file| !file.ends_with("tests.rs")) {
+        let text = fs::read_to_string(&file).unwrap();
+        // Tests of a file are at its end.
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let names = NAMES_OF_PLUGINS.iter().filter(|name| code.contains(**name));
+        found.extend(names.map(|name| format!("{}: {name}", file.display())));
+    }
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]

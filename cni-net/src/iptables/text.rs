@@ -1,115 +1,131 @@
 //! The text that `iptables-restore` reads and `iptables-save` prints. Pure.
 
 use super::{
-    POSTROUTING,
-    rule::{Action, Nat, Place, Removal, Rule, chain_name, comment},
+    Table,
+    rule::{Action, Contents, Match, Place, Removal, Rule},
 };
-use crate::sysctl::Family;
-use cni_types::{AttachmentId, Cidr};
-use std::fmt::Write;
+use crate::nft::Condition;
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write},
+};
 
-/// Multicast is not masqueraded.
-fn multicast(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "224.0.0.0/4",
-        Family::V6 => "ff00::/8",
-    }
+/// Changes to a table, as `iptables-restore` reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    text: String,
 }
 
-/// What adds the rules for these addresses of one family to those that are there. To name a chain makes or empties it, so what
-/// another attachment of the container wants of it is said again.
-pub(super) fn addition(
-    id: AttachmentId<'_>,
-    family: Family,
-    addresses: &[Cidr],
-    there: &Nat,
-) -> String {
-    let (chain, comment) = (chain_name(id), quoted(&comment(id)));
-    let with = format!("-m comment --comment {comment}");
-    let mut text = format!("*nat\n:{chain} - [0:0]\n");
-    let is_new = |address: &&Cidr| {
-        there
-            .sources(&chain)
-            .all(|source| source != address.address())
-    };
-    for address in addresses.iter().filter(is_new) {
-        let _ = writeln!(
-            text,
-            "-A {POSTROUTING} -s {} {with} -j {chain}",
-            Cidr::host(address.address())
-        );
-    }
-    let mut networks: Vec<Cidr> = there.spared(&chain).collect();
-    networks.extend(addresses.iter().map(|address| address.network()));
-    let mut written = Vec::new();
-    for network in networks {
-        if !written.contains(&network) {
-            let _ = writeln!(text, "-A {chain} -d {network} {with} -j ACCEPT");
-            written.push(network);
+impl Script {
+    /// Changes to this table.
+    #[must_use]
+    pub fn new(table: Table) -> Self {
+        Self {
+            text: format!("*{}\n", table.name()),
         }
     }
-    let _ = writeln!(
-        text,
-        "-A {chain} ! -d {} {with} -j MASQUERADE\nCOMMIT",
-        multicast(family)
-    );
-    text
+
+    /// Creates a chain, or empties the one that is there.
+    pub fn chain(&mut self, chain: &str) {
+        self.line(format_args!(":{chain} - [0:0]"));
+    }
+
+    /// Adds a rule at the end of a chain. Texts in it must be [`quoted`].
+    pub fn append(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
+        self.line(format_args!("-A {chain} {rule}"));
+    }
+
+    /// Adds a rule at the head of a chain. Texts in it must be [`quoted`].
+    pub fn insert(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
+        self.line(format_args!("-I {chain} {rule}"));
+    }
+
+    /// Deletes a rule as `iptables-save` printed it after `-A`.
+    fn delete(&mut self, rule: &str) {
+        self.line(format_args!("-D {rule}"));
+    }
+
+    /// Deletes a chain with its rules.
+    fn delete_chain(&mut self, chain: &str) {
+        self.line(format_args!("-F {chain}"));
+        self.line(format_args!("-X {chain}"));
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "a String takes all that is written to it"
+    )]
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("a line in a String");
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.text + "COMMIT\n"
+    }
 }
 
-/// What deletes rules that `iptables-save` printed, and chains with their contents.
-pub(super) fn deletion(removal: &Removal) -> String {
-    let mut text = "*nat\n".to_owned();
-    for place in &removal.jumps {
+/// The script that deletes rules that `iptables-save` printed, and chains with their rules.
+pub(super) fn deletion(table: Table, removal: &Removal) -> String {
+    let mut script = Script::new(table);
+    for place in &removal.rules {
         if let Place::Text(rule) = place {
-            let _ = writeln!(text, "-D {rule}");
+            script.delete(rule);
         }
     }
-    for chain in &removal.chains {
-        let _ = writeln!(text, "-F {chain}\n-X {chain}");
-    }
-    text += "COMMIT\n";
-    text
+    removal
+        .chains
+        .iter()
+        .for_each(|chain| script.delete_chain(chain));
+    script.finish()
 }
 
-/// Reads what `iptables-save -t nat` printed.
-pub(super) fn parse(saved: &str) -> Nat {
-    let mut nat = Nat::default();
+/// Reads what `iptables-save` printed of a table: its chains first, then its rules.
+#[must_use]
+pub fn parse(saved: &str) -> Contents {
+    let mut contents = Contents::default();
     for line in saved.lines() {
-        if let Some(chain) = line
+        let chain = line
             .strip_prefix(':')
-            .and_then(|rest| rest.split(' ').next())
-        {
-            nat.chains.insert(chain.to_owned());
-        }
-        nat.rules.extend(line.strip_prefix("-A ").map(parse_rule));
+            .and_then(|rest| rest.split(' ').next());
+        contents.chains.extend(chain.map(str::to_owned));
+        let rule = line.strip_prefix("-A ");
+        let rule = rule.map(|rule| parse_rule(rule, &contents.chains));
+        contents.rules.extend(rule);
     }
-    nat
+    contents
 }
 
-fn parse_rule(text: &str) -> Rule {
+fn parse_rule(text: &str, chains: &BTreeSet<String>) -> Rule {
     let mut words = words(text).into_iter();
     let mut rule = Rule {
         place: Place::Text(text.to_owned()),
         chain: words.next().unwrap_or_default(),
-        source: None,
-        destination: None,
+        matches: Vec::new(),
         comment: String::new(),
-        action: Action::Other,
+        action: Action::Other(String::new()),
     };
     let mut negated = false;
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_default();
         match word.as_str() {
-            "-s" if !negated => rule.source = value().parse().ok(),
-            "-d" if !negated => rule.destination = value().parse().ok(),
             "--comment" => rule.comment = value(),
+            // Last, and options of the target behind it.
             "-j" | "-g" => {
-                rule.action = match value().as_str() {
-                    "ACCEPT" => Action::Accept,
-                    "MASQUERADE" => Action::Masquerade,
-                    other => Action::Jump(other.to_owned()),
-                }
+                rule.action = action(value(), chains);
+                break;
             }
+            "-m" | "!" => {}
+            option if CONDITIONS.contains(&option) => {
+                rule.matches
+                    .push(match (condition(option, &value()), negated) {
+                        (Some(condition), false) => Match::Is(condition),
+                        (Some(condition), true) => Match::IsNot(condition),
+                        (None, _) => Match::Other,
+                    });
+            }
+            option if option.starts_with('-') => rule.matches.push(Match::Other),
             _ => {}
         }
         negated = word == "!";
@@ -117,8 +133,54 @@ fn parse_rule(text: &str) -> Rule {
     rule
 }
 
-/// A word in double quotes, as iptables-save prints and iptables-restore reads it.
-fn quoted(text: &str) -> String {
+/// Extensions have the names of targets, and no chain may have one of these.
+fn action(target: String, chains: &BTreeSet<String>) -> Action {
+    match target.as_str() {
+        "ACCEPT" => Action::Accept,
+        "DROP" => Action::Drop,
+        "RETURN" => Action::Return,
+        "MASQUERADE" => Action::Masquerade,
+        chain if chains.contains(chain) => Action::Jump(target),
+        _ => Action::Other(target),
+    }
+}
+
+/// The options of iptables(8) that are understood; each has one value.
+const CONDITIONS: [&str; 7] = ["-s", "-d", "-i", "-o", "-p", "--sport", "--dport"];
+
+/// The condition that an option of iptables(8) sets.
+fn condition(option: &str, value: &str) -> Option<Condition> {
+    match option {
+        "-s" => value.parse().ok().map(Condition::Source),
+        "-d" => value.parse().ok().map(Condition::Destination),
+        "-i" => interface(value).map(Condition::InputInterface),
+        "-o" => interface(value).map(Condition::OutputInterface),
+        "-p" => protocol(value).map(Condition::Protocol),
+        "--sport" => value.parse().ok().map(Condition::SourcePort),
+        "--dport" => value.parse().ok().map(Condition::DestinationPort),
+        _ => None,
+    }
+}
+
+/// A name that ends with `+` stands for all names with this beginning.
+fn interface(name: &str) -> Option<String> {
+    (!name.ends_with('+')).then(|| name.to_owned())
+}
+
+/// The protocols that `iptables-save` prints by their names and that have ports.
+fn protocol(name: &str) -> Option<u8> {
+    match name {
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        "dccp" => Some(33),
+        "sctp" => Some(132),
+        number => number.parse().ok(),
+    }
+}
+
+/// A word in double quotes, as `iptables-save` prints and `iptables-restore` reads it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for c in text.chars() {
         if matches!(c, '"' | '\\') {
@@ -129,10 +191,13 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// The words of a line: divided by spaces, but not inside double quotes; a backslash there takes the next character as it is.
+/// The words of a line: divided by spaces, but not inside double quotes; a backslash there takes
+/// the next character as it is.
 fn words(text: &str) -> Vec<String> {
-    let (mut words, mut word) = (Vec::new(), None::<String>);
-    let (mut inside, mut chars) = (false, text.chars());
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut inside = false;
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '"' => {
@@ -153,85 +218,97 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ID: AttachmentId<'_> = AttachmentId {
-        network: "net",
-        container_id: "a",
-        if_name: "eth0",
-    };
-
-    fn added(addresses: &[&str], there: &Nat) -> String {
-        let addresses: Vec<Cidr> = addresses
-            .iter()
-            .map(|address| address.parse().unwrap())
-            .collect();
-        addition(ID, Family::V4, &addresses, there)
-    }
-
-    /// As `iptables-save -t nat` 1.8.9 prints it after an ADD of the reference.
-    const ADDED: &str = r#"*nat
-:CNI-c3a99edf74e2fcceab44dece - [0:0]
--A POSTROUTING -s 10.1.0.2/32 -m comment --comment "name: \"net\" id: \"a\"" -j CNI-c3a99edf74e2fcceab44dece
--A CNI-c3a99edf74e2fcceab44dece -d 10.1.0.0/24 -m comment --comment "name: \"net\" id: \"a\"" -j ACCEPT
--A CNI-c3a99edf74e2fcceab44dece ! -d 224.0.0.0/4 -m comment --comment "name: \"net\" id: \"a\"" -j MASQUERADE
-COMMIT
-"#;
-
     #[test]
-    fn an_addition_is_what_the_reference_leaves() {
-        assert_eq!(added(&["10.1.0.2/24"], &Nat::default()), ADDED);
-    }
-
-    #[test]
-    fn an_addition_keeps_what_is_there_and_repeats_no_jump() {
-        let there = parse(ADDED);
-        let jump = ADDED
-            .lines()
-            .find(|line| line.starts_with("-A POSTROUTING"))
-            .unwrap();
-        assert_eq!(
-            added(&["10.1.0.2/24"], &there),
-            ADDED.replace(&format!("{jump}\n"), "")
+    fn a_script_is_read_back_rule_by_rule() {
+        let mut script = Script::new(Table::Nat);
+        script.chain("A");
+        script.append(
+            "A",
+            format_args!(
+                "-d 10.1.0.0/24 -m comment --comment {} -j ACCEPT",
+                quoted("a \"b\"")
+            ),
         );
-        let more = parse(&added(&["10.2.0.2/16"], &there));
-        let spared: Vec<String> = more
-            .spared("CNI-c3a99edf74e2fcceab44dece")
-            .map(|n| n.to_string())
-            .collect();
-        assert_eq!(spared, ["10.1.0.0/24", "10.2.0.0/16"]);
-        let last = more.rules.last().unwrap();
+        script.insert("A", format_args!("-j B"));
+        let text = script.finish();
+        let wanted = "*nat\n:A - [0:0]\n\
+             -A A -d 10.1.0.0/24 -m comment --comment \"a \\\"b\\\"\" -j ACCEPT\n\
+             -I A -j B\nCOMMIT\n";
+        assert_eq!(text, wanted);
+        let contents = parse(&text);
+        assert!(contents.chains.contains("A"));
+        let network = "10.1.0.0/24".parse().unwrap();
+        let rule = &contents.rules[0];
+        assert_eq!(rule.matches, [Match::Is(Condition::Destination(network))]);
         assert_eq!(
-            (&last.action, last.destination),
-            (&Action::Masquerade, None)
+            (rule.comment.as_str(), &rule.action),
+            ("a \"b\"", &Action::Accept)
         );
     }
 
     #[test]
     fn a_deletion_names_rules_as_they_were_printed() {
-        let removal = parse(ADDED).removal("CNI-c3a99edf74e2fcceab44dece", &|_| true);
-        let wanted = r#"*nat
--D POSTROUTING -s 10.1.0.2/32 -m comment --comment "name: \"net\" id: \"a\"" -j CNI-c3a99edf74e2fcceab44dece
--F CNI-c3a99edf74e2fcceab44dece
--X CNI-c3a99edf74e2fcceab44dece
-COMMIT
-"#;
-        assert_eq!(deletion(&removal), wanted);
+        let saved = "-A POSTROUTING -s 10.1.0.2/32 -m comment --comment \"a b\" -j X\n";
+        let removal = Removal {
+            rules: vec![parse(saved).rules[0].place.clone()],
+            chains: vec!["X".to_owned()],
+        };
+        let wanted = "*nat\n\
+            -D POSTROUTING -s 10.1.0.2/32 -m comment --comment \"a b\" -j X\n\
+            -F X\n-X X\nCOMMIT\n";
+        assert_eq!(deletion(Table::Nat, &removal), wanted);
     }
 
     #[test]
     fn the_address_that_is_excepted_is_not_the_address() {
-        let nat = parse("-A POSTROUTING ! -s 10.0.0.1/32 -d 10.0.0.2/32 -g X\n");
-        let rule = &nat.rules[0];
-        assert_eq!(
-            (rule.source, rule.destination),
-            (None, "10.0.0.2/32".parse().ok())
-        );
+        let contents = parse(":X - [0:0]\n-A POSTROUTING ! -s 10.0.0.1/32 -d 10.0.0.2/32 -g X\n");
+        let [source, destination] =
+            ["10.0.0.1/32", "10.0.0.2/32"].map(|text| text.parse().unwrap());
+        let rule = &contents.rules[0];
+        let wanted = [
+            Match::IsNot(Condition::Source(source)),
+            Match::Is(Condition::Destination(destination)),
+        ];
+        assert_eq!(rule.matches, wanted);
         assert_eq!(rule.action, Action::Jump("X".to_owned()));
+    }
+
+    #[test]
+    fn a_target_is_a_chain_only_if_there_is_one_of_that_name() {
+        let contents = parse(":X - [0:0]\n-A X -j Y --random\n-A X --limit-iface-in -j X\n");
+        let actions: Vec<_> = contents.rules.iter().map(|rule| &rule.action).collect();
+        let [other, jump] = [Action::Other("Y".to_owned()), Action::Jump("X".to_owned())];
+        assert_eq!(actions, [&other, &jump]);
+        assert_eq!(contents.rules[0].matches, []);
+        assert_eq!(contents.rules[1].matches, [Match::Other]);
+    }
+
+    /// As `iptables-save` 1.8.9 prints rules of the portmap and firewall plugins.
+    #[test]
+    fn ports_interfaces_and_extensions_are_read_or_said_to_be_there() {
+        let rule = |text: &str| parse(&format!("-A C {text}\n")).rules.swap_remove(0);
+        let dnat = rule("-p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.1.2.5:80");
+        let wanted = [Condition::Protocol(6), Condition::DestinationPort(8080)].map(Match::Is);
+        assert_eq!(dnat.matches, wanted);
+        assert_eq!(dnat.action, Action::Other("DNAT".to_owned()));
+        let stage = rule("-i br0 ! -o br0 -j CNI");
+        assert_eq!(
+            stage.matches,
+            [
+                Match::Is(Condition::InputInterface("br0".to_owned())),
+                Match::IsNot(Condition::OutputInterface("br0".to_owned()))
+            ]
+        );
+        let state = rule("-d 10.1.2.5/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
+        assert_eq!(state.matches[1..], [Match::Other]);
+        assert_eq!(rule("-i veth+ -j DROP").matches, [Match::Other]);
     }
 
     proptest! {
         #[test]
         fn what_is_quoted_reads_back(text in "[ -~]{0,40}") {
-            prop_assert_eq!(words(&format!("a {} b", quoted(&text))), ["a".to_owned(), text, "b".to_owned()]);
+            let line = format!("a {} b", quoted(&text));
+            prop_assert_eq!(words(&line), ["a".to_owned(), text, "b".to_owned()]);
         }
 
         #[test]

@@ -1,21 +1,23 @@
 //! Running the programs of iptables.
 
+use super::Table;
 use crate::{error::NetError, sysctl::Family};
 use cni_types::{Environment, Program, Stderr, Stop};
 
 /// A program, for either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
-    /// What the host calls `iptables-restore`.
+    /// The program that the host calls `iptables-restore`.
     Restore,
-    /// That of the legacy iptables.
+    /// The `iptables-restore` of the legacy iptables.
     LegacyRestore,
-    /// The same for `iptables-save`.
+    /// The `iptables-save` of the legacy iptables.
     LegacySave,
 }
 
 impl Tool {
-    /// The names that it may have, the surest first. Where only one iptables is installed, its names are the short ones.
+    /// The names that it may have, the surest first. If only one iptables is installed, its names
+    /// are the short ones.
     fn names(self, family: Family) -> Vec<String> {
         let prefix = match family {
             Family::V4 => "iptables",
@@ -33,7 +35,7 @@ impl Tool {
     }
 }
 
-/// The environment in which they are run, and whether the plugin was asked to stop meanwhile.
+/// The environment in which programs are run, and a request to stop meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tools<'a> {
     pub(super) environment: &'a Environment,
@@ -48,31 +50,35 @@ impl Tools<'_> {
             .find_map(|name| Program::of_system(name, &path))
     }
 
+    /// Finds a program.
+    ///
     /// # Errors
-    /// With the reference's phrase, where it is not there.
+    /// [`NetError::NoProgram`] if it is not there.
     pub(super) fn require(&self, tool: Tool, family: Family) -> Result<Program, NetError> {
         self.find(tool, family)
             .ok_or_else(|| NetError::NoProgram(tool.names(family).swap_remove(0)))
     }
 
-    /// Changes the table in one go, and leaves all else in it as it is.
+    /// Carries out a script in one go, and leaves all else as it is.
     pub(super) fn restore(&self, tool: Tool, family: Family, script: &str) -> Result<(), NetError> {
-        // -w: waits for whoever else changes the legacy tables just now.
+        // -w: waits for others that change the legacy tables just now.
         let program = self
             .require(tool, family)?
             .with_arguments(["--noflush", "-w"]);
         self.run(&program, script).map(drop)
     }
 
-    /// All rules of the legacy table; none where its program is not there: then it can have made none.
-    pub(super) fn save(&self, family: Family) -> Result<String, NetError> {
+    /// Returns all rules of a legacy table; none if its program is not there: then it can have made
+    /// none.
+    pub(super) fn save(&self, table: Table, family: Family) -> Result<String, NetError> {
         let Some(program) = self.find(Tool::LegacySave, family) else {
             return Ok(String::new());
         };
-        self.run(&program.with_arguments(["-t", "nat"]), "")
+        self.run(&program.with_arguments(["-t", table.name()]), "")
     }
 
-    /// Its errors are in the words of the program. A request to stop is passed on to it, for it may wait without an end.
+    /// Runs a program. Its errors are in the words of the program. A request to stop is passed on
+    /// to it, for it may wait without an end.
     fn run(&self, program: &Program, stdin: &str) -> Result<String, NetError> {
         let failed = |reason: String, said: &[u8]| NetError::Program {
             program: program.kind().to_owned(),

@@ -1,20 +1,26 @@
 //! Everything that reads an answer of nf_tables, for the fuzzer.
 
-use super::{listed::ListedRule, macspoof::MacCheckJump, masquerade, nat, ruleset};
+use super::{expr::Expr, rule::ListedRule, ruleset, steps};
 use crate::{netlink::Answer, sysctl::Family};
 
-/// Reads a payload.
+/// Reads a payload, and writes its expressions again.
+///
+/// # Panics
+/// If they do not read back as they were read.
 pub(crate) fn read(payload: &[u8]) {
     let answer = Answer {
         payload: payload.to_vec(),
     };
-    let _ = ListedRule::parse(&answer).and_then(MacCheckJump::of);
-    for family in [Family::V4, Family::V6] {
-        let _ = nat::parse(family, &answer);
-    }
-    let _ = (
-        masquerade::parse_entry(&answer),
-        masquerade::leads_to_checks(&answer),
-    );
     ruleset::describe_all(&answer);
+    let Some(rule) = ListedRule::parse(answer) else {
+        return;
+    };
+    let expressions = rule.expressions();
+    for family in [None, Some(Family::V4), Some(Family::V6)] {
+        let _ = steps(family, &expressions);
+    }
+    for expression in expressions {
+        let written = expression.encode().into_bytes();
+        assert_eq!(Expr::decode(&written), expression);
+    }
 }

@@ -9,14 +9,13 @@
 mod addresses;
 mod disturbed_lists;
 mod events;
+mod iptables;
 mod kinds;
 mod links;
-mod macspoof;
-mod masquerade;
-mod masquerade_at_once;
-mod masquerade_packets;
 mod namespaces;
 mod neighbours;
+mod nft;
+mod nft_packets;
 mod peers;
 mod policies;
 mod routes;
@@ -43,10 +42,9 @@ fn main() -> ExitCode {
         events::tests(),
         sysctls::tests(),
         disturbed_lists::tests(),
-        masquerade::tests(),
-        masquerade_at_once::tests(),
-        masquerade_packets::tests(),
-        macspoof::tests(),
+        nft::tests(),
+        nft_packets::tests(),
+        iptables::tests(),
         ruleset::tests(),
     ];
     testkit::main(suites.into_iter().flatten().collect())

@@ -1,13 +1,13 @@
 //! The whole of nf_tables as text, against what nft(8) put there.
 
-use crate::masquerade::nft;
+use crate::nft::nft;
 use cni_net::nft::Nft;
 use testkit::Host;
 
 pub(crate) fn tests() -> Vec<testkit::Test> {
     testkit::tests![
         an_empty_ruleset_has_no_lines,
-        tables_chains_rules_sets_and_elements_are_told,
+        tables_chains_rules_sets_and_elements_are_reported,
         what_was_counted_is_left_out_and_what_was_changed_is_not,
         a_table_that_comes_and_goes_leaves_the_same_text,
     ]
@@ -23,7 +23,7 @@ fn an_empty_ruleset_has_no_lines(_: &Host) {
     assert_eq!(ruleset(), [""; 0]);
 }
 
-fn tables_chains_rules_sets_and_elements_are_told(_: &Host) {
+fn tables_chains_rules_sets_and_elements_are_reported(_: &Host) {
     nft("table inet a {
            set s { type ipv4_addr; elements = { 10.0.0.1, 10.0.0.2 }; }
            chain c {

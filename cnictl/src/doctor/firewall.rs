@@ -5,7 +5,7 @@ use super::{
     finding::{Report, Severity},
     node::{Node, flag, text},
 };
-use cni_net::{Feature, Iptables, NetError, nft::Nft};
+use cni_net::{Feature, NetError, iptables::Iptables, nft::Nft};
 use cni_runtime::PluginConfig;
 use cni_types::Environment;
 

@@ -1,7 +1,10 @@
 //! The traces of an attachment, which are leftovers after its end.
 
 use crate::{error::Error, outside::UPLINK};
-use cni_net::{LinkKind, Rtnl, nft::Nft};
+use cni_net::{
+    LinkKind, Rtnl,
+    nft::{ListedRule, Nft, Table, TableFamily},
+};
 use sandbox::Netns;
 use std::net::IpAddr;
 
@@ -41,9 +44,10 @@ pub(crate) fn reservations() -> Result<Vec<String>, Error> {
 
 /// Returns the comments of the masquerade rules.
 pub(crate) fn masquerade_rules() -> Result<Vec<String>, Error> {
-    Ok(Nft::open()?
-        .masquerade_entries()?
-        .into_iter()
-        .map(|entry| entry.comment)
-        .collect())
+    let table = Table {
+        family: TableFamily::INET,
+        name: "cni_plugins_masquerade",
+    };
+    let rules = Nft::open()?.rules(table, "masq_checks")?;
+    Ok(rules.iter().map(ListedRule::comment).collect())
 }

@@ -9,22 +9,19 @@ mod inside;
 mod port;
 mod result;
 
-use crate::{
-    NAME, chain,
-    config::{Backend, BackendChoice, Config},
-    gateway::Plan,
-    host, macspoof,
-    masquerade::Masquerade,
-    vlan,
-};
+use crate::{NAME, chain, config::Config, gateway::Plan, host, vlan};
 use cni_attachment::{
     ContainerInterface, Rollback, claim, container_netns,
     interface::{announce, correct_neighbours, wait_usable},
     ipam::Ipam,
     names::host_names,
+    netfilter::{
+        mac_check,
+        masquerade::{Backend, BackendChoice, Masquerade},
+    },
     pair,
 };
-use cni_net::{Iptables, Link, LinkEvents, Netns, Rtnl};
+use cni_net::{Link, LinkEvents, Netns, Rtnl};
 use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Code, Encoded, Error};
 use port::{Connected, Port};
 
@@ -38,12 +35,12 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
         );
     }
     if config.masquerade == Some(BackendChoice::Only(Backend::Iptables)) {
-        Iptables::require_program(call.environment())?;
+        Masquerade::new(NAME, call).require_program()?;
     }
     let netns = container_netns(call, &attachment.netns)?;
     let id = attachment.id(&call.network);
     if config.spoof_check {
-        macspoof::require_nameable(id)?;
+        mac_check::require_nameable(id)?;
     }
     // Held to the end of the roll-back.
     let _claim = claim(id)?;
@@ -181,7 +178,7 @@ impl<'a> Adding<'a> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
             Some(choice) if !addresses.is_empty() => {
-                Masquerade::of(self.call, self.id).create(choice, &addresses, rollback)
+                Masquerade::new(NAME, self.call).create(self.id, choice, &addresses, rollback)
             }
             _ => Ok(()),
         }

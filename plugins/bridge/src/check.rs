@@ -8,13 +8,19 @@ use crate::{
     NAME, chain,
     config::{Config, Container, Gateway, PortMode},
     gateway::Plan,
-    macspoof,
-    masquerade::Masquerade,
     vlan,
 };
-use cni_attachment::{Differences, container_netns, ipam, prev_result};
+use cni_attachment::{
+    Differences, container_netns, ipam,
+    netfilter::{
+        RuleSet,
+        mac_check::{self, MacCheck, MacChecks},
+        masquerade::Masquerade,
+    },
+    prev_result,
+};
 use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl};
-use cni_types::{AddResult, Attachment, Call, Cidr, Error, log};
+use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Error, log};
 
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
@@ -32,6 +38,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let mut checking = Checking {
         config: &config,
         attachment,
+        id,
         prev_result: &own,
         differences: Differences::new(),
     };
@@ -50,13 +57,14 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         }
         _ => {}
     }
-    checking.masquerade(Masquerade::of(call, id))?;
+    checking.masquerade(Masquerade::new(NAME, call))?;
     checking.differences.outcome()
 }
 
 struct Checking<'a> {
     config: &'a Config,
     attachment: &'a Attachment,
+    id: AttachmentId<'a>,
     prev_result: &'a AddResult,
     differences: Differences,
 }
@@ -163,13 +171,7 @@ impl Checking<'_> {
         });
         self.require(peer.up, || format!("{name} is down, wanted up"));
         if self.config.spoof_check {
-            let id = self.attachment.container_id.as_str();
-            self.differences.extend(macspoof::differences(
-                id,
-                &self.attachment.if_name,
-                peer,
-                container,
-            )?);
+            self.mac_check(peer, container)?;
         }
         if peer.master == Some(bridge.index) {
             self.differences
@@ -203,11 +205,27 @@ impl Checking<'_> {
         Ok(())
     }
 
+    fn mac_check(&mut self, peer: &Link, container: &Link) -> Result<(), Error> {
+        let Some(mac) = container.mac else {
+            let name = &container.name;
+            self.differences
+                .add(format!("Interface {name} has no MAC address"));
+            return Ok(());
+        };
+        let check = MacCheck {
+            host_end: peer.name.clone(),
+            mac,
+        };
+        let found = MacChecks::new(&mut mac_check::open()?).differences(self.id, &check)?;
+        self.differences.extend(found);
+        Ok(())
+    }
+
     fn masquerade(&mut self, masquerade: Masquerade<'_>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = self.prev_result.ips.iter().map(|ip| ip.address).collect();
         if let Some(choice) = self.config.masquerade.filter(|_| !addresses.is_empty()) {
             self.differences
-                .extend(masquerade.differences(choice.first(), &addresses)?);
+                .extend(masquerade.differences(self.id, choice.first(), &addresses)?);
         }
         Ok(())
     }

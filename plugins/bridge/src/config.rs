@@ -7,6 +7,7 @@ mod vlan;
 
 pub use vlan::{DefaultVlan, Vlan, VlanGateway};
 
+use cni_attachment::netfilter::masquerade::{Backend, BackendChoice};
 use cni_types::{Call, Code, Dns, Error, IfName, Json, Key, KeyKind, MacAddr, VlanId};
 use serde::Deserialize;
 
@@ -107,35 +108,6 @@ pub enum PortMode {
     Hairpin,
     /// The bridge hands every frame to the host.
     Promiscuous,
-}
-
-/// By what traffic is masqueraded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// nf_tables, over netlink.
-    Nftables,
-    /// The program `iptables-restore`.
-    Iptables,
-}
-
-/// What `ipMasqBackend` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// This one.
-    Only(Backend),
-    /// Nothing: nf_tables, or iptables if the kernel's nf_tables cannot and iptables is installed.
-    Automatic,
-}
-
-impl BackendChoice {
-    /// The one that is tried first.
-    #[must_use]
-    pub fn first(self) -> Backend {
-        match self {
-            Self::Only(backend) => backend,
-            Self::Automatic => Backend::Nftables,
-        }
-    }
 }
 
 /// What becomes of the container's interface.

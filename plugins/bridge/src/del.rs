@@ -1,9 +1,18 @@
 //! DEL: what is left of the attachment goes. Needs no namespace, no `prevResult`, no bridge and no
 //! configuration that an ADD would accept.
 
-use crate::{chain, config::Remains, macspoof, masquerade::Masquerade};
-use cni_attachment::{del, interface::forget_neighbours, ipam, pair, remaining_netns};
-use cni_net::{Rtnl, nft::Nft};
+use crate::{NAME, chain, config::Remains};
+use cni_attachment::{
+    del,
+    interface::forget_neighbours,
+    ipam,
+    netfilter::{
+        mac_check,
+        masquerade::{Backend, Masquerade},
+    },
+    pair, remaining_netns,
+};
+use cni_net::{Rtnl, iptables::Tables, nft::Nft};
 use cni_types::{AttachmentId, Call, Detachment, Error};
 
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
@@ -23,8 +32,16 @@ fn remove_rules(
     id: AttachmentId<'_>,
 ) -> Result<Option<Nft>, Error> {
     let mut nft = Nft::open_if_there()?;
-    let masquerade = Masquerade::of(call, id).remove(nft.as_mut(), detachment);
-    let spoof_check = nft.as_mut().map_or(Ok(()), |nft| macspoof::remove(nft, id));
+    let tables = match Remains::of(call).map(|remains| remains.masquerade) {
+        // Listing the legacy tables takes as long as others have rules there, and without ipMasq
+        // nobody made any for this.
+        Ok(masquerade) => masquerade.map_or(Tables::Nft, Backend::tables),
+        Err(_) => Tables::All,
+    };
+    let masquerade = Masquerade::new(NAME, call).remove(nft.as_mut(), detachment, tables);
+    let spoof_check = nft
+        .as_mut()
+        .map_or(Ok(()), |nft| mac_check::remove(nft, id));
     Error::join([masquerade, spoof_check]).map(|()| nft)
 }
 

@@ -6,13 +6,14 @@
 //! that is stale, the pair goes, before rule and address; the addresses of all other such pairs
 //! stay reserved.
 
-use crate::masquerade;
+use crate::NAME;
 use cni_attachment::{
     mark::{Mark, is_silent},
     names::is_group,
+    netfilter::masquerade::{Masquerade, Masqueraded},
     stale::Stale,
 };
-use cni_net::{Link, LinkKind, Masqueraded, Rtnl, nft::Nft};
+use cni_net::{Link, LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Error, KeepAddresses};
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -51,7 +52,8 @@ pub(crate) fn judge<'a>(
     if pairs.is_empty() {
         return Ok(Verdict::default());
     }
-    let masqueraded = masquerade::masqueraded(call, Nft::open_if_there()?.as_mut(), stale.valid())?;
+    let mut nft = Nft::open_if_there()?;
+    let masqueraded = Masquerade::new(NAME, call).masqueraded(nft.as_mut(), stale.valid())?;
     // The owner of a rule may have left it behind, and its address be another attachment's by now.
     // So each valid attachment must be known to be elsewhere.
     let is_certain = stale

@@ -1,13 +1,11 @@
 //! An entry function for the fuzzer: what the plugin makes of a request before it asks the kernel
 //! or runs another program.
 
-use crate::{
-    config::{Config, Remains},
-    macspoof,
-};
+use crate::config::{Config, Remains};
 use cni_attachment::{
     mark::{self, Role},
     names::host_names,
+    netfilter::mac_check,
     prev_result,
 };
 use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
@@ -24,7 +22,7 @@ impl Plugin for BeforeTheKernel {
         let config = Config::of(call)?;
         let id = attachment.id(&call.network);
         let _ = (mark::alias(Role::Pair, id), host_names(id));
-        macspoof::require_nameable(id)?;
+        mac_check::require_nameable(id)?;
         find_delegate(call, config.ipam())?;
         prev_result::merged(call.prev_result()?, AddResult::default()).encode(call.version)
     }

@@ -2,8 +2,11 @@
 //! masquerade and macspoofchk rules, host ends of pairs, and, by the IPAM plugin, addresses. Other
 //! networks and the bridge are not touched.
 
-use crate::{chain, config::Remains, foreign, macspoof, masquerade};
-use cni_attachment::gc::{self, Collect, Sweep};
+use crate::{NAME, chain, config::Remains, foreign};
+use cni_attachment::{
+    gc::{self, Collect, Sweep},
+    netfilter::{RuleSet, mac_check::MacChecks, masquerade::Masquerade},
+};
 use cni_net::nft::Nft;
 use cni_types::{Call, Error, KeepAddresses};
 
@@ -30,10 +33,10 @@ impl Collect for Bridge {
 
     fn remove_rules(&mut self, sweep: &Sweep<'_>) -> Result<(), Error> {
         let mut nft = Nft::open_if_there()?;
-        let masquerade = masquerade::remove_stale(sweep.call, nft.as_mut(), sweep.valid);
+        let masquerade = Masquerade::new(NAME, sweep.call).remove_stale(nft.as_mut(), &sweep.stale);
         let spoof_checks = nft
             .as_mut()
-            .map_or(Ok(()), |nft| macspoof::remove_stale(nft, &sweep.stale));
+            .map_or(Ok(()), |nft| MacChecks::new(nft).remove_stale(&sweep.stale));
         Error::join([masquerade, spoof_checks])
     }
 

@@ -16,8 +16,6 @@ mod gateway;
 mod gc;
 mod host;
 mod mac;
-mod macspoof;
-mod masquerade;
 mod status;
 mod vlan;
 

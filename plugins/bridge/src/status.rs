@@ -5,14 +5,17 @@
 
 use crate::{
     NAME,
-    config::{Backend, BackendChoice, Config, Gateway},
+    config::{Config, Gateway},
     forwarding::held_back,
     host::find_bridge,
-    masquerade::falls_back,
     vlan,
 };
-use cni_attachment::{interface::no_forwarding, ipam};
-use cni_net::{Family, Iptables, NetError, Rtnl, Sysctl, nft::Nft, require_capabilities};
+use cni_attachment::{
+    interface::no_forwarding,
+    ipam,
+    netfilter::{mac_check, masquerade::Masquerade},
+};
+use cni_net::{Family, Rtnl, Sysctl, require_capabilities};
 use cni_types::{Call, Cidr, Code, Error, Json, log};
 use serde::Deserialize;
 
@@ -36,9 +39,12 @@ fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
     }
     require_forwarding(call, config)?;
     if config.spoof_check {
-        Nft::open()?.probe()?;
+        mac_check::require()?;
     }
-    require_masquerade(call, config)
+    match config.masquerade {
+        Some(choice) => Masquerade::new(NAME, call).require(choice),
+        None => Ok(()),
+    }
 }
 
 /// Forwarding is on, or can be switched on, for every family of which IPAM is sure to give an
@@ -93,22 +99,4 @@ fn collect_families(json: &Json, families: &mut Vec<Family>) {
         }
         _ => {}
     }
-}
-
-fn require_masquerade(call: &Call, config: &Config) -> Result<(), Error> {
-    let require_iptables = || Iptables::require_program(call.environment());
-    match config.masquerade {
-        None => Ok(()),
-        Some(BackendChoice::Only(Backend::Iptables)) => Ok(require_iptables()?),
-        Some(choice) => match require_nftables() {
-            Err(e) if falls_back(choice, &e, || require_iptables().is_ok()) => Ok(()),
-            outcome => Ok(outcome?),
-        },
-    }
-}
-
-fn require_nftables() -> Result<(), NetError> {
-    let mut nft = Nft::open()?;
-    nft.probe()?;
-    nft.require_inet_nat()
 }

@@ -140,10 +140,7 @@ fn assert_only_live_attachments_are_left(host: &Host, recordings: &[Recording]) 
         live.len(),
         "host veths"
     );
-    let rules = Nft::open()
-        .unwrap()
-        .masquerade_entries()
-        .unwrap_or_default();
+    let rules = testkit::rules::masquerade_comments().unwrap_or_default();
     assert_eq!(
         rules.len(),
         live.values().sum::<usize>(),

@@ -2,14 +2,15 @@
 //! chain made.
 
 use super::{Adding, Ends};
-use crate::{chain, forwarding, host, mac, macspoof, vlan};
+use crate::{chain, forwarding, host, mac, vlan};
 use cni_attachment::{
     Rollback,
     interface::Origin,
     names::random_mac,
+    netfilter::mac_check::{self, MacCheck},
     pair::{self, NewPair},
 };
-use cni_net::{Link, Rtnl, nft::Nft};
+use cni_net::{Link, Rtnl};
 use cni_types::{Code, Error, IfName};
 
 /// What is to become the port.
@@ -99,7 +100,7 @@ impl<'a> Adding<'a> {
             )
         };
         let inside = container.find_link(if_name)?.ok_or_else(removed)?;
-        self.check_spoofing(host, &name, &inside, rollback)?;
+        self.check_spoofing(&name, &inside, rollback)?;
         Ok(Connected {
             host: forwarding::current(host, &name)?,
             inside: Some(inside),
@@ -120,7 +121,7 @@ impl<'a> Adding<'a> {
         } = earlier;
         // Before it is a port, so that no frame passes unchecked.
         match &inside {
-            Some(inside) => self.check_spoofing(host, &before.name, inside, rollback)?,
+            Some(inside) => self.check_spoofing(&before.name, inside, rollback)?,
             None if self.config.spoof_check => return Err(self.no_known_address()),
             None => {}
         }
@@ -144,7 +145,6 @@ impl<'a> Adding<'a> {
 
     fn check_spoofing(
         &self,
-        host: &mut Rtnl,
         host_name: &IfName,
         inside: &Link,
         rollback: &mut Rollback<'a>,
@@ -155,9 +155,9 @@ impl<'a> Adding<'a> {
         let id = self.id;
         // Before: the kernel may have done it and its answer be lost.
         rollback.on_failure("removing macspoofchk rules", move || {
-            macspoof::remove(&mut Nft::open()?, id)
+            mac_check::remove(&mut mac_check::open()?, id)
         });
-        macspoof::create(host, id, host_name, inside.mac)
+        mac_check::create(id, &MacCheck::new(host_name, inside.mac)?)
     }
 
     fn no_known_address(&self) -> Error {

@@ -5,6 +5,7 @@ use crate::{
     network::{Network, V4, V6, host_local},
     snapshot::Snapshot,
 };
+use cni_attachment::netfilter::{RuleSet, masquerade::NftRules};
 use cni_net::{PortMode, nft::Nft};
 use cni_types::{AttachmentId, Code, Command, MacAddr};
 use serde_json::{Value, json};
@@ -300,7 +301,8 @@ fn check_tells_missing_masquerade_rules(host: &Host) {
         container_id: "a",
         if_name: "eth0",
     };
-    assert_eq!(Nft::open().unwrap().remove_masquerade(owner).unwrap(), 2);
+    let mut nft = Nft::open().unwrap();
+    NftRules::new(&mut nft).remove(owner, &|_| true).unwrap();
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
 

@@ -6,6 +6,7 @@ use crate::{
     nat::Flavour,
     network::{Network, V4, V6, host_local, id},
 };
+use cni_attachment::netfilter::{RuleSet, masquerade::NftRules};
 use cni_net::nft::Nft;
 use cni_types::{AttachmentId, Command, KeepAddresses};
 use serde_json::{Value, json};
@@ -198,9 +199,9 @@ fn masquerade(container_id: &str, address: &str) {
         container_id,
         if_name: "eth0",
     };
-    Nft::open()
-        .unwrap()
-        .create_masquerade(owner, &[address.parse().unwrap()])
+    let mut nft = Nft::open().unwrap();
+    NftRules::new(&mut nft)
+        .create(owner, &[address.parse().unwrap()])
         .unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! What the kernel has, in the namespace that the thread is in.
 
-use cni_net::{Batch, Errno, InstalledRoute, Link, Netns, NewLink, Rtnl, nft::Nft};
+use cni_net::{Batch, InstalledRoute, Link, Netns, NewLink, Rtnl};
 use cni_types::{IfName, MacAddr};
 use std::{
     net::IpAddr,
@@ -105,14 +105,7 @@ pub(crate) fn set_sysctl(path: &str, value: &str) {
 
 /// The comments of all masquerade rules.
 pub(crate) fn rules() -> Vec<String> {
-    match Nft::open().and_then(|mut nft| nft.masquerade_entries()) {
-        Err(e) if e.errno() == Some(Errno::ENOENT) => Vec::new(),
-        entries => entries
-            .or_fail("list rules")
-            .into_iter()
-            .map(|entry| entry.comment)
-            .collect(),
-    }
+    testkit::rules::masquerade_comments().or_fail("list rules")
 }
 
 /// The rules of a container, by the end of their comments.

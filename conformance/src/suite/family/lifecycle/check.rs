@@ -122,7 +122,8 @@ const CHECK_LATER_PLUGIN: Case = Case::must(
     let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
     inside(context, &attachment, |batch, link| {
         batch.set_mtu(link, 1400);
-        batch.create_route(link,
+        batch.create_route(
+            link,
             &RouteSpec {
                 route: Route::new(dst, gateway),
                 gateway,
@@ -231,11 +232,7 @@ const CHECK_INTERFACE_DOWN: Case = Case::should(
     notices(
         context,
         "the container's interface is set down",
-        |attachment| {
-            inside(context, attachment, |batch, link| {
-                batch.set_down(link)
-            })
-        },
+        |attachment| inside(context, attachment, |batch, link| batch.set_down(link)),
     )
 });
 
@@ -278,9 +275,7 @@ const CHECK_MAC_CHANGED: Case = Case::may(
         "the container's interface gets another hardware address",
         |attachment| {
             let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-            inside(context, attachment, |batch, link| {
-                batch.set_mac(link, mac)
-            })
+            inside(context, attachment, |batch, link| batch.set_mac(link, mac))
         },
     )
 });

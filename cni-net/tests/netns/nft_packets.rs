@@ -1,13 +1,19 @@
-//! What masquerading does to packets: a pod, its host, and a machine outside.
+//! The effect of rules on packets: a pod, its host, and a machine outside.
 
 use crate::{
-    masquerade::A,
+    nft::open,
     scene::{
         HOST_MAC, add_address, cidr, connected, create_veth, find, name, netns, rtnl_in, run,
         set_up,
     },
 };
-use cni_net::{Family, LinkRef, RouteSpec, Rtnl, Sysctl, nft::Nft};
+use cni_net::{
+    Family, LinkRef, RouteSpec, Rtnl, Sysctl,
+    nft::{
+        BaseChain, Condition, Expr, Hook, Nat, NatKind, Range, Register, Table, TableFamily,
+        Transaction,
+    },
+};
 use cni_types::{IfName, Route};
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -20,8 +26,24 @@ pub(crate) fn tests() -> Vec<Test> {
         a_packet_to_the_outside_has_the_hosts_address,
         a_packet_to_the_outside_has_the_hosts_address_in_v6,
         a_packet_after_the_removal_has_the_pods_address,
+        a_packet_to_a_port_arrives_at_another_one,
     ]
 }
+
+const TABLE: Table = Table {
+    family: TableFamily::INET,
+    name: "t",
+};
+const LEAVING: BaseChain = BaseChain {
+    kind: "nat",
+    hook: Hook::Postrouting,
+    priority: 100,
+};
+const COMING: BaseChain = BaseChain {
+    kind: "nat",
+    hook: Hook::Prerouting,
+    priority: -100,
+};
 
 struct Net {
     family: Family,
@@ -67,8 +89,8 @@ impl Net {
         Sysctl::forwarding(self.family).ensure("1").unwrap();
     }
 
-    /// The address that a packet from the pod has when it arrives outside. Sent until it does: the bridge's ports
-    /// come up in their own time.
+    /// The address that a packet from the pod has when it arrives outside. Sent until it does: the
+    /// bridge's ports come up in their own time.
     fn source_seen_outside(&self, pod: &Pod, outside: &Pod) -> IpAddr {
         let any = SocketAddr::new(
             if self.pod.contains(':') {
@@ -118,11 +140,24 @@ fn default_route(rtnl: &mut Rtnl, gateway: &str) {
 }
 
 fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
-    let mut nft = Nft::open().unwrap();
-    testkit::require("nf_tables", nft.probe().is_ok());
+    let mut nft = open();
     let (pod, outside) = (host.pod("a"), host.pod("outside"));
     net.connect(&pod, &outside);
-    nft.create_masquerade(A, &[cidr(net.pod)]).unwrap();
+    let own = cidr(net.pod);
+    let rule = [
+        Condition::family_of(own.address()).holds(),
+        Condition::Source(own).holds(),
+        Condition::Destination(own).fails(),
+        vec![Expr::Masquerade {
+            flags: 0,
+            ports: None,
+        }],
+    ];
+    let mut transaction = Transaction::new();
+    transaction.ensure_table(TABLE);
+    transaction.ensure_chain(TABLE, "out", Some(LEAVING));
+    transaction.append_rule(TABLE, "out", &rule.concat().into());
+    nft.commit(transaction).unwrap();
     assert_eq!(
         net.source_seen_outside(&pod, &outside),
         address(net.host_outside)
@@ -140,6 +175,57 @@ fn a_packet_to_the_outside_has_the_hosts_address_in_v6(host: &Host) {
 
 fn a_packet_after_the_removal_has_the_pods_address(host: &Host) {
     let (pod, outside) = masqueraded(host, &V4);
-    Nft::open().unwrap().remove_masquerade(A).unwrap();
+    let mut transaction = Transaction::new();
+    transaction.delete_table(TABLE);
+    open().commit(transaction).unwrap();
     assert_eq!(V4.source_seen_outside(&pod, &outside), address(V4.pod));
+}
+
+fn a_packet_to_a_port_arrives_at_another_one(host: &Host) {
+    let (pod, outside) = (host.pod("a"), host.pod("outside"));
+    V4.connect(&pod, &outside);
+    let receiver = outside.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+    receiver
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    let load = |to, value: &[u8]| Expr::Immediate {
+        to,
+        value: value.to_vec(),
+    };
+    let IpAddr::V4(target) = address(V4.outside) else {
+        panic!("an IPv4 address")
+    };
+    let translate = Expr::Nat(Nat {
+        kind: NatKind::Destination,
+        family: 2,
+        addresses: Some(Range::one(Register::R1)),
+        ports: Some(Range::one(Register::R2)),
+        flags: 0,
+    });
+    let rule = [
+        Condition::Protocol(17).holds(),
+        Condition::DestinationPort(7).holds(),
+        vec![
+            load(Register::R1, &target.octets()),
+            load(Register::R2, &port.to_be_bytes()),
+            translate,
+        ],
+    ];
+    let table = Table {
+        family: TableFamily::IP,
+        ..TABLE
+    };
+    let mut transaction = Transaction::new();
+    transaction.ensure_table(table);
+    transaction.ensure_chain(table, "in", Some(COMING));
+    transaction.append_rule(table, "in", &rule.concat().into());
+    open().commit(transaction).unwrap();
+    let sender = pod.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+    let gateway = SocketAddr::new(address(V4.gateway), 7);
+    let arrives = |_| {
+        let _ = sender.send_to(b"hello", gateway);
+        receiver.recv_from(&mut [0; 16]).is_ok()
+    };
+    assert!((0..200).any(arrives), "no packet arrived outside");
 }
