@@ -11,7 +11,7 @@ use crate::{
 };
 use cni_runtime::{CachedAttachment, Network, PluginConfig};
 use cni_types::{Call, Environment, Json, Plugin, Stop};
-use host_local::{Count, Fate, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
+use host_local::{Count, Liveness, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};
 
@@ -121,26 +121,26 @@ enum Origin {
 
 impl Origin {
     fn of(reservation: &Reservation) -> Self {
-        match reservation.fate {
+        match reservation.liveness {
             _ if reservation.owner == Owner::Nobody => Self::Empty,
-            Fate::EarlierBoot => Self::EarlierBoot,
-            Fate::NetnsGone => Self::NetnsGone,
-            Fate::ThisBoot => Self::ThisBoot,
-            Fate::OtherBoot => Self::OtherBoot,
-            Fate::OtherMachine => Self::OtherMachine,
-            Fate::Unknown => Self::Unknown,
+            Liveness::EarlierBoot => Self::EarlierBoot,
+            Liveness::NetnsGone => Self::NetnsGone,
+            Liveness::ThisBoot => Self::ThisBoot,
+            Liveness::OtherBoot => Self::OtherBoot,
+            Liveness::OtherMachine => Self::OtherMachine,
+            Liveness::Unknown => Self::Unknown,
         }
     }
 
     fn as_text(self) -> &'static str {
         match self {
             Self::Empty => "without content",
-            Self::EarlierBoot => Fate::EarlierBoot.as_text(),
-            Self::NetnsGone => Fate::NetnsGone.as_text(),
-            Self::ThisBoot => Fate::ThisBoot.as_text(),
-            Self::OtherBoot => Fate::OtherBoot.as_text(),
-            Self::OtherMachine => Fate::OtherMachine.as_text(),
-            Self::Unknown => Fate::Unknown.as_text(),
+            Self::EarlierBoot => Liveness::EarlierBoot.as_text(),
+            Self::NetnsGone => Liveness::NetnsGone.as_text(),
+            Self::ThisBoot => Liveness::ThisBoot.as_text(),
+            Self::OtherBoot => Liveness::OtherBoot.as_text(),
+            Self::OtherMachine => Liveness::OtherMachine.as_text(),
+            Self::Unknown => Liveness::Unknown.as_text(),
         }
     }
 }
@@ -193,8 +193,8 @@ impl Row {
                 .unwrap_or_default()
                 .as_secs(),
             origin: Origin::of(reservation),
-            netns_state: match reservation.fate {
-                Fate::EarlierBoot | Fate::NetnsGone => NetnsState::Stale,
+            netns_state: match reservation.liveness {
+                Liveness::EarlierBoot | Liveness::NetnsGone => NetnsState::Stale,
                 _ => NetnsState::of(netns.as_deref()),
             },
             netns: netns.map(|path| path.display().to_string()),

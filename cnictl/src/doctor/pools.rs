@@ -8,7 +8,7 @@ use super::{
 use crate::reservations::PoolUsage;
 use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json, NetworkName};
-use host_local::{Fate, FileSystem, Owner, Pool};
+use host_local::{Liveness, FileSystem, Owner, Pool};
 use std::net::IpAddr;
 
 /// The part of a range set in use, from which on it is reported as nearly full.
@@ -143,11 +143,11 @@ fn reservations(network: &NetworkName, usage: &PoolUsage, report: &mut Report) {
         |is: &dyn Fn(&host_local::Reservation) -> bool| held.iter().filter(|held| is(held)).count();
     let kinds = [
         (
-            count(&|held| held.fate == Fate::EarlierBoot),
+            count(&|held| held.liveness == Liveness::EarlierBoot),
             "of an earlier boot",
         ),
         (
-            count(&|held| held.fate == Fate::NetnsGone),
+            count(&|held| held.liveness == Liveness::NetnsGone),
             "whose network namespace is gone",
         ),
         (

@@ -183,11 +183,11 @@ fn origins(subject: &Subject) -> Result<BTreeSet<String>, Trouble> {
     let origin = |reservation: &Reservation| {
         let Reservation {
             address,
-            fate,
+            liveness,
             netns,
             ..
         } = reservation;
-        format!("origin of {address}: {fate:?}, {netns:?}")
+        format!("origin of {address}: {liveness:?}, {netns:?}")
     };
     Ok(inspection
         .reservations

@@ -1,13 +1,11 @@
-//! The configuration: the `ipam` section, and what runtimes pass beside it.
+//! The configuration: the `ipam` section, and the keys that runtimes pass beside it.
 //!
-//! ADD, CHECK and STATUS need all of it to make sense. DEL and GC must work with what is left of it, so they read
-//! only where the records are.
+//! ADD, CHECK and STATUS need a valid one. DEL and GC must work with any that still names the
+//! directory of the records, so they read nothing else.
 
-use crate::{
-    range::{Range, RangeSpec},
-    range_set::RangeSet,
-    span::{Span, Spans, first_conflict},
-};
+pub(crate) mod resolv_conf;
+
+use crate::alloc::{Range, RangeSet, RangeSpec, Span, Spans, first_conflict};
 use cni_types::{
     AddResult, Call, Cidr, Code, Error, InvalidCidr, Key, KeyKind, Route, SpecVersion,
     ipam::{RequestedAddress, RequestedIps, ip_of_cni_args, missing_section, optional_address},
@@ -15,12 +13,12 @@ use cni_types::{
 use serde::Deserialize;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-/// Where records are unless the configuration says otherwise.
+/// The default of `dataDir`.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
-/// The most range sets, and so addresses of an attachment: a record of each is written in one ADD,
-/// under the lock.
-const MOST_SETS: usize = 256;
+/// The limit of the number of range sets, and so of the addresses of an attachment: a record of
+/// each is written in one ADD, under the lock.
+const MAX_RANGE_SETS: usize = 256;
 
 /// The keys of the section `ipam`.
 pub const KEYS: &[Key] = &[
@@ -67,7 +65,7 @@ struct WireIpam {
     routes: Vec<Route>,
     data_dir: String,
     resolv_conf: String,
-    /// Networks and addresses that are never given away, in whichever range they lie.
+    /// Networks and addresses that no range gives away.
     exclude: Option<Vec<String>>,
     status_when_full: String,
 }
@@ -79,7 +77,7 @@ struct WireRange {
     range_start: String,
     range_end: String,
     gateway: String,
-    /// The same for this range.
+    /// Networks and addresses that this range does not give away.
     exclude: Option<Vec<String>>,
 }
 
@@ -89,7 +87,7 @@ struct WireRuntimeConfig {
     ip_ranges: Vec<Option<Vec<WireRange>>>,
 }
 
-/// All that DEL and GC need.
+/// The part that DEL and GC need.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WireLocation {
@@ -105,27 +103,27 @@ struct WireDataDir {
 /// A checked configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where the networks' folders are.
+    /// The directory of the networks' folders.
     pub(crate) data_dir: PathBuf,
-    /// The pools, one address from each. Never empty, never overlapping. The order is part of what is on disk: the
-    /// index of a set is in the name of its `last_reserved_ip` file.
+    /// The pools, one address from each. Never empty, never overlapping. The order matters on disk:
+    /// the index of a set is in the name of its `last_reserved_ip` file.
     pub(crate) range_sets: Vec<RangeSet>,
     /// The routes of the result.
     pub(crate) routes: Vec<Route>,
     /// The file that the result's `dns` comes from.
     pub(crate) resolv_conf: Option<PathBuf>,
-    /// What STATUS says of a set without a free address.
+    /// The answer of STATUS for a set without a free address.
     pub(crate) when_full: WhenFull,
     /// The addresses that `args.cni.ips` and `runtimeConfig.ips` ask for, in this order.
     requested: Vec<IpAddr>,
 }
 
-/// What STATUS says of a set without a free address.
+/// The answer of STATUS for a set without a free address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
-    /// The node is ready: what is full today is free when a pod ends. A line on stderr says so.
+    /// The node is ready: a full set has room as soon as a pod ends. A line on stderr reports it.
     Ready,
-    /// Code 50, the letter of the specification (section 2, "STATUS").
+    /// Code 50, to the letter of the specification (section 2, "STATUS").
     Error,
 }
 
@@ -140,10 +138,10 @@ impl WhenFull {
     }
 }
 
-/// Where the records are, from a configuration that need not make sense otherwise.
+/// The directory of the records, from a configuration that may be invalid otherwise.
 ///
 /// # Errors
-/// Code 6 for what cannot be decoded, 7 where there is no `ipam` section.
+/// Code 6 if it cannot be decoded, 7 if there is no `ipam` section.
 pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
     let wire: WireLocation = call.config()?;
     Ok(data_dir_or_default(
@@ -151,7 +149,8 @@ pub(crate) fn data_dir(call: &Call) -> Result<PathBuf, Error> {
     ))
 }
 
-/// Fails where the configuration wants more addresses than its version allows. One that is wrong in another way passes.
+/// Fails if the configuration wants more addresses than its version allows. One that is invalid in
+/// another way passes.
 ///
 /// # Errors
 /// Code 7, for 0.1.0 and 0.2.0.
@@ -190,18 +189,18 @@ impl Wire {
         Ok(sets)
     }
 
-    /// Refuses more sets than an attachment can want addresses.
+    /// Fails if there are too many sets.
     fn require_few_sets(&self, ipam: &WireIpam) -> Result<(), Error> {
         let count = self.runtime_config.ip_ranges.len()
             + usize::from(ipam.subnet.is_some())
             + ipam.ranges.len();
-        if count <= MOST_SETS {
+        if count <= MAX_RANGE_SETS {
             return Ok(());
         }
         let details =
             "an attachment gets an address from each; ranges of one pool belong in one set";
         Err(invalid(format!(
-            "{count} range sets, and at most {MOST_SETS} are allowed"
+            "{count} range sets, and at most {MAX_RANGE_SETS} are allowed"
         ))
         .with_details(details))
     }
@@ -211,7 +210,7 @@ impl Config {
     /// Reads and checks the configuration.
     ///
     /// # Errors
-    /// Code 6 for what cannot be decoded, 7 for what does not make sense.
+    /// Code 6 if it cannot be decoded, 7 if it is invalid.
     pub(crate) fn load(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
         let requested = RequestedIps::of(call)?;
@@ -233,11 +232,12 @@ impl Config {
         })
     }
 
-    /// For each range set the address that the runtime asks for, from `CNI_ARGS`, `args.cni.ips` and
-    /// `runtimeConfig.ips`. Repeats count once: podman sends the same in two places.
+    /// For each range set the address that the runtime asks for, from `CNI_ARGS`, `args.cni.ips`
+    /// and `runtimeConfig.ips`. Repeats count once: podman sends the same in two places.
     ///
     /// # Errors
-    /// Code 4 for `CNI_ARGS`, 103 for addresses that no set can serve, or none any more.
+    /// Code 4 for an invalid address in `CNI_ARGS`, 103 for addresses that no set can serve, or
+    /// that are a second one of a set.
     pub(crate) fn requested(&self, call: &Call) -> Result<Vec<Option<IpAddr>>, Error> {
         let by_args = requested_by_args(call)?;
         let mut seen = BTreeSet::new();
@@ -252,7 +252,7 @@ impl Config {
             let place = owners
                 .set_of(*address)
                 .and_then(|set| requested.get_mut(set));
-            // The first one that a set can serve is taken out of the list; what stays there cannot be served.
+            // The first address of a set is taken out of the list; the rest cannot be served.
             match place {
                 Some(place @ None) => {
                     *place = Some(*address);
@@ -273,7 +273,7 @@ impl Config {
     }
 }
 
-/// The set that an address is in, found in the same time however many sets there are.
+/// The sets by their spans: the set of an address is found by binary search.
 struct Owners(Vec<(Span, usize)>);
 
 impl Owners {
@@ -361,7 +361,7 @@ fn exclusion(text: &str) -> Result<Span, Error> {
     }
     let cidr: Cidr = text.parse().map_err(|_| {
         invalid(format!(
-            "invalid exclude {text:?}: a network such as 10.1.0.0/28 or an address is wanted"
+            "invalid exclude {text:?}: expected a network such as 10.1.0.0/28, or an address"
         ))
     })?;
     if cidr != cidr.network() {
@@ -377,10 +377,7 @@ fn exclusion(text: &str) -> Result<Span, Error> {
 }
 
 fn require_expressible(version: SpecVersion, sets: &[RangeSet]) -> Result<(), Error> {
-    AddResult::require_one_address_per_family(
-        version,
-        sets.iter().filter_map(RangeSet::first_address),
-    )
+    AddResult::require_one_address_per_family(version, sets.iter().map(RangeSet::first_address))
 }
 
 fn range(wire: &WireRange) -> Result<Range, Error> {

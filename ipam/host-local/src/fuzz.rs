@@ -1,14 +1,16 @@
-//! Entry functions for the fuzzer: requests, resolv.conf, and what lies beside the records, changed
+//! Entry functions for the fuzzer: requests, resolv.conf, and the files beside the records, changed
 //! by anybody but with the right checksums. Compiled with the feature `fuzzing` only.
 
 use crate::{
-    HostLocal,
-    index::{self, Index, Item, Stamp, container},
-    ledger::{Identity, Ledger, Origin},
-    resolv_conf,
-    span::{Span, Spans},
-    system::Boot,
-    table,
+    alloc::{Span, Spans},
+    config::resolv_conf,
+    machine::Boot,
+    plugin::HostLocal,
+    store::{
+        ContainerHash, FileIdentity, Origin, OriginTable,
+        index::{self, Index, IndexedRecord, Stamp},
+        table,
+    },
 };
 use cni_types::{Environment, Json, fuzz::serve};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -19,13 +21,13 @@ use std::{
     path::Path,
 };
 
-/// The most that is done in one run, of whatever kind.
-const MOST: usize = 32;
+/// The limit of the operations of each kind in one run.
+const MAX_OPERATIONS: usize = 32;
 
 /// Answers a request (see [`cni_types::fuzz::request`]) with the data directory in an empty folder.
 ///
 /// # Panics
-/// If the answer is none that the specification allows.
+/// If the specification does not allow the answer.
 pub fn request(folder: &Path, data: &[u8]) {
     let (environment, stdin) = cni_types::fuzz::request(data);
     let stdin = match Json::parse(&stdin) {
@@ -53,10 +55,10 @@ fn kept_inside(mut json: Json, folder: &Path) -> Json {
     json
 }
 
-/// Reads a text in the format of resolv.conf(5). What was read must come again when it is written.
+/// Reads a text in the format of resolv.conf(5), writes it and reads it again.
 ///
 /// # Panics
-/// If it does not.
+/// If the two differ.
 pub fn resolv_conf(data: &[u8]) {
     let dns = resolv_conf::parse(&String::from_utf8_lossy(data));
     let mut text = format!(
@@ -71,35 +73,36 @@ pub fn resolv_conf(data: &[u8]) {
     assert_eq!(resolv_conf::parse(&text), dns);
 }
 
-/// Makes an index and a ledger, changes bytes of them, corrects the checksums, and uses them.
+/// Makes an index and an origin table, changes bytes of them, corrects the checksums, and uses
+/// them.
 ///
 /// # Panics
-/// If that does.
+/// If their code panics.
 pub fn tables(data: &[u8]) {
     let mut input = Input(data);
     // Only the kernel's refusal of memory ends this early.
     let _ = use_index(&mut input);
-    let _ = use_ledger(&mut input);
+    let _ = use_origin_table(&mut input);
 }
 
 fn use_index(input: &mut Input<'_>) -> io::Result<()> {
     let boot = [1; 16];
-    let mut items: Vec<Item> = input.many(Input::item);
+    let mut records: Vec<IndexedRecord> = input.many(Input::record);
     let file = memory()?;
     let stamp = Stamp::of(&file.metadata()?);
-    Index::build(file.try_clone()?, boot, &mut items)?.seal(stamp)?;
+    Index::build(file.try_clone()?, boot, &mut records)?.seal(stamp)?;
     input.change(file.try_clone()?, index::correct_checksums)?;
     let Some(mut index) = Index::open(file, boot) else {
         return Ok(());
     };
-    for _ in 0..MOST {
+    for _ in 0..MAX_OPERATIONS {
         let Some(kind) = input.byte() else { break };
-        let item = input.item();
+        let record = input.record();
         let outcome = match kind % 6 {
-            0 => index.insert(item),
-            1 => index.remove(item),
-            2 => index.set_taken(item.address),
-            3 => item
+            0 => index.insert(record),
+            1 => index.remove(record),
+            2 => index.set_taken(record.address),
+            3 => record
                 .container
                 .map_or(Ok(()), |container| index.addresses_of(container).map(drop)),
             4 => input
@@ -109,14 +112,14 @@ fn use_index(input: &mut Input<'_>) -> io::Result<()> {
                 index.count(&[&Spans::from_iter([span])]).map(drop)
             }),
         };
-        // Damage that is noticed is no damage.
+        // An error is the right answer to damage.
         drop(outcome);
     }
     let _ = (index.is_full(), index.taken(), index.is_unchanged());
     Ok(())
 }
 
-fn use_ledger(input: &mut Input<'_>) -> io::Result<()> {
+fn use_origin_table(input: &mut Input<'_>) -> io::Result<()> {
     let origin = Origin {
         boot: Boot {
             machine: [2; 16],
@@ -126,29 +129,30 @@ fn use_ledger(input: &mut Input<'_>) -> io::Result<()> {
     };
     let file = memory()?;
     let [one, other] = [
-        Identity::of(&file.metadata()?),
-        Identity::of(&memory()?.metadata()?),
+        FileIdentity::of(&file.metadata()?),
+        FileIdentity::of(&memory()?.metadata()?),
     ];
-    let record = |input: &mut Input<'_>| match input.byte() {
+    let identity = |input: &mut Input<'_>| match input.byte() {
         Some(byte) if byte % 2 == 1 => other,
         _ => one,
     };
-    let mut ledger = Ledger::create(file.try_clone()?)?;
-    for (item, record) in input.many(|input| (input.item(), record(input))) {
-        ledger.note(item.address, record, &origin)?;
+    let mut origins = OriginTable::create(file.try_clone()?)?;
+    for (record, identity) in input.many(|input| (input.record(), identity(input))) {
+        origins.insert(record.address, identity, &origin)?;
     }
     input.change(file.try_clone()?, table::correct_checksums)?;
-    let Some(mut ledger) = Ledger::open(file)? else {
+    let Some(mut origins) = OriginTable::open(file)? else {
         return Ok(());
     };
-    for _ in 0..MOST {
+    for _ in 0..MAX_OPERATIONS {
         let Some(kind) = input.byte() else { break };
-        let (address, record) = (input.item().address, record(input));
+        let address = input.record().address;
+        let identity = identity(input);
         match kind % 4 {
-            0 => drop(ledger.note(address, record, &origin)),
-            1 => drop(ledger.forget(address)),
-            2 => drop(ledger.origin(address, record)),
-            _ => drop(ledger.copy_into(memory()?, 2, |_, other| other == record)),
+            0 => drop(origins.insert(address, identity, &origin)),
+            1 => drop(origins.remove(address)),
+            2 => drop(origins.origin(address, identity)),
+            _ => drop(origins.copy_into(memory()?, 2, |_, other| other == identity)),
         }
     }
     Ok(())
@@ -158,12 +162,12 @@ fn memory() -> io::Result<File> {
     Ok(memfd_create(c"fuzz", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
-/// Runs the plugin on a data directory whose index somebody changes between the requests, checksums
-/// and all. The records are the truth: whatever the index says, nobody loses an address, and nobody
-/// gets one that another has.
+/// Runs the plugin on a data directory whose index somebody changes between the requests, with its
+/// checksums. The records are the truth: with any index, nobody loses an address, and
+/// nobody gets one that another has.
 ///
 /// # Panics
-/// If somebody does.
+/// If an address is lost or given twice.
 pub fn data_directory(folder: &Path, data: &[u8]) {
     let mut input = Input(data);
     let run = |command: &str, id: &str| {
@@ -229,7 +233,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| e.to_string())
 }
 
-/// Takes values off the front of what the fuzzer gave. After its end there are no more.
+/// Takes values off the front of the fuzzer's input. After its end, every value is 0.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -244,7 +248,7 @@ impl Input<'_> {
     }
 
     fn many<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        let count = usize::from(self.byte().unwrap_or_default()) % MOST;
+        let count = usize::from(self.byte().unwrap_or_default()) % MAX_OPERATIONS;
         (0..count).map(|_| one(self)).collect()
     }
 
@@ -260,21 +264,21 @@ impl Input<'_> {
         }
     }
 
-    fn item(&mut self) -> Item {
+    fn record(&mut self) -> IndexedRecord {
         let address = self.address();
         let container = self
             .byte()
             .filter(|id| id % 8 != 0)
-            .map(|id| container(&id.to_string()));
-        Item { address, container }
+            .map(|id| ContainerHash::of(&id.to_string()));
+        IndexedRecord { address, container }
     }
 
     fn span(&mut self) -> Option<Span> {
         Span::new(self.address(), self.address())
     }
 
-    /// Overwrites bytes in the first part of pages, where most is, and lets the checksums be
-    /// corrected.
+    /// Overwrites bytes in the first part of pages, where most entries are, and corrects the
+    /// checksums.
     fn change(&mut self, mut file: File, correct: fn(&mut [u8])) -> io::Result<()> {
         let changes = self.many(|input| {
             let [page, offset] = input.take();

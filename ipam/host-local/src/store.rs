@@ -1,44 +1,61 @@
 //! The data directory: `<dataDir>/<network>/<address>`, one record per file, beside
-//! `last_reserved_ip.<n>` and `lock`. It knows nothing of ranges.
+//! `last_reserved_ip.<n>` and `lock`. It knows nothing of range sets.
 //!
 //! Those files are the truth, and shared with the reference. What else we keep lies outside the
 //! network's folder, since the reference takes every file in there for a record; no network's name
 //! begins with a dot, so the names are free:
 //!
 //! - `.<network>.new`: a record in the making (see `publish`);
-//! - `.index/<network>`: what the records say, arranged for the search (see [`crate::index`]);
-//! - `.origin/<network>`: which boot a record is of (see [`crate::ledger`]).
+//! - `.index/<network>`: the content of the records, arranged for the search (see [`index`]);
+//! - `.origin/<network>`: the boot that each record is of (see [`origin_table`]).
 //!
 //! Any of them can be deleted at any time.
+//!
+//! [`Folder`] reads without the lock; [`Locked`] holds it and changes things.
 
-mod derived;
+mod directory;
+mod errno;
 mod folder;
+pub(crate) mod index;
+mod key;
 mod last_reserved;
-mod ledgers;
 mod lock;
 mod locked;
 mod names;
+mod open_index;
+mod origin_table;
+mod origins;
 mod publish;
+mod query;
+mod record;
+pub(crate) mod table;
 
-pub(crate) use folder::{Folder, Found, Search, Sighting, Unread};
-pub(crate) use ledgers::Origins;
+pub(crate) use folder::{Folder, RecordFile, Scanned, SearchResult, UnreadableRecords};
+pub(crate) use index::ContainerHash;
+pub(crate) use last_reserved::LastReserved;
 pub(crate) use locked::Locked;
-pub(crate) use publish::Reserved;
+pub(crate) use origin_table::Origin;
+#[cfg(feature = "fuzzing")]
+pub(crate) use origin_table::{FileIdentity, OriginTable};
+pub(crate) use origins::Origins;
+pub(crate) use publish::Reserve;
+pub(crate) use query::query_unlocked;
+pub use record::Owner;
+pub(crate) use record::{Holder, Record};
 
-use crate::{
-    directory::Directory,
-    system::{Id, SystemPaths},
-};
+use crate::machine::{Id, SystemPaths};
 use cni_types::{Code, Error, NetworkName, Stop};
-use lock::{Patience, Purpose};
-use nix::{errno::Errno, libc::S_IFMT, sys::stat::SFlag};
+use directory::Directory;
+use errno::{failed, is_absence};
+use lock::{Deadline, Purpose};
+use nix::{libc::S_IFMT, sys::stat::SFlag};
 use std::{
-    io::{self, ErrorKind},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// Where one network's records are, or would be.
+/// The place of one network's records, existing or not.
 #[derive(Debug)]
 pub(crate) struct Store<'a> {
     data_dir: PathBuf,
@@ -48,8 +65,8 @@ pub(crate) struct Store<'a> {
 }
 
 impl<'a> Store<'a> {
-    /// The folder of `network` in `data_dir`; whatever takes long ends if `stop` is asked for.
-    /// Touches nothing.
+    /// Returns the place of the records of `network` in `data_dir`; long operations end if `stop`
+    /// is asked for. Touches nothing.
     pub(crate) fn new(
         data_dir: &Path,
         network: &NetworkName,
@@ -66,32 +83,31 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Opens the folder. None if it is not there.
+    /// Opens the folder; `None` if it is missing.
     ///
     /// # Errors
     /// Code 5, also if the directory or the folder is a symbolic link.
     pub(crate) fn open(&self) -> Result<Option<Folder<'a>>, Error> {
         let data = match Directory::open(&self.data_dir) {
             Ok(data) => data,
-            Err(e) if is_absence(&e) => return not_a_link(&self.data_dir).map(|()| None),
+            Err(e) if is_absence(&e) => return require_no_link(&self.data_dir).map(|()| None),
             Err(e) => return Err(failed("open data directory", &self.data_dir, &e)),
         };
         let path = self.data_dir.join(&self.network);
         match data.open_child(&self.network) {
             Ok(records) => Ok(Some(self.folder(data, records))),
-            Err(e) if is_absence(&e) => not_a_link(&path).map(|()| None),
+            Err(e) if is_absence(&e) => require_no_link(&path).map(|()| None),
             Err(e) => Err(failed("open data directory", &path, &e)),
         }
     }
 
     fn folder(&self, data: Directory, records: Directory) -> Folder<'a> {
-        let (network, boot, stop) = (self.network.clone(), self.boot, self.stop);
         Folder {
             data,
             records,
-            network,
-            boot,
-            stop,
+            network: self.network.clone(),
+            boot: self.boot,
+            stop: self.stop,
         }
     }
 
@@ -109,38 +125,38 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// Code 5, or 11 if the lock cannot be had in time, or the process was asked to stop.
-    pub(crate) fn create_and_lock(&self, patience: Duration) -> Result<Locked<'a>, Error> {
-        let patience = Patience::new(patience);
+    pub(crate) fn create_and_lock(&self, timeout: Duration) -> Result<Locked<'a>, Error> {
+        let deadline = Deadline::after(timeout);
         loop {
             let folder = match self.open()? {
                 Some(folder) => folder,
                 None => self.create()?,
             };
-            if let Some(locked) = Locked::new(folder, Purpose::Reserve, patience)? {
+            if let Some(locked) = Locked::new(folder, Purpose::Reserve, deadline)? {
                 return Ok(locked);
             }
         }
     }
 
-    /// Takes the lock, to free addresses. None if there is no folder.
+    /// Takes the lock, to free addresses; `None` if there is no folder.
     ///
     /// # Errors
     /// Code 5, or 11 if the lock cannot be had in time, or the process was asked to stop.
-    pub(crate) fn lock(&self, patience: Duration) -> Result<Option<Locked<'a>>, Error> {
-        let patience = Patience::new(patience);
+    pub(crate) fn lock(&self, timeout: Duration) -> Result<Option<Locked<'a>>, Error> {
+        let deadline = Deadline::after(timeout);
         while let Some(folder) = self.open()? {
-            if let Some(locked) = Locked::new(folder, Purpose::Free, patience)? {
+            if let Some(locked) = Locked::new(folder, Purpose::Free, deadline)? {
                 return Ok(Some(locked));
             }
         }
         Ok(None)
     }
 
-    /// Fails if records cannot be written, as far as that shows without writing: in the network's own
-    /// folder, which suffices (see `publish`), and under its lock.
+    /// Fails if records cannot be written, as far as that shows without writing: in the network's
+    /// own folder, which suffices (see `publish`), and under its lock.
     ///
     /// # Errors
-    /// Code 50, naming what is in the way.
+    /// Code 50, naming the obstacle.
     pub(crate) fn require_usable(&self) -> Result<(), Error> {
         let folder = self.data_dir.join(&self.network);
         let unusable = |path: &Path, why: &dyn std::fmt::Display| {
@@ -169,7 +185,7 @@ impl<'a> Store<'a> {
                     directory
                         .require_writable()
                         .map_err(|e| unusable(path, &e))?;
-                    if path == folder && !has_room_for_lock(&directory) {
+                    if path == folder && !can_have_lock(&directory) {
                         return Err(unusable(&path.join(lock::NAME), &"not a plain file"));
                     }
                     return Ok(());
@@ -182,16 +198,17 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Returns false if what is called `lock` can be no lock.
-fn has_room_for_lock(folder: &Directory) -> bool {
+/// Returns true if `lock` is a plain file, or missing.
+fn can_have_lock(folder: &Directory) -> bool {
     let is_plain = |mode: u32| mode & S_IFMT == SFlag::S_IFREG.bits();
     folder
         .stat(lock::NAME.as_ref())
         .map_or(true, |found| is_plain(found.st_mode))
 }
 
-/// Fails if the path is a symbolic link: we would write, and delete, where it leads.
-fn not_a_link(path: &Path) -> Result<(), Error> {
+/// Fails if the path is a symbolic link: we would write and delete in the directory that it leads
+/// to.
+fn require_no_link(path: &Path) -> Result<(), Error> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
         let msg = format!(
             "failed to open data directory {}: it is a symbolic link",
@@ -203,47 +220,5 @@ fn not_a_link(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns true if there is no such path: a part is missing, or is not a directory.
-fn is_absence(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
-/// Returns true if nothing may be written.
-fn is_read_only(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
-    )
-}
-
-/// Returns true if the name is free, or that of a link, a socket or a device.
-fn is_no_record(e: &io::Error) -> bool {
-    let errno = e.raw_os_error().map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR)
-    )
-}
-
-/// Returns true if the disk, or the user's share of it, is full.
-fn is_full(e: &io::Error) -> bool {
-    matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
-/// Returns true if the error is this process's, and says nothing about the file.
-fn is_shortage(e: &io::Error) -> bool {
-    let errno = e.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
-}
-
-fn failed(what: &str, path: &Path, e: &io::Error) -> Error {
-    Error::new(
-        Code::IO,
-        format!("failed to {what} {}: {e}", path.display()),
-    )
-}
-
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trouble;

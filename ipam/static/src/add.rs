@@ -3,7 +3,7 @@
 use crate::{NAME, config::Config};
 use cni_types::{AddResult, Call, Encoded, Error, log};
 
-/// Returns the result, and names on stderr what of the request is not in it.
+/// Returns the result, and names on stderr the parts of the request that are not in it.
 pub(crate) fn add(call: &Call) -> Result<Encoded, Error> {
     let config = Config::load(call)?;
     for gateway in config.gateways_without_address() {

@@ -79,8 +79,8 @@ impl Config {
     /// Reads and checks the request.
     ///
     /// # Errors
-    /// Code 6 for what cannot be decoded, 7 without an `ipam` section and for an address or a
-    /// gateway of the configuration that is none, 4 for one of `CNI_ARGS`.
+    /// Code 6 if it cannot be decoded, 7 if it has no `ipam` section or an invalid address or
+    /// gateway, 4 for an invalid address or gateway in `CNI_ARGS`.
     pub(crate) fn load(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
         let requested = RequestedIps::of(call)?;

@@ -28,7 +28,7 @@ impl Plugin for Static {
         add::add(call)
     }
 
-    /// Succeeds whatever the configuration says: there is nothing to free.
+    /// Succeeds with any configuration: there is nothing to free.
     fn del(&self, _call: &Call, _detachment: &Detachment) -> Result<(), Error> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What a configuration means, and what is refused with the reference's texts.
+//! The meaning of a configuration, and the refusals with the reference's texts.
 
 use super::*;
 use cni_types::{Environment, Stop};
@@ -216,7 +216,7 @@ fn exclusions_are_networks_or_addresses_of_the_section_or_of_a_range() {
             [{"subnet":"10.0.0.0/28","exclude":["10.0.0.14"]},{"subnet":"10.1.0.0/29"}],[{"subnet":"fd00::/64"}]]}"#,
     );
     let sets = config.unwrap().range_sets;
-    let count = |number: u64| crate::count::Count::from(number);
+    let count = |number: u64| crate::alloc::Count::from(number);
     assert_eq!(
         (sets[0].capacity(), sets[0].excluded()),
         (count(6 + 5), count(6 + 1))
@@ -336,7 +336,7 @@ fn tens_of_thousands_of_ranges_exclusions_and_requests_are_read_in_a_moment() {
     });
     assert_eq!(
         config.range_sets[0].excluded(),
-        crate::count::Count::from(32_767_u64)
+        crate::alloc::Count::from(32_767_u64)
     );
     let ips = list(60_000, |n| format!(r#""11.{}.{}.1""#, n >> 8, n & 255));
     let text = format!(r#""runtimeConfig":{{"ips":[{ips}]}},"ipam":{{"ranges":[[{ranges}]]}}"#);

@@ -1,15 +1,15 @@
-//! The folder of one network without its lock, for those who only look: its records, one by one or
-//! all.
+//! The folder of one network without its lock, for reading: its records, one by one or all.
 //!
 //! A record that cannot be read is not a record without an owner: somebody holds the address, and
-//! nobody can say who. Each look reports such records beside those that it read.
+//! nobody can say who. Each scan reports such records beside those that it read.
 
-use super::{failed, is_no_record, is_shortage, ledgers::Origins};
-use crate::{
+use super::{
     directory::{Access, Directory},
+    errno::{failed, is_no_record, is_shortage},
+    names::INDEXES,
     record::{MAX_CONTENT, Owner, Record},
-    system::Id,
 };
+use crate::machine::Id;
 use cni_types::{Error, Stop};
 use std::{
     ffi::{OsStr, OsString},
@@ -19,14 +19,14 @@ use std::{
     path::Path,
 };
 
-/// So much is read of a record at first, in bytes; nearly all are far shorter.
+/// The size of the first read of a record, in bytes; nearly all records are far shorter.
 const FIRST_READ: usize = 4096;
 
-/// How many records are read between two looks at the request to stop.
+/// The number of records that are read between two checks of the request to stop.
 const STRIDE: usize = 32;
 
-/// How many records that could not be read an error names.
-const NAMED: usize = 3;
+/// The number of unreadable records that an error names.
+const MAX_NAMED: usize = 3;
 
 /// The folder of one network, open.
 #[derive(Debug)]
@@ -40,39 +40,39 @@ pub(crate) struct Folder<'a> {
 
 /// A record and its file.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct RecordFile {
     /// The record.
     pub(crate) record: Record,
     /// The file's metadata.
     pub(crate) meta: Metadata,
 }
 
-/// What a look at all records meets.
+/// An item of a scan of all records.
 #[derive(Debug)]
-pub(crate) enum Sighting<'a> {
+pub(crate) enum Scanned<'a> {
     /// A record, and its file.
     Record(Record, &'a File),
-    /// A record of this address that could not be read, and why.
-    Unread(IpAddr, Error),
+    /// The address of a record that could not be read, and the reason.
+    Unreadable(IpAddr, Error),
 }
 
-/// The records that a look at all of them could not read.
+/// The records that a scan could not read.
 #[derive(Debug, Default)]
-pub(crate) struct Unread {
+pub(crate) struct UnreadableRecords {
     first: Vec<Error>,
     count: usize,
 }
 
-impl Unread {
-    /// Adds one.
+impl UnreadableRecords {
+    /// Adds the error of one.
     pub(crate) fn push(&mut self, error: Error) {
         self.count += 1;
-        if self.first.len() < NAMED {
+        if self.first.len() < MAX_NAMED {
             self.first.push(error);
         }
     }
 
-    /// One error that names the first few. None if every record was read.
+    /// One error that names the first few; `None` if every record was read.
     pub(crate) fn into_error(self) -> Option<Error> {
         let more = self.count - self.first.len();
         let error = Error::join(self.first.into_iter().map(Err)).err()?;
@@ -84,37 +84,37 @@ impl Unread {
     }
 }
 
-/// The records that a look at all of them was for.
+/// The outcome of a search among the records.
 #[derive(Debug, Default)]
-pub(crate) struct Search {
-    /// Those that match.
-    pub(crate) found: Vec<Found>,
-    /// Those of which nobody knows if they match.
-    pub(crate) unread: Unread,
+pub(crate) struct SearchResult {
+    /// The records that match.
+    pub(crate) found: Vec<RecordFile>,
+    /// The records that may match, but cannot be read.
+    pub(crate) unreadable: UnreadableRecords,
 }
 
-/// What a file with the name of an address turned out to be.
-enum Look {
-    /// No record: no plain file, or it has just vanished.
-    Nothing,
+/// The content of a file with the name of an address.
+enum Content {
+    /// No record: not a plain file, or it has just vanished.
+    None,
     Record(Owner, File),
     Unreadable(io::Error),
 }
 
-impl<'a> Folder<'a> {
-    /// Its path.
+impl Folder<'_> {
+    /// The folder's path.
     pub(crate) fn path(&self) -> &Path {
         self.records.path()
     }
 
-    /// Visits every record. A name that is no address is no record, and neither is what is not a
-    /// plain file. Ends at the first error of `visit`.
+    /// Visits every record: every plain file whose name is an address. Ends at the first error of
+    /// `visit`.
     ///
     /// # Errors
     /// Code 5 if the folder cannot be read, 11 if the process was asked to stop.
     pub(crate) fn scan(
         &self,
-        visit: &mut dyn FnMut(Sighting<'_>) -> Result<(), Error>,
+        visit: &mut dyn FnMut(Scanned<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let unreadable = |e| failed("read data directory", self.path(), &e);
         let mut buffer = [0; FIRST_READ];
@@ -129,37 +129,40 @@ impl<'a> Folder<'a> {
             if entry.is_file == Some(false) {
                 continue;
             }
-            match self.look_at(&entry.name, entry.is_file, &mut buffer)? {
-                Look::Nothing => {}
-                Look::Record(owner, file) => {
+            match self.read_record(&entry.name, entry.is_file, &mut buffer)? {
+                Content::None => {}
+                Content::Record(owner, file) => {
                     let record = Record {
                         address,
                         owner,
                         file_name: entry.name,
                     };
-                    visit(Sighting::Record(record, &file))?;
+                    visit(Scanned::Record(record, &file))?;
                 }
-                Look::Unreadable(e) => {
-                    visit(Sighting::Unread(address, self.unreadable(&entry.name, &e)))?;
+                Content::Unreadable(e) => {
+                    visit(Scanned::Unreadable(
+                        address,
+                        self.unreadable(&entry.name, &e),
+                    ))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The record of `address`, if it has its usual name.
+    /// The record of `address`; `None` unless there is one under the usual name.
     ///
     /// # Errors
-    /// Code 5 if it is there and cannot be read.
-    pub(crate) fn record(&self, address: IpAddr) -> Result<Option<Found>, Error> {
+    /// Code 5 if the record exists and cannot be read.
+    pub(crate) fn record(&self, address: IpAddr) -> Result<Option<RecordFile>, Error> {
         let file_name = OsString::from(address.to_string());
         let unreadable = |e: &io::Error| self.unreadable(&file_name, e);
-        match self.look_at(&file_name, None, &mut [0; FIRST_READ])? {
-            Look::Nothing => Ok(None),
-            Look::Unreadable(e) => Err(unreadable(&e)),
-            Look::Record(owner, file) => {
+        match self.read_record(&file_name, None, &mut [0; FIRST_READ])? {
+            Content::None => Ok(None),
+            Content::Unreadable(e) => Err(unreadable(&e)),
+            Content::Record(owner, file) => {
                 let meta = file.metadata().map_err(|e| unreadable(&e))?;
-                Ok(Some(Found {
+                Ok(Some(RecordFile {
                     record: Record {
                         address,
                         owner,
@@ -171,29 +174,33 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// The records that match, by looking at all.
+    /// Searches all records for those that match.
     ///
     /// # Errors
     /// Code 5 if the folder cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn find(&self, matches: &dyn Fn(&Record) -> bool) -> Result<Search, Error> {
-        let mut search = Search::default();
+    pub(crate) fn find(&self, matches: &dyn Fn(&Record) -> bool) -> Result<SearchResult, Error> {
+        let mut search = SearchResult::default();
         self.scan(&mut |sighting| {
             match sighting {
-                Sighting::Unread(_, error) => search.unread.push(error),
-                Sighting::Record(record, file) if matches(&record) => match file.metadata() {
-                    Ok(meta) => search.found.push(Found { record, meta }),
-                    Err(e) => search.unread.push(self.unreadable(&record.file_name, &e)),
+                Scanned::Unreadable(_, error) => search.unreadable.push(error),
+                Scanned::Record(record, file) if matches(&record) => match file.metadata() {
+                    Ok(meta) => search.found.push(RecordFile { record, meta }),
+                    Err(e) => search
+                        .unreadable
+                        .push(self.unreadable(&record.file_name, &e)),
                 },
-                Sighting::Record(..) => {}
+                Scanned::Record(..) => {}
             }
             Ok(())
         })?;
         Ok(search)
     }
 
-    /// Where records came from.
-    pub(crate) fn origins(&'a self) -> Origins<'a> {
-        Origins::new(self)
+    /// Removes the index from the disk: it can be rebuilt.
+    pub(super) fn remove_index(&self) {
+        if let Ok(directory) = self.data.open_child(INDEXES) {
+            let _ = directory.remove(self.network.as_ref());
+        }
     }
 
     fn unreadable(&self, name: &OsStr, e: &io::Error) -> Error {
@@ -203,41 +210,42 @@ impl<'a> Folder<'a> {
     /// Opens the record of this name and reads its owner.
     ///
     /// # Errors
-    /// Code 5 if the process lacks what it takes to open files: that says nothing of this record.
-    fn look_at(
+    /// Code 5 if this process cannot open any file (EMFILE, ENFILE, ENOMEM): that says nothing of
+    /// this record.
+    fn read_record(
         &self,
         name: &OsStr,
         is_file: Option<bool>,
         buffer: &mut [u8; FIRST_READ],
-    ) -> Result<Look, Error> {
+    ) -> Result<Content, Error> {
         let mut file = match self.records.open_file(name, Access::Read) {
             Ok(file) => file,
-            Err(e) if is_no_record(&e) => return Ok(Look::Nothing),
+            Err(e) if is_no_record(&e) => return Ok(Content::None),
             Err(e) if is_shortage(&e) => return Err(self.unreadable(name, &e)),
-            Err(e) => return Ok(Look::Unreadable(e)),
+            Err(e) => return Ok(Content::Unreadable(e)),
         };
         if is_file.is_none() {
             match file.metadata() {
                 Ok(meta) if meta.is_file() => {}
-                Ok(_) => return Ok(Look::Nothing),
-                Err(e) => return Ok(Look::Unreadable(e)),
+                Ok(_) => return Ok(Content::None),
+                Err(e) => return Ok(Content::Unreadable(e)),
             }
         }
         Ok(match read_owner(&mut file, buffer) {
-            Ok(owner) => Look::Record(owner, file),
-            Err(e) => Look::Unreadable(e),
+            Ok(owner) => Content::Record(owner, file),
+            Err(e) => Content::Unreadable(e),
         })
     }
 }
 
-/// Reads the owner from a record, whatever its length. What is longer than any record can be is
-/// nobody's that we could name.
+/// Reads the owner from a record of any length. One that is longer than a record can be has an
+/// unknown owner.
 fn read_owner(file: &mut File, buffer: &mut [u8; FIRST_READ]) -> io::Result<Owner> {
     let len = match file.read(buffer) {
         Err(e) if e.kind() == ErrorKind::Interrupted => file.read(buffer)?,
         outcome => outcome?,
     };
-    let start = buffer.get(..len).unwrap_or_default();
+    let (start, _) = buffer.split_at(len);
     if len < FIRST_READ {
         return Ok(Owner::parse(start));
     }
@@ -251,7 +259,7 @@ fn read_owner(file: &mut File, buffer: &mut [u8; FIRST_READ]) -> io::Result<Owne
     })
 }
 
-/// The address that a record of this name is of.
+/// The address that a record of this name is of; `None` if the name is no address.
 fn address_in(file_name: &OsStr) -> Option<IpAddr> {
     file_name.to_str()?.parse().ok()
 }

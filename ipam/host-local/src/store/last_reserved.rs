@@ -1,37 +1,42 @@
-//! `last_reserved_ip.<n>`: where the round robin of a range set goes on.
+//! `last_reserved_ip.<n>`: the place at which the round robin of a range set goes on.
 
-use super::{Locked, failed};
-use crate::{
+use super::{
     directory::{Access, is_sole},
-    note,
+    errno::failed,
+    locked::Locked,
 };
-use std::{ffi::OsString, fs::File, io::Read, net::IpAddr, os::unix::fs::FileExt};
+use crate::log;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read},
+    net::IpAddr,
+    os::unix::fs::FileExt,
+};
 
-/// The address that a range set gave away last, and the file that says so.
+/// The address that a range set gave away last, and its file.
 #[derive(Debug)]
 pub(crate) struct LastReserved<'a> {
     locked: &'a Locked<'a>,
     name: OsString,
     file: Option<File>,
-    /// The length of the file's content, in bytes, up to what an address can have.
+    /// The length of the file's content, in bytes, as far as it was read.
     pub(super) len: usize,
     address: Option<IpAddr>,
 }
 
 impl<'a> LastReserved<'a> {
-    /// Reads the file of the range set with this index. It is kept open: writing it in place is much
-    /// cheaper than replacing it (on a file system mounted with `discard` by a millisecond).
-    pub(super) fn read(locked: &'a Locked<'a>, index: usize) -> Self {
-        let name = OsString::from(format!("last_reserved_ip.{index}"));
+    /// Reads the file of the range set with this index, and keeps it open: a write in place is much
+    /// cheaper than a new file (by a millisecond on a file system mounted with `discard`).
+    pub(crate) fn read(locked: &'a Locked<'a>, set: usize) -> Self {
+        let name = OsString::from(format!("last_reserved_ip.{set}"));
         let mut file = locked.folder().records.open_file(&name, Access::Write).ok();
+        // Longer than any address.
         let mut buffer = [0; 64];
-        let len = file
-            .as_mut()
-            .and_then(|file| file.read(&mut buffer).ok())
-            .unwrap_or_default();
-        let text = buffer
-            .get(..len)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let read = file.as_mut().and_then(|file| file.read(&mut buffer).ok());
+        let len = read.unwrap_or(0);
+        let (content, _) = buffer.split_at(len);
+        let text = std::str::from_utf8(content).ok();
         Self {
             locked,
             name,
@@ -41,7 +46,8 @@ impl<'a> LastReserved<'a> {
         }
     }
 
-    /// The address. None if the file is missing or garbled, which only costs the round robin its turn.
+    /// The address; `None` if the file is missing or garbled, which only costs the round robin its
+    /// turn.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
@@ -50,13 +56,13 @@ impl<'a> LastReserved<'a> {
     pub(crate) fn write(self, address: IpAddr) {
         let path = self.locked.folder().path().join(&self.name);
         if let Err(e) = self.write_text(&address.to_string()) {
-            note(&failed("write", &path, &e).msg);
+            log::warn(failed("write", &path, &e).msg);
         }
     }
 
-    fn write_text(self, text: &str) -> std::io::Result<()> {
+    fn write_text(self, text: &str) -> io::Result<()> {
         match self.file {
-            // What is written in place would reach the other names of the file too.
+            // A write in place would reach the other names of the file too.
             Some(file) if is_sole(&file)? => {
                 file.write_all_at(text.as_bytes(), 0)?;
                 if text.len() < self.len {

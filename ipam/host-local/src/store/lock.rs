@@ -2,14 +2,17 @@
 //!
 //! Somebody may delete the folder, or the lock, while others hold it or wait for it. Then they have
 //! the lock of a file that nobody else finds, and it excludes nobody: so it counts only while the
-//! names still lead to what is locked.
+//! names still lead to the locked file.
 //!
-//! A disk so full that the file cannot be created must not keep anybody from freeing addresses. They
-//! lock the folder itself instead. No ADD can have the file then; one that creates it as soon as
-//! there is room again is not excluded, so what they free they have read right before.
+//! A disk so full that the file cannot be created must not keep anybody from freeing addresses: DEL
+//! and GC lock the folder itself instead. No ADD can have the file then. An ADD that creates it as
+//! soon as there is room again is not excluded, so a record is read right before it is freed.
 
-use super::{Folder, failed, is_full, is_read_only};
-use crate::directory::{Access, Directory};
+use super::{
+    directory::{Access, Directory},
+    errno::{failed, is_full, is_read_only},
+    folder::Folder,
+};
 use cni_types::{Code, Error, Stop, Woken};
 use std::{
     fs::{File, TryLockError},
@@ -28,7 +31,7 @@ const STACK: usize = 64 << 10;
 /// The lock's name in the folder.
 pub(super) const NAME: &str = "lock";
 
-/// Why the lock is wanted.
+/// The purpose for which the lock is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To reserve addresses.
@@ -37,7 +40,7 @@ pub(super) enum Purpose {
     Free,
 }
 
-/// What keeps other writers out.
+/// The lock that keeps other writers out.
 #[derive(Debug)]
 pub(super) enum Lock {
     /// The lock of the file.
@@ -51,19 +54,19 @@ pub(super) enum Lock {
     Unneeded,
 }
 
-/// How long to try, over all attempts to get the lock.
+/// The time limit of all attempts to get the lock.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    total: Duration,
-    deadline: Instant,
+pub(super) struct Deadline {
+    timeout: Duration,
+    end: Instant,
 }
 
-impl Patience {
-    /// From now on.
-    pub(super) fn new(total: Duration) -> Self {
+impl Deadline {
+    /// Returns the deadline that is so far from now.
+    pub(super) fn after(timeout: Duration) -> Self {
         Self {
-            total,
-            deadline: Instant::now() + total,
+            timeout,
+            end: Instant::now() + timeout,
         }
     }
 
@@ -73,19 +76,19 @@ impl Patience {
     /// Code 11.
     pub(super) fn check(&self, folder: &Path, stop: &Stop) -> Result<(), Error> {
         stop.check()?;
-        if Instant::now() < self.deadline {
+        if Instant::now() < self.end {
             return Ok(());
         }
         let msg = format!(
             "try again later: {} is deleted again and again",
             folder.display()
         );
-        Err(self.exhausted(msg))
+        Err(self.expired(msg))
     }
 
-    fn exhausted(&self, msg: String) -> Error {
+    fn expired(&self, msg: String) -> Error {
         Error::new(Code::TRY_AGAIN, msg)
-            .with_details(format!("gave up after {} s", self.total.as_secs_f32()))
+            .with_details(format!("gave up after {} s", self.timeout.as_secs_f32()))
     }
 }
 
@@ -101,14 +104,14 @@ pub(super) fn is_in_place(folder: &Folder<'_>, lock: &Lock) -> bool {
         }
 }
 
-/// Takes the lock within `patience`.
+/// Takes the lock before the deadline.
 ///
 /// # Errors
 /// Code 5, or 11 if the lock cannot be had in time, or the process was asked to stop.
 pub(super) fn take(
     folder: &Folder<'_>,
     purpose: Purpose,
-    patience: Patience,
+    deadline: Deadline,
 ) -> Result<Lock, Error> {
     let (file, into_lock): (File, fn(File) -> Lock) = match open_or_make_room(folder, purpose)? {
         Opened::File(file) => (file, Lock::File),
@@ -120,21 +123,21 @@ pub(super) fn take(
     if try_lock(&folder.records, &file)? {
         return Ok(into_lock(file));
     }
-    let woken = wait(&file, folder.stop, patience.deadline);
+    let woken = wait(&file, folder.stop, deadline.end);
     match woken.map_err(|e| failed("lock", &folder.path().join(NAME), &e))? {
         Woken::Ready => Ok(into_lock(file)),
         Woken::Stopped => Err(Stop::error()),
-        Woken::TimedOut => Err(timed_out(&folder.records, &file, patience)),
+        Woken::TimedOut => Err(timed_out(&folder.records, &file, deadline)),
     }
 }
 
-/// A handle of the folder with a lock of its own: a duplicate would share that of others.
+/// Opens the folder again, for a lock of its own: a duplicate would share that of others.
 fn own_handle(folder: &Folder<'_>) -> Result<File, Error> {
     let opened = folder.records.open_file(".".as_ref(), Access::Read);
     opened.map_err(|e| failed("lock", folder.path(), &e))
 }
 
-/// Opens the lock. On a full disk, the index makes room for it: that can be rebuilt.
+/// Opens the lock. On a full disk, removes the index to make room for it: it can be rebuilt.
 fn open_or_make_room(folder: &Folder<'_>, purpose: Purpose) -> Result<Opened, Error> {
     let opened = open(&folder.records);
     if purpose == Purpose::Reserve || !opened.as_ref().is_err_and(is_full) {
@@ -147,9 +150,9 @@ fn open_or_make_room(folder: &Folder<'_>, purpose: Purpose) -> Result<Opened, Er
     }
 }
 
-/// Waits for the lock in the kernel, where those who wait stand in line: of hundreds who ask again
-/// and again some never get their turn. A thread does it, since neither SIGTERM nor time can end that
-/// wait; one that is given up lets go of the lock as soon as it has it.
+/// Waits for the lock in the kernel, which queues those who wait: of hundreds that poll some never
+/// get their turn. A thread does it, since neither SIGTERM nor a timeout can end that wait; an
+/// abandoned thread releases the lock as soon as it has it.
 fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
     let (mut woken, mut waker) = UnixStream::pair()?;
     let same = file.try_clone()?;
@@ -161,7 +164,7 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
                     return;
                 }
             }
-            // If nobody listens any more, the lock goes with its last descriptor.
+            // If nobody listens any more, the lock is released with its last descriptor.
             let _ = waker.write_all(&[1]);
         })?;
     let outcome = stop.wait_readable(woken.as_fd(), Some(deadline))?;
@@ -171,7 +174,7 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
     Ok(outcome)
 }
 
-/// Takes the lock if nobody has it.
+/// Takes the lock if nobody has it; `None` otherwise.
 pub(super) fn take_if_free(folder: &Folder<'_>) -> Option<Lock> {
     let Opened::File(file) = open(&folder.records).ok()? else {
         return None;
@@ -181,7 +184,7 @@ pub(super) fn take_if_free(folder: &Folder<'_>) -> Option<Lock> {
     (is_taken && is_in_place(folder, &lock)).then_some(lock)
 }
 
-/// What came of opening the lock.
+/// The outcome of opening the lock.
 enum Opened {
     File(File),
     /// The file is not there, and the disk is full.
@@ -191,23 +194,15 @@ enum Opened {
 }
 
 fn open(folder: &Directory) -> io::Result<Opened> {
-    let opened = match folder.open_file(NAME.as_ref(), Access::Ensure) {
-        Err(e) if is_read_only(&e) => {
-            folder
-                .open_file(NAME.as_ref(), Access::Read)
-                .map_err(|again| {
-                    if again.kind() == ErrorKind::NotFound {
-                        again
-                    } else {
-                        e
-                    }
-                })
-        }
-        opened => opened,
+    let e = match folder.open_file(NAME.as_ref(), Access::Ensure) {
+        Err(e) if is_read_only(&e) => e,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Opened::Nothing),
+        opened => return opened.map(Opened::File),
     };
-    match opened {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Opened::Nothing),
-        opened => opened.map(Opened::File),
+    match folder.open_file(NAME.as_ref(), Access::Read) {
+        Ok(file) => Ok(Opened::File(file)),
+        Err(again) if again.kind() == ErrorKind::NotFound => Ok(Opened::Nothing),
+        Err(_) => Err(e),
     }
 }
 
@@ -220,7 +215,7 @@ fn try_lock(folder: &Directory, file: &File) -> Result<bool, Error> {
     }
 }
 
-fn timed_out(folder: &Directory, file: &File, patience: Patience) -> Error {
+fn timed_out(folder: &Directory, file: &File, deadline: Deadline) -> Error {
     let path = folder.path().join(NAME);
     let inode = file.metadata().map(|meta| meta.ino()).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
@@ -231,14 +226,15 @@ fn timed_out(folder: &Directory, file: &File, patience: Patience) -> Error {
         }
         None => "another process".into(),
     };
-    patience.exhausted(format!(
+    deadline.expired(format!(
         "try again later: {} is locked by {who}",
         path.display()
     ))
 }
 
-/// The process that /proc/locks says holds a flock(2) on this inode. The device is not compared: that of a file on
-/// btrfs is another one there. The kernel shows no process of an outer pid namespace.
+/// The process that holds a flock(2) on this inode, according to /proc/locks. The device is not
+/// compared: for a file on btrfs it is another one there. The kernel shows no process of an outer
+/// pid namespace.
 fn holder(locks: &str, inode: u64) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);

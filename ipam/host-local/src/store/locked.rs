@@ -1,17 +1,15 @@
-//! The folder of one network under its lock: all that is changed.
+//! The folder of one network under its lock: everything that changes it.
 
 use super::{
-    Folder, Search, Unread,
-    derived::{Kept, unusable},
-    failed,
-    last_reserved::LastReserved,
-    lock::{self, Lock, Patience, Purpose},
-};
-use crate::{
-    index::{Container, Index, Item, container},
+    errno::failed,
+    folder::{Folder, SearchResult, UnreadableRecords},
+    index::{ContainerHash, Index, IndexedRecord},
+    lock::{self, Deadline, Lock, Purpose},
+    open_index::{OpenIndex, unusable},
+    origins::OriginFile,
     record::{Holder, Owner, Record, held_by},
-    span::{Span, Spans},
 };
+use crate::alloc::{Occupancy, Span, Spans};
 use cni_types::Error;
 use std::{
     cell::{Cell, RefCell},
@@ -24,39 +22,38 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
     folder: Folder<'a>,
-    kept: RefCell<Option<Kept>>,
-    /// True if the index on disk lacks what the one in use knows.
+    index: RefCell<Option<OpenIndex>>,
+    /// True if the index on disk lacks changes of the one in use.
     is_changed: Cell<bool>,
     /// Released at the very end.
     _lock: Lock,
 }
 
-/// What an attachment holds.
+/// The records of an attachment.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// Its records.
+    /// The records that it owns.
     pub(crate) records: Vec<Record>,
-    /// The records that may be its, but cannot be read.
-    pub(crate) unread: Unread,
+    /// The records that it may own, but that cannot be read.
+    pub(crate) unreadable: UnreadableRecords,
 }
 
 impl<'a> Locked<'a> {
-    /// Locks the folder. None if it, or its lock, was deleted meanwhile.
+    /// Locks the folder; `None` if it, or its lock, was deleted meanwhile.
     pub(super) fn new(
         folder: Folder<'a>,
         purpose: Purpose,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Option<Self>, Error> {
-        let lock = lock::take(&folder, purpose, patience)?;
+        let lock = lock::take(&folder, purpose, deadline)?;
         if !lock::is_in_place(&folder, &lock) {
-            patience.check(folder.path(), folder.stop)?;
+            deadline.check(folder.path(), folder.stop)?;
             return Ok(None);
         }
-        let (kept, is_changed) = (RefCell::default(), Cell::default());
         Ok(Some(Self {
             folder,
-            kept,
-            is_changed,
+            index: RefCell::default(),
+            is_changed: Cell::default(),
             _lock: lock,
         }))
     }
@@ -66,108 +63,109 @@ impl<'a> Locked<'a> {
         &self.folder
     }
 
-    /// Asks the index; once more after it was rebuilt, if it is damaged.
-    fn index<T>(&self, ask: impl Fn(&mut Index) -> io::Result<T>) -> Result<T, Error> {
-        let mut kept = self.kept.borrow_mut();
-        if kept.is_none() {
-            *kept = self.folder.current_index();
+    /// The origins of the records.
+    pub(crate) fn origin_file(&self) -> OriginFile<'_> {
+        OriginFile::of_locked(&self.folder)
+    }
+
+    /// Queries the index, rebuilding it once if it is damaged.
+    fn query<T>(&self, query: impl Fn(&mut Index) -> io::Result<T>) -> Result<T, Error> {
+        let mut index = self.index.borrow_mut();
+        if index.is_none() {
+            *index = OpenIndex::current(&self.folder);
         }
-        if let Some(kept) = kept.as_mut()
-            && let Ok(answer) = ask(&mut kept.index)
+        if let Some(open) = index.as_mut()
+            && let Ok(answer) = query(&mut open.index)
         {
             return Ok(answer);
         }
-        let renewed = kept.insert(self.folder.new_index()?);
+        let rebuilt = index.insert(OpenIndex::build(&self.folder)?);
         self.is_changed.set(false);
-        ask(&mut renewed.index).map_err(|e| unusable(&e))
+        query(&mut rebuilt.index).map_err(|e| unusable(&e))
     }
 
     /// Rebuilds the index from the records.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn refresh(&self) -> Result<(), Error> {
-        self.kept.take();
-        *self.kept.borrow_mut() = Some(self.folder.new_index()?);
+    pub(crate) fn rebuild_index(&self) -> Result<(), Error> {
+        self.index.take();
+        *self.index.borrow_mut() = Some(OpenIndex::build(&self.folder)?);
         self.is_changed.set(false);
         Ok(())
     }
 
-    /// Lets the index on disk go stale: the next one who needs it rebuilds it.
-    pub(crate) fn distrust(&self) {
-        self.kept.take();
+    /// Invalidates the index on disk; the next reader rebuilds it.
+    pub(crate) fn invalidate_index(&self) {
+        self.index.take();
         self.folder.remove_index();
     }
 
-    /// Makes a change of the folder. The index stays in use if nobody else changed the folder before:
-    /// so only what others do, without the lock, in the microseconds that the change itself takes
-    /// goes unnoticed.
+    /// Makes a change of the folder. The index stays in use if nobody else changed the folder
+    /// before: so only a change by others, without the lock, in the microseconds that this change
+    /// itself takes goes unnoticed.
     pub(super) fn change<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let known = self.kept.borrow().as_ref().and_then(|kept| kept.stamp);
+        let known = self.index.borrow().as_ref().and_then(|open| open.stamp);
         let Some(known) = known else { return change() };
-        if self.folder.stamp() != Some(known) {
-            self.distrust();
+        if OpenIndex::stamp_of(&self.folder) != Some(known) {
+            self.invalidate_index();
             return change();
         }
         // Also after a failure: it may have made a name and removed it.
         let outcome = change();
-        match (self.folder.mark(), self.kept.borrow_mut().as_mut()) {
-            (Some(mark), Some(kept)) => kept.stamp = Some(mark),
-            (_, Some(kept)) => {
-                kept.stamp = None;
-                self.folder.remove_index();
-            }
-            (_, None) => {}
+        let mark = OpenIndex::mark(&self.folder);
+        if mark.is_none() {
+            self.folder.remove_index();
+        }
+        if let Some(open) = self.index.borrow_mut().as_mut() {
+            open.stamp = mark;
         }
         self.is_changed.set(true);
         outcome
     }
 
-    /// Makes a change of the index.
+    /// Makes a change of the index in use, if there is one.
     pub(super) fn update_index(&self, update: impl Fn(&mut Index) -> io::Result<()>) {
-        let updated = self
-            .kept
-            .borrow_mut()
-            .as_mut()
-            .map(|kept| update(&mut kept.index));
+        let mut index = self.index.borrow_mut();
+        let updated = index.as_mut().map(|open| update(&mut open.index));
+        drop(index);
         self.is_changed.set(true);
         if let Some(Err(_)) = updated {
-            self.distrust();
+            self.invalidate_index();
         }
     }
 
-    /// The first address of the span that is free.
+    /// The first address of the span that is free; `None` if all are taken.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
     pub(crate) fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error> {
-        self.index(|index| index.first_free(span))
+        self.query(|index| index.first_free(span))
     }
 
-    /// For each list of spans how many of their addresses are taken; and how many are in all.
+    /// Counts the taken addresses of each list of spans, and those in all.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
     pub(crate) fn count(&self, lists: &[&Spans]) -> Result<(Vec<u64>, u64), Error> {
-        self.index(|index| Ok((index.count(lists)?, index.taken())))
+        self.query(|index| Ok((index.count(lists)?, index.taken())))
     }
 
-    /// Returns true if `number` is kept in the index; from now on it is.
+    /// Stores the hash of the ranges in the index, and returns the one that was there.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn keep_number(&self, number: u64) -> Result<bool, Error> {
-        let old = self.index(|index| Ok(std::mem::replace(index.note(), number)))?;
-        Ok(old == number)
+    pub(crate) fn swap_ranges_hash(&self, hash: u64) -> Result<u64, Error> {
+        self.query(|index| Ok(std::mem::replace(index.ranges_hash(), hash)))
     }
 
-    /// The records that may be the holder's: those that name it, and the old ones of its container.
-    /// What the index says is compared with the files; if they differ, all of them are read.
+    /// Finds the records that may be the holder's: those that name it, and the old ones of its
+    /// container. Compares the index with the files, and reads all of them if they differ.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn records_of(&self, holder: &Holder) -> Result<Search, Error> {
-        let id = container(holder.container_id());
+    pub(crate) fn records_of(&self, holder: &Holder) -> Result<SearchResult, Error> {
+        let id = ContainerHash::of(holder.container_id());
         let mut search = match self.indexed_records_of(id)? {
             Some(search) => search,
             None => self
@@ -180,15 +178,11 @@ impl<'a> Locked<'a> {
         Ok(search)
     }
 
-    /// The container's records, as the index has them. None if it cannot be relied on.
-    fn indexed_records_of(&self, id: Container) -> Result<Option<Search>, Error> {
-        if let Ok(addresses) = self.index(|index| index.addresses_of(id)) {
-            let is_whole = self
-                .kept
-                .borrow()
-                .as_ref()
-                .is_some_and(|kept| kept.is_whole);
-            if !is_whole {
+    /// The container's records, as the index has them; `None` if it is wrong.
+    fn indexed_records_of(&self, id: ContainerHash) -> Result<Option<SearchResult>, Error> {
+        if let Ok(addresses) = self.query(|index| index.addresses_of(id)) {
+            let index = self.index.borrow();
+            if !index.as_ref().is_some_and(|open| open.is_whole) {
                 return Ok(None);
             }
             if let Some(search) = self.records_at(&addresses, id) {
@@ -196,49 +190,52 @@ impl<'a> Locked<'a> {
             }
         }
         self.folder.stop.check()?;
-        // It is wrong, or there is no room for one: then a record matters more.
-        self.distrust();
+        // The index is wrong, or there is no room for one: then a record matters more.
+        self.invalidate_index();
         Ok(None)
     }
 
-    /// The records of these addresses. None unless all that can be read are the container's.
-    fn records_at(&self, addresses: &[IpAddr], container: Container) -> Option<Search> {
-        let mut search = Search::default();
+    /// The records of these addresses; `None` unless all that can be read are the container's.
+    fn records_at(&self, addresses: &[IpAddr], container: ContainerHash) -> Option<SearchResult> {
+        let mut search = SearchResult::default();
         for address in addresses {
             match self.folder.record(*address) {
                 Ok(Some(found)) if container_of(&found.record) == Some(container) => {
                     search.found.push(found);
                 }
                 Ok(_) => return None,
-                Err(error) => search.unread.push(error),
+                Err(error) => search.unreadable.push(error),
             }
         }
         Some(search)
     }
 
-    /// The records that the holder owns (see [`held_by`]).
+    /// Finds the records that the holder owns (see [`held_by`]).
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
     pub(crate) fn held_by(&self, holder: &Holder) -> Result<Held, Error> {
-        let Search { found, unread } = self.records_of(holder)?;
+        let SearchResult { found, unreadable } = self.records_of(holder)?;
         let records: Vec<Record> = found.into_iter().map(|found| found.record).collect();
         let records = held_by(&records, holder).into_iter().cloned().collect();
-        Ok(Held { records, unread })
+        Ok(Held {
+            records,
+            unreadable,
+        })
     }
 
-    /// Frees the address of `record`, and forgets where it came from.
+    /// Frees the address of `record`, and removes its origin.
     ///
     /// # Errors
     /// Code 5; the record is still there.
     pub(crate) fn release(&self, record: &Record) -> Result<(), Error> {
         self.free(record)?;
-        // What stays is of no record: the next one of this address is another file.
-        let _ = self.forget_origin(record.address);
+        // An origin that stays is of no record: the next one of this address is another file.
+        let _ = self.origin_file().remove(record.address);
         Ok(())
     }
 
-    /// Frees the address of `record`, one of many: the ledger forgets them when it next grows.
+    /// Frees the address of `record`, one of many: their origins go when the origin table grows.
     ///
     /// # Errors
     /// Code 5; the record is still there.
@@ -247,14 +244,14 @@ impl<'a> Locked<'a> {
         let removed = self.change(|| self.folder.records.remove(&record.file_name));
         removed.map_err(|e| failed("remove record", &path, &e))?;
         if record.file_name.to_str() == Some(&record.address.to_string()) {
-            let item = Item {
+            let indexed = IndexedRecord {
                 address: record.address,
                 container: container_of(record),
             };
-            self.update_index(|index| index.remove(item));
+            self.update_index(|index| index.remove(indexed));
         } else {
             // There may be another record of the same address.
-            self.distrust();
+            self.invalidate_index();
         }
         Ok(())
     }
@@ -273,21 +270,17 @@ impl<'a> Locked<'a> {
         })
     }
 
-    /// The last address that was reserved from the range set with this index.
-    pub(crate) fn last_reserved(&'a self, set: usize) -> LastReserved<'a> {
-        LastReserved::read(self, set)
-    }
-
-    /// Writes to the index on disk what the one in use knows, and the stamp of the folder, after
-    /// everything else.
+    /// Writes the changes of the index to the disk, and the stamp of the folder after everything
+    /// else.
     fn seal(&mut self) {
-        let Some(kept) = self.kept.get_mut() else {
+        let Some(open) = self.index.get_mut() else {
             return;
         };
-        let (Some(stamp), true) = (kept.stamp, self.is_changed.get()) else {
+        let (Some(stamp), true) = (open.stamp, self.is_changed.get()) else {
             return;
         };
-        if self.folder.stamp() != Some(stamp) || kept.index.seal(stamp).is_err() {
+        let is_current = OpenIndex::stamp_of(&self.folder) == Some(stamp);
+        if !is_current || open.index.seal(stamp).is_err() {
             self.folder.remove_index();
         }
     }
@@ -299,13 +292,17 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// The hash of the container that owns a record.
-fn container_of(record: &Record) -> Option<Container> {
-    match &record.owner {
-        Owner::Attachment {
-            container_id: id, ..
-        }
-        | Owner::Container(id) => Some(container(id)),
-        Owner::Nobody | Owner::Unknown => None,
+impl Occupancy for Locked<'_> {
+    fn first_free(&self, span: Span) -> Result<Option<IpAddr>, Error> {
+        self.first_free(span)
     }
+
+    fn count(&self, spans: &Spans) -> Result<u64, Error> {
+        Ok(self.count(&[spans])?.0.iter().sum())
+    }
+}
+
+/// The hash of the container that owns a record; `None` if that is not known.
+fn container_of(record: &Record) -> Option<ContainerHash> {
+    record.owner.container_id().map(ContainerHash::of)
 }

@@ -1,23 +1,23 @@
-//! The names of what is ours beside the folders of the networks.
+//! The names of our own files beside the folders of the networks.
 //!
-//! All begin with a dot, as no network's name does. A file name has at most 255 bytes, and a network
-//! may use them all (only the file system limits it): of a name that does not fit, a hash stands in
-//! for the end. `~` cannot occur in a network's name, so no other network has that name.
+//! All begin with a dot, as no network's name does. A file name has at most 255 bytes, and a
+//! network may use them all (only the file system limits it): of a name that does not fit, a hash
+//! stands in for the end. `~` cannot occur in a network's name, so no other network has that name.
 
-use crate::table::hash;
+use super::table::hash;
 use std::ffi::OsString;
 
 /// The longest file name of Linux, in bytes (NAME_MAX in linux/limits.h).
 const NAME_MAX: usize = 255;
 
-/// So much of a name that is too long stays readable, in bytes.
+/// The part of a too long name that stays readable, in bytes.
 const READABLE: usize = 200;
 
-/// Where the indexes are, in the data directory.
+/// The folder of the indexes, in the data directory.
 pub(super) const INDEXES: &str = ".index";
 
-/// Where the ledgers are, in the data directory.
-pub(super) const LEDGERS: &str = ".origin";
+/// The folder of the origin tables, in the data directory.
+pub(super) const ORIGINS: &str = ".origin";
 
 /// A record in the making, in the network's own folder. The reference takes a file there for a
 /// record only if its name is an address.
@@ -28,7 +28,7 @@ pub(super) fn staged(network: &str) -> OsString {
     beside(network, ".new")
 }
 
-/// An index, or a ledger, in the making, in the folder of those.
+/// An index, or an origin table, in the making, in the folder of those.
 pub(super) fn unfinished(network: &str) -> OsString {
     beside(network, "")
 }
@@ -38,8 +38,7 @@ fn beside(network: &str, suffix: &str) -> OsString {
     if whole.len() <= NAME_MAX {
         return whole.into();
     }
-    // The name of a network is ASCII: no character is cut.
-    let readable = network.get(..READABLE).unwrap_or(network);
+    let readable: String = network.chars().take(READABLE).collect();
     format!(".{readable}~{:016x}{suffix}", hash(network.as_bytes())).into()
 }
 

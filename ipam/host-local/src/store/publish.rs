@@ -1,12 +1,12 @@
-//! How a record appears: whole or not at all, whenever the process dies.
+//! Publishes a record: whole or not at all, whenever the process dies.
 //!
-//! The reference opens the record under its name and then writes to it; killed in between, it leaves
-//! a file without content. Here the file is written under another name first. There are three ways
-//! from there, and the first that the file system allows is taken:
+//! The reference opens the record under its name and then writes to it; killed in between, it
+//! leaves a file without content. Here the file is written under another name first. There are
+//! three ways from there; the first that the file system allows is used:
 //!
-//! 1. The file is in the data directory, where the reference does not look, and link(2) gives it its
-//!    name. Killed before: no record, and a file that the next ADD, DEL or GC removes. Killed after:
-//!    the record, and a second name of it that is removed likewise (it is never written to).
+//! 1. The file is in the data directory, where the reference does not look, and link(2) gives it
+//!    its name. Killed before: no record, and a file that the next ADD, DEL or GC removes. Killed
+//!    after: the record, and a second name of it that is removed likewise (it is never written to).
 //! 2. The network's folder is a mount point (EXDEV), the file system has no hard links (EPERM,
 //!    EOPNOTSUPP, ENOSYS) or no more of this file (EMLINK), or nothing can be written beside the
 //!    folder (EROFS, EACCES). Then the file is in the folder itself, under a name that is no
@@ -19,15 +19,17 @@
 //!    that comes to the address takes it over, and GC frees it. Half a content is possible only if
 //!    the machine, or the server of the file system, dies within the write; with it die the pods.
 //!
-//! No way replaces a file that is there. Each is judged by what is there afterwards, and not by what
-//! the call returned: over NFS, a request whose answer is lost is sent again, and the second answer
-//! is EEXIST although the first request was served.
+//! No way replaces an existing file. Each is judged by the file that exists afterwards, and not by
+//! the call's return value: over NFS, a request whose answer is lost is sent again, and the second
+//! answer is EEXIST although the first request was served.
 
-use super::{Locked, failed, is_full, names};
-use crate::{
+use super::{
     directory::{Access, Directory},
-    index::{Item, container},
-    ledger::{Identity, Origin},
+    errno::{failed, is_full},
+    index::{ContainerHash, IndexedRecord},
+    locked::Locked,
+    names,
+    origin_table::{FileIdentity, Origin},
     record::{Holder, MAX_CONTENT},
 };
 use cni_types::{Code, Error};
@@ -39,16 +41,16 @@ use std::{
     net::IpAddr,
 };
 
-/// What became of a reservation.
+/// The outcome of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reserved {
-    /// The record is there.
+pub(crate) enum Reserve {
+    /// The record is written.
     Done,
-    /// Somebody else's is.
+    /// There is a record of somebody else.
     Taken,
 }
 
-/// A record that is to appear.
+/// A record to publish.
 #[derive(Clone, Copy)]
 struct Draft<'a> {
     address: IpAddr,
@@ -74,15 +76,16 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// Code 4 if the id is longer than a record can hold, 5 if it cannot be written, 11 if the
-    /// process was asked to stop. Then nothing is left.
+    /// process was asked to stop. Then no file is left.
     pub(crate) fn reserve(
         &self,
         address: IpAddr,
         holder: &Holder,
         origin: Option<&Origin>,
-    ) -> Result<Reserved, Error> {
+    ) -> Result<Reserve, Error> {
         self.folder().stop.check()?;
-        let (name, content) = (OsString::from(address.to_string()), holder.content());
+        let name = OsString::from(address.to_string());
+        let content = holder.content();
         if content.len() > MAX_CONTENT {
             let msg = format!("the container's id has more than {MAX_CONTENT} bytes");
             return Err(Error::new(Code::INVALID_ENVIRONMENT, msg));
@@ -95,8 +98,8 @@ impl Locked<'_> {
         };
         let mut published = self.change(|| self.publish(draft));
         if published.as_ref().is_err_and(is_full) {
-            // The record matters more than what can be rebuilt from it.
-            self.distrust();
+            // The record matters more than the index, which can be rebuilt from it.
+            self.invalidate_index();
             published = self.change(|| {
                 self.publish(Draft {
                     origin: None,
@@ -106,16 +109,16 @@ impl Locked<'_> {
         }
         match published {
             Ok(()) => {
-                let item = Item {
+                let indexed = IndexedRecord {
                     address,
-                    container: Some(container(holder.container_id())),
+                    container: Some(ContainerHash::of(holder.container_id())),
                 };
-                self.update_index(|index| index.insert(item));
-                Ok(Reserved::Done)
+                self.update_index(|index| index.insert(indexed));
+                Ok(Reserve::Done)
             }
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                self.learn_taken(address);
-                Ok(Reserved::Taken)
+                self.mark_taken(address);
+                Ok(Reserve::Taken)
             }
             Err(e) => Err(failed(
                 "write record",
@@ -125,14 +128,14 @@ impl Locked<'_> {
         }
     }
 
-    /// Lets the index learn that an address is taken which it took for free. A record with an owner
-    /// there means that somebody writes without the lock, and there may be more: then the index is
-    /// rebuilt. So it is if the record cannot be read.
-    fn learn_taken(&self, address: IpAddr) {
+    /// Marks an address as taken that is free according to the index. A record with an owner there
+    /// means that somebody writes without the lock, and there may be more: then the index is
+    /// rebuilt, as it is if the record cannot be read.
+    fn mark_taken(&self, address: IpAddr) {
         match self.folder().record(address) {
-            Ok(Some(found)) if !found.record.is_nobodys() => self.distrust(),
+            Ok(Some(found)) if !found.record.has_no_owner() => self.invalidate_index(),
             Ok(_) => self.update_index(|index| index.set_taken(address)),
-            Err(_) => self.distrust(),
+            Err(_) => self.invalidate_index(),
         }
     }
 
@@ -166,8 +169,8 @@ impl Locked<'_> {
         }
     }
 
-    /// Writes the record to a file `staged` in `directory`, lets `publish` give it its name, and
-    /// removes what is left of `staged`.
+    /// Writes the record to a file `staged` in `directory`, calls `publish` to give it its name,
+    /// and removes the name `staged`.
     fn publish_staged(
         &self,
         directory: &Directory,
@@ -181,15 +184,16 @@ impl Locked<'_> {
                 return Err(ErrorKind::AlreadyExists.into());
             }
             if let Some(origin) = draft.origin {
-                self.note_origin(draft.address, Identity::of(&file.metadata()?), origin);
+                let identity = FileIdentity::of(&file.metadata()?);
+                self.origin_file().insert(draft.address, identity, origin);
             }
             publish(&file).or_else(|e| {
-                // What the call returned may be wrong (see the module).
+                // The return value may be wrong (see the module).
                 let is_ours = self.folder().records.leads_to(draft.name, file.metadata());
                 if is_ours { Ok(()) } else { Err(e) }
             })
         });
-        // What cannot be removed now is removed by the next ADD, DEL or GC.
+        // If it cannot be removed now, the next ADD, DEL or GC removes it.
         let _ = directory.remove(staged);
         published
     }
@@ -201,16 +205,18 @@ impl Locked<'_> {
             records.remove(draft.name)?;
             return Err(e);
         }
-        // Only now: the write gives the file the time of modification by which it is known.
+        // Only now: the write sets the time of modification, a part of the file's identity.
         if let (Some(origin), Ok(meta)) = (draft.origin, file.metadata()) {
-            self.note_origin(draft.address, Identity::of(&meta), origin);
+            let identity = FileIdentity::of(&meta);
+            self.origin_file().insert(draft.address, identity, origin);
         }
         Ok(())
     }
 
     #[cfg(test)]
     pub(super) fn reserve_by(&self, way: Way, address: IpAddr, holder: &Holder) -> io::Result<()> {
-        let (name, content) = (OsString::from(address.to_string()), holder.content());
+        let name = OsString::from(address.to_string());
+        let content = holder.content();
         let draft = Draft {
             address,
             name: &name,
@@ -220,17 +226,17 @@ impl Locked<'_> {
         self.publish_by(way, draft)
     }
 
-    /// Removes what a killed process may have left: a record, an index or a ledger in the making.
+    /// Removes the files of a killed process: a record, an index or an origin table in the making.
     ///
     /// # Errors
-    /// Fails if one of them is there and cannot be removed; the others are removed.
+    /// Fails if one of them exists and cannot be removed; the others are removed.
     pub(crate) fn remove_leftovers(&self) -> io::Result<()> {
         let folder = self.folder();
         let unfinished = names::unfinished(&folder.network);
         let beside = folder.data.remove(&names::staged(&folder.network));
         let inside = folder.records.remove(names::STAGED_INSIDE.as_ref());
         let derived =
-            [names::INDEXES, names::LEDGERS].map(|name| match folder.data.open_child(name) {
+            [names::INDEXES, names::ORIGINS].map(|name| match folder.data.open_child(name) {
                 Ok(directory) => directory.remove(&unfinished),
                 Err(_) => Ok(()),
             });
@@ -244,7 +250,7 @@ impl Locked<'_> {
 fn calls_for_another(way: Way, e: &io::Error) -> bool {
     let errno = e.raw_os_error().map(Errno::from_raw);
     match way {
-        // Whatever it is, it may be so with the data directory only.
+        // Any error may concern the data directory only.
         Way::Link => e.kind() != ErrorKind::AlreadyExists,
         Way::Rename => {
             matches!(
@@ -256,8 +262,8 @@ fn calls_for_another(way: Way, e: &io::Error) -> bool {
     }
 }
 
-/// Creates a file to write a record to. One that a killed writer left may be a second name of a live
-/// record, so it is removed and never written to.
+/// Creates a file to write a record to. A file that a killed writer left may be a second name of a
+/// live record, so it is removed and never written to.
 fn stage(directory: &Directory, name: &OsStr) -> io::Result<File> {
     match directory.open_file(name, Access::Create) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {

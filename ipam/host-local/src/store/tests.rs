@@ -1,11 +1,9 @@
-//! The store on a directory of its own: what is written, what is found again, and what is taken for free.
+//! The store on a directory of its own: records, lock and index.
+
+mod trouble;
 
 use super::*;
-use crate::{
-    ledger::Origin,
-    record::{Holder, Owner, Record},
-    span::Span,
-};
+use crate::alloc::Span;
 use cni_types::{ContainerId, IfName};
 use std::{fs, net::IpAddr, sync::LazyLock};
 
@@ -28,7 +26,7 @@ impl Scratch {
     }
 
     pub(super) fn locked(&self) -> Locked<'static> {
-        self.store().create_and_lock(PATIENCE).unwrap()
+        self.store().create_and_lock(TIMEOUT).unwrap()
     }
 
     pub(super) fn records(&self) -> Vec<Record> {
@@ -64,7 +62,7 @@ pub(super) fn store(data_dir: &Path, network: &str) -> Store<'static> {
     )
 }
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn all(folder: &Folder<'_>) -> Vec<Record> {
     folder
@@ -72,11 +70,11 @@ fn all(folder: &Folder<'_>) -> Vec<Record> {
         .unwrap()
         .found
         .into_iter()
-        .map(|found| found.record)
+        .map(|file| file.record)
         .collect()
 }
 
-pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserved {
+pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserve {
     locked.reserve(address(ip), &holder(id), None).unwrap()
 }
 
@@ -96,13 +94,13 @@ fn a_record_is_written_once_and_read_back() {
     let scratch = Scratch::new("record");
     let store = scratch.store();
     assert!(
-        store.lock(PATIENCE).unwrap().is_none(),
+        store.lock(TIMEOUT).unwrap().is_none(),
         "looking makes no folder"
     );
     let locked = scratch.locked();
     for ip in ["10.0.0.2", "fd00::2"] {
-        assert_eq!(reserve(&locked, ip, "c1"), Reserved::Done);
-        assert_eq!(reserve(&locked, ip, "c2"), Reserved::Taken);
+        assert_eq!(reserve(&locked, ip, "c1"), Reserve::Done);
+        assert_eq!(reserve(&locked, ip, "c2"), Reserve::Taken);
         assert_eq!(scratch.content(ip), "c1\r\neth0");
     }
     let records = all(locked.folder());
@@ -127,7 +125,7 @@ fn files_are_private_and_directories_are_not_writable_for_others() {
     let scratch = Scratch::new("modes");
     let locked = scratch.locked();
     reserve(&locked, "10.0.0.2", "c1");
-    locked.last_reserved(0).write(address("10.0.0.2"));
+    LastReserved::read(&locked, 0).write(address("10.0.0.2"));
     for name in ["10.0.0.2", "last_reserved_ip.0", "lock"] {
         let mode = fs::metadata(scratch.0.join("n").join(name))
             .unwrap()
@@ -146,13 +144,13 @@ fn files_are_private_and_directories_are_not_writable_for_others() {
 }
 
 #[test]
-fn what_a_killed_writer_left_never_reaches_a_live_record() {
+fn a_file_of_a_killed_writer_never_reaches_a_live_record() {
     let scratch = Scratch::new("killed");
     let locked = scratch.locked();
     reserve(&locked, "10.0.0.2", "c1");
     // Killed between link and unlink: the other name is the same file.
     fs::hard_link(scratch.0.join("n/10.0.0.2"), scratch.0.join(".n.new")).unwrap();
-    assert_eq!(reserve(&locked, "10.0.0.3", "c2"), Reserved::Done);
+    assert_eq!(reserve(&locked, "10.0.0.3", "c2"), Reserve::Done);
     assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0");
     assert_eq!(scratch.content("10.0.0.3"), "c2\r\neth0");
     assert!(!scratch.0.join(".n.new").exists());
@@ -176,7 +174,7 @@ fn only_plain_files_with_the_name_of_an_address_are_records() {
     assert_eq!(scratch.records(), []);
     let locked = scratch.locked();
     for taken in ["10.0.0.3", "10.0.0.4"] {
-        assert_eq!(reserve(&locked, taken, "c2"), Reserved::Taken, "{taken}");
+        assert_eq!(reserve(&locked, taken, "c2"), Reserve::Taken, "{taken}");
     }
     assert_eq!(
         fs::read_to_string(scratch.0.join("secret")).unwrap(),
@@ -208,14 +206,17 @@ fn the_last_reserved_address_is_written_in_place() {
     let scratch = Scratch::new("last");
     let locked = scratch.locked();
     let path = scratch.0.join("n/last_reserved_ip.3");
-    assert_eq!(locked.last_reserved(3).address(), None);
+    assert_eq!(LastReserved::read(&locked, 3).address(), None);
     assert!(!path.exists(), "looking makes no file");
-    locked.last_reserved(3).write(address("10.0.0.100"));
+    LastReserved::read(&locked, 3).write(address("10.0.0.100"));
     let inode = fs::metadata(&path).unwrap().ino();
     for text in ["10.0.0.2", "fd00:1:2:3:4:5:6:7", "::1"] {
-        locked.last_reserved(3).write(address(text));
+        LastReserved::read(&locked, 3).write(address(text));
         assert_eq!(scratch.content("last_reserved_ip.3"), text);
-        assert_eq!(locked.last_reserved(3).address(), Some(address(text)));
+        assert_eq!(
+            LastReserved::read(&locked, 3).address(),
+            Some(address(text))
+        );
     }
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
 }
@@ -232,10 +233,14 @@ fn a_garbled_last_reserved_address_counts_as_none() {
     ] {
         scratch.seed("last_reserved_ip.0", content);
         let locked = scratch.locked();
-        assert_eq!(locked.last_reserved(0).address(), None, "{content:?}");
-        locked.last_reserved(0).write(address("10.0.0.7"));
+        assert_eq!(
+            LastReserved::read(&locked, 0).address(),
+            None,
+            "{content:?}"
+        );
+        LastReserved::read(&locked, 0).write(address("10.0.0.7"));
         drop(locked);
-        assert_eq!(scratch.locked().last_reserved(0).len, 8);
+        assert_eq!(LastReserved::read(&scratch.locked(), 0).len, 8);
     }
 }
 
@@ -243,11 +248,11 @@ fn a_garbled_last_reserved_address_counts_as_none() {
 fn the_lock_excludes_a_second_writer_until_it_is_released() {
     let scratch = Scratch::new("lock");
     let (first, second) = (scratch.store(), scratch.store());
-    let locked = first.create_and_lock(PATIENCE).unwrap();
+    let locked = first.create_and_lock(TIMEOUT).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let locked = second.create_and_lock(PATIENCE);
+            let locked = second.create_and_lock(TIMEOUT);
             sender.send(locked.is_ok()).unwrap();
         });
         assert!(
@@ -260,7 +265,7 @@ fn the_lock_excludes_a_second_writer_until_it_is_released() {
 }
 
 #[test]
-fn who_waited_for_a_lock_that_was_deleted_takes_the_new_one() {
+fn a_waiter_for_a_lock_that_was_deleted_takes_the_new_one() {
     for deleted in ["n", "n/lock"] {
         let scratch = Scratch::new("deleted");
         let old = scratch.locked();
@@ -296,10 +301,10 @@ fn who_waited_for_a_lock_that_was_deleted_takes_the_new_one() {
 }
 
 #[test]
-fn a_record_that_the_index_did_not_know_makes_it_look_for_others() {
+fn a_record_that_the_index_lacks_makes_it_rebuild() {
     let scratch = Scratch::new("unknown");
     let locked = scratch.locked();
-    assert_eq!(reserve(&locked, "10.0.0.2", "c1"), Reserved::Done);
+    assert_eq!(reserve(&locked, "10.0.0.2", "c1"), Reserve::Done);
     assert_eq!(
         locked.first_free(SUBNET).unwrap(),
         Some(address("10.0.0.3"))
@@ -312,7 +317,7 @@ fn a_record_that_the_index_did_not_know_makes_it_look_for_others() {
         Some(address("10.0.0.3")),
         "it looks at the folder once"
     );
-    assert_eq!(reserve(&locked, "10.0.0.3", "c3"), Reserved::Taken);
+    assert_eq!(reserve(&locked, "10.0.0.3", "c3"), Reserve::Taken);
     assert_eq!(
         locked.first_free(SUBNET).unwrap(),
         Some(address("10.0.0.5"))
@@ -325,9 +330,9 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
     let scratch = Scratch::new("file");
     fs::write(scratch.0.join("n"), "").unwrap();
     let store = scratch.store();
-    assert!(store.lock(PATIENCE).unwrap().is_none());
+    assert!(store.lock(TIMEOUT).unwrap().is_none());
     assert_eq!(scratch.records(), []);
-    assert_eq!(store.create_and_lock(PATIENCE).unwrap_err().code, Code::IO);
+    assert_eq!(store.create_and_lock(TIMEOUT).unwrap_err().code, Code::IO);
     let error = store.require_usable().unwrap_err();
     assert!(
         error.code == Code::UNAVAILABLE && error.msg.ends_with(": not a directory"),
@@ -336,7 +341,7 @@ fn a_file_in_place_of_the_directory_is_absence_for_readers_and_an_error_for_writ
 }
 
 #[test]
-fn whether_the_directory_is_usable_is_told_without_making_it() {
+fn the_directory_is_checked_without_making_it() {
     let scratch = Scratch::new("usable");
     let store = store(&scratch.0.join("a/b"), "n");
     assert_eq!(store.require_usable(), Ok(()));
@@ -352,7 +357,7 @@ pub(super) const SUBNET: Span = Span {
     last: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 254)),
 };
 
-/// Fails unless what the index says is what the files say.
+/// Fails unless the index agrees with the files.
 pub(super) fn require_truth(scratch: &Scratch) {
     let locked = scratch.locked();
     let records = all(locked.folder());
@@ -391,7 +396,7 @@ fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything(
     for host in ["10.0.0.2", "10.0.0.3", "10.0.0.9"] {
         let locked = scratch.locked();
         locked.first_free(SUBNET).unwrap();
-        assert_eq!(reserve(&locked, host, "c1"), Reserved::Done);
+        assert_eq!(reserve(&locked, host, "c1"), Reserve::Done);
         drop(locked);
         require_truth(&scratch);
     }
@@ -400,10 +405,10 @@ fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything(
     locked.release(&held[1]).unwrap();
     drop(locked);
     require_truth(&scratch);
-    assert_eq!(inode(), first, "the index was made only once");
+    assert_eq!(inode(), first, "the index was built only once");
 }
 
-/// Where a file system's clock stands still between two ticks, this is what makes a change by others show.
+/// A file system's clock stands still between two ticks: this makes a change by others show.
 #[test]
 fn the_folder_s_time_is_in_the_past_after_every_change_of_ours() {
     let scratch = Scratch::new("past");
@@ -488,9 +493,8 @@ fn an_index_of_an_earlier_boot_is_not_trusted() {
     let scratch = Scratch::new("boots");
     scratch.seed("10.0.0.2", b"c1\r\neth0");
     require_truth(&scratch);
-    let open = |boot| {
-        crate::index::Index::open(fs::File::open(index_of(&scratch)).unwrap(), boot).is_some()
-    };
+    let open =
+        |boot| index::Index::open(fs::File::open(index_of(&scratch)).unwrap(), boot).is_some();
     assert!(open(SystemPaths::default().boot_id().unwrap()));
     assert!(!open([7; 16]));
 }
@@ -503,7 +507,7 @@ fn an_index_of_another_place_changes_no_answer() {
     fs::create_dir(scratch.0.join("m")).unwrap();
     fs::copy(index_of(&scratch), scratch.0.join(".index/m")).unwrap();
     let other = store(&scratch.0, "m");
-    let locked = other.create_and_lock(PATIENCE).unwrap();
+    let locked = other.create_and_lock(TIMEOUT).unwrap();
     assert_eq!(locked.held_by(&holder("c1")).unwrap().records, []);
     assert_eq!(locked.first_free(SUBNET).unwrap(), Some(SUBNET.first));
 }
@@ -524,18 +528,24 @@ fn a_record_that_was_edited_in_place_is_not_freed_for_its_former_owner() {
 }
 
 #[test]
-fn somebody_who_only_looks_gets_an_answer_while_the_lock_is_held() {
+fn a_reader_gets_an_answer_while_the_lock_is_held() {
     let scratch = Scratch::new("looks");
     scratch.seed("10.0.0.2", b"c1\r\neth0");
     let locked = scratch.locked();
     let folder = scratch.store().open().unwrap().unwrap();
-    assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
+    assert_eq!(
+        query_unlocked(&folder, |index| Ok(index.taken())).unwrap(),
+        1
+    );
     assert!(
         !index_of(&scratch).exists(),
         "an index is written only under the lock"
     );
     drop(locked);
-    assert_eq!(folder.look(|index| Ok(index.taken())).unwrap(), 1);
+    assert_eq!(
+        query_unlocked(&folder, |index| Ok(index.taken())).unwrap(),
+        1
+    );
     assert!(index_of(&scratch).exists());
 }
 
@@ -549,7 +559,7 @@ fn no_link_is_followed() {
     symlink(&elsewhere, scratch.0.join("n")).unwrap();
     let text = "it is a symbolic link";
     for error in [
-        scratch.store().create_and_lock(PATIENCE).unwrap_err(),
+        scratch.store().create_and_lock(TIMEOUT).unwrap_err(),
         scratch.store().open().unwrap_err(),
     ] {
         assert!(
@@ -579,12 +589,12 @@ fn no_link_is_followed() {
         symlink(elsewhere.join("new"), scratch.0.join("n").join(name)).unwrap();
     }
     assert_eq!(
-        scratch.store().create_and_lock(PATIENCE).unwrap_err().code,
+        scratch.store().create_and_lock(TIMEOUT).unwrap_err().code,
         Code::IO
     );
     fs::remove_file(scratch.0.join("n/lock")).unwrap();
     let locked = scratch.locked();
-    locked.last_reserved(0).write(address("10.0.0.2"));
+    LastReserved::read(&locked, 0).write(address("10.0.0.2"));
     let origin = Origin {
         boot: SystemPaths::default().boot().unwrap(),
         netns: None,
@@ -593,7 +603,7 @@ fn no_link_is_followed() {
         locked
             .reserve(address("10.0.0.2"), &holder("c1"), Some(&origin))
             .unwrap(),
-        Reserved::Done
+        Reserve::Done
     );
     locked
         .release(&locked.held_by(&holder("c1")).unwrap().records[0])

@@ -1,4 +1,5 @@
-//! Records of attachments that nobody ended: after a reboot, on a shared directory, when the pool runs out.
+//! Records of attachments that nobody ended: after a reboot, on a shared directory, when the pool
+//! runs out.
 
 use crate::program::{DataDir, Request};
 use host_local::{HostLocal, SystemPaths};
@@ -28,7 +29,7 @@ impl Machine {
         fs::write(self.path("machine-id"), format!("{id:032x}\n")).unwrap();
     }
 
-    /// Starts it anew: everything that is there was written before.
+    /// Reboots it: every existing file was written before.
     pub(crate) fn boots(&self, id: u128) {
         self.is_in_boot(id);
         fs::write(self.path("started"), "").unwrap();
@@ -149,10 +150,10 @@ fn nothing_is_reclaimed_where_anything_is_uncertain() {
         ("this boot has no identity", |machine, _| {
             fs::remove_file(machine.path("boot-id")).unwrap()
         }),
-        ("the ledger is gone", |_, data| {
+        ("the origin table is gone", |_, data| {
             fs::remove_dir_all(data.path().join(".origin")).unwrap()
         }),
-        ("the ledger is damaged", |_, data| {
+        ("the origin table is damaged", |_, data| {
             let path = data.path().join(".origin/n");
             let len = fs::read(&path).unwrap().len();
             fs::write(path, vec![0xa5; len]).unwrap();
@@ -420,7 +421,7 @@ fn the_lock_is_waited_for_until_the_deadline_and_its_holder_is_named() {
     let lock = fs::File::open(data.path().join("n/lock")).unwrap();
     lock.lock().unwrap();
     let plugin = HostLocal {
-        patience: std::time::Duration::from_millis(100),
+        lock_timeout: std::time::Duration::from_millis(100),
         ..HostLocal::default()
     };
     for command in ["ADD", "DEL", "GC"] {

@@ -1,4 +1,4 @@
-//! Killed between any two system calls. Whatever comes then, a DEL, a GC or a reboot: the records are those of the
+//! Killed between any two system calls. After a DEL, a GC or a reboot, the records are those of the
 //! live attachments.
 
 use crate::{
@@ -9,14 +9,14 @@ use host_local::{HostLocal, SystemPaths};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs};
 
-/// What comes after the kill.
+/// The event after the kill.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     /// The runtime ends the attachment.
     Del,
-    /// The runtime tells which attachments are valid.
+    /// The runtime lists the valid attachments.
     Gc,
-    /// The machine is started anew, and the runtime tells nothing.
+    /// The machine reboots, and the runtime does nothing.
     Reboot,
 }
 
@@ -50,7 +50,8 @@ fn gc(data: &DataDir, valid: Value) -> Request {
     Request::new("GC", data, ipam()).key("cni.dev/valid-attachments", valid)
 }
 
-/// Kills `command` of container c1 before its system call `n`; c0 lives, and holds .2. Whether it was killed.
+/// Kills `command` of container c1 before its system call `n`; c0 lives, and holds .2. Returns
+/// true if it was killed.
 fn kill_and_go_on(command: &'static str, n: usize, then: Then) -> bool {
     let (data, files) = (DataDir::new(), DataDir::new());
     Request::new("ADD", &data, ipam()).of("c0").run().success();

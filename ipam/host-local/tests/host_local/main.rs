@@ -1,4 +1,5 @@
-//! The plugin from outside: the real binary in [`requests`] and [`crash`], the library in [`model`].
+//! The plugin from outside: the real binary in [`requests`] and [`crash`], the library in
+//! [`model`].
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

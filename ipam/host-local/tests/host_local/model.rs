@@ -1,4 +1,5 @@
-//! Whatever is asked in whatever order, the records are those of the live attachments, and of nobody else.
+//! After any requests in any order, the records are those of the live attachments, and of nobody
+//! else.
 
 use crate::{
     healing::Machine,
@@ -27,7 +28,7 @@ enum Step {
     Lose(Option<u8>),
     /// A person removes the record of an IPv4 address, or writes one for another container.
     Meddle(u8, bool),
-    /// The machine is started anew: whatever lived is over.
+    /// The machine reboots: every attachment is over.
     Reboot,
 }
 
@@ -47,7 +48,7 @@ fn steps(mishaps: bool, reboots: bool) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// Whether a request succeeded, and what it printed.
+/// The outcome of a request: true for success, and its output.
 type Reply = (bool, String);
 
 /// Serves a request on a machine.
@@ -60,7 +61,7 @@ struct Node {
     boots: u128,
     /// The addresses of each live attachment, as its ADD answered.
     live: BTreeMap<Key, Vec<String>>,
-    /// What attachments of earlier boots left: each address and whose it was.
+    /// The addresses of attachments of earlier boots, each with its attachment.
     over: BTreeMap<String, Key>,
 }
 
@@ -77,18 +78,17 @@ fn names((container, interface): Key) -> (String, String) {
 
 impl Node {
     fn new(serve: impl Fn(&Machine, &Request) -> Reply + 'static) -> Self {
-        let (live, over) = (BTreeMap::new(), BTreeMap::new());
         Self {
             data: DataDir::new(),
             serve: Box::new(serve),
             machine: Machine::new(),
             boots: 1,
-            live,
-            over,
+            live: BTreeMap::new(),
+            over: BTreeMap::new(),
         }
     }
 
-    /// Everything on a machine that can be started anew.
+    /// Runs everything on a machine that can reboot.
     fn on_a_machine() -> Self {
         Self::new(|machine, request| request.run_in(&machine.plugin()))
     }
@@ -217,8 +217,8 @@ impl Node {
         Ok(())
     }
 
-    /// An ADD got this address: what it had in an earlier boot, or a free one, or, where none is free, what another one
-    /// had then.
+    /// An ADD got this address: what it had in an earlier boot, or a free one, or, where none is
+    /// free, what another one had then.
     fn answered(
         &mut self,
         key: Key,
@@ -298,7 +298,7 @@ impl Node {
         }
     }
 
-    /// What the records with content say.
+    /// The content of the records that are not empty.
     fn records(&self) -> BTreeMap<String, String> {
         self.data
             .records()

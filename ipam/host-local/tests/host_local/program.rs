@@ -1,4 +1,5 @@
-//! Runs the real binary against a data directory of its own. Whatever fails prints the whole request and its answer.
+//! Runs the real binary against a data directory of its own. A failure prints the whole
+//! request and its answer.
 
 use cni_types::{Environment, Stop};
 use host_local::HostLocal;
@@ -194,7 +195,7 @@ impl Request {
     }
 }
 
-/// What the program said.
+/// The program's answer.
 pub(crate) struct Answer {
     request: Request,
     output: Output,
@@ -237,7 +238,7 @@ impl Answer {
         self.output.status.success()
     }
 
-    /// The result of a request that succeeded; null where there is none.
+    /// The result of a request that succeeded; null without a document.
     pub(crate) fn success(&self) -> Value {
         assert!(self.succeeded(), "the request failed{}", self.report());
         if self.output.stdout.is_empty() {

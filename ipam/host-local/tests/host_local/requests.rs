@@ -1,5 +1,5 @@
-//! The real binary, request by request: every text and code of the reference's documentation, and what is on disk
-//! afterwards.
+//! The real binary, request by request: every text and code of the reference's documentation, and
+//! what is on disk afterwards.
 
 use crate::program::{DataDir, Request};
 use serde_json::{Value, json};
@@ -582,7 +582,7 @@ fn gc_frees_all_for_an_empty_list_and_only_the_dead_without_one() {
     }
 }
 
-/// What the plugin that calls it found in use, without knowing by whom.
+/// The calling plugin found them in use, and does not know by whom.
 #[test]
 fn gc_frees_no_address_that_it_is_handed_to_keep() {
     let data = DataDir::new();

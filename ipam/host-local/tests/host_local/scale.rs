@@ -1,5 +1,5 @@
-//! What an operation costs does not depend on the number of records. Counted in system calls, which are the same
-//! on every machine and every day; benches/run measures the time.
+//! The cost of an operation does not depend on the number of records. It is counted in system
+//! calls, which are the same on every machine and every day; benches/run measures the time.
 
 use crate::{
     program::{DataDir, Request},
@@ -8,7 +8,8 @@ use crate::{
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// The most memory that an operation may take, in KiB. Of an unoptimised build 2 MiB are its own code.
+/// The most memory that an operation may take, in KiB. Of an unoptimised build 2 MiB are its own
+/// code.
 const PEAK: u64 = 9 << 10;
 
 /// Records of the reference, in an order that a directory does not keep.

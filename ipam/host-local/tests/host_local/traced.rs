@@ -5,18 +5,18 @@ use nix::sys::signal::Signal;
 use sandbox::trace::{self, Blow};
 use std::time::Duration;
 
-/// No run takes as long.
+/// The time limit of a run.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a traced run was like.
+/// A traced run.
 pub(crate) struct Traced {
-    /// The answer; that of a killed program is none.
+    /// The answer; empty if the program was killed.
     pub(crate) answer: Answer,
-    /// How many system calls were begun.
+    /// The number of system calls that were begun.
     pub(crate) system_calls: usize,
     /// The most memory that was in use, in KiB; 0 for a killed program.
     pub(crate) peak_memory: u64,
-    /// Whether the program was killed.
+    /// True if the program was killed.
     pub(crate) was_killed: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The real binary where a disk is full or read-only, where namespaces come and go, and on one directory with the
-//! reference: what needs mounts, and so a sandbox.
+//! The real binary on a full or read-only disk, with namespaces that come and go, and on one
+//! directory with the reference: the tests that need mounts, and so a sandbox.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         status_finds_a_disk_without_inodes,
         a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index,
         a_read_only_disk_fails_what_writes_and_nothing_else,
-        what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full,
+        an_address_of_a_removed_namespace_is_reclaimed_when_the_pool_is_full,
         a_reboot_is_noticed_by_the_program_itself,
         an_attachment_whose_namespace_is_gone_gets_the_same_address_again,
         a_network_s_folder_may_be_a_mount_point,
@@ -151,7 +151,7 @@ fn status_finds_a_disk_without_inodes(_: &Host) {
     );
 }
 
-/// What can be made again gives way.
+/// The index gives way, since it can be rebuilt.
 fn a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index(_: &Host) {
     for pages in 3..24 {
         let disk = Disk::new(&format!("size={}k", 4 * pages));
@@ -163,7 +163,8 @@ fn a_nearly_full_disk_has_room_for_a_record_though_not_for_an_index(_: &Host) {
         {
             count += 1;
         }
-        // One page for the round robin, at most five for the ledger, which alone cannot be made again.
+        // One page for the round robin, at most five for the origin table, which alone cannot be
+        // rebuilt.
         assert!(count + 6 >= pages, "{count} records on {pages} pages");
         assert_eq!(disk.0.records().len(), count);
     }
@@ -224,7 +225,7 @@ fn identify(boot: u128) {
     }
 }
 
-fn what_a_removed_namespace_held_is_reclaimed_when_the_pool_is_full(host: &Host) {
+fn an_address_of_a_removed_namespace_is_reclaimed_when_the_pool_is_full(host: &Host) {
     identify(1);
     let data = DataDir::new();
     let pods: Vec<Pod> = ["a", "b", "c"].iter().map(|name| host.pod(name)).collect();

@@ -1,5 +1,5 @@
-//! The real binary where the kernel refuses what it asks for, as file systems do that a test cannot
-//! mount: a seccomp filter returns their errors.
+//! The real binary with system calls that fail, as on file systems that a test cannot mount: a
+//! seccomp filter returns their errors.
 
 use crate::{
     ipam,
@@ -15,7 +15,8 @@ use serde_json::json;
 use std::{collections::BTreeMap, fs};
 use testkit::{Host, require};
 
-/// Runs `work` on a thread whose system calls, and those of the programs that it starts, fail so.
+/// Runs `work` on a thread whose system calls, and those of the programs that it starts, fail with
+/// these errors.
 fn refusing<T: Send>(refused: &[(c_long, Errno)], work: impl FnOnce() -> T + Send) -> T {
     let filters: Vec<BpfProgram> = refused
         .iter()
@@ -40,7 +41,7 @@ fn refusing<T: Send>(refused: &[(c_long, Errno)], work: impl FnOnce() -> T + Sen
     })
 }
 
-/// The ways that are left where there are no hard links: a rename, or, without that, none.
+/// The ways to have no hard links: with a rename, and without it.
 const WITHOUT_LINKS: [&[(c_long, Errno)]; 6] = [
     &[(SYS_linkat, Errno::EPERM)],
     &[(SYS_linkat, Errno::EXDEV)],
@@ -80,8 +81,8 @@ pub(crate) fn records_are_written_on_file_systems_without_hard_links(_: &Host) {
     }
 }
 
-/// Killed before each system call: whatever is there is whole, or belongs to nobody, and is gone
-/// after DEL and GC.
+/// Killed before each system call: every record is whole, or belongs to nobody, and is gone after
+/// DEL and GC.
 pub(crate) fn an_add_killed_on_any_file_system_leaves_nothing_that_stays(_: &Host) {
     for refused in [WITHOUT_LINKS[0], WITHOUT_LINKS[4]] {
         let is_whole = refused.len() == 1;

@@ -1,4 +1,5 @@
-//! The reference and ours on one data directory, as on a node that is being upgraded, or rolled back.
+//! The reference and ours on one data directory, as on a node that is being upgraded, or rolled
+//! back.
 
 use crate::program::{DataDir, Request};
 use serde_json::{Value, json};
