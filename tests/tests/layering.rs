@@ -53,6 +53,12 @@ const NAMES_OF_PLUGINS: [&str; 12] = [
 const MAX_LINES_OF_FUNCTION: usize = 60;
 const MAX_LINES_OF_FILE: usize = 700;
 
+/// The limit of the source of a crate, without tests and entry functions of the fuzzer.
+const MAX_LINES_OF_CRATE: usize = 7000;
+
+/// The limit of the suite, most of which is a list of cases. It may only shrink: 10,500 is the aim.
+const MAX_LINES_OF_SUITE: usize = 14_000;
+
 /// Names that say nothing about what is in there.
 const EMPTY_NAMES: [&str; 7] = [
     "common", "helper", "helpers", "misc", "shared", "util", "utils",
@@ -299,21 +305,58 @@ fn files_and_functions_fit_on_a_few_screens() {
         if lines.len() >= MAX_LINES_OF_FILE {
             long.push(format!("{} has {} lines", file.display(), lines.len()));
         }
-        // Tests of a file are at its end.
-        let code = lines
-            .iter()
-            .position(|line| *line == "#[cfg(test)]")
-            .unwrap_or(lines.len());
-        if file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs") {
+        if is_test(&file) {
             continue;
         }
-        for (name, length) in functions(&lines[..code]) {
+        for (name, length) in functions(without_tests(&lines)) {
             if length > MAX_LINES_OF_FUNCTION {
                 long.push(format!("{}: {name} has {length} lines", file.display()));
             }
         }
     }
     assert_eq!(long, [""; 0]);
+}
+
+/// Returns true for a file that holds tests only.
+fn is_test(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs")
+}
+
+/// The lines before the tests of a file, which are at its end.
+fn without_tests<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
+    let code = lines.windows(2).position(|pair| {
+        pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with(['{', ';'])
+    });
+    &lines[..code.unwrap_or(lines.len())]
+}
+
+#[test]
+fn no_crate_is_too_large_to_be_known_by_one_person() {
+    let files = files();
+    let mut large = Vec::new();
+    for package in packages() {
+        let src = root().join(package.folder()).join("src");
+        let is_source =
+            |path: &Path| !is_test(path) && path.file_name().is_some_and(|name| name != "fuzz.rs");
+        let sources = files
+            .iter()
+            .filter(|file| file.strip_prefix(&src).is_ok_and(is_source));
+        let lines = sources.map(|file| {
+            let text = fs::read_to_string(file).unwrap();
+            without_tests(&text.lines().collect::<Vec<_>>()).len()
+        });
+        let lines: usize = lines.sum();
+        assert!(lines > 0, "{} has no source", package.name);
+        let limit = if package.name == "conformance" {
+            MAX_LINES_OF_SUITE
+        } else {
+            MAX_LINES_OF_CRATE
+        };
+        if lines > limit {
+            large.push(format!("{} has {lines} lines", package.name));
+        }
+    }
+    assert_eq!(large, [""; 0]);
 }
 
 /// Functions with bodies and their lengths in lines. Sources are formatted by rustfmt, so a body ends with a brace
