@@ -24,6 +24,10 @@ pub(super) const VERBATIM: &str = "$cni-types::verbatim";
 /// The most times that one key may be repeated. Files merged by templates repeat a key twice.
 const MAX_REPEATS: usize = 1000;
 
+/// The longest string that is decoded, in bytes as it is written. A program copies the strings that
+/// it decodes several times, so a longer one could take far more memory than stdin may have bytes.
+const MAX_STRING: usize = 1 << 20;
+
 /// The deepest nesting that is decoded. Only a type that contains itself reaches it.
 const MAX_DEPTH: u8 = 128;
 
@@ -202,6 +206,10 @@ impl<'de> Deserializer<'de> for Field<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let value = self.value();
+        // Before it is unescaped, which copies it.
+        if value.is_string() && value.text().len() > MAX_STRING {
+            return Err(DecodeError::too_long(value, MAX_STRING));
+        }
         match value.shape() {
             Shape::String(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
             Shape::String(Cow::Owned(text)) => visitor.visit_string(text),

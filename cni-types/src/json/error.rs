@@ -36,6 +36,14 @@ impl DecodeError {
         Self::new(format!("found {found}, expected {expected}"))
     }
 
+    /// The error of a string of more than `limit` bytes.
+    pub(super) fn too_long(found: Value<'_>, limit: usize) -> Self {
+        let len = found.text().len();
+        Self::new(format!(
+            "found a string of {len} bytes, expected at most {limit}"
+        ))
+    }
+
     /// The same error, one step further from the root.
     pub(super) fn below(mut self, step: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') {

@@ -293,6 +293,19 @@ fn an_error_shows_no_more_than_the_beginning_of_a_long_value() {
 }
 
 #[test]
+fn a_string_of_more_than_a_megabyte_is_refused_where_it_is_decoded() {
+    let of_len = |key: &str, len: usize| format!(r#"{{"{key}":"{}"}}"#, "x".repeat(len - 2));
+    assert_eq!(conf(of_len("bridge", 1 << 20)).bridge.len(), (1 << 20) - 2);
+    let too_long = (1 << 20) + 1;
+    assert_eq!(
+        refusal(of_len("bridge", too_long)),
+        "bridge: found a string of 1048577 bytes, expected at most 1048576"
+    );
+    // One that nobody decodes costs nothing.
+    assert_eq!(conf(of_len("unknown", too_long)), Conf::default());
+}
+
+#[test]
 fn an_error_of_syntax_is_gos_with_line_and_column() {
     for (text, wanted) in [
         ("", "unexpected end of JSON input at line 1 column 1"),

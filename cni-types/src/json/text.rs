@@ -31,6 +31,10 @@ impl<'a> Value<'a> {
         self.0
     }
 
+    pub(super) fn is_string(self) -> bool {
+        self.0.first() == Some(&b'"')
+    }
+
     pub(super) fn is_null(self) -> bool {
         self.0.first() == Some(&b'n')
     }

@@ -13,6 +13,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+/// The size of a pipe, in bytes: a write of no more does not wait for a reader (pipe(7)).
+const PIPE_SIZE: usize = 64 << 10;
+
 /// A data directory, removed at the end.
 pub(crate) struct DataDir(PathBuf);
 
@@ -132,23 +135,27 @@ impl Request {
         self.spawn_as(Command::new(env!("CARGO_BIN_EXE_host-local")))
     }
 
-    /// Starts `program`, which is to become the plugin.
+    /// Starts `program`, which is to become the plugin and may not read its stdin at once.
     pub(crate) fn spawn_as(&self, mut program: Command) -> Child {
+        let stdin = self.stdin.to_string();
+        let is_large = stdin.len() > PIPE_SIZE;
         let mut child = program
             .env_clear()
             .env("CNI_COMMAND", self.command)
             .envs(&self.environment)
-            .stdin(Stdio::piped())
+            .stdin(if is_large {
+                sandbox::stdin::file(stdin.as_bytes()).unwrap().into()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that was killed before it read its input is no failure of the test.
-        let _ = child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(self.stdin.to_string().as_bytes());
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that was killed before it read its input is no failure of the test.
+            let _ = pipe.write_all(stdin.as_bytes());
+        }
         child
     }
 

@@ -112,6 +112,24 @@ fn gc_of_sixty_thousand_stale_records_frees_them_all_in_little_memory() {
     assert!(gc.peak_memory < PEAK, "GC takes {} KiB", gc.peak_memory);
 }
 
+/// The name is nearly all that stdin may have.
+#[test]
+fn a_name_of_31_megabytes_is_refused_in_less_than_100_megabytes() {
+    let data = DataDir::new();
+    for command in ["ADD", "GC"] {
+        let request =
+            Request::new(command, &data, ipam()).key("name", "a".repeat(31_000_000).into());
+        let traced = traced::run(&request, None);
+        // A report would print the name.
+        assert!(!traced.answer.succeeded(), "{command}");
+        let stdout = traced.answer.stdout();
+        let msg = "name: found a string of 31000002 bytes, expected at most 1048576";
+        assert!(stdout.contains(msg), "{command}: {stdout:.300}");
+        let memory = traced.peak_memory;
+        assert!(memory < 100_000, "{command}: {memory} KiB");
+    }
+}
+
 #[test]
 fn an_address_of_a_full_set_that_is_freed_is_given_away_at_once_by_whomever_it_was_freed() {
     let data = DataDir::new();
