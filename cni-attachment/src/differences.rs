@@ -2,7 +2,7 @@
 
 use cni_net::{InstalledRoute, Link, Netns, RouteSpec, Rtnl};
 use cni_types::{AddResult, Attachment, Cidr, Code, Error, IfName, Interface, IpConfig};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::prev_result;
 
@@ -105,8 +105,9 @@ impl Differences {
         ips: &[IpConfig],
     ) -> Result<(), Error> {
         let found = rtnl.addresses(link.index)?;
+        let known: HashSet<Cidr> = found.iter().map(|address| address.cidr).collect();
         for wanted in ips.iter().map(|ip| ip.address) {
-            self.require(found.iter().any(|address| address.cidr == wanted), || {
+            self.require(known.contains(&wanted), || {
                 let found: Vec<String> = found
                     .iter()
                     .map(|address| address.cidr.to_string())

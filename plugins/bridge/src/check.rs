@@ -21,6 +21,7 @@ use cni_attachment::{
 };
 use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl};
 use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Error, log};
+use std::collections::HashSet;
 
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
@@ -117,9 +118,10 @@ impl Checking<'_> {
             .map(|link| rtnl.addresses(link.index))
             .transpose()?
             .unwrap_or_default();
+        let known: HashSet<Cidr> = found.iter().map(|address| address.cidr).collect();
         let name = self.config.gateway_interface();
         for wanted in plan.gateways {
-            self.require(found.iter().any(|address| address.cidr == wanted), || {
+            self.require(known.contains(&wanted), || {
                 format!("{what} {name} lacks the gateway address, wanted {wanted}")
             });
             let sysctl = Sysctl::forwarding(Family::of(wanted));

@@ -12,9 +12,9 @@ use cni_attachment::{
     interface::{Setup, require_v6_mtu},
     prev_result::{own_part, with_addresses_of},
 };
-use cni_net::{Batch, Link, LinkRef, NetError, Rtnl};
+use cni_net::{Address, Batch, InstalledRoute, Link, LinkRef, NetError, RouteSpec, Rtnl};
 use cni_types::{AddResult, Cidr, Error};
-use std::collections::HashSet;
+use std::{collections::HashSet, net::IpAddr};
 
 impl<'a> Adding<'a> {
     /// Reckons what is to be set up: from what IPAM gave, else, for a taken port, from what the
@@ -119,12 +119,8 @@ impl<'a> Adding<'a> {
     ) -> Result<(), Error> {
         let (netns, index, is_up) = (self.netns, inside.index, inside.up);
         let link = LinkRef::new(index, &self.attachment.if_name);
-        let there = container.addresses(index)?;
-        let mut addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
-        addresses.retain(|address| there.iter().all(|other| other.cidr != *address));
-        let there = container.routes()?;
-        let mut routes = plan.specs.clone();
-        routes.retain(|spec| there.iter().all(|route| !route.is(spec, index)));
+        let addresses = new_addresses(plan, &container.addresses(index)?);
+        let routes = new_routes(plan, &container.routes()?, index);
         rollback.on_failure("removing addresses and routes", move || {
             let mut rtnl = Rtnl::open_in(netns)?;
             let mut remove = |fill: &dyn Fn(&mut Batch)| {
@@ -169,5 +165,126 @@ impl<'a> Adding<'a> {
             *inside = now;
         }
         Ok(())
+    }
+}
+
+/// The addresses of the plan that the interface does not have yet. By a set, as the routes: a plan
+/// may have tens of thousands.
+fn new_addresses(plan: &Plan, existing: &[Address]) -> Vec<Cidr> {
+    let existing: HashSet<Cidr> = existing.iter().map(|address| address.cidr).collect();
+    let planned = plan.ips.iter().map(|ip| ip.address);
+    planned
+        .filter(|address| !existing.contains(address))
+        .collect()
+}
+
+/// The routes of the plan that do not exist yet, by the rule of [`InstalledRoute::is`].
+fn new_routes(plan: &Plan, existing: &[InstalledRoute], link: u32) -> Vec<RouteSpec> {
+    let mut destinations: HashSet<(Cidr, u32)> = HashSet::new();
+    let mut hops: HashSet<(Cidr, u32, IpAddr)> = HashSet::new();
+    for route in existing.iter().filter(|route| route.link == Some(link)) {
+        destinations.insert((route.dst, route.table));
+        hops.extend(route.gateway.map(|hop| (route.dst, route.table, hop)));
+    }
+    let exists = |spec: &RouteSpec| {
+        let dst = spec.route.dst.network();
+        match spec.gateway {
+            None => destinations.contains(&(dst, spec.table())),
+            Some(hop) => hops.contains(&(dst, spec.table(), hop)),
+        }
+    };
+    let planned = plan.specs.iter().filter(|spec| !exists(spec));
+    planned.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_types::{IpConfig, Route};
+    use std::time::{Duration, Instant};
+
+    fn cidr(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    fn spec(dst: &str, gateway: Option<&str>) -> RouteSpec {
+        RouteSpec {
+            route: Route::new(cidr(dst), None),
+            gateway: gateway.map(|text| text.parse().unwrap()),
+        }
+    }
+
+    fn installed(spec: &RouteSpec, link: u32) -> InstalledRoute {
+        InstalledRoute {
+            dst: spec.route.dst.network(),
+            gateway: spec.gateway,
+            link: Some(link),
+            table: spec.table(),
+            priority: 0,
+            source: None,
+        }
+    }
+
+    fn plan(ips: &[Cidr], specs: Vec<RouteSpec>) -> Plan {
+        let ip = |address: &Cidr| IpConfig {
+            interface: None,
+            address: *address,
+            gateway: None,
+        };
+        Plan {
+            ips: ips.iter().map(ip).collect(),
+            routes: Vec::new(),
+            gateways: Vec::new(),
+            specs,
+        }
+    }
+
+    #[test]
+    fn a_route_is_new_unless_the_link_has_one_that_is_the_same() {
+        let here = installed(&spec("10.1.0.0/16", Some("10.0.0.1")), 7);
+        let elsewhere = installed(&spec("10.2.0.0/16", None), 8);
+        let existing = [here, elsewhere];
+        let specs = vec![
+            spec("10.1.0.0/16", Some("10.0.0.1")),
+            spec("10.1.0.0/16", None),
+            spec("10.1.0.0/16", Some("10.0.0.2")),
+            spec("10.2.0.0/16", None),
+        ];
+        let plan = plan(&[], specs);
+        let by_pairs = plan.specs.iter().filter(|spec| {
+            let mut existing = existing.iter();
+            existing.all(|route| !route.is(spec, 7))
+        });
+        let new = new_routes(&plan, &existing, 7);
+        assert_eq!(new.iter().collect::<Vec<_>>(), by_pairs.collect::<Vec<_>>());
+        assert_eq!(new, plan.specs[2..]);
+    }
+
+    #[test]
+    fn fifty_thousand_addresses_and_routes_are_compared_in_a_moment() {
+        let names: Vec<String> = (0..50_000_u32)
+            .map(|n| format!("10.{}.{}.{}/32", n >> 16, n >> 8 & 255, n & 255))
+            .collect();
+        let ips: Vec<Cidr> = names.iter().map(|name| cidr(name)).collect();
+        let specs: Vec<RouteSpec> = names.iter().map(|name| spec(name, None)).collect();
+        // All but the first one of each.
+        let address = |cidr: &Cidr| Address {
+            link: 7,
+            cidr: *cidr,
+            link_local: false,
+            tentative: false,
+            failed: false,
+        };
+        let addresses: Vec<Address> = ips.iter().skip(1).map(address).collect();
+        let routes: Vec<InstalledRoute> = specs.iter().skip(1).map(|s| installed(s, 7)).collect();
+        let plan = plan(&ips, specs);
+        let begin = Instant::now();
+        assert_eq!(new_addresses(&plan, &addresses), ips[..1]);
+        assert_eq!(new_routes(&plan, &routes, 7), plan.specs[..1]);
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 }

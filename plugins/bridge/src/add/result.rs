@@ -4,8 +4,11 @@ use super::{Adding, port::Connected};
 use crate::gateway::Plan;
 use cni_attachment::prev_result;
 use cni_net::Link;
-use cni_types::{AddResult, Interface, IpConfig, Route};
-use std::collections::HashSet;
+use cni_types::{AddResult, Cidr, Interface, IpConfig, Route};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 /// The links that this ADD made or used.
 pub(super) struct Ours<'a> {
@@ -75,9 +78,13 @@ impl Adding<'_> {
                 ..ip
             })),
             None => {
+                let mut own: HashMap<Cidr, Option<IpAddr>> = HashMap::new();
+                for ip in &plan.ips {
+                    own.entry(ip.address).or_insert(ip.gateway);
+                }
                 for ip in &mut prev.ips {
-                    let own = plan.ips.iter().find(|own| own.address == ip.address);
-                    ip.gateway = ip.gateway.or(own.and_then(|own| own.gateway));
+                    let gateway = own.get(&ip.address).copied().flatten();
+                    ip.gateway = ip.gateway.or(gateway);
                 }
             }
         }
