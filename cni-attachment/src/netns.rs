@@ -11,6 +11,9 @@ use cni_types::{Call, Code, Error, NetnsPath};
 /// With this variable set to a true value the plugin's own namespace is taken for a container's.
 const OVERRIDE: &str = "CNI_NETNS_OVERRIDE";
 
+/// The folder in which ip-netns(8) mounts namespaces by their names.
+const NAMED: &str = "/run/netns";
+
 /// The values that the reference takes for true (`strconv.ParseBool` of Go).
 const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
@@ -19,7 +22,7 @@ const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 /// # Errors
 /// Code 8 if it cannot be opened, or is the plugin's own.
 pub fn container_netns(call: &Call, path: &NetnsPath) -> Result<Netns, Error> {
-    let netns = Netns::open(path.as_path()).map_err(invalid_netns)?;
+    let netns = Netns::open(path.as_path()).map_err(|e| not_opened(path, e))?;
     if is_own(call, &netns)? {
         let msg = "plugin's netns and netns from CNI_NETNS should not be the same";
         return Err(Error::new(Code::INVALID_NETNS, msg).with_details(format!(
@@ -43,6 +46,19 @@ pub fn remaining_netns(call: &Call, path: Option<&NetnsPath>) -> Result<Option<N
         Err(e) if is_no_netns(&e) => Ok(None),
         Err(e) => Err(invalid_netns(e)),
     }
+}
+
+/// Returns the error, with a hint if `path` is a name and not a path.
+fn not_opened(path: &NetnsPath, error: NetError) -> Error {
+    let name = path.as_str();
+    let is_name = error.is_absent() && !name.contains('/');
+    let error = invalid_netns(error);
+    if !is_name {
+        return error;
+    }
+    error.with_details(format!(
+        "CNI_NETNS is a path, not a name: {NAMED}/{name} for a namespace of ip-netns(8)"
+    ))
 }
 
 fn invalid_netns(error: NetError) -> Error {

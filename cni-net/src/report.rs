@@ -11,6 +11,15 @@ use nix::errno::Errno;
 const READ_ONLY: &str = "/proc/sys is read-only for the plugin: mount it writable, or set the value \
      before; a value that is right is not written";
 
+/// The remedy if capabilities are missing.
+const NOT_ROOT: &str = "run it as root, as container runtimes do, or as root of a user namespace \
+     that owns the network namespaces";
+
+/// The remedy if the kernel refuses a next hop (fib_check_nh in net/ipv4/fib_semantics.c,
+/// ip6_route_check_nh in net/ipv6/route.c).
+const UNREACHABLE: &str = "the gateway is in no network of the interface: correct the gateway, or \
+     give the interface an address in the gateway's network";
+
 /// Without `/proc`, DEL would take every namespace for gone.
 const NO_PROC: &str = "mount /proc for the plugin (mount -t proc proc /proc)";
 
@@ -39,9 +48,18 @@ fn advice(error: &NetError) -> String {
         NetError::NoProc => NO_PROC,
         _ => match error.errno() {
             Some(Errno::EROFS) => READ_ONLY,
-            Some(Errno::EPERM) => return missing_text(&Capability::missing()),
+            Some(Errno::EPERM) => return not_permitted(&Capability::missing()),
+            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH) => UNREACHABLE,
             _ => "",
         },
     };
     text.to_owned()
+}
+
+/// Returns the missing capabilities with the remedy; empty if none is missing.
+fn not_permitted(missing: &[Capability]) -> String {
+    match missing_text(missing) {
+        text if text.is_empty() => text,
+        text => format!("{text}; {NOT_ROOT}"),
+    }
 }

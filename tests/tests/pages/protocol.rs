@@ -8,6 +8,7 @@ use testkit::{Host, Invocation, bin_dir};
 /// A signal or a fault must come at the right moment; other tests see to that.
 pub(crate) const NOT_HERE: &[&str] = &[
     "error reading from stdin",
+    "failed to enter netns",
     "failed to find the own network namespace",
     "the plugin runs without",
     "terminated",

@@ -15,6 +15,8 @@ pub(crate) fn tests() -> Vec<Test> {
         bad_cni_args_are_refused,
         a_key_of_cni_args_that_only_bridge_knows_is_refused_by_host_local,
         a_missing_netns_is_named,
+        a_netns_given_by_name_is_refused_with_its_path,
+        an_add_without_capabilities_names_them_and_the_remedy,
         what_is_no_netns_is_refused,
         a_fifo_as_netns_is_refused_at_once,
         the_own_netns_is_refused_with_one_document,
@@ -109,6 +111,41 @@ fn a_missing_netns_is_named(host: &Host) {
     let request = add(host, json!({})).netns("/run/netns/none");
     let msg = "failed to open netns \"/run/netns/none\": No such file or directory (os error 2)";
     require_refused(host, &request, Code::INVALID_NETNS, msg);
+}
+
+fn a_netns_given_by_name_is_refused_with_its_path(host: &Host) {
+    let _pod = host.pod("a");
+    let outcome = add(host, json!({})).netns("a").run();
+    assert_eq!(outcome.code(), Code::INVALID_NETNS);
+    let msg = "failed to open netns \"a\": No such file or directory (os error 2)";
+    assert_eq!(outcome.msg(), msg);
+    let details = outcome.error().details;
+    assert!(
+        details.starts_with("CNI_NETNS is a path, not a name: /run/netns/a "),
+        "{details}"
+    );
+}
+
+fn an_add_without_capabilities_names_them_and_the_remedy(host: &Host) {
+    kernel::require_tool("setpriv");
+    let pod = host.pod("a");
+    for (missing, names) in [
+        ("-net_admin", "CAP_NET_ADMIN"),
+        ("-sys_admin", "CAP_SYS_ADMIN"),
+    ] {
+        let program = kernel::without_capabilities(host, missing);
+        let outcome = add(host, json!({})).pod(&pod).program(program).run();
+        let details = outcome.error().details;
+        assert_eq!(
+            details.split("; ").collect::<Vec<_>>(),
+            [
+                format!("the plugin runs without {names}").as_str(),
+                "run it as root, as container runtimes do, or as root of a user namespace that \
+                 owns the network namespaces"
+            ],
+            "{outcome}"
+        );
+    }
 }
 
 fn what_is_no_netns_is_refused(host: &Host) {

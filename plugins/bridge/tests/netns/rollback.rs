@@ -145,6 +145,8 @@ fn an_unreachable_next_hop_leaves_nothing(host: &Host) {
             .starts_with("failed to add route \"192.0.2.0/24 via 203.0.113.1 dev eth0\": "),
         "{error}"
     );
+    let remedy = "the gateway is in no network of the interface: correct the gateway";
+    assert!(error.details.starts_with(remedy), "{error}");
 }
 
 fn a_conflicting_gateway_leaves_nothing(host: &Host) {
