@@ -171,7 +171,7 @@ fn names_are_copies_if_there_are_no_hard_links(_: &Host) {
         Some((LINKAT, _)) => Action::FailFromNowOn(Errno::EPERM),
         _ => Action::Proceed,
     });
-    assert!(traced.was_struck && traced.status.success(), "{traced:?}");
+    assert!(traced.was_injected && traced.status.success(), "{traced:?}");
     assert_eq!(files(), all_names());
     for name in names() {
         require_whole(&folder.join(name));
@@ -198,7 +198,7 @@ fn whenever_it_is_killed_each_program_is_whole_and_the_next_installation_cleans_
             true => Action::SignalAll(Signal::SIGKILL),
             false => Action::Proceed,
         });
-        assert!(killed.was_struck, "before call {number}: {killed:?}");
+        assert!(killed.was_injected, "before call {number}: {killed:?}");
         let mut new = 0;
         for name in names() {
             let path = folder.join(name);
@@ -230,7 +230,7 @@ fn whenever_it_is_killed_each_program_is_whole_and_the_next_installation_cleans_
 
 fn a_full_file_system_changes_nothing(_: &Host) {
     empty_folder();
-    sandbox::cover_small(Path::new(FOLDER)).unwrap();
+    sandbox::mount_small_tmpfs_over(Path::new(FOLDER)).unwrap();
     for name in names() {
         fs::write(Path::new(FOLDER).join(name), format!("old {name}")).unwrap();
     }
@@ -239,7 +239,7 @@ fn a_full_file_system_changes_nothing(_: &Host) {
 
 fn a_read_only_file_system_changes_nothing(_: &Host) {
     empty_folder();
-    sandbox::cover(Path::new(FOLDER)).unwrap();
+    sandbox::mount_tmpfs_over(Path::new(FOLDER)).unwrap();
     for name in names() {
         fs::write(Path::new(FOLDER).join(name), format!("old {name}")).unwrap();
     }

@@ -42,9 +42,9 @@ pub struct CachedAttachment {
     pub network: NetworkName,
     /// The network configuration at the time.
     pub config: Vec<u8>,
-    /// What the plugins were given.
+    /// The parameters that the plugins were given.
     pub parameters: Parameters,
-    /// What the last plugin printed.
+    /// The result that the last plugin printed.
     pub result: Json,
 }
 
@@ -53,9 +53,9 @@ pub struct CachedAttachment {
 pub struct CacheEntry {
     /// The file.
     pub path: PathBuf,
-    /// When it was written, where that is known: when the attachment was made.
+    /// The time at which it was written, if it is known: the time of the ADD.
     pub written: Option<SystemTime>,
-    /// What it says, or why it cannot be understood.
+    /// Its content, or the reason why it cannot be read.
     pub attachment: io::Result<CachedAttachment>,
 }
 
@@ -109,7 +109,7 @@ impl Cache {
     /// Keeps a result. A reader never sees half of it, whenever the writer dies.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if it cannot be written.
     pub fn store(
         &self,
         network: &Network,
@@ -146,10 +146,10 @@ impl Cache {
         })
     }
 
-    /// The attachment as it was made; nothing where it never was.
+    /// Returns the attachment as it was made, or `None` if there is no such file.
     ///
     /// # Errors
-    /// Where the file cannot be read or understood.
+    /// Fails if the file cannot be read or understood.
     pub fn load(
         &self,
         network: &NetworkName,
@@ -173,7 +173,7 @@ impl Cache {
     /// over.
     ///
     /// # Errors
-    /// Where the folder cannot be read; a missing one is empty.
+    /// Fails if the folder cannot be read; a missing one is empty.
     pub fn attachments(&self) -> Result<Vec<CachedAttachment>, Error> {
         Ok(self
             .entries()?
@@ -185,7 +185,7 @@ impl Cache {
     /// Every file of the cache in the order of their names, the usable and the unusable.
     ///
     /// # Errors
-    /// Where the folder cannot be read; a missing one is empty.
+    /// Fails if the folder cannot be read; a missing one is empty.
     pub fn entries(&self) -> Result<Vec<CacheEntry>, Error> {
         let failed = |source| Error::Cache {
             operation: "list",
@@ -215,7 +215,7 @@ impl Cache {
     /// Forgets an attachment.
     ///
     /// # Errors
-    /// Where the file is there and cannot be removed.
+    /// Fails if the file is there and cannot be removed.
     pub fn remove(&self, network: &NetworkName, parameters: &Parameters) -> Result<(), Error> {
         let path = self.path(network, parameters);
         match std::fs::remove_file(&path) {

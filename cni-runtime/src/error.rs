@@ -1,4 +1,4 @@
-//! What can go wrong between a runtime and its plugins.
+//! Errors between a runtime and its plugins.
 
 use super::network::ConfigError;
 use cni_types::Command;
@@ -15,15 +15,15 @@ pub enum Error {
     Plugin {
         /// Its `type`.
         plugin: String,
-        /// What it was asked to do.
+        /// The operation.
         command: Command,
-        /// Its error, word for word; ours with code 6 or 102 where it gave none.
+        /// Its error, word for word; an error of ours with code 6 or 102 if it gave none.
         error: cni_types::Error,
     },
     /// The cached result could not be read or written.
     #[error("cannot {operation} the cached result {}: {source}", path.display())]
     Cache {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The plugin's own error, where it is one.
+    /// The plugin's own error, if it is one.
     #[must_use]
     pub fn plugin_error(&self) -> Option<&cni_types::Error> {
         match self {

@@ -1,4 +1,4 @@
-//! What was said to a plugin and what it answered, for people and for tests.
+//! A run of a plugin, with its input and its answer, for people and for tests.
 
 use cni_types::{Command, Environment};
 use std::{path::PathBuf, process::ExitStatus, time::Duration};

@@ -42,7 +42,7 @@ impl Network {
     /// runtimes take the first.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
+    /// Fails if the folder cannot be read.
     pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         files(folder, &["conf", "conflist", "json"])
     }
@@ -50,7 +50,7 @@ impl Network {
     /// Reads all files of a folder in their order, the usable and the unusable.
     ///
     /// # Errors
-    /// Where the folder cannot be read.
+    /// Fails if the folder cannot be read.
     pub fn load_all(folder: &Path) -> Result<Vec<Result<Self, ConfigError>>, ConfigError> {
         let paths = Self::files(folder)?;
         Ok(paths.iter().map(|path| Self::load(path)).collect())
@@ -59,7 +59,7 @@ impl Network {
     /// The first network in a folder that is called `name`.
     ///
     /// # Errors
-    /// Where there is none; the files that could not be used are listed then.
+    /// Fails if no file has the network; the files that could not be used are listed then.
     pub fn find(folder: &Path, name: &str) -> Result<Self, ConfigError> {
         let mut unusable = String::new();
         for loaded in Self::load_all(folder)? {

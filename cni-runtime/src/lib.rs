@@ -32,24 +32,25 @@ use std::{
 };
 
 /// Gets every run of a plugin, as soon as it has ended.
-type Observer = Box<dyn Fn(&Event) + Send + Sync>;
+type OnExit = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// Gets the program and the command before every run of a plugin.
-type Herald = Box<dyn Fn(&Path, Command) + Send + Sync>;
+type OnStart = Box<dyn Fn(&Path, Command) + Send + Sync>;
 
 /// Runs plugins for networks.
 pub struct Runtime {
     cni_path: String,
     cache: Cache,
     environment: Environment,
-    observer: Option<Observer>,
-    herald: Option<Herald>,
-    patience: Option<Duration>,
+    on_exit: Option<OnExit>,
+    on_start: Option<OnStart>,
+    timeout: Option<Duration>,
     /// GC must be alone (spec section 3, "Lifecycle"): it writes, ADD and DEL read.
-    turnstile: RwLock<()>,
+    gc_lock: RwLock<()>,
 }
 
-/// Whether plugins were asked. What the spec or the configuration rules out succeeds without them.
+/// True if plugins were run. If the specification or the configuration rules an operation out, it
+/// succeeds without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// All plugins were asked, and agreed.
@@ -61,7 +62,7 @@ pub enum Asked {
 /// The result of an ADD.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Added {
-    /// What the last plugin printed.
+    /// The result that the last plugin printed.
     pub json: Json,
     /// The same as values.
     pub result: AddResult,
@@ -80,33 +81,33 @@ impl Runtime {
             cni_path: folders.join(":"),
             cache,
             environment: Environment::of_process(),
-            observer: None,
-            herald: None,
-            patience: None,
-            turnstile: RwLock::new(()),
+            on_exit: None,
+            on_start: None,
+            timeout: None,
+            gc_lock: RwLock::new(()),
         }
     }
 
-    /// Shows every run of a plugin to `observer`.
+    /// Shows every run of a plugin to `on_exit`.
     #[must_use]
-    pub fn with_observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+    pub fn on_exit(mut self, on_exit: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_exit = Some(Box::new(on_exit));
         self
     }
 
-    /// Tells `herald` of every run of a plugin before it begins: where one hangs, that is all there
-    /// will be.
+    /// Calls `on_start` before every run of a plugin: if the plugin hangs, there will be no other
+    /// report.
     #[must_use]
-    pub fn with_herald(mut self, herald: impl Fn(&Path, Command) + Send + Sync + 'static) -> Self {
-        self.herald = Some(Box::new(herald));
+    pub fn on_start(mut self, on_start: impl Fn(&Path, Command) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Box::new(on_start));
         self
     }
 
     /// Ends a plugin that gives no answer in this time: for VERSION and STATUS, which change
     /// nothing.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -122,10 +123,7 @@ impl Runtime {
     /// # Errors
     /// The first plugin's that fails. The attachment is then half made: the caller must end it.
     pub fn add(&self, network: &Network, parameters: &Parameters) -> Result<Added, Error> {
-        let _turn = self
-            .turnstile
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.gc_lock.read().unwrap_or_else(PoisonError::into_inner);
         if parameters.netns.is_none() {
             return Err(Error::Refused(
                 "an ADD needs a network namespace".to_owned(),
@@ -152,10 +150,7 @@ impl Runtime {
     /// # Errors
     /// The first plugin's that fails. The cached result is kept for the next try.
     pub fn del(&self, network: &Network, parameters: &Parameters) -> Result<(), Error> {
-        let _turn = self
-            .turnstile
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.gc_lock.read().unwrap_or_else(PoisonError::into_inner);
         // Up to 0.3.1 plugins got no prevResult with DEL.
         let cached = self.cached_result(network, parameters).ok().flatten();
         let prev_result = cached.as_ref().filter(|_| network.version.has_check());
@@ -176,7 +171,7 @@ impl Runtime {
     /// Asks every plugin in order whether the attachment is still as its ADD left it.
     ///
     /// # Errors
-    /// The first plugin's that fails; a refusal where there is no cached result, or the version has
+    /// Fails as the first plugin that fails, or if there is no cached result, or if the version has
     /// no CHECK.
     pub fn check(&self, network: &Network, parameters: &Parameters) -> Result<Asked, Error> {
         if !network.version.has_check() {
@@ -226,10 +221,7 @@ impl Runtime {
     /// # Errors
     /// Every plugin's that fails.
     pub fn gc(&self, network: &Network, valid: &[(String, String)]) -> Result<Asked, Vec<Error>> {
-        let _alone = self
-            .turnstile
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.gc_lock.write().unwrap_or_else(PoisonError::into_inner);
         if !network.version.has_gc_and_status() {
             return Ok(Asked::None("GC came with version 1.1.0"));
         }
@@ -317,13 +309,13 @@ impl Runtime {
         let program = Program::find(kind, &self.cni_path)?;
         let environment =
             parameters::environment(&self.environment, command, &self.cni_path, parameters);
-        if let Some(herald) = &self.herald {
-            herald(program.path(), command);
+        if let Some(on_start) = &self.on_start {
+            on_start(program.path(), command);
         }
         let start = Instant::now();
-        let stop = self.patience.map_or_else(Stop::never, Stop::after);
+        let stop = self.timeout.map_or_else(Stop::never, Stop::after);
         let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &stop)?;
-        if let Some(observe) = &self.observer {
+        if let Some(observe) = &self.on_exit {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             observe(&Event {
                 plugin: kind.to_owned(),
@@ -341,13 +333,10 @@ impl Runtime {
             Ok(document) => return Ok(document),
             Err(error) => error,
         };
-        match self
-            .patience
-            .filter(|patience| *patience <= start.elapsed())
-        {
-            Some(patience) => Err(cni_types::Error::new(
+        match self.timeout.filter(|timeout| *timeout <= start.elapsed()) {
+            Some(timeout) => Err(cni_types::Error::new(
                 Code::TRY_AGAIN,
-                format!("it did not end within {} seconds", patience.as_secs_f64()),
+                format!("it did not end within {} seconds", timeout.as_secs_f64()),
             )),
             None => Err(error),
         }

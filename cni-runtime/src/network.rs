@@ -21,7 +21,7 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// The mistake in it.
         source: Box<ConfigError>,
     },
     /// A list that is not JSON, a value of a wrong type, a key that is missing.
@@ -35,7 +35,7 @@ pub enum ConfigError {
     Entry {
         /// Its place in the list, from 0 on.
         index: usize,
-        /// What is wrong in it.
+        /// The mistake in it.
         source: Box<ConfigError>,
     },
     /// A name or a version that the spec does not allow.
@@ -48,7 +48,7 @@ pub enum ConfigError {
         name: String,
         /// The folder.
         folder: PathBuf,
-        /// What is wrong with the files that could not be read, one a line; empty where all could.
+        /// The mistakes in the files that could not be read, one a line; empty if all could.
         unusable: String,
     },
 }
@@ -142,7 +142,7 @@ pub struct Network {
 /// A configuration that may yet get plugins from other files.
 pub(super) struct Draft {
     pub(super) network: Network,
-    /// Whether plugins may come from the folder beside the file.
+    /// True if plugins may come from the folder beside the file.
     pub(super) extensible: bool,
 }
 
@@ -333,7 +333,7 @@ fn flag(source: &Json, key: &str) -> Result<bool, ConfigError> {
     }
 }
 
-/// The value of a key that is written exactly so; the last one where there are several.
+/// Returns the value of a key that is written exactly so; of several, the last.
 fn exact<'a>(source: &'a Json, key: &str) -> Option<&'a Json> {
     let Json::Object(members) = source else {
         return None;

@@ -57,8 +57,9 @@ impl Parameters {
     }
 }
 
-/// The variables that a plugin gets: `base` without any stray `CNI_*`, and those of the request. All but `CNI_COMMAND` and
-/// `CNI_PATH` belong to attachments. So a chain starts without CNI_DELEGATION_DEPTH: at depth 0.
+/// The variables that a plugin gets: `base` without any stray `CNI_*`, and those of the request.
+/// All but `CNI_COMMAND` and `CNI_PATH` belong to attachments. So a chain starts without
+/// CNI_DELEGATION_DEPTH: at depth 0.
 pub(super) fn environment(
     base: &Environment,
     command: Command,

@@ -1,7 +1,7 @@
 //! Reading a file that lies in a folder that anybody may have put something into.
 //!
-//! A FIFO blocks whoever opens it until somebody writes into it, and some devices act on being
-//! opened, so only what is a regular file is opened at all.
+//! A FIFO blocks the process that opens it until another writes into it, and some devices act on
+//! being opened, so only a regular file is opened at all.
 
 use nix::fcntl::OFlag;
 use std::{

@@ -3,7 +3,7 @@
 use super::parameters::Parameters;
 use cni_types::{Json, NetworkName, SpecVersion};
 
-/// What a request says about attachments.
+/// The part of a request that is about attachments.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     /// One attachment, and the result before this plugin (ADD) or of the whole chain (CHECK, DEL).
@@ -17,8 +17,9 @@ pub(super) enum Subject<'a> {
     Nothing,
 }
 
-/// The configuration that the plugin gets. Everything is passed on as it is written, but for what the spec
-/// reserves to the runtime: a file can set neither `prevResult` nor anything below `cni.dev/`.
+/// The configuration that the plugin gets. Everything is passed on as it is written, but for what
+/// the spec reserves to the runtime: a file can set neither `prevResult` nor anything below
+/// `cni.dev/`.
 pub(super) fn derive(
     plugin: &Json,
     network: &NetworkName,
@@ -55,8 +56,8 @@ pub(super) fn derive(
     request
 }
 
-/// The capability arguments whose capability the plugin declares as `true`. Where there is none, a
-/// `runtimeConfig` that stands in the file is left alone, as the reference does.
+/// The capability arguments whose capability the plugin declares as `true`. Without any, a
+/// `runtimeConfig` in the file is left alone, as the reference does.
 fn insert_runtime_config(request: &mut Json, plugin: &Json, parameters: &Parameters) {
     let declared = |name: &str| match plugin.lookup("capabilities") {
         Some(Json::Object(members)) => members

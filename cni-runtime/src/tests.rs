@@ -23,7 +23,7 @@ impl Bench {
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&events);
         let runtime = Runtime::new(&[folder.path()], Cache::new(folder.path()))
-            .with_observer(move |event| log.lock().unwrap().push(event.clone()));
+            .on_exit(move |event| log.lock().unwrap().push(event.clone()));
         Self {
             folder,
             runtime,
@@ -273,11 +273,11 @@ fn versions_are_read_from_the_plugin() {
 }
 
 #[test]
-fn a_plugin_that_hangs_is_ended_when_patience_is() {
+fn a_plugin_that_hangs_is_ended_when_its_time_is_up() {
     let bench = Bench::new();
     bench.folder.script("hangs", "exec sleep 60");
     let runtime = Runtime::new(&[bench.folder.path()], Cache::new(bench.folder.path()))
-        .with_patience(Duration::from_millis(100));
+        .with_timeout(Duration::from_millis(100));
     let start = Instant::now();
     let error = runtime.versions("hangs").unwrap_err();
     assert_eq!(

@@ -101,7 +101,7 @@ pub(crate) fn check_living(
     };
     let living: Vec<_> = known.into_iter().filter(is_wanted).collect();
     let runtime =
-        Runtime::new(&paths.bin_dirs(), networks::cache(paths)).with_patience(QUERY_TIMEOUT);
+        Runtime::new(&paths.bin_dirs(), networks::cache(paths)).with_timeout(QUERY_TIMEOUT);
     let end = Instant::now() + TIME_LIMIT;
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::new());

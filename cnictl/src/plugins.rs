@@ -23,7 +23,7 @@ pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Resu
     match runtime.status(&network)? {
         Asked::None(why) => {
             // A script takes success for ready, so at least the programs must exist and start.
-            let runtime = runtime.with_patience(QUERY_TIMEOUT);
+            let runtime = runtime.with_timeout(QUERY_TIMEOUT);
             let asked = required_plugins::names(&network)
                 .into_iter()
                 .map(|name| runtime.versions(&name));
@@ -47,7 +47,7 @@ pub(crate) fn version(
     network: Option<&str>,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let runtime = trace::runtime(arguments).with_patience(QUERY_TIMEOUT);
+    let runtime = trace::runtime(arguments).with_timeout(QUERY_TIMEOUT);
     let (names, all_must_answer) = match network {
         Some(name) => (
             required_plugins::names(&networks::find(&arguments.paths, name, screen)?),

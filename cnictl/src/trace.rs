@@ -17,17 +17,17 @@ pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
     );
     if !arguments.trace {
         // A plugin's log is for the person who runs it, as with cnitool.
-        return runtime.with_observer(|event| write(&event.stderr));
+        return runtime.on_exit(|event| write(&event.stderr));
     }
     if arguments.json {
-        return runtime.with_observer(|event| write(&as_json(event)));
+        return runtime.on_exit(|event| write(&as_json(event)));
     }
     let begins = |program: &Path, command: Command| {
         write(&format!(">>> {} {}\n", command.as_str(), program.display()));
     };
     runtime
-        .with_herald(begins)
-        .with_observer(|event| write(&as_text(event)))
+        .on_start(begins)
+        .on_exit(|event| write(&as_text(event)))
 }
 
 fn write(text: &str) {

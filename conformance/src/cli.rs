@@ -1,7 +1,7 @@
 //! The command line: what is asked for, run, and printed.
 //!
-//! Exit status: 0 where every MUST and SHOULD is kept, 1 where one is not, 2 where nothing can be
-//! said: a mistake on the command line, no user namespaces, an error of the suite itself.
+//! Exit status: 0 if every MUST and SHOULD is kept, 1 if one is not, 2 if nothing can be said: a
+//! mistake on the command line, no user namespaces, an error of the suite itself.
 
 mod arguments;
 mod compare;

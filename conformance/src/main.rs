@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     suite::stand_in().unwrap_or_else(|| {
-        // If this fails the dispositions stay as they are, which is no reason not to do what was asked.
+        // If this fails the dispositions stay as they are, which is no reason not to do what was
+        // asked.
         let _ = cni_types::set_signal_dispositions();
         cli::main(std::env::args_os())
     })

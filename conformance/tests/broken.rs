@@ -1,5 +1,5 @@
-//! A case counts only where it fails for a plugin that is broken: each is run against every fault that it names, put
-//! before a good plugin of the workspace.
+//! A case counts only if it fails for a plugin that is broken: each is run against every fault that
+//! it names, put before a good plugin of the workspace.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,7 +22,8 @@ use std::{
     time::Duration,
 };
 
-/// A good chained plugin, of which the workspace has none: the suite's own double, which passes on what it gets.
+/// A good chained plugin, of which the workspace has none: the suite's own double, which passes on
+/// what it gets.
 const PASSER: &str = "passer";
 
 /// The suite's own program, which stands in for plugins.

@@ -1,4 +1,5 @@
-//! The suite survives what plugins do: it ends in bounded time and memory, leaves no process behind, and says what is wrong.
+//! The suite survives what plugins do: it ends in bounded time and memory, leaves no process
+//! behind, and says what is wrong.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use nix::{
@@ -44,7 +45,7 @@ impl Folder {
     }
 }
 
-/// Whether a sleep of so many seconds is running.
+/// Returns true if a sleep of so many seconds is running.
 fn is_alive(seconds: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|process| {
         let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -170,7 +171,7 @@ fn a_process_that_a_plugin_leaves_behind_is_ended() {
     assert!(!is_alive(&number), "{text}");
 }
 
-/// What makes this one fail is in another case than the one about codes.
+/// The wrong code is seen in another case than the one about codes.
 #[test]
 fn a_code_that_the_specification_does_not_know_is_seen_wherever_it_is_given() {
     let script = r#"cat >/dev/null

@@ -1,5 +1,6 @@
-//! The plugins as processes: signals, streams that are closed or full, input without bounds. Whatever happens, a runtime
-//! gets exactly one JSON document, and an exit status that tells whether the request was served.
+//! The plugins as processes: signals, streams that are closed or full, input without bounds.
+//! Whatever happens, a runtime gets exactly one JSON document, and an exit status that says if the
+//! request was served.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -58,7 +59,8 @@ fn document(output: &Output) -> Value {
     }
 }
 
-/// Fails the test unless the plugin ended by itself with one error object of this code. Gives its text.
+/// Fails the test unless the plugin ended by itself with one error object of this code. Gives its
+/// text.
 #[track_caller]
 fn refusal(output: &Output, code: Code) -> String {
     let error = document(output);
@@ -96,7 +98,7 @@ fn terminate(child: &Child) {
     .unwrap();
 }
 
-/// Whether the process watches for SIGTERM instead of dying of it.
+/// Returns true if the process watches for SIGTERM instead of dying of it.
 fn watches_sigterm(child: &Child) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let caught = status
@@ -147,7 +149,8 @@ fn bridge_with_ipam<'a>(host: &'a Host, script: &str) -> (Invocation<'a>, std::p
     )
 }
 
-/// Starts bridge, terminates it while its delegate is at work, and gives its end and what the delegate noted.
+/// Starts bridge, terminates it while its delegate is at work, and gives its end and what the
+/// delegate noted.
 fn terminate_during_delegate(host: &Host, script: &str) -> (Output, String) {
     let pod = host.pod("a");
     // The bridge is the network's and stays after a failed ADD; so it is made first.

@@ -1,4 +1,4 @@
-//! What a person gives who tests a plugin that the suite does not know.
+//! Profiles and configurations of a person who tests a plugin that the suite does not know.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use sandbox::binaries;

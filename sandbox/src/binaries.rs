@@ -1,8 +1,9 @@
 //! The plugins' binaries, as fresh as the sources.
 //!
-//! `cargo test -p bridge` builds bridge and leaves host-local as it was, or does not build it at all; but the two
-//! are used together. So who runs plugins asks Cargo for them first. With `CNI_TEST_BIN_DIR` set, the plugins
-//! in that folder are used instead and nothing is built: those of a package, or the reference's.
+//! `cargo test -p bridge` builds bridge and leaves host-local as it was, or does not build it at
+//! all; but the two are used together. So who runs plugins asks Cargo for them first. With
+//! `CNI_TEST_BIN_DIR` set, the plugins in that folder are used instead and nothing is built: those
+//! of a package, or the reference's.
 
 use std::{
     io,
@@ -28,10 +29,10 @@ pub enum Error {
 /// Names the folder with the plugins to use.
 const BIN_DIR: &str = "CNI_TEST_BIN_DIR";
 
-/// What Cargo puts into its target directory: the first only where it made the directory itself.
+/// Files that Cargo puts into its target directory: the first only if it made the directory itself.
 const MARKS_OF_TARGET_DIR: [&str; 2] = ["CACHEDIR.TAG", ".rustc_info.json"];
 
-/// Where Cargo puts binaries, and how to make it put them there again.
+/// The place of Cargo's binaries, and the options with which it puts them there again.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
     bin_dir: PathBuf,
@@ -93,11 +94,11 @@ pub fn bin_dir() -> &'static Path {
     })
 }
 
-/// Builds the binaries of some packages, `["--workspace"]` or `["-p", "bridge"]`, with the profile of the running
-/// program. Says nothing unless it fails.
+/// Builds the binaries of some packages, `["--workspace"]` or `["-p", "bridge"]`, with the profile
+/// of the running program. Says nothing unless it fails.
 ///
 /// # Errors
-/// Cargo's own words where it fails.
+/// Fails with Cargo's own words.
 pub fn build(packages: &[&str]) -> Result<(), Error> {
     if std::env::var_os(BIN_DIR).is_some() {
         return Ok(());

@@ -1,6 +1,8 @@
-//! Raw Ethernet frames, as a hostile container sends them: with any source address and any VLAN tags.
+//! Raw Ethernet frames, as a hostile container sends them: with any source address and any VLAN
+//! tags.
 //!
-//! Each frame has a label, so that who listens tells the frames of a test from what kernels say on their own.
+//! Each frame has a label, so that a listener knows the frames of a test from those that kernels
+//! send on their own.
 
 use crate::wire::Listener;
 use cni_types::MacAddr;
@@ -18,7 +20,7 @@ const ARP_REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
 /// Without the checksum, which the kernel neither takes nor gives.
 const SHORTEST: usize = 60;
 const MARK: &[u8] = b"cni-frame:";
-/// How long a frame that went another way may be late.
+/// The time by which a frame that went another way may be late.
 const LATE: Duration = Duration::from_millis(100);
 
 /// A VLAN tag.
@@ -114,16 +116,16 @@ impl Tap {
     /// Sends a frame.
     ///
     /// # Errors
-    /// Where the kernel refuses.
+    /// Fails if the kernel refuses.
     pub fn send(&self, frame: &Frame) -> io::Result<()> {
         self.listener.send(&frame.bytes())
     }
 
-    /// The labels of all frames until the one labelled `last`, in order and without that one. What takes another way
-    /// through the kernel may be late, so it goes on to listen for a while.
+    /// The labels of all frames until the one labelled `last`, in order and without that one. What
+    /// takes another way through the kernel may be late, so it goes on to listen for a while.
     ///
     /// # Errors
-    /// `TimedOut`, with the labels, where the last one does not come in time.
+    /// Fails with `TimedOut` and the labels if the last one does not come in time.
     pub fn labels_until(&self, last: &str, timeout: Duration) -> io::Result<Vec<String>> {
         let mut deadline = Instant::now() + timeout;
         let (mut labels, mut complete) = (Vec::new(), false);
@@ -144,10 +146,11 @@ impl Tap {
         if complete { Ok(labels) } else { Err(missing()) }
     }
 
-    /// The labels of all frames until now and for a while more, for where not even a last one must come.
+    /// Returns the labels of all frames until now and for a while more, if not even a last one must
+    /// come.
     ///
     /// # Errors
-    /// Where nothing can be received.
+    /// Fails if nothing can be received.
     pub fn labels(&self) -> io::Result<Vec<String>> {
         let deadline = Instant::now() + LATE;
         let mut labels = Vec::new();

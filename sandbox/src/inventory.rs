@@ -1,13 +1,14 @@
-//! What a plugin may change, read from the kernel and the file system as lines of text.
+//! The things that a plugin may change, read from the kernel and the file system as lines of text.
 //!
-//! What changes by itself as time passes is left out: duplicate address detection, states of ports, reachability.
+//! Values that change by themselves as time passes are left out: duplicate address detection,
+//! states of ports, reachability.
 
 use cni_net::{InstalledRoute, Link, LinkKind, NetError, Rtnl};
 use cni_types::MacAddr;
 use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
-/// Links, addresses, routes, neighbours, rules that choose a routing table, queueing disciplines, and what was entered into
-/// bridges' tables, of the thread's namespace, in order.
+/// Links, addresses, routes, neighbours, rules that choose a routing table, queueing disciplines,
+/// and what was entered into bridges' tables, of the thread's namespace, in order.
 ///
 /// # Errors
 /// Fails if the kernel refuses one of the lists.
@@ -106,10 +107,12 @@ fn is_unicast(address: IpAddr) -> bool {
     !address.is_multicast() && !address.is_unspecified() && !address.is_loopback()
 }
 
-/// What host-local keeps beside its records, to be fast: it can be deleted at any time and is no part of the state.
+/// Files that host-local keeps beside its records, to be fast: they can be deleted at any time and
+/// are no part of the state.
 const DERIVED: [&str; 2] = [".index", ".origin"];
 
-/// Files with modes and contents, folders in order. A folder that is missing and an empty one are the same.
+/// Files with modes and contents, folders in order. A folder that is missing and an empty one are
+/// the same.
 pub fn files(folder: &Path, lines: &mut Vec<String>) {
     files_besides(&[], folder, lines);
 }

@@ -1,8 +1,10 @@
-//! Namespaces in which plugins may do what they like, without root and without a trace on the machine.
+//! Namespaces in which plugins may do what they like, without root and without a trace on the
+//! machine.
 //!
-//! A process enters a user, a network and a mount namespace of its own ([`enter`]); in there it is root. Root
-//! outside goes the same way, so that everybody runs the same thing. Then any thread can become a "host" of its
-//! own ([`become_host`]): its own network, its own `/run` and `/var/lib/cni`.
+//! A process enters a user, a network and a mount namespace of its own ([`enter`]); in there it is
+//! root. Root outside goes the same way, so that everybody runs the same thing. Then any thread can
+//! become a "host" of its own ([`become_host`]): its own network, its own `/run` and
+//! `/var/lib/cni`.
 
 pub mod binaries;
 pub mod frame;
@@ -48,9 +50,9 @@ pub enum Error {
     /// An operation inside the namespaces failed.
     #[error("cannot {operation} {object}: {source}")]
     Operation {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What it was tried on.
+        /// The object of the operation.
         object: String,
         /// The kernel's answer.
         source: io::Error,
@@ -74,8 +76,8 @@ impl Error {
     }
 }
 
-/// Moves the process into a user, a network and a mount namespace of its own, where it is root. To be called
-/// before any thread is started: the kernel refuses it afterwards.
+/// Moves the process into a user, a network and a mount namespace of its own, in which it is root.
+/// To be called before any thread is started: the kernel refuses it afterwards.
 ///
 /// # Errors
 /// [`Error::Forbidden`] with one sentence that names the remedy, or what else failed.
@@ -101,12 +103,12 @@ pub fn enter() -> Result<(), Error> {
     make_private()
 }
 
-/// Makes the calling thread a host of its own: a network namespace with `lo`, and mounts of its own with an empty
-/// `/run` (with `/run/netns`) and an empty `/var/lib/cni`. Threads and processes that it starts belong to the
-/// same host. When the last of them ends, the kernel removes it all.
+/// Makes the calling thread a host of its own: a network namespace with `lo`, and mounts of its own
+/// with an empty `/run` (with `/run/netns`) and an empty `/var/lib/cni`. Threads and processes that
+/// it starts belong to the same host. When the last of them ends, the kernel removes it all.
 ///
 /// # Errors
-/// Where the kernel refuses one of the steps; the thread is then of no further use.
+/// Fails if the kernel refuses one of the steps; the thread is then of no further use.
 pub fn become_host() -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .map_err(|e| Error::new("unshare", "network and mounts", e))?;
@@ -115,26 +117,28 @@ pub fn become_host() -> Result<(), Error> {
     set_lo_up()
 }
 
-/// Covers a further folder, which must be there, by an empty one: for the host that the calling thread has become.
+/// Covers a further folder, which must be there, by an empty one: for the host that the calling
+/// thread has become.
 ///
 /// # Errors
-/// Where there is no such folder, or the kernel refuses.
-pub fn cover(folder: &Path) -> Result<(), Error> {
-    mounts::cover(folder)
+/// Fails if there is no such folder, or the kernel refuses.
+pub fn mount_tmpfs_over(folder: &Path) -> Result<(), Error> {
+    mounts::mount_tmpfs_over(folder)
 }
 
 /// Covers a folder, which must be there, by an empty one with room for 64 KiB of data.
 ///
 /// # Errors
-/// As [`cover`].
-pub fn cover_small(folder: &Path) -> Result<(), Error> {
-    mounts::cover_small(folder)
+/// As [`mount_tmpfs_over`].
+pub fn mount_small_tmpfs_over(folder: &Path) -> Result<(), Error> {
+    mounts::mount_small_tmpfs_over(folder)
 }
 
-/// Makes a folder that [`cover`] or [`cover_small`] has covered read-only, or writable again.
+/// Makes a folder that [`mount_tmpfs_over`] or [`mount_small_tmpfs_over`] has covered read-only, or
+/// writable again.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Fails if the kernel refuses.
 pub fn set_read_only(folder: &Path, read_only: bool) -> Result<(), Error> {
     mounts::set_read_only(folder, read_only)
 }
@@ -142,7 +146,7 @@ pub fn set_read_only(folder: &Path, read_only: bool) -> Result<(), Error> {
 /// Sets the loopback interface of the thread's namespace up, as it is on every host.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// Fails if the kernel refuses.
 pub fn set_lo_up() -> Result<(), Error> {
     let mut rtnl = Rtnl::open()?;
     let mut batch = Batch::new();

@@ -2,13 +2,13 @@
 
 use std::fmt::Display;
 
-/// What a plugin should have done, and what it did instead.
+/// The behaviour that was wanted, and the one that was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wanted {wanted}, found {found}")]
 pub struct Mismatch {
-    /// What was wanted.
+    /// The behaviour that was wanted.
     pub wanted: String,
-    /// What was found.
+    /// The behaviour that was found.
     pub found: String,
 }
 

@@ -12,22 +12,22 @@ const STATE: &str = "/var/lib/cni";
 
 /// Covers `/run` and `/var/lib/cni`.
 pub(super) fn cover_state_directories() -> Result<(), Error> {
-    cover("/run")?;
+    mount_tmpfs_over("/run")?;
     create_dir("/run/netns")?;
     if !Path::new(STATE).is_dir() {
         cover_keeping_children("/var/lib")?;
         create_dir(STATE)?;
     }
-    cover(STATE)
+    mount_tmpfs_over(STATE)
 }
 
 /// Puts an empty folder over `target`, which must be there.
-pub(super) fn cover(target: impl AsRef<Path>) -> Result<(), Error> {
+pub(super) fn mount_tmpfs_over(target: impl AsRef<Path>) -> Result<(), Error> {
     mount_tmpfs(target.as_ref(), "mode=0755")
 }
 
-/// As [`cover`], with room for 64 KiB of data.
-pub(super) fn cover_small(target: &Path) -> Result<(), Error> {
+/// As [`mount_tmpfs_over`], with room for 64 KiB of data.
+pub(super) fn mount_small_tmpfs_over(target: &Path) -> Result<(), Error> {
     mount_tmpfs(target, "mode=0755,size=64k")
 }
 
@@ -45,12 +45,13 @@ fn mount_tmpfs(target: &Path, options: &str) -> Result<(), Error> {
         .map_err(|e| Error::new("mount a tmpfs on", target, e))
 }
 
-/// Covers a folder in which nothing may be made, so that something can be made in it: its folders and links
-/// appear again in the cover, since a target directory, a home or a toolchain may be among them.
+/// Covers a folder in which nothing may be made, so that something can be made in it: its folders
+/// and links appear again in the cover, since a target directory, a home or a toolchain may be
+/// among them.
 fn cover_keeping_children(target: &str) -> Result<(), Error> {
     let failed = |operation| move |e: std::io::Error| Error::new(operation, target, e);
     let beneath = File::open(target).map_err(failed("open"))?;
-    cover(target)?;
+    mount_tmpfs_over(target)?;
     let beneath = PathBuf::from(format!("/proc/self/fd/{}", beneath.as_raw_fd()));
     for entry in std::fs::read_dir(&beneath).map_err(failed("read"))? {
         let entry = entry.map_err(failed("read"))?;

@@ -18,7 +18,7 @@ impl Netns {
     /// Makes a namespace called `name`. It holds a `lo` that is down, as every new one.
     ///
     /// # Errors
-    /// Where the name is taken or the kernel refuses.
+    /// Fails if the name is taken or the kernel refuses.
     pub fn create(name: &str) -> Result<Self, Error> {
         let path = Path::new("/run/netns").join(name);
         File::create_new(&path).map_err(|e| Error::new("make the file", &path, e))?;
@@ -44,7 +44,7 @@ impl Netns {
     /// Runs `work` with the calling thread inside the namespace; what it starts is inside too.
     ///
     /// # Errors
-    /// Where the namespace is gone.
+    /// Fails if the namespace is gone.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
         Ok(cni_net::Netns::open(&self.path)?.run(work)?)
     }
@@ -52,7 +52,7 @@ impl Netns {
     /// Takes the name away, and with it the namespace unless a process or a descriptor holds it.
     ///
     /// # Errors
-    /// Where it cannot be unmounted; a name that is gone already is none.
+    /// Fails if it cannot be unmounted. A name that is gone already is no error.
     pub fn remove(&self) -> Result<(), Error> {
         if !self.path.exists() {
             return Ok(());

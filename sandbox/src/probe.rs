@@ -1,5 +1,5 @@
-//! Whether packets get through, and as whose: an echo request of our own, since `ping` may not be installed, and a
-//! peer that tells who called.
+//! Probes that see if packets get through, and from which address: an echo request of our own,
+//! since `ping` may not be installed, and a peer that reports who called.
 
 use crate::Netns;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
@@ -18,7 +18,7 @@ const ECHO_REPLY_V6: u8 = 129;
 /// Sends one ICMP echo request from the thread's namespace and waits for its reply.
 ///
 /// # Errors
-/// `TimedOut` where none came, or what else kept the request from being sent.
+/// Fails with `TimedOut` if no reply came, or if the request could not be sent.
 pub fn ping(to: IpAddr, timeout: Duration) -> io::Result<Duration> {
     let (family, protocol, request, reply) = match to {
         IpAddr::V4(_) => (
@@ -72,7 +72,7 @@ pub fn ping(to: IpAddr, timeout: Duration) -> io::Result<Duration> {
     }
 }
 
-/// Tells this request's reply from those of others: every raw socket gets them all.
+/// Returns true for this request's reply: every raw socket gets all replies.
 fn token() -> [u8; 4] {
     let now = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -118,7 +118,7 @@ impl Reflector {
     /// Starts one inside `netns`, for as long as the process lives.
     ///
     /// # Errors
-    /// Where the namespace cannot be entered or the socket not be opened.
+    /// Fails if the namespace cannot be entered or the socket not be opened.
     pub fn start(netns: &Netns) -> Result<Self, crate::Error> {
         let fail = |e| crate::Error::new("start a reflector in", netns.path(), e);
         let socket = netns
@@ -138,7 +138,7 @@ impl Reflector {
     /// The address that the peer at `address` sees when the thread's namespace calls it.
     ///
     /// # Errors
-    /// Where no answer comes in time.
+    /// Fails if no answer comes in time.
     pub fn seen_source(&self, address: IpAddr, timeout: Duration) -> io::Result<IpAddr> {
         let any: IpAddr = if address.is_ipv4() {
             [0, 0, 0, 0].into()

@@ -38,7 +38,7 @@ pub enum RunError {
     /// The plugin could not be started or watched.
     #[error("cannot {operation}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
         /// The kernel's answer.
         source: io::Error,

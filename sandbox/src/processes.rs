@@ -1,5 +1,5 @@
-//! The processes of a host. A plugin may leave one behind, in a session of its own: it would live on, and with it its host's
-//! namespaces, and whoever reads what it holds open would wait for it.
+//! The processes of a host. A plugin may leave one behind, in a session of its own: it would live
+//! on, and with it its host's namespaces, and a reader of what it holds open would wait for it.
 
 use nix::{
     sys::signal::{SigSet, Signal, kill},
@@ -12,16 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long it may take until they are gone; one that waits for a disk cannot be killed.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time that it may take until they are gone; one that waits for a disk cannot be killed.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// Kills every process of the host that the calling thread has become ([`super::become_host`]), or on which a thread was
-/// started that has. Does nothing where the thread is on no host of its own.
+/// Kills every process of the host that the calling thread has become ([`super::become_host`]), or
+/// on which a thread was started that has. Does nothing if the thread is on no host of its own.
 pub fn end_processes() {
-    // Mounts tell hosts apart: a process in one of a host's containers has them too.
+    // A host is known by its mounts: a process in one of a host's containers has them too.
     let Ok(host) = fs::read_link("/proc/thread-self/ns/mnt") else {
         return;
     };
@@ -31,12 +31,13 @@ pub fn end_processes() {
     end_on(&host);
 }
 
-/// Starts a thread that waits for SIGINT, SIGTERM or SIGHUP, and then ends the processes of all hosts and this one. A plugin is in
-/// a process group of its own, so it does not notice what the terminal sends, and one that hangs would live on. To be called
-/// before other threads are started, after [`super::enter`].
+/// Starts a thread that waits for SIGINT, SIGTERM or SIGHUP, and then ends the processes of all
+/// hosts and this one. A plugin is in a process group of its own, so it does not notice what the
+/// terminal sends, and one that hangs would live on. To be called before other threads are started,
+/// after [`super::enter`].
 ///
 /// # Errors
-/// Where the kernel refuses to block the signals.
+/// Fails if the kernel refuses to block the signals.
 pub fn end_on_signals() -> std::io::Result<()> {
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
@@ -71,7 +72,7 @@ fn end_on(host: &Path) {
     // In the time until the next look one may have started another.
     while let living = on(host)
         && !living.is_empty()
-        && start.elapsed() < PATIENCE
+        && start.elapsed() < TIMEOUT
     {
         for pid in living {
             let _ = kill(pid, Signal::SIGKILL);

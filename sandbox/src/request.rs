@@ -18,7 +18,7 @@ pub struct Request {
     stdin: Stdin,
 }
 
-/// What the plugin reads.
+/// The plugin's stdin.
 #[derive(Clone, Debug)]
 enum Stdin {
     Config(Value),

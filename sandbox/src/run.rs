@@ -72,7 +72,7 @@ impl Run {
     /// The one JSON document on stdout.
     ///
     /// # Errors
-    /// Fails if there is none, more than one, or something else.
+    /// Fails if stdout holds no document, more than one, or something else.
     pub fn document(&self) -> Result<Value, Mismatch> {
         serde_json::from_slice(&self.stdout).map_err(|e| {
             Mismatch::new(

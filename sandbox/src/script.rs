@@ -6,8 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Makes an executable script. A child writes it: were it open for writing in this process, then a process started by
-/// another thread could inherit the descriptor for a moment, and the script could not be run ("text file busy").
+/// Makes an executable script. A child writes it: were it open for writing in this process, then a
+/// process started by another thread could inherit the descriptor for a moment, and the script
+/// could not be run ("text file busy").
 ///
 /// # Errors
 /// Fails if `/bin/sh` cannot be run or cannot write the file.

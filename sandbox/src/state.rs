@@ -91,8 +91,8 @@ impl State {
         self.0.iter().map(String::as_str)
     }
 
-    /// Returns the lines that went, with a minus sign, and those that came, with a plus sign. A line
-    /// that is there several times counts several times.
+    /// Returns the lines that went, with a minus sign, and those that came, with a plus sign. A
+    /// line that is there several times counts several times.
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
@@ -191,8 +191,8 @@ fn is_link_local(line: &str) -> bool {
     line.starts_with("address fe80::") || line.starts_with("route fe80::/64 ")
 }
 
-/// Adds the kernel parameters below `net`; of an interface only those that differ from the defaults,
-/// since each new interface comes with a hundred of them.
+/// Adds the kernel parameters below `net`; of an interface only those that differ from the
+/// defaults, since each new interface comes with a hundred of them.
 fn sysctls(lines: &mut Vec<String>) {
     let mut values = BTreeMap::new();
     read_values(Path::new("/proc/sys/net"), "net", &mut values);
@@ -209,9 +209,9 @@ fn sysctls(lines: &mut Vec<String>) {
     }
 }
 
-/// Returns the parameter that holds the default of an interface's parameter. Only the first namespace
-/// has defaults for neighbours (neigh_sysctl_register in net/core/neighbour.c); elsewhere `lo` has
-/// the values that a new interface gets.
+/// Returns the parameter that holds the default of an interface's parameter. Only the first
+/// namespace has defaults for neighbours (neigh_sysctl_register in net/core/neighbour.c); elsewhere
+/// `lo` has the values that a new interface gets.
 fn default_of(name: &str) -> Option<String> {
     let (start, default, rest) = [
         ("net.ipv4.conf.", "default"),

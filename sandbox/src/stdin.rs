@@ -1,4 +1,4 @@
-//! What a program is given on its stdin.
+//! The stdin of a program.
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{

@@ -29,19 +29,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a program is started with that is stopped first, or has no standard streams.
+/// The shell that stops a program first, or starts it without standard streams.
 pub const SHELL: &str = "/bin/sh";
 
 /// The pause between two looks at the other processes while one is delayed.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest path that is read from a program's memory.
 const PATH_MAX: usize = 256;
 
-/// What a traced run was like.
+/// The end of a traced run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traced {
-    /// How the program ended.
+    /// The exit status of the program.
     pub status: ExitStatus,
     /// The number of system calls that were begun before the disturbance, by all threads and
     /// processes; of all of them if nothing was disturbed.
@@ -49,12 +49,12 @@ pub struct Traced {
     /// The most memory that the program itself had in use, in KiB; 0 if it did not end by itself.
     pub peak_memory: u64,
     /// True if the program was disturbed.
-    pub was_struck: bool,
+    pub was_injected: bool,
 }
 
-/// A blow: the signal that is sent before the system call with this number, counted from 1.
+/// An injection: the signal that is sent before the system call with this number, counted from 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Blow {
+pub struct Injection {
     /// The number of the system call.
     pub before: usize,
     /// The signal.
@@ -99,7 +99,7 @@ impl SystemCall {
     }
 }
 
-/// What is done to a system call that is about to begin.
+/// The fate of a system call that is about to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -131,17 +131,17 @@ pub fn stopped(program: impl AsRef<OsStr>) -> Command {
     shell
 }
 
-/// Lets a command made by [`stopped`] run to its end, or to the blow and whatever it does then, and
-/// waits for it in its parent's stead. The calling thread must have started it, and have no other
-/// children. What was struck has ended with all that it started; what an unharmed program leaves
-/// running is killed at the end of the calling thread.
+/// Lets a command made by [`stopped`] run to its end, or to the injection and whatever it does
+/// then, and waits for it in its parent's stead. The calling thread must have started it, and have
+/// no other children. What was struck has ended with all that it started; what an unharmed program
+/// leaves running is killed at the end of the calling thread.
 ///
 /// # Errors
 /// Fails if the kernel forbids tracing, or if the program does not end within `limit`; it is killed
 /// then.
-pub fn follow(child: &Child, blow: Option<Blow>, limit: Duration) -> io::Result<Traced> {
-    disturb(child, limit, &mut |call| match blow {
-        Some(blow) if blow.before == call.overall => Action::SignalAll(blow.signal),
+pub fn follow(child: &Child, injection: Option<Injection>, limit: Duration) -> io::Result<Traced> {
+    disturb(child, limit, &mut |call| match injection {
+        Some(injection) if injection.before == call.overall => Action::SignalAll(injection.signal),
         _ => Action::Proceed,
     })
 }
@@ -163,7 +163,7 @@ pub fn disturb(
         let watch = scope.spawn(move || {
             let is_late = wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
             if is_late {
-                let _ = strike(main, Signal::SIGKILL);
+                let _ = deliver(main, Signal::SIGKILL);
             }
             is_late
         });
@@ -237,7 +237,7 @@ impl<'d> Tracer<'d> {
         self.go_on(self.main, None)?;
         while let Some(status) = next(WaitPidFlag::empty())? {
             self.see(status)?;
-            if self.has_ended && !self.traced.was_struck {
+            if self.has_ended && !self.traced.was_injected {
                 break;
             }
         }
@@ -267,7 +267,7 @@ impl<'d> Tracer<'d> {
             WaitStatus::PtraceEvent(pid, _, event) => self.note(pid, event),
             WaitStatus::Exited(pid, code) => self.end(pid, ExitStatus::from_raw(code << 8)),
             WaitStatus::Signaled(pid, by, _) => self.end(pid, ExitStatus::from_raw(by as i32)),
-            // Each new thread or process begins with a SIGSTOP that is none.
+            // Each new thread or process begins with a SIGSTOP that nobody sent.
             WaitStatus::Stopped(pid, Signal::SIGSTOP) => _ = self.tracee(pid),
             WaitStatus::Stopped(_, other) => signal = Some(other),
             _ => {}
@@ -317,7 +317,7 @@ impl<'d> Tracer<'d> {
     }
 
     fn begin(&mut self, pid: Pid) -> io::Result<()> {
-        if self.traced.was_struck {
+        if self.traced.was_injected {
             return self.fail_again(pid);
         }
         let Tracee {
@@ -338,7 +338,7 @@ impl<'d> Tracer<'d> {
             self.traced.system_calls = overall;
             return Ok(());
         }
-        self.traced.was_struck = true;
+        self.traced.was_injected = true;
         self.carry_out(action, pid)
     }
 
@@ -356,7 +356,7 @@ impl<'d> Tracer<'d> {
     fn carry_out(&mut self, action: Action, pid: Pid) -> io::Result<()> {
         match action {
             Action::Proceed => Ok(()),
-            Action::SignalAll(signal) => unless_gone(strike(self.main, signal)),
+            Action::SignalAll(signal) => unless_gone(deliver(self.main, signal)),
             Action::SignalOne(signal) => unless_gone(kill(pid, signal)),
             Action::Fail(errno) => {
                 self.tracee(pid).pending = Some(errno);
@@ -379,7 +379,7 @@ impl<'d> Tracer<'d> {
         let end = Instant::now() + duration;
         while Instant::now() < end {
             match next(WaitPidFlag::WNOHANG)? {
-                None | Some(WaitStatus::StillAlive) => std::thread::sleep(LOOK),
+                None | Some(WaitStatus::StillAlive) => std::thread::sleep(POLL_INTERVAL),
                 Some(status) => self.see(status)?,
             }
         }
@@ -393,7 +393,7 @@ impl<'d> Tracer<'d> {
             .tracees
             .get(&pid)
             .is_some_and(|tracee| tracee.pending.is_some() || tracee.failing.is_some());
-        unless_gone(if self.traced.was_struck && !is_awaited {
+        unless_gone(if self.traced.was_injected && !is_awaited {
             ptrace::cont(pid, signal)
         } else {
             ptrace::syscall(pid, signal)
@@ -401,9 +401,9 @@ impl<'d> Tracer<'d> {
     }
 }
 
-/// What happened next to anything that is traced; `None` where nothing is left. Waits for all at
-/// once: whatever has begun and been killed before the kernel could tell of it is among them, and a
-/// process ends only when each of its threads has been waited for.
+/// Returns the next event of anything that is traced; `None` if nothing is left. Waits for all at
+/// once: a process that has begun and been killed before the kernel could report it is among them,
+/// and a process ends only when each of its threads has been waited for.
 fn next(flags: WaitPidFlag) -> io::Result<Option<WaitStatus>> {
     // Other threads have children as well.
     let flags = flags | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -416,8 +416,8 @@ fn next(flags: WaitPidFlag) -> io::Result<Option<WaitStatus>> {
     }
 }
 
-/// Strikes the group, where the program leads one, so that its children are struck too.
-fn strike(main: Pid, signal: Signal) -> nix::Result<()> {
+/// Strikes the group, if the program leads one, so that its children are struck too.
+fn deliver(main: Pid, signal: Signal) -> nix::Result<()> {
     kill(Pid::from_raw(-main.as_raw()), signal).or_else(|_| kill(main, signal))
 }
 
@@ -445,39 +445,39 @@ mod tests {
     };
 
     #[expect(clippy::zombie_processes, reason = "`follow` waits for it")]
-    fn traced(program: &str, blow: Option<Blow>) -> Traced {
+    fn traced(program: &str, injection: Option<Injection>) -> Traced {
         let mut command = stopped(program);
         let child = command
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()
             .unwrap();
-        follow(&child, blow, Duration::from_secs(20)).unwrap()
+        follow(&child, injection, Duration::from_secs(20)).unwrap()
     }
 
     #[test]
     fn a_program_is_followed_to_its_end_and_killed_before_each_of_its_calls() {
         let whole = traced("/bin/true", None);
-        assert!(whole.status.success() && !whole.was_struck);
+        assert!(whole.status.success() && !whole.was_injected);
         assert!(whole.system_calls > 3 && whole.peak_memory > 0, "{whole:?}");
         for before in 1..=whole.system_calls {
             let cut = traced(
                 "/bin/true",
-                Some(Blow {
+                Some(Injection {
                     before,
                     signal: Signal::SIGKILL,
                 }),
             );
             assert_eq!(
-                (cut.was_struck, cut.system_calls, cut.status.signal()),
+                (cut.was_injected, cut.system_calls, cut.status.signal()),
                 (true, before - 1, Some(9))
             );
         }
-        let blow = Blow {
+        let injection = Injection {
             before: whole.system_calls + 50,
             signal: Signal::SIGKILL,
         };
-        assert!(!traced("/bin/true", Some(blow)).was_struck);
+        assert!(!traced("/bin/true", Some(injection)).was_injected);
     }
 
     /// Runs `mkdir` on a folder that is not there, with this done to the call of that name. Returns
@@ -503,7 +503,7 @@ mod tests {
         };
         let traced = disturb(&child, Duration::from_secs(20), &mut decide).unwrap();
         assert_eq!(
-            (traced.was_struck, seen.as_deref()),
+            (traced.was_injected, seen.as_deref()),
             (true, folder.to_str())
         );
         (traced.status.success(), std::fs::remove_dir(folder).is_ok())
@@ -536,12 +536,15 @@ mod tests {
             for signal in [Signal::SIGKILL, Signal::SIGTERM] {
                 let cut = traced(
                     script.to_str().unwrap(),
-                    Some(Blow {
+                    Some(Injection {
                         before: whole * part / 20,
                         signal,
                     }),
                 );
-                assert!(cut.was_struck, "{signal} at {part}/20 of {whole}: {cut:?}");
+                assert!(
+                    cut.was_injected,
+                    "{signal} at {part}/20 of {whole}: {cut:?}"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What passes on the wire: a listener for frames, and a router that advertises itself without end.
+//! The wire: a listener for frames, and a router that advertises itself without end.
 
 use nix::{
     errno::Errno,
@@ -37,7 +37,7 @@ impl Listener {
     /// Listens in the thread's namespace, from now on.
     ///
     /// # Errors
-    /// Where the socket cannot be opened.
+    /// Fails if the socket cannot be opened.
     pub fn start() -> io::Result<Self> {
         let kind = (
             AddressFamily::Packet,
@@ -54,7 +54,7 @@ impl Listener {
     /// The same for one interface, from which it can also send.
     ///
     /// # Errors
-    /// `NotFound` where there is no such interface, or where the socket cannot be opened.
+    /// Fails with `NotFound` if there is no such interface, or if the socket cannot be opened.
     pub fn start_on(interface: &str) -> io::Result<Self> {
         let listener = Self::start()?;
         bind(listener.socket.as_raw_fd(), &link_address(interface)?)?;
@@ -64,15 +64,15 @@ impl Listener {
     /// Sends a frame from the one interface, as it is.
     ///
     /// # Errors
-    /// Where the kernel refuses.
+    /// Fails if the kernel refuses.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame).map(drop)
     }
 
-    /// The next frame that `wanted` takes, or `None` where none comes in time.
+    /// Returns the next frame that `wanted` takes, or `None` if no such frame comes in time.
     ///
     /// # Errors
-    /// Where nothing can be received.
+    /// Fails if nothing can be received.
     pub fn wait_for(
         &self,
         limit: Duration,
@@ -114,8 +114,8 @@ fn link_address(interface: &str) -> io::Result<LinkAddr> {
         })
 }
 
-/// The address that a frame announces to all: a gratuitous ARP (RFC 5227, 3: sender and target are the same), or an unsolicited
-/// neighbour advertisement to all nodes.
+/// The address that a frame announces to all: a gratuitous ARP (RFC 5227, 3: sender and target are
+/// the same), or an unsolicited neighbour advertisement to all nodes.
 #[must_use]
 pub fn announced(frame: &[u8]) -> Option<IpAddr> {
     let kind: [u8; 2] = frame.get(12..14)?.try_into().ok()?;
@@ -145,11 +145,11 @@ pub struct RogueRouter {
 }
 
 impl RogueRouter {
-    /// Starts it in the thread's namespace, on the link with this index. It offers itself as default router and `prefix`/64 for
-    /// addresses.
+    /// Starts it in the thread's namespace, on the link with this index. It offers itself as
+    /// default router and `prefix`/64 for addresses.
     ///
     /// # Errors
-    /// Where the socket cannot be opened.
+    /// Fails if the socket cannot be opened.
     pub fn start(link: u32, prefix: Ipv6Addr) -> io::Result<Self> {
         let kind = (
             AddressFamily::Inet6,
@@ -182,7 +182,7 @@ impl RogueRouter {
         })
     }
 
-    /// How many advertisements it sent.
+    /// The number of advertisements that it sent.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -198,8 +198,8 @@ impl Drop for RogueRouter {
     }
 }
 
-/// RFC 4861, 4.2 and 4.6.2: a router for half an hour, a prefix that is on the link and good for addresses. The kernel writes
-/// the checksum.
+/// RFC 4861, 4.2 and 4.6.2: a router for half an hour, a prefix that is on the link and good for
+/// addresses. The kernel writes the checksum.
 fn advertisement(prefix: Ipv6Addr) -> Vec<u8> {
     let router = [134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
     let lifetimes = [0, 1, 0x51, 0x80, 0, 0, 0x38, 0x40, 0, 0, 0, 0];

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const DATA: &str = "/run/cni-data";
 const FILES: &str = "/run/cni-files";
 
-/// A network namespace with `lo` and nothing else, an empty `/run`, an empty `/var/lib/cni`. Threads that the
-/// test starts belong to the same host.
+/// A network namespace with `lo` and nothing else, an empty `/run`, an empty `/var/lib/cni`.
+/// Threads that the test starts belong to the same host.
 #[derive(Debug)]
 pub struct Host {
     journal: Journal,
@@ -30,13 +30,15 @@ impl Host {
         Pod::create(name)
     }
 
-    /// A folder for `dataDir`, part of [`Host::state`]. Not made in advance: that is the plugin's work.
+    /// A folder for `dataDir`, part of [`Host::state`]. Not made in advance: that is the plugin's
+    /// work.
     #[must_use]
     pub fn data_dir(&self) -> &'static Path {
         Path::new(DATA)
     }
 
-    /// Writes a file for the test and gives its path: a resolv.conf, a configuration. Not part of the state.
+    /// Writes a file for the test and gives its path: a resolv.conf, a configuration. Not part of
+    /// the state.
     #[must_use]
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         std::fs::create_dir_all(FILES).or_fail("make a folder");
@@ -45,7 +47,8 @@ impl Host {
         path
     }
 
-    /// The same for an executable shell script, to stand for a plugin: its folder is a `CNI_PATH`. `body` is without the first line.
+    /// The same for an executable shell script, to stand for a plugin: its folder is a `CNI_PATH`.
+    /// `body` is without the first line.
     #[must_use]
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         let path = self.file(name, "");
@@ -53,8 +56,8 @@ impl Host {
         path
     }
 
-    /// Prepares the run of a freshly built plugin: container `c1`, interface `eth0`, the built plugins as
-    /// `CNI_PATH`, and no namespace until one is given.
+    /// Prepares the run of a freshly built plugin: container `c1`, interface `eth0`, the built
+    /// plugins as `CNI_PATH`, and no namespace until one is given.
     pub fn plugin(&self, name: &str, command: Command) -> Invocation<'_> {
         Invocation::new(&self.journal, name, command)
     }

@@ -1,4 +1,4 @@
-//! What happened in a test, in order, for the report of a failure.
+//! The steps of a test, in order, for the report of a failure.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -4,14 +4,18 @@
 //!
 //! ```text
 //! fn main() -> std::process::ExitCode {
-//!     testkit::main(testkit::tests![del_succeeds_when_netns_is_gone, add_is_undone_after_an_ipam_failure])
+//!     testkit::main(testkit::tests![
+//!         del_succeeds_when_netns_is_gone,
+//!         add_is_undone_after_an_ipam_failure,
+//!     ])
 //! }
 //! ```
 //!
-//! The process builds the workspace's binaries, enters the sandbox before any thread exists, and gives each test
-//! a thread that is a [`Host`] of its own; so tests run in parallel and see nothing of each other. Whatever
-//! assertion fails, the report shows every run of a plugin and the state of the host.
-//! A test for which the kernel lacks something is ignored and says why; with `CNI_TEST_REQUIRE_ALL=1` it fails.
+//! The process builds the workspace's binaries, enters the sandbox before any thread exists, and
+//! gives each test a thread that is a [`Host`] of its own; so tests run in parallel and see nothing
+//! of each other. Whatever assertion fails, the report shows every run of a plugin and the state of
+//! the host. A test for which the kernel lacks something is ignored and says why; with
+//! `CNI_TEST_REQUIRE_ALL=1` it fails.
 
 mod fields;
 mod host;
@@ -45,7 +49,8 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test. For plain functions [`tests!`](crate::tests) is shorter; this is for tables of cases.
+    /// A test. For plain functions [`tests!`](crate::tests) is shorter; this is for tables of
+    /// cases.
     pub fn new(name: impl Into<String>, body: impl FnOnce(&Host) + Send + 'static) -> Self {
         Self {
             name: name.into(),
@@ -81,7 +86,8 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Everything that must happen while the process has one thread and the machine's network (a registry, perhaps).
+/// Everything that must happen while the process has one thread and the machine's network (a
+/// registry, perhaps).
 fn prepare() -> Result<(), Box<dyn Display>> {
     binaries::build(&["--workspace"]).map_err(|e| Box::new(e) as Box<dyn Display>)?;
     sandbox::enter().map_err(|e| Box::new(e) as Box<dyn Display>)?;

@@ -1,11 +1,11 @@
-//! How a run ended. Every accessor that does not find what it is asked for fails the test.
+//! The end of a run. Every accessor that does not find what it is asked for fails the test.
 
 use super::verdict::{OrFail, fail};
 use cni_types::{AddResult, Code, Error};
 use sandbox::{Run, decode};
 use std::{fmt, process::ExitStatus, time::Duration};
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The plugin's stdout.
@@ -14,7 +14,7 @@ pub struct Outcome {
     pub stderr: String,
     /// Its exit status.
     pub status: ExitStatus,
-    /// How long it took.
+    /// The time that it took.
     pub duration: Duration,
     run: Run,
     request: String,
@@ -65,7 +65,8 @@ impl Outcome {
         decode(&result).or_fail("read the result")
     }
 
-    /// The error of a run that failed as the protocol wants it: exit status not 0, one error object.
+    /// The error of a run that failed as the protocol wants it: exit status not 0, one error
+    /// object.
     #[track_caller]
     #[must_use]
     pub fn error(&self) -> Error {

@@ -34,7 +34,8 @@ impl Pod {
         self.netns.run(work).or_fail("enter a pod")
     }
 
-    /// Takes the namespace away, as a runtime does which is in a hurry. Does nothing when it is gone.
+    /// Takes the namespace away, as a runtime does which is in a hurry. Does nothing when it is
+    /// gone.
     pub fn remove(&self) {
         self.netns.remove().or_fail("remove a pod");
     }

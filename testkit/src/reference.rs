@@ -1,8 +1,9 @@
 //! The Go reference plugins, for tests side by side.
 //!
-//! `scripts/fetch-reference` puts them where this looks: `target/reference` of the workspace, wherever else Cargo may build,
-//! or the folder that `CNI_TEST_REFERENCE` names. A test that needs them is ignored where they are not there, with the command to
-//! run as its reason; `CNI_TEST_REQUIRE_REFERENCE` names the suites, parted by blanks, for which it fails instead.
+//! `scripts/fetch-reference` puts them into `target/reference` of the workspace, wherever else
+//! Cargo may build; `CNI_TEST_REFERENCE` names another folder. A test that needs them is ignored if
+//! they are missing, with the command to run as its reason; `CNI_TEST_REQUIRE_REFERENCE` names the
+//! suites, separated by blanks, for which it fails instead.
 
 use super::verdict::{fail, require};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 const FOLDER: &str = "CNI_TEST_REFERENCE";
 const REQUIRED: &str = "CNI_TEST_REQUIRE_REFERENCE";
 
-/// The Debian suite that the reference is from. Suites move, so what a test may expect is said by suite and not by version.
+/// The Debian suite that the reference is from. Suites move, so what a test may expect is said by
+/// suite and not by version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
     /// 1.1.1, the version that Debian 12 has for good. Specification 1.0.0.
@@ -32,7 +34,7 @@ impl Suite {
         }
     }
 
-    /// The folder with the suite's plugins: a `CNI_PATH`. Where there is none the test ends.
+    /// Returns the folder with the suite's plugins: a `CNI_PATH`. Ends the test if it is missing.
     #[track_caller]
     #[must_use]
     pub fn require(self) -> PathBuf {

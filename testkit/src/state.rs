@@ -1,5 +1,5 @@
-//! What a test compares: less than [`State::read`] has, which reads hundreds of kernel parameters in
-//! each namespace, and without the empty chains that a network keeps.
+//! The state that a test compares: less than [`State::read`] has, which reads hundreds of kernel
+//! parameters in each namespace, and without the empty chains that a network keeps.
 
 use crate::rules;
 use cni_net::NetError;

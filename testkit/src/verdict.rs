@@ -1,6 +1,7 @@
-//! How a test ends: passed, failed with a text, or impossible on this kernel.
+//! The end of a test: passed, failed with a text, or impossible on this kernel.
 //!
-//! All three travel as panics or their absence, so that a test is a plain function with plain assertions.
+//! All three travel as panics or their absence, so that a test is a plain function with plain
+//! assertions.
 
 use std::{
     cell::RefCell,
@@ -8,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// How a test ended.
+/// The end of a test.
 pub(super) enum Verdict {
     Passed,
     Failed(String),
@@ -27,10 +28,10 @@ impl Verdict {
     }
 }
 
-/// What [`require`] throws.
+/// The panic of [`require`].
 struct Missing(String);
 
-/// What [`only_where`] throws.
+/// The panic of [`only_where`].
 struct NotHere(String);
 
 thread_local! {
@@ -38,7 +39,8 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps the texts of panics in tests for their reports, instead of mixing them into the list of tests.
+/// Keeps the texts of panics in tests for their reports, instead of mixing them into the list of
+/// tests.
 pub(super) fn keep_panics_of_tests() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -70,7 +72,7 @@ pub(super) fn of(body: impl FnOnce()) -> Verdict {
     }
 }
 
-/// Whether a missing kernel feature is a failure.
+/// Returns true if a missing kernel feature is a failure.
 pub(super) fn require_all() -> bool {
     std::env::var_os("CNI_TEST_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
@@ -83,8 +85,9 @@ pub fn require(what: &str, there: bool) {
     }
 }
 
-/// Ends the test as ignored unless `holds`: `condition` is why, and nothing that anybody could mend. Thus with
-/// `CNI_TEST_REQUIRE_ALL=1` too: a test of what is said on a lesser kernel cannot run on a complete one.
+/// Ends the test as ignored unless `holds`: `condition` is why, and nothing that anybody could
+/// mend. Thus with `CNI_TEST_REQUIRE_ALL=1` too: a test of what is said on a lesser kernel cannot
+/// run on a complete one.
 pub fn only_where(condition: &str, holds: bool) {
     if !holds {
         std::panic::resume_unwind(Box::new(NotHere(format!("only where {condition}"))));
@@ -103,7 +106,7 @@ pub fn fail(text: impl Display) -> ! {
 
 /// The value, or the end of the test.
 pub trait OrFail<T> {
-    /// Fails the test, saying what was tried, where there is no value.
+    /// Fails the test, saying what was tried, if there is no value.
     fn or_fail(self, what: &str) -> T;
 }
 

@@ -1,4 +1,5 @@
-//! The testbed tested by itself: hosts are apart, pods can be entered and removed, runs are captured.
+//! The testbed tested by itself: hosts are apart, pods can be entered and removed, runs are
+//! captured.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Tests of the workspace as a whole, and the place where it lies.
+//! Tests of the workspace as a whole, and the workspace's folder.
 
 use std::path::{Path, PathBuf};
 

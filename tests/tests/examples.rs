@@ -1,5 +1,5 @@
-//! The examples' configurations are read as a runtime reads them, and the node's installer does what
-//! it says.
+//! The examples' configurations are read as a runtime reads them, and the node's installer does
+//! what it says.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use std::{
@@ -39,7 +39,7 @@ impl Node {
         Self { root }
     }
 
-    /// The installer, not told of any network.
+    /// The installer, without any network.
     fn installer(&self) -> Command {
         let mut command = Command::new(examples().join("kubernetes/install"));
         command.env("PLUGINS", self.root.path().join("plugins"));
@@ -53,7 +53,7 @@ impl Node {
         self.installer().env("POD_CIDRS", cidrs).output().unwrap()
     }
 
-    /// The installer as in a cluster, where a script stands for curl.
+    /// The installer as in a cluster, with a script in the place of curl.
     fn install_from(&self, server: &str, curl: &str) -> Output {
         let write = |file: &str, content: &str| {
             let path = self.root.path().join(file);

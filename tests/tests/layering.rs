@@ -1,5 +1,5 @@
-//! The shape of the workspace, as ARCHITECTURE.md has it: who may use whom, who may speak to the kernel, and what a
-//! reader can rely on in every file.
+//! The shape of the workspace, as ARCHITECTURE.md has it: who may use whom, who may speak to the
+//! kernel, and what a reader can rely on in every file.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -31,7 +31,8 @@ const LAYERS: [&[&str]; 8] = [
 /// All that cni-types may use nix for: signals, poll, memfd.
 const NIX_IN_TYPES: [&str; 3] = ["fs", "poll", "signal"];
 
-/// All that host-local may use nix for: handles of directories, in which no link is followed, and files in memory.
+/// All that host-local may use nix for: handles of directories, in which no link is followed, and
+/// files in memory.
 const NIX_IN_HOST_LOCAL: [&str; 3] = ["dir", "fs", "time"];
 
 /// Chains, tables, comments and keys: policy, which cni-net's mechanisms know nothing of.
@@ -110,7 +111,7 @@ impl Package {
         })
     }
 
-    /// What the crate itself is built from; tests may use more.
+    /// The crates that the crate itself is built from; tests may use more.
     fn built_from(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies
             .iter()
@@ -322,7 +323,7 @@ fn is_test(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs")
 }
 
-/// The lines before the tests of a file, which are at its end.
+/// Returns the lines before the tests of a file, which are at its end.
 fn without_tests<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
     let code = lines.windows(2).position(|pair| {
         pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with(['{', ';'])
@@ -359,8 +360,8 @@ fn no_crate_is_too_large_to_be_known_by_one_person() {
     assert_eq!(large, [""; 0]);
 }
 
-/// Functions with bodies and their lengths in lines. Sources are formatted by rustfmt, so a body ends with a brace
-/// indented as its `fn`.
+/// Functions with bodies and their lengths in lines. Sources are formatted by rustfmt, so a body
+/// ends with a brace indented as its `fn`.
 fn functions(lines: &[&str]) -> Vec<(String, usize)> {
     let indentation = |line: &str| line.len() - line.trim_start().len();
     let mut functions = Vec::new();

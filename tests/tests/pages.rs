@@ -248,7 +248,7 @@ fn remove_bridge(name: &str) {
         .unwrap();
 }
 
-/// What the modules have in common: a request of `plugin` with these keys over others.
+/// Makes a request of `plugin` with these keys over others, for the modules.
 fn request<'a>(
     host: &'a Host,
     plugin: &str,

@@ -20,7 +20,7 @@ type Versions = BTreeMap<String, Result<Vec<String>, String>>;
 
 pub(super) fn examine(node: &Node, report: &mut Report) {
     let runtime = Runtime::new(&node.paths.bin_dirs(), networks::cache(&node.paths))
-        .with_patience(plugins::QUERY_TIMEOUT);
+        .with_timeout(plugins::QUERY_TIMEOUT);
     let mut versions = Versions::new();
     for (file, network) in node.networks() {
         let severity = if node.is_taken(file) {

@@ -4,7 +4,7 @@ use conformance::suite::Level;
 use lexopt::{Arg, Parser, ValueExt};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// What `--help` says.
+/// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 Shows whether CNI plugins keep the specification, by running them: in namespaces of
 their own, without root, without a trace on the machine.
@@ -46,7 +46,7 @@ Exit status: 0 every MUST and SHOULD is kept (diff: no difference), 1 one is not
 2 nothing can be said. Colours: on a terminal, unless NO_COLOR is set or CLICOLOR is 0.
 ";
 
-/// What is asked for.
+/// The request on the command line.
 #[derive(Debug)]
 pub(crate) enum Action {
     Help,
@@ -65,7 +65,7 @@ pub(crate) enum Action {
     },
 }
 
-/// How the report is written.
+/// The format of the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     #[default]

@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{Format, Run},
-    execute::{Meter, enter, folder, profiles, subject, write},
+    execute::{ProgressLine, enter, folder, profiles, subject, write},
     print,
 };
 use conformance::suite::{
@@ -283,13 +283,13 @@ fn table(folders: &[PathBuf], rounds: usize, rows: &[Row]) -> String {
 }
 
 fn run(options: &Run, items: &[Item]) -> Vec<Outcome> {
-    let meter = Meter::new(options.quiet);
+    let line = ProgressLine::new(options.quiet);
     let how = Options {
         jobs: options.jobs,
         explaining: false,
     };
-    let outcomes = suite::run(items, how, &|progress| meter.show(progress));
-    meter.clear();
+    let outcomes = suite::run(items, how, &|progress| line.show(progress));
+    line.clear();
     outcomes
 }
 

@@ -1,4 +1,4 @@
-//! What the words of the command line do.
+//! The actions of the command line.
 
 use super::{
     EXIT_TROUBLE,
@@ -37,9 +37,9 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
         return Err("no case fits: see `cni-conformance list`".to_owned());
     }
     enter(&items)?;
-    let items = suite::settled(items);
+    let items = suite::resolve_newest(items);
     let start = Instant::now();
-    let progress = Meter::new(options.quiet);
+    let progress = ProgressLine::new(options.quiet);
     let how = Options {
         jobs: options.jobs,
         explaining: false,
@@ -63,7 +63,7 @@ pub(super) fn enter(items: &[Item]) -> Result<(), String> {
     sandbox::end_on_signals().map_err(|e| format!("cannot wait for signals: {e}"))?;
     items
         .iter()
-        .find_map(|item| item.subject.refusal())
+        .find_map(|item| item.subject.startup_error())
         .map_or(Ok(()), Err)
 }
 
@@ -117,7 +117,7 @@ pub(super) fn explain(wanted: &str, mut options: Box<Run>) -> Result<ExitCode, S
         return Err(format!("{wanted} applies to none of these plugins"));
     }
     enter(&newest)?;
-    let newest = suite::settled(newest);
+    let newest = suite::resolve_newest(newest);
     let outcomes = suite::run(
         &newest,
         Options {
@@ -164,7 +164,7 @@ fn subjects(options: &Run) -> Result<Vec<Arc<Subject>>, String> {
         .collect())
 }
 
-/// A plugin of a folder, beside another build of it where one is given.
+/// A plugin of a folder, beside another build of it if one is given.
 pub(super) fn subject(
     options: &Run,
     profile: Profile,
@@ -195,7 +195,7 @@ pub(super) fn profiles(options: &Run, bin_dir: &Path) -> Result<Vec<Profile>, St
     if let Some(file) = &options.config {
         profiles = vec![configured(file, &options.plugins, &profiles)?];
     } else {
-        // Whoever describes plugins and names none means those.
+        // A person who describes plugins and names none means those.
         let wanted = if options.plugins.is_empty() {
             &given
         } else {
@@ -334,15 +334,15 @@ fn is_color_wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
 }
 
 /// A line that shows how far it is, on a terminal only.
-pub(super) struct Meter {
+pub(super) struct ProgressLine {
     visible: bool,
     failed: AtomicUsize,
 }
 
 /// The line must fit, or the terminal breaks it, and what is written over it is the last part only.
-const MOST_OF_LINE: usize = 79;
+const MAX_COLUMNS: usize = 79;
 
-impl Meter {
+impl ProgressLine {
     pub(super) fn new(quiet: bool) -> Self {
         Self {
             visible: !quiet && std::io::stderr().is_terminal(),
@@ -366,7 +366,7 @@ impl Meter {
                 String::new()
             };
             let line = format!("{done}/{total}{failed} {}", item.full_id());
-            let line: String = line.chars().take(MOST_OF_LINE).collect();
+            let line: String = line.chars().take(MAX_COLUMNS).collect();
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }
     }

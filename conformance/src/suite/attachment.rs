@@ -12,17 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the kernel may take to remove a namespace. One that a process holds open stays.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time that the kernel may take to remove a namespace. One that a process holds open stays.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A container with a network namespace, to be added and deleted. Requests are as a runtime makes them: once ADD has
-/// succeeded, its result goes as prevResult with CHECK and DEL, in the versions that want it.
+/// A container with a network namespace, to be added and deleted. Requests are as a runtime makes
+/// them: once ADD has succeeded, its result goes as prevResult with CHECK and DEL, in the versions
+/// that want it.
 #[derive(Debug)]
 pub struct Attachment<'c> {
     context: &'c Context<'c>,
     container: String,
     netns: Netns,
-    /// What a chained plugin finds in place.
+    /// The result of the plugin before a chained one, whose interface is in the container.
     fixture: Option<Value>,
     result: Mutex<Option<Value>>,
 }
@@ -62,7 +63,7 @@ impl<'c> Attachment<'c> {
         &self.netns
     }
 
-    /// What a chained plugin gets as prevResult with ADD.
+    /// The prevResult that a chained plugin gets with ADD.
     #[must_use]
     pub fn fixture(&self) -> Option<&Value> {
         self.fixture.as_ref()
@@ -103,7 +104,7 @@ impl<'c> Attachment<'c> {
     /// Runs ADD, which must succeed, and remembers its result.
     ///
     /// # Errors
-    /// Where ADD fails, or prints something else than one JSON object.
+    /// Fails if ADD fails, or prints something else than one JSON object.
     pub fn add(&self) -> Result<Value, Failure> {
         let result = self.request(Command::Add).run()?.result()?;
         self.remember(result.clone());
@@ -118,7 +119,7 @@ impl<'c> Attachment<'c> {
     /// As [`Attachment::add`], with the result as values.
     ///
     /// # Errors
-    /// The same, and where the result cannot be decoded.
+    /// Fails as [`Attachment::add`] does, or if the result cannot be decoded.
     pub fn add_decoded(&self) -> Result<AddResult, Failure> {
         Ok(decode(&self.add()?)?)
     }
@@ -126,7 +127,7 @@ impl<'c> Attachment<'c> {
     /// Runs DEL, which must succeed.
     ///
     /// # Errors
-    /// Where it fails.
+    /// Fails if it fails.
     pub fn del(&self) -> Result<Run, Failure> {
         let run = self.request(Command::Del).run()?;
         run.succeeded()?;
@@ -136,7 +137,7 @@ impl<'c> Attachment<'c> {
     /// Runs CHECK, whatever it says.
     ///
     /// # Errors
-    /// Where it cannot be run.
+    /// Fails if it cannot be run.
     pub fn check(&self) -> Result<Run, Failure> {
         self.request(Command::Check).run()
     }
@@ -144,7 +145,7 @@ impl<'c> Attachment<'c> {
     /// Runs CHECK for a case about what CHECK says later: it must succeed for that.
     ///
     /// # Errors
-    /// A skip, where it fails: another case is about that.
+    /// Skips the case if it fails: another case is about that.
     pub fn check_succeeds(&self) -> Result<(), Failure> {
         let run = self.check()?;
         if run.status.success() {
@@ -155,11 +156,11 @@ impl<'c> Attachment<'c> {
         )))
     }
 
-    /// Takes the namespace away, as a runtime does which is in a hurry, and waits until the kernel has removed the pairs
-    /// that had one end in it: it does so at its leisure.
+    /// Takes the namespace away, as a runtime does which is in a hurry, and waits until the kernel
+    /// has removed the pairs that had one end in it: it does so at its leisure.
     ///
     /// # Errors
-    /// Where the kernel refuses.
+    /// Fails if the kernel refuses.
     pub fn remove_netns(&self) -> Result<(), Failure> {
         self.context.step(format!(
             "the namespace {} is taken away",
@@ -180,7 +181,7 @@ impl<'c> Attachment<'c> {
             .map(|link| link.index)
             .collect();
         self.netns.remove()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline
             && host.links()?.iter().any(|link| peers.contains(&link.index))
         {

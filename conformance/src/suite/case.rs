@@ -1,4 +1,5 @@
-//! What a case is: a rule, where it stands, to whom it applies, and how to see whether it is kept.
+//! A case: a rule, the place where it stands, the plugins to which it applies, and the code that
+//! looks if it is kept.
 
 use super::{
     context::Context,
@@ -16,17 +17,17 @@ use std::fmt;
 pub struct Case {
     /// `family/name`. It never changes and is never given to another rule.
     pub id: &'static str,
-    /// What is seen of a plugin that keeps the rule, as a sentence without a final stop.
+    /// A sentence without a final stop about a plugin that keeps the rule.
     pub title: &'static str,
     /// The rule.
     pub clause: Clause,
-    /// How binding it is.
+    /// The level of the rule.
     pub level: Level,
     /// In which versions it holds.
     pub versions: Versions,
     /// To which plugins it applies.
     pub kinds: &'static [Kind],
-    /// What the plugin or the machine must have for it.
+    /// Things that the plugin or the machine must have for it.
     pub needs: &'static [Need],
     /// Ways to be wrong that this case notices; a test shows that it does.
     pub faults: &'static [Fault],
@@ -133,14 +134,15 @@ impl fmt::Debug for Case {
 /// A rule of the specification, or of its conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Clause {
-    /// Where it stands: `2 DEL` for section 2, "DEL". `silent` where the specification says nothing.
+    /// The place of the rule: `2 DEL` for section 2, "DEL"; `silent` if the specification says
+    /// nothing.
     pub section: &'static str,
-    /// What it says, in few and other words.
+    /// The rule in few and other words.
     pub rule: &'static str,
 }
 
 impl Clause {
-    /// A rule and the section where it stands.
+    /// A rule, and the section that has it.
     #[must_use]
     pub const fn new(section: &'static str, rule: &'static str) -> Self {
         Self { section, rule }
@@ -153,7 +155,7 @@ impl Clause {
     }
 }
 
-/// How binding a rule is (RFC 2119). The order is from the strongest.
+/// The level of a rule (RFC 2119). The order is from the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -194,13 +196,14 @@ impl Versions {
     pub const WITH_CHECK: Self = Self::since(SpecVersion::V0_4_0);
     /// The versions with GC and STATUS.
     pub const WITH_GC: Self = Self::since(SpecVersion::V1_1_0);
-    /// Only the newest that the plugin speaks: for cases that take long and do not depend on the version.
+    /// Only the newest that the plugin speaks: for cases that take long and do not depend on the
+    /// version.
     pub const NEWEST: Self = Self {
         newest_only: true,
         ..Self::ALL
     };
 
-    /// The same, where it has GC.
+    /// The newest version only, if it has GC.
     pub const NEWEST_WITH_GC: Self = Self {
         newest_only: true,
         ..Self::WITH_GC
@@ -226,7 +229,7 @@ impl Versions {
         }
     }
 
-    /// Whether only the newest of several is wanted.
+    /// Returns true if only the newest of several is wanted.
     pub(super) fn is_newest_only(self) -> bool {
         self.newest_only
     }
@@ -265,7 +268,7 @@ impl fmt::Display for Versions {
     }
 }
 
-/// What a case cannot do without. Where it is missing, the case is skipped, with the reason.
+/// A need of a case. If it is not met, the case is skipped, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The profile lists the operation.
@@ -278,8 +281,8 @@ pub enum Need {
     DataDir,
     /// A program in `PATH`.
     Program(&'static str),
-    /// Nothing: the case sees for itself whether the plugin speaks the version. Other cases are skipped where VERSION
-    /// does not list it.
+    /// Nothing: the case finds out by itself if the plugin speaks the version. Other cases are
+    /// skipped if VERSION does not list it.
     AnyVersion,
     /// The suite's own program, which can stand in for a delegate ([`Context::double`]).
     Double,

@@ -1,4 +1,4 @@
-//! What a case works with: a host of its own, the plugin under test, the state of everything.
+//! The surroundings of a case: a host of its own, the plugin under test, the state of everything.
 
 use super::{
     double::{Double, Reply},
@@ -41,7 +41,7 @@ pub struct Context<'a> {
     readings: Mutex<Vec<Reading>>,
 }
 
-/// What a case leaves in its context.
+/// The things that a case leaves in its context.
 pub(super) struct Record {
     pub(super) journal: Vec<Entry>,
     pub(super) notes: Vec<String>,
@@ -57,7 +57,7 @@ impl<'a> Context<'a> {
     ) -> Result<Self, Failure> {
         sandbox::become_host()?;
         for folder in &subject.profile.state_dirs {
-            sandbox::cover(folder)?;
+            sandbox::mount_tmpfs_over(folder)?;
         }
         let config = Value::Object(subject.profile.config.clone()).to_string();
         if subject.profile.kind == Kind::Chained {
@@ -101,10 +101,11 @@ impl<'a> Context<'a> {
         &self.subject.bin_dir
     }
 
-    /// The folder with another build of the plugin. Cases that use it need [`Need::Other`](super::Need::Other).
+    /// The folder with another build of the plugin. Cases that use it need
+    /// [`Need::Other`](super::Need::Other).
     ///
     /// # Errors
-    /// Where there is none.
+    /// Skips the case if no other build was given.
     pub fn other(&self) -> Result<&Path, Failure> {
         self.subject
             .other
@@ -112,11 +113,12 @@ impl<'a> Context<'a> {
             .ok_or_else(|| Failure::skip("there is no other build of the plugin"))
     }
 
-    /// A plugin called `name` that answers as it is told and writes down what it is asked, in a folder of its own.
-    /// Operations without a reply succeed and print nothing. Cases that use it need [`Need::Double`](super::Need::Double).
+    /// Makes a plugin called `name`, in a folder of its own, that gives these replies and notes its
+    /// requests. Operations without a reply succeed and print nothing. Cases that use it need
+    /// [`Need::Double`](super::Need::Double).
     ///
     /// # Errors
-    /// Where it cannot be put there.
+    /// Fails if it cannot be put there.
     pub fn double(&self, name: &str, replies: &[(Command, Reply)]) -> Result<Double, Failure> {
         Double::install(
             self.own_program()?,
@@ -135,13 +137,13 @@ impl<'a> Context<'a> {
         program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))
     }
 
-    /// How long a run of the plugin may take.
+    /// The time that a run of the plugin may take.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.subject.limit
     }
 
-    /// What `${DATA_DIR}` stands for. The plugin makes it, where the case does not.
+    /// The folder for which `${DATA_DIR}` stands. The plugin makes it, if the case does not.
     #[must_use]
     pub fn data_dir(&self) -> &'static Path {
         Path::new(DATA_DIR)
@@ -167,10 +169,11 @@ impl<'a> Context<'a> {
         config
     }
 
-    /// A network namespace at `/run/netns/<name>`: part of the state, and good for a host outside as well.
+    /// A network namespace at `/run/netns/<name>`: part of the state, and good for a host outside
+    /// as well.
     ///
     /// # Errors
-    /// Where the name is taken or the kernel refuses.
+    /// Fails if the name is taken or the kernel refuses.
     pub fn netns(&self, name: &str) -> Result<Netns, Failure> {
         Ok(Netns::create(name)?)
     }
@@ -178,7 +181,7 @@ impl<'a> Context<'a> {
     /// The state of everything, now.
     ///
     /// # Errors
-    /// Where the kernel refuses to tell.
+    /// Fails if the kernel refuses a request.
     pub fn state(&self) -> Result<State, Failure> {
         let mut folders = vec![PathBuf::from(DATA_DIR), PathBuf::from("/var/lib/cni")];
         folders.extend(self.profile().state_dirs.iter().cloned());
@@ -205,8 +208,8 @@ impl<'a> Context<'a> {
         ))
     }
 
-    /// As [`Context::require_unchanged`], after a DEL without prevResult. A chained plugin may know of an attachment by
-    /// prevResult alone: what it leaves is worth a note.
+    /// As [`Context::require_unchanged`], after a DEL without prevResult. A chained plugin may know
+    /// of an attachment by prevResult alone: what it leaves is worth a note.
     ///
     /// # Errors
     /// The same, for a plugin that is not chained.
@@ -220,8 +223,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// A line may come where a pattern of the profile fits. It may go where another line came that fits the same
-    /// pattern: the record of the last address, a kernel parameter.
+    /// Returns true for a line that came and fits a pattern of the profile, and for one that went
+    /// if another came that fits the same pattern: the record of the last address, a kernel
+    /// parameter.
     fn is_expected(&self, change: &str, changes: &[String]) -> bool {
         self.profile().stays.iter().any(|pattern| {
             let comes = |change: &str| {
@@ -239,14 +243,15 @@ impl<'a> Context<'a> {
     /// A file for the case, and its path. No part of the state.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if it cannot be written.
     pub fn file(&self, name: &str, content: &str) -> Result<PathBuf, Failure> {
         let path = Path::new(FILES).join(name);
         std::fs::write(&path, content)?;
         Ok(path)
     }
 
-    /// Says what was seen where the specification is silent. A case that passes with notes is reported as noted.
+    /// Adds a note on something about which the specification is silent. A case that passes with
+    /// notes is reported as noted.
     pub fn note(&self, text: impl Into<String>) {
         self.notes
             .lock()

@@ -1,5 +1,6 @@
-//! The same requests to two builds of a plugin, each on a host of its own, and the answers beside each other. For who replaces
-//! one by the other: not every difference is a fault, but each should be known.
+//! The same requests to two builds of a plugin, each on a host of its own, and the answers beside
+//! each other. For who replaces one by the other: not every difference is a fault, but each should
+//! be known.
 
 use super::{
     case::{Case, Clause},
@@ -79,12 +80,12 @@ fn refusals(context: &Context<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One value that differs: where, and both. `null` where it is missing.
+/// One value that differs: its place, and both values. `null` stands for a missing one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// The request, as in "CHECK without prevResult".
     pub request: String,
-    /// What of the answer: `exit status`, or a JSON pointer into the document on stdout.
+    /// The part of the answer: `exit status`, or a JSON pointer into the document on stdout.
     pub at: String,
     /// The one's value.
     pub a: Value,
@@ -92,7 +93,7 @@ pub struct Difference {
     pub b: Value,
 }
 
-/// What differs between two outcomes of [`REQUESTS`].
+/// Returns the differences between two outcomes of [`REQUESTS`].
 #[must_use]
 pub fn differences(a: &Outcome, b: &Outcome) -> Vec<Difference> {
     let (a, b) = (answers(a), answers(b));
@@ -154,8 +155,8 @@ fn answers(outcome: &Outcome) -> Vec<(String, BTreeMap<String, Value>)> {
     answers
 }
 
-/// Without what no build can say twice: the host's interface names, MAC addresses, and an error's details, which are for people and
-/// may tell the time.
+/// Removes the values that differ from run to run: the host's interface names, MAC addresses, and
+/// an error's details, which are for people and may contain the time.
 fn steady(mut document: Value) -> Value {
     if let Some(document) = document.as_object_mut() {
         document.remove("details");

@@ -1,5 +1,5 @@
-//! A plugin that answers as it was told, and notes what it was asked: a delegate, or a neighbour in
-//! a chain.
+//! A plugin that gives prepared replies and notes its requests: it stands in for a delegate, or for
+//! a neighbour in a chain.
 
 use super::{
     failure::Failure,
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, io, path::Path, path::PathBuf, process::ExitCode};
 
-/// A plugin that answers as it was told. Put into a folder of its own, which goes into `CNI_PATH`.
+/// A plugin that gives prepared replies. It is in a folder of its own, which goes into `CNI_PATH`.
 #[derive(Debug)]
 pub struct Double {
     folder: PathBuf,
@@ -18,27 +18,28 @@ pub struct Double {
     stand_in: StandIn,
 }
 
-/// What a double answers to one operation.
+/// The reply of a double to one operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The exit status.
     pub status: u8,
-    /// What it prints on stdout.
+    /// Its stdout.
     pub stdout: String,
-    /// What it prints on stderr.
+    /// Its stderr.
     pub stderr: String,
-    /// Where it is set, it prints the prevResult that it got instead, with these members: lists are appended to, everything
-    /// else is replaced. Without a prevResult it fails, as a chained plugin does.
+    /// If it is set, the double prints the prevResult that it got, with these members: lists are
+    /// appended to, everything else is replaced. Without a prevResult it fails, as a chained plugin
+    /// does.
     #[serde(default)]
     pub passes_on: Option<Value>,
 }
 
-/// What a double was asked.
+/// A request that a double got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// Its environment.
     pub environment: BTreeMap<String, String>,
-    /// What it read.
+    /// Its stdin.
     pub stdin: String,
 }
 
@@ -119,7 +120,7 @@ impl Call {
             .map_or("", String::as_str)
     }
 
-    /// The configuration; `null` where stdin holds none.
+    /// The configuration; `null` if stdin holds no JSON.
     #[must_use]
     pub fn config(&self) -> Value {
         serde_json::from_str(&self.stdin).unwrap_or_default()
@@ -182,7 +183,7 @@ fn by_name(replies: &[(Command, Reply)]) -> BTreeMap<&'static str, &Reply> {
         .collect()
 }
 
-/// Notes the request, and answers as it was told.
+/// Notes the request, and gives the prepared reply.
 pub(super) fn serve(stand_in: &StandIn) -> io::Result<ExitCode> {
     let mut replies: BTreeMap<String, Reply> = stand_in.orders()?;
     let call = Call::from(&stand_in::Call::receive());

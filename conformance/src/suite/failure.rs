@@ -10,12 +10,12 @@ use std::{fmt::Display, io};
 pub enum Failure {
     /// The plugin did something else than the rule wants.
     Mismatch {
-        /// What the rule wants.
+        /// The behaviour that the rule asks for.
         wanted: String,
-        /// What was seen.
+        /// The behaviour that was seen.
         found: String,
     },
-    /// Whether it keeps the rule cannot be seen here, for this reason.
+    /// The rule cannot be checked here, for this reason.
     Skip(String),
     /// The suite could not do its own part.
     Suite(String),
@@ -30,7 +30,7 @@ impl Failure {
         }
     }
 
-    /// Whether it keeps the rule cannot be seen here.
+    /// The rule cannot be checked here.
     pub fn skip(reason: impl Into<String>) -> Self {
         Self::Skip(reason.into())
     }
@@ -82,7 +82,7 @@ pub fn require(kept: bool, wanted: impl Into<String>, found: impl Display) -> Re
     Ok(Mismatch::unless(kept, wanted, found)?)
 }
 
-/// What is at a JSON pointer, as `/ips/0/address`; `null` where nothing is.
+/// Returns the value at a JSON pointer, as `/ips/0/address`; `null` if there is no such value.
 #[must_use]
 pub fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
     value.pointer(pointer).unwrap_or(&Value::Null)

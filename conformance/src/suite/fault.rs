@@ -19,11 +19,12 @@ use std::{
 /// A way to be wrong.
 #[derive(Clone, Copy)]
 pub struct Fault {
-    /// What a plugin does that is wrong in this way, as in "prints its result twice".
+    /// The behaviour that is wrong, as in "prints its result twice".
     pub name: &'static str,
     /// Serves a request wrongly. `real` is the good plugin.
     pub act: fn(real: &Real, call: Call) -> io::Result<Answer>,
-    /// The plugin that is broken; the first of the tested ones to which the case applies where it is not said.
+    /// The plugin that is broken; if none is named, the first of the tested ones to which the case
+    /// applies.
     pub of: Option<&'static str>,
 }
 
@@ -58,7 +59,7 @@ impl Real {
     /// Runs the good plugin.
     ///
     /// # Errors
-    /// Where it cannot be run.
+    /// Fails if it cannot be run.
     pub fn run(&self, call: &Call) -> io::Result<Answer> {
         let mut command = Command::new(&self.program);
         command
@@ -70,7 +71,7 @@ impl Real {
             .stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that does not read its stdin is none of our business.
+            // A plugin that does not read its stdin is not our business.
             let _ = stdin.write_all(&call.stdin);
         }
         let output = child.wait_with_output()?;
@@ -96,10 +97,11 @@ impl Call {
         self
     }
 
-    /// The IPAM plugin that the configuration names, found in `CNI_PATH`: for a plugin that is wrong in how it uses it.
+    /// The IPAM plugin that the configuration names, found in `CNI_PATH`: for a plugin that is
+    /// wrong in how it uses it.
     ///
     /// # Errors
-    /// Where there is none.
+    /// Fails if `CNI_PATH` has no such plugin.
     pub fn delegate(&self) -> io::Result<Real> {
         let config = self.config();
         let kind = config
@@ -125,7 +127,7 @@ impl Call {
 }
 
 impl Answer {
-    /// The same answer with its document changed; nothing where it has none.
+    /// Returns the same answer with its document changed, if it has one.
     #[must_use]
     pub fn edited(mut self, edit: impl FnOnce(&mut Value)) -> Self {
         let mut document = self.document();
@@ -137,7 +139,8 @@ impl Answer {
     }
 }
 
-/// Sets what is at a JSON pointer, as `/ips/0/address`; nothing where there is no object or list to set it in.
+/// Sets the value at a JSON pointer, as `/ips/0/address`. Does nothing if there is no object or
+/// list to set it in.
 pub fn put(document: &mut Value, pointer: &str, value: impl Into<Value>) {
     let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
     match document.pointer_mut(parent) {

@@ -1,5 +1,6 @@
-//! What must be there before some plugins can do anything: an interface for a chained plugin, and one of the host for
-//! plugins that need a parent. Made over netlink, so that no other plugin and no `ip` is needed.
+//! Things that must be there before some plugins can do anything: an interface for a chained
+//! plugin, and one of the host for plugins that need a parent. Made over netlink, so that no other
+//! plugin and no `ip` is needed.
 
 use super::failure::Failure;
 use cni_net::{Batch, Link, NewLink, RouteSpec, Rtnl};
@@ -17,8 +18,8 @@ const BRIDGE_MAC: MacAddr = MacAddr([0x0a, 0x58, 0xc0, 0, 2, 1]);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PREFIX: u8 = 24;
 
-/// Gives a container an interface with an address and a default route, as an interface plugin would, and the
-/// result that such a plugin would print.
+/// Gives a container an interface with an address and a default route, as an interface plugin
+/// would, and the result that such a plugin would print.
 pub(super) fn attach(
     netns: &Netns,
     container: &str,
@@ -48,8 +49,9 @@ pub(super) fn attach(
     serde_json::from_str(&text.to_string()).map_err(|e| Failure::suite("write a prevResult", e))
 }
 
-/// Makes the interface that `${MASTER}` stands for: one end of a pair whose other end is in a namespace of its own. No port of
-/// a bridge, on which a macvlan would be refused (`netdev_is_rx_handler_busy`).
+/// Makes the interface that `${MASTER}` stands for: one end of a pair whose other end is in a
+/// namespace of its own. No port of a bridge, on which a macvlan would be refused
+/// (`netdev_is_rx_handler_busy`).
 pub(super) fn create_master() -> Result<(), Failure> {
     let mut host = Rtnl::open()?;
     let outside = Netns::create("outside")?;

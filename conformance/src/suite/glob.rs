@@ -1,6 +1,6 @@
 //! Patterns for names of cases and for lines of a state: `*` is any text.
 
-/// Whether the whole of `text` fits the pattern, in which `*` stands for any text.
+/// Returns true if the whole of `text` fits the pattern, in which `*` stands for any text.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {

@@ -1,4 +1,5 @@
-//! The ids of cases that the runner itself refers to, apart from the cases, so that it need not know them.
+//! The ids of cases that the runner itself refers to, apart from the cases, so that it need not
+//! know them.
 
 /// The case that fails if any error of the plugin, in whatever case, has a code that is not listed.
 pub(super) const ERROR_CODES: &str = "protocol/error-codes";

@@ -1,4 +1,4 @@
-//! What a case did and saw, in order: kept for the report of a failure, and for `explain`.
+//! The steps of a case, in order: kept for the report of a failure, and for `explain`.
 
 use sandbox::Run;
 use std::{
@@ -23,11 +23,11 @@ pub struct RunEntry {
     pub program: PathBuf,
     /// Its environment.
     pub environment: Vec<(String, String)>,
-    /// What it read.
+    /// Its stdin.
     pub stdin: String,
-    /// How it ended.
+    /// Its end.
     pub run: Run,
-    /// What changed on the host and in the containers meanwhile, where that was asked for.
+    /// The changes on the host and in the containers meanwhile, if they were asked for.
     pub changes: Option<String>,
 }
 

@@ -1,8 +1,8 @@
 //! The time that a plugin takes, the processor time and the memory, with all that it starts.
 //!
-//! The kernel reports what the ended children of a process used (getrusage(2), RUSAGE_CHILDREN), all
-//! of them together. So each measured run has a process of its own for a parent: a stand-in under
-//! the plugin's name.
+//! The kernel reports what the ended children of a process used (getrusage(2), RUSAGE_CHILDREN),
+//! all of them together. So each measured run has a process of its own for a parent: a stand-in
+//! under the plugin's name.
 
 use super::{
     case::{Case, Clause, Versions},

@@ -4,7 +4,7 @@ use super::{journal::Entry, reading::Reading};
 use serde::Serialize;
 use std::time::Duration;
 
-/// How a case did with one plugin in one version. In a report, `outcome` names the variant.
+/// The verdict on one plugin in one version. In a report, `outcome` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Verdict {
@@ -12,24 +12,24 @@ pub enum Verdict {
     Passed,
     /// The plugin breaks the rule.
     Failed {
-        /// What the rule wants.
+        /// The behaviour that the rule asks for.
         wanted: String,
-        /// What was seen.
+        /// The behaviour that was seen.
         found: String,
     },
     /// The specification is silent, or says MAY: there is something to report, and no failure.
     Noted {
-        /// What was seen.
+        /// The behaviour that was seen.
         notes: Vec<String>,
     },
     /// The case cannot be run here. Never counted as passed.
     Skipped {
-        /// What is missing.
+        /// The thing that is missing.
         reason: String,
     },
     /// The suite could not do its own part.
     Error {
-        /// What kept it from doing so.
+        /// The cause.
         reason: String,
     },
 }
@@ -48,16 +48,16 @@ impl Verdict {
     }
 }
 
-/// What is known of a case after it ran.
+/// All that is known of a case after it ran.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How it did.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How long it took.
+    /// The time that it took.
     pub duration: Duration,
-    /// What was done, step by step.
+    /// The steps, in order.
     pub journal: Vec<Entry>,
-    /// What was measured, run by run. Only [`ROUND`](super::meter::ROUND) measures.
+    /// The measured runs, in order. Only [`ROUND`](super::meter::ROUND) measures.
     pub readings: Vec<Reading>,
 }
 

@@ -1,19 +1,20 @@
-//! Which cases are run, with which plugins, in which versions.
+//! The choice of cases, plugins and versions.
 
 use super::{
     case::{Case, Level, Need},
     glob,
     profile::Profile,
-    spoken,
     subject::{Subject, is_in_path},
+    supported_versions,
 };
 use cni_types::SpecVersion;
 use std::sync::Arc;
 
-/// Which cases are wanted.
+/// The choice of a user.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Patterns for `plugin:family/case@version`; one that fits is enough. All cases where there are none.
+    /// Patterns for `plugin:family/case@version`; one that fits is enough. An empty list means all
+    /// cases.
     pub filters: Vec<String>,
     /// Cases below this level are left out.
     pub level: Level,
@@ -53,10 +54,10 @@ impl Item {
     }
 
     /// Why it cannot be run here.
-    pub(super) fn lack(&self) -> Option<String> {
+    pub(super) fn skip_reason(&self) -> Option<String> {
         let unmet = || self.case.needs.iter().find_map(|need| self.unmet(*need));
         self.subject
-            .lack()
+            .skip_reason()
             .or_else(unmet)
             .or_else(|| self.unspoken())
     }
@@ -70,9 +71,9 @@ impl Item {
         }
     }
 
-    /// What VERSION says of the version, where it does not list it, whatever the case.
+    /// Returns a reason to skip if VERSION does not list the version, whatever the case.
     pub(super) fn unlisted(&self) -> Option<String> {
-        let list = spoken::versions(&self.subject.binary(), self.subject.limit)?;
+        let list = supported_versions::versions(&self.subject.binary(), self.subject.limit)?;
         let version = self.version.as_str();
         let unspoken = !list.iter().any(|listed| listed == version);
         unspoken.then(|| format!("VERSION does not list {version}"))
@@ -102,7 +103,8 @@ impl Item {
     }
 }
 
-/// All pairs that make sense and are wanted: by plugin, then as the cases are listed, then by version.
+/// All pairs that make sense and are wanted: by plugin, then as the cases are listed, then by
+/// version.
 #[must_use]
 pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selection) -> Vec<Item> {
     let mut items = Vec::new();
@@ -121,15 +123,17 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
     items
 }
 
-/// For cases that are run in the newest version only: the newest that VERSION lists, where that is an older one than the profile
-/// has. The process must have entered the sandbox ([`sandbox::enter`]).
+/// For cases that are run in the newest version only: takes the newest that VERSION lists, if that
+/// is older than the newest of the profile. The process must have entered the sandbox
+/// ([`sandbox::enter`]).
 #[must_use]
-pub fn settled(mut items: Vec<Item>) -> Vec<Item> {
+pub fn resolve_newest(mut items: Vec<Item>) -> Vec<Item> {
     for item in items
         .iter_mut()
         .filter(|item| item.case.versions.is_newest_only())
     {
-        let Some(list) = spoken::versions(&item.subject.binary(), item.subject.limit) else {
+        let Some(list) = supported_versions::versions(&item.subject.binary(), item.subject.limit)
+        else {
             continue;
         };
         let mut spoken = item.subject.profile.versions.clone();

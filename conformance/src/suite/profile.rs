@@ -1,4 +1,5 @@
-//! What a plugin is, for the suite: a small JSON file. Those of the reference's plugins are part of the program.
+//! The description of a plugin for the suite: a small JSON file. Those of the reference's plugins
+//! are part of the program.
 //!
 //! The format is described in conformance/README.md.
 
@@ -13,15 +14,15 @@ use std::path::PathBuf;
 pub struct Profile {
     /// The plugin's name: that of its file, and `type` in configurations.
     pub name: String,
-    /// What it does in a network.
+    /// Its role in a network.
     pub kind: Kind,
-    /// The file below the folder of plugins; the name, where a profile gives none.
+    /// The file below the folder of plugins; the name, if a profile gives no file.
     pub binary: String,
     /// A configuration that works, without `cniVersion`, `name` and `type`.
     pub config: Map<String, Value>,
     /// `CNI_IFNAME`.
     pub ifname: String,
-    /// What a successful ADD makes.
+    /// The things that a successful ADD makes.
     pub makes: Vec<Made>,
     /// Lines of the state that may be there after DEL and were not before ADD, as patterns.
     pub stays: Vec<String>,
@@ -35,7 +36,7 @@ pub struct Profile {
     pub state_dirs: Vec<PathBuf>,
 }
 
-/// What a plugin's ADD makes.
+/// A thing that a plugin's ADD makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Made {
@@ -102,7 +103,7 @@ impl Profile {
     /// The built-in profiles.
     ///
     /// # Errors
-    /// A mistake in one of them; a test shows that there is none.
+    /// Fails if one of them has a mistake; a test shows that they have none.
     pub fn built_in() -> Result<Vec<Self>, ProfileError> {
         BUILT_IN
             .iter()
@@ -113,7 +114,7 @@ impl Profile {
     /// Reads a profile; `origin` is for errors.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails if the text is no profile.
     pub fn parse(origin: &str, text: &str) -> Result<Self, ProfileError> {
         let fail = |reason: String| ProfileError {
             origin: origin.to_owned(),
@@ -156,11 +157,11 @@ impl Profile {
         })
     }
 
-    /// A profile for a plugin that has none, from a configuration that works: an interface plugin, or a chained one
-    /// where the configuration has a prevResult.
+    /// Makes a profile for a plugin that has none, from a configuration that works: an interface
+    /// plugin, or a chained one if the configuration has a prevResult.
     ///
     /// # Errors
-    /// Where the text is not a JSON object with a `type`.
+    /// Fails if the text is not a JSON object with a `type`.
     pub fn of_config(origin: &str, text: &str) -> Result<Self, ProfileError> {
         let fail = |reason: &str| ProfileError {
             origin: origin.to_owned(),
@@ -196,7 +197,8 @@ impl Profile {
         self
     }
 
-    /// The same plugin; what its IPAM plugin's profile, if it is among these, says may stay may stay after its DEL.
+    /// The same plugin; what its IPAM plugin's profile, if it is among these, says may stay may
+    /// stay after its DEL.
     #[must_use]
     pub fn beside(mut self, others: &[Self]) -> Self {
         let ipam = self
@@ -217,7 +219,7 @@ impl Profile {
             .filter(|_| self.kind != Kind::Ipam)
     }
 
-    /// Whether the configuration has a folder for state.
+    /// Returns true if the configuration has a folder for state.
     #[must_use]
     pub fn has_data_dir(&self) -> bool {
         Value::Object(self.config.clone())
@@ -225,7 +227,7 @@ impl Profile {
             .contains("${DATA_DIR}")
     }
 
-    /// Whether a line of the state's difference may stay after DEL.
+    /// Returns true if a line of the state's difference may stay after DEL.
     #[must_use]
     pub fn may_stay(&self, line: &str) -> bool {
         self.stays

@@ -1,4 +1,4 @@
-//! What came out, in one shape for all formats. `report.schema.json` describes it as JSON.
+//! The report, in one shape for all formats. `report.schema.json` describes it as JSON.
 
 pub mod explain;
 pub mod junit;
@@ -19,7 +19,7 @@ use std::{path::Path, time::Duration};
 /// The version of the report's shape. It changes with every change that could break a reader.
 const SCHEMA: u32 = 1;
 
-/// What came out.
+/// The report.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -31,9 +31,9 @@ pub struct Report {
     pub bin_dir: String,
     /// From the first case to the last, in milliseconds.
     pub duration_ms: f64,
-    /// How many there are of each outcome.
+    /// The numbers of each outcome.
     pub summary: Summary,
-    /// Whether every MUST and every SHOULD is kept, as far as could be seen, and anything could be.
+    /// True if every MUST and every SHOULD is kept, as far as could be seen, and anything could be.
     pub conforms: bool,
     /// The plugins, in order.
     pub plugins: Vec<Plugin>,
@@ -50,14 +50,14 @@ pub struct Tool {
     pub version: &'static str,
 }
 
-/// How many there are of each outcome.
+/// The numbers of each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The rule is kept.
     pub passed: usize,
     /// It is not.
     pub failed: usize,
-    /// Something was seen where the specification is silent, or says MAY.
+    /// Something was seen about which the specification is silent, or says MAY.
     pub noted: usize,
     /// It could not be seen here.
     pub skipped: usize,
@@ -70,7 +70,7 @@ pub struct Summary {
 pub struct Plugin {
     /// Its name.
     pub name: String,
-    /// What it does in a network.
+    /// Its role in a network.
     pub kind: Kind,
     /// Its file.
     pub binary: String,
@@ -90,16 +90,16 @@ pub struct CaseResult {
     pub case: &'static str,
     /// The version of the specification.
     pub version: &'static str,
-    /// What is seen of a plugin that keeps the rule.
+    /// A sentence about a plugin that keeps the rule.
     pub title: &'static str,
-    /// How binding the rule is.
+    /// The level of the rule.
     pub level: Level,
     /// The rule.
     pub clause: Clause,
-    /// How it did: `outcome`, and what belongs to it.
+    /// The verdict: `outcome`, and what belongs to it.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// How long it took, in milliseconds.
+    /// The time that it took, in milliseconds.
     pub duration_ms: f64,
     /// For `failed` and `error`: what was done, step by step.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -147,7 +147,7 @@ impl Report {
     /// The report as JSON, as `report.schema.json` has it.
     #[must_use]
     pub fn json(&self) -> String {
-        // Fails only for maps whose keys are not strings; there is none in a report.
+        // Fails only for maps whose keys are not strings; a report has no such map.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 

@@ -73,7 +73,8 @@ impl Request<'_> {
         }
     }
 
-    /// The configuration, for cases that build another from it; `null` if stdin is no configuration.
+    /// The configuration, for cases that build another from it; `null` if stdin is no
+    /// configuration.
     #[must_use]
     pub fn config(&self) -> Value {
         self.request.config()

@@ -1,11 +1,12 @@
-//! Runs what was planned: each case on a thread that is a host of its own, several at once, reported in order.
+//! Runs what was planned: each case on a thread that is a host of its own, several at once,
+//! reported in order.
 
 use super::{
+    add_probe::AddProbe,
     case::Level,
-    codes,
     context::{Context, Record},
+    error_codes,
     failure::Failure,
-    gate::Gate,
     journal::Entry,
     outcome::{Outcome, Verdict},
     plan::Item,
@@ -18,44 +19,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How cases are run.
+/// The way in which cases are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many at once.
+    /// The number of cases at once.
     pub jobs: usize,
-    /// Whether the journal shows what each run of a plugin changed.
+    /// True if the journal shows what each run of a plugin changed.
     pub explaining: bool,
 }
 
-/// How far it is: told after each case, from the thread that ran it.
+/// The progress, reported after each case, from the thread that ran it.
 #[derive(Debug)]
 pub struct Progress<'a> {
     /// The case that has just ended.
     pub item: &'a Item,
-    /// How it did.
+    /// The verdict.
     pub verdict: &'a Verdict,
-    /// How many have ended.
+    /// The number of cases that have ended.
     pub done: usize,
     /// Of how many.
     pub total: usize,
 }
 
-/// Runs all items. The process must have entered the sandbox ([`sandbox::enter`]). The outcomes are in the
-/// order of the items.
+/// Runs all items. The process must have entered the sandbox ([`sandbox::enter`]). The outcomes are
+/// in the order of the items.
 #[must_use]
 pub fn run(
     items: &[Item],
     options: Options,
     tell: &(dyn Fn(&Progress<'_>) + Sync),
 ) -> Vec<Outcome> {
-    let gate = Gate::of(items);
+    let add_probe = AddProbe::of(items);
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
     let work = || {
         while let index = next.fetch_add(1, Ordering::Relaxed)
             && let Some(item) = items.get(index)
         {
-            let outcome = on_own_host(item, &gate, options.explaining);
+            let outcome = on_own_host(item, &add_probe, options.explaining);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             tell(&Progress {
                 item,
@@ -79,14 +80,14 @@ pub fn run(
         .unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|(index, _)| *index);
     let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    codes::judge(items, &mut outcomes);
+    error_codes::check(items, &mut outcomes);
     outcomes
 }
 
 /// Runs a case on a thread of its own, since a thread becomes a host once and for all.
-fn on_own_host(item: &Item, gate: &Gate, explaining: bool) -> Outcome {
+fn on_own_host(item: &Item, add_probe: &AddProbe, explaining: bool) -> Outcome {
     let start = Instant::now();
-    if let Some(reason) = item.lack().or_else(|| gate.reason(item)) {
+    if let Some(reason) = item.skip_reason().or_else(|| add_probe.reason(item)) {
         return Outcome::without_steps(Verdict::Skipped { reason }, Duration::ZERO);
     }
     let error = |reason| Outcome::without_steps(Verdict::Error { reason }, start.elapsed());

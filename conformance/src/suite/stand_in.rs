@@ -16,11 +16,11 @@ use std::{
     process::ExitCode,
 };
 
-/// What a stand-in does with a request.
+/// The way in which a stand-in serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Role {
-    /// Answers as it was told ([`super::double`]).
+    /// Gives prepared replies ([`super::double`]).
     Double,
     /// Runs the plugin and measures it ([`super::meter`]).
     Meter,
@@ -58,8 +58,8 @@ impl StandIn {
         Ok(stand_in)
     }
 
-    /// Returns the stand-in by whose name this program was called, or `None` if it was called by its
-    /// own name.
+    /// Returns the stand-in by whose name this program was called, or `None` if it was called by
+    /// its own name.
     pub(super) fn called() -> Option<Self> {
         let file = PathBuf::from(std::env::args_os().next()?);
         let stand_in = Self { file };
@@ -165,7 +165,7 @@ impl Call {
         self.env("CNI_COMMAND") == command.as_str()
     }
 
-    /// The configuration; `null` if stdin holds none.
+    /// The configuration; `null` if stdin holds no JSON.
     #[must_use]
     pub fn config(&self) -> Value {
         serde_json::from_slice(&self.stdin).unwrap_or_default()
@@ -204,7 +204,7 @@ impl Answer {
         }
     }
 
-    /// The document on stdout; `null` if there is none.
+    /// The document on stdout; `null` if stdout holds no JSON.
     #[must_use]
     pub fn document(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The plugin under test: its profile, its files, and the limits of its runs.
 
-use super::{profile::Profile, spoken};
+use super::{profile::Profile, supported_versions};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 /// A plugin under test.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// How it is used.
+    /// The way in which it is used.
     pub profile: Profile,
     /// The folder with it and its delegates.
     pub bin_dir: PathBuf,
@@ -17,7 +17,7 @@ pub struct Subject {
     pub double: Option<PathBuf>,
     /// The folder with another build of it, for cases about both ([`super::swap`]).
     pub other: Option<PathBuf>,
-    /// How long a run of it may take.
+    /// The time that a run of it may take.
     pub limit: Duration,
 }
 
@@ -28,10 +28,10 @@ impl Subject {
         self.bin_dir.join(&self.profile.binary)
     }
 
-    /// Why nothing can be said of it, where that is so: its file, or that of its IPAM plugin, cannot be started. The process
-    /// must have entered the sandbox ([`sandbox::enter`]).
+    /// Returns the reason why nothing can be said of it, if its file, or that of its IPAM plugin,
+    /// cannot be started. The process must have entered the sandbox ([`sandbox::enter`]).
     #[must_use]
-    pub fn refusal(&self) -> Option<String> {
+    pub fn startup_error(&self) -> Option<String> {
         let ipam = self
             .profile
             .ipam()
@@ -39,12 +39,12 @@ impl Subject {
             .filter(|file| file.is_file());
         let files = [Some(self.binary()), ipam].into_iter().flatten();
         files
-            .filter_map(|file| spoken::refusal(&file, self.limit))
+            .filter_map(|file| supported_versions::startup_error(&file, self.limit))
             .next()
     }
 
-    /// Why cases cannot be run with it here, where that is so.
-    pub(super) fn lack(&self) -> Option<String> {
+    /// Returns the reason why cases cannot be run with it here, if they cannot.
+    pub(super) fn skip_reason(&self) -> Option<String> {
         let mut programs = self.profile.needs.iter();
         if let Some(program) = programs.find(|program| !is_in_path(program)) {
             return Some(format!("the plugin needs the program {program}"));
@@ -55,7 +55,7 @@ impl Subject {
     }
 }
 
-/// Whether a program is found as execvp(3) finds it.
+/// Returns true if a program is found as execvp(3) finds it.
 pub(super) fn is_in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())

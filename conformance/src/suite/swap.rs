@@ -1,6 +1,7 @@
-//! Two builds of the same plugin on one host, as on a node that is upgraded, or rolled back, with its containers running: the
-//! one ADDs, the other does the rest. By the words of the specification a plugin need only undo its own work; so all of
-//! this is SHOULD, for those who say that the one can take the other's place.
+//! Two builds of the same plugin on one host, as on a node that is upgraded, or rolled back, with
+//! its containers running: the one ADDs, the other does the rest. By the words of the specification
+//! a plugin need only undo its own work; so all of this is SHOULD, for those who say that the one
+//! can take the other's place.
 
 use super::{
     attachment::Attachment,

@@ -4,7 +4,7 @@ use crate::{flood::Flood, point::Kind, sweep::Selection};
 use lexopt::prelude::*;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 Disturbs the plugins at every system call that they make, and looks for what is left.
 
@@ -27,7 +27,7 @@ usage: torture --plugins DIR [--every N] [--filter TEXT]… [--kinds KIND,…] [
 Exit status: 0 if nothing is wrong, 1 if something is, 2 if nothing can be said.
 ";
 
-/// What is asked for.
+/// The request on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Usage.

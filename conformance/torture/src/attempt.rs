@@ -3,7 +3,7 @@
 use crate::{
     calls,
     point::{Kind, Point, Site},
-    request::{Ended, Trouble},
+    request::{Ended, ToolError},
     scene::{self, Scene},
     subject::Way,
 };
@@ -18,11 +18,11 @@ use std::{
     time::Duration,
 };
 
-/// What is left of an attachment that was added and removed undisturbed, by the way in which it was
-/// removed: nothing but parameters of the container's namespace.
+/// The lines left of an attachment that was added and removed undisturbed, by the way in which it
+/// was removed: nothing but parameters of the container's namespace.
 pub(crate) type Kept = BTreeMap<Way, BTreeSet<String>>;
 
-/// What can be wrong.
+/// A kind of defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Defect {
     /// A failed ADD left something, or CHECK changed something.
@@ -39,7 +39,7 @@ pub(crate) enum Defect {
     FalseSuccess,
 }
 
-/// What came out at one point.
+/// The verdict on one point.
 pub(crate) struct Verdict {
     /// False if the run did not come to the point.
     pub(crate) is_reached: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Verdict {
     pub(crate) call: String,
     /// From the start to the end of the disturbed run.
     pub(crate) duration: Duration,
-    /// What is wrong, with the differing lines or the texts.
+    /// The defects, with the differing lines or the texts.
     pub(crate) defects: Vec<(Defect, String)>,
 }
 
@@ -90,7 +90,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// Does it all. If there are defects, the scene is of no further use.
-    pub(crate) fn run(mut self) -> Result<Verdict, Trouble> {
+    pub(crate) fn run(mut self) -> Result<Verdict, ToolError> {
         let mut result = None;
         if self.operation != Command::Add {
             let Some(added) = self.succeeds(Command::Add, None, "the undisturbed ADD before")?
@@ -121,11 +121,12 @@ impl<'a, 's> Attempt<'a, 's> {
                 );
             }
             Ended::Run {
-                was_struck: false, ..
+                was_injected: false,
+                ..
             } => {}
             Ended::Run {
                 run,
-                was_struck: true,
+                was_injected: true,
             } => {
                 self.verdict.is_reached = true;
                 self.verdict.duration = run.duration;
@@ -140,7 +141,12 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// Looks at the end of the disturbed run, then at what it leaves.
-    fn judge(&mut self, run: &Run, result: Option<&Value>, before: &State) -> Result<(), Trouble> {
+    fn judge(
+        &mut self,
+        run: &Run,
+        result: Option<&Value>,
+        before: &State,
+    ) -> Result<(), ToolError> {
         let is_killed = self.is_killed(run);
         if !is_killed {
             self.judge_document(run, before)?;
@@ -181,7 +187,7 @@ impl<'a, 's> Attempt<'a, 's> {
         is_kill && run.status.signal() == Some(Signal::SIGKILL as i32)
     }
 
-    fn judge_document(&mut self, run: &Run, before: &State) -> Result<(), Trouble> {
+    fn judge_document(&mut self, run: &Run, before: &State) -> Result<(), ToolError> {
         let Err(failure) = check_document(self.operation, run) else {
             return Ok(());
         };
@@ -210,7 +216,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// An ADD that reports success must have done all that CHECK looks for.
-    fn judge_success(&mut self, run: &Run) -> Result<(), Trouble> {
+    fn judge_success(&mut self, run: &Run) -> Result<(), ToolError> {
         let result = run.document().ok();
         let checked = self.scene.request(Command::Check, result.as_ref())?.run()?;
         match checked {
@@ -227,7 +233,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// The state must be as it was before the operation, but for what belongs to a new network.
-    fn require_unchanged(&mut self, before: &State) -> Result<(), Trouble> {
+    fn require_unchanged(&mut self, before: &State) -> Result<(), ToolError> {
         let mut changes = self.scene.changes_since(before)?;
         changes.retain(|change| !self.scene.may_change(change));
         if !changes.is_empty() {
@@ -237,7 +243,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// Removes the attachment undisturbed, after which nothing may be left.
-    fn remove(&mut self, way: Way, result: Option<&Value>) -> Result<(), Trouble> {
+    fn remove(&mut self, way: Way, result: Option<&Value>) -> Result<(), ToolError> {
         match self.scene.remove(way, result)? {
             Some(run) if run.status.success() => {}
             Some(run) => self.add(
@@ -249,7 +255,7 @@ impl<'a, 's> Attempt<'a, 's> {
         self.require_removed(way)
     }
 
-    fn require_removed(&mut self, way: Way) -> Result<(), Trouble> {
+    fn require_removed(&mut self, way: Way) -> Result<(), ToolError> {
         let mut changes = self.scene.changes()?;
         let kept = self.kept.get(&way);
         changes.retain(|change| {
@@ -262,7 +268,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 
     /// The container can be attached again.
-    fn add_again(&mut self) -> Result<(), Trouble> {
+    fn add_again(&mut self) -> Result<(), ToolError> {
         if let Some(run) = self.succeeds(Command::Add, None, "a new ADD after it")? {
             let result = run.document().ok();
             self.succeeds(
@@ -280,7 +286,7 @@ impl<'a, 's> Attempt<'a, 's> {
         command: Command,
         result: Option<&Value>,
         what: &str,
-    ) -> Result<Option<Run>, Trouble> {
+    ) -> Result<Option<Run>, ToolError> {
         match self.scene.request(command, result)?.run()? {
             Some(run) if run.status.success() => return Ok(Some(run)),
             Some(run) => self.add(Defect::Refused, format!("{what}: {}", run.summary())),
@@ -290,7 +296,7 @@ impl<'a, 's> Attempt<'a, 's> {
     }
 }
 
-/// What the protocol wants on stdout: a result after a successful ADD, nothing after the success of
+/// Checks stdout by the protocol: a result after a successful ADD, nothing after the success of
 /// another operation, one error object after a failure (spec section 5).
 fn check_document(operation: Command, run: &Run) -> Result<(), Mismatch> {
     match (run.status.code(), operation) {

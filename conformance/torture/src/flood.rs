@@ -9,7 +9,7 @@ mod outcome;
 mod worker;
 
 use crate::{
-    request::{IF_NAME, Request, Trouble},
+    request::{IF_NAME, Request, ToolError},
     scene,
 };
 use cni_types::Command;
@@ -61,16 +61,16 @@ const NETWORKS: [Network; 3] = [
     },
 ];
 
-/// What is asked for.
+/// The request on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flood {
     /// The folder with the plugins.
     pub(crate) plugins: PathBuf,
     /// The folder with the reference plugins, for a second flood beside them.
     pub(crate) reference: Option<PathBuf>,
-    /// How long each flood lasts.
+    /// The duration of each flood.
     pub(crate) duration: Duration,
-    /// How many runtimes work at the same time.
+    /// The number of runtimes that work at the same time.
     pub(crate) workers: usize,
     /// The seed of the order of the operations.
     pub(crate) seed: u64,
@@ -85,7 +85,8 @@ pub(crate) enum Maker {
     Reference,
 }
 
-/// What the workers share: the living addresses, the names of their containers, what was found.
+/// The data that the workers share: the living addresses, the names of their containers, what was
+/// found.
 pub(crate) struct Shared<'f> {
     flood: &'f Flood,
     has_reference: bool,
@@ -98,7 +99,7 @@ pub(crate) struct Shared<'f> {
 
 impl Flood {
     /// Floods alone and, if there is a reference, beside it.
-    pub(crate) fn run(&self) -> Result<Outcome, Trouble> {
+    pub(crate) fn run(&self) -> Result<Outcome, ToolError> {
         let mut phases = vec![self.on_a_host(false)?];
         if self.reference.is_some() {
             phases.push(self.on_a_host(true)?);
@@ -110,7 +111,7 @@ impl Flood {
         })
     }
 
-    fn on_a_host(&self, has_reference: bool) -> Result<Phase, Trouble> {
+    fn on_a_host(&self, has_reference: bool) -> Result<Phase, ToolError> {
         std::thread::scope(|scope| {
             let host = scope.spawn(|| {
                 sandbox::become_host().map_err(|e| e.to_string())?;
@@ -124,7 +125,7 @@ impl Flood {
     }
 
     /// One flood, on the host that the thread has become.
-    fn phase(&self, has_reference: bool) -> Result<Phase, Trouble> {
+    fn phase(&self, has_reference: bool) -> Result<Phase, ToolError> {
         self.make_networks()?;
         let before = scene::state()?;
         let shared = Shared {
@@ -163,7 +164,7 @@ impl Flood {
     }
 
     /// Makes what belongs to the networks, by an attachment on each that is removed again.
-    fn make_networks(&self) -> Result<(), Trouble> {
+    fn make_networks(&self) -> Result<(), ToolError> {
         let netns = Netns::create("first").map_err(|e| e.to_string())?;
         for network in &NETWORKS {
             for command in [Command::Add, Command::Del] {
@@ -180,7 +181,7 @@ impl Flood {
         network: &Network,
         command: Command,
         container: &str,
-    ) -> Result<Request, Trouble> {
+    ) -> Result<Request, ToolError> {
         let parsed = serde_json::from_str(network.config);
         let mut config: Map<String, Value> =
             parsed.map_err(|e| format!("{}: {e}", network.name))?;
@@ -201,9 +202,8 @@ impl Flood {
     }
 }
 
-/// What is there and was not before, or the other way round, once the kernel has removed what it
-/// removes later.
-fn residue(before: &State) -> Result<Vec<String>, Trouble> {
+/// Returns the lines that came and went, once the kernel has removed what it removes later.
+fn residue(before: &State) -> Result<Vec<String>, ToolError> {
     let start = Instant::now();
     loop {
         let changes = scene::changes_since(before)?;

@@ -15,7 +15,7 @@ mod subject;
 mod sweep;
 
 use arguments::{Arguments, Task, USAGE};
-use request::Trouble;
+use request::ToolError;
 use std::{io::Write, path::Path, process::ExitCode};
 
 /// Something is wrong with the plugins.
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 /// Returns true if nothing is wrong.
-fn carry_out(arguments: &Arguments) -> Result<bool, Trouble> {
+fn carry_out(arguments: &Arguments) -> Result<bool, ToolError> {
     match &arguments.task {
         Task::Help => {
             print(USAGE);
@@ -73,12 +73,12 @@ fn carry_out(arguments: &Arguments) -> Result<bool, Trouble> {
 }
 
 /// Leaves the machine. What is started from here on ends with this process, also on Ctrl-C.
-fn enter() -> Result<(), Trouble> {
+fn enter() -> Result<(), ToolError> {
     sandbox::enter().map_err(|e| e.to_string())?;
     sandbox::end_on_signals().map_err(|e| format!("cannot block signals: {e}"))
 }
 
-fn conclude(table: &str, mark: &str, file: Option<&Path>) -> Result<(), Trouble> {
+fn conclude(table: &str, mark: &str, file: Option<&Path>) -> Result<(), ToolError> {
     print(table);
     match file {
         Some(file) => figures::put(file, mark, table),

@@ -9,7 +9,7 @@ use nix::{errno::Errno, sys::signal::Signal};
 use sandbox::trace::{Action, SystemCall};
 use std::{fmt, str::FromStr, time::Duration};
 
-/// How long a process is delayed: longer than any operation takes.
+/// The delay of a process: longer than any operation takes.
 const DELAY: Duration = Duration::from_millis(25);
 
 /// A way to disturb a system call.
@@ -123,7 +123,7 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    /// What the tracer does at the point.
+    /// The action of the tracer at the point.
     pub(crate) fn action(&self) -> Action {
         match (self.kind, self.errno) {
             (Kind::Kill, _) => Action::SignalAll(Signal::SIGKILL),
@@ -138,15 +138,15 @@ impl Point {
         }
     }
 
-    /// Returns true if the plugin cannot print its answer when `struck` is disturbed, which may be a
-    /// later call than the point's.
+    /// Returns true if the plugin cannot print its answer when `struck` is disturbed, which may be
+    /// a later call than the point's.
     pub(crate) fn silences(&self, struck: &Site) -> bool {
         let is_write = struck.process == 0 && struck.number.is_some_and(calls::is_write);
         struck.is_about_stdout || self.kind == Kind::Broken && is_write
     }
 
-    /// True if `call` is the place. An error belongs to a call: if the run makes a few calls more or
-    /// less than the undisturbed one, it is the next call of the same kind.
+    /// True if `call` is the place. An error belongs to a call: if the run makes a few calls more
+    /// or less than the undisturbed one, it is the next call of the same kind.
     pub(crate) fn is_at(&self, call: &SystemCall) -> bool {
         let Self { site, .. } = self;
         let number = call.call.map(|(number, _)| number);

@@ -1,4 +1,4 @@
-//! What came out: a table, and the defects in groups.
+//! The report: a table, and the defects in groups.
 
 use crate::{
     attempt::{Defect, Verdict},
@@ -59,7 +59,7 @@ struct Group {
     points: Vec<String>,
 }
 
-/// What came out.
+/// The report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     rows: BTreeMap<Row, Counts>,
@@ -83,7 +83,7 @@ const COLUMNS: [(Defect, &str); 8] = [
     (Defect::FalseSuccess, "false success"),
 ];
 
-/// What the columns mean, for whoever reads the table.
+/// The meaning of the columns, for the reader of the table.
 pub(crate) const LEGEND: &str = "\
 points: system calls × disturbances that were tried; unclean: a failed ADD left something, or CHECK changed something; \
 left by: after the attachment was removed in this way; hung: did not end within 25 s; no document: not exactly one; \

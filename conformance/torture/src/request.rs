@@ -22,22 +22,22 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(25);
 /// `CNI_IFNAME` if nothing else is wanted.
 pub(crate) const IF_NAME: &str = "eth0";
 
-/// What keeps the tool from doing its own part.
-pub(crate) type Trouble = String;
+/// The reason why the tool cannot do its own part.
+pub(crate) type ToolError = String;
 
 /// A run in preparation.
 #[derive(Clone)]
 #[must_use]
 pub(crate) struct Request(sandbox::Request);
 
-/// How a disturbed run ended.
+/// The end of a disturbed run.
 pub(crate) enum Ended {
     /// By itself, or by the signal.
     Run {
         /// Status and output.
         run: Run,
         /// False if the point was not reached.
-        was_struck: bool,
+        was_injected: bool,
     },
     /// It did not end within [`LIMIT`], or what it started did not.
     Hung,
@@ -65,7 +65,7 @@ impl Request {
         subject: &Subject,
         command: Command,
         container: &str,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, ToolError> {
         let config = subject.network_configuration()?;
         let Self(request) = Self::new(plugins, subject.plugin, config, command, container);
         Ok(Self(request.env("CNI_IFNAME", subject.if_name)))
@@ -94,7 +94,7 @@ impl Request {
     }
 
     /// Runs the plugin undisturbed. Returns `None` if it did not end within [`LIMIT`].
-    pub(crate) fn run(&self) -> Result<Option<Run>, Trouble> {
+    pub(crate) fn run(&self) -> Result<Option<Run>, ToolError> {
         let command = self.0.process().map_err(|e| e.to_string())?;
         match Spawned::start(command, LIMIT).and_then(Spawned::finish) {
             Ok(run) => Ok(Some(run)),
@@ -107,7 +107,7 @@ impl Request {
     pub(crate) fn run_disturbed(
         &self,
         decide: &mut dyn FnMut(&SystemCall) -> Action,
-    ) -> Result<Ended, Trouble> {
+    ) -> Result<Ended, ToolError> {
         self.trace(decide)
             .map_err(|e| format!("cannot trace {}: {e}", self.0.program().display()))
     }
@@ -146,7 +146,7 @@ impl Request {
         };
         Ok(Ended::Run {
             run,
-            was_struck: traced.was_struck,
+            was_injected: traced.was_injected,
         })
     }
 }

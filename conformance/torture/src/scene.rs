@@ -1,7 +1,7 @@
 //! A host on which one attachment is tortured, beside another one that must stay as it is.
 
 use crate::{
-    request::{Request, Trouble},
+    request::{Request, ToolError},
     subject::{NETWORK, Network, Subject, Way},
 };
 use cni_types::{Call, Command, Environment, Stop};
@@ -48,7 +48,7 @@ pub(crate) struct Scene<'s> {
 impl<'s> Scene<'s> {
     /// Makes the calling thread a host, with the neighbour's attachment if the network is
     /// inhabited.
-    pub(crate) fn create(plugins: &'s Path, subject: &'s Subject) -> Result<Self, Trouble> {
+    pub(crate) fn create(plugins: &'s Path, subject: &'s Subject) -> Result<Self, ToolError> {
         sandbox::become_host().map_err(|e| e.to_string())?;
         if subject.network == Network::Inhabited {
             let neighbour = Netns::create(NEIGHBOUR).map_err(|e| e.to_string())?;
@@ -70,7 +70,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Gives the container a new namespace.
-    pub(crate) fn renew(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn renew(&mut self) -> Result<(), ToolError> {
         self.pod.remove().map_err(|e| e.to_string())?;
         self.pod = Netns::create(CONTAINER).map_err(|e| e.to_string())?;
         Ok(())
@@ -81,7 +81,7 @@ impl<'s> Scene<'s> {
         &self,
         command: Command,
         result: Option<&Value>,
-    ) -> Result<Request, Trouble> {
+    ) -> Result<Request, ToolError> {
         let request = Request::to_subject(self.plugins, self.subject, command, CONTAINER)?;
         Ok(match command {
             Command::Gc => self.gc(request),
@@ -97,7 +97,11 @@ impl<'s> Scene<'s> {
     }
 
     /// Removes what is left of the attachment, undisturbed.
-    pub(crate) fn remove(&self, way: Way, result: Option<&Value>) -> Result<Option<Run>, Trouble> {
+    pub(crate) fn remove(
+        &self,
+        way: Way,
+        result: Option<&Value>,
+    ) -> Result<Option<Run>, ToolError> {
         match way {
             Way::Del => self.request(Command::Del, result)?,
             Way::Gc => self.request(Command::Gc, None)?,
@@ -111,12 +115,12 @@ impl<'s> Scene<'s> {
 
     /// The lines of the state that came, with a plus sign, and those that went, with a minus sign,
     /// since the scene was made.
-    pub(crate) fn changes(&self) -> Result<Vec<String>, Trouble> {
+    pub(crate) fn changes(&self) -> Result<Vec<String>, ToolError> {
         self.changes_since(&self.base)
     }
 
     /// The same, since that state.
-    pub(crate) fn changes_since(&self, before: &State) -> Result<Vec<String>, Trouble> {
+    pub(crate) fn changes_since(&self, before: &State) -> Result<Vec<String>, ToolError> {
         let mut changes = changes_since(before)?;
         let origins = origins(self.subject)?;
         changes.extend(
@@ -143,12 +147,12 @@ impl<'s> Scene<'s> {
 }
 
 /// The state of everything, now.
-pub(crate) fn state() -> Result<State, Trouble> {
+pub(crate) fn state() -> Result<State, ToolError> {
     State::read(&[PathBuf::from(STATE)]).map_err(|e| format!("the state cannot be read: {e:?}"))
 }
 
 /// The lines of the state that came or went since `before`, without those that belong to nobody.
-pub(crate) fn changes_since(before: &State) -> Result<Vec<String>, Trouble> {
+pub(crate) fn changes_since(before: &State) -> Result<Vec<String>, ToolError> {
     let mut changes = state()?.changes_since(before);
     changes.retain(|change| {
         let line = change.get(2..).unwrap_or_default();
@@ -158,7 +162,7 @@ pub(crate) fn changes_since(before: &State) -> Result<Vec<String>, Trouble> {
 }
 
 /// The result of a run that must succeed for the tool to go on.
-pub(crate) fn succeeded(run: Option<Run>, what: &str) -> Result<Run, Trouble> {
+pub(crate) fn succeeded(run: Option<Run>, what: &str) -> Result<Run, ToolError> {
     match run {
         Some(run) if run.status.success() => Ok(run),
         Some(run) => Err(format!("{what} fails undisturbed: {}", run.summary())),
@@ -166,9 +170,9 @@ pub(crate) fn succeeded(run: Option<Run>, what: &str) -> Result<Run, Trouble> {
     }
 }
 
-/// What host-local knows of the neighbour's reservations besides the records, and by which they heal
-/// after a reboot: one line for each. Empty for a plugin that has none.
-fn origins(subject: &Subject) -> Result<BTreeSet<String>, Trouble> {
+/// Reads what host-local keeps about the neighbour's reservations besides the records, by which
+/// they heal after a reboot: one line for each. Empty for a plugin that has none.
+fn origins(subject: &Subject) -> Result<BTreeSet<String>, ToolError> {
     let config = Value::Object(subject.network_configuration()?)
         .to_string()
         .into_bytes();

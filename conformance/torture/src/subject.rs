@@ -1,4 +1,4 @@
-//! What is tortured: the one list in which a plugin joins by an entry.
+//! The subjects: the one list in which a plugin joins by an entry.
 
 use cni_types::Command;
 use serde_json::{Map, Value};
@@ -29,7 +29,7 @@ pub(crate) struct Subject {
     pub(crate) refusal: Option<&'static str>,
 }
 
-/// What is on the network before.
+/// The network before the attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
     /// Another attachment, which must stay as it is.
@@ -98,8 +98,8 @@ const OF_BRIDGE: &[&str] = &[
     "file: * /var/lib/cni/networks/torture/",
 ];
 
-/// What a router remembers of a container that comes up and asks for one: its link-local address
-/// (`ndisc_recv_rs` in net/ipv6/ndisc.c). The kernel forgets it by itself.
+/// The neighbour that a router remembers of a container that comes up and asks for a router: its
+/// link-local address (`ndisc_recv_rs` in net/ipv6/ndisc.c). The kernel forgets it by itself.
 const OF_SOLICITATION: &[&str] = &["host: neighbour fe80::* dev tort0 *"];
 
 /// The folders of the data directory.

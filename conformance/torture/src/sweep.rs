@@ -5,7 +5,7 @@ use crate::{
     calls,
     point::{Kind, Point, Site, points},
     report::{Report, Row},
-    request::{Ended, Trouble},
+    request::{Ended, ToolError},
     scene::{Scene, succeeded},
     subject::{Network, SUBJECTS, Subject, Way},
 };
@@ -20,14 +20,15 @@ use std::{
     time::Instant,
 };
 
-/// What is asked for.
+/// The request on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// The folder with the plugins.
     pub(crate) plugins: PathBuf,
     /// Of how many points one is tried.
     pub(crate) every: usize,
-    /// Texts that occur in the names of the points that are tried, as in `bridge/ADD/kill/0:17/gc`: all of them.
+    /// Texts that occur in the names of the points that are tried, as in `bridge/ADD/kill/0:17/gc`:
+    /// all of them.
     pub(crate) filters: Vec<String>,
     /// The ways to disturb.
     pub(crate) kinds: Vec<Kind>,
@@ -42,7 +43,7 @@ struct Baseline {
 }
 
 /// Tries all points and calls `watch` with what is reported, operation by operation.
-pub(crate) fn sweep(selection: &Selection, watch: &dyn Fn(&Report)) -> Result<Report, Trouble> {
+pub(crate) fn sweep(selection: &Selection, watch: &dyn Fn(&Report)) -> Result<Report, ToolError> {
     let mut whole = Report::default();
     for subject in SUBJECTS {
         for &operation in subject.operations {
@@ -87,7 +88,7 @@ fn may_fit(filter: &str, operation: &str) -> bool {
 
 /// Runs `work` on a thread of its own, since the thread becomes a host, and ends what was started
 /// there.
-fn on_a_host<T: Send>(work: impl FnOnce() -> Result<T, Trouble> + Send) -> Result<T, Trouble> {
+fn on_a_host<T: Send>(work: impl FnOnce() -> Result<T, ToolError> + Send) -> Result<T, ToolError> {
     std::thread::scope(|scope| {
         let host = scope.spawn(|| {
             let done = work();
@@ -99,7 +100,7 @@ fn on_a_host<T: Send>(work: impl FnOnce() -> Result<T, Trouble> + Send) -> Resul
     })
 }
 
-fn baseline(plugins: &Path, subject: &Subject, operation: Command) -> Result<Baseline, Trouble> {
+fn baseline(plugins: &Path, subject: &Subject, operation: Command) -> Result<Baseline, ToolError> {
     let mut kept = Kept::new();
     for way in subject.ways {
         kept.insert(
@@ -113,9 +114,9 @@ fn baseline(plugins: &Path, subject: &Subject, operation: Command) -> Result<Bas
     Ok(Baseline { sites, kept })
 }
 
-/// What an undisturbed attachment leaves that is removed in this way. Parameters of the container's
-/// namespace may be among it, for the namespace is about to go; nothing else may.
-fn kept_after(plugins: &Path, subject: &Subject, way: Way) -> Result<Vec<String>, Trouble> {
+/// Returns what an undisturbed attachment leaves that is removed in this way. Parameters of the
+/// container's namespace may be among it, for the namespace is about to go; nothing else may.
+fn kept_after(plugins: &Path, subject: &Subject, way: Way) -> Result<Vec<String>, ToolError> {
     let scene = Scene::create(plugins, subject)?;
     let added = succeeded(scene.request(Command::Add, None)?.run()?, "ADD")?;
     succeeded(
@@ -134,7 +135,7 @@ fn kept_after(plugins: &Path, subject: &Subject, way: Way) -> Result<Vec<String>
 }
 
 /// The system calls of an undisturbed run.
-fn sites(plugins: &Path, subject: &Subject, operation: Command) -> Result<Vec<Site>, Trouble> {
+fn sites(plugins: &Path, subject: &Subject, operation: Command) -> Result<Vec<Site>, ToolError> {
     let scene = Scene::create(plugins, subject)?;
     let result = match operation {
         Command::Add => None,
@@ -167,7 +168,7 @@ fn sweep_operation(
     subject: &Subject,
     operation: Command,
     baseline: &Baseline,
-) -> Result<Report, Trouble> {
+) -> Result<Report, ToolError> {
     let name = |point: &Point| format!("{}/{}/{point}", subject.name, operation.as_str());
     let mut chosen = points(subject, operation, &baseline.sites, &selection.kinds);
     chosen.retain(|point| {
@@ -201,7 +202,7 @@ fn sweep_operation(
                     )
                 })?;
             }
-            Ok::<(), Trouble>(())
+            Ok::<(), ToolError>(())
         };
         let workers: Vec<_> = (0..selection.jobs).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| {
@@ -229,7 +230,7 @@ fn on_one_scene<'p>(
     baseline: &Baseline,
     next: &dyn Fn() -> Option<&'p Point>,
     enter: &dyn Fn(&Point, Verdict),
-) -> Result<(), Trouble> {
+) -> Result<(), ToolError> {
     let mut scene = Scene::create(&selection.plugins, subject)?;
     while let Some(point) = next() {
         let verdict = Attempt::new(&scene, &baseline.kept, operation, point).run()?;

@@ -46,7 +46,7 @@ pub(crate) fn run(screen: &mut Screen, plugins: &Path, keep: bool) -> Result<(),
     }
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
-    let runtime = Runtime::new(&[plugins], Cache::of_system()).with_observer(move |event| {
+    let runtime = Runtime::new(&[plugins], Cache::of_system()).on_exit(move |event| {
         log.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(event.clone())

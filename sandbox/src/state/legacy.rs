@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-/// Folders to search besides `PATH`: Debian keeps the programs where only root looks.
+/// Folders to search besides `PATH`: Debian keeps the programs in folders that only root searches.
 const FOLDERS: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 
 /// Reads the chains and rules of the thread's namespace.
@@ -30,8 +30,8 @@ pub(super) fn tables() -> Vec<String> {
     lines
 }
 
-/// Reads the output of iptables-save(8), without counters, and without the built-in chains whose policy
-/// is to accept.
+/// Reads the output of iptables-save(8), without counters, and without the built-in chains whose
+/// policy is to accept.
 fn rules(program: &str, saved: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut table = "";

@@ -1,10 +1,12 @@
-//! The recorded answer, turned into the one that is wanted here and now. After that the two must be equal.
+//! The recorded answer, turned into the one that is wanted here and now. After that the two must be
+//! equal.
 //!
-//! - Names of host veths and MAC addresses are random. Each recorded one stands for the actual one in its place, also
-//!   in the `prevResult` of later requests, so that CHECK has something to verify.
+//! - Names of host veths and MAC addresses are random. Each recorded one stands for the actual one
+//!   in its place, also in the `prevResult` of later requests, so that CHECK has something to
+//!   verify.
 //! - Paths of namespaces and of data folders are those of the test.
-//! - Better than the reference: `mtu` of interfaces at 1.1.0, VERSION's `cniVersion` (spec section 5), and loopback's
-//!   shape before 1.0.0.
+//! - Better than the reference: `mtu` of interfaces at 1.1.0, VERSION's `cniVersion` (spec section
+//!   5), and loopback's shape before 1.0.0.
 
 use crate::recording::Recording;
 use cni_types::{Command, MacAddr};

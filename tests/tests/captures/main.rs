@@ -1,5 +1,6 @@
-//! Requests that real runtimes sent to the reference plugins, sent to ours: they must be answered as they were then.
-//! What may differ is listed in `answer.rs`, and nothing else is left out of the comparison.
+//! Requests that real runtimes sent to the reference plugins, sent to ours: they must be answered
+//! as they were then. What may differ is listed in `answer.rs`, and nothing else is left out of the
+//! comparison.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -25,7 +25,7 @@ pub(crate) struct Recording {
     command: String,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) stdin: Value,
-    /// `null` where the plugin printed nothing.
+    /// `null` if the plugin printed nothing.
     pub(crate) stdout: Value,
     pub(crate) rc: i32,
 }
@@ -47,7 +47,7 @@ impl Recording {
         Command::parse(&self.command).unwrap()
     }
 
-    /// A variable; empty where it was not set.
+    /// A variable; empty if it was not set.
     pub(crate) fn variable(&self, name: &str) -> &str {
         self.env.get(name).map_or("", String::as_str)
     }

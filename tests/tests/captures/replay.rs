@@ -1,7 +1,7 @@
 //! Sends the requests of one runtime, in their order, on one host.
 //!
-//! bridge runs host-local by itself, so what was recorded of host-local is replayed alone on another host: there its
-//! own answers are seen.
+//! bridge runs host-local by itself, so what was recorded of host-local is replayed alone on
+//! another host: there its own answers are seen.
 
 use crate::{answer::Substitutes, recording::Recording};
 use cni_net::{LinkKind, Rtnl, nft::Nft};
@@ -13,13 +13,15 @@ use std::{
 };
 use testkit::{Host, bin_dir, require};
 
-/// Where the reference keeps records by default, and ours too: on the host of a test, an empty folder of its own.
+/// The folder in which the reference keeps records by default, and ours too: on the host of a test,
+/// an empty folder of its own.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
-/// Where cnitool's configuration had them.
+/// The folder in which cnitool's configuration had them.
 const CNITOOL_DATA_DIR: &str = "/tmp/peers-cnitool/ipam";
 
-/// What had been reserved before the recording began: the address before the first recorded one, of each set.
+/// The addresses reserved before the recording began: the one before the first recorded one, of
+/// each set.
 const RESERVED_BEFORE: [(&str, [&str; 2]); 2] = [
     ("peersctrd", ["10.212.0.7", "fd12:212::7"]),
     ("peerscrio", ["10.215.0.5", "fd12:215::5"]),
@@ -98,7 +100,8 @@ fn replay(host: &Host, recording: &Recording, substitutes: &mut Substitutes) {
     assert_eq!(actual, substitutes.wanted(recording));
 }
 
-/// Records, host veths and masquerade rules are those of attachments that were added and not deleted, and no others.
+/// Records, host veths and masquerade rules are those of attachments that were added and not
+/// deleted, and no others.
 fn assert_only_live_attachments_are_left(host: &Host, recordings: &[Recording]) {
     let mut addresses_of: BTreeMap<&str, usize> = BTreeMap::new();
     for recording in recordings

@@ -1,11 +1,12 @@
-//! What bridge refuses, and what its CHECK finds.
+//! Requests that bridge refuses, and what its CHECK finds.
 
 use crate::page::Page;
 use cni_types::Command;
 use serde_json::{Value, json};
 use testkit::{Host, Invocation, Pod};
 
-/// What needs another kernel, another machine, a thousand ports or the right moment: bridge's own tests bring these about.
+/// Errors that need another kernel, another machine, a thousand ports or the right moment: bridge's
+/// own tests bring these about.
 pub(crate) const NOT_HERE: &[&str] = &[
     "failed to set vlan interface for bridge with addr",
     "bridge … has no free port",
@@ -143,7 +144,7 @@ pub(crate) fn chains(host: &Host, page: &mut Page) {
     let keys =
         json!({"bridge": "br1", "ipam": ipam(host, &["10.1.0.0/24"]), "prevResult": prev_result});
     page.sees(request(host, Command::Add, keys).pod(&pod).container("f"));
-    // Another namespace, where the name is free.
+    // Another namespace, in which the name is free.
     page.sees(
         request(host, Command::Add, json!({"bridge": "br1"}))
             .pod(&other)

@@ -1,4 +1,4 @@
-//! What host-local refuses.
+//! Requests that host-local refuses.
 
 use crate::page::Page;
 use cni_types::Command;

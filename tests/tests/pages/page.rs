@@ -8,7 +8,7 @@ pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(path_of(file)).unwrap()
 }
 
-/// Where it is.
+/// The path of a page.
 pub(crate) fn path_of(file: &str) -> PathBuf {
     tests::workspace(file)
 }
@@ -36,7 +36,7 @@ impl Phrase {
         })
     }
 
-    /// How much of it is not `…`.
+    /// The number of characters that are not `…`.
     fn weight(&self) -> usize {
         self.template.replace('…', "").len()
     }
@@ -62,7 +62,8 @@ impl Page {
         Self { file, own, general }
     }
 
-    /// The request fails, and its error is on the page with its code: the phrase that fits best has it.
+    /// The request fails, and its error is on the page with its code: the phrase that fits best has
+    /// it.
     #[track_caller]
     pub(crate) fn sees(&mut self, request: Invocation<'_>) {
         let error = request.run().error();

@@ -1,4 +1,4 @@
-//! What every plugin answers to a request that is wrong in itself.
+//! The answer of every plugin to a request that is wrong in itself.
 
 use crate::page::Page;
 use cni_types::Command;

@@ -1,4 +1,4 @@
-//! What static refuses.
+//! Requests that static refuses.
 
 use crate::page::Page;
 use cni_types::Command;

@@ -1,5 +1,5 @@
-//! Chains: the plugin as one of several in a network, run by the runtime library (spec section 3). Doubles stand in for its
-//! neighbours.
+//! Chains: the plugin as one of several in a network, run by the runtime library (spec section 3).
+//! Doubles stand in for its neighbours.
 
 mod add;
 mod later;

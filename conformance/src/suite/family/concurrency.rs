@@ -1,4 +1,5 @@
-//! Many at once: runtimes start the containers of a node in parallel (spec section 3, "Lifecycle and ordering").
+//! Many at once: runtimes start the containers of a node in parallel (spec section 3, "Lifecycle
+//! and ordering").
 
 use crate::suite::{
     Attachment, Case, Clause, Context, Failure, Fault, Request, Run, Spawned, Versions, decode,
@@ -18,7 +19,7 @@ const AT_ONCE: Clause = Clause::new(
     "a plugin can be run at the same time for different containers, and locks what they share",
 );
 
-/// How many containers.
+/// The number of containers.
 const MANY: usize = 16;
 
 const CASES: &[Case] = &[ADD_AND_DEL, ADD_DURING_DEL, SAME_DEL];
@@ -155,7 +156,7 @@ pub(super) fn cases() -> Vec<Case> {
     CASES.to_vec()
 }
 
-/// What two runs that are there at once must not both do, as a broken plugin sees it.
+/// Runs `alone` if no other run of the broken plugin is at work, and `busy` otherwise.
 fn while_alone(
     call: &Call,
     alone: impl FnOnce() -> io::Result<Answer>,
@@ -217,7 +218,7 @@ fn requests<'c>(attachments: &[Attachment<'c>], command: Command) -> Vec<Request
         .collect()
 }
 
-/// Fails where one of the runs failed.
+/// Fails if one of the runs failed.
 fn require_success(runs: &[Run], what: &str) -> Result<(), Failure> {
     let failed: Vec<String> = runs
         .iter()
@@ -241,8 +242,8 @@ fn addresses_of(result: AddResult) -> Vec<Cidr> {
     result.ips.into_iter().map(|ip| ip.address).collect()
 }
 
-/// Whether two containers, one after the other, get different addresses. A plugin may give to all the same, and the
-/// result of a chained one has addresses of others.
+/// Returns true if two containers, one after the other, get different addresses. A plugin may give
+/// all the same, and the result of a chained one has addresses of others.
 fn gives_each_its_own(context: &Context<'_>) -> Result<bool, Failure> {
     let pair = [context.attachment("alone1")?, context.attachment("alone2")?];
     let mut results = Vec::new();

@@ -1,5 +1,5 @@
-//! What goes wrong on a node: a plugin is killed half-way, its streams are closed, the disk is full. What counts is that
-//! the runtime can clean up with a DEL afterwards.
+//! Mishaps on a node: a plugin is killed half-way, its streams are closed, the disk is full. The
+//! runtime must be able to clean up with a DEL afterwards.
 
 mod collected;
 mod disk;

@@ -10,7 +10,7 @@ mod result;
 
 use crate::suite::case::{Case, Clause};
 
-/// What several modules rest on.
+/// The clause that cases of several modules rest on.
 const NAME_IS_TAKEN: Clause = Clause::new(
     "2 ADD",
     "where an interface of the requested name exists in the container, the plugin returns an \

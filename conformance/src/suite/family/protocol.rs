@@ -1,4 +1,5 @@
-//! The protocol: environment and stdin in, one document and an exit status out (spec sections 2 and 5).
+//! The protocol: environment and stdin in, one document and an exit status out (spec sections 2 and
+//! 5).
 
 mod answers;
 mod codes;

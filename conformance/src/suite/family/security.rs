@@ -1,7 +1,8 @@
 //! Security: one case for each advisory and each hardening that can be seen from outside.
 //!
-//! Where the specification has a rule, the clause is that rule. Where an advisory asks for more, the clause is the
-//! advisory, and the level is SHOULD: a plugin that does otherwise keeps the specification, and has that hole.
+//! If the specification has a rule, the clause is that rule. If an advisory asks for more, the
+//! clause is the advisory, and the level is SHOULD: a plugin that does otherwise keeps the
+//! specification, and has that hole.
 
 mod files;
 mod input;

@@ -1,4 +1,4 @@
-//! One case told from its beginning to its end: the rule, what was done, what was wanted and seen.
+//! One case from its beginning to its end: the rule, the steps, what was wanted and what was seen.
 
 use crate::suite::{Case, Item, Outcome, Verdict};
 use std::fmt::Write;
@@ -26,7 +26,7 @@ pub fn case(case: &Case) -> String {
     text
 }
 
-/// What was done and seen with one plugin in one version.
+/// Writes all that was done and seen with one plugin in one version.
 #[must_use]
 pub fn run(item: &Item, outcome: &Outcome) -> String {
     let mut text = format!(

@@ -91,7 +91,7 @@ fn table(text: &mut String, results: &[&CaseResult]) {
     }
 }
 
-/// What would end a cell or a line is taken out.
+/// Replaces the characters that would end a cell or a line.
 fn cell(text: &str) -> String {
     let mut line = text.replace('|', "\\|").replace('\n', "<br>");
     if line.chars().count() > 400 {

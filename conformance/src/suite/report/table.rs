@@ -5,7 +5,7 @@ use crate::suite::Verdict;
 use cni_types::SpecVersion;
 use std::fmt::Write;
 
-/// How the report looks.
+/// The looks of the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style<'a> {
     /// With colours: on a terminal only.
@@ -30,10 +30,10 @@ impl Style<'_> {
     }
 }
 
-/// What a line has room for, commands to be copied excepted.
+/// The columns of a line, except for commands to be copied.
 const WIDTH: usize = 100;
 
-/// How the tables are read.
+/// The legend below the tables.
 const LEGEND: &str = "\
 12: none of 12 cases failed; 11/12: one did; -: all were skipped; blank: no case applies
 in a version that VERSION does not list only those few apply that any version must keep";
@@ -101,8 +101,8 @@ fn table_of(text: &mut String, style: Style<'_>, heading: &str, results: &[&Case
     }
 }
 
-/// `12` where all passed, `11/12` where one did not, `-` where none could be looked at. Notes count
-/// as passed.
+/// Writes `12` if all passed, `11/12` if one did not, `-` if all were skipped. Notes count as
+/// passed.
 fn cell(summary: Summary, style: Style<'_>) -> String {
     let good = summary.passed + summary.noted;
     let all = good + summary.failed + summary.errors;
@@ -270,7 +270,7 @@ fn below(text: &str, indent: usize) -> String {
     lines.join(&start) + &more
 }
 
-/// Breaks a line where it has spaces, and what has none where it must.
+/// Breaks a line at its spaces, and a word that is too long anywhere.
 fn broken(line: &str, width: usize) -> Vec<String> {
     let (mut lines, mut current, mut used) = (Vec::new(), String::new(), 0);
     for word in line.split_inclusive(' ') {

@@ -1,4 +1,4 @@
-//! What came out of a flood.
+//! The outcome of a flood.
 
 use super::{Maker, Shared};
 use cni_types::Command;
@@ -89,7 +89,7 @@ impl Shared<'_> {
     }
 }
 
-/// What came out of all floods.
+/// The outcome of all floods.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(super) phases: Vec<Phase>,
@@ -105,7 +105,7 @@ impl Outcome {
             .all(|phase| phase.errors + phase.duplicates + phase.residue.len() == 0)
     }
 
-    /// What is wrong, one line each.
+    /// Writes the defects, one line each.
     pub(crate) fn findings(&self) -> String {
         let mut text = String::new();
         for phase in &self.phases {

@@ -1,7 +1,7 @@
 //! One runtime of the flood: its containers, and what it does with them next.
 
 use super::{Maker, NETWORKS, Network, SLOTS, Shared, attachments};
-use crate::request::Trouble;
+use crate::request::ToolError;
 use cni_types::{Code, Command};
 use sandbox::Netns;
 use sandbox::{Run, decode};
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often an operation is tried that asks to be tried again.
+/// The number of attempts for an operation that asks to be tried again.
 const TRIES: usize = 20;
 
 /// A container's place.
@@ -68,7 +68,7 @@ impl<'s, 'f> Worker<'s, 'f> {
     }
 
     /// Works until `end`, then detaches all that is attached.
-    pub(super) fn work(mut self, end: Instant) -> Result<(), Trouble> {
+    pub(super) fn work(mut self, end: Instant) -> Result<(), ToolError> {
         while Instant::now() < end {
             let index = self.below(self.slots.len());
             let Some(mut slot) = (index < self.slots.len()).then(|| self.slots.swap_remove(index))
@@ -95,7 +95,7 @@ impl<'s, 'f> Worker<'s, 'f> {
         usize::try_from((self.random >> 16) % limit.max(1) as u64).unwrap_or(0)
     }
 
-    fn step(&mut self, slot: &mut Slot) -> Result<(), Trouble> {
+    fn step(&mut self, slot: &mut Slot) -> Result<(), ToolError> {
         if self.below(40) == 0 {
             self.collect(slot.network)?;
         }
@@ -131,7 +131,7 @@ impl<'s, 'f> Worker<'s, 'f> {
         );
     }
 
-    fn attach(&mut self, slot: &Slot) -> Result<Option<Attached>, Trouble> {
+    fn attach(&mut self, slot: &Slot) -> Result<Option<Attached>, ToolError> {
         let container = self.container(slot);
         let netns = Netns::create(&container).map_err(|e| e.to_string())?;
         let maker = match self.shared.has_reference && self.below(2) == 0 {
@@ -196,17 +196,17 @@ impl<'s, 'f> Worker<'s, 'f> {
         }
     }
 
-    fn check(&mut self, index: usize, attached: &Attached) -> Result<(), Trouble> {
+    fn check(&mut self, index: usize, attached: &Attached) -> Result<(), ToolError> {
         self.ask(index, attached, Command::Check)
     }
 
-    fn detach(&mut self, index: usize, attached: Attached) -> Result<(), Trouble> {
+    fn detach(&mut self, index: usize, attached: Attached) -> Result<(), ToolError> {
         self.release(index, &attached);
         self.ask(index, &attached, Command::Del)?;
         attached.netns.remove().map_err(|e| e.to_string())
     }
 
-    fn ask(&self, index: usize, attached: &Attached, command: Command) -> Result<(), Trouble> {
+    fn ask(&self, index: usize, attached: &Attached, command: Command) -> Result<(), ToolError> {
         let Attached {
             container,
             netns,
@@ -224,7 +224,7 @@ impl<'s, 'f> Worker<'s, 'f> {
 
     /// The container is gone, and nobody detached it: GC's work. The next one here has another
     /// name.
-    fn forget(&mut self, slot: &mut Slot, attached: Attached) -> Result<(), Trouble> {
+    fn forget(&mut self, slot: &mut Slot, attached: Attached) -> Result<(), ToolError> {
         self.release(slot.network, &attached);
         attached.netns.remove().map_err(|e| e.to_string())?;
         slot.generation += 1;
@@ -234,7 +234,7 @@ impl<'s, 'f> Worker<'s, 'f> {
     }
 
     /// GC of the network, by ours: the newest reference has it, but the older one does not.
-    fn collect(&mut self, index: usize) -> Result<(), Trouble> {
+    fn collect(&mut self, index: usize) -> Result<(), ToolError> {
         let containers = self
             .shared
             .containers
@@ -259,8 +259,8 @@ impl<'s, 'f> Worker<'s, 'f> {
         &self,
         maker: Maker,
         command: Command,
-        run: &dyn Fn() -> Result<Option<Run>, Trouble>,
-    ) -> Result<Option<Run>, Trouble> {
+        run: &dyn Fn() -> Result<Option<Run>, ToolError>,
+    ) -> Result<Option<Run>, ToolError> {
         for _ in 0..TRIES {
             let start = Instant::now();
             let run = run()?;
@@ -289,7 +289,7 @@ impl<'s, 'f> Worker<'s, 'f> {
     }
 }
 
-fn network(index: usize) -> Result<&'static Network, Trouble> {
+fn network(index: usize) -> Result<&'static Network, ToolError> {
     NETWORKS
         .get(index)
         .ok_or_else(|| format!("there is no network {index}"))

@@ -2,7 +2,7 @@
 
 use crate::program::{Answer, Request};
 use nix::sys::signal::Signal;
-use sandbox::trace::{self, Blow};
+use sandbox::trace::{self, Injection};
 use std::time::Duration;
 
 /// The time limit of a run.
@@ -24,7 +24,7 @@ pub(crate) struct Traced {
 pub(crate) fn run(request: &Request, kill_before: Option<usize>) -> Traced {
     follow(
         request,
-        kill_before.map(|before| Blow {
+        kill_before.map(|before| Injection {
             before,
             signal: Signal::SIGKILL,
         }),
@@ -33,16 +33,16 @@ pub(crate) fn run(request: &Request, kill_before: Option<usize>) -> Traced {
 
 /// Runs the request, and sends the program a signal before its system call with this number.
 pub(crate) fn run_until(request: &Request, before: usize, signal: Signal) -> Traced {
-    follow(request, Some(Blow { before, signal }))
+    follow(request, Some(Injection { before, signal }))
 }
 
-fn follow(request: &Request, blow: Option<Blow>) -> Traced {
+fn follow(request: &Request, injection: Option<Injection>) -> Traced {
     let child = request.spawn_as(trace::stopped(env!("CARGO_BIN_EXE_host-local")));
-    let traced = trace::follow(&child, blow, LIMIT).unwrap();
+    let traced = trace::follow(&child, injection, LIMIT).unwrap();
     Traced {
         answer: request.answer_of(child, traced.status),
         system_calls: traced.system_calls,
         peak_memory: traced.peak_memory,
-        was_killed: traced.was_struck,
+        was_killed: traced.was_injected,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use cni_net::{Batch, Netns, NewLink, Rtnl};
 use cni_types::{Call, Code, Command, Environment, MacAddr, Plugin, Stop};
-use sandbox::trace::{Blow, SHELL, Signal, follow};
+use sandbox::trace::{Injection, SHELL, Signal, follow};
 use serde_json::json;
 use std::{num::NonZeroU32, os::unix::process::CommandExt, process::Stdio, time::Duration};
 use testkit::{Host, Invocation, OrFail, Pod, Test, bin_dir};
@@ -186,13 +186,13 @@ fn kill(host: &Host, request: &Invocation<'_>, before: usize) -> bool {
         .stderr(Stdio::null())
         .process_group(0);
     let child = process.spawn().or_fail(SHELL);
-    let blow = Blow {
+    let injection = Injection {
         before,
         signal: Signal::SIGKILL,
     };
-    follow(&child, Some(blow), Duration::from_secs(30))
+    follow(&child, Some(injection), Duration::from_secs(30))
         .or_fail("trace")
-        .was_struck
+        .was_injected
 }
 
 /// How many system calls are passed over; with `CNI_TEST_EVERY_CALL` set, none is.
@@ -213,7 +213,7 @@ fn an_add_killed_at_any_system_call_leaves_nothing_after_gc_or_del(host: &Host) 
     network.del(&pod).silent_success();
     let before = Snapshot::of(host, &[&other, &pod]);
     for (at, number) in (1..).step_by(stride()).enumerate() {
-        let was_struck = kill(host, &network.attachment(Command::Add, &pod), number);
+        let was_injected = kill(host, &network.attachment(Command::Add, &pod), number);
         host.note(format!("killed before system call {number}"));
         if at % 2 == 0 {
             network.gc(&[("other", "eth0")]).silent_success();
@@ -221,7 +221,7 @@ fn an_add_killed_at_any_system_call_leaves_nothing_after_gc_or_del(host: &Host) 
             network.request(Command::Del, "a").run().silent_success();
         }
         before.require_attachments_unchanged();
-        if !was_struck {
+        if !was_injected {
             assert!(number > 100, "only {number} system calls");
             break;
         }

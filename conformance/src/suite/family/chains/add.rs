@@ -177,7 +177,8 @@ const ADD_WITHOUT_PREVRESULT: Case = Case::may(
     Ok(())
 });
 
-/// The result of a plugin that made another interface, for an interface plugin that is not the first.
+/// The result of a plugin that made another interface, for an interface plugin that is not the
+/// first.
 fn earlier(context: &Context<'_>) -> Value {
     let mut ip = json!({"address": "192.0.2.99/24", "interface": 1});
     if context.version() < cni_types::SpecVersion::V1_0_0 {

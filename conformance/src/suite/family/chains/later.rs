@@ -1,4 +1,4 @@
-//! What a later plugin does is not this one's business: it adds to the result, and it fails.
+//! Later plugins of the chain, which add to the result and fail; neither is this plugin's business.
 
 use super::{CHAINABLE, scene::Chain};
 use crate::suite::{
@@ -122,7 +122,7 @@ const FAILED_NEXT_IS_UNDONE: Case = Case::should(
     chain.add_failing()?;
     chain.del()?;
     match context.require_unchanged(&before, "the failed ADD and the DEL of the chain") {
-        // It may know of an attachment by prevResult alone, and there is none.
+        // It may know of an attachment by prevResult alone, which is missing here.
         Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
             context.note(format!("without a result of the chain it leaves {found}"));
             Ok(())
@@ -131,15 +131,16 @@ const FAILED_NEXT_IS_UNDONE: Case = Case::should(
     }
 });
 
-/// What a later plugin adds to the result: a route, an interface, and a key that nobody knows.
+/// The additions of a later plugin to the result: a route, an interface, and a key that nobody
+/// knows.
 fn additions() -> Value {
     let (address, prefix) = DST;
     let interface = json!({"name": "later0", "mac": "02:00:00:00:00:77"});
     json!({"routes": [{"dst": format!("{address}/{prefix}")}], "interfaces": [interface], "x-later": {"a": 1}})
 }
 
-/// The gateway that another container of the network, where CHECK succeeds, is given. A route names its next hop: one that names none may go by
-/// the gateway of the addresses or not.
+/// The gateway of another container of the network, for which CHECK succeeds. A route names its
+/// next hop: one without may or may not go by the gateway of the addresses.
 fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
     let other = context.attachment("c0")?;
     let result = other.add_decoded()?;

@@ -48,7 +48,7 @@ impl<'c> Chain<'c> {
                 .with_file_name("results-of-chains"),
         );
         let runtime = Runtime::new(&[first.folder(), next.folder(), context.bin_dir()], cache)
-            .with_observer(move |event| {
+            .on_exit(move |event| {
                 log.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(event.clone());
@@ -72,7 +72,7 @@ impl<'c> Chain<'c> {
         &self.attachment
     }
 
-    /// What the next plugin was asked.
+    /// Returns the request that the next plugin got.
     pub(super) fn next_call(&self, command: Command) -> Result<Call, Failure> {
         let found = self
             .next
@@ -164,7 +164,7 @@ fn network(context: &Context<'_>, plugins: &[Value]) -> Result<Network, Failure>
     Network::parse(list.to_string().as_bytes()).map_err(|e| Failure::suite("read a network", e))
 }
 
-/// The doubles do as they are told and the lists are good, so what fails is the plugin's doing.
+/// The doubles do as they should and the lists are good, so a failure is the plugin's doing.
 fn failure(e: Error) -> Failure {
     match e {
         Error::Config(_) | Error::Cache { .. } => Failure::suite("run a chain", e),

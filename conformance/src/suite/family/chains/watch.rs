@@ -1,4 +1,5 @@
-//! The runtime library waits for a plugin for as long as it takes. A suite cannot: what hangs is killed, and so fails.
+//! The runtime library waits for a plugin for as long as it takes. A suite cannot: what hangs is
+//! killed, and so fails.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -13,9 +14,8 @@ use std::{
 /// Between two looks at what a thread has started since.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Does `work` on a thread of its own. After `limit` everything that this thread has started is killed, and all that else
-/// runs on the case's host, until it ends.
-/// `None` where it panicked.
+/// Does `work` on a thread of its own. After `limit` everything that this thread has started is
+/// killed, and all that else runs on the case's host, until it ends. Returns `None` if it panicked.
 pub(super) fn limited<T: Send>(limit: Duration, work: impl FnOnce() -> T + Send) -> Option<T> {
     let (started, starts) = channel();
     let (ended, ends) = channel::<()>();
@@ -27,13 +27,14 @@ pub(super) fn limited<T: Send>(limit: Duration, work: impl FnOnce() -> T + Send)
             done
         });
         let tid = starts.recv().ok();
-        let mut patience = limit;
-        while let (Err(RecvTimeoutError::Timeout), Some(tid)) = (ends.recv_timeout(patience), tid) {
+        let mut timeout = limit;
+        while let (Err(RecvTimeoutError::Timeout), Some(tid)) = (ends.recv_timeout(timeout), tid) {
             let own = Pid::this();
             children(own, tid).into_iter().for_each(kill_tree);
-            // What has been left behind is nobody's child, and holds the plugin's output open as well.
+            // What has been left behind is nobody's child, and holds the plugin's output open as
+            // well.
             sandbox::end_processes();
-            patience = AGAIN;
+            timeout = AGAIN;
         }
         thread.join().ok()
     })
@@ -45,7 +46,7 @@ fn kill_tree(process: Pid) {
     let _ = kill(process, Signal::SIGKILL);
 }
 
-/// What a thread has started (proc(5), `children`).
+/// Returns the processes that a thread has started (proc(5), `children`).
 fn children(process: Pid, thread: Pid) -> Vec<Pid> {
     let list =
         fs::read_to_string(format!("/proc/{process}/task/{thread}/children")).unwrap_or_default();

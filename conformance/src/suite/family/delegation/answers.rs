@@ -1,4 +1,4 @@
-//! What becomes of the delegate's result and of its log.
+//! The delegate's result and its log: both must reach the runtime.
 
 use super::scene::{ADDRESS, GATEWAY, Scene, result, without_ipam};
 use crate::suite::{

@@ -8,7 +8,7 @@ use crate::suite::{
 use cni_types::{Code, Command};
 use serde_json::{Value, json};
 
-/// What the double answers where it is to fail.
+/// The code of the double's errors.
 const CODE: u32 = 117;
 pub(super) const TEXT: &str = "the double is out of luck";
 

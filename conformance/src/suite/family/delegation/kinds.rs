@@ -1,4 +1,5 @@
-//! The delegate's errors by their codes: each kind tells a runtime something else, and should reach it.
+//! The delegate's errors by their codes: each kind means something else to a runtime, and should
+//! reach it.
 
 use super::{
     failures::{CHECK_PASSES_ON, NEEDS, TEXT},
@@ -146,7 +147,7 @@ fn error(code: u32) -> Reply {
     }
 }
 
-/// Whether all three parts of the delegate's error are in the plugin's.
+/// Requires that all three parts of the delegate's error are in the plugin's.
 fn require_passed_on(command: Command, code: u32, run: &Run) -> Result<(), Failure> {
     let failed = format!(
         "{} that fails as its delegate does, with code {code}",

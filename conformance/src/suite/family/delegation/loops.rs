@@ -20,14 +20,14 @@ use std::{
 
 /// As many runs of a plugin one request may cause. A delegate that is refused by a second process,
 /// and asked for its DEL after each ADD that fails, makes four.
-const MOST: usize = 8;
+const MAX_RUNS: usize = 8;
 
-/// Counts each run in `CALLS` and then becomes the plugin; after `MOST` runs it ends the chain.
+/// Counts each run in `CALLS` and then becomes the plugin; after `MAX_RUNS` runs it ends the chain.
 const COUNTER: &str = r#"#!/bin/sh
 echo "$CNI_COMMAND" >>CALLS
 runs=0
 while read -r _; do runs=$((runs + 1)); done <CALLS
-if [ "$runs" -gt MOST ]; then
+if [ "$runs" -gt MAX_RUNS ]; then
     echo '{"cniVersion":"1.0.0","code":7,"msg":"the suite ends the chain here"}'
     exit 1
 fi
@@ -149,7 +149,7 @@ impl<'c> Scene<'c> {
         let plugin = &context.profile().name;
         let script = COUNTER
             .replace("CALLS", &calls.display().to_string())
-            .replace("MOST", &MOST.to_string())
+            .replace("MAX_RUNS", &MAX_RUNS.to_string())
             .replace("PLUGIN", &quoted(&context.binary()));
         fs::create_dir_all(&folder)?;
         let program = folder.join(plugin);
@@ -171,14 +171,15 @@ impl<'c> Scene<'c> {
             .key("ipam", ipam)
     }
 
-    /// Runs a request, and fails if it started the plugin as a delegate more than [`MOST`] times.
+    /// Runs a request, and fails if it started the plugin as a delegate more than [`MAX_RUNS`]
+    /// times.
     fn run_bounded(&self, request: Request<'c>) -> Result<Run, Failure> {
         fs::write(&self.calls, "")?;
         let run = request.run()?;
         let runs = fs::read_to_string(&self.calls)?.lines().count();
         require(
-            runs <= MOST,
-            format!("at most {MOST} runs of the plugin"),
+            runs <= MAX_RUNS,
+            format!("at most {MAX_RUNS} runs of the plugin"),
             format!("{runs} runs"),
         )?;
         Ok(run)

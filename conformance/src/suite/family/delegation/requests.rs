@@ -1,4 +1,4 @@
-//! What the delegate is asked.
+//! The requests that the delegate gets.
 
 use super::scene::{Scene, without_ipam};
 use crate::suite::{
@@ -83,7 +83,8 @@ const SAME_ENVIRONMENT: Case = Case::must(
 .body(|context| {
     let scene = Scene::new(context, &[])?;
     for command in [Command::Add, Command::Del] {
-        // Runtimes put the pod's name into CNI_ARGS; plugins that do not know it were told to pass over it.
+        // Runtimes put the pod's name into CNI_ARGS; by `IgnoreUnknown` plugins that do not know it
+        // are to ignore it.
         let request = scene
             .request(command)
             .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web");

@@ -93,7 +93,7 @@ impl<'c> Scene<'c> {
         }
     }
 
-    /// What the double was asked to do, in order.
+    /// The operations that the double was asked for, in order.
     pub(super) fn commands(&self) -> Result<Vec<String>, Failure> {
         Ok(self
             .ipam
@@ -132,7 +132,7 @@ impl<'c> Scene<'c> {
     }
 }
 
-/// What an IPAM plugin prints: one address, and these routes.
+/// The result of an IPAM plugin: one address, and these routes.
 pub(super) fn result(version: SpecVersion, routes: &Value) -> Value {
     if version.has_one_address_per_family() {
         let ip4 = json!({"ip": ADDRESS, "gateway": GATEWAY, "routes": routes});

@@ -6,7 +6,7 @@ use crate::suite::{
 };
 use cni_types::Command;
 use nix::sys::signal::Signal;
-use sandbox::trace::Blow;
+use sandbox::trace::Injection;
 use serde_json::json;
 use std::fs;
 
@@ -72,11 +72,11 @@ const KILLED_GC: Case = Case::should(
     }
     at_many_points(context, whole.system_calls, &|before_call| {
         leave_stale(context)?;
-        let blow = Blow {
+        let injection = Injection {
             before: before_call,
             signal: Signal::SIGKILL,
         };
-        traced_request(context, &gc(context, &lives), Some(blow))?;
+        traced_request(context, &gc(context, &lives), Some(injection))?;
         gc(context, &lives).run()?.succeeded()?;
         context.require_unchanged(&before, "the container that is gone")
     })

@@ -135,7 +135,7 @@ const READ_ONLY_DEL: Case = Case::may(
     context.require_unchanged(&before, "ADD and DEL")
 });
 
-/// What a broken plugin does.
+/// Fails as a broken plugin does, without a document.
 fn die_silently(real: &Real, call: Call) -> io::Result<Answer> {
     let answer = real.run(&call)?;
     let failed = answer.status != 0;
@@ -149,11 +149,11 @@ fn die_silently(real: &Real, call: Call) -> io::Result<Answer> {
     })
 }
 
-/// ADD and DEL where no more can be written. Gives the file that takes all the room.
+/// Runs ADD and DEL on a full disk. Returns the file that takes all the room.
 fn on_a_full_disk<'c>(context: &'c Context<'c>) -> Result<(Attachment<'c>, PathBuf), Failure> {
     let folder = context.data_dir();
     fs::create_dir_all(folder)?;
-    sandbox::cover_small(folder)?;
+    sandbox::mount_small_tmpfs_over(folder)?;
     let filler = folder.join("filler");
     fill(&filler)?;
     let attachment = context.attachment("c1")?;
@@ -193,7 +193,7 @@ fn fill(path: &Path) -> Result<(), Failure> {
 fn read_only<'c>(context: &'c Context<'_>) -> Result<&'c Path, Failure> {
     let folder = context.data_dir();
     fs::create_dir_all(folder)?;
-    sandbox::cover(folder)?;
+    sandbox::mount_tmpfs_over(folder)?;
     sandbox::set_read_only(folder, true)?;
     Ok(folder)
 }

@@ -1,8 +1,8 @@
-//! A plugin that gets a signal before one of its system calls: whatever it had done until then, the runtime ends the
-//! attachment with a DEL.
+//! A plugin that gets a signal before one of its system calls: whatever it had done until then, the
+//! runtime ends the attachment with a DEL.
 //!
-//! A Go program makes thousands of system calls, so only some of them are tried: spread over the whole run, as many as
-//! there is time for. The journal says how many.
+//! A Go program makes thousands of system calls, so only some of them are tried: spread over the
+//! whole run, as many as there is time for. The journal says how many.
 
 use super::require_shell;
 use crate::suite::{
@@ -12,7 +12,7 @@ use crate::suite::{
 };
 use cni_types::Command;
 use nix::sys::signal::Signal;
-use sandbox::trace::{self, Blow, Traced};
+use sandbox::trace::{self, Injection, Traced};
 use std::{
     fs, io,
     os::unix::process::CommandExt,
@@ -20,11 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long points are tried.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many points at most, and how many also where the machine is so busy that the time is up before.
-const MOST: usize = 64;
-const FEWEST: usize = 8;
+/// The time for which points are tried.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The most points that are tried, and the fewest even if the machine is so busy that the time is
+/// up before.
+const MAX_POINTS: usize = 64;
+const MIN_POINTS: usize = 8;
 
 const SILENT: &str = "silent";
 pub(super) const DEL_COMPLETES: Clause = Clause::new(
@@ -67,7 +68,7 @@ const KILLED_ADD: Case = Case::should(
             &attachment,
             context,
             Command::Add,
-            Some(Blow {
+            Some(Injection {
                 before,
                 signal: Signal::SIGKILL,
             }),
@@ -138,7 +139,7 @@ const KILLED_DEL: Case = Case::should(
             &attachment,
             context,
             Command::Del,
-            Some(Blow {
+            Some(Injection {
                 before,
                 signal: Signal::SIGKILL,
             }),
@@ -178,16 +179,16 @@ fn traced(
     attachment: &Attachment<'_>,
     context: &Context<'_>,
     command: Command,
-    blow: Option<Blow>,
+    injection: Option<Injection>,
 ) -> Result<Traced, Failure> {
-    traced_request(context, &attachment.request(command), blow)
+    traced_request(context, &attachment.request(command), injection)
 }
 
 /// Runs the plugin under ptrace.
 pub(super) fn traced_request(
     context: &Context<'_>,
     request: &Request<'_>,
-    blow: Option<Blow>,
+    injection: Option<Injection>,
 ) -> Result<Traced, Failure> {
     require_shell()?;
     let mut process = request.command_by(|program| trace::stopped(program))?;
@@ -196,7 +197,7 @@ pub(super) fn traced_request(
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()?;
-    let traced = trace::follow(&child, blow, context.limit());
+    let traced = trace::follow(&child, injection, context.limit());
     if traced.is_err() {
         let _ = child.kill();
         let _ = child.wait();
@@ -210,7 +211,8 @@ pub(super) fn traced_request(
     })
 }
 
-/// Tries points spread over `calls` system calls, each multiple of the golden section, until the time is up.
+/// Tries points spread over `calls` system calls, each multiple of the golden section, until the
+/// time is up.
 pub(super) fn at_many_points(
     context: &Context<'_>,
     calls: usize,
@@ -218,7 +220,7 @@ pub(super) fn at_many_points(
 ) -> Result<(), Failure> {
     let start = Instant::now();
     let mut tried = 0;
-    while tried < MOST.min(calls) && (tried < FEWEST || start.elapsed() < PATIENCE) {
+    while tried < MAX_POINTS.min(calls) && (tried < MIN_POINTS || start.elapsed() < TIMEOUT) {
         let before = 1 + tried * 618_034 % 1_000_000 * calls / 1_000_000;
         attempt(before).map_err(|failure| with_place(failure, before, calls))?;
         tried += 1;
@@ -237,7 +239,7 @@ fn with_place(failure: Failure, before: usize, calls: usize) -> Failure {
     }
 }
 
-/// How many system calls an ADD makes; it is deleted again.
+/// Counts the system calls of an ADD, and deletes it again.
 fn calls_of_add(attachment: &Attachment<'_>, context: &Context<'_>) -> Result<usize, Failure> {
     let whole = traced(attachment, context, Command::Add, None)?;
     attachment.del()?;
@@ -258,13 +260,14 @@ fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Fa
             &attachment,
             context,
             Command::Add,
-            Some(Blow { before, signal }),
+            Some(Injection { before, signal }),
         )?;
         attachment.request(Command::Del).run()?.succeeded()?;
         if context.require_unchanged(&before_all, "the ADD").is_ok() {
             return Ok(());
         }
-        // What the next container's attachment clears away, as a file half written, does not pile up.
+        // What the next container's attachment clears away, as a file half written, does not pile
+        // up.
         other.add()?;
         other.del()?;
         context.require_unchanged(

@@ -57,7 +57,7 @@ const CLOSED_STDOUT: Case = Case::should(
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     redirected(&attachment, ">&-")?;
-    // Whoever has no result has no prevResult to give.
+    // A runtime without a result has no prevResult to give.
     attachment.del()?;
     context.require_freed(&before, "the ADD")?;
     attachment.add()?;

@@ -1,5 +1,6 @@
-//! A plugin that is killed at any moment, by the clock: while it waits for the kernel, for a lock or for its delegate as well as
-//! between two system calls, at full speed, and where nothing can be traced.
+//! A plugin that is killed at any moment, by the clock: while it waits for the kernel, for a lock
+//! or for its delegate as well as between two system calls, at full speed, and on machines that
+//! allow no tracing.
 
 use super::killed::{DEL_COMPLETES, KEEPS_A_LOCK};
 use crate::suite::{
@@ -13,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long moments are tried.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// How many at most, and how many also where the machine is so busy that the time is up before.
-const MOST: u32 = 48;
-const FEWEST: u32 = 12;
+/// The time for which moments are tried.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// The most moments that are tried, and the fewest even if the machine is so busy that the time is
+/// up before.
+const MAX_MOMENTS: u32 = 48;
+const MIN_MOMENTS: u32 = 12;
 
 pub(super) const CASES: &[Case] = &[KILLED_ANY_TIME];
 
@@ -57,7 +59,7 @@ const KILLED_ANY_TIME: Case = Case::should(
     attachment.del()?;
     let before = context.state()?;
     let (start, mut tried) = (Instant::now(), 0);
-    while tried < MOST && (tried < FEWEST || start.elapsed() < PATIENCE) {
+    while tried < MAX_MOMENTS && (tried < MIN_MOMENTS || start.elapsed() < TIMEOUT) {
         // Spread over the whole run, and a bit more: each multiple of the golden section.
         let moment = whole.duration * (tried * 618 % 1000) / 900;
         let plugin = attachment.request(Command::Add).spawn()?;

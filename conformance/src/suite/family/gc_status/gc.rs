@@ -103,7 +103,7 @@ const GC_BY_INTERFACE_NAME: Case = Case::should(
     STALE_GOES,
 )
 .versions(Versions::WITH_GC)
-// The interface of another plugin lives in the container, where GC need not look.
+// The interface of another plugin lives in the container, into which GC need not look.
 .kinds(&[Kind::Ipam])
 .needs(&[Need::Verb(Command::Gc), Need::Makes(Made::Reservation)])
 .faults(&[Fault::new("looks at the container only", |real, call| {
@@ -318,7 +318,7 @@ const GC_GOES_ON_AFTER_AN_ERROR: Case = Case::should(
 /// The name of a second network.
 const OTHER: &str = "conformance-other";
 
-/// The same call with this list, where it is a GC.
+/// Returns a GC with this list, and any other call as it is.
 fn with_valid(call: Call, valid: Value) -> Call {
     if !call.is(Command::Gc) {
         return call;

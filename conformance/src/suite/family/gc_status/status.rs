@@ -9,7 +9,7 @@ use cni_types::{Code, Command};
 use std::{io, path::Path};
 
 /// As many containers are added before a pool counts as one that does not run out.
-const MOST: usize = 300;
+const MAX_CONTAINERS: usize = 300;
 
 pub(super) const CASES: &[Case] = &[
     STATUS_READY,
@@ -190,7 +190,7 @@ fn status(context: &Context<'_>) -> Result<Run, Failure> {
 
 /// One namespace does for all of them: an IPAM plugin makes nothing in it.
 fn add_until_full(attachment: &Attachment<'_>) -> Result<(), Failure> {
-    for number in 0..MOST {
+    for number in 0..MAX_CONTAINERS {
         let request = attachment
             .request(Command::Add)
             .env("CNI_CONTAINERID", format!("many{number}"));
@@ -199,6 +199,6 @@ fn add_until_full(attachment: &Attachment<'_>) -> Result<(), Failure> {
         }
     }
     Err(Failure::skip(format!(
-        "{MOST} containers do not use up the addresses of the profile's configuration"
+        "{MAX_CONTAINERS} containers do not use up the addresses of the profile's configuration"
     )))
 }

@@ -1,4 +1,4 @@
-//! ADD, and ADD where something is there already.
+//! ADD, and ADD in a container in which something is there already.
 
 use super::NAME_IS_TAKEN;
 use crate::suite::{
@@ -84,7 +84,8 @@ const ADD_EXISTING_IFNAME: Case = Case::must(
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
-    // Another container's request for the same namespace: nothing but the interface stands in its way.
+    // Another container's request for the same namespace: nothing but the interface stands in its
+    // way.
     attachment
         .request(Command::Add)
         .env("CNI_CONTAINERID", "c2")

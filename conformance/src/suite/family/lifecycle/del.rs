@@ -42,7 +42,7 @@ const DEL_LEAVES_NOTHING: Case = Case::must(
         let folder = std::path::Path::new("/run/cni-conformance/files/mounted");
         if call.is(Command::Add) {
             std::fs::create_dir_all(folder)?;
-            sandbox::cover(folder).map_err(std::io::Error::other)?;
+            sandbox::mount_tmpfs_over(folder).map_err(std::io::Error::other)?;
         }
         real.run(&call)
     }),

@@ -1,4 +1,4 @@
-//! What the kernel has in a namespace, to be compared with what a result says.
+//! The kernel's view of a namespace, to be compared with a result.
 
 use crate::suite::{Attachment, Failure};
 use cni_net::{InstalledRoute, Link, NetError, Rtnl};
@@ -46,7 +46,7 @@ impl Kernel {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// Where no table is said, in the main one.
+    /// Returns true if there is such a route, without a table in the main one.
     pub(super) fn has_route(&self, dst: Cidr, gateway: Option<IpAddr>, table: Option<u32>) -> bool {
         self.routes.iter().any(|route| {
             route.table == table.unwrap_or(MAIN)

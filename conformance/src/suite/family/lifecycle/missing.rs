@@ -1,4 +1,4 @@
-//! DEL where something is missing that a runtime gives or that ADD made.
+//! DEL if something is missing that a runtime gives or that ADD made.
 
 use crate::suite::{
     Case, Clause, Context, Failure, Fault, Kind, Made, Need, State, Versions,
@@ -181,7 +181,7 @@ const DEL_INTERFACE_GONE_FREES: Case = Case::should(
     context.require_unchanged(&before, "ADD and DEL")
 });
 
-/// What a broken plugin looks at.
+/// Returns true if the container's interface is gone, which a broken plugin takes for a reason.
 fn is_interface_gone(call: &Call) -> bool {
     let found = || -> Option<bool> {
         let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;

@@ -1,4 +1,4 @@
-//! ADD and DEL again, of the same container, of another one, and where something stands in the way.
+//! ADD and DEL again: of the same container, of another one, and with something in the way.
 
 use super::{NAME_IS_TAKEN, kernel::name};
 use crate::suite::{Case, Clause, Context, Failure, Fault, Kind, Made, Need, fault::Answer};

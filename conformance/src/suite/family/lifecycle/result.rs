@@ -381,7 +381,7 @@ const IPAM_RESULT: Case = Case::must(
     )
 });
 
-/// What the kernel has in the container after ADD and not before.
+/// Returns what ADD has changed in the container, by the kernel's view.
 fn added(attachment: &Attachment<'_>) -> Result<(Kernel, Value, cni_types::AddResult), Failure> {
     let before = Kernel::inside(attachment)?;
     let result = attachment.add_decoded()?;

@@ -1,4 +1,4 @@
-//! What a plugin says when it serves a request.
+//! The answer of a plugin that serves a request.
 
 use crate::suite::{
     Case, Clause, Context, Failure, Fault, Kind, Need, Versions, at, require, require_same,

@@ -1,5 +1,6 @@
-//! What some error codes promise. The specification does not say in which situation a plugin must give which code, but what
-//! holds where it gives one: code 2 names what it does not support, code 3 leaves nothing to be cleaned up.
+//! Error codes that promise something. The specification does not say in which situation a plugin
+//! must give which code, but it says what holds for some: code 2 names what it does not support,
+//! code 3 leaves nothing to be cleaned up.
 
 use crate::suite::{
     Case, Clause, Context, Failure, Fault, Run, State, fault::Answer, fault::put, require,
@@ -161,7 +162,7 @@ fn code(run: &Run) -> Option<u64> {
         .as_u64()
 }
 
-/// Of what the runtime would leave where it is.
+/// The lines of the state that the runtime would not clean up.
 fn nothing_is_left_by_code_3(
     context: &Context<'_>,
     run: &Run,

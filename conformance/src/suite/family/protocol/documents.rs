@@ -1,8 +1,8 @@
 //! Documents: what is in an error, in a chained plugin's result, and what VERSION promises.
 
 use crate::suite::{
-    Attachment, Case, Clause, Context, Failure, Fault, Kind, Need, Run, Versions, at, codes,
-    decode, fault::put, ids::ERROR_CODES, require,
+    Attachment, Case, Clause, Context, Failure, Fault, Kind, Need, Run, Versions, at, decode,
+    error_codes, fault::put, ids::ERROR_CODES, require,
 };
 use cni_types::{AddResult, Command, SpecVersion};
 use serde_json::{Value, json};
@@ -48,14 +48,14 @@ const ERROR_CODES_CASE: Case = Case::should(
             .get("code")
             .and_then(Value::as_u64)
             .unwrap_or_default();
-        if code == codes::NAMESPACE {
+        if code == error_codes::NAMESPACE {
             context.note(format!(
                 "code 8, for a namespace that cannot be used, is a convention: {error}"
             ));
             continue;
         }
         require(
-            codes::is_known(code),
+            error_codes::is_known(code),
             "a code that the specification lists, or one from 100 on",
             &error,
         )?;
@@ -257,8 +257,8 @@ fn failures(attachment: &Attachment<'_>) -> Result<Vec<Run>, Failure> {
     Ok(runs)
 }
 
-/// What an earlier plugin of the chain says: for a chained plugin about the interface that is there, for others about
-/// one that is none of their business.
+/// The result of an earlier plugin of the chain: for a chained plugin about the interface that is
+/// there, for others about one that is not their business.
 fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
     let version = context.version().as_str();
     let mut address =
@@ -285,7 +285,8 @@ fn earlier_result(context: &Context<'_>, attachment: &Attachment<'_>) -> Value {
     result
 }
 
-/// What of the one is not in the other. Properties of interfaces may be changed.
+/// Returns the parts of the one result that are missing from the other. Properties of interfaces
+/// may be changed.
 fn lost(given: &AddResult, result: &AddResult) -> Option<String> {
     let interface = given.interfaces.iter().find(|wanted| {
         !result

@@ -1,4 +1,4 @@
-//! What a plugin says when it does not serve a request.
+//! The answer of a plugin that does not serve a request.
 
 use crate::suite::{Case, Clause, Fault, Kind, Need, fault::Answer, profile::Made, require};
 use cni_types::{Code, Command};

@@ -1,4 +1,4 @@
-//! State on disk: who can read it, and where it goes.
+//! State on disk: its permissions, and its place.
 
 use crate::suite::{Case, Clause, Failure, Fault, Kind, Made, Need, Versions, require};
 use cni_types::{Command, SpecVersion};

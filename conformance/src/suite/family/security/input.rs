@@ -81,7 +81,7 @@ const NETWORK_NAME: Case = Case::should(
             .run()?
             .error_with(Code::INVALID_CONFIG)?;
     }
-    // What a DEL says of such a network is open, where it writes is not.
+    // The answer of a DEL for such a network is open; the place at which it writes is not.
     attachment
         .request(Command::Del)
         .key("name", "../../evil")

@@ -1,4 +1,5 @@
-//! What a plugin opens to containers and to whoever calls it: routers, rules, the host's own namespace.
+//! Things that a plugin opens to containers and to its callers: routers, rules, the host's own
+//! namespace.
 
 use crate::suite::{Case, Clause, Failure, Fault, Kind, Made, Need, Versions, at, require};
 use cni_net::Rtnl;
@@ -12,11 +13,12 @@ use std::{
 };
 
 const ONCE: Versions = Versions::since(SpecVersion::LATEST);
-/// What the rogue router advertises (RFC 3849).
+/// The prefix that the rogue router advertises (RFC 3849).
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
-/// Advertisements enough for the host to take one, and how long they may take: the container needs an address first.
+/// Advertisements enough for the host to take one, and how long they may take: the container needs
+/// an address first.
 const ENOUGH: u64 = 100;
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const CHAINS: [&str; 3] = ["PREROUTING", "OUTPUT", "POSTROUTING"];
 const OWN_RULE: &str = "-p tcp -m tcp --dport 9 -j ACCEPT";
 const HOST: &str = "/proc/self/ns/net";
@@ -73,7 +75,7 @@ const ROUTER_ADVERTISEMENTS: Case = Case::should(
     context.step("the container advertises itself as a router");
     let begin = Instant::now();
     while router.sent() < ENOUGH && learnt()?.is_empty() {
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > TIMEOUT {
             return Err(Failure::skip("the container cannot send by IPv6"));
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -137,7 +139,7 @@ const RULE_ORDER: Case = Case::should(
             .unwrap_or_default();
         let wanted = format!("-A {chain} {OWN_RULE}");
         if chain == "POSTROUTING" && first != wanted {
-            // The advisory is about where packets go. Which source address they get is another question.
+            // The advisory is about the ways of packets. Their source address is another question.
             context.note(format!(
                 "before the rule of POSTROUTING that was there comes {first:?}"
             ));
@@ -215,7 +217,7 @@ const HOST_NETNS_DEL: Case = Case::may(
     )
 });
 
-/// What the host learnt from the rogue.
+/// Returns the routes and addresses that the host has from the rogue.
 fn learnt() -> Result<Vec<String>, Failure> {
     let mut rtnl = Rtnl::open()?;
     let is_rogue =

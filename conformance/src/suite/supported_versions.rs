@@ -1,5 +1,5 @@
-//! Which versions a plugin says that it speaks, and whether it can be started at all. Asked once for each plugin, before any
-//! case.
+//! The versions that a plugin lists, and the reason if it cannot be started at all. Asked once for
+//! each plugin, before any case.
 
 use sandbox::{RunError, Spawned};
 use serde_json::Value;
@@ -17,20 +17,21 @@ static KNOWN: Mutex<BTreeMap<PathBuf, Answer>> = Mutex::new(BTreeMap::new());
 
 #[derive(Clone, Default)]
 struct Answer {
-    /// The `supportedVersions` of VERSION; `None` where the plugin does not tell. Cases find out then.
+    /// The `supportedVersions` of VERSION; `None` if the plugin gives no list. Cases find out then.
     versions: Option<Vec<String>>,
     /// Why the plugin cannot be started.
-    refusal: Option<String>,
+    startup_error: Option<String>,
 }
 
-/// The `supportedVersions` of VERSION; `None` where the plugin does not tell.
+/// Returns the `supportedVersions` of VERSION, or `None` if the plugin gives no list.
 pub(super) fn versions(plugin: &Path, limit: Duration) -> Option<Vec<String>> {
     answer(plugin, limit).versions
 }
 
-/// Why the plugin cannot be started, where that is so: then nothing can be said of it.
-pub(super) fn refusal(plugin: &Path, limit: Duration) -> Option<String> {
-    answer(plugin, limit).refusal
+/// Returns the reason why the plugin cannot be started, if it cannot: then nothing can be said of
+/// it.
+pub(super) fn startup_error(plugin: &Path, limit: Duration) -> Option<String> {
+    answer(plugin, limit).startup_error
 }
 
 fn answer(plugin: &Path, limit: Duration) -> Answer {
@@ -45,18 +46,18 @@ fn answer(plugin: &Path, limit: Duration) -> Answer {
 fn on_a_host(plugin: &Path, limit: Duration) -> Answer {
     let work = || {
         if sandbox::become_host().is_err() {
-            // The cases tell.
+            // The cases will report it.
             return Answer::default();
         }
         let answer = match ask(plugin) {
             Ok(command) => match Spawned::start(command, limit) {
                 Ok(plugin) => Answer {
                     versions: listed(plugin),
-                    refusal: None,
+                    startup_error: None,
                 },
                 Err(RunError::Io { source, .. }) => Answer {
                     versions: None,
-                    refusal: Some(reason(plugin, &source)),
+                    startup_error: Some(reason(plugin, &source)),
                 },
                 Err(RunError::Mismatch(_)) => Answer::default(),
             },

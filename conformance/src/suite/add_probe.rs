@@ -1,5 +1,5 @@
-//! Whether a plugin can be attached at all with its profile's configuration. Where it cannot, every case would fail, and
-//! the reason may lie in the configuration or in the machine: one case says so, and the others are passed over.
+//! A first ADD with the profile's configuration. If it fails, every case would fail, and the reason
+//! may lie in the configuration or in the machine: one case says so, and the others are skipped.
 
 use super::{context::Context, failure::Failure, ids::ADD_SUCCEEDS, plan::Item, subject::Subject};
 use cni_types::{Command, SpecVersion};
@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 /// The plugins whose plain ADD fails, with what it said.
 #[derive(Debug, Default)]
-pub(super) struct Gate(Vec<(Arc<Subject>, String)>);
+pub(super) struct AddProbe(Vec<(Arc<Subject>, String)>);
 
-impl Gate {
+impl AddProbe {
     /// Tries each plugin once, in the newest version that is planned and can be run.
     pub(super) fn of(items: &[Item]) -> Self {
         let mut closed = Vec::new();
         for group in items.chunk_by(|a, b| Arc::ptr_eq(&a.subject, &b.subject)) {
             // Some cases are run in versions that the plugin does not speak, to see it refuse them.
-            let can_be_added = |item: &&Item| item.lack().or_else(|| item.unlisted()).is_none();
+            let can_be_added =
+                |item: &&Item| item.skip_reason().or_else(|| item.unlisted()).is_none();
             let Some(item) = group
                 .iter()
                 .filter(can_be_added)
@@ -42,7 +43,7 @@ impl Gate {
     }
 }
 
-/// What the plugin says, where it fails. Whatever else goes wrong the cases tell better.
+/// Returns the plugin's answer if it fails. All other mishaps are for the cases to report.
 fn refused(subject: &Subject, version: SpecVersion) -> Option<String> {
     let attempt = || -> Result<Option<String>, Failure> {
         let context = Context::new(subject, version, false)?;

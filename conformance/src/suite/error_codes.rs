@@ -1,5 +1,6 @@
-//! The codes of errors, wherever one is seen: many cases make a plugin fail, each in another way, and a code that the
-//! specification does not know is wrong in all of them. What is found counts against the one case about codes.
+//! The codes of errors, wherever one is seen: many cases make a plugin fail, each in another way,
+//! and a code that the specification does not know is wrong in all of them. What is found counts
+//! against the one case about codes.
 
 use super::{
     ids::ERROR_CODES,
@@ -13,13 +14,14 @@ use std::sync::Arc;
 /// Code 8, for a namespace that cannot be used. No clause has it, and plugins everywhere give it.
 pub(super) const NAMESPACE: u64 = 8;
 
-/// Whether the specification lists the code (section 5, Error), or leaves it to the plugin.
+/// Returns true if the specification lists the code (section 5, Error), or leaves it to the plugin.
 pub(super) fn is_known(code: u64) -> bool {
     matches!(code, 1..=7 | 11 | 50 | 51 | 100..)
 }
 
-/// Where the case about codes has seen nothing wrong, and another one of the same plugin in the same version has, it fails.
-pub(super) fn judge(items: &[Item], outcomes: &mut [Outcome]) {
+/// Fails the case about codes if it has seen nothing wrong and another case of the same plugin in
+/// the same version has.
+pub(super) fn check(items: &[Item], outcomes: &mut [Outcome]) {
     let mut found: Vec<(usize, String)> = Vec::new();
     for (index, item) in items
         .iter()
