@@ -23,6 +23,7 @@ fn being_added(id: AttachmentId<'_>, name: &str) -> Error {
         "container {container_id} is being attached to network {network} by {if_name} already"
     );
     Error::new(Code::TRY_AGAIN, msg).with_details(format!(
-        "another ADD of the same attachment is running (it holds the abstract socket @{name}); try again later"
+        "another ADD of the same attachment is running (it holds the abstract socket @{name}); \
+         try again later"
     ))
 }

@@ -1,10 +1,9 @@
 //! CHECK's differences: every one is reported, each as what is wanted and what is found.
 
+use crate::prev_result;
 use cni_net::{InstalledRoute, Link, Netns, RouteSpec, Rtnl};
 use cni_types::{AddResult, Attachment, Cidr, Code, Error, IfName, Interface, IpConfig};
 use std::collections::{BTreeMap, HashSet};
-
-use crate::prev_result;
 
 /// The differences found so far.
 #[derive(Debug, Default)]
@@ -145,7 +144,8 @@ impl Differences {
                     .map(|gateway| format!(" via {gateway}"))
                     .unwrap_or_default();
                 format!(
-                    "Expected Route {dst}{via} on interface {name} not found in routing table {table}"
+                    "Expected Route {dst}{via} on interface {name} not found in routing table \
+                     {table}"
                 )
             });
         }

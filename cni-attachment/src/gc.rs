@@ -20,11 +20,13 @@ const PAIRS_AT_ONCE: usize = 64;
 /// A plugin's part in GC. The pairs that the suite made are removed without it.
 pub trait Collect {
     /// Removes pairs of stale attachments of which only a rule says whose they are. Returns the
-    /// addresses that may be anybody's.
+    /// addresses that may be anybody's. Does nothing by default.
     ///
     /// # Errors
     /// Fails if one cannot be removed, or if that cannot be found out.
-    fn remove_foreign(&mut self, sweep: &mut Sweep<'_>) -> Result<KeepAddresses, Error>;
+    fn remove_foreign(&mut self, _sweep: &mut Sweep<'_>) -> Result<KeepAddresses, Error> {
+        Ok(KeepAddresses::default())
+    }
 
     /// Removes the rules of stale attachments.
     ///
@@ -32,11 +34,13 @@ pub trait Collect {
     /// Fails if one cannot be removed.
     fn remove_rules(&mut self, sweep: &Sweep<'_>) -> Result<(), Error>;
 
-    /// Undoes what was done to links that are other plugins'.
+    /// Undoes what was done to links that are other plugins'. Does nothing by default.
     ///
     /// # Errors
     /// Fails if that cannot be done.
-    fn release_ports(&mut self, sweep: &mut Sweep<'_>) -> Result<(), Error>;
+    fn release_ports(&mut self, _sweep: &mut Sweep<'_>) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Removes what belongs to attachments of the network that are not valid any more, and has the

@@ -26,7 +26,8 @@ pub fn container_netns(call: &Call, path: &NetnsPath) -> Result<Netns, Error> {
     if is_own(call, &netns)? {
         let msg = "plugin's netns and netns from CNI_NETNS should not be the same";
         return Err(Error::new(Code::INVALID_NETNS, msg).with_details(format!(
-            "CNI_NETNS {:?} is the namespace that this plugin runs in; set {OVERRIDE}=1 if that is meant",
+            "CNI_NETNS {:?} is the namespace that this plugin runs in; set {OVERRIDE}=1 if that is \
+             meant",
             path.as_str()
         )));
     }

@@ -79,8 +79,8 @@ pub fn lives(host_end: &IfName, id: AttachmentId<'_>) -> Error {
     let msg =
         format!("container {container_id} is attached to network {network} by {if_name} already");
     Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
-        "{host_end} on the host belongs to that attachment, whose other end is in another namespace or has another \
-         name by now; end it with a DEL before it is added again"
+        "{host_end} on the host belongs to that attachment, whose other end is in another namespace \
+         or has another name by now; end it with a DEL before it is added again"
     ))
 }
 
@@ -110,8 +110,8 @@ pub fn require_free_name(
 pub struct NewPair<'a> {
     /// The attachment that it is for.
     pub id: AttachmentId<'a>,
-    /// The bridge whose port the host's end becomes.
-    pub bridge: &'a Link,
+    /// The bridge whose port the host's end becomes, if it does.
+    pub master: Option<&'a Link>,
     /// The hardware address of the host's end, chosen by chance: by it a rollback knows the pair of
     /// this ADD from another link that has the name.
     pub host_mac: MacAddr,
@@ -121,8 +121,28 @@ pub struct NewPair<'a> {
     pub container_mac: MacAddr,
     /// The namespace in which it is born.
     pub netns: &'a Netns,
-    /// The MTU of both ends, in bytes.
-    pub mtu: u32,
+    /// The MTU of both ends, in bytes; the kernel's default if it is `None`.
+    pub mtu: Option<u32>,
+}
+
+impl NewPair<'_> {
+    fn add_to(&self, batch: &mut Batch, host_name: &IfName) {
+        let mut host_end = NewLink::named(host_name)
+            .mac(self.host_mac)
+            .group(Groups::of(self.id.network).living)
+            .up();
+        let mut inside = NewLink::named(self.if_name)
+            .mac(self.container_mac)
+            .in_netns(self.netns);
+        if let Some(master) = self.master {
+            host_end = host_end.port_of(master);
+        }
+        if let Some(mtu) = self.mtu {
+            host_end = host_end.mtu(mtu);
+            inside = inside.mtu(mtu);
+        }
+        batch.create_veth(&host_end, &inside);
+    }
 }
 
 /// Makes the pair, the host's end in its network's group. Nothing that exists is touched: a name
@@ -139,17 +159,7 @@ pub fn create(
 ) -> Result<IfName, Error> {
     for host_name in host_names(new.id) {
         let mut batch = Batch::new();
-        let host_end = NewLink::named(&host_name)
-            .mac(new.host_mac)
-            .mtu(new.mtu)
-            .port_of(new.bridge)
-            .group(Groups::of(new.id.network).living)
-            .up();
-        let inside = NewLink::named(new.if_name)
-            .mac(new.container_mac)
-            .mtu(new.mtu)
-            .in_netns(new.netns);
-        batch.create_veth(&host_end, &inside);
+        new.add_to(&mut batch, &host_name);
         let (name, mac) = (host_name.clone(), new.host_mac);
         rollback.on_failure("removing the veth pair", move || {
             Ok(remove_made(&name, mac)?)
@@ -157,8 +167,7 @@ pub fn create(
         match host.run(batch) {
             Ok(()) => return Ok(host_name),
             Err(e) if e.is_exists() => require_free_name(container, new.if_name, &host_name)?,
-            Err(e) if e.errno() == Some(Errno::EXFULL) => return Err(full(new.bridge, &e)),
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(refused(new.master, e)),
         }
     }
     Err(Error::new(
@@ -177,13 +186,16 @@ fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
     made.map_or(Ok(()), |link| host.remove_link(link.index))
 }
 
-/// BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not used.
-fn full(bridge: &Link, e: &NetError) -> Error {
-    Error::new(
-        Code::KERNEL,
-        format!("bridge {} has no free port (1023 used)", bridge.name),
-    )
-    .with_details(e.to_string())
+/// Names a bridge that is full: BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not
+/// used.
+fn refused(bridge: Option<&Link>, e: NetError) -> Error {
+    match bridge.filter(|_| e.errno() == Some(Errno::EXFULL)) {
+        Some(bridge) => {
+            let msg = format!("bridge {} has no free port (1023 used)", bridge.name);
+            Error::new(Code::KERNEL, msg).with_details(e.to_string())
+        }
+        None => e.into(),
+    }
 }
 
 /// Removes the pair by its host's end. Returns false if it finds no pair.

@@ -43,10 +43,12 @@ fn first_of_equal(specs: Vec<RouteSpec>) -> Vec<RouteSpec> {
 fn mixed_families(dst: Cidr, gw: IpAddr) -> Error {
     let family = |v4| if v4 { "IPv4" } else { "IPv6" };
     let msg = format!(
-        "failed to add route \"{dst} via {gw}\": gateway, source, and destination ip are not the same IP family"
+        "failed to add route \"{dst} via {gw}\": gateway, source, and destination ip are not the \
+         same IP family"
     );
     Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
-        "{dst} is {} and its gateway {gw} is {}; correct the route in ipam, or leave its gateway out",
+        "{dst} is {} and its gateway {gw} is {}; correct the route in ipam, or leave its gateway \
+         out",
         family(dst.is_ipv4()),
         family(gw.is_ipv4())
     ))

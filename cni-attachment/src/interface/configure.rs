@@ -121,9 +121,11 @@ impl<'a> ContainerInterface<'a> {
 
 fn no_ipv6(error: NetError) -> Error {
     let remedy = if error.is_absent() {
-        "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 address"
+        "the kernel runs without IPv6 (boot parameter ipv6.disable=1?), and IPAM gave an IPv6 \
+         address"
     } else {
-        "set net.ipv6.conf.default.disable_ipv6=0 in the container before, or let the plugin write to /proc/sys"
+        "set net.ipv6.conf.default.disable_ipv6=0 in the container before, or let the plugin write \
+         to /proc/sys"
     };
     Error::from(error)
         .context("failed to enable IPv6")

@@ -24,7 +24,7 @@ pub struct NewLink<'a> {
     name: &'a IfName,
     mac: Option<MacAddr>,
     mtu: Option<u32>,
-    master: Option<NonZeroU32>,
+    master: Option<u32>,
     group: Option<NonZeroU32>,
     netns: Option<&'a Netns>,
     up: bool,
@@ -62,7 +62,7 @@ impl<'a> NewLink<'a> {
     /// Makes it a port of a bridge, or of another link that has ports.
     #[must_use]
     pub fn port_of<'l>(mut self, master: impl Into<LinkRef<'l>>) -> Self {
-        self.master = NonZeroU32::new(master.into().index);
+        self.master = Some(master.into().index);
         self
     }
 
@@ -87,8 +87,8 @@ impl<'a> NewLink<'a> {
         self
     }
 
-    /// Returns the message without the kind. The namespace's descriptor, by whose number the message
-    /// names it, is kept open by the batch.
+    /// Returns the message without the kind. The namespace's descriptor, by whose number the
+    /// message names it, is kept open by the batch.
     fn message(&self, batch: &mut Batch) -> LinkMessage {
         let mut link = LinkUnspec::new_with_name(self.name.as_str());
         if let Some(mac) = self.mac {
@@ -98,7 +98,7 @@ impl<'a> NewLink<'a> {
             link = link.mtu(mtu);
         }
         if let Some(master) = self.master {
-            link = link.controller(master.get());
+            link = link.controller(master);
         }
         if let Some(group) = self.group {
             link = link.link_group(group.get());
@@ -138,10 +138,9 @@ pub enum IpvlanMode {
 
 /// All fail with `EEXIST` if a link has the name.
 impl Batch {
-    /// Makes a veth pair. A master of the link is set at once, so that it can be up; its peer cannot
-    /// be set up in the same request (veth_open in drivers/net/veth.c answers ENOTCONN), and what is
-    /// set before it comes up is in force from its first packet. The kernel makes the peer first, so
-    /// it has the lower index.
+    /// Makes a veth pair. The peer cannot be set up in the same request (veth_open in
+    /// drivers/net/veth.c answers ENOTCONN), and what is set before it comes up is in force from
+    /// its first packet. The kernel makes the peer first, so it has the lower index.
     pub fn create_veth(&mut self, link: &NewLink<'_>, peer: &NewLink<'_>) {
         let object = format!("{} with peer {}", link.name, peer.name);
         let peer = peer.message(self);

@@ -43,8 +43,8 @@ pub(crate) fn held_back(bridge: &Link) -> Option<String> {
     let (name, tree) = (&bridge.name, bridge.spanning_tree?);
     let seconds = tree.forward_delay.saturating_mul(2).as_secs_f32();
     Some(format!(
-        "bridge {name} has spanning tree on, so packets pass {seconds} s after ADD (2 x forward_delay); for them to \
-         pass at once, switch it off (ip link set {name} type bridge stp_state 0)"
+        "bridge {name} has spanning tree on, so packets pass {seconds} s after ADD (2 x \
+         forward_delay); for them to pass at once, switch it off (ip link set {name} type bridge stp_state 0)"
     ))
 }
 
@@ -75,8 +75,8 @@ fn wait_for_port(
         Err(NetError::TimedOut(_)) => {
             let msg = format!("bridge port in error state: {state}");
             Err(Error::new(Code::KERNEL, msg).with_details(format!(
-                "{name} was not ready within {FORWARDING_LIMIT:?}; another program may have set the state or the mode of the \
-                 link (ip -d link show {name})"
+                "{name} was not ready within {FORWARDING_LIMIT:?}; another program may have set the state \
+                 or the mode of the link (ip -d link show {name})"
             )))
         }
         outcome => Ok(outcome?),

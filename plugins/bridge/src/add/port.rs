@@ -80,14 +80,14 @@ impl<'a> Adding<'a> {
         let Ends { host, container } = ends;
         let new = NewPair {
             id: self.id,
-            bridge,
+            master: Some(bridge),
             host_mac: mac::of_port(bridge.mac),
             if_name: &self.attachment.if_name,
             container_mac: config.mac.unwrap_or_else(random_mac),
             netns: self.netns,
             // The kernel gives a bridge the least MTU of its ports (br_mtu_auto_adjust in
             // net/bridge/br_if.c): a port with less would take all others down.
-            mtu: config.mtu.unwrap_or(bridge.mtu),
+            mtu: Some(config.mtu.unwrap_or(bridge.mtu)),
         };
         let name = pair::create(host, container, &new, rollback)?;
         host::configure_port(host, &name, config, self.id)?;
