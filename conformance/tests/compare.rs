@@ -51,7 +51,7 @@ fn diff_of_a_build_with_itself_finds_nothing() {
 }
 
 #[test]
-fn diff_tells_what_differs_and_where() {
+fn diff_lists_each_value_that_differs() {
     let folder = another("diff");
     let b = folder.path().to_str().unwrap();
     let (output, text) = run(&[

@@ -117,7 +117,7 @@ fn nothing_is_said_of_a_folder_in_which_nothing_can_be_seen() {
             &["--plugin", "frob"],
             "no profile for the plugin frob: give its configuration by --config FILE",
         ),
-        (&["--filter", "frob"], "no case fits"),
+        (&["--filter", "frob"], "no case matches"),
     ] {
         let (output, text) = folder.run(arguments);
         assert_eq!(output.status.code(), Some(2), "{text}");

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         the_state_shows_links_addresses_and_rules,
         a_pods_state_is_its_own,
         a_ping_is_answered_or_times_out,
-        a_reflector_tells_the_source,
+        a_reflector_reports_the_source,
     ])
 }
 
@@ -182,7 +182,7 @@ fn a_ping_is_answered_or_times_out(_: &Host) {
     assert!(ping("192.0.2.1".parse().unwrap(), second).is_err());
 }
 
-fn a_reflector_tells_the_source(_: &Host) {
+fn a_reflector_reports_the_source(_: &Host) {
     let netns = Netns::create("peer").unwrap();
     let reflector = Reflector::start(&netns).unwrap();
     let ask = |address: &str| {

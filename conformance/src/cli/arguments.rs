@@ -6,40 +6,40 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// The text of `--help`.
 pub(crate) const USAGE: &str = "\
-Shows whether CNI plugins keep the specification, by running them: in namespaces of
-their own, without root, without a trace on the machine.
+Checks if CNI plugins keep the specification, by running them: in namespaces of their
+own, without root, without a trace on the machine.
 
 usage: cni-conformance run     --bin-dir DIR [options]    run the cases, print a report
        cni-conformance explain CASE --bin-dir DIR         run one case and show every step
-       cni-conformance list    [options]                  the cases, and what they rest on
+       cni-conformance list    [options]                  the cases and their clauses
        cni-conformance swap    --a DIR --b DIR [options]  ADD by one build, CHECK, DEL and GC
                                                           by the other, both ways
-       cni-conformance diff    --a DIR --b DIR [options]  the same requests to two builds,
-                                                          the answers compared
+       cni-conformance diff    --a DIR --b DIR [options]  compares the answers of two builds
+                                                          to the same requests
        cni-conformance bench   DIR [DIR] [options]        time, CPU and memory of each
                                                           operation, side by side
 
 which plugins
   --bin-dir DIR     the folder with the plugins and their delegates
-  --plugin NAME     only this plugin (may be repeated); otherwise those of --profile, or else
+  --plugin NAME     only this plugin (may be repeated); by default those of --profile, or else
                     all in the folder that have a built-in profile
   --profile FILE    describes a plugin that is not built in (may be repeated)
   --config FILE     use this network configuration for the one --plugin, which is its type
 
 which cases
-  --filter TEXT     only cases in whose plugin:family/case@version the text occurs;
-                    with *, the whole must fit (may be repeated: one of them must fit)
-  --level LEVEL     must, should or may: leave weaker ones out (default: may)
-  --list            as `list`: name the cases, run none
-  --explain CASE    as `explain CASE`: run this one, and show every step
+  --filter TEXT     only cases whose plugin:family/case@version contains the text; with *, the
+                    whole must match (may be repeated: one of them must match)
+  --level LEVEL     must, should or may: the weakest level to run (default: may)
+  --list            the same as `list`
+  --explain CASE    the same as `explain CASE`
 
 how
-  --jobs N          how many at once (default: twice the processors)
-  --timeout SECS    how long a run of a plugin may take (default: 30)
+  --jobs N          number of cases at once (default: twice the processors)
+  --timeout SECS    limit of each run of a plugin (default: 30)
   --format FORMAT   table, json, junit or markdown (default: table)
   --output FILE     write the report there
   --quiet           no progress
-  --rounds N        bench: how often each operation is measured (default: 20)
+  --rounds N        bench: measurements of each operation (default: 20)
 
 CASE is family/case or family/case@version; without a version, the newest is taken.
 Exit status: 0 every MUST and SHOULD is kept (diff: no difference), 1 one is not,
@@ -152,14 +152,14 @@ fn read(mut parser: Parser) -> Result<Action, lexopt::Error> {
         }),
         ["swap"] => Ok(Action::Swap(run)),
         ["diff"] => Ok(Action::Diff(run)),
-        ["bench"] => Err("bench which folder?".into()),
+        ["bench"] => Err("bench needs a folder with plugins".into()),
         ["bench", folders @ ..] if folders.len() <= 2 => Ok(Action::Bench {
             folders: folders.iter().map(PathBuf::from).collect(),
             run,
         }),
-        [] => Err("run, explain, list, swap, diff or bench?".into()),
-        ["explain"] => Err("explain which case?".into()),
-        other => Err(format!("what is {:?}?", other.join(" ")).into()),
+        [] => Err("no command: run, explain, list, swap, diff or bench".into()),
+        ["explain"] => Err("explain needs a case: see `cni-conformance list`".into()),
+        other => Err(format!("unknown command {:?}", other.join(" ")).into()),
     }
 }
 
@@ -260,17 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told() {
+    fn a_mistake_is_reported() {
         for (line, wanted) in [
-            ("", "run, explain, list, swap, diff or bench?"),
-            ("bench", "bench which folder?"),
-            ("bench a b c", "what is \"bench a b c\"?"),
+            ("", "no command: run, explain, list, swap, diff or bench"),
+            ("bench", "bench needs a folder with plugins"),
+            ("bench a b c", "unknown command \"bench a b c\""),
             ("bench a --rounds 0", "not a number above 0"),
             ("run --level most", "not one of must, should, may"),
             ("run --bin", "no option --bin"),
-            ("run twice", "what is \"run twice\"?"),
+            ("run twice", "unknown command \"run twice\""),
             ("run --timeout -1", "not a time"),
-            ("explain", "explain which case?"),
+            ("explain", "explain needs a case: see `cni-conformance list`"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(wanted), "{line}: {error}");

@@ -120,7 +120,7 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
         .iter()
         .map(|given| folder(given))
         .collect::<Result<_, _>>()?;
-    let first = folders.first().ok_or("bench which folder?")?;
+    let first = folders.first().ok_or("bench needs a folder with plugins")?;
     let common = common(options, first, folders.last().unwrap_or(first))?;
     let all: Vec<Item> = common
         .iter()
@@ -305,11 +305,11 @@ fn both(options: &Run) -> Result<[PathBuf; 2], String> {
     let a = options
         .a
         .as_ref()
-        .ok_or("where is the one build? give --a DIR")?;
+        .ok_or("no first build: give --a DIR")?;
     let b = options
         .b
         .as_ref()
-        .ok_or("where is the other build? give --b DIR")?;
+        .ok_or("no second build: give --b DIR")?;
     Ok([folder(a)?, folder(b)?])
 }
 

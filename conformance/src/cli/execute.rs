@@ -34,7 +34,7 @@ pub(super) fn run(options: &Run) -> Result<ExitCode, String> {
     };
     let items = suite::plan(suite::cases(), &subjects, &selection);
     if items.is_empty() {
-        return Err("no case fits: see `cni-conformance list`".to_owned());
+        return Err("no case matches: see `cni-conformance list`".to_owned());
     }
     enter(&items)?;
     let items = suite::resolve_newest(items);
@@ -273,7 +273,7 @@ fn bin_dir(options: &Run) -> Result<PathBuf, String> {
         options
             .bin_dir
             .as_ref()
-            .ok_or("where are the plugins? give --bin-dir DIR")?,
+            .ok_or("no folder with plugins: give --bin-dir DIR")?,
     )
 }
 

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told() {
+    fn a_mistake_is_reported() {
         let error = |text: &str| Profile::parse("x.json", text).unwrap_err().to_string();
         assert!(error(r#"{"name":"a","kind":"b","config":{}}"#).contains("unknown variant `b`"));
         assert!(
