@@ -11,7 +11,7 @@ use crate::{
 };
 use cni_runtime::{CachedAttachment, Network, PluginConfig};
 use cni_types::{Call, Environment, Json, Plugin, Stop};
-use host_local::{Count, Liveness, HostLocal, Inspection, Owner, Pool, Reservation, SystemPaths};
+use host_local::{Count, HostLocal, Inspection, Liveness, Owner, Pool, Reservation, SystemPaths};
 use serde::Serialize;
 use std::{path::Path, time::SystemTime};
 

@@ -8,7 +8,7 @@ use super::{
 use crate::reservations::PoolUsage;
 use cni_runtime::PluginConfig;
 use cni_types::{Cidr, Json, NetworkName};
-use host_local::{Liveness, FileSystem, Owner, Pool};
+use host_local::{FileSystem, Liveness, Owner, Pool};
 use std::net::IpAddr;
 
 /// The part of a range set in use, from which on it is reported as nearly full.

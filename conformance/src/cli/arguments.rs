@@ -270,7 +270,10 @@ mod tests {
             ("run --bin", "no option --bin"),
             ("run twice", "unknown command \"run twice\""),
             ("run --timeout -1", "not a time"),
-            ("explain", "explain needs a case: see `cni-conformance list`"),
+            (
+                "explain",
+                "explain needs a case: see `cni-conformance list`",
+            ),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(wanted), "{line}: {error}");

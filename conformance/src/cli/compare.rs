@@ -302,14 +302,8 @@ fn selection(options: &Run) -> Selection {
 
 /// The folders of `--a` and `--b`.
 fn both(options: &Run) -> Result<[PathBuf; 2], String> {
-    let a = options
-        .a
-        .as_ref()
-        .ok_or("no first build: give --a DIR")?;
-    let b = options
-        .b
-        .as_ref()
-        .ok_or("no second build: give --b DIR")?;
+    let a = options.a.as_ref().ok_or("no first build: give --a DIR")?;
+    let b = options.b.as_ref().ok_or("no second build: give --b DIR")?;
     Ok([folder(a)?, folder(b)?])
 }
 
