@@ -22,6 +22,7 @@ use refused::{
     a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
     an_add_killed_on_any_file_system_leaves_nothing_that_stays,
     records_are_written_on_file_systems_without_hard_links,
+    without_getrandom_or_poll_there_is_one_document_and_nothing_is_left,
 };
 use serde_json::{Value, json};
 use std::{
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         records_are_written_on_file_systems_without_hard_links,
         an_add_killed_on_any_file_system_leaves_nothing_that_stays,
         a_directory_that_cannot_be_listed_is_an_error_and_no_loop,
+        without_getrandom_or_poll_there_is_one_document_and_nothing_is_left,
         the_reference_is_not_misled_by_what_a_killed_writer_left,
         an_address_is_not_given_back_while_it_still_counts_as_one_of_an_earlier_boot,
         the_reference_and_ours_take_turns,

@@ -8,7 +8,7 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    libc::{SYS_getdents64, SYS_linkat, SYS_renameat2, c_long},
+    libc::{SYS_getdents64, SYS_getrandom, SYS_linkat, SYS_poll, SYS_ppoll, SYS_renameat2, c_long},
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::json;
@@ -166,5 +166,41 @@ pub(crate) fn a_directory_that_cannot_be_listed_is_an_error_and_no_loop(_: &Host
         );
         Request::new("DEL", &data, ipam()).run().success();
         assert!(data.holds(&[]), "{:?}", data.records());
+    }
+}
+
+/// Without getrandom(2) std cannot seed its hash tables, without poll(2) no plugin can wait for its
+/// stdin: an old or strict seccomp profile of a container refuses them.
+pub(crate) fn without_getrandom_or_poll_there_is_one_document_and_nothing_is_left(_: &Host) {
+    let poll = |errno| [(SYS_poll, errno), (SYS_ppoll, errno)];
+    let getrandom = |errno| [(SYS_getrandom, errno); 2];
+    for refused in [
+        getrandom(Errno::ENOSYS),
+        getrandom(Errno::EPERM),
+        // Of any other error std makes SIGABRT before `main` (sanitize_standard_fds in
+        // library/std/src/sys/pal/unix/mod.rs).
+        poll(Errno::ENOMEM),
+        poll(Errno::EINVAL),
+    ] {
+        let data = DataDir::new();
+        for command in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
+            let request = Request::new(command, &data, ipam());
+            // Only the plugin is without them: std waits for its answer by poll(2).
+            let child = refusing(&refused, || request.spawn());
+            let answer = request.answer(child);
+            let (succeeded, stdout) = (answer.succeeded(), answer.stdout());
+            let document = serde_json::from_str::<serde_json::Value>(&stdout);
+            let is_sound = match document {
+                Ok(document) => succeeded == document.get("code").is_none(),
+                // Success of all but ADD prints nothing.
+                Err(_) => succeeded && command != "ADD" && stdout.is_empty(),
+            };
+            assert!(is_sound, "{refused:?}{}", answer.report());
+            if command == "ADD" && !succeeded {
+                assert!(data.holds(&[]), "{refused:?}: {:?}", data.records());
+            }
+        }
+        Request::new("DEL", &data, ipam()).run().success();
+        assert!(data.holds(&[]), "{refused:?}: {:?}", data.records());
     }
 }
