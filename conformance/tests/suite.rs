@@ -37,7 +37,9 @@ fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
     // The same build stands for the other.
     let other = Some(bin_dir.clone());
     let subject = |profile| {
-        let (bin_dir, double, other) = (bin_dir.clone(), double.clone(), other.clone());
+        let bin_dir = bin_dir.clone();
+        let double = double.clone();
+        let other = other.clone();
         Arc::new(Subject {
             profile,
             bin_dir,

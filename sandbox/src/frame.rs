@@ -128,7 +128,8 @@ impl Tap {
     /// Fails with `TimedOut` and the labels if the last one does not come in time.
     pub fn labels_until(&self, last: &str, timeout: Duration) -> io::Result<Vec<String>> {
         let mut deadline = Instant::now() + timeout;
-        let (mut labels, mut complete) = (Vec::new(), false);
+        let mut labels = Vec::new();
+        let mut complete = false;
         while let Some(label) = self.label_until(deadline)? {
             if label == last {
                 complete = true;

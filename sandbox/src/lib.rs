@@ -82,7 +82,8 @@ impl Error {
 /// # Errors
 /// [`Error::Forbidden`] with one sentence that names the remedy, or what else failed.
 pub fn enter() -> Result<(), Error> {
-    let (uid, gid) = (Uid::current(), Gid::current());
+    let uid = Uid::current();
+    let gid = Gid::current();
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .map_err(|errno| Error::Forbidden(reason(errno)))?;
     // Without "deny" the kernel lets only the privileged write gid_map.

@@ -130,7 +130,8 @@ impl Spawned {
         stdout: &mut Vec<u8>,
         stderr: &mut Vec<u8>,
     ) -> Result<Option<ExitStatus>, RunError> {
-        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        let mut out = self.child.stdout.take();
+        let mut err = self.child.stderr.take();
         let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
             let timeout = match ended {

@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn lines_that_came_and_went_are_counted() {
-        let (before, after) = (state("a\nb\nb\nc"), state("c\nb\nd\nd"));
+        let before = state("a\nb\nb\nc");
+        let after = state("c\nb\nd\nd");
         assert_eq!(after.changes_since(&before), ["- a", "- b", "+ d", "+ d"]);
         assert_eq!(after.changes_since(&after), [""; 0]);
     }

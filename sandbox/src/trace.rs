@@ -208,8 +208,10 @@ struct Tracer<'d> {
 
 impl<'d> Tracer<'d> {
     fn new(main: Pid, decide: &'d mut dyn FnMut(&SystemCall) -> Action) -> Self {
-        let (is_program, has_ended) = (false, false);
-        let (tracees, traced) = (BTreeMap::new(), Traced::default());
+        let is_program = false;
+        let has_ended = false;
+        let tracees = BTreeMap::new();
+        let traced = Traced::default();
         let mut tracer = Self {
             main,
             decide,

@@ -161,10 +161,8 @@ impl RogueRouter {
         // Any other hop limit is ignored (RFC 4861, 6.1.2).
         setsockopt(&socket, Ipv6MulticastHops, &255)?;
         let to = SocketAddrV6::new(ALL_NODES, 0, 0, link);
-        let (stop, sent) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
         let (stopped, count, packet) =
             (Arc::clone(&stop), Arc::clone(&sent), advertisement(prefix));
         let thread = std::thread::spawn(move || {

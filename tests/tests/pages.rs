@@ -215,10 +215,8 @@ fn try_network(host: &Host, file: &str, network: &Value) {
         }
         String::from_utf8(output.stdout).unwrap()
     };
-    let (name, path) = (
-        network["name"].as_str().unwrap(),
-        pod.path().to_str().unwrap(),
-    );
+    let name = network["name"].as_str().unwrap();
+    let path = pod.path().to_str().unwrap();
     for command in ["add", "check", "del"] {
         cnictl(&[command, name, path]);
     }

@@ -77,7 +77,8 @@ fn list_at(names: &[&str], lines: &[BTreeSet<String>]) -> Option<usize> {
 fn no_other_file_repeats_the_list_of_plugins() {
     let names: Vec<&str> = cni_plugins::names().collect();
     let root = workspace("").canonicalize().unwrap();
-    let (mut seen, mut found) = (0, Vec::new());
+    let mut seen = 0;
+    let mut found = Vec::new();
     for file in files(&root) {
         let path = file.strip_prefix(&root).unwrap();
         // What is no text has no list.

@@ -41,7 +41,8 @@ pub(super) fn swap(options: &Run) -> Result<ExitCode, String> {
             &selection(options),
         ))
     };
-    let (there, back) = (items(&a, &b)?, items(&b, &a)?);
+    let there = items(&a, &b)?;
+    let back = items(&b, &a)?;
     enter(&[there.as_slice(), &back].concat())?;
     for (one, other, items) in [(&a, &b, there), (&b, &a, back)] {
         let start = Instant::now();
@@ -78,13 +79,16 @@ pub(super) fn diff(options: &Run) -> Result<ExitCode, String> {
             &selection(options),
         )
     };
-    let (of_a, of_b) = (items(&a), items(&b));
+    let of_a = items(&a);
+    let of_b = items(&b);
     enter(&[of_a.as_slice(), &of_b].concat())?;
-    let (by_a, by_b) = (run(options, &of_a), run(options, &of_b));
+    let by_a = run(options, &of_a);
+    let by_b = run(options, &of_b);
     let mut text = format!("a  {}\nb  {}\n", a.display(), b.display());
     let mut same = true;
     for (item, (a, b)) in of_a.iter().zip(by_a.iter().zip(&by_b)) {
-        let (plugin, version) = (&item.subject.profile.name, item.version);
+        let plugin = &item.subject.profile.name;
+        let version = item.version;
         for outcome in [a, b] {
             if let Verdict::Error { reason } | Verdict::Skipped { reason } = &outcome.verdict {
                 return Err(format!("{plugin} {version}: {reason}"));
@@ -172,7 +176,8 @@ fn measured(item: &Item) -> Result<Vec<Reading>, String> {
     let outcomes = suite::run(std::slice::from_ref(item), options, &|_| ());
     let outcome = outcomes.first().ok_or("nothing was run")?;
     if !matches!(outcome.verdict, Verdict::Passed) {
-        let (id, folder) = (item.full_id(), item.subject.bin_dir.display());
+        let id = item.full_id();
+        let folder = item.subject.bin_dir.display();
         return Err(format!("{id} {folder}: {:?}", outcome.verdict));
     }
     Ok(outcome.readings.clone())

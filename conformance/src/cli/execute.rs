@@ -83,7 +83,8 @@ pub(super) fn list(options: &Run) -> Result<ExitCode, String> {
             .filter(wanted)
         {
             let kinds: Vec<&str> = case.kinds.iter().map(|kind| kind.as_str()).collect();
-            let (level, section) = (case.level.as_str(), case.clause.section);
+            let level = case.level.as_str();
+            let section = case.clause.section;
             text += &format!(
                 "  {:<34} {level:<7} {:<12} {}\n",
                 case.id,

@@ -96,7 +96,8 @@ pub struct Difference {
 /// Returns the differences between two outcomes of [`REQUESTS`].
 #[must_use]
 pub fn differences(a: &Outcome, b: &Outcome) -> Vec<Difference> {
-    let (a, b) = (answers(a), answers(b));
+    let a = answers(a);
+    let b = answers(b);
     let requests: Vec<&String> = a.iter().chain(&b).map(|(request, _)| request).collect();
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
@@ -108,13 +109,12 @@ pub fn differences(a: &Outcome, b: &Outcome) -> Vec<Difference> {
                 .map(|(_, answer)| answer.clone())
                 .unwrap_or_default()
         };
-        let (a, b) = (of(&a), of(&b));
+        let a = of(&a);
+        let b = of(&b);
         let places: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for at in places {
-            let (a, b) = (
-                a.get(at).cloned().unwrap_or_default(),
-                b.get(at).cloned().unwrap_or_default(),
-            );
+            let a = a.get(at).cloned().unwrap_or_default();
+            let b = b.get(at).cloned().unwrap_or_default();
             if a != b {
                 found.push(Difference {
                     request: request.clone(),

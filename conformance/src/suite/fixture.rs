@@ -57,7 +57,8 @@ pub(super) fn create_master() -> Result<(), Failure> {
     let outside = Netns::create("outside")?;
     let inside = cni_net::Netns::open(outside.path())?;
     let mut batch = Batch::new();
-    let (master, up0) = (name(MASTER)?, name("up0")?);
+    let master = name(MASTER)?;
+    let up0 = name("up0")?;
     let link = NewLink::named(&master)
         .mac(MacAddr([0x0a, 0x58, 0xc0, 0, 3, 1]))
         .up();

@@ -50,7 +50,8 @@ pub fn run(
     tell: &(dyn Fn(&Progress<'_>) + Sync),
 ) -> Vec<Outcome> {
     let add_probe = AddProbe::of(items);
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
     let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::default();
     let work = || {
         while let index = next.fetch_add(1, Ordering::Relaxed)

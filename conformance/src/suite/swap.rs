@@ -88,7 +88,8 @@ const GC: Case = Case::should(
     }
 })])
 .body(|context| {
-    let (stale, valid) = (context.attachment("c1")?, context.attachment("c2")?);
+    let stale = context.attachment("c1")?;
+    let valid = context.attachment("c2")?;
     valid.add()?;
     let before = context.state()?;
     stale.add()?;
@@ -139,13 +140,15 @@ const BESIDE: Case = Case::should(
     },
 )])
 .body(|context| {
-    let (ours, others) = (context.attachment("c1")?, context.attachment("c2")?);
+    let ours = context.attachment("c1")?;
+    let others = context.attachment("c2")?;
     let before = context.state()?;
     let first = ours.add()?;
     let run = by_other(context, &others, Command::Add)?;
     let second = run.result()?;
     others.remember(second.clone());
-    let (first, second) = (addresses(&first), addresses(&second));
+    let first = addresses(&first);
+    let second = addresses(&second);
     let both: Vec<_> = first.intersection(&second).collect();
     require(
         both.is_empty() || !context.profile().makes.contains(&super::Made::Reservation),

@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn a_document_is_wanted_exactly_once_and_of_the_right_kind() {
-        let (result, error) = (r#"{"cniVersion":"1.1.0"}"#, r#"{"code":7,"msg":"no"}"#);
+        let result = r#"{"cniVersion":"1.1.0"}"#;
+        let error = r#"{"code":7,"msg":"no"}"#;
         for (operation, status, stdout, is_right) in [
             (Command::Add, 0, result, true),
             (Command::Add, 0, "", false),

@@ -13,7 +13,8 @@ pub(crate) fn put(file: &Path, mark: &str, text: &str) -> Result<(), String> {
 }
 
 fn replaced(page: &str, mark: &str, text: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->\n"));
+    let begin = format!("<!-- {mark} -->\n");
+    let end = format!("<!-- /{mark} -->\n");
     let (before, rest) = page.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
     Some(format!("{before}{begin}{text}{end}{after}"))

@@ -135,7 +135,8 @@ impl Flood {
             containers: RwLock::default(),
             phase: Mutex::new(Phase::new(has_reference)),
         };
-        let (start, shared_by_all) = (Instant::now(), &shared);
+        let start = Instant::now();
+        let shared_by_all = &shared;
         let end = start + self.duration;
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.workers)

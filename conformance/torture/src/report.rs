@@ -158,7 +158,8 @@ impl Report {
     pub(crate) fn findings(&self) -> String {
         let mut text = String::new();
         for ((_, defect, _), group) in &self.groups {
-            let (column, points) = (heading(*defect), &group.points);
+            let column = heading(*defect);
+            let points = &group.points;
             let first = points.first().map(String::as_str).unwrap_or_default();
             let _ = writeln!(text, "{column}: {first}\n  at {}", group.call);
             group
@@ -268,7 +269,8 @@ mod tests {
     use super::*;
 
     fn verdict(defects: Vec<(Defect, String)>) -> Verdict {
-        let (call, duration) = ("openat(3, \"x\")".to_owned(), Duration::from_millis(20));
+        let call = "openat(3, \"x\")".to_owned();
+        let duration = Duration::from_millis(20);
         Verdict {
             is_reached: true,
             ended_before_main: false,
@@ -280,10 +282,8 @@ mod tests {
 
     #[test]
     fn a_defect_is_counted_in_its_column_and_shown_with_its_point() {
-        let (mut report, row) = (
-            Report::default(),
-            Row::new("bridge", Command::Add, Kind::Kill),
-        );
+        let mut report = Report::default();
+        let row = Row::new("bridge", Command::Add, Kind::Kill);
         report.enter(
             row,
             "bridge/ADD/kill/0:1/gc".to_owned(),

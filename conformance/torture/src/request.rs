@@ -127,7 +127,8 @@ impl Request {
         };
         let duration = start.elapsed();
         // All that could write has ended, if the run was disturbed.
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         child
             .stdout
             .take()

@@ -143,7 +143,8 @@ fn sites(plugins: &Path, subject: &Subject, operation: Command) -> Result<Vec<Si
             .document()
             .ok(),
     };
-    let (mut sites, mut preparation) = (Vec::<Site>::new(), 0);
+    let mut sites = Vec::<Site>::new();
+    let mut preparation = 0;
     let ended = scene
         .request(operation, result.as_ref())?
         .run_disturbed(&mut |call| {
@@ -183,7 +184,8 @@ fn sweep_operation(
         scatter(index).is_multiple_of(selection.every)
     });
     let start = Instant::now();
-    let (next, report) = (AtomicUsize::new(0), Mutex::new(Report::default()));
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(Report::default());
     std::thread::scope(|scope| {
         let work = || {
             while next.load(Ordering::Relaxed) < chosen.len() {

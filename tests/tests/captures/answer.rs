@@ -46,11 +46,13 @@ impl Substitutes {
             let text = |interface: &Value, key: &str| {
                 interface[key].as_str().unwrap_or_default().to_owned()
             };
-            let (old, new) = (text(recorded, "name"), text(actual, "name"));
+            let old = text(recorded, "name");
+            let new = text(actual, "name");
             if is_random_veth(&old) && is_random_veth(&new) {
                 self.insert(old, new);
             }
-            let (old, new) = (text(recorded, "mac"), text(actual, "mac"));
+            let old = text(recorded, "mac");
+            let new = text(actual, "mac");
             let requested = recording
                 .variable("CNI_ARGS")
                 .contains(&format!("MAC={old}"));

@@ -96,7 +96,8 @@ const ADD_DURING_DEL: Case = Case::must(
 ])
 .body(|context| {
     let each_its_own = gives_each_its_own(context)?;
-    let (old, new) = (attachments(context, "old")?, attachments(context, "new")?);
+    let old = attachments(context, "old")?;
+    let new = attachments(context, "new")?;
     let before = context.state()?;
     let mut added = Vec::new();
     for attachment in &old {

@@ -272,7 +272,9 @@ fn below(text: &str, indent: usize) -> String {
 
 /// Breaks a line at its spaces, and a word that is too long anywhere.
 fn broken(line: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut current, mut used) = (Vec::new(), String::new(), 0);
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    let mut used = 0;
     for word in line.split_inclusive(' ') {
         if used > 0 && used + word.trim_end().chars().count() > width {
             lines.push(std::mem::take(&mut current));

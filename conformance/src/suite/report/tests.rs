@@ -7,7 +7,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 fn report() -> Report {
     let profile = Profile::built_in().unwrap().remove(0);
-    let (bin_dir, limit) = ("/bin-dir".into(), Duration::ZERO);
+    let bin_dir = "/bin-dir".into();
+    let limit = Duration::ZERO;
     let subject = Arc::new(Subject {
         profile,
         bin_dir,

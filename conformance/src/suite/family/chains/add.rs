@@ -133,7 +133,8 @@ const ADDRESSES_KEEP_INTERFACES: Case = Case::must(
         .key("prevResult", given.clone())
         .run()?;
     let printed = run.result()?;
-    let (before, after) = (owners(&decode(&given)?), owners(&decode(&printed)?));
+    let before = owners(&decode(&given)?);
+    let after = owners(&decode(&printed)?);
     let is_there = |address: &str| after.iter().any(|(found, _)| found == address);
     let kept: Vec<_> = before
         .iter()

@@ -69,7 +69,8 @@ impl<'c> Scene<'c> {
         if command != Command::Gc {
             return request;
         }
-        let (container, ifname) = (self.attachment.container(), &self.context.profile().ifname);
+        let container = self.attachment.container();
+        let ifname = &self.context.profile().ifname;
         request.key(
             "cni.dev/valid-attachments",
             json!([{"containerID": container, "ifname": ifname}]),

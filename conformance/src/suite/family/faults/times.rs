@@ -58,7 +58,8 @@ const KILLED_ANY_TIME: Case = Case::should(
     whole.succeeded()?;
     attachment.del()?;
     let before = context.state()?;
-    let (start, mut tried) = (Instant::now(), 0);
+    let start = Instant::now();
+    let mut tried = 0;
     while tried < MAX_MOMENTS && (tried < MIN_MOMENTS || start.elapsed() < TIMEOUT) {
         // Spread over the whole run, and a bit more: each multiple of the golden section.
         let moment = whole.duration * (tried * 618 % 1000) / 900;

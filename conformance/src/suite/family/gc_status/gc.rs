@@ -89,7 +89,8 @@ const GC_KEEPS_THE_VALID: Case = Case::must(
     }),
 ])
 .body(|context| {
-    let (a, b) = (context.attachment("c1")?, context.attachment("c2")?);
+    let a = context.attachment("c1")?;
+    let b = context.attachment("c2")?;
     a.add()?;
     b.add()?;
     let before = context.state()?;
@@ -217,7 +218,8 @@ const GC_TWICE: Case = Case::should(
     },
 )])
 .body(|context| {
-    let (lives, gone) = (context.attachment("c1")?, context.attachment("c2")?);
+    let lives = context.attachment("c1")?;
+    let gone = context.attachment("c2")?;
     lives.add()?;
     gone.add()?;
     gone.remove_netns()?;

@@ -167,7 +167,8 @@ const TWO_CONTAINERS: Case = Case::must(
     }),
 ])
 .body(|context| {
-    let (first, second) = (context.attachment("c1")?, context.attachment("c2")?);
+    let first = context.attachment("c1")?;
+    let second = context.attachment("c2")?;
     first.add()?;
     let before = context.state()?;
     second.add()?;

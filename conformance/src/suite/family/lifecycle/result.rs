@@ -55,7 +55,8 @@ const RESULT_INTERFACES: Case = Case::must(
 .body(|context| {
     let attachment = context.attachment("c1")?;
     let result = attachment.add_decoded()?;
-    let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
+    let host = Kernel::of_host()?;
+    let inside = Kernel::inside(&attachment)?;
     for interface in &result.interfaces {
         let (place, kernel) = if interface.sandbox.is_empty() {
             ("the host", &host)
@@ -253,7 +254,8 @@ const HIDDEN_INTERFACES: Case = Case::must(
 )])
 .body(|context| {
     let attachment = context.attachment("c1")?;
-    let (host, inside) = (Kernel::of_host()?, Kernel::inside(&attachment)?);
+    let host = Kernel::of_host()?;
+    let inside = Kernel::inside(&attachment)?;
     let result = attachment.add_decoded()?;
     let places = [
         (Kernel::of_host()?, host, true),

@@ -124,7 +124,8 @@ const PREVRESULT: Case = Case::must(
         .key("prevResult", given.clone())
         .run()?;
     let printed = run.result()?;
-    let (wanted, found) = (decode(&given)?, decode(&printed)?);
+    let wanted = decode(&given)?;
+    let found = decode(&printed)?;
     match lost(&wanted, &found) {
         Some(what) => Err(Failure::mismatch(
             format!("{what} of prevResult in the result"),
