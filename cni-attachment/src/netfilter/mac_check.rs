@@ -196,7 +196,7 @@ pub fn create(id: AttachmentId<'_>, check: &MacCheck) -> Result<(), Error> {
 /// Connects to the kernel's nf_tables.
 ///
 /// # Errors
-/// Fails if the kernel lacks nf_tables.
+/// Fails if the kernel has no nf_tables.
 pub fn open() -> Result<Nft, Error> {
     Nft::open().map_err(refusal)
 }
