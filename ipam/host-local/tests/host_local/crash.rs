@@ -356,13 +356,17 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
     assert!(failed > 0 && served > 0, "{failed} {served}");
 }
 
-/// The program, copied to `elsewhere`, for a user who is not root: to root everything is permitted.
+/// Returns the program, copied to `elsewhere`, for a user who is not root: to root everything is permitted.
 fn somebody_else(elsewhere: &DataDir) -> Command {
     use std::os::unix::process::CommandExt;
     // Others need not be able to enter the folder in which it was built.
     let copy = elsewhere.path().join("host-local");
     if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_host-local"), &copy).unwrap();
+        // By another process: if this one held the copy open for writing, a program that another
+        // test starts at this moment would inherit that, and execve(2) would fail with ETXTBSY.
+        let mut cp = Command::new("cp");
+        cp.arg(env!("CARGO_BIN_EXE_host-local")).arg(&copy);
+        assert!(cp.status().unwrap().success());
     }
     let mut program = Command::new(copy);
     if is_root() {
