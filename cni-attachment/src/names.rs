@@ -119,7 +119,8 @@ mod tests {
                 if_name: "eth0",
             })
         };
-        let (a, b) = (names("a"), names("b"));
+        let a = names("a");
+        let b = names("b");
         assert_eq!(a, names("a"));
         let all: std::collections::HashSet<_> = a.iter().chain(&b).collect();
         assert_eq!(all.len(), 8);
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn random_addresses_are_local_unicast_and_differ() {
-        let (a, b) = (random_mac(), random_mac());
+        let a = random_mac();
+        let b = random_mac();
         assert_ne!(a, b);
         assert!(!a.is_multicast() && a.0[0] & 2 == 2);
     }

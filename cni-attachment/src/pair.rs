@@ -34,7 +34,8 @@ fn own(link: Link, id: AttachmentId<'_>) -> Option<Own> {
 /// Finds the pairs of this attachment by its names. If another link has one of these, all links are
 /// looked at too: earlier versions then took a random name.
 fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
-    let (mut found, mut is_taken) = (Vec::new(), false);
+    let mut found = Vec::new();
+    let mut is_taken = false;
     for name in host_names(id) {
         let Some(link) = host.find_link(&name)? else {
             continue;
@@ -160,7 +161,8 @@ pub fn create(
     for host_name in host_names(new.id) {
         let mut batch = Batch::new();
         new.add_to(&mut batch, &host_name);
-        let (name, mac) = (host_name.clone(), new.host_mac);
+        let name = host_name.clone();
+        let mac = new.host_mac;
         rollback.on_failure("removing the veth pair", move || {
             Ok(remove_made(&name, mac)?)
         });

@@ -10,15 +10,15 @@ const STATUS: &str = "/proc/thread-self/status";
 /// include/uapi/linux/capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// To change links, addresses, routes and rules.
+    /// Permits to change links, addresses, routes and rules.
     NetAdmin = 12,
-    /// To enter the namespace of a container.
+    /// Permits to enter the namespace of a container.
     SysAdmin = 21,
 }
 
 impl Capability {
-    /// The capabilities that are not in effect. None is missing as far as is known if the kernel
-    /// does not say, since `/proc` is not mounted: then the operation itself fails.
+    /// Returns the capabilities that are not in effect. Returns none if `/proc` is not mounted and
+    /// the kernel cannot be asked: then the operation itself fails.
     #[must_use]
     pub fn missing() -> Vec<Self> {
         let status = std::fs::read_to_string(STATUS).unwrap_or_default();
@@ -35,10 +35,10 @@ pub(crate) fn missing_text(missing: &[Capability]) -> String {
     format!("the plugin runs without {}", names.join(" and "))
 }
 
-/// Requires, for STATUS, the capabilities without which no container can be attached.
+/// Checks, for STATUS, the capabilities without which no container can be attached.
 ///
 /// # Errors
-/// Code 50 with their names if some are missing.
+/// Fails with code 50, naming the missing capabilities, if there are any.
 pub fn require_capabilities() -> Result<(), Error> {
     let missing = Capability::missing();
     if missing.is_empty() {

@@ -1,4 +1,4 @@
-//! Why the kernel side of an operation failed: what was done, to which object, what the kernel said.
+//! Errors of operations on the kernel: the operation, its object, and the kernel's answer.
 
 use nix::errno::Errno;
 use std::{fmt, io};
@@ -8,7 +8,7 @@ use std::{fmt, io};
 pub struct KernelError {
     /// The error number.
     pub errno: Errno,
-    /// The text that came with it (extended acknowledgement, include/linux/netlink.h), where there was one.
+    /// The text that came with it (extended acknowledgement, include/linux/netlink.h), if any.
     pub text: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for KernelError {
 
 impl std::error::Error for KernelError {}
 
-/// What a kernel can lack.
+/// A feature that a kernel may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
     /// nf_tables altogether.
@@ -47,9 +47,9 @@ pub enum NetError {
     /// A netlink request was refused.
     #[error("failed to {operation} {object:?}: {source}")]
     Kernel {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         operation: &'static str,
-        /// What it was tried on.
+        /// The object of the operation.
         object: String,
         /// The kernel's answer.
         source: KernelError,
@@ -57,9 +57,9 @@ pub enum NetError {
     /// A system call or a file operation failed.
     #[error("failed to {operation} {object:?}: {source}")]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         operation: &'static str,
-        /// What it was tried on.
+        /// The object of the operation.
         object: String,
         /// The system's error.
         source: io::Error,
@@ -67,41 +67,41 @@ pub enum NetError {
     /// The kernel's answer was not understood.
     #[error("failed to {operation} {object:?}: {reason}")]
     Protocol {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         operation: &'static str,
-        /// What it was tried on.
+        /// The object of the operation.
         object: String,
-        /// What was wrong with the answer.
+        /// The reason why the answer was not understood.
         reason: String,
     },
-    /// The kernel lacks what was asked for.
+    /// The kernel lacks a feature that the operation needs.
     #[error("the kernel lacks {feature}: {source}")]
     Lacking {
-        /// What it lacks.
+        /// The missing feature.
         feature: Feature,
-        /// The refusal that says so.
+        /// The refusal from which the lack was concluded.
         source: Box<NetError>,
     },
-    /// `/proc` is not mounted, so namespaces cannot be told apart.
+    /// `/proc` is not mounted, so namespaces cannot be compared.
     #[error("failed to find the own network namespace: /proc is not mounted")]
     NoProc,
-    /// Something did not come about in time.
+    /// An awaited state was not reached in time.
     #[error("timed out waiting for {0}")]
     TimedOut(String),
-    /// The process was asked to stop while it waited.
+    /// The process received a request to stop while it waited.
     #[error("terminated while waiting for {0}")]
     Stopped(String),
-    /// A program of the system that is needed is not installed. The first words are the reference's.
+    /// A required program of the system is not installed. The first words are the reference's.
     #[error("failed to locate iptables: no program {0:?} in PATH or the usual folders")]
     NoProgram(String),
     /// A program of the system failed.
     #[error("{program} failed: {reason}")]
     Program {
-        /// Its name.
+        /// The name of the program.
         program: String,
-        /// How it ended, or why it could not be run.
+        /// The exit status, or the reason why the program could not be run.
         reason: String,
-        /// Its words.
+        /// The program's own error text.
         said: String,
     },
 }
@@ -125,7 +125,7 @@ impl NetError {
         match self {
             Self::Kernel { source, .. } => Some(source.errno),
             Self::Io { source, .. } => source.raw_os_error().map(Errno::from_raw),
-            // What is lacking is no object that is absent or there.
+            // `is_exists` and `is_absent` speak of objects; a missing feature is not an object.
             Self::Lacking { .. }
             | Self::Protocol { .. }
             | Self::NoProc
@@ -152,13 +152,13 @@ impl NetError {
         }
     }
 
-    /// Returns true if the object was there already.
+    /// Returns true if the object exists already.
     #[must_use]
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(Errno::EEXIST)
     }
 
-    /// Returns true if the object was not there.
+    /// Returns true if the object does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(
@@ -167,16 +167,16 @@ impl NetError {
         )
     }
 
-    /// Returns true if the kernel lacks what was asked for.
+    /// Returns true if the kernel lacks a required feature.
     #[must_use]
     pub fn is_lack(&self) -> bool {
         matches!(self, Self::Lacking { .. })
     }
 
-    /// `Ok` where the object is gone, by this operation or before it.
+    /// Takes the absence of an object for success, as a removal does.
     ///
     /// # Errors
-    /// Every error but absence.
+    /// Returns every error but one that reports absence.
     pub fn absent_is_ok(outcome: Result<(), Self>) -> Result<(), Self> {
         outcome.or_else(|e| if e.is_absent() { Ok(()) } else { Err(e) })
     }

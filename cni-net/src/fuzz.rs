@@ -1,12 +1,12 @@
-//! Entry functions for the fuzzer: whatever the kernel or a program of the system may answer, now
-//! or in a version to come. Compiled with the feature `fuzzing` only.
+//! Entry functions for the fuzzer: any answer that the kernel or a program of the system may give,
+//! now or in a later version. Compiled with the feature `fuzzing` only.
 
 use crate::{iptables, netlink, nft, rtnl};
 
-/// Reads a datagram of rtnetlink, and each of its messages as everything that it can be.
+/// Reads a datagram of rtnetlink, and each of its messages with every reader.
 ///
 /// # Panics
-/// If a reader does.
+/// Panics if a reader does.
 pub fn netlink(data: &[u8]) {
     rtnl::fuzz::read(data);
     netlink::payloads(data)
@@ -14,18 +14,18 @@ pub fn netlink(data: &[u8]) {
         .for_each(|payload| rtnl::fuzz::read(payload));
 }
 
-/// Reads an answer of nf_tables as everything that it can be.
+/// Reads an answer of nf_tables with every reader.
 ///
 /// # Panics
-/// If a reader does.
+/// Panics if a reader does.
 pub fn nftables(data: &[u8]) {
     nft::fuzz::read(data);
 }
 
-/// Reads what `iptables-save -t nat` printed, and plans the removal of everything in it.
+/// Reads the output of `iptables-save -t nat`, and plans the removal of everything in it.
 ///
 /// # Panics
-/// If the plan would delete what was not printed.
+/// Panics if the plan would delete a rule that was not printed.
 pub fn iptables_save(data: &[u8]) {
     iptables::fuzz::read(&String::from_utf8_lossy(data));
 }

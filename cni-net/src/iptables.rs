@@ -1,12 +1,12 @@
-//! iptables: reading and changing the tables that its programs keep, of either variant.
+//! iptables: reading and changing the tables of its programs, of either variant.
 //!
-//! There are two programs of that name. The one of today writes nf_tables, tables such as `ip nat`
-//! and `ip6 filter`: what is in them is seen and removed over netlink, without running it, and even
-//! if it is not installed any more. The older ("legacy") one has tables of its own in the kernel,
-//! which only itself can read; it is run if `/proc` says that there is such a table. Rules are
-//! added by whichever of the two the host calls `iptables-restore`.
+//! There are two programs of that name. The current one (iptables-nft) writes nf_tables, to tables
+//! such as `ip nat` and `ip6 filter`. These are read and cleaned over netlink, without running the
+//! program, and even if it is no longer installed. The older one ("legacy") has tables of its own
+//! in the kernel, which only it can read; it is run if `/proc` lists such a table. Rules are added
+//! by the variant that the host calls `iptables-restore`.
 //!
-//! The mechanism only: which rules, and whose they are, is the plugins' business.
+//! This module is mechanism only: the content and the ownership of rules belong to the plugins.
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
@@ -22,7 +22,7 @@ use crate::{error::NetError, netns::Netns, nft::Nft, sysctl::Family};
 use cni_types::{Environment, Stop};
 use tools::{Tool, Tools};
 
-/// The most attempts to change a table while others change it, too.
+/// The most attempts to change a table that others change at the same time.
 const ATTEMPTS: u32 = 16;
 
 /// The program that keeps a table.
@@ -34,21 +34,21 @@ pub enum Variant {
     Legacy,
 }
 
-/// A table, by its purpose.
+/// A table of iptables, by its purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// Accepts and drops packets.
     Filter,
     /// Translates addresses.
     Nat,
-    /// Changes marks and the like.
+    /// Changes packets, their marks for instance.
     Mangle,
     /// Comes before connection tracking.
     Raw,
 }
 
 impl Table {
-    /// Its name.
+    /// Returns the name of the table.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// One of the tables of a host that serve the same purpose.
+/// One of a host's tables for a purpose: of one variant, for one address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostTable {
     /// Its purpose.
@@ -72,7 +72,7 @@ pub struct HostTable {
 }
 
 impl HostTable {
-    /// All tables of a host that serve a purpose.
+    /// Returns all tables of a host for a purpose.
     #[must_use]
     pub fn all(table: Table) -> [Self; 4] {
         let of = |variant, family| Self {
@@ -89,19 +89,19 @@ impl HostTable {
     }
 }
 
-/// The tables that are looked into.
+/// The tables that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
     /// Those that can be read without running a program.
     Nft,
-    /// Those of the legacy iptables too, as far as its program can read them: it cannot if another
-    /// version of it, in a container for instance, made rules of a kind that it does not know.
+    /// Those of the legacy iptables too, if its program can read them. It cannot if another version
+    /// of it, in a container for instance, created rules of a kind that this version does not know.
     Readable,
-    /// All, or else it is an error.
+    /// All tables; it is an error if one of them cannot be read.
     All,
 }
 
-/// The rules of iptables in the namespace that the thread is in.
+/// The iptables rules of the thread's namespace.
 pub struct Iptables<'a> {
     nft: Option<&'a mut Nft>,
     tables: Tables,
@@ -110,8 +110,8 @@ pub struct Iptables<'a> {
 }
 
 impl<'a> Iptables<'a> {
-    /// Runs nothing yet. `nft` is `None` if the kernel has no nf_tables; programs are looked for in
-    /// the PATH of `environment`, and get it as theirs; `stop` ends them early.
+    /// Prepares access, and runs no program yet. `nft` is `None` if the kernel has no nf_tables.
+    /// Programs are searched in the PATH of `environment` and run with it; `stop` ends them early.
     #[must_use]
     pub fn new(
         nft: Option<&'a mut Nft>,
@@ -127,11 +127,11 @@ impl<'a> Iptables<'a> {
         }
     }
 
-    /// Finds the program by which rules are added, and runs nothing. That for IPv6 is looked for
-    /// when it is needed.
+    /// Finds the program that adds rules, and does not run it. The one for IPv6 is searched when it
+    /// is needed.
     ///
     /// # Errors
-    /// [`NetError::NoProgram`] if there is no `iptables-restore`.
+    /// Fails with [`NetError::NoProgram`] if there is no `iptables-restore`.
     pub fn require_program(environment: &Environment) -> Result<(), NetError> {
         let stop = Stop::never();
         let tools = Tools {
@@ -141,18 +141,19 @@ impl<'a> Iptables<'a> {
         tools.require(Tool::Restore, Family::V4).map(drop)
     }
 
-    /// Carries out a script, wholly or not at all, by whatever the host calls `iptables-restore`.
+    /// Applies a script as a whole or not at all, with the host's `iptables-restore`.
     ///
     /// # Errors
-    /// [`NetError::NoProgram`] if there is no such program, [`NetError::Program`] if it fails.
+    /// Fails with [`NetError::NoProgram`] if there is no such program, and with
+    /// [`NetError::Program`] if it fails.
     pub fn restore(&mut self, family: Family, script: Script) -> Result<(), NetError> {
         self.tools.restore(Tool::Restore, family, &script.finish())
     }
 
-    /// All rules of a table.
+    /// Returns all rules of a table.
     ///
     /// # Errors
-    /// Fails if it cannot be read; see [`Tables`].
+    /// Fails if the table cannot be read; see [`Tables`].
     pub fn read(&mut self, table: HostTable) -> Result<Contents, NetError> {
         match (table.variant, &mut self.nft) {
             (Variant::Nft, Some(nft)) => listed::read_all(nft, table),
@@ -161,8 +162,8 @@ impl<'a> Iptables<'a> {
         }
     }
 
-    /// The rules of a chain and of those `from` which rules lead there; nothing if there is no such
-    /// chain. May return more than that.
+    /// Returns the rules of a chain, and those of the chains `from` whose rules jump to it; empty
+    /// if there is no such chain. May return further rules.
     ///
     /// # Errors
     /// Fails if they cannot be read; see [`Tables`].
@@ -179,17 +180,17 @@ impl<'a> Iptables<'a> {
         }
     }
 
-    /// The reason why a legacy table could not be read, if that was no error.
+    /// Returns the reason why a legacy table could not be read, if [`Tables`] let that pass.
     #[must_use]
     pub fn unread(&self) -> Option<&NetError> {
         self.unread.as_ref()
     }
 
-    /// Plans a removal from each of a host's tables by what is there, and carries it out; again if
+    /// Plans a removal from each of a host's tables by its content, and applies it. Plans again if
     /// the table changed in between.
     ///
     /// # Errors
-    /// The first failure, after every table was tried.
+    /// Returns the first failure, after every table was tried.
     pub fn remove(
         &mut self,
         table: Table,
@@ -216,7 +217,8 @@ impl<'a> Iptables<'a> {
             }
             match self.apply(table, &removal) {
                 Err(e) if e.is_absent() => {}
-                // The program does not say why; that there is something else to do now does.
+                // The program does not name a reason. A plan that changed since shows that others
+                // interfered.
                 Err(NetError::Program { .. }) if removal != planned => {}
                 outcome => return outcome,
             }
@@ -254,8 +256,8 @@ impl<'a> Iptables<'a> {
     }
 }
 
-/// Returns true if the thread's namespace has this legacy table; the kernel makes it when it is
-/// first used. To ask the program itself would make one.
+/// Returns true if the thread's namespace has this legacy table. The kernel creates a table at its
+/// first use, so running the program to find out would create it.
 fn has_legacy_table(table: HostTable) -> Result<bool, NetError> {
     let file = match table.family {
         Family::V4 => "/proc/thread-self/net/ip_tables_names",
@@ -263,7 +265,8 @@ fn has_legacy_table(table: HostTable) -> Result<bool, NetError> {
     };
     match std::fs::read_to_string(file) {
         Ok(names) => Ok(names.lines().any(|name| name == table.table.name())),
-        // A kernel without the legacy iptables has no such file; nothing is known without `/proc`.
+        // A kernel without the legacy iptables has no such file. Without `/proc` the answer is
+        // unknown.
         Err(_) => Netns::current().map(|_| false),
     }
 }

@@ -1,8 +1,8 @@
-//! The kernel, as the plugins need it: namespaces, rtnetlink, nf_tables, iptables, sysctls.
+//! The kernel side of the plugins: namespaces, rtnetlink, nf_tables, iptables, sysctls.
 //!
-//! This is the only crate that speaks to the kernel's network configuration. Its functions are named for what they
-//! promise: `create_*` fails where the object is there (`EEXIST`), `ensure_*` may be repeated, `remove_*`
-//! succeeds where nothing is there.
+//! No other crate changes the kernel's network configuration. The names of its functions are
+//! promises: `create_*` fails with `EEXIST` if the object exists, `ensure_*` is idempotent, and
+//! `remove_*` succeeds if the object is absent.
 
 mod capability;
 mod claim;

@@ -1,8 +1,9 @@
 //! The transport: requests to the kernel over a netlink socket, and its answers.
 //!
-//! Netlink answers a request while send(2) runs, so the answer waits in the socket when send returns, and a
-//! dump's next part is put there by each receive. The socket is therefore non-blocking: an answer that is not
-//! there will not come, and nothing can hang. No runtime, no threads: see ARCHITECTURE.md.
+//! Netlink answers a request while send(2) runs: the answer is in the socket's queue when send
+//! returns, and each receive queues the next part of a dump. The socket is therefore non-blocking.
+//! An answer that is not in the queue will not come, and nothing can hang. There is no runtime and
+//! there are no threads: see ARCHITECTURE.md.
 
 use crate::error::{KernelError, NetError};
 use netlink_packet_core::{
@@ -28,15 +29,16 @@ const HEADER_LEN: usize = 16;
 /// The kernel fills dump buffers of at most 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
 const RECEIVE_BUFFER: usize = 64 << 10;
 
-/// How many requests are sent at once. Each is answered by a buffer of some 800 bytes (`truesize`), and what does not fit into
-/// the socket's 208 KiB is lost, the kernel saying only ENOBUFS.
+/// The number of requests that are sent at once. The buffer of each answer takes some 800 bytes
+/// (`truesize`); answers that do not fit into the socket's 208 KiB are lost, and the kernel reports
+/// only ENOBUFS.
 pub(crate) const REQUESTS_AT_ONCE: usize = 128;
 
-/// How long an inconsistent dump is taken again before it is given up. A number of attempts is no measure: where many pods
-/// come and go, and there are a thousand rules, most attempts are disturbed.
+/// The time for which an inconsistent dump is repeated. It is not a number of attempts: on a node
+/// where pods come and go and there are a thousand rules, most attempts are disturbed.
 const DUMP_LIMIT: Duration = Duration::from_secs(10);
 
-/// One message and what to say if the kernel refuses it.
+/// A message, and the words for an error if the kernel refuses it.
 pub(crate) struct Request<M> {
     pub(crate) message: M,
     pub(crate) flags: u16,
@@ -44,13 +46,13 @@ pub(crate) struct Request<M> {
     pub(crate) object: String,
 }
 
-/// One answer: its payload after the netlink header.
+/// An answer: its payload, behind the netlink header.
 #[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) payload: Vec<u8>,
 }
 
-/// What a received datagram holds, message by message.
+/// A message of a received datagram.
 enum Part {
     Data {
         sequence: u32,
@@ -72,7 +74,7 @@ enum Part {
 }
 
 impl Part {
-    /// The request that it answers.
+    /// Returns the sequence number of the request that the message answers.
     fn sequence(&self) -> u32 {
         match self {
             Self::Data { sequence, .. }
@@ -83,25 +85,25 @@ impl Part {
     }
 }
 
-/// What was asked, to say it in an error.
+/// The requests of one send, as an error names them.
 struct Blame {
     /// The sequence number of the first request.
     start: u32,
     requests: Vec<(&'static str, String)>,
-    /// The sequence numbers of all messages, the frame of a batch included, which is what a refusal
-    /// of the whole batch answers: the first, and how many there are.
+    /// The first sequence number, and the number of messages, including the frame of a batch: a
+    /// batch that is refused as a whole is refused in answer to its frame.
     sent: (u32, u32),
 }
 
 impl Blame {
-    /// Returns true if the answer is to one of the messages. A send that was repeated after EINTR,
-    /// although it had taken place, is answered twice; the second answer is nobody's.
+    /// Returns true if the answer is to one of the messages. A send that is repeated after EINTR,
+    /// although it took place, is answered twice; the second answer belongs to no request.
     fn includes(&self, sequence: u32) -> bool {
         let (first, count) = self.sent;
         sequence.wrapping_sub(first) < count
     }
 
-    /// The request with this sequence number, or the first where the answer is to none of them.
+    /// Returns the request with this sequence number, or the first one if the answer is to none.
     fn of(&self, sequence: u32) -> (&'static str, String) {
         let asked = usize::try_from(sequence.wrapping_sub(self.start))
             .ok()
@@ -146,14 +148,15 @@ pub(crate) struct NetlinkSocket {
 }
 
 impl NetlinkSocket {
-    /// Opens a socket in the network namespace that the thread is in; the socket stays there.
+    /// Opens a socket in the thread's network namespace; the socket stays there.
     pub(crate) fn open(protocol: isize) -> Result<Self, NetError> {
         let open = || {
             let mut socket = Socket::new(protocol)?;
             socket.bind_auto()?;
             socket.connect(&SocketAddr::new(0, 0))?;
             socket.set_non_blocking(true)?;
-            // Without these two the socket works, only errors are shorter and dumps longer (Linux < 4.20).
+            // The socket works without these two options (Linux < 4.20): errors are shorter, dumps
+            // longer.
             let _ = socket.set_ext_ack(true);
             let _ = socket.set_cap_ack(true);
             let _ = socket.set_netlink_get_strict_chk(true);
@@ -173,14 +176,16 @@ impl NetlinkSocket {
             .map_err(|e| NetError::io("subscribe to", format!("group {group}"), e))
     }
 
-    /// Sends all requests, as many at once as can be answered. The kernel carries them out in order and does not stop at a
-    /// refused one; the first refusal is the error. The answers to requests that read something are returned.
+    /// Sends all requests, as many at once as can be answered, and returns the answers of those
+    /// that read something. The kernel executes them in order and does not stop at a refused one;
+    /// the error is the first refusal.
     pub(crate) fn execute<M: NetlinkSerializable>(
         &mut self,
         requests: Vec<Request<M>>,
     ) -> Result<Vec<Answer>, NetError> {
         let mut requests = requests.into_iter().peekable();
-        let (mut answers, mut refusal) = (Vec::new(), Ok(()));
+        let mut answers = Vec::new();
+        let mut refusal = Ok(());
         while requests.peek().is_some() {
             let mut bytes = Vec::with_capacity(1024);
             let blame = self.append_all(&mut bytes, requests.by_ref().take(REQUESTS_AT_ONCE));
@@ -192,7 +197,7 @@ impl NetlinkSocket {
         refusal.map(|()| answers)
     }
 
-    /// Asks for one object. The object itself is the answer; an acknowledgement would only be one datagram more.
+    /// Reads one object. The object itself is the answer, so no acknowledgement is requested.
     pub(crate) fn read<M: NetlinkSerializable>(
         &mut self,
         request: Request<M>,
@@ -224,8 +229,8 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends a batch of nfnetlink: everything between `begin` and `end` is carried out wholly or not at all. It cannot be
-    /// divided, so the caller sees to it that it has at most [`REQUESTS_AT_ONCE`].
+    /// Sends a batch of nfnetlink: everything between `begin` and `end` is applied as a whole or
+    /// not at all. It cannot be divided, so it may have at most [`REQUESTS_AT_ONCE`] requests.
     pub(crate) fn transact<M: NetlinkSerializable>(
         &mut self,
         begin: M,
@@ -241,14 +246,17 @@ impl NetlinkSocket {
         self.exchange(&bytes, &blame).map(drop)
     }
 
-    /// Sends and collects the answers, which are all there when send returns. The end of the queue is the end of the
-    /// answers too: a batch that is refused as a whole (no permission, no such subsystem) is answered only once.
+    /// Sends requests and collects their answers, which are queued when send returns. An empty
+    /// queue ends the answers too: a batch that is refused as a whole (no permission, no such
+    /// subsystem) is answered only once.
     fn exchange(&self, bytes: &[u8], blame: &Blame) -> Result<Vec<Answer>, NetError> {
         if blame.requests.is_empty() {
             return Ok(Vec::new());
         }
         self.send(bytes).map_err(|e| blame.io(e))?;
-        let (mut answers, mut refusal, mut answered) = (Vec::new(), None, 0);
+        let mut answers = Vec::new();
+        let mut refusal = None;
+        let mut answered = 0;
         while answered < blame.requests.len() {
             let parts = match self.receive() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -294,7 +302,8 @@ impl NetlinkSocket {
         }
     }
 
-    /// Reads all objects that match the request. A dump that the kernel says was disturbed is taken again.
+    /// Reads all objects that match the request. Repeats a dump that the kernel reports as
+    /// disturbed.
     pub(crate) fn dump<M: NetlinkSerializable + Clone>(
         &mut self,
         request: &Request<M>,
@@ -328,12 +337,13 @@ impl NetlinkSocket {
             request.flags | NLM_F_DUMP,
         );
         let current = self.sequence;
-        // All of it is taken before any of it is looked at: the shorter a list takes, the less often is it disturbed.
+        // All parts are received before any is parsed: a shorter dump is disturbed less often.
         let datagrams = self
             .send(&bytes)
             .and_then(|()| self.receive_list(current))
             .map_err(fail)?;
-        let (mut answers, mut disturbed) = (Vec::new(), false);
+        let mut answers = Vec::new();
+        let mut disturbed = false;
         for datagram in datagrams {
             let parts = parse(&datagram).map_err(fail)?;
             for part in parts.into_iter().filter(|part| part.sequence() == current) {
@@ -346,7 +356,8 @@ impl NetlinkSocket {
                     | Part::Done {
                         error: Some(error), ..
                     } => {
-                        let (operation, object) = (request.operation, request.object.clone());
+                        let operation = request.operation;
+                        let object = request.object.clone();
                         return Err(NetError::Kernel {
                             operation,
                             object,
@@ -366,7 +377,7 @@ impl NetlinkSocket {
         Ok(None)
     }
 
-    /// The messages of the groups that were joined, as far as they have arrived.
+    /// Returns the messages of the joined groups that have arrived.
     pub(crate) fn events(&mut self) -> Result<Vec<Answer>, NetError> {
         match self.receive() {
             Ok(parts) => Ok(parts
@@ -376,7 +387,7 @@ impl NetlinkSocket {
                     _ => None,
                 })
                 .collect()),
-            // ENOBUFS: events were lost; the caller looks at the object itself after every call.
+            // ENOBUFS: events were lost. The caller checks the object itself after every call.
             Err(e)
                 if e.kind() == io::ErrorKind::WouldBlock
                     || e.raw_os_error() == Some(Errno::ENOBUFS as i32) =>
@@ -415,8 +426,8 @@ impl NetlinkSocket {
         parse(&self.receive_datagram()?)
     }
 
-    /// The datagrams up to the one with the end of the list that was asked for by this sequence
-    /// number, or with the refusal to give one.
+    /// Receives the datagrams of a list, up to the one with its end or its refusal for this
+    /// sequence number.
     fn receive_list(&self, sequence: u32) -> io::Result<Vec<Vec<u8>>> {
         let mut datagrams = Vec::new();
         loop {
@@ -440,7 +451,7 @@ impl NetlinkSocket {
     }
 }
 
-/// For poll(2) while waiting for events.
+/// Lets poll(2) wait for events.
 impl AsFd for NetlinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -452,7 +463,8 @@ fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
     messages(datagram)
         .map(|message| {
             let message = message?;
-            let (kind, flags) = (message.message_type(), message.flags());
+            let kind = message.message_type();
+            let flags = message.flags();
             Ok(part(
                 kind,
                 flags,
@@ -463,7 +475,7 @@ fn parse(datagram: &[u8]) -> io::Result<Vec<Part>> {
         .collect()
 }
 
-/// Returns true if nothing of the list comes after this datagram.
+/// Returns true if the datagram ends the list.
 fn has_end(datagram: &[u8], sequence: u32) -> io::Result<bool> {
     for message in messages(datagram) {
         let message = message?;
@@ -480,7 +492,7 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffe
     std::iter::from_fn(move || {
         let message =
             (datagram.len() >= HEADER_LEN).then(|| NetlinkBuffer::new_checked(datagram))?;
-        // Behind a malformed message there is no telling where the next begins.
+        // The start of the next message is unknown behind a malformed one.
         let length = message.as_ref().map_or(datagram.len(), |m| {
             usize::try_from(m.length()).unwrap_or(usize::MAX)
         });
@@ -519,7 +531,7 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
     if code == 0 {
         return None;
     }
-    // The refused message comes back whole, or only its header where it was capped.
+    // The refused message comes back whole, or only its header if it was capped.
     let whole = rest
         .first_chunk::<4>()
         .map_or(0, |length| u32::from_ne_bytes(*length));
@@ -543,7 +555,7 @@ fn kernel_error(flags: u16, payload: &[u8]) -> Option<KernelError> {
     })
 }
 
-/// The payloads of a datagram's messages, for the fuzzer.
+/// Returns the payloads of a datagram's messages, for the fuzzer.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn payloads(datagram: &[u8]) -> Vec<Vec<u8>> {
     let _ = has_end(datagram, 0);
@@ -558,7 +570,7 @@ pub(crate) fn payloads(datagram: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Text as the kernel writes it into attributes: up to the first NUL.
+/// Reads a text as the kernel writes it into attributes: up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> String {
     let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()

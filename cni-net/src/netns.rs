@@ -1,8 +1,9 @@
 //! Network namespaces: handles, comparison, and entering one for the length of a closure.
 //!
-//! setns(2) moves one thread. The process has one thread, a socket stays in the namespace that it was opened in,
-//! and `/proc/sys/net` shows the namespace of the thread that opens a file there; so entering is short and
-//! ends with the closure. `/proc/thread-self` is used, since `/proc/self` shows the main thread's namespace.
+//! setns(2) moves one thread. The process has one thread, a socket stays in the namespace in which
+//! it was opened, and `/proc/sys/net` shows the namespace of the thread that opens a file there. A
+//! stay in another namespace is therefore short, and ends with the closure. Paths use
+//! `/proc/thread-self`, since `/proc/self` shows the main thread's namespace.
 
 use crate::error::NetError;
 use nix::{
@@ -25,7 +26,7 @@ use std::{
 
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// An open network namespace. It lives on while it is open, whatever happens to its path.
+/// An open network namespace. It lives as long as the handle, even if its path is removed.
 #[derive(Debug)]
 pub struct Netns {
     file: Arc<File>,
@@ -37,15 +38,17 @@ impl Netns {
     /// Opens the namespace at `path`.
     ///
     /// # Errors
-    /// The reference's text `failed to open netns "…"`; [`is_no_netns`] is true if it is that there
-    /// is none. [`NetError::NoProc`] if that cannot be known, since runtimes give paths below
-    /// `/proc`, or links to there.
+    /// Fails with the reference's text `failed to open netns "…"`; use [`is_no_netns`] to tell a
+    /// missing namespace from other failures. Fails with [`NetError::NoProc`] if `/proc` is not
+    /// mounted: most runtimes give paths below `/proc`, or links to there, so that an absent path
+    /// does not mean an absent namespace.
     pub fn open(path: &Path) -> Result<Self, NetError> {
         let opened = match Self::open_any(path) {
             Err(e) if is_no_netns(&e) => return Err(Self::current().err().unwrap_or(e)),
             opened => opened?,
         };
-        // Of which kind it is tells ioctl(NS_GET_NSTYPE), for which there is no safe call; to enter it tells as well.
+        // Only ioctl(NS_GET_NSTYPE) returns the namespace's type, and no safe crate wraps it; so
+        // enter it.
         match opened.run(|| ()) {
             Err(e) if e.errno() == Some(Errno::EINVAL) => Err(no_netns(
                 path,
@@ -55,10 +58,10 @@ impl Netns {
         }
     }
 
-    /// Opens a namespace of any kind.
+    /// Opens a namespace of any type.
     fn open_any(path: &Path) -> Result<Self, NetError> {
         let fail = |source: io::Error| NetError::io("open netns", path.display(), source);
-        // Without O_NONBLOCK a FIFO in place of the namespace would block here for ever.
+        // A FIFO in place of the namespace would block here for ever without O_NONBLOCK.
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
         let file = options.open(path).map_err(fail)?;
@@ -76,20 +79,20 @@ impl Netns {
         })
     }
 
-    /// The namespace that this thread is in.
+    /// Returns the namespace of the current thread.
     ///
     /// # Errors
-    /// [`NetError::NoProc`] if `/proc` is not mounted.
+    /// Fails with [`NetError::NoProc`] if `/proc` is not mounted.
     pub fn current() -> Result<Self, NetError> {
-        // The file of a thread that runs is always there.
+        // The file of a running thread exists whenever `/proc` is mounted.
         Self::open_any(Path::new(OWN))
             .map_err(|e| if is_no_netns(&e) { NetError::NoProc } else { e })
     }
 
-    /// Makes a new namespace; the thread stays where it is.
+    /// Creates a namespace; the thread stays in its own.
     ///
     /// # Errors
-    /// `EPERM` without CAP_SYS_ADMIN.
+    /// Fails with `EPERM` without CAP_SYS_ADMIN.
     pub fn create() -> Result<Self, NetError> {
         let home = Self::current()?;
         unshare(CloneFlags::CLONE_NEWNET)
@@ -99,22 +102,22 @@ impl Netns {
         created
     }
 
-    /// Whether both are the same namespace, by whatever paths.
+    /// Returns true if both handles refer to the same namespace, by whatever paths.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
 
-    /// The inode of the namespace: its number in `/proc/PID/ns/net`.
+    /// Returns the inode of the namespace: its number in `/proc/PID/ns/net`.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.identity.1
     }
 
-    /// Runs `inside` in the namespace and comes back, whatever happens there.
+    /// Runs `inside` in the namespace, and returns to the thread's own in any case.
     ///
     /// # Errors
-    /// Where the namespace cannot be entered: `EPERM` without CAP_SYS_ADMIN.
+    /// Fails if the namespace cannot be entered: `EPERM` without CAP_SYS_ADMIN.
     pub fn run<T>(&self, inside: impl FnOnce() -> T) -> Result<T, NetError> {
         let home = Self::current()?;
         self.set()?;
@@ -144,7 +147,7 @@ impl AsFd for Netns {
     }
 }
 
-/// Brings the thread back, also when `inside` panics. `!Send`, since it is about this thread.
+/// Moves the thread back, even if `inside` panics. `!Send`, since it belongs to this thread.
 struct Guard<'a> {
     home: &'a Netns,
     entered: bool,
@@ -162,8 +165,8 @@ impl Guard<'_> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if self.entered {
-            // On the way out of a panic, or once more where it was refused: whoever takes back what was done opens sockets
-            // where the thread is.
+            // `inside` panicked, or `leave` failed and this is a second attempt. A rollback opens
+            // its sockets in the namespace in which the thread is.
             let _ = self.home.set();
         }
     }
@@ -177,7 +180,7 @@ fn no_netns(path: &Path, reason: &str) -> NetError {
     }
 }
 
-/// True if there is no namespace behind the path: nothing is there, or something else.
+/// Returns true if there is no namespace at the path: nothing exists there, or something else.
 #[must_use]
 pub fn is_no_netns(error: &NetError) -> bool {
     match error {

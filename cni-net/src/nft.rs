@@ -1,5 +1,6 @@
-//! nf_tables over netlink: no `nft` program, no C library, one transaction for what belongs
-//! together. The mechanism only: what rules say and whose they are is the plugins' business.
+//! nf_tables over netlink: no `nft` program, no C library, and one transaction for changes that
+//! belong together. This module is mechanism only: the content and the ownership of rules belong to
+//! the plugins.
 
 mod attribute;
 mod condition;
@@ -36,8 +37,8 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 use set::{ElementList, elements_of};
 
-/// The first two are socket(2)'s answers without nfnetlink, the others nfnetlink's without
-/// nf_tables.
+/// The errors of a kernel without nf_tables: the first two of socket(2) without nfnetlink, the
+/// others of nfnetlink without nf_tables.
 const LACK_OF_NF_TABLES: [Errno; 4] = [
     Errno::EPROTONOSUPPORT,
     Errno::EAFNOSUPPORT,
@@ -48,10 +49,11 @@ const LACK_OF_NF_TABLES: [Errno; 4] = [
 /// `NFTA_GEN_ID` of include/uapi/linux/netfilter/nf_tables.h
 const GENERATION_ID: u16 = 1;
 
-/// The most attempts to carry out a change while others change the ruleset, too.
+/// The most attempts at a change while others change the ruleset.
 const ATTEMPTS: u32 = 16;
 
-/// Names the error if the kernel has no nf_tables. For requests that every nf_tables answers.
+/// Names the missing feature if the kernel has no nf_tables. For requests that every nf_tables
+/// supports.
 fn named_if_lacking(error: NetError) -> NetError {
     match error.errno() {
         Some(errno) if LACK_OF_NF_TABLES.contains(&errno) => NetError::Lacking {
@@ -62,25 +64,26 @@ fn named_if_lacking(error: NetError) -> NetError {
     }
 }
 
-/// A connection to the nf_tables of the namespace that the thread is in.
+/// A connection to the nf_tables of the thread's namespace.
 pub struct Nft {
     socket: NetlinkSocket,
 }
 
 impl Nft {
-    /// Connects.
+    /// Connects to nf_tables.
     ///
     /// # Errors
-    /// [`NetError::Lacking`] if the kernel has no nfnetlink.
+    /// Fails with [`NetError::Lacking`] if the kernel has no nfnetlink.
     pub fn open() -> Result<Self, NetError> {
         let socket = NetlinkSocket::open(NETLINK_NETFILTER).map_err(named_if_lacking)?;
         Ok(Self { socket })
     }
 
-    /// Connects if the kernel has nf_tables, built in or as a module that can be loaded.
+    /// Connects if the kernel has nf_tables, built in or as a loadable module; returns `None` if it
+    /// has not.
     ///
     /// # Errors
-    /// Fails if that is not known: no permission, no memory, no descriptor.
+    /// Fails if that cannot be found out: no permission, no memory, no descriptor.
     pub fn open_if_there() -> Result<Option<Self>, NetError> {
         let opened = Self::open().and_then(|mut nft| nft.probe().map(|()| nft));
         match opened {
@@ -90,10 +93,10 @@ impl Nft {
         }
     }
 
-    /// Asks the kernel for the number of its ruleset: works wherever rules can be read and written.
+    /// Checks that rules can be read and written, by reading the ruleset's generation.
     ///
     /// # Errors
-    /// `EPERM` without CAP_NET_ADMIN, [`NetError::Lacking`] without nf_tables.
+    /// Fails with `EPERM` without CAP_NET_ADMIN, and with [`NetError::Lacking`] without nf_tables.
     pub fn probe(&mut self) -> Result<(), NetError> {
         self.socket
             .execute(vec![generation_request()])
@@ -101,8 +104,8 @@ impl Nft {
             .map_err(named_if_lacking)
     }
 
-    /// Returns a refusal, or [`NetError::Lacking`] if the reason is that the kernel has no
-    /// nf_tables at all.
+    /// Returns [`NetError::Lacking`] if the kernel has no nf_tables at all, else the refusal as it
+    /// is.
     #[must_use]
     pub fn explained(&mut self, refusal: NetError) -> NetError {
         match self.probe() {
@@ -111,13 +114,14 @@ impl Nft {
         }
     }
 
-    /// The number that the ruleset of the namespace has; it grows with each change.
+    /// Returns the generation of the namespace's ruleset, a number that grows with each change.
     ///
     /// # Errors
     /// Fails as [`Self::probe`] does.
     pub fn generation(&mut self) -> Result<u32, NetError> {
         let request = generation_request();
-        let (operation, object) = (request.operation, request.object.clone());
+        let operation = request.operation;
+        let object = request.object.clone();
         let answer = self.socket.read(request).map_err(named_if_lacking)?;
         let attributes = answer.payload.get(HEADER_LEN..).unwrap_or_default();
         attribute::u32(attributes, GENERATION_ID).ok_or_else(|| NetError::Protocol {
@@ -127,10 +131,10 @@ impl Nft {
         })
     }
 
-    /// Carries out a transaction of at most [`Transaction::MAX`] changes.
+    /// Commits a transaction of at most [`Transaction::MAX`] changes.
     ///
     /// # Errors
-    /// The first refusal; then nothing is changed.
+    /// Returns the first refusal; nothing is changed then.
     pub fn commit(&mut self, transaction: Transaction) -> Result<(), NetError> {
         self.commit_at(transaction, None)
     }
@@ -147,12 +151,12 @@ impl Nft {
         )
     }
 
-    /// Plans a change by what is there, and carries it out only if nobody changed the ruleset in
-    /// between; else it is planned again. For what several processes must not add twice.
+    /// Plans a change by the present ruleset, and commits it only if the ruleset is unchanged
+    /// since; else plans again. For additions that several processes must not make twice.
     ///
     /// # Errors
-    /// Those of the plan and of the kernel; [`NetError::TimedOut`] if others do not stop changing
-    /// the ruleset.
+    /// Fails if the plan or the kernel does, and with [`NetError::TimedOut`] if others do not stop
+    /// changing the ruleset.
     pub fn change(
         &mut self,
         mut plan: impl FnMut(&mut Self) -> Result<Transaction, NetError>,
@@ -169,10 +173,10 @@ impl Nft {
         Err(NetError::TimedOut(text.to_owned()))
     }
 
-    /// Looks a chain up. One request and one answer.
+    /// Looks a chain up in one request; returns `None` if there is no such chain.
     ///
     /// # Errors
-    /// Fails if the kernel refuses; not for a chain that is not there.
+    /// Fails if the kernel refuses.
     pub fn chain(&mut self, table: Table, chain: &str) -> Result<Option<Chain>, NetError> {
         let request = Request {
             message: Message::new(
@@ -190,7 +194,7 @@ impl Nft {
         }
     }
 
-    /// The rules of a chain, in order; none if there is no such chain.
+    /// Returns the rules of a chain, in order; empty if there is no such chain.
     ///
     /// # Errors
     /// Fails if the kernel refuses.
@@ -199,7 +203,7 @@ impl Nft {
         self.list_rules(table, attributes, "list nftables rules of", chain)
     }
 
-    /// The rules of all chains of a table; none if there is no such table.
+    /// Returns the rules of all chains of a table; empty if there is no such table.
     ///
     /// # Errors
     /// Fails if the kernel refuses.
@@ -221,8 +225,8 @@ impl Nft {
         Ok(answers.into_iter().filter_map(ListedRule::parse).collect())
     }
 
-    /// The elements of a set or a map; none if there is no such set. Ends of intervals and elements
-    /// with properties of their own are left out.
+    /// Returns the elements of a set or a map; empty if there is no such set. Ends of intervals,
+    /// and elements with properties beside key and data, are left out.
     ///
     /// # Errors
     /// Fails if the kernel refuses.
@@ -255,8 +259,8 @@ impl Nft {
     }
 }
 
-/// Returns true if there is no such object. Kernels before 4.17 that have nf_tables without the
-/// bridge family say so at every request.
+/// Returns true if the error reports a missing object. Kernels before 4.17 that have nf_tables
+/// without the bridge family answer every request for that family so.
 fn is_missing(error: &NetError) -> bool {
     error.is_absent() || error.errno() == Some(Errno::EAFNOSUPPORT)
 }

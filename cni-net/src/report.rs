@@ -1,4 +1,4 @@
-//! The kernel's refusals as the plugins report them: a code of the protocol, and the remedy.
+//! The kernel's refusals as the plugins report them: a code of the protocol and a remedy.
 
 use crate::{
     capability::{Capability, missing_text},
@@ -7,7 +7,7 @@ use crate::{
 use cni_types::{Code, Error};
 use nix::errno::Errno;
 
-/// Sysctls are the only files that are written.
+/// The remedy for EROFS. No files but sysctls are written.
 const READ_ONLY: &str = "/proc/sys is read-only for the plugin: mount it writable, or set the value \
      before; a value that is right is not written";
 
@@ -20,11 +20,11 @@ const NOT_ROOT: &str = "run it as root, as container runtimes do, or as root of 
 const UNREACHABLE: &str = "the gateway is in no network of the interface: correct the gateway, or \
      give the interface an address in the gateway's network";
 
-/// Without `/proc`, DEL would take every namespace for gone.
+/// The remedy if `/proc` is missing. Without it, DEL would take every namespace for gone.
 const NO_PROC: &str = "mount /proc for the plugin (mount -t proc proc /proc)";
 
 impl From<NetError> for Error {
-    /// Gives all refusals of the kernel one code; the text says which it was.
+    /// Reports all refusals of the kernel with one code; the text names the refusal.
     fn from(error: NetError) -> Self {
         let code = match error {
             NetError::Stopped(_) => Code::TRY_AGAIN,

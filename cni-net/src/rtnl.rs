@@ -1,8 +1,8 @@
-//! rtnetlink(7): links, addresses, routes, neighbours of one network namespace.
+//! rtnetlink(7): the links, addresses, routes and neighbours of one network namespace.
 //!
-//! Requests are built with the rust-netlink crates. Answers about links are read attribute by attribute and only as
-//! far as they are needed: a new kernel adds attributes and lengthens others, and a plugin must go on working
-//! there.
+//! Requests are built with the rust-netlink crates. Answers about links are read attribute by
+//! attribute, and only as far as they are needed: a newer kernel adds attributes and lengthens
+//! others, and a plugin must still work there.
 
 mod address;
 mod alias;
@@ -45,10 +45,10 @@ pub struct Rtnl {
 }
 
 impl Rtnl {
-    /// Connects to the namespace that the thread is in.
+    /// Connects to the thread's namespace.
     ///
     /// # Errors
-    /// Where the socket cannot be opened.
+    /// Fails if the socket cannot be opened.
     pub fn open() -> Result<Self, NetError> {
         NetlinkSocket::open(NETLINK_ROUTE).map(|socket| Self { socket })
     }
@@ -56,7 +56,7 @@ impl Rtnl {
     /// Connects to another namespace.
     ///
     /// # Errors
-    /// Where the namespace cannot be entered, or the socket not be opened.
+    /// Fails if the namespace cannot be entered or the socket cannot be opened.
     pub fn open_in(netns: &Netns) -> Result<Self, NetError> {
         netns.run(Self::open)?
     }
@@ -81,18 +81,18 @@ impl Rtnl {
         })
     }
 
-    /// Carries out all requests of a batch with one system call. They are not one transaction: a refused
-    /// request does not stop those after it.
+    /// Executes all requests of a batch, in as few system calls as possible. They are no
+    /// transaction: a refused request does not stop those behind it.
     ///
     /// # Errors
-    /// The first refusal.
+    /// Returns the first refusal.
     pub fn run(&mut self, batch: Batch) -> Result<(), NetError> {
         self.execute(batch.requests).map(drop)
     }
 }
 
-/// Requests that are sent together. The kernel carries them out in their order. A message names a namespace by the number of
-/// its descriptor, which stays open as long as the batch.
+/// Requests that are sent together. The kernel executes them in order. A message names a namespace
+/// by the number of a descriptor, which the batch keeps open.
 #[derive(Default)]
 pub struct Batch {
     requests: Vec<Request<RouteNetlinkMessage>>,
@@ -100,7 +100,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch.
+    /// Returns an empty batch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -122,12 +122,12 @@ impl Batch {
     }
 }
 
-/// Reads the fixed part of a message as `N` bytes, and gives the attributes behind it.
+/// Reads the fixed part of a message as `N` bytes, and returns it with the attributes behind it.
 fn split_header<const N: usize>(payload: &[u8]) -> Option<(&[u8; N], &[u8])> {
     payload.split_first_chunk::<N>()
 }
 
-/// A number as the kernel writes it into an attribute, in the machine's byte order.
+/// Reads a number of an attribute, in the machine's byte order.
 fn number(value: &[u8]) -> Option<u32> {
     value
         .first_chunk::<4>()
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Most of what reads these is of another crate, and a kernel to come may send more than it knows.
+        /// Another crate reads most of these, and a newer kernel may send more than it knows.
         #[test]
         fn any_answer_is_read_or_passed_over(
             family in prop_oneof![Just(2_u8), Just(10), any::<u8>()],

@@ -1,7 +1,8 @@
 //! Kernel parameters below `/proc/sys/net`, of the namespace that the thread is in.
 //!
-//! A value is read before it is written: where `/proc/sys` is read-only, which is common in containers, a value that
-//! is right already is no error. Paths are built of fixed words and checked interface names only.
+//! A value is read before it is written: in many containers `/proc/sys` is read-only, and a value
+//! that is already right is no error there. Paths consist of fixed words and checked interface
+//! names.
 
 use crate::error::NetError;
 use cni_types::{Cidr, IfName};
@@ -11,7 +12,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
 };
 
-/// Longer than any number, in bytes.
+/// The size of the buffer for a value, in bytes; longer than any number.
 const MAX_VALUE: usize = 64;
 
 /// A parameter of an interface or of the whole namespace.
@@ -28,7 +29,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     #[must_use]
     pub fn of(cidr: Cidr) -> Self {
         if cidr.is_ipv4() { Self::V4 } else { Self::V6 }
@@ -43,7 +44,7 @@ impl Family {
 }
 
 impl Sysctl {
-    /// `net.FAMILY.conf.INTERFACE.KEY`
+    /// The parameter `net.FAMILY.conf.INTERFACE.KEY`.
     #[must_use]
     pub fn of_interface(family: Family, interface: &IfName, key: &'static str) -> Self {
         Self(format!(
@@ -61,7 +62,7 @@ impl Sysctl {
         })
     }
 
-    /// The same parameter of interfaces that are made later takes its value from this one.
+    /// The parameter from which interfaces that are created later take their initial value.
     #[must_use]
     pub fn default_of(family: Family, key: &'static str) -> Self {
         Self(format!(
@@ -70,19 +71,19 @@ impl Sysctl {
         ))
     }
 
-    /// The name in dots, as sysctl(8) takes it.
+    /// Returns the dotted name, as sysctl(8) takes it.
     #[must_use]
     pub fn name(&self) -> String {
         self.0.trim_start_matches("/proc/sys/").replace('/', ".")
     }
 
-    /// The value, or `None` if the kernel has no such parameter (IPv6 off at boot, an interface
-    /// that is gone).
+    /// Returns the value, or `None` if the kernel has no such parameter (IPv6 disabled at boot, or
+    /// the interface is gone).
     ///
     /// # Errors
     /// Fails if it cannot be read.
     pub fn read(&self) -> Result<Option<String>, NetError> {
-        // The kernel gives the whole value at the first read; those that are looked at here are numbers.
+        // The kernel returns a whole value at the first read; the values read here are numbers.
         let mut value = [0; MAX_VALUE];
         match fs::File::open(&self.0).and_then(|mut file| file.read(&mut value)) {
             Ok(length) => {
@@ -95,23 +96,23 @@ impl Sysctl {
         }
     }
 
-    /// Makes the value `wanted`, and returns the value before if it was another one.
+    /// Sets the value to `wanted`, and returns the previous value if it was another one.
     ///
     /// # Errors
-    /// `ENOENT` if the kernel has no such parameter, `EROFS` if it has another value and
-    /// `/proc/sys` is read-only, `EACCES` or `EPERM` if a security module or a user namespace
-    /// refuses.
+    /// Fails with `ENOENT` if the kernel has no such parameter, with `EROFS` if it has another
+    /// value and `/proc/sys` is read-only, and with `EACCES` or `EPERM` if a security module or a
+    /// user namespace refuses.
     pub fn ensure(&self, wanted: &str) -> Result<Option<String>, NetError> {
         let mut before = None;
         self.change(wanted, |found| before = Some(found))
             .map(|()| before)
     }
 
-    /// Makes the value `wanted`. `remember` gets the value before just before that is changed, so
-    /// that it can be given back also if it is not known how the change ended.
+    /// Sets the value to `wanted`. Calls `remember` with the previous value just before the change,
+    /// so that it can be restored even if the outcome of the change is unknown.
     ///
     /// # Errors
-    /// Those of [`Self::ensure`].
+    /// Fails as [`Self::ensure`] does.
     pub fn change(&self, wanted: &str, remember: impl FnOnce(String)) -> Result<(), NetError> {
         match self.read()? {
             None => Err(NetError::io("set sysctl", self.name(), Errno::ENOENT)),
@@ -123,11 +124,12 @@ impl Sysctl {
         }
     }
 
-    /// Writes a value, and looks at the one before only if it cannot be written: for parameters of
-    /// an interface that was just made.
+    /// Writes a value, and reads the previous one only if that fails: for parameters of an
+    /// interface that was just created.
     ///
     /// # Errors
-    /// `ENOENT`, `EINVAL`; `EROFS`, `EACCES` or `EPERM` if another value is there.
+    /// Fails with `ENOENT` or `EINVAL`, and with `EROFS`, `EACCES` or `EPERM` if the parameter has
+    /// another value.
     pub fn write(&self, value: &str) -> Result<(), NetError> {
         let refuse = |e| NetError::io("set sysctl", format!("{}={value}", self.name()), e);
         let written = self
@@ -142,16 +144,16 @@ impl Sysctl {
         })
     }
 
-    /// Finds out if [`Self::ensure`] would succeed with `wanted`, and changes nothing.
+    /// Checks that [`Self::ensure`] would succeed with `wanted`, and changes nothing.
     ///
     /// # Errors
-    /// Those of [`Self::ensure`].
+    /// Fails as [`Self::ensure`] does.
     pub fn require(&self, wanted: &str) -> Result<(), NetError> {
         if self.is(wanted) {
             return Ok(());
         }
         let refuse = |e| NetError::io("set sysctl", format!("{}={wanted}", self.name()), e);
-        // The kernel changes nothing before something is written.
+        // Opening the file changes nothing; the kernel sets the parameter on write(2).
         self.open().map(drop).map_err(refuse)
     }
 

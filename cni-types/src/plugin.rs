@@ -79,7 +79,8 @@ pub struct Reply {
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
     // If this fails the dispositions stay as they are, which is no reason not to serve a request.
     let _ = set_signal_dispositions();
-    let (stop, environment) = (Stop::on_sigterm(), Environment::of_process());
+    let stop = Stop::on_sigterm();
+    let environment = Environment::of_process();
     let is_add = environment.text("CNI_COMMAND") == Command::Add.as_str();
     if is_add && let Err(e) = streams::require_stdout() {
         return unprintable(&e);
@@ -272,7 +273,8 @@ fn attachment(call: &Call) -> Result<Attachment, Error> {
 
 fn detachment(call: &Call) -> Result<Detachment, Error> {
     let variable = |name| call.environment().text(name);
-    let (container_id, if_name) = (variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
+    let container_id = variable("CNI_CONTAINERID");
+    let if_name = variable("CNI_IFNAME");
     // Spec section 5, "Error": the error names the variable.
     let named = |e: Error, name, value| e.and_details(&format!("{name} is {value:?}"));
     Ok(Detachment {

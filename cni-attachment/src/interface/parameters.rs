@@ -53,7 +53,8 @@ impl<'a, 'r> Parameters<'a, 'r> {
             Origin::New => sysctl.write(value),
             Origin::Network => sysctl.ensure(value).map(drop),
             Origin::Earlier { netns, rollback } => {
-                let (netns, restored) = (*netns, sysctl.clone());
+                let netns = *netns;
+                let restored = sysctl.clone();
                 sysctl.change(value, |before| {
                     rollback.on_failure("restoring sysctls", move || {
                         restore(netns, &restored, &before)

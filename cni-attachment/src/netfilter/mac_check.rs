@@ -240,7 +240,8 @@ impl<'a> MacChecks<'a> {
     fn remove_present(&mut self, id: AttachmentId<'_>, names: &MacCheckNames) -> Result<(), Error> {
         let mut host = Rtnl::open()?;
         for _ in 0..REMOVE_ATTEMPTS {
-            let (mut own, mut others) = (Vec::new(), Vec::new());
+            let mut own = Vec::new();
+            let mut others = Vec::new();
             for jump in self.chains.jumps_to(names)? {
                 if is_anothers(&mut host, &jump, id)? {
                     others.push(jump)

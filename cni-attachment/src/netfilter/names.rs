@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_long_comment_of_nf_tables_is_cut_between_characters() {
-        let (network, container_id) = ("n".repeat(60), "c".repeat(64));
+        let network = "n".repeat(60);
+        let container_id = "c".repeat(64);
         let long = AttachmentId {
             network: &network,
             container_id: &container_id,

@@ -25,7 +25,8 @@ fn at_once(work: impl Fn(usize) + Sync) {
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (start, work) = (&start, &work);
+            let start = &start;
+            let work = &work;
             scope.spawn(move || {
                 start.wait();
                 work(number);
@@ -58,7 +59,8 @@ fn rules_come_and_go_at_once_without_an_error(_: &Host) {
     open();
     at_once(|number| {
         let container = format!("c{number}");
-        let (own, address) = (id(&container), cidr(&format!("10.1.0.{number}/16")));
+        let own = id(&container);
+        let address = cidr(&format!("10.1.0.{number}/16"));
         let mut nft = open();
         let mut rules = NftRules::new(&mut nft);
         for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Everything that is read of `iptables-save`, for the fuzzer.
+//! Every reader of `iptables-save`, for the fuzzer.
 
 use super::{
     Table,
@@ -7,10 +7,10 @@ use super::{
 };
 use std::collections::HashSet;
 
-/// Reads a text and plans the removal of all that is in it: only what was printed may be deleted.
+/// Reads a text and plans the removal of everything in it: only printed rules may be deleted.
 ///
 /// # Panics
-/// If a rule is not as it was printed, or a name breaks its line.
+/// Panics if a rule differs from its printed text, or if a name breaks its line.
 pub(crate) fn read(saved: &str) {
     let contents = text::parse(saved);
     let printed: HashSet<&str> = saved

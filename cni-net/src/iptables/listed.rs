@@ -1,4 +1,4 @@
-//! The rules that iptables keeps in nf_tables: read over netlink, and deleted by their handles.
+//! The rules of iptables-nft: read over netlink, and deleted by their handles.
 
 use super::{
     HostTable,
@@ -18,9 +18,9 @@ fn table(host: HostTable) -> Table {
     }
 }
 
-/// The chain and those `from` which rules lead there; nothing if there is no such chain. That is
-/// one small request, so it costs next to nothing on a host without iptables, and with many rules
-/// of others.
+/// Reads a chain, and those `from` whose rules jump to it; empty if there is no such chain. The
+/// chain is looked up first, in one small request, which is cheap on a host without iptables and on
+/// one with many foreign rules.
 pub(super) fn read_around(
     nft: &mut Nft,
     host: HostTable,
@@ -40,7 +40,7 @@ pub(super) fn read_around(
     })
 }
 
-/// All rules of the table, and the chains that have any.
+/// Reads all rules of the table, and the names of the chains that have any.
 pub(super) fn read_all(nft: &mut Nft, host: HostTable) -> Result<Contents, NetError> {
     let rules = nft.table_rules(table(host))?;
     let rules: Vec<Rule> = rules.iter().map(|rule| read(host.family, rule)).collect();
@@ -55,7 +55,7 @@ enum Change<'a> {
     DeleteChain(&'a str),
 }
 
-/// Deletes rules and chains, in one transaction if it can be answered at once.
+/// Deletes rules and chains, in one transaction if the kernel can answer that at once.
 pub(super) fn remove(nft: &mut Nft, host: HostTable, removal: &Removal) -> Result<(), NetError> {
     let rules = removal.rules.iter().filter_map(|place| match place {
         Place::Handle { chain, handle } => Some(Change::DeleteRule(chain, *handle)),
@@ -88,7 +88,7 @@ fn read(family: Family, listed: &ListedRule) -> Rule {
         },
         chain,
         matches: Vec::new(),
-        // The first versions of iptables-nft kept it here.
+        // The first versions of iptables-nft kept the comment here.
         comment: listed.comment(),
         action: Action::Other(String::new()),
     };

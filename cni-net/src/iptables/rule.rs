@@ -1,54 +1,54 @@
-//! Rules of iptables, as far as they are understood, whichever variant keeps them.
+//! Rules of iptables as far as they are understood, of either variant.
 
 use crate::nft::Condition;
 use std::collections::BTreeSet;
 
-/// The name of a rule when it is deleted.
+/// The reference by which a rule is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The number that nf_tables gave it, in its chain.
+    /// The handle that nf_tables gave it, within its chain.
     Handle {
         /// The chain.
         chain: String,
-        /// The number.
+        /// The handle.
         handle: u64,
     },
-    /// The text that `iptables-save` printed after `-A`.
+    /// The text that `iptables-save` printed behind `-A`.
     Text(String),
 }
 
 /// A match of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// The packet is like this.
+    /// The condition holds for the packet.
     Is(Condition),
-    /// The packet is not like this.
+    /// The condition does not hold for the packet.
     IsNot(Condition),
-    /// Anything that is not understood.
+    /// Any match that is not understood.
     Other,
 }
 
 /// The fate of a packet that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It passes.
+    /// The packet passes.
     Accept,
-    /// It is gone.
+    /// The packet is dropped.
     Drop,
-    /// The chain that led here goes on.
+    /// The packet goes on in the chain that jumped here.
     Return,
-    /// It leaves with the address of the interface by which it leaves.
+    /// The packet gets the source address of the interface by which it leaves.
     Masquerade,
-    /// The rules of this chain see it.
+    /// The packet goes through the rules of this chain.
     Jump(String),
-    /// Another target, by its name, or none.
+    /// Another target, by its name; empty if the rule has none.
     Other(String),
 }
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The name by which it is deleted.
+    /// The reference by which it is deleted.
     pub place: Place,
     /// The chain that it is in.
     pub chain: String,
@@ -60,26 +60,26 @@ pub struct Rule {
     pub action: Action,
 }
 
-/// The rules of a table: all, or those of some chains.
+/// The rules of a table, or of some of its chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// The names of its chains, as far as they are known.
+    /// The names of its chains, as far as they were read.
     pub chains: BTreeSet<String>,
-    /// Its rules, in order in each chain.
+    /// Its rules, in order within each chain.
     pub rules: Vec<Rule>,
 }
 
-/// Rules and chains to be deleted from a table, all at once.
+/// Rules and chains to delete from a table, all at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Rules.
+    /// The rules.
     pub rules: Vec<Place>,
-    /// Chains with all their rules, to which no other rule leads.
+    /// The chains to delete with their rules. No other rule may jump to them.
     pub chains: Vec<String>,
 }
 
 impl Removal {
-    /// Returns true if there is nothing to be deleted.
+    /// Returns true if there is nothing to delete.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.chains.is_empty()

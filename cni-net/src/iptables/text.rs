@@ -1,4 +1,4 @@
-//! The text that `iptables-restore` reads and `iptables-save` prints. Pure.
+//! The text that `iptables-restore` reads and `iptables-save` prints. Pure functions, no I/O.
 
 use super::{
     Table,
@@ -17,7 +17,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Changes to this table.
+    /// Begins a script for this table.
     #[must_use]
     pub fn new(table: Table) -> Self {
         Self {
@@ -30,17 +30,17 @@ impl Script {
         self.line(format_args!(":{chain} - [0:0]"));
     }
 
-    /// Adds a rule at the end of a chain. Texts in it must be [`quoted`].
+    /// Appends a rule to a chain. Texts in it must be [`quoted`].
     pub fn append(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
         self.line(format_args!("-A {chain} {rule}"));
     }
 
-    /// Adds a rule at the head of a chain. Texts in it must be [`quoted`].
+    /// Inserts a rule at the head of a chain. Texts in it must be [`quoted`].
     pub fn insert(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
         self.line(format_args!("-I {chain} {rule}"));
     }
 
-    /// Deletes a rule as `iptables-save` printed it after `-A`.
+    /// Deletes a rule, given as `iptables-save` printed it behind `-A`.
     fn delete(&mut self, rule: &str) {
         self.line(format_args!("-D {rule}"));
     }
@@ -59,14 +59,14 @@ impl Script {
         writeln!(self.text, "{line}").expect("a line in a String");
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     #[must_use]
     pub fn finish(self) -> String {
         self.text + "COMMIT\n"
     }
 }
 
-/// The script that deletes rules that `iptables-save` printed, and chains with their rules.
+/// Returns the script that deletes printed rules, and chains with their rules.
 pub(super) fn deletion(table: Table, removal: &Removal) -> String {
     let mut script = Script::new(table);
     for place in &removal.rules {
@@ -81,7 +81,7 @@ pub(super) fn deletion(table: Table, removal: &Removal) -> String {
     script.finish()
 }
 
-/// Reads what `iptables-save` printed of a table: its chains first, then its rules.
+/// Reads the output of `iptables-save` for a table: its chains, then its rules.
 #[must_use]
 pub fn parse(saved: &str) -> Contents {
     let mut contents = Contents::default();
@@ -111,7 +111,7 @@ fn parse_rule(text: &str, chains: &BTreeSet<String>) -> Rule {
         let mut value = || words.next().unwrap_or_default();
         match word.as_str() {
             "--comment" => rule.comment = value(),
-            // Last, and options of the target behind it.
+            // The target is last; its options follow.
             "-j" | "-g" => {
                 rule.action = action(value(), chains);
                 break;
@@ -133,7 +133,8 @@ fn parse_rule(text: &str, chains: &BTreeSet<String>) -> Rule {
     rule
 }
 
-/// Extensions have the names of targets, and no chain may have one of these.
+/// Returns the action of a target. A name is a chain only if the table has it: extensions are named
+/// in the same place, and no chain may have the name of one.
 fn action(target: String, chains: &BTreeSet<String>) -> Action {
     match target.as_str() {
         "ACCEPT" => Action::Accept,
@@ -145,10 +146,10 @@ fn action(target: String, chains: &BTreeSet<String>) -> Action {
     }
 }
 
-/// The options of iptables(8) that are understood; each has one value.
+/// The supported options of iptables(8); each takes one value.
 const CONDITIONS: [&str; 7] = ["-s", "-d", "-i", "-o", "-p", "--sport", "--dport"];
 
-/// The condition that an option of iptables(8) sets.
+/// Returns the condition that an option of iptables(8) sets.
 fn condition(option: &str, value: &str) -> Option<Condition> {
     match option {
         "-s" => value.parse().ok().map(Condition::Source),
@@ -162,12 +163,12 @@ fn condition(option: &str, value: &str) -> Option<Condition> {
     }
 }
 
-/// A name that ends with `+` stands for all names with this beginning.
+/// Returns the name of an interface; `None` for a pattern that ends with `+`.
 fn interface(name: &str) -> Option<String> {
     (!name.ends_with('+')).then(|| name.to_owned())
 }
 
-/// The protocols that `iptables-save` prints by their names and that have ports.
+/// Returns the number of a protocol, for those with ports that `iptables-save` prints by name.
 fn protocol(name: &str) -> Option<u8> {
     match name {
         "tcp" => Some(6),
@@ -178,7 +179,7 @@ fn protocol(name: &str) -> Option<u8> {
     }
 }
 
-/// A word in double quotes, as `iptables-save` prints and `iptables-restore` reads it.
+/// Quotes a word as `iptables-save` prints and `iptables-restore` reads it.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
@@ -191,8 +192,8 @@ pub fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// The words of a line: divided by spaces, but not inside double quotes; a backslash there takes
-/// the next character as it is.
+/// Splits a line into words at spaces, except inside double quotes; a backslash there escapes the
+/// next character.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = None::<String>;
@@ -283,7 +284,7 @@ mod tests {
         assert_eq!(contents.rules[1].matches, [Match::Other]);
     }
 
-    /// As `iptables-save` 1.8.9 prints rules of the portmap and firewall plugins.
+    /// Rules of the portmap and firewall plugins as `iptables-save` 1.8.9 prints them.
     #[test]
     fn ports_interfaces_and_extensions_are_read_or_said_to_be_there() {
         let rule = |text: &str| parse(&format!("-A C {text}\n")).rules.swap_remove(0);

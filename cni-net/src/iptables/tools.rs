@@ -16,8 +16,8 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    /// The names that it may have, the surest first. If only one iptables is installed, its names
-    /// are the short ones.
+    /// Returns the names that the program may have, the most specific first. A host with one
+    /// iptables only may have it under the short names only.
     fn names(self, family: Family) -> Vec<String> {
         let prefix = match family {
             Family::V4 => "iptables",
@@ -35,7 +35,7 @@ impl Tool {
     }
 }
 
-/// The environment in which programs are run, and a request to stop meanwhile.
+/// The environment for programs, and the request to stop that ends them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tools<'a> {
     pub(super) environment: &'a Environment,
@@ -53,23 +53,23 @@ impl Tools<'_> {
     /// Finds a program.
     ///
     /// # Errors
-    /// [`NetError::NoProgram`] if it is not there.
+    /// Fails with [`NetError::NoProgram`] if it is not installed.
     pub(super) fn require(&self, tool: Tool, family: Family) -> Result<Program, NetError> {
         self.find(tool, family)
             .ok_or_else(|| NetError::NoProgram(tool.names(family).swap_remove(0)))
     }
 
-    /// Carries out a script in one go, and leaves all else as it is.
+    /// Applies a script as a whole, without flushing the rest of the table.
     pub(super) fn restore(&self, tool: Tool, family: Family, script: &str) -> Result<(), NetError> {
-        // -w: waits for others that change the legacy tables just now.
+        // -w waits for other programs that hold the lock of the legacy tables.
         let program = self
             .require(tool, family)?
             .with_arguments(["--noflush", "-w"]);
         self.run(&program, script).map(drop)
     }
 
-    /// Returns all rules of a legacy table; none if its program is not there: then it can have made
-    /// none.
+    /// Returns all rules of a legacy table; empty if its program is not installed, since no rules
+    /// can have been created then.
     pub(super) fn save(&self, table: Table, family: Family) -> Result<String, NetError> {
         let Some(program) = self.find(Tool::LegacySave, family) else {
             return Ok(String::new());
@@ -77,8 +77,8 @@ impl Tools<'_> {
         self.run(&program.with_arguments(["-t", table.name()]), "")
     }
 
-    /// Runs a program. Its errors are in the words of the program. A request to stop is passed on
-    /// to it, for it may wait without an end.
+    /// Runs a program; an error has the program's own text. Passes a request to stop on to the
+    /// program, since it may wait without a limit.
     fn run(&self, program: &Program, stdin: &str) -> Result<String, NetError> {
         let failed = |reason: String, said: &[u8]| NetError::Program {
             program: program.kind().to_owned(),

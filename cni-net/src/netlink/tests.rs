@@ -1,9 +1,9 @@
-//! Datagrams of every kind, and answers that are not to what was asked.
+//! Datagrams of every kind, and answers that belong to no request.
 
 use super::*;
 use proptest::prelude::*;
 
-/// What Linux 6.18 answers to RTM_NEWLINK for a second port: EBUSY with a text, capped.
+/// The answer of Linux 6.18 to RTM_NEWLINK for a second port: EBUSY with a text, capped.
 fn refusal(text: &[u8]) -> Vec<u8> {
     let mut payload = (-16_i32).to_ne_bytes().to_vec();
     payload.extend([0; HEADER_LEN]);
@@ -99,7 +99,7 @@ proptest! {
         let _ = parse(&bytes);
     }
 
-    /// Headers that are right, so that what is behind them is looked at.
+    /// Valid headers, so that the payloads behind them are parsed.
     #[test]
     fn any_message_is_read(kind in 0_u16..5, flags: u16, payload: Vec<u8>) {
         let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();

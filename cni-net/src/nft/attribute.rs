@@ -1,7 +1,7 @@
 //! Attributes of nfnetlink: written, and read from the kernel's answers.
 //!
-//! Numbers are in network order. Nothing about an answer is taken for granted: what is malformed
-//! reads as absent.
+//! Numbers are in network byte order. Answers are not trusted: a malformed attribute reads as
+//! absent.
 
 use crate::netlink::c_string;
 use netlink_packet_core::{NLA_F_NESTED, NlasIterator};
@@ -13,7 +13,7 @@ const HEADER_LEN: usize = 4;
 /// include/uapi/linux/netfilter/nf_tables.h).
 pub(super) const LIST_ELEMENT: u16 = 1;
 
-/// Attributes to be sent, in the order in which they were added.
+/// Attributes to send, in the order in which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     bytes: Vec<u8>,
@@ -27,8 +27,8 @@ impl Attributes {
     /// Adds an attribute, padded to a multiple of four bytes.
     ///
     /// # Panics
-    /// If the value is longer than an attribute can be (64 KiB). Names, comments and expressions
-    /// are far shorter, and lists of elements are sent in parts.
+    /// Panics if the value is longer than an attribute can be (64 KiB). Names, comments and
+    /// expressions are far shorter, and lists of elements are sent in parts.
     #[expect(
         clippy::expect_used,
         reason = "a length that is cut would be another message"
@@ -67,7 +67,7 @@ impl Attributes {
         self.some_u32(kind, Some(flags).filter(|flags| *flags != 0))
     }
 
-    /// Adds a text, closed by a NUL.
+    /// Adds a text, terminated by NUL.
     pub(super) fn text(self, kind: u16, text: &str) -> Self {
         self.bytes(kind, &[text.as_bytes(), &[0]].concat())
     }
@@ -87,17 +87,18 @@ impl Attributes {
     }
 }
 
-/// The kinds and values of attributes, in order; those behind a malformed one are left out.
+/// Returns the kinds and values of attributes, in order; those behind a malformed one are left out.
 pub(super) fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(attributes)
         .map_while(Result::ok)
         .map_while(|attribute| {
-            let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+            let kind = attribute.kind();
+            let length = usize::from(attribute.length());
             Some((kind, attribute.into_inner().get(HEADER_LEN..length)?))
         })
 }
 
-/// The value of the first attribute of a kind.
+/// Returns the value of the first attribute of a kind.
 pub(super) fn value(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     each(attributes)
         .find(|(found, _)| *found == kind)
@@ -112,7 +113,7 @@ pub(super) fn u64(attributes: &[u8], kind: u16) -> Option<u64> {
     value(attributes, kind).and_then(as_u64)
 }
 
-/// A text up to its NUL; `None` if there is no attribute of this kind.
+/// Returns a text up to its NUL, or `None` if there is no attribute of this kind.
 pub(super) fn text(attributes: &[u8], kind: u16) -> Option<String> {
     value(attributes, kind).map(c_string)
 }
@@ -125,14 +126,14 @@ fn as_u64(value: &[u8]) -> Option<u64> {
     value.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Attributes that are taken out one by one, so that the reader can see if it knows all of them:
-/// an object with more in it is not taken for a plain one.
+/// Attributes that are taken one by one, so that a reader can check that it knows all of them: an
+/// object with an unknown attribute must not be taken for a plain one.
 pub(super) struct Fields<'a> {
     left: Vec<(u16, &'a [u8])>,
 }
 
 impl<'a> Fields<'a> {
-    /// Returns `None` if the attributes are malformed.
+    /// Reads attributes; returns `None` if they are malformed.
     pub(super) fn of(attributes: &'a [u8]) -> Option<Self> {
         let left: Vec<(u16, &[u8])> = each(attributes).collect();
         let padded = |(_, value): &(u16, &[u8])| HEADER_LEN + value.len().next_multiple_of(4);
@@ -162,7 +163,7 @@ impl<'a> Fields<'a> {
         self.read(kind, Self::of)
     }
 
-    /// Takes the first attribute of a kind; leaves it there if it cannot be read.
+    /// Takes the first attribute of a kind; leaves it if it cannot be read.
     fn read<T>(&mut self, kind: u16, read: impl FnOnce(&'a [u8]) -> Option<T>) -> Option<T> {
         let at = self.left.iter().position(|(found, _)| *found == kind)?;
         let value = read(self.left.get(at)?.1)?;
@@ -170,7 +171,7 @@ impl<'a> Fields<'a> {
         Some(value)
     }
 
-    /// Returns `read` if nothing is left.
+    /// Returns `read` if no attribute is left, else `None`.
     pub(super) fn all<T>(&self, read: T) -> Option<T> {
         self.left.is_empty().then_some(read)
     }

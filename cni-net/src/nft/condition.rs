@@ -1,5 +1,5 @@
-//! Conditions on a packet, in the form in which nft(8) itself writes them, so that
-//! `nft list ruleset` shows what was meant; and read back from any rule of that form.
+//! Conditions on a packet: written in the form that nft(8) itself writes, so that `nft list
+//! ruleset` shows them as conditions, and read from any rule of that form.
 
 use super::expr::{CmpOp, Expr, MetaKey, PayloadBase, Register};
 use crate::{netlink::c_string, sysctl::Family};
@@ -26,9 +26,9 @@ const DESTINATION_PORT: (u32, u32) = (2, 2);
 pub enum Condition {
     /// The address family.
     Family(Family),
-    /// The name of the interface by which it came.
+    /// The name of the interface by which the packet came.
     InputInterface(String),
-    /// The name of the interface by which it leaves.
+    /// The name of the interface by which the packet leaves.
     OutputInterface(String),
     /// The source address of the frame.
     EtherSource(MacAddr),
@@ -36,33 +36,33 @@ pub enum Condition {
     Source(Cidr),
     /// The network of the destination address.
     Destination(Cidr),
-    /// The transport protocol, IPPROTO_* of include/uapi/linux/in.h.
+    /// The transport protocol: IPPROTO_* of include/uapi/linux/in.h.
     Protocol(u8),
-    /// The source port. Means something only behind a protocol.
+    /// The source port. Meaningful only behind a condition on the protocol.
     SourcePort(u16),
-    /// The destination port. Means something only behind a protocol.
+    /// The destination port. Meaningful only behind a condition on the protocol.
     DestinationPort(u16),
 }
 
 /// A part of a rule, as far as it is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The rule goes on if this holds.
+    /// The rule goes on if the condition holds.
     Is(Condition),
-    /// The rule goes on if this does not hold.
+    /// The rule goes on if the condition does not hold.
     IsNot(Condition),
     /// Any other expression.
     Other(Expr),
 }
 
-/// A side of a packet.
+/// An end of a packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Source,
     Destination,
 }
 
-/// The offset of an address in its IP header.
+/// Returns the offset of an address in the IP header.
 const fn address_offset(family: Family, side: Side) -> u32 {
     match (family, side) {
         (Family::V4, Side::Source) => 12,
@@ -73,7 +73,7 @@ const fn address_offset(family: Family, side: Side) -> u32 {
 }
 
 impl Condition {
-    /// The condition that an address is of this family.
+    /// Returns the condition that an address is of this address's family.
     #[must_use]
     pub fn family_of(address: IpAddr) -> Self {
         Self::Family(if address.is_ipv4() {
@@ -83,13 +83,13 @@ impl Condition {
         })
     }
 
-    /// The expressions that let a rule go on if the condition holds.
+    /// Returns the expressions that let a rule go on if the condition holds.
     #[must_use]
     pub fn holds(&self) -> Vec<Expr> {
         self.expressions(CmpOp::Equal)
     }
 
-    /// The expressions that let a rule go on if the condition does not hold.
+    /// Returns the expressions that let a rule go on if the condition does not hold.
     #[must_use]
     pub fn fails(&self) -> Vec<Expr> {
         self.expressions(CmpOp::NotEqual)
@@ -117,8 +117,8 @@ impl Condition {
         }
     }
 
-    /// Reads a comparison with what was loaded, and masked if there is a mask. The family says
-    /// what is at an offset of the IP header.
+    /// Reads the comparison of a value that was loaded and, if there is a mask, masked. The family
+    /// decides which field of the IP header an offset means.
     fn read(
         family: Option<Family>,
         load: &Expr,
@@ -164,7 +164,7 @@ impl Condition {
             (MetaKey::NFPROTO, [NFPROTO_IPV4]) => Some(Self::Family(Family::V4)),
             (MetaKey::NFPROTO, [NFPROTO_IPV6]) => Some(Self::Family(Family::V6)),
             (MetaKey::L4PROTO, [protocol]) => Some(Self::Protocol(*protocol)),
-            // Without the NUL, all names with this beginning are meant.
+            // A name without its NUL matches all names that begin with it.
             (MetaKey::IIFNAME, name) if name.contains(&0) => {
                 Some(Self::InputInterface(c_string(name)))
             }
@@ -175,7 +175,7 @@ impl Condition {
         }
     }
 
-    /// Reads an address, or the bytes of one that a prefix covers.
+    /// Reads an address, or those of its bytes that a prefix covers.
     fn of_address(family: Family, offset: u32, mask: Option<&[u8]>, value: &[u8]) -> Option<Self> {
         let address = match family {
             Family::V4 => IpAddr::from(filled::<4>(value)?),
@@ -196,8 +196,8 @@ impl Condition {
     }
 }
 
-/// Reads the conditions of a rule. Counters are left out: they change nothing for the packet. The
-/// family is that of the table; in tables of several families a rule names it itself.
+/// Reads the conditions of a rule. Counters are left out, since they have no effect on the packet.
+/// `family` is that of the table; in tables of several families, a rule names the family itself.
 #[must_use]
 pub fn steps(mut family: Option<Family>, expressions: &[Expr]) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -218,7 +218,8 @@ pub fn steps(mut family: Option<Family>, expressions: &[Expr]) -> Vec<Step> {
     steps
 }
 
-/// Reads a condition at the beginning of these expressions, and returns what is behind it.
+/// Reads a condition at the start of the expressions, and returns it with the expressions behind
+/// it.
 fn condition(family: Option<Family>, expressions: &[Expr]) -> Option<(Step, &[Expr])> {
     let (load, behind) = expressions.split_first()?;
     let loaded = match load {
@@ -283,8 +284,8 @@ fn interface_name(name: &str) -> Vec<u8> {
     name
 }
 
-/// A comparison of an address with a network. nft loads only the bytes that the prefix touches,
-/// and masks the whole address if the prefix ends inside a byte.
+/// Compares an address with a network. nft loads only the bytes that the prefix touches, and masks
+/// the whole address if the prefix ends inside a byte.
 fn address(side: Side, op: CmpOp, network: Cidr) -> Vec<Expr> {
     let network = network.network();
     let bytes = match network.address() {
@@ -324,7 +325,7 @@ fn mask(prefix: usize, length: usize) -> Expr {
     }
 }
 
-/// The length of the prefix that a mask leaves; `None` if it is another mask.
+/// Returns the length of the prefix that a mask selects, or `None` if the mask is no prefix.
 fn prefix_of(mask: &[u8]) -> Option<u32> {
     let prefix: u32 = mask.iter().map(|byte| byte.leading_ones()).sum();
     let bits: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
@@ -332,7 +333,7 @@ fn prefix_of(mask: &[u8]) -> Option<u32> {
     is_prefix.then_some(prefix)
 }
 
-/// The bytes, and zeros behind them.
+/// Returns the bytes, padded with zeros.
 fn filled<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let mut filled = [0; N];
     filled.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -415,7 +416,7 @@ mod tests {
         assert!(other(&[meta(MetaKey::IIFNAME), begins]));
     }
 
-    /// `0.0.0.1/0.0.0.255`, which nft(8) can say.
+    /// The mask of `0.0.0.1/0.0.0.255`, which nft(8) supports.
     #[test]
     fn a_mask_that_is_no_prefix_is_no_network() {
         for mask in [[0, 0, 0, 255], [255, 0, 255, 0], [255, 0b0101_0000, 0, 0]] {

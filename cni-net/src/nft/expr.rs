@@ -1,16 +1,16 @@
-//! Expressions, which rules are made of: one type that is both written and read.
+//! Expressions, the parts of rules: one type that is both written and read.
 //!
-//! A rule is a program for the kernel's virtual machine. Expressions load a part of the packet
-//! into a register, mask it, compare it, look it up, and end with a verdict or a change to the
-//! packet. An expression with anything in it that is not known here is kept as [`Expr::Unknown`].
+//! A rule is a program for the kernel's virtual machine. Expressions load a part of the packet into
+//! a register, mask it, compare it, look it up, and end with a verdict or a change to the packet.
+//! An expression with any unknown part is kept as [`Expr::Unknown`].
 //!
-//! The numbers are those of include/uapi/linux/netfilter/nf_tables.h if not said otherwise.
+//! Numbers are those of include/uapi/linux/netfilter/nf_tables.h unless another file is named.
 
 mod wire;
 
 pub(super) use wire::{expressions, verdict_data, verdict_of_data};
 
-/// A register, by the number that the kernel lists.
+/// A register, by the number in the kernel's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Register(pub u32);
 
@@ -20,28 +20,29 @@ impl Register {
     /// The second register of 16 bytes, `NFT_REG_2`.
     pub const R2: Self = Self(2);
 
-    /// The register of four bytes `NFT_REG32_00` + `index`; four of them are one of 16 bytes.
+    /// Returns the register of four bytes `NFT_REG32_00` + `index`; four of them form one of 16
+    /// bytes.
     #[must_use]
     pub const fn word(index: u8) -> Self {
         Self(8 + index as u32)
     }
 }
 
-/// A property of a packet that is not in its bytes (`enum nft_meta_keys`). Texts are 16 bytes,
-/// numbers in the order of the host.
+/// A property of a packet outside of its bytes (`enum nft_meta_keys`). Texts have 16 bytes; numbers
+/// are in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaKey(pub u32);
 
 impl MetaKey {
-    /// The mark, four bytes.
+    /// The mark, in four bytes.
     pub const MARK: Self = Self(3);
     /// The name of the interface by which the packet came.
     pub const IIFNAME: Self = Self(6);
     /// The name of the interface by which the packet leaves.
     pub const OIFNAME: Self = Self(7);
-    /// The address family, one byte (NFPROTO_* of include/uapi/linux/netfilter.h).
+    /// The address family, in one byte (NFPROTO_* of include/uapi/linux/netfilter.h).
     pub const NFPROTO: Self = Self(15);
-    /// The transport protocol, one byte (IPPROTO_* of include/uapi/linux/in.h).
+    /// The transport protocol, in one byte (IPPROTO_* of include/uapi/linux/in.h).
     pub const L4PROTO: Self = Self(16);
 }
 
@@ -54,7 +55,7 @@ impl PayloadBase {
     pub const LINK: Self = Self(0);
     /// The IP header.
     pub const NETWORK: Self = Self(1);
-    /// The header of TCP, UDP, and their like.
+    /// The header of TCP, UDP and similar protocols.
     pub const TRANSPORT: Self = Self(2);
 }
 
@@ -63,10 +64,10 @@ impl PayloadBase {
 pub struct CtKey(pub u32);
 
 impl CtKey {
-    /// A bit for the state (`NF_CT_STATE_BIT` of
+    /// The state, as a bit (`NF_CT_STATE_BIT` of
     /// include/uapi/linux/netfilter/nf_conntrack_common.h).
     pub const STATE: Self = Self(0);
-    /// The status bits (`enum ip_conntrack_status`, the same file).
+    /// The status bits (`enum ip_conntrack_status` of the same file).
     pub const STATUS: Self = Self(2);
     /// The mark of the connection.
     pub const MARK: Self = Self(3);
@@ -78,18 +79,18 @@ impl CtKey {
 /// include/uapi/linux/netfilter/nf_conntrack_tuple_common.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the one who opened it.
+    /// From the end that opened the connection.
     Original = 0,
-    /// Back.
+    /// To the end that opened the connection.
     Reply = 1,
 }
 
-/// The answer of a look-up in the routing tables (`enum nft_fib_result`).
+/// The result of a look-up in the routing tables (`enum nft_fib_result`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FibResult(pub u32);
 
 impl FibResult {
-    /// The type of the address, RTN_* of include/uapi/linux/rtnetlink.h, in the order of the host.
+    /// The type of the address, RTN_* of include/uapi/linux/rtnetlink.h, in host byte order.
     pub const ADDRESS_TYPE: Self = Self(3);
 }
 
@@ -109,13 +110,13 @@ pub enum CmpOp {
     Equal,
     /// Goes on if they differ.
     NotEqual,
-    /// Goes on if the register is less, as bytes.
+    /// Goes on if the register is less, compared as bytes.
     Less,
-    /// Goes on if the register is less or equal, as bytes.
+    /// Goes on if the register is less or equal, compared as bytes.
     LessOrEqual,
-    /// Goes on if the register is greater, as bytes.
+    /// Goes on if the register is greater, compared as bytes.
     Greater,
-    /// Goes on if the register is greater or equal, as bytes.
+    /// Goes on if the register is greater or equal, compared as bytes.
     GreaterOrEqual,
 }
 
@@ -133,26 +134,26 @@ impl CmpOp {
 /// The fate of a packet in a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It passes this hook.
+    /// The packet passes this hook.
     Accept,
-    /// It is gone.
+    /// The packet is dropped.
     Drop,
-    /// The next rule sees it.
+    /// The packet goes on to the next rule.
     Continue,
-    /// The chain that led here goes on.
+    /// The packet goes on in the chain that jumped here.
     Return,
-    /// The rules of this chain see it, then those that follow.
+    /// The packet goes through the rules of this chain, then through those that follow.
     Jump(String),
-    /// The rules of this chain see it, then those behind the last jump.
+    /// The packet goes through the rules of this chain, then through those behind the last jump.
     Goto(String),
-    /// Another verdict, by its number; not one of the above.
+    /// A verdict with another number.
     Other(i32),
 }
 
 /// A translation of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// The end that is changed.
+    /// The end of the connection that is translated.
     pub kind: NatKind,
     /// The address family: NFPROTO_IPV4 or NFPROTO_IPV6.
     pub family: u32,
@@ -160,12 +161,12 @@ pub struct Nat {
     pub addresses: Option<Range>,
     /// The registers with the first and the last new port.
     pub ports: Option<Range>,
-    /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h, without those that the kernel sets
-    /// itself for addresses and ports.
+    /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h, without the flags that the kernel
+    /// itself sets for addresses and ports.
     pub flags: u32,
 }
 
-/// The end of a connection that is changed (`enum nft_nat_types`).
+/// The end of a connection whose address is translated (`enum nft_nat_types`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NatKind {
     /// The source.
@@ -174,18 +175,18 @@ pub enum NatKind {
     Destination,
 }
 
-/// Registers with the ends of a range. The kernel lists the first as the last, too, if there is
-/// only one value.
+/// Registers with the ends of a range. For a single value, the kernel lists the first register as
+/// the last, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The register with the first value.
     pub first: Register,
-    /// The register with the last value, if it is not the same.
+    /// The register with the last value, if it is another one.
     pub last: Option<Register>,
 }
 
 impl Range {
-    /// A range of one value.
+    /// Returns a range of one value.
     #[must_use]
     pub const fn one(register: Register) -> Self {
         Self {
@@ -195,15 +196,15 @@ impl Range {
     }
 }
 
-/// A match or a target of iptables, run by nft_compat
+/// A match or a target of iptables, executed by nft_compat
 /// (include/uapi/linux/netfilter/nf_tables_compat.h).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
-    /// Its name, as iptables-extensions(8) has it.
+    /// Its name, as in iptables-extensions(8).
     pub name: String,
     /// The version of its data.
     pub revision: u32,
-    /// Its data: a structure of the host.
+    /// Its data: a structure in host layout.
     pub info: Vec<u8>,
 }
 
@@ -211,7 +212,7 @@ impl Extension {
     /// The length of `struct xt_comment_info` (include/uapi/linux/netfilter/xt_comment.h).
     const COMMENT_LEN: usize = 256;
 
-    /// The match `comment`, which matches always. A text that is too long is cut.
+    /// Returns the match `comment`, which always matches. Cuts a text that is too long.
     #[must_use]
     pub fn comment(text: &str) -> Self {
         let mut info = super::text::cut(text, Self::COMMENT_LEN - 1)
@@ -225,7 +226,7 @@ impl Extension {
         }
     }
 
-    /// The text of a `comment`, or `None` for another match.
+    /// Returns the text of a `comment`, or `None` for another match.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         (self.name == "comment").then(|| crate::netlink::c_string(&self.info))
@@ -260,42 +261,42 @@ pub enum Expr {
         /// The register that is written.
         to: Register,
     },
-    /// Masks a register: `to = (from & mask) ^ xor`, both of one length.
+    /// Masks a register: `to = (from & mask) ^ xor`; both values have the same length.
     Bitwise {
         /// The register that is read.
         from: Register,
         /// The register that is written.
         to: Register,
-        /// The bits that are kept.
+        /// The bits to keep.
         mask: Vec<u8>,
-        /// The bits that are flipped then.
+        /// The bits to flip after masking.
         xor: Vec<u8>,
     },
-    /// Compares a register, and ends the rule if it is not so.
+    /// Compares a register, and ends the rule if the comparison is false.
     Cmp {
         /// The register.
         from: Register,
         /// The comparison.
         op: CmpOp,
-        /// The value on the other side.
+        /// The value to compare with.
         value: Vec<u8>,
     },
-    /// Looks a register up in a set, and ends the rule if it is not there.
+    /// Looks a register up in a set, and ends the rule if the set does not contain it.
     Lookup {
         /// The name of the set.
         set: String,
         /// The first register of the key.
         key: Register,
-        /// The register for the value of a map; register 0 carries out a verdict.
+        /// The register for the value of a map. Register 0 executes a verdict.
         to: Option<Register>,
-        /// True if the rule goes on without a match instead.
+        /// If true, the rule goes on if the set does not contain the key.
         inverted: bool,
     },
     /// Looks the packet up in the routing tables.
     Fib {
         /// The field that is looked up.
         flags: FibFlags,
-        /// The answer that is asked for.
+        /// The result that is requested.
         result: FibResult,
         /// The register that is written.
         to: Register,
@@ -304,7 +305,7 @@ pub enum Expr {
     Ct {
         /// The property.
         key: CtKey,
-        /// The direction, for keys that have two.
+        /// The direction, for keys that differ by direction.
         direction: Option<Direction>,
         /// The register that is written.
         to: Register,
@@ -324,29 +325,29 @@ pub enum Expr {
     Masquerade {
         /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h.
         flags: u32,
-        /// The registers with the source ports to take.
+        /// The registers with the source ports to use.
         ports: Option<Range>,
     },
-    /// Sends the packet to the host itself.
+    /// Redirects the packet to the host itself.
     Redirect {
-        /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h, without the one that the kernel
-        /// sets itself for ports.
+        /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h, without the flag that the
+        /// kernel itself sets for ports.
         flags: u32,
         /// The registers with the new destination port.
         ports: Option<Range>,
     },
-    /// Counts packets.
+    /// Counts packets and bytes.
     Counter {
-        /// Packets so far.
+        /// The number of packets so far.
         packets: u64,
-        /// Bytes so far.
+        /// The number of bytes so far.
         bytes: u64,
     },
     /// A match of iptables; ends the rule if it does not match.
     Match(Extension),
     /// A target of iptables.
     Target(Extension),
-    /// Any other, undecoded.
+    /// Any other expression, undecoded.
     Unknown {
         /// Its name.
         name: String,

@@ -1,4 +1,4 @@
-//! The features of a kernel's nf_tables.
+//! Features of the kernel's nf_tables.
 
 use super::{
     Nft,
@@ -9,8 +9,8 @@ use crate::error::{Feature, NetError};
 use nix::errno::Errno;
 use std::fs;
 
-/// A table that is never there: the kernel takes back the transaction that creates it. No table of
-/// anybody, since a chain in it may be the reason for a refusal.
+/// A table that never exists: the kernel rolls back the transaction that creates it. It is no
+/// existing table, since a chain in that could be the reason for a refusal.
 const PROBE: Table = Table {
     family: TableFamily::INET,
     name: "probe_of_inet_nat",
@@ -25,12 +25,12 @@ const PROBE_BASE: BaseChain = BaseChain {
 };
 
 impl Nft {
-    /// Finds out if tables of the family `inet` can translate addresses, and changes nothing.
+    /// Checks that tables of the family `inet` support nat, and changes nothing.
     ///
     /// # Errors
-    /// [`NetError::Lacking`] if the kernel has no nat in inet tables.
+    /// Fails with [`NetError::Lacking`] if the kernel has no nat in inet tables.
     pub fn require_inet_nat(&mut self) -> Result<(), NetError> {
-        // Unknown, the release may be any.
+        // An unreadable release does not pass the check, so the kernel is asked.
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         if has_inet_nat(&release) {
             Ok(())
@@ -39,13 +39,13 @@ impl Nft {
         }
     }
 
-    /// Finds out if tables of the family `inet` can translate addresses, whatever the kernel's
-    /// version says: a distribution's kernel may have more, and a kernel built without has less. A
-    /// chain is made in a transaction that the kernel takes back, because its last request makes
-    /// the same chain once more.
+    /// Checks that tables of the family `inet` support nat, regardless of the kernel's version: a
+    /// distribution's kernel may have more features, and a custom kernel fewer. The transaction
+    /// creates a chain, and its last request creates the same chain once more, so that the kernel
+    /// rolls it back.
     ///
     /// # Errors
-    /// [`NetError::Lacking`] if the kernel has no nat in inet tables.
+    /// Fails with [`NetError::Lacking`] if the kernel has no nat in inet tables.
     pub fn probe_inet_nat(&mut self) -> Result<(), NetError> {
         let mut transaction = Transaction::new();
         transaction.ensure_table(PROBE);
@@ -65,7 +65,7 @@ impl Nft {
     }
 }
 
-/// True for kernels since 5.2, which have nat in inet tables (net/netfilter/nft_chain_nat.c).
+/// Returns true for Linux 5.2 and later, with nat in inet tables (net/netfilter/nft_chain_nat.c).
 fn has_inet_nat(release: &str) -> bool {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! Everything that reads an answer of nf_tables, for the fuzzer.
+//! Every reader of nf_tables' answers, for the fuzzer.
 
 use super::{expr::Expr, rule::ListedRule, ruleset, steps};
 use crate::{netlink::Answer, sysctl::Family};
@@ -6,7 +6,7 @@ use crate::{netlink::Answer, sysctl::Family};
 /// Reads a payload, and writes its expressions again.
 ///
 /// # Panics
-/// If they do not read back as they were read.
+/// Panics if the written expressions read back differently.
 pub(crate) fn read(payload: &[u8]) {
     let answer = Answer {
         payload: payload.to_vec(),

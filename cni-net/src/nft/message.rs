@@ -1,4 +1,4 @@
-//! Messages of nfnetlink: a header, and attributes behind it.
+//! Messages of nfnetlink: a header and the attributes behind it.
 
 use super::attribute::Attributes;
 use netlink_packet_core::NetlinkSerializable;
@@ -12,7 +12,7 @@ const NFNL_BATCH_GENID: u16 = 1;
 /// The length of `struct nfgenmsg`.
 pub(super) const HEADER_LEN: usize = 4;
 
-/// The kinds of messages of nf_tables, `enum nf_tables_msg_types` of
+/// The message types of nf_tables, `enum nf_tables_msg_types` of
 /// include/uapi/linux/netfilter/nf_tables.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,7 +44,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// A message to nf_tables about objects of an address family (0 for all families).
+    /// Creates a message to nf_tables for an address family (0 for all families).
     pub(super) fn new(kind: Kind, family: u8, attributes: Attributes) -> Self {
         Self {
             kind: u16::from_be_bytes([NFNL_SUBSYS_NFTABLES, kind as u8]),
@@ -54,14 +54,14 @@ impl Message {
         }
     }
 
-    /// The begin of a transaction. With a generation, the kernel refuses the transaction
-    /// (`ERESTART`) if the ruleset has another one by then.
+    /// Begins a transaction. The kernel refuses it (`ERESTART`) if `generation` is given and is no
+    /// longer that of the ruleset.
     pub(super) fn batch_begin(generation: Option<u32>) -> Self {
         let attributes = Attributes::new().some_u32(NFNL_BATCH_GENID, generation);
         Self::batch(NFNL_MSG_BATCH_BEGIN, attributes)
     }
 
-    /// The end of a transaction.
+    /// Ends a transaction.
     pub(super) fn batch_end() -> Self {
         Self::batch(NFNL_MSG_BATCH_END, Attributes::new())
     }
@@ -75,7 +75,7 @@ impl Message {
         }
     }
 
-    /// The header and the attributes as they are sent.
+    /// Returns the header and the attributes as they are sent.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let [high, low] = self.resource.to_be_bytes();
         [&[self.family, 0, high, low], self.attributes.as_slice()].concat()

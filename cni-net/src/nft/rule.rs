@@ -19,31 +19,31 @@ const USERDATA: u16 = 7;
 const COMPAT_PROTOCOL: u16 = 1;
 const COMPAT_FLAGS: u16 = 2;
 
-/// The longest comment, in bytes: NFT_USERDATA_MAXLEN is 256, less tag, length and NUL. nft(8)
-/// lists all of it, though its own grammar ends at 128.
+/// The longest comment, in bytes: NFT_USERDATA_MAXLEN is 256, minus tag, length and NUL. nft(8)
+/// lists all of it, although its own grammar ends at 128.
 const MAX_COMMENT: usize = 253;
 
 /// The tag of a comment, as nft(8) reads it (`enum nftnl_udata_rule_types` of libnftnl's udata.h).
 const COMMENT: u8 = 0;
 
-/// Bytes that the kernel keeps beside a rule: values of up to 255 bytes, each with a tag. Programs
-/// skip tags that they do not know.
+/// Bytes that the kernel stores with a rule: values of up to 255 bytes, each with a tag. Programs
+/// skip unknown tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserData {
     bytes: Vec<u8>,
 }
 
 impl UserData {
-    /// A comment. What is too long is cut.
+    /// Returns user data with a comment, cut if it is too long.
     #[must_use]
     pub fn comment(text: &str) -> Self {
         Self::default().with(COMMENT, &[cut(text, MAX_COMMENT).as_bytes(), &[0]].concat())
     }
 
-    /// Adds a value. The kernel refuses more than 256 bytes in all.
+    /// Adds a value. The kernel refuses more than 256 bytes in total.
     ///
     /// # Panics
-    /// If the value is longer than 255 bytes.
+    /// Panics if the value is longer than 255 bytes.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -57,7 +57,7 @@ impl UserData {
     }
 }
 
-/// The first value with this tag.
+/// Returns the first value with this tag, or `None`.
 fn find(user_data: &[u8], tag: u8) -> Option<&[u8]> {
     let mut rest = user_data;
     while let [found, length, behind @ ..] = rest {
@@ -75,15 +75,15 @@ fn find(user_data: &[u8], tag: u8) -> Option<&[u8]> {
 pub struct Rule {
     /// The expressions, in order.
     pub expressions: Vec<Expr>,
-    /// The bytes that are kept beside it.
+    /// The bytes that the kernel stores with it.
     pub user_data: UserData,
-    /// The transport protocol that matches of iptables may rely on, IPPROTO_* of
-    /// include/uapi/linux/in.h. Some, such as `multiport`, are refused without.
+    /// The transport protocol that iptables matches may rely on, IPPROTO_* of
+    /// include/uapi/linux/in.h. Some matches, such as `multiport`, are refused without it.
     pub compat_protocol: Option<u8>,
 }
 
 impl Rule {
-    /// A rule with a comment.
+    /// Returns a rule with a comment.
     #[must_use]
     pub fn with_comment(expressions: Vec<Expr>, comment: &str) -> Self {
         Self {
@@ -130,13 +130,13 @@ pub(super) fn with_handle(table: Table, chain: &str, handle: u64) -> Attributes 
     of_chain(table, chain).u64(HANDLE, handle)
 }
 
-/// A rule, as it is listed. It is read as far as it is asked for: of the rules of all attachments,
-/// most are known to be another's by their comment alone.
+/// A rule, as the kernel lists it. Its parts are decoded on demand: most rules of other attachments
+/// are recognized by their comment alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRule {
     /// The family of its table.
     pub family: TableFamily,
-    /// The kernel's number for it, by which it is deleted.
+    /// The handle, the kernel's number by which it is deleted.
     pub handle: u64,
     payload: Vec<u8>,
 }
@@ -157,31 +157,31 @@ impl ListedRule {
         self.payload.get(HEADER_LEN..).unwrap_or_default()
     }
 
-    /// The name of its table.
+    /// Returns the name of its table.
     #[must_use]
     pub fn table(&self) -> String {
         attribute::text(self.attributes(), TABLE).unwrap_or_default()
     }
 
-    /// The name of its chain.
+    /// Returns the name of its chain.
     #[must_use]
     pub fn chain(&self) -> String {
         attribute::text(self.attributes(), CHAIN).unwrap_or_default()
     }
 
-    /// The first value with this tag of the bytes that are kept beside it.
+    /// Returns the first value with this tag of its user data, or `None`.
     #[must_use]
     pub fn user_data(&self, tag: u8) -> Option<&[u8]> {
         find(attribute::value(self.attributes(), USERDATA)?, tag)
     }
 
-    /// Its comment; empty if it has none.
+    /// Returns its comment; empty if it has none.
     #[must_use]
     pub fn comment(&self) -> String {
         c_string(self.user_data(COMMENT).unwrap_or_default())
     }
 
-    /// Its expressions, in order.
+    /// Returns its expressions, in order.
     #[must_use]
     pub fn expressions(&self) -> Vec<Expr> {
         attribute::value(self.attributes(), EXPRESSIONS)
@@ -189,7 +189,7 @@ impl ListedRule {
             .unwrap_or_default()
     }
 
-    /// Its expressions, in order, without counters, which change nothing for a packet.
+    /// Returns its expressions, in order, without counters, which have no effect on a packet.
     #[must_use]
     pub fn effect(&self) -> Vec<Expr> {
         let mut expressions = self.expressions();
@@ -200,7 +200,7 @@ impl ListedRule {
 
 #[cfg(test)]
 impl ListedRule {
-    /// A rule of the family IPv4, as the kernel would list it.
+    /// Returns a rule of the family IPv4 as the kernel would list it.
     pub(crate) fn sample(chain: &str, handle: u64, rule: &Rule) -> Self {
         let table = Table {
             family: TableFamily::IP,

@@ -1,8 +1,8 @@
-//! Everything that is in nf_tables, by any program, as text that can be compared.
+//! The whole content of nf_tables, by any program, as text that can be compared.
 //!
-//! Names, hooks, kinds of expressions and comments are there to be read; what cannot be read is
-//! there as a hash, so that a change of it shows. Handles, numbers of users and counted packets are
-//! left out: they change by themselves.
+//! Names, hooks, kinds of expressions and comments are readable; all else stands there as a hash,
+//! so that a change of it shows. Handles, reference counts and counters are left out, since they
+//! change by themselves.
 
 use super::{
     Nft,
@@ -16,15 +16,15 @@ use super::{
 use crate::{error::NetError, netlink::Answer};
 use cni_types::hash::sha512_hex;
 
-/// The expressions that carry what was counted so far.
+/// The expressions with counters.
 const COUNTING: [&str; 4] = ["counter", "quota", "last", "limit"];
 
 /// The operation that an error about a list names.
 const LIST: &str = "list nftables";
 
 impl Nft {
-    /// All tables, chains, rules, sets and their elements of the namespace, one line each, in
-    /// order. Objects and flow tables are named by their table only.
+    /// Returns all tables, chains, rules, sets and elements of the namespace, sorted, one line
+    /// each. Objects and flow tables are represented by their tables only.
     ///
     /// # Errors
     /// Fails if the kernel has no nf_tables, or refuses a list.
@@ -117,7 +117,8 @@ fn describe_rule(rule: &ListedRule) -> String {
 
 fn describe_set(set: &ListedSet) -> String {
     let family = set.family.name();
-    let (table, name) = (&set.table, &set.name);
+    let table = &set.table;
+    let name = &set.name;
     format!("set {family} {table} {name} #{}", hash(set.shape()))
 }
 
@@ -126,13 +127,14 @@ fn describe_elements(answer: &Answer) -> Vec<String> {
         return Vec::new();
     };
     let family = list.family.name();
-    let (table, set) = (&list.table, &list.set);
+    let table = &list.table;
+    let set = &list.set;
     list.contents()
         .map(|content| format!("element {family} {table} {set} #{}", hash(content)))
         .collect()
 }
 
-/// Describes an answer as everything that it can be, for the fuzzer.
+/// Describes an answer with every describer, for the fuzzer.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn describe_all(answer: &Answer) {
     let _ = describe_table(answer);
@@ -142,8 +144,8 @@ pub(super) fn describe_all(answer: &Answer) {
     let _ = describe_elements(answer);
 }
 
-/// Eight hexadecimal digits that stand for bytes which cannot be read. Each piece counts with its
-/// length, so that none can take over what belongs to its neighbour.
+/// Returns eight hexadecimal digits for bytes without a readable form. Each piece is hashed with
+/// its length, so that bytes cannot move from one piece to the next unnoticed.
 fn hash<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut bytes = Vec::new();
     for piece in pieces {

@@ -1,4 +1,4 @@
-//! Sets and maps, which rules look packets up in.
+//! Sets and maps, in which rules look packets up.
 
 use super::{
     attribute::{self, Attributes, Fields},
@@ -30,13 +30,13 @@ const MAP: u32 = 8;
 /// `NFT_DATA_VERDICT`
 const VERDICT_TYPE: u32 = 0xffff_ff00;
 
-/// The type of a key or a value: nft(8)'s number for it, which the kernel only keeps, and the
-/// length in bytes.
+/// The type of a key or a value: its number in nft(8), which the kernel only stores, and its length
+/// in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataType {
     /// The number (`enum datatypes` of nft's datatype.h).
     pub number: u32,
-    /// The length in bytes; parts of a concatenation are padded to four.
+    /// The length in bytes; each part of a concatenation is padded to four.
     pub length: u32,
 }
 
@@ -57,7 +57,7 @@ impl DataType {
         Self { number, length }
     }
 
-    /// The concatenation with a further type.
+    /// Returns the concatenation with a further type.
     #[must_use]
     pub const fn and(self, next: Self) -> Self {
         Self::new(
@@ -85,7 +85,7 @@ pub struct Set {
     pub name: &'static str,
     /// The type of its keys.
     pub key: DataType,
-    /// The kind of value that it leads to, if it is a map.
+    /// The kind of value that a key leads to, if it is a map.
     pub data: Option<MapData>,
 }
 
@@ -103,7 +103,8 @@ impl Set {
                 .u32(DATA_TYPE, data.number)
                 .u32(DATA_LENGTH, data.length),
         };
-        // A number for rules of this transaction to refer to; ours refer to the name.
+        // A number by which rules of the same transaction can refer to the set; ours refer to its
+        // name.
         with_data.u32(ID, 1)
     }
 
@@ -121,7 +122,7 @@ fn set_name(table: &str, set: &str) -> Attributes {
     Attributes::new().text(TABLE, table).text(NAME, set)
 }
 
-/// The attributes of a request for the elements of a set.
+/// Returns the attributes of a request for the elements of a set.
 pub(super) fn elements_of(table: &str, set: &str) -> Attributes {
     Attributes::new()
         .text(ELEMENTS_TABLE, table)
@@ -142,12 +143,12 @@ pub enum ElementData {
 pub struct Element {
     /// The key.
     pub key: Vec<u8>,
-    /// The value that it leads to, in a map.
+    /// The value that the key leads to, in a map.
     pub data: Option<ElementData>,
 }
 
 impl Element {
-    /// An element of a set.
+    /// Returns an element of a set.
     #[must_use]
     pub fn key(key: Vec<u8>) -> Self {
         Self { key, data: None }
@@ -167,7 +168,7 @@ impl Element {
         }
     }
 
-    /// Reads an element; `None` if it is not a plain one, such as the end of an interval.
+    /// Reads an element; returns `None` if it is not a plain one, such as the end of an interval.
     fn read(element: &[u8]) -> Option<Self> {
         let mut fields = Fields::of(element)?;
         let mut key = fields.nested(ELEMENT_KEY)?;
@@ -206,7 +207,7 @@ impl ListedSet {
         })
     }
 
-    /// The bytes that say what kind of set it is.
+    /// Returns the bytes that define the kind of the set.
     pub(super) fn shape(&self) -> [&[u8]; 4] {
         [FLAGS, KEY_TYPE, KEY_LENGTH, DATA_TYPE]
             .map(|kind| attribute::value(&self.attributes, kind).unwrap_or_default())
@@ -233,12 +234,12 @@ impl<'a> ElementList<'a> {
         })
     }
 
-    /// The elements that are plain ones.
+    /// Returns the plain elements.
     pub(super) fn plain(&self) -> impl Iterator<Item = Element> {
         attribute::each(self.elements).filter_map(|(_, element)| Element::read(element))
     }
 
-    /// The bytes that an element consists of, without what was counted.
+    /// Returns the bytes of each element, without its counters.
     pub(super) fn contents(&self) -> impl Iterator<Item = [&'a [u8]; 4]> {
         let kinds = [ELEMENT_KEY, ELEMENT_KEY_END, ELEMENT_DATA, ELEMENT_FLAGS];
         attribute::each(self.elements).map(move |(_, element)| {

@@ -30,15 +30,15 @@ impl TableFamily {
     /// Frames on bridges.
     pub const BRIDGE: Self = Self(7);
 
-    /// All of them, in a request for a list.
+    /// All families, in a request for a list.
     pub(super) const ANY: Self = Self(0);
 
-    /// The number.
+    /// Returns the number.
     pub(super) const fn number(self) -> u8 {
         self.0
     }
 
-    /// The family of the addresses that its rules see, if it is one.
+    /// Returns the family of the addresses that its rules see, or `None` if it is not a single one.
     #[must_use]
     pub fn addresses(self) -> Option<Family> {
         match self {
@@ -48,7 +48,7 @@ impl TableFamily {
         }
     }
 
-    /// The word for it in nft(8), or its number.
+    /// Returns the word for it in nft(8), or its number.
     #[must_use]
     pub fn name(self) -> String {
         match self.0 {
@@ -93,19 +93,19 @@ impl Table {
     }
 }
 
-/// A place on the way of a packet (`enum nf_inet_hooks` of include/uapi/linux/netfilter.h; those of
+/// A point on a packet's way (`enum nf_inet_hooks` of include/uapi/linux/netfilter.h; those of
 /// bridges have the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// As it comes in.
+    /// On arrival, before routing.
     Prerouting = 0,
     /// On its way to the host itself.
     Input = 1,
-    /// On its way through.
+    /// On its way through the host.
     Forward = 2,
     /// From the host itself.
     Output = 3,
-    /// As it leaves.
+    /// Before it leaves, after routing.
     Postrouting = 4,
 }
 
@@ -116,7 +116,7 @@ pub struct BaseChain {
     pub kind: &'static str,
     /// The hook.
     pub hook: Hook,
-    /// The order among the chains of a hook.
+    /// The position among the chains of a hook; lower ones come first.
     pub priority: i32,
 }
 
@@ -132,34 +132,34 @@ impl BaseChain {
 /// The fate of a packet at the end of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// It passes.
+    /// The packet passes.
     Accept,
-    /// It is gone.
+    /// The packet is dropped.
     Drop,
 }
 
-/// A base chain, as it is listed.
+/// The properties of a base chain, as the kernel lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedBase {
     /// The type.
     pub kind: String,
     /// The number of the hook.
     pub hook: u32,
-    /// The order among the chains of a hook.
+    /// The position among the chains of a hook; lower ones come first.
     pub priority: i32,
     /// The policy.
     pub policy: Policy,
 }
 
 impl ListedBase {
-    /// Returns true if type, hook and priority are these.
+    /// Returns true if type, hook and priority are those of `base`.
     #[must_use]
     pub fn is(&self, base: BaseChain) -> bool {
         self.kind == base.kind && self.hook == base.hook as u32 && self.priority == base.priority
     }
 }
 
-/// A chain, as it is listed.
+/// A chain, as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// The family of its table.
@@ -168,7 +168,7 @@ pub struct Chain {
     pub table: String,
     /// Its name.
     pub name: String,
-    /// The hook, if it is a base chain.
+    /// Its properties as a base chain, if it is one.
     pub base: Option<ListedBase>,
 }
 
@@ -200,13 +200,13 @@ fn base(chain: &[u8]) -> Option<ListedBase> {
     })
 }
 
-/// The family and the name of a table, from the payload of an NFT_MSG_NEWTABLE.
+/// Reads the family and the name of a table from the payload of an NFT_MSG_NEWTABLE.
 pub(super) fn table_name(answer: &Answer) -> Option<(TableFamily, String)> {
     let (family, attributes) = split(answer)?;
     Some((family, attribute::text(attributes, TABLE_NAME)?))
 }
 
-/// The family of an object that the kernel lists, and its attributes.
+/// Returns the family of a listed object, and its attributes.
 pub(super) fn split(answer: &Answer) -> Option<(TableFamily, &[u8])> {
     let ([family, ..], attributes) = answer.payload.split_first_chunk::<HEADER_LEN>()?;
     Some((TableFamily(*family), attributes))

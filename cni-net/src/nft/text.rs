@@ -1,6 +1,6 @@
-//! Texts that the kernel takes only up to a length.
+//! Texts of limited length.
 
-/// Returns the beginning of a text that has at most `max` bytes and ends between characters.
+/// Returns the start of a text, of at most `max` bytes and ending between characters.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> &str {
     let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());

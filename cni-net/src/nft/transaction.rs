@@ -10,7 +10,7 @@ use crate::netlink::{REQUESTS_AT_ONCE, Request};
 use cni_types::hash::hex;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NetlinkSerializable};
 
-/// Elements of a set that are sent in one message: an attribute ends at 64 KiB.
+/// The number of elements of a set that are sent in one message: an attribute ends at 64 KiB.
 const ELEMENTS_AT_ONCE: usize = 100;
 
 /// Changes to the ruleset, of any tables and families, in order.
@@ -20,47 +20,47 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// The most changes that the kernel can answer at once; what is more goes into a further
-    /// transaction.
+    /// The most changes that the kernel can answer at once; further ones need a transaction of
+    /// their own.
     pub const MAX: usize = REQUESTS_AT_ONCE;
 
-    /// An empty transaction.
+    /// Returns an empty transaction.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns true if there is nothing to be changed.
+    /// Returns true if there is nothing to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// The number of changes.
+    /// Returns the number of changes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.requests.len()
     }
 
-    /// Creates a table unless it is there.
+    /// Creates a table unless it exists.
     pub fn ensure_table(&mut self, table: Table) {
         let message = Message::new(Kind::NewTable, table.family.number(), table.attributes());
         self.push(message, NLM_F_CREATE, "create nftables table", table.name);
     }
 
-    /// Removes a table with all that is in it; `ENOENT` if it is not there.
+    /// Removes a table with its content; `ENOENT` if there is no such table.
     pub fn delete_table(&mut self, table: Table) {
         let message = Message::new(Kind::DeleteTable, table.family.number(), table.attributes());
         self.push(message, 0, "delete nftables table", table.name);
     }
 
-    /// Creates a chain unless it is there. A base chain that is there must have the same hook and
+    /// Creates a chain unless it exists. An existing base chain must have the same hook and
     /// priority (`EEXIST`, `EOPNOTSUPP`).
     pub fn ensure_chain(&mut self, table: Table, chain: &str, base: Option<BaseChain>) {
         self.new_chain(table, chain, base, NLM_F_CREATE);
     }
 
-    /// Creates a chain without a hook; `EEXIST` if there is one of that name.
+    /// Creates a chain without a hook; `EEXIST` if the name is taken.
     pub fn create_chain(&mut self, table: Table, chain: &str) {
         self.new_chain(table, chain, None, NLM_F_CREATE | NLM_F_EXCL);
     }
@@ -76,7 +76,7 @@ impl Transaction {
     }
 
     /// Deletes a chain with its rules (`nf_tables_delchain` in net/netfilter/nf_tables_api.c,
-    /// without NLM_F_NONREC); `EBUSY` if others lead to it.
+    /// without NLM_F_NONREC); `EBUSY` if rules of other chains jump to it.
     pub fn delete_chain(&mut self, table: Table, chain: &str) {
         let attributes = table.chain_attributes(chain);
         let message = Message::new(Kind::DeleteChain, table.family.number(), attributes);
@@ -90,12 +90,12 @@ impl Transaction {
         self.push(message, 0, "flush nftables chain", chain);
     }
 
-    /// Adds a rule at the end of a chain.
+    /// Appends a rule to a chain.
     pub fn append_rule(&mut self, table: Table, chain: &str, rule: &Rule) {
         self.new_rule(table, chain, rule, NLM_F_CREATE | NLM_F_APPEND);
     }
 
-    /// Adds a rule at the head of a chain.
+    /// Inserts a rule at the head of a chain.
     pub fn insert_rule(&mut self, table: Table, chain: &str, rule: &Rule) {
         self.new_rule(table, chain, rule, NLM_F_CREATE);
     }
@@ -106,14 +106,14 @@ impl Transaction {
         self.push(message, flags, "add nftables rule to", chain);
     }
 
-    /// Deletes a rule by the number that the kernel lists for it; `ENOENT` if it is gone.
+    /// Deletes a rule by its handle; `ENOENT` if there is no such rule.
     pub fn delete_rule(&mut self, table: Table, chain: &str, handle: u64) {
         let attributes = with_handle(table, chain, handle);
         let message = Message::new(Kind::DeleteRule, table.family.number(), attributes);
         self.push(message, 0, "delete nftables rule of", chain);
     }
 
-    /// Creates a set or a map unless it is there.
+    /// Creates a set or a map unless it exists.
     pub fn ensure_set(&mut self, set: &Set) {
         let message = Message::new(Kind::NewSet, set.table.family.number(), set.attributes());
         self.push(message, NLM_F_CREATE, "create nftables set", set.name);
@@ -126,16 +126,18 @@ impl Transaction {
         self.push(message, 0, "delete nftables set", set.name);
     }
 
-    /// Adds elements to a set or a map. Those that are there stay; a map that leads elsewhere from
-    /// one of the keys is an error (`EEXIST`).
+    /// Adds elements to a set or a map. Existing ones stay; `EEXIST` if a map leads from one of the
+    /// keys to another value.
     pub fn add_elements(&mut self, set: &Set, elements: &[Element]) {
-        let (kind, operation) = (Kind::NewElements, "add elements to nftables set");
+        let kind = Kind::NewElements;
+        let operation = "add elements to nftables set";
         self.elements(set, elements, kind, NLM_F_CREATE, operation);
     }
 
-    /// Deletes elements of a set or a map; `ENOENT` if one of them is gone.
+    /// Deletes elements of a set or a map; `ENOENT` if one of them is missing.
     pub fn delete_elements(&mut self, set: &Set, elements: &[Element]) {
-        let (kind, operation) = (Kind::DeleteElements, "delete elements of nftables set");
+        let kind = Kind::DeleteElements;
+        let operation = "delete elements of nftables set";
         self.elements(set, elements, kind, 0, operation);
     }
 
@@ -167,8 +169,8 @@ impl Transaction {
         self.requests
     }
 
-    /// The changes as they are sent, one a line, as hexadecimal digits: the kind and the flags of
-    /// the message, and what is behind the netlink header. For tests.
+    /// Returns the changes as they are sent, one line each, in hexadecimal digits: the type and the
+    /// flags of the message, and everything behind the netlink header. For tests.
     #[must_use]
     pub fn to_hex(&self) -> String {
         let line = |request: &Request<Message>| {

@@ -10,7 +10,7 @@ use netlink_packet_route::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Says that the kernel listed an address of another namespace than the one it was asked for.
+/// The kernel listed an address of another namespace than the requested one.
 #[derive(Debug)]
 pub(super) struct ForeignAddress;
 
@@ -21,7 +21,7 @@ pub struct Address {
     pub link: u32,
     /// The address and its prefix.
     pub cidr: Cidr,
-    /// Valid on the link only.
+    /// The address is valid on the link only.
     pub link_local: bool,
     /// Duplicate address detection is still running.
     pub tentative: bool,
@@ -30,12 +30,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads the payload of an RTM_NEWADDR. `netns` is the number of the namespace that was asked
-    /// for, `None` for the own one.
+    /// Reads the payload of an RTM_NEWADDR. `netns` is the number of the requested namespace,
+    /// `None` for the socket's own.
     ///
     /// # Errors
-    /// Fails if the address is one of another namespace: kernels without strict checking of
-    /// requests (before 4.20) do not look at the number and list their own.
+    /// Fails if the address belongs to another namespace: kernels without strict checking of
+    /// requests (before 4.20) ignore the number and list their own.
     pub(super) fn parse(
         payload: &[u8],
         netns: Option<i32>,
@@ -59,7 +59,8 @@ impl Address {
 
     fn of(message: &AddressMessage) -> Option<Self> {
         let mut flags = AddressFlags::from_bits_truncate(u32::from(message.header.flags.bits()));
-        let (mut local, mut peer) = (None, None);
+        let mut local = None;
+        let mut peer = None;
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(address) => local = Some(*address),
@@ -79,17 +80,17 @@ impl Address {
 }
 
 impl Rtnl {
-    /// The addresses of a link, IPv4 first.
+    /// Returns the addresses of a link, IPv4 first.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn addresses(&mut self, link: u32) -> Result<Vec<Address>, NetError> {
         let mut addresses = self.addresses_of(link, Family::V4)?;
         addresses.extend(self.addresses_of(link, Family::V6)?);
         Ok(addresses)
     }
 
-    /// The addresses of a link that are of one family.
+    /// Returns the addresses of a link that belong to one family.
     ///
     /// # Errors
     /// Fails if the list cannot be read.
@@ -100,8 +101,8 @@ impl Rtnl {
         Ok(addresses)
     }
 
-    /// Lists addresses of a link, or of all links if that is 0, in this namespace or in the one
-    /// that has a number here.
+    /// Lists the addresses of a link, or of all links if `link` is 0, in this namespace, or in the
+    /// one with the number `netns`.
     pub(super) fn list_addresses(
         &mut self,
         link: u32,
@@ -133,8 +134,9 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Gives a link an address; `EEXIST` if it has it. With `detect_duplicates` an IPv6 address is
-    /// tentative until no neighbour objected (RFC 4862, 5.4), without it can be used at once.
+    /// Adds an address to a link; `EEXIST` if the link has it already. With `detect_duplicates`, an
+    /// IPv6 address is tentative until duplicate address detection ends (RFC 4862, 5.4); without,
+    /// it is usable at once.
     pub fn create_address<'l>(
         &mut self,
         link: impl Into<LinkRef<'l>>,
@@ -155,7 +157,7 @@ impl Batch {
         );
     }
 
-    /// Takes an address away from a link; `EADDRNOTAVAIL` if it does not have it.
+    /// Removes an address from a link; `EADDRNOTAVAIL` if the link does not have it.
     pub fn delete_address<'l>(&mut self, link: impl Into<LinkRef<'l>>, cidr: Cidr) {
         let link = link.into();
         let object = format!("{cidr} from {}", link.name);
@@ -191,7 +193,8 @@ fn message(link: u32, cidr: Cidr) -> AddressMessage {
     message
 }
 
-/// The kernel sets no broadcast address by itself. A /31 and a /32 have none (RFC 3021).
+/// Returns the broadcast address, which the kernel does not set by itself. A /31 and a /32 have
+/// none (RFC 3021).
 fn broadcast(cidr: Cidr) -> Option<Ipv4Addr> {
     match cidr.last() {
         IpAddr::V4(last) if cidr.prefix() < 31 => Some(last),

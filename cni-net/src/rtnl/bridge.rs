@@ -21,59 +21,59 @@ const IFLA_BRPORT_ISOLATED: u16 = 33;
 /// kernel/time/time.c).
 const CLOCK_TICK: Duration = Duration::from_millis(10);
 
-/// What a bridge port does with frames (include/uapi/linux/if_bridge.h).
+/// The state of a bridge port (include/uapi/linux/if_bridge.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortState {
     /// The link has no carrier, or is down.
     Disabled,
-    /// Spanning tree listens for other bridges, on the way to forwarding.
+    /// Spanning tree listens for other bridges, before it learns.
     Listening,
-    /// Spanning tree learns addresses, on the way to forwarding.
+    /// Spanning tree learns addresses, before it forwards.
     Learning,
     /// Frames pass.
     Forwarding,
-    /// Spanning tree keeps frames from a loop.
+    /// Spanning tree drops frames to avoid a loop.
     Blocking,
 }
 
-/// A link as a port of a bridge.
+/// The properties of a link as a bridge port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// What it does with frames.
+    /// The state, which decides whether frames pass.
     pub state: PortState,
-    /// Frames may leave through the port that they came by.
+    /// Frames may leave through the port through which they came.
     pub hairpin: bool,
-    /// It exchanges no frames with other isolated ports.
+    /// The port exchanges no frames with other isolated ports.
     pub isolated: bool,
 }
 
-/// What a bridge does with VLANs.
+/// The VLAN settings of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeVlans {
     /// Frames pass only between ports of their VLAN.
     pub filtering: bool,
-    /// The VLAN that a new port gets by itself, as the one of untagged frames.
+    /// The VLAN of untagged frames that a new port gets from the bridge.
     pub default: Option<VlanId>,
 }
 
-/// A bridge's spanning tree, the kernel's or a program's.
+/// A bridge's spanning tree, run by the kernel or by a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanningTree {
-    /// How long a port is listening, and again how long it is learning, before it forwards.
+    /// The time for which a port listens, and then learns, before it forwards.
     pub forward_delay: Duration,
 }
 
-/// What a port of a bridge does beyond the ordinary.
+/// The optional properties of a bridge port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortMode {
-    /// Frames may leave through the port that they came by.
+    /// Frames may leave through the port through which they came.
     pub hairpin: bool,
-    /// It exchanges no frames with other isolated ports.
+    /// The port exchanges no frames with other isolated ports.
     pub isolated: bool,
 }
 
 impl fmt::Display for PortState {
-    /// The words of bridge(8).
+    /// Writes the word of bridge(8).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Disabled => "disabled",
@@ -102,10 +102,11 @@ impl SpanningTree {
 }
 
 impl BridgeVlans {
-    /// Every kernel tells whether a bridge filters; only one that can filter tells the default VLAN
-    /// (br_fill_info in net/bridge/br_netlink.c).
+    /// Reads the settings. Every kernel reports if a bridge filters; only one built with VLAN
+    /// filtering reports the default VLAN (br_fill_info in net/bridge/br_netlink.c).
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
-        let (mut filtering, mut default) = (false, None);
+        let mut filtering = false;
+        let mut default = None;
         for attribute in NlasIterator::new(data).flatten() {
             let value = attribute.value();
             match attribute.kind() {
@@ -149,11 +150,12 @@ impl Port {
 }
 
 impl Rtnl {
-    /// Makes a bridge and sets it up. It gets `mac` from the start: a bridge whose address was chosen keeps it, while
-    /// one that was not takes on the lowest of its ports' and changes it when that port leaves.
+    /// Creates a bridge and sets it up. It gets `mac` at once: a bridge keeps an address that was
+    /// set, while an unset one follows the lowest address of its ports and changes when that port
+    /// leaves.
     ///
     /// # Errors
-    /// `EEXIST` where there is a link of that name.
+    /// Fails with `EEXIST` if there is a link of that name.
     pub fn create_bridge(
         &mut self,
         name: &IfName,
@@ -163,11 +165,11 @@ impl Rtnl {
         self.create(name, new_bridge(name, mac, mtu))
     }
 
-    /// Makes a bridge that keeps VLANs apart from the start.
+    /// Creates a bridge that separates VLANs from its first moment, and sets it up.
     ///
     /// # Errors
-    /// `EEXIST` if there is a link of that name, `EOPNOTSUPP` if the kernel has no bridge VLAN
-    /// filtering; then nothing is made.
+    /// Fails with `EEXIST` if there is a link of that name, and with `EOPNOTSUPP` if the kernel has
+    /// no bridge VLAN filtering; no bridge is created then.
     pub fn create_vlan_bridge(
         &mut self,
         name: &IfName,
@@ -183,7 +185,8 @@ impl Rtnl {
         bridge: LinkMessageBuilder<LinkBridge>,
     ) -> Result<(), NetError> {
         let message = RouteNetlinkMessage::NewLink(bridge.build());
-        let (flags, operation) = (NLM_F_CREATE | NLM_F_EXCL, "create bridge");
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let operation = "create bridge";
         self.execute(vec![Request {
             message,
             flags,
@@ -200,8 +203,8 @@ fn new_bridge(name: &IfName, mac: MacAddr, mtu: Option<u32>) -> LinkMessageBuild
 }
 
 impl Batch {
-    /// Makes a link a port of a bridge. By name, so that it can follow the link's creation in one
-    /// batch.
+    /// Makes a link a port of a bridge. The link is found by its name, so that the request can
+    /// follow the link's creation in one batch.
     pub fn attach<'l>(&mut self, name: &IfName, bridge: impl Into<LinkRef<'l>>) {
         let message = LinkUnspec::new_with_name(name.as_str())
             .controller(bridge.into().index)
@@ -214,9 +217,9 @@ impl Batch {
         );
     }
 
-    /// Sets the mode of a port, and the text that says, for people, whose it is: at most 255 bytes,
-    /// empty for none. By name, so that it can follow the port's creation in one batch. Through
-    /// RTM_NEWLINK: RTM_SETLINK ignores port attributes.
+    /// Sets the mode of a port and its alias, a text for people of at most 255 bytes, empty for
+    /// none. The link is found by its name, so that the request can follow the port's creation in
+    /// one batch. The message is an RTM_NEWLINK, since RTM_SETLINK ignores port attributes.
     pub fn set_port(&mut self, name: &IfName, mode: PortMode, alias: &str) {
         let mut port = LinkBridgePort::new(0).name(name.to_string());
         if !alias.is_empty() {
@@ -296,7 +299,7 @@ mod tests {
             vlans(VlanId::new(1))
         );
         assert_eq!(bridge(&[filtering.clone(), default(0)]), vlans(None));
-        // A kernel without CONFIG_BRIDGE_VLAN_FILTERING.
+        // As listed by a kernel without CONFIG_BRIDGE_VLAN_FILTERING.
         assert_eq!(bridge(&[attribute(IFLA_BR_VLAN_FILTERING, &[0])]), None);
     }
 

@@ -1,4 +1,4 @@
-//! Changes of links, whatever their kind.
+//! Changes of links of any kind.
 
 use super::{Batch, alias};
 use crate::netns::Netns;
@@ -7,7 +7,7 @@ use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use std::{num::NonZeroU32, os::fd::AsRawFd};
 
-/// A link that a request is about: the kernel finds it by its index, and an error names it.
+/// A reference to a link: the kernel finds it by its index, and an error names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkRef<'a> {
     /// Its index in its namespace.
@@ -41,7 +41,7 @@ impl Batch {
         self.set_link("set down", link, link.builder().down());
     }
 
-    /// Gives a link a hardware address; the kernel then counts it as chosen by the administrator.
+    /// Sets a link's hardware address; the kernel then counts it as set by the administrator.
     pub fn set_mac<'l>(&mut self, link: impl Into<LinkRef<'l>>, mac: MacAddr) {
         let link = link.into();
         let builder = link.builder().address(mac.0.to_vec());
@@ -55,7 +55,7 @@ impl Batch {
         self.set_link("set the group of", link, builder);
     }
 
-    /// Gives a link an MTU, in bytes.
+    /// Sets a link's MTU, in bytes.
     pub fn set_mtu<'l>(&mut self, link: impl Into<LinkRef<'l>>, mtu: u32) {
         let link = link.into();
         self.set_link("set the MTU of", link, link.builder().mtu(mtu));
@@ -72,13 +72,13 @@ impl Batch {
         self.set_link("set the bridge of", link, builder);
     }
 
-    /// Takes a link off the bridge or the VRF that it is a port of.
+    /// Detaches a link from its master, a bridge or a VRF.
     pub fn remove_master<'l>(&mut self, link: impl Into<LinkRef<'l>>) {
         let link = link.into();
         self.set_link("set the bridge of", link, link.builder().nocontroller());
     }
 
-    /// Sets the text that says, for people, whose a link is: at most 255 bytes, empty for none.
+    /// Sets a link's alias, a text for people of at most 255 bytes, empty for none.
     pub fn set_alias<'l>(&mut self, link: impl Into<LinkRef<'l>>, alias: &str) {
         let link = link.into();
         let builder = link
@@ -87,15 +87,15 @@ impl Batch {
         self.set_link("set the alias of", link, builder);
     }
 
-    /// Makes a link take frames for every address.
+    /// Makes a link accept frames for every address.
     pub fn set_promiscuous<'l>(&mut self, link: impl Into<LinkRef<'l>>) {
         let link = link.into();
         let builder = link.builder().promiscuous(true);
         self.set_link("set promiscuous mode on", link, builder);
     }
 
-    /// Gives a link another name; `EEXIST` if another link has it. Before Linux 6.2 a link must be
-    /// down for that (dev_change_name in net/core/dev.c).
+    /// Renames a link; `EEXIST` if another link has the name. Before Linux 6.2 the link must be
+    /// down (dev_change_name in net/core/dev.c).
     pub fn rename<'l>(&mut self, link: impl Into<LinkRef<'l>>, name: &IfName) {
         let link = link.into();
         self.set_link("rename", link, link.builder().name(name.as_str()));
@@ -146,10 +146,8 @@ mod tests {
 
     #[test]
     fn a_link_is_found_by_its_index_and_named_in_errors() {
-        let (eth0, net1) = (
-            IfName::parse("eth0").unwrap(),
-            IfName::parse("net1").unwrap(),
-        );
+        let eth0 = IfName::parse("eth0").unwrap();
+        let net1 = IfName::parse("net1").unwrap();
         let link = LinkRef::new(7, &eth0);
         let named = |bytes: &[u8]| ("eth0".to_owned(), bytes.to_vec());
         assert_eq!(encoded(|batch| batch.set_up(link)), named(&[]));

@@ -1,8 +1,8 @@
-//! New links: pairs of veth, and vlan, macvlan, ipvlan, vrf and dummy devices.
+//! New links: veth pairs, and vlan, macvlan, ipvlan, vrf and dummy devices.
 //!
-//! One request makes a link with all that it is to have from its first moment. A link that is born
-//! in another namespace is not moved there, so no name can clash on the way and no event is sent
-//! twice. The kernel makes no tun or tap device by rtnetlink (tun_validate in drivers/net/tun.c).
+//! One request creates a link with all its properties. A link for another namespace is created
+//! there and not moved, so no name clashes on the way and no event is sent twice. The kernel
+//! creates no tun or tap device by rtnetlink (tun_validate in drivers/net/tun.c).
 
 use super::{Batch, LinkRef};
 use crate::netns::Netns;
@@ -18,7 +18,7 @@ use netlink_packet_route::{
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use std::{num::NonZeroU32, os::fd::AsRawFd};
 
-/// A link that is to be made, with what links of all kinds have.
+/// The properties of a new link that links of all kinds have.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLink<'a> {
     name: &'a IfName,
@@ -31,7 +31,7 @@ pub struct NewLink<'a> {
 }
 
 impl<'a> NewLink<'a> {
-    /// Begins a link of this name, down, with the kernel's defaults for all else.
+    /// Describes a link of this name, down, with the kernel's defaults for all else.
     #[must_use]
     pub fn named(name: &'a IfName) -> Self {
         Self {
@@ -45,14 +45,14 @@ impl<'a> NewLink<'a> {
         }
     }
 
-    /// Gives it a hardware address, which the kernel then counts as chosen by the administrator.
+    /// Sets its hardware address, which the kernel then counts as set by the administrator.
     #[must_use]
     pub fn mac(mut self, mac: MacAddr) -> Self {
         self.mac = Some(mac);
         self
     }
 
-    /// Gives it an MTU, in bytes.
+    /// Sets its MTU, in bytes.
     #[must_use]
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.mtu = Some(mtu);
@@ -73,7 +73,7 @@ impl<'a> NewLink<'a> {
         self
     }
 
-    /// Has it born in another namespace.
+    /// Creates it in another namespace.
     #[must_use]
     pub fn in_netns(mut self, netns: &'a Netns) -> Self {
         self.netns = Some(netns);
@@ -87,8 +87,8 @@ impl<'a> NewLink<'a> {
         self
     }
 
-    /// Returns the message without the kind. The namespace's descriptor, by whose number the
-    /// message names it, is kept open by the batch.
+    /// Returns the message without the kind. The message names the namespace by the number of its
+    /// descriptor, which the batch keeps open.
     fn message(&self, batch: &mut Batch) -> LinkMessage {
         let mut link = LinkUnspec::new_with_name(self.name.as_str());
         if let Some(mac) = self.mac {
@@ -119,9 +119,9 @@ pub enum MacvlanMode {
     Bridge,
     /// Not at all.
     Private,
-    /// By a switch outside, which sends their frames back.
+    /// By a switch outside the host, which sends their frames back.
     Vepa,
-    /// There is one device only, which takes over the parent.
+    /// The parent has one device only, which takes it over.
     Passthru,
 }
 
@@ -130,17 +130,17 @@ pub enum MacvlanMode {
 pub enum IpvlanMode {
     /// Ethernet: ARP and broadcasts reach the devices.
     L2,
-    /// IP: the parent's namespace routes.
+    /// IP: the parent's namespace routes for the devices.
     L3,
-    /// IP, and the parent's namespace sees the packets in netfilter.
+    /// IP: the parent's namespace routes for the devices, and netfilter there sees the packets.
     L3s,
 }
 
-/// All fail with `EEXIST` if a link has the name.
+/// Creation of links. All requests fail with `EEXIST` if a link has the name.
 impl Batch {
-    /// Makes a veth pair. The peer cannot be set up in the same request (veth_open in
-    /// drivers/net/veth.c answers ENOTCONN), and what is set before it comes up is in force from
-    /// its first packet. The kernel makes the peer first, so it has the lower index.
+    /// Creates a veth pair. The same request cannot set the peer up (veth_open in
+    /// drivers/net/veth.c returns ENOTCONN), so settings made before it is set up apply from its
+    /// first packet. The kernel creates the peer first, so the peer has the lower index.
     pub fn create_veth(&mut self, link: &NewLink<'_>, peer: &NewLink<'_>) {
         let object = format!("{} with peer {}", link.name, peer.name);
         let peer = peer.message(self);
@@ -148,7 +148,7 @@ impl Batch {
         self.create(link, InfoKind::Veth, info, None, "create veth", object);
     }
 
-    /// Makes a device that sends and receives the frames of one VLAN of its parent.
+    /// Creates a device that sends and receives the frames of one VLAN of its parent.
     pub fn create_vlan<'l>(
         &mut self,
         link: &NewLink<'_>,
@@ -159,7 +159,7 @@ impl Batch {
         self.create_on(link, InfoKind::Vlan, info, parent.into(), "create vlan");
     }
 
-    /// Makes a device with a hardware address of its own on its parent.
+    /// Creates a device with a hardware address of its own on its parent.
     pub fn create_macvlan<'l>(
         &mut self,
         link: &NewLink<'_>,
@@ -182,7 +182,7 @@ impl Batch {
         );
     }
 
-    /// Makes a device that shares the hardware address of its parent.
+    /// Creates a device that shares the hardware address of its parent.
     pub fn create_ipvlan<'l>(
         &mut self,
         link: &NewLink<'_>,
@@ -198,14 +198,14 @@ impl Batch {
         self.create_on(link, InfoKind::IpVlan, info, parent.into(), "create ipvlan");
     }
 
-    /// Makes a VRF, whose ports look up routes in the table of this number.
+    /// Creates a VRF, whose ports look up routes in the table of this number.
     pub fn create_vrf(&mut self, link: &NewLink<'_>, table: u32) {
         let info = Some(InfoData::Vrf(vec![InfoVrf::TableId(table)]));
         let object = link.name.to_string();
         self.create(link, InfoKind::Vrf, info, None, "create vrf", object);
     }
 
-    /// Makes a device that discards what it is sent.
+    /// Creates a device that discards the packets that it is sent.
     pub fn create_dummy(&mut self, link: &NewLink<'_>) {
         let object = link.name.to_string();
         self.create(link, InfoKind::Dummy, None, None, "create dummy", object);
@@ -285,7 +285,8 @@ mod tests {
         attribute(kind, &value.to_ne_bytes())
     }
 
-    /// `struct ifinfomsg`: nothing but the flags, and which of them count.
+    /// Returns a `struct ifinfomsg` with flags only: their values, and the mask of those that
+    /// count.
     fn header(flags: u32) -> Vec<u8> {
         let words = [0, 0, flags, flags];
         words
@@ -321,7 +322,9 @@ mod tests {
 
     #[test]
     fn a_pair_is_made_with_all_that_it_is_to_have() {
-        let (host, inside, bridge) = (name("veth0"), name("eth0"), name("br0"));
+        let host = name("veth0");
+        let inside = name("eth0");
+        let bridge = name("br0");
         let master = LinkRef {
             index: 7,
             name: &bridge,
@@ -354,7 +357,8 @@ mod tests {
 
     #[test]
     fn a_pair_without_a_master_names_none() {
-        let (a, b) = (name("a"), name("b"));
+        let a = name("a");
+        let b = name("b");
         let bytes = encoded(|batch| batch.create_veth(&NewLink::named(&a), &NewLink::named(&b)));
         let peer = [header(0), attribute(IFLA_IFNAME, b"b\0")].concat();
         let wanted = [
@@ -367,7 +371,8 @@ mod tests {
 
     #[test]
     fn a_device_on_a_parent_names_it_and_its_mode() {
-        let (name, parent) = (name("eth0"), name("up0"));
+        let parent = name("up0");
+        let name = name("eth0");
         let new = NewLink::named(&name);
         let parent = LinkRef {
             index: 9,

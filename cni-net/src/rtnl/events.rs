@@ -1,7 +1,7 @@
-//! Waiting for something to come about, on the kernel's own notifications.
+//! Waiting for a change, on the kernel's own notifications.
 //!
-//! The order matters: subscribe, look, and only then wait for events and look again. So nothing that happens in
-//! between is missed, and lost events (ENOBUFS) do no harm.
+//! The order matters: subscribe, look, and only then wait for an event and look again. So no change
+//! in between is missed, and lost events (ENOBUFS) do no harm.
 
 use super::Rtnl;
 use crate::{error::NetError, netlink::NetlinkSocket};
@@ -18,16 +18,16 @@ const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
-/// A subscription to the changes of links and addresses in the namespace that the thread is in.
+/// A subscription to the changes of links and addresses in the thread's namespace.
 pub struct LinkEvents {
     socket: NetlinkSocket,
 }
 
 impl LinkEvents {
-    /// Subscribes.
+    /// Subscribes to the changes of links and addresses.
     ///
     /// # Errors
-    /// Where the socket cannot be opened.
+    /// Fails if the socket cannot be opened.
     pub fn subscribe() -> Result<Self, NetError> {
         let mut socket = NetlinkSocket::open(NETLINK_ROUTE)?;
         for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
@@ -39,17 +39,18 @@ impl LinkEvents {
     /// Subscribes to the changes of IPv6 routes too.
     ///
     /// # Errors
-    /// Where the socket cannot be opened.
+    /// Fails if the socket cannot be opened.
     pub fn subscribe_with_routes() -> Result<Self, NetError> {
         let mut events = Self::subscribe()?;
         events.socket.join(RTNLGRP_IPV6_ROUTE)?;
         Ok(events)
     }
 
-    /// Looks with `look`, after every event again, until it finds something.
+    /// Calls `look` at once, and again after every event, until it returns a value.
     ///
     /// # Errors
-    /// `look`'s; or that nothing was found within `limit`, or that the process is to stop, naming `what`.
+    /// Fails if `look` does, if it returns no value within `limit`, or if the process is to stop.
+    /// The last two errors name `what`.
     pub fn wait_until<T>(
         mut self,
         rtnl: &mut Rtnl,
@@ -63,7 +64,7 @@ impl LinkEvents {
             if let Some(found) = look(rtnl)? {
                 return Ok(found);
             }
-            // Where events never cease, waiting for the next one never takes long enough to time out.
+            // If events never cease, no wait for the next one is long enough to time out.
             if Instant::now() >= deadline {
                 return Err(NetError::TimedOut(what.to_owned()));
             }

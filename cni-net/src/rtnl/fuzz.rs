@@ -1,11 +1,11 @@
-//! Everything that reads an answer of rtnetlink, for the fuzzer.
+//! Every reader of rtnetlink's answers, for the fuzzer.
 
 use super::{
     address::Address, link::Link, neighbour::Neighbour, policy, route::InstalledRoute,
     vlan::PortVlans,
 };
 
-/// Reads a payload. A payload that is about one link is read as about the link that it names.
+/// Reads a payload. Readers of one link's answers are given the index that the payload names.
 pub(crate) fn read(payload: &[u8]) {
     let named = payload.get(4..).and_then(super::number).unwrap_or_default();
     let _ = (

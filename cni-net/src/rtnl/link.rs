@@ -1,4 +1,4 @@
-//! Reading and removing links, whatever their kind.
+//! Reading and removing links of any kind.
 
 use super::{
     LinkRef, Rtnl,
@@ -39,7 +39,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
-/// What kind of link the kernel says it is.
+/// The kind of a link, as the kernel names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkKind {
     /// `type bridge`
@@ -50,41 +50,41 @@ pub enum LinkKind {
     Other(String),
 }
 
-/// A link, as far as the plugins look at it.
+/// A link, as far as the plugins need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Its index in its namespace.
     pub index: u32,
     /// Its name.
     pub name: IfName,
-    /// Its hardware address, where that has six bytes.
+    /// Its hardware address, if that has six bytes.
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// Set up by the administrator.
+    /// The administrator set it up.
     pub up: bool,
-    /// Really able to send, RFC 2863 `up`.
+    /// It can send: the operational state is RFC 2863 `up`.
     pub oper_up: bool,
-    /// Promiscuous by the administrator's wish.
+    /// The administrator made it promiscuous.
     pub promiscuous: bool,
     /// Its kind.
     pub kind: LinkKind,
     /// The index of the bridge (or bond, …) that it is a port of.
     pub master: Option<u32>,
-    /// For a veth: the index of its peer, in the peer's namespace.
+    /// For a veth: the index of its peer in the peer's namespace.
     pub peer_index: Option<u32>,
-    /// For a veth: the number that this namespace has for its peer's namespace, negative if that is
-    /// being taken down; `None` if the peer is in this namespace.
+    /// For a veth: the number of the peer's namespace in this namespace, negative if that is being
+    /// removed; `None` if the peer is in this namespace.
     pub peer_netns: Option<i32>,
-    /// The group of links that it is in; 0 is the kernel's default.
+    /// The link group; 0 is the kernel's default.
     pub group: u32,
-    /// Text for people.
+    /// The alias, a text for people.
     pub alias: Option<String>,
-    /// As a bridge port, where it is one.
+    /// Its properties as a bridge port, if it is one.
     pub port: Option<Port>,
-    /// For a bridge: what it does with VLANs. `None` where the kernel has no bridge VLAN filtering.
+    /// For a bridge: its VLAN settings. `None` if the kernel has no bridge VLAN filtering.
     pub vlans: Option<BridgeVlans>,
-    /// For a bridge: its spanning tree, unless that is off.
+    /// For a bridge: its spanning tree; `None` if that is off.
     pub spanning_tree: Option<SpanningTree>,
 }
 
@@ -166,19 +166,19 @@ impl<'a> From<&'a Link> for LinkRef<'a> {
 }
 
 impl Rtnl {
-    /// The link called `name`, if there is one.
+    /// Returns the link called `name`, or `None` if no link has it.
     ///
     /// # Errors
-    /// Every refusal but "no such device".
+    /// Fails if the kernel refuses for another reason than "no such device".
     pub fn find_link(&mut self, name: &IfName) -> Result<Option<Link>, NetError> {
         let message = LinkUnspec::new_with_name(name.as_str()).build();
         absent_is_none(self.read_link(message, name.to_string()))
     }
 
-    /// The link with this index, if there is one.
+    /// Returns the link with this index, or `None` if no link has it.
     ///
     /// # Errors
-    /// Every refusal but "no such device".
+    /// Fails if the kernel refuses for another reason than "no such device".
     pub fn link(&mut self, index: u32) -> Result<Option<Link>, NetError> {
         let message = LinkUnspec::new_with_index(index).build();
         absent_is_none(self.read_link(message, format!("link {index}")))
@@ -206,18 +206,18 @@ impl Rtnl {
         })
     }
 
-    /// All links.
+    /// Returns all links.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn links(&mut self) -> Result<Vec<Link>, NetError> {
         self.dump_links(None)
     }
 
-    /// The ports of a bridge.
+    /// Returns the ports of a bridge.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn ports(&mut self, bridge: u32) -> Result<Vec<Link>, NetError> {
         let mut ports = self.dump_links(Some(bridge))?;
         // Kernels without strict checking ignore the filter.
@@ -238,10 +238,10 @@ impl Rtnl {
             .collect())
     }
 
-    /// Removes a link by its name; a veth goes with its peer. Removing what is not there succeeds.
+    /// Removes a link by its name; a veth goes with its peer. Succeeds if there is no such link.
     ///
     /// # Errors
-    /// Every refusal but "no such device".
+    /// Fails if the kernel refuses for another reason than "no such device".
     pub fn remove_link_named(&mut self, name: &IfName) -> Result<(), NetError> {
         self.delete_link(
             LinkUnspec::new_with_name(name.as_str()).build(),
@@ -249,10 +249,10 @@ impl Rtnl {
         )
     }
 
-    /// Removes a link; a veth goes with its peer. Removing what is not there succeeds.
+    /// Removes a link; a veth goes with its peer. Succeeds if there is no such link.
     ///
     /// # Errors
-    /// Every refusal but "no such device".
+    /// Fails if the kernel refuses for another reason than "no such device".
     pub fn remove_link(&mut self, index: u32) -> Result<(), NetError> {
         self.delete_link(
             LinkUnspec::new_with_index(index).build(),
@@ -260,11 +260,11 @@ impl Rtnl {
         )
     }
 
-    /// Removes all links of a group at once, so that the kernel waits for RCU once and not for each
-    /// (rtnl_group_dellink in net/core/rtnetlink.c). A group without links is success.
+    /// Removes all links of a group in one request: the kernel then waits for RCU once and not once
+    /// for each (rtnl_group_dellink in net/core/rtnetlink.c). Succeeds if the group has no links.
     ///
     /// # Errors
-    /// Every refusal but "no such device".
+    /// Fails if the kernel refuses for another reason than "no such device".
     pub fn remove_group(&mut self, group: NonZeroU32) -> Result<(), NetError> {
         let message = LinkMessageBuilder::<LinkUnspec>::default()
             .link_group(group.get())
@@ -284,7 +284,7 @@ impl Rtnl {
     }
 }
 
-/// To add up a link's statistics over all processors is most of the work of describing it.
+/// Excludes statistics: adding them up over all processors is most of the cost of an answer.
 fn without_statistics() -> LinkAttribute {
     LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }
@@ -387,7 +387,7 @@ mod tests {
             let _ = Link::parse(&bytes);
         }
 
-        /// Every attribute that is looked at, with any value.
+        /// Every attribute that is read, with any value.
         #[test]
         fn any_attributes_are_read(values in proptest::collection::vec((0_u16..64, any::<Vec<u8>>()), 0..8)) {
             let attributes: Vec<Vec<u8>> = values.iter().map(|(kind, value)| attribute(*kind, value)).collect();

@@ -1,4 +1,4 @@
-//! Neighbours: which hardware address an IP address on the link has.
+//! Neighbours: the hardware addresses of IP addresses on a link.
 
 use super::{Batch, LinkRef, Rtnl};
 use crate::error::NetError;
@@ -13,11 +13,11 @@ use std::net::IpAddr;
 /// An entry of the neighbour table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// The link that the neighbour is behind.
+    /// The index of the link that the neighbour is behind.
     pub link: u32,
     /// Its IP address.
     pub address: IpAddr,
-    /// Its hardware address, where that is known.
+    /// Its hardware address, if that is known.
     pub mac: Option<MacAddr>,
 }
 
@@ -48,10 +48,10 @@ impl Neighbour {
 }
 
 impl Rtnl {
-    /// The entries of a link.
+    /// Returns the entries of a link.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn neighbours(&mut self, link: u32) -> Result<Vec<Neighbour>, NetError> {
         let mut message = NeighbourMessage::default();
         message.attributes.push(NeighbourAttribute::IfIndex(link));
@@ -64,8 +64,8 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Enters what is known about a neighbour, in place of what was known before. The kernel takes it for an entry that
-    /// it learnt, and asks again in time.
+    /// Creates or replaces an entry. The kernel treats it as one that it learnt, and verifies it in
+    /// time.
     pub fn replace_neighbour<'l>(
         &mut self,
         link: impl Into<LinkRef<'l>>,
@@ -75,7 +75,7 @@ impl Batch {
         self.enter_neighbour(NLM_F_CREATE | NLM_F_REPLACE, link.into(), address, mac);
     }
 
-    /// The same, but only where something is known already; `ENOENT` otherwise.
+    /// Replaces an entry; `ENOENT` if no entry exists.
     pub fn update_neighbour<'l>(
         &mut self,
         link: impl Into<LinkRef<'l>>,
@@ -100,7 +100,7 @@ impl Batch {
         );
     }
 
-    /// Forgets a neighbour; `ENOENT` where nothing is known.
+    /// Deletes an entry; `ENOENT` if no entry exists.
     pub fn delete_neighbour<'l>(&mut self, link: impl Into<LinkRef<'l>>, address: IpAddr) {
         let link = link.into();
         let object = format!("{address} on {}", link.name);

@@ -1,9 +1,9 @@
-//! The other end of a veth pair, in whatever namespace it is.
+//! The other end of a veth pair, in any namespace.
 //!
-//! The kernel names another namespace by a number that is good within the asking namespace only
-//! (RTM_GETNSID; a number is given when it is first needed). So two ends belong together if each
-//! has the other's index and the number is that of the other's namespace; an index alone says
-//! nothing, for every namespace counts from 1.
+//! The kernel names another namespace by a number that is valid within the asking namespace only
+//! (RTM_GETNSID; the kernel assigns it at the first need). Two ends therefore form a pair if each
+//! has the other's index and the number of the other's namespace. An index alone proves nothing,
+//! since every namespace counts from 1.
 
 use super::{Address, Link, LinkKind, Rtnl, number, split_header};
 use crate::{error::NetError, netlink::Request, netns::Netns, sysctl::Family};
@@ -23,16 +23,16 @@ const NETNSA_NSID: u16 = 1;
 /// The other end of a veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// It is there.
+    /// The peer exists and can be read.
     Link(Box<Link>),
-    /// Its namespace is being taken down, and the pair with it.
+    /// The peer's namespace is being removed, and the pair with it.
     Gone,
-    /// It is there, but may not be looked at.
+    /// The peer exists, but may not be read.
     Hidden,
 }
 
 impl Rtnl {
-    /// The peer of a veth of this namespace.
+    /// Returns the peer of a veth of this namespace.
     ///
     /// # Errors
     /// Fails if the kernel refuses the look-up for another reason than those that [`Peer`] names.
@@ -51,9 +51,9 @@ impl Rtnl {
         Ok(found)
     }
 
-    /// Returns the addresses of all links in the namespace that the peer of a veth is in, or `None`
-    /// if that is being taken down. An address may be on another link than the peer: what runs in a
-    /// container moves it behind a bridge of its own, where it still answers.
+    /// Returns the addresses of all links in the namespace of a veth's peer, or `None` if that
+    /// namespace is being removed. An address may be on another link than the peer: software in a
+    /// container may move it to a bridge of its own, where it still answers.
     ///
     /// # Errors
     /// Fails if the list cannot be read: `EACCES` for another user's namespace.
@@ -61,7 +61,7 @@ impl Rtnl {
         let mut addresses = Vec::new();
         for family in [Family::V4, Family::V6] {
             match self.list_addresses(0, family, link.peer_netns) {
-                // The number leads to no living namespace, as in `peer`.
+                // The number belongs to no living namespace, as in `peer`.
                 Err(e) if e.errno() == Some(Errno::EINVAL) && self.peer(link)? == Peer::Gone => {
                     return Ok(None);
                 }
@@ -76,10 +76,10 @@ impl Rtnl {
         message.attributes.push(LinkAttribute::IfNetnsId(netns));
         match self.read_link(message, format!("link {index} of namespace {netns}")) {
             Ok(link) => Ok(Peer::Link(Box::new(link))),
-            // The number leads to no living namespace: maybe_get_net() in get_net_ns_by_id(),
+            // The number belongs to no living namespace: maybe_get_net() in get_net_ns_by_id(),
             // net/core/net_namespace.c.
             Err(e) if e.errno() == Some(Errno::EINVAL) => Ok(Peer::Gone),
-            // Another user's namespace; or it was just moved on.
+            // The namespace belongs to another user, or the peer was just moved.
             Err(e)
                 if matches!(
                     e.errno(),
@@ -92,8 +92,8 @@ impl Rtnl {
         }
     }
 
-    /// The link of this namespace that is the other end of `inside`, a veth of `netns`; `None` if
-    /// its other end is not here.
+    /// Returns the link of this namespace that is the peer of `inside`, a veth of `netns`, or
+    /// `None` if the peer is not in this namespace.
     ///
     /// # Errors
     /// Fails if the kernel refuses a look-up.
@@ -102,7 +102,7 @@ impl Rtnl {
             return Ok(None);
         };
         let number = self.netns_number(netns)?;
-        // A number is missing for the own namespace too.
+        // The socket's own namespace has no number either.
         if number.is_none() && !Netns::current()?.is_same(netns) {
             return Ok(None);
         }
@@ -114,14 +114,15 @@ impl Rtnl {
         Ok(self.link(index)?.filter(is_peer))
     }
 
-    /// The number of another namespace; `None` if it was given none, as no link leads there.
+    /// Returns the number of another namespace, or `None` if it has none since no link leads there.
     fn netns_number(&mut self, netns: &Netns) -> Result<Option<i32>, NetError> {
         let file = netns.file();
         let fd = file.as_raw_fd().cast_unsigned();
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(fd));
         let message = RouteNetlinkMessage::GetNsId(message);
-        let (operation, object) = ("look up the number of", "a network namespace".to_owned());
+        let operation = "look up the number of";
+        let object = "a network namespace".to_owned();
         let answer = self.socket.read(Request {
             message,
             flags: 0,

@@ -1,6 +1,7 @@
-//! What steers packets besides routes: the rules that choose a table, the queues of links with their filters, and entries of
-//! bridges that do not age. No plugin of ours makes any; others do, and what they leave behind must show. So this is text
-//! that can be compared, as that of the nf_tables ruleset.
+//! Packet steering beside routes: rules that choose a routing table, the queueing disciplines of
+//! links with their filters, and bridge entries that do not age. None of our plugins creates any,
+//! but others do, and what they leave behind must be detected. So it is returned as text that can
+//! be compared, as the nf_tables ruleset is.
 
 use super::{Rtnl, number, split_header};
 use crate::{
@@ -30,10 +31,10 @@ const NUD_NOARP: u16 = 0x40;
 const NUD_PERMANENT: u16 = 0x80;
 
 impl Rtnl {
-    /// The rules that choose a routing table, one a line, those that the kernel comes with among them.
+    /// Returns the rules that choose a routing table, one line each, including the kernel's own.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn policy_rules(&mut self) -> Result<Vec<String>, NetError> {
         let mut lines = Vec::new();
         for (family, name) in [
@@ -52,11 +53,12 @@ impl Rtnl {
         Ok(lines)
     }
 
-    /// The queueing disciplines of a link that somebody put there, with their classes and filters. Those that the kernel
-    /// gives to each link have no number and are left out, as are numbers of packets and times.
+    /// Returns the queueing disciplines of a link that were configured, with their classes and
+    /// filters. The kernel's defaults have no handle and are left out, as are packet counts and
+    /// times.
     ///
     /// # Errors
-    /// Where the lists cannot be read.
+    /// Fails if the lists cannot be read.
     pub fn traffic_control(&mut self, link: u32) -> Result<Vec<String>, NetError> {
         let ask = |parent: u32| {
             let mut message = TcMessage::default();
@@ -89,7 +91,7 @@ impl Rtnl {
         }
         let mut lines: Vec<String> = queues.iter().map(|queue| queue.describe("qdisc")).collect();
         lines.extend(controls(&classes, link).map(|class| class.describe("class")));
-        // Their options hold times: when they were made, and last used.
+        // The options of a filter hold times: of its creation and of its last use.
         let filters = controls(&filters, link).map(|filter| Control {
             options: Vec::new(),
             ..filter
@@ -99,11 +101,12 @@ impl Rtnl {
         Ok(lines)
     }
 
-    /// The hardware addresses that somebody entered into the tables of bridges and their ports, with the index of the link.
-    /// Left out is what the bridge learnt, and that will age; groups; and `own`, the links' own addresses.
+    /// Returns the hardware addresses that were entered into the forwarding tables of bridges and
+    /// their ports, each with the index of the link. Entries that the bridge learnt and that age,
+    /// groups, and the links' `own` addresses are left out.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn static_forwarding(&mut self, own: &[MacAddr]) -> Result<Vec<(u32, MacAddr)>, NetError> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
@@ -122,7 +125,7 @@ impl Rtnl {
     }
 }
 
-/// Reads a payload as everything that it can be, for the fuzzer.
+/// Reads a payload with every reader, for the fuzzer.
 #[cfg(feature = "fuzzing")]
 pub(super) fn read_all(payload: &[u8], link: u32) {
     let _ = (rule("ip", payload), forwarding_entry(payload));
@@ -135,7 +138,8 @@ fn rule(family: &str, payload: &[u8]) -> Option<String> {
     let RuleMessage {
         header, attributes, ..
     } = RuleMessage::parse(payload).ok()?;
-    let (src, dst) = (header.src_len, header.dst_len);
+    let src = header.src_len;
+    let dst = header.dst_len;
     Some(format!(
         "rule {family} {:?} from /{src} to /{dst} {attributes:?}",
         header.action
@@ -156,7 +160,7 @@ fn forwarding_entry(payload: &[u8]) -> Option<(u32, MacAddr)> {
     (state & (NUD_PERMANENT | NUD_NOARP) != 0).then_some(entry)
 }
 
-/// A queueing discipline, a class or a filter: struct tcmsg, and the attributes that they share.
+/// A queueing discipline, a class or a filter: struct tcmsg and the attributes common to them.
 struct Control {
     handle: u32,
     parent: u32,
@@ -178,7 +182,9 @@ impl Control {
         if at(4)? != link {
             return None;
         }
-        let (handle, parent, info) = (at(8)?, at(12)?, at(16)?);
+        let handle = at(8)?;
+        let parent = at(12)?;
+        let info = at(16)?;
         let mut control = Self {
             handle,
             parent,
@@ -196,7 +202,8 @@ impl Control {
         Some(control)
     }
 
-    /// The number that a discipline got by itself (above 8000:) tells nothing.
+    /// Describes the object. Handles that the kernel assigned (from 8000:) mean nothing, and are
+    /// written as `auto`.
     fn describe(&self, what: &str) -> String {
         let Self {
             handle,
@@ -209,7 +216,7 @@ impl Control {
             ("qdisc", 0x8000..=0xfffe) => "auto".to_owned(),
             (_, major) => format!("{major:x}:{:x}", handle & 0xffff),
         };
-        // Of a discipline the field has the number of its users.
+        // For a discipline, the field holds the number of its users.
         let info = if what == "filter" {
             format!(" {info:x}")
         } else {

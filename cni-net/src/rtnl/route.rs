@@ -14,22 +14,23 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use std::net::IpAddr;
 
-/// include/uapi/linux/rtnetlink.h: where `struct rtmsg` has the type, and the type of a local address's route.
+/// include/uapi/linux/rtnetlink.h: the offset of the type in `struct rtmsg`, and the type of a
+/// local address's route.
 const RTM_TYPE: usize = 7;
 const RTN_LOCAL: u8 = 2;
 const MAIN_TABLE: u32 = 254;
 
-/// A route of a result, with its next hop settled.
+/// A route of a result with its next hop resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteSpec {
-    /// What was asked for; its `gw` is not looked at.
+    /// The requested route; its `gw` is ignored.
     pub route: Route,
-    /// The next hop; the destination is on the link itself where there is none.
+    /// The next hop; `None` if the destination is on the link itself.
     pub gateway: Option<IpAddr>,
 }
 
 impl RouteSpec {
-    /// The number of the table that the route is put into.
+    /// Returns the number of the table that the route belongs to.
     #[must_use]
     pub fn table(&self) -> u32 {
         self.route
@@ -39,17 +40,18 @@ impl RouteSpec {
     }
 }
 
-/// A route that the kernel has. One with several next hops is several of these: the kernel merges IPv6 routes that differ in
-/// nothing else (fib6_add_rt2node in net/ipv6/ip6_fib.c), such as the default routes of two interfaces.
+/// A route in the kernel. A route with several next hops becomes several of these: the kernel
+/// merges IPv6 routes that differ in nothing else (fib6_add_rt2node in net/ipv6/ip6_fib.c), such as
+/// the default routes of two interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledRoute {
-    /// The destination, the default route as /0.
+    /// The destination; /0 for the default route.
     pub dst: Cidr,
     /// The next hop.
     pub gateway: Option<IpAddr>,
-    /// The link that packets leave by.
+    /// The index of the link that packets leave by.
     pub link: Option<u32>,
-    /// The table.
+    /// The number of the table.
     pub table: u32,
     /// The metric.
     pub priority: u32,
@@ -58,7 +60,7 @@ pub struct InstalledRoute {
 }
 
 impl InstalledRoute {
-    /// True if it is what was asked for, out of this link.
+    /// Returns true if the route is the requested one, through this link.
     #[must_use]
     pub fn is(&self, spec: &RouteSpec, link: u32) -> bool {
         self.dst == spec.route.dst.network()
@@ -67,7 +69,7 @@ impl InstalledRoute {
             && (spec.gateway.is_none() || self.gateway == spec.gateway)
     }
 
-    /// One for each next hop.
+    /// Reads the payload of an RTM_NEWROUTE; returns one route for each next hop.
     pub(super) fn parse_all(payload: &[u8]) -> Vec<Self> {
         let Ok(message) = RouteMessage::parse(payload) else {
             return Vec::new();
@@ -107,8 +109,12 @@ impl InstalledRoute {
         } else {
             std::net::Ipv6Addr::UNSPECIFIED.into()
         };
-        let (mut dst, mut gateway, mut link, mut source) = (any, None, None, None);
-        let (mut table, mut priority) = (u32::from(message.header.table), 0);
+        let mut dst = any;
+        let mut gateway = None;
+        let mut link = None;
+        let mut source = None;
+        let mut table = u32::from(message.header.table);
+        let mut priority = 0;
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Destination(address) => dst = ip(address)?,
@@ -141,10 +147,10 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 }
 
 impl Rtnl {
-    /// The unicast routes of all tables, IPv4 first.
+    /// Returns the unicast routes of all tables, IPv4 first.
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn routes(&mut self) -> Result<Vec<InstalledRoute>, NetError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -160,10 +166,10 @@ impl Rtnl {
         Ok(routes)
     }
 
-    /// Whether packets to `address` are taken in here.
+    /// Returns true if packets to `address` are delivered to this namespace itself.
     ///
     /// # Errors
-    /// Where the kernel does not say.
+    /// Fails if the look-up fails.
     pub fn is_local(&mut self, address: IpAddr) -> Result<bool, NetError> {
         let mut message = RouteMessage::default();
         message.header.address_family = if address.is_ipv4() {
@@ -176,7 +182,8 @@ impl Rtnl {
             .attributes
             .push(RouteAttribute::Destination(address.into()));
         let message = RouteNetlinkMessage::GetRoute(message);
-        let (operation, object) = ("look up the route to", address.to_string());
+        let operation = "look up the route to";
+        let object = address.to_string();
         match self.socket.read(Request {
             message,
             flags: 0,
@@ -193,16 +200,16 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Adds a route through a link; `EEXIST` if there is the very same. Without NLM_F_EXCL, as the
-    /// reference does it: a pod's second interface brings a second default route, which goes before
-    /// the first.
+    /// Adds a route through a link; `EEXIST` if an identical one exists. The request is sent
+    /// without NLM_F_EXCL, as the reference does: a pod's second interface brings a second default
+    /// route, which takes precedence over the first.
     pub fn create_route<'l>(&mut self, link: impl Into<LinkRef<'l>>, spec: &RouteSpec) {
         let link = link.into();
         let message = RouteNetlinkMessage::NewRoute(message(link.index, spec));
         self.push(message, NLM_F_CREATE, "add route", description(link, spec));
     }
 
-    /// Takes a route away; `ESRCH` if there is none.
+    /// Deletes a route; `ESRCH` if no such route exists.
     pub fn delete_route<'l>(&mut self, link: impl Into<LinkRef<'l>>, spec: &RouteSpec) {
         let link = link.into();
         let message = RouteNetlinkMessage::DelRoute(message(link.index, spec));
@@ -259,7 +266,7 @@ fn message(link: u32, spec: &RouteSpec) -> RouteMessage {
     message
 }
 
-/// The asked scope; else what ip-route(8) takes: `link` without a next hop, for IPv4.
+/// Returns the requested scope, or the default of ip-route(8): `link` for IPv4 without a next hop.
 fn scope(spec: &RouteSpec) -> RouteScope {
     match spec.route.scope {
         Some(scope) => RouteScope::from(scope),

@@ -1,8 +1,8 @@
 //! The VLANs of bridges and their ports.
 //!
-//! A port's VLANs are set and read with the link messages of the family AF_BRIDGE (bridge(8), net/bridge/br_netlink.c). The messages
-//! name a port by its index only. The kernel carries out one VLAN after another and does not take back those before a
-//! refused one.
+//! A port's VLANs are set and read with the link messages of the family AF_BRIDGE (bridge(8),
+//! net/bridge/br_netlink.c). The messages name a port by its index only. The kernel applies one
+//! VLAN after another, and does not revert the earlier ones if it refuses one.
 
 use super::{Batch, LinkRef, Rtnl, number, split_header};
 use crate::{error::NetError, netlink::Answer};
@@ -25,27 +25,27 @@ const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
 const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
 const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
 
-/// How a port belongs to a VLAN.
+/// The membership of a port in a VLAN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// Untagged frames that come in are of this VLAN. One VLAN of a port at most.
+    /// Untagged frames that enter belong to this VLAN. At most one VLAN of a port has this.
     pub pvid: bool,
-    /// Its frames go out without their tag.
+    /// Frames of the VLAN leave untagged.
     pub untagged: bool,
 }
 
 impl Membership {
-    /// As a trunk has it: frames keep their tags.
+    /// The membership of a trunk port: frames keep their tags.
     pub const TAGGED: Self = Self {
         pvid: false,
         untagged: false,
     };
-    /// Frames go out untagged, but none comes in so.
+    /// Frames leave untagged, but untagged frames that enter belong to another VLAN.
     pub const UNTAGGED: Self = Self {
         pvid: false,
         untagged: true,
     };
-    /// As an access port has it: whoever is behind the port knows nothing of VLANs.
+    /// The membership of an access port, behind which no VLAN is known.
     pub const NATIVE: Self = Self {
         pvid: true,
         untagged: true,
@@ -64,7 +64,8 @@ impl Membership {
 pub struct PortVlans(BTreeMap<VlanId, Membership>);
 
 impl PortVlans {
-    /// Makes the port a member of a VLAN. As in the kernel, the last VLAN for untagged frames takes that from the one before.
+    /// Makes the port a member of a VLAN. As in the kernel, a new VLAN for untagged frames replaces
+    /// the previous one in that role.
     pub fn insert(&mut self, id: VlanId, membership: Membership) {
         if membership.pvid {
             self.0.values_mut().for_each(|other| other.pvid = false);
@@ -72,14 +73,14 @@ impl PortVlans {
         self.0.insert(id, membership);
     }
 
-    /// How the port belongs to a VLAN.
+    /// Returns the port's membership in a VLAN, or `None` if it is no member.
     #[must_use]
     pub fn membership(&self, id: VlanId) -> Option<Membership> {
         self.0.get(&id).copied()
     }
 
-    /// Neighbouring VLANs of one kind as first and last. The VLAN for untagged frames stands alone: the kernel takes none in a
-    /// range.
+    /// Returns the ranges of adjacent VLANs with equal membership, as first and last. The VLAN for
+    /// untagged frames forms a range of its own: the kernel refuses it in a longer one.
     fn runs(&self) -> Vec<(VlanId, VlanId, Membership)> {
         let mut runs: Vec<(VlanId, VlanId, Membership)> = Vec::new();
         for (id, membership) in &self.0 {
@@ -95,7 +96,8 @@ impl PortVlans {
         runs
     }
 
-    /// Reads the payload of an RTM_NEWLINK of the family AF_BRIDGE; `None` where it is another link's.
+    /// Reads the payload of an RTM_NEWLINK of the family AF_BRIDGE; returns `None` if it is another
+    /// link's.
     pub(super) fn parse(payload: &[u8], link: u32) -> Option<Self> {
         let (header, attributes) = split_header::<16>(payload)?;
         if number(header.get(4..)?)? != link {
@@ -114,7 +116,7 @@ impl PortVlans {
         Some(vlans)
     }
 
-    /// One `struct bridge_vlan_info`; `first` is where the range began.
+    /// Reads one `struct bridge_vlan_info`; `first` is the begin of an open range.
     fn take(&mut self, info: &[u8], first: &mut Option<VlanId>) {
         let Some(([a, b, c, d], _)) = info.split_first_chunk::<4>() else {
             return;
@@ -150,7 +152,7 @@ impl FromIterator<(VlanId, Membership)> for PortVlans {
     }
 }
 
-/// As bridge(8) has it: `1 untagged, 100 pvid untagged, 200-210`.
+/// Writes VLANs as bridge(8) does: `1 untagged, 100 pvid untagged, 200-210`.
 impl fmt::Display for PortVlans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
@@ -176,11 +178,12 @@ impl fmt::Display for PortVlans {
 }
 
 impl Rtnl {
-    /// The VLANs of a bridge port; none where it is no port. Reads the list of all ports: the kernel has no other question
-    /// (rtnl_bridge_getlink in net/core/rtnetlink.c).
+    /// Returns the VLANs of a bridge port; empty if the link is no port. Reads the list of all
+    /// ports, since the kernel offers no narrower request (rtnl_bridge_getlink in
+    /// net/core/rtnetlink.c).
     ///
     /// # Errors
-    /// Where the list cannot be read.
+    /// Fails if the list cannot be read.
     pub fn port_vlans(&mut self, port: u32) -> Result<PortVlans, NetError> {
         let mut message = LinkMessage::default();
         message.header.interface_family = AddressFamily::Bridge;
@@ -199,7 +202,7 @@ impl Rtnl {
 }
 
 impl Batch {
-    /// Makes a bridge keep the VLANs of its ports apart.
+    /// Makes a bridge separate the VLANs of its ports.
     pub fn set_vlan_filtering(&mut self, bridge: &IfName) {
         let message = LinkMessageBuilder::<LinkBridge>::new(bridge.as_str())
             .append_info_data(InfoBridge::VlanFiltering(true))
@@ -213,8 +216,8 @@ impl Batch {
         );
     }
 
-    /// Makes a port a member of VLANs. Those that it has already take on the new kind; others stay. `EOPNOTSUPP` where the
-    /// kernel has no bridge VLAN filtering.
+    /// Makes a port a member of VLANs. Existing memberships in them are replaced; other VLANs stay.
+    /// `EOPNOTSUPP` if the kernel has no bridge VLAN filtering.
     pub fn add_port_vlans<'l>(&mut self, port: impl Into<LinkRef<'l>>, vlans: &PortVlans) {
         let port = port.into();
         let object = format!("{vlans} on the bridge port {}", port.name);
@@ -226,7 +229,7 @@ impl Batch {
         );
     }
 
-    /// Takes a port out of a VLAN. Succeeds where it is not in it.
+    /// Removes a port from a VLAN. Succeeds if it is no member.
     pub fn remove_port_vlan<'l>(&mut self, port: impl Into<LinkRef<'l>>, id: VlanId) {
         let port = port.into();
         let object = format!("{id} from the bridge port {}", port.name);
@@ -260,7 +263,7 @@ mod tests {
     use netlink_packet_core::Emitable;
     use proptest::prelude::*;
 
-    /// AF_BRIDGE, index 7, nothing else.
+    /// AF_BRIDGE, index 7, all else 0.
     const HEADER: [u8; 16] = [7, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     fn id(number: u16) -> VlanId {
@@ -281,7 +284,7 @@ mod tests {
         bytes
     }
 
-    /// The bytes of `struct bridge_vlan_info` as an attribute.
+    /// Returns the bytes of a `struct bridge_vlan_info` as an attribute.
     fn info(flags: u16, vid: u16) -> Vec<u8> {
         [&[8, 0, 2, 0], &flags.to_ne_bytes()[..], &vid.to_ne_bytes()].concat()
     }
@@ -296,7 +299,7 @@ mod tests {
         .concat()
     }
 
-    /// What `bridge vlan add dev X vid 100 pvid untagged` sends.
+    /// The request of `bridge vlan add dev X vid 100 pvid untagged`.
     #[test]
     fn an_access_port_is_one_vlan_with_both_flags() {
         let bytes = encoded(&vlans(&[(100, Membership::NATIVE)]));
@@ -327,7 +330,7 @@ mod tests {
         let answer = [
             &HEADER[..],
             &[5, 0, 3, 0, b'v', 0, 0, 0],
-            // With NLA_F_NESTED, as newer kernels have it.
+            // With NLA_F_NESTED, as newer kernels send it.
             &{
                 let mut spec = spec(&[
                     info(0x04, 1),

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Without the link-local address, which the kernel adds when it likes.
+/// Returns the addresses without the link-local one, which the kernel adds at a time of its own.
 fn global(rtnl: &mut Rtnl, link: &str) -> Vec<Address> {
     let index = find(rtnl, link).index;
     rtnl.addresses(index)
@@ -53,7 +53,7 @@ fn addresses_are_listed_v4_first(_: &Host) {
     assert_eq!(found, wanted.map(cidr));
 }
 
-/// cni-net does not read it back, since nothing asks for it; ip(8) does.
+/// cni-net does not read it back, since no caller needs it; ip(8) does.
 fn a_v4_address_has_its_broadcast_address(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     bridge(&mut rtnl);
@@ -188,7 +188,8 @@ fn addresses_of_other_links_are_not_listed(_: &Host) {
 
 fn ipv6_that_is_switched_off_is_permission_denied(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, br0) = (bridge(&mut rtnl), name("br0"));
+    let index = bridge(&mut rtnl);
+    let br0 = name("br0");
     Sysctl::of_interface(Family::V6, &br0, "disable_ipv6")
         .write("1")
         .unwrap();
@@ -197,7 +198,7 @@ fn ipv6_that_is_switched_off_is_permission_denied(_: &Host) {
     })
     .unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EACCES), "{error}");
-    // Newer kernels say why in words (net/ipv6/addrconf.c), Linux 6.1 does not.
+    // Newer kernels give the reason as a text (net/ipv6/addrconf.c); Linux 6.1 does not.
     let texts = [
         "failed to add address \"fd00::1/64 to br0\": permission denied",
         "failed to add address \"fd00::1/64 to br0\": IPv6 is disabled on this device",

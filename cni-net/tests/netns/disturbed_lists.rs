@@ -1,5 +1,5 @@
-//! Lists that are read while they change: the kernel says that it lost its place, and the list is taken again
-//! (containernetworking/plugins#1121).
+//! Lists that change while they are read: the kernel reports that it lost its place, and the list
+//! is read again (containernetworking/plugins#1121).
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, cidr, find, name, netns, run};
 use cni_net::{Batch, LinkRef, NewLink, Rtnl};
@@ -13,10 +13,10 @@ const PORTS: usize = 200;
 const ROUNDS: usize = 20;
 const TURNS: u32 = 10;
 
-/// So many that the kernel lists them in several parts.
+/// The number of addresses; large enough that the kernel lists them in several parts.
 const ADDRESSES: usize = 500;
 
-/// `10.1.0.1/24` and so on: each its own network, and so its own route.
+/// Adds `10.1.0.1/24` and so on: each is a network of its own, and so has a route of its own.
 fn give_addresses(rtnl: &mut Rtnl, link: u32) {
     run(rtnl, |batch| {
         for number in 0..ADDRESSES {
@@ -35,9 +35,10 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Does `work` again and again while another thread does `churn` again and again: both so often that they must have met.
+/// Repeats `work` while another thread repeats `churn`, both so often that they must have met.
 fn while_churning(churn: impl Fn(&mut Rtnl) + Sync, mut work: impl FnMut()) {
-    let (done, turns) = (AtomicBool::new(false), AtomicU32::new(0));
+    let done = AtomicBool::new(false);
+    let turns = AtomicU32::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut rtnl = Rtnl::open().unwrap();
@@ -46,7 +47,7 @@ fn while_churning(churn: impl Fn(&mut Rtnl) + Sync, mut work: impl FnMut()) {
                 turns.fetch_add(1, Ordering::Relaxed);
             }
         });
-        // The other thread must end, or the scope never does.
+        // The scope ends only if the other thread does.
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut rounds = 0;
             while rounds < ROUNDS || turns.load(Ordering::Relaxed) < TURNS {
@@ -61,13 +62,12 @@ fn while_churning(churn: impl Fn(&mut Rtnl) + Sync, mut work: impl FnMut()) {
 
 fn links_and_ports_are_complete_while_links_come_and_go(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     let netns = netns(&pod);
     for number in 0..PORTS {
-        let (host_name, container_name) = (
-            name(&format!("veth{number}")),
-            name(&format!("eth{number}")),
-        );
+        let host_name = name(&format!("veth{number}"));
+        let container_name = name(&format!("eth{number}"));
         let mut batch = Batch::new();
         let br0 = name("br0");
         let link = NewLink::named(&host_name)

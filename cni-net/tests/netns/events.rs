@@ -1,4 +1,4 @@
-//! Waiting for the kernel to say that something came about.
+//! Waiting for the kernel's notifications.
 
 use crate::scene::{bridge, find, name, run};
 use cni_net::{Errno, LinkEvents, LinkRef, NetError, Rtnl};
@@ -23,11 +23,11 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Long enough for any machine; a test that needs it fails.
+/// Long enough on any machine; a test that needs it in full fails.
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Waits until `look` finds something, while another thread does `act` after the first look.
+/// Waits until `look` finds something, while another thread calls `act` after the first look.
 fn wait_while<T: Send>(
     look: impl Fn(&mut Rtnl) -> Result<Option<T>, NetError>,
     act: impl FnOnce() + Send,
@@ -105,7 +105,7 @@ fn a_wait_ends_at_its_limit(_: &Host) {
     assert!(start.elapsed() >= SHORT && start.elapsed() < LONG);
 }
 
-/// As on a host on which pods come and go all the time: there is always another event.
+/// As on a node where pods come and go all the time: there is always another event.
 fn unrelated_events_do_not_prolong_a_wait(_: &Host) {
     let index = bridge(&mut Rtnl::open().unwrap());
     let events = LinkEvents::subscribe().unwrap();
@@ -128,7 +128,7 @@ fn unrelated_events_do_not_prolong_a_wait(_: &Host) {
     assert!(matches!(outcome, Err(NetError::TimedOut(_))));
 }
 
-/// The signal is this thread's own: other tests do not see it.
+/// The signal is sent to this thread only: other tests do not receive it.
 fn a_wait_ends_when_the_process_is_to_stop(_: &Host) {
     let stop = Stop::on_sigterm();
     let events = LinkEvents::subscribe().unwrap();

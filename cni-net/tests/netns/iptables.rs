@@ -1,5 +1,5 @@
-//! Tables of iptables, of either variant: rules that are added, read and removed, as iptables
-//! itself prints them.
+//! Tables of iptables, of either variant: rules are added, read and removed, as iptables itself
+//! prints them.
 
 use cni_net::{
     Family,
@@ -33,7 +33,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
-/// A `PATH` in which the programs of one variant go by the short names.
+/// Returns a `PATH` on which the programs of one variant have the short names.
 fn path_of(variant: &str) -> String {
     let folder = PathBuf::from(format!("/run/{variant}"));
     std::fs::create_dir_all(&folder).unwrap();
@@ -53,7 +53,8 @@ fn environment(path: &str) -> Environment {
     [("PATH", path)].into_iter().collect()
 }
 
-/// A chain, a rule that leads there, and two rules in it, in table `filter`.
+/// Adds a chain, a rule that jumps to it, and two rules in it, to the table `filter`; reads and
+/// removes them.
 fn added_read_and_removed(variant: Variant, word: &str) {
     let program = format!("iptables-{word}");
     let works = run(&program, &["-S"]).is_some();
@@ -113,7 +114,7 @@ fn added_read_and_removed(variant: Variant, word: &str) {
         (&drop.matches[..], &drop.action),
         (&[Match::Other][..], &Action::Drop)
     );
-    // All at once, and nothing of others.
+    // Everything is removed in one step, and no foreign rule.
     let foreign = ["-A", "FORWARD", "-s", "192.0.2.1/32", "-j", "DROP"];
     run(&program, &foreign).unwrap();
     let removed = iptables.remove(Table::Filter, |iptables, table| {
@@ -143,7 +144,7 @@ fn rules_of_the_legacy_iptables_are_added_read_and_removed(_: &Host) {
     added_read_and_removed(Variant::Legacy, "legacy");
 }
 
-/// To look into a table of the legacy iptables by its own program would make it.
+/// The program of the legacy iptables creates a table when it looks into it.
 fn a_table_that_is_not_there_is_empty_and_stays_away(_: &Host) {
     let environment = environment(SYSTEM);
     let stop = Stop::never();

@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Carries out a request for a link of a kind that the kernel may not have.
+/// Sends a request for a link of a kind that the kernel may not have.
 fn make(rtnl: &mut Rtnl, kind: &str, fill: impl FnOnce(&mut Batch)) {
     let made = run(rtnl, fill);
     let is_lacking = matches!(&made, Err(e) if e.errno() == Some(Errno::EOPNOTSUPP));
@@ -25,7 +25,7 @@ fn make(rtnl: &mut Rtnl, kind: &str, fill: impl FnOnce(&mut Batch)) {
     made.unwrap();
 }
 
-/// Makes a pair, up, whose end `up0` serves as a parent; every kernel of the tests has veth.
+/// Creates a pair, up, whose end `up0` serves as a parent; every kernel of the tests has veth.
 fn parent(rtnl: &mut Rtnl) -> Link {
     let ends = (name("up0"), name("up1"));
     let new = NewLink::named(&ends.0).mac(HOST_MAC).mtu(1400).up();
@@ -41,7 +41,8 @@ fn kind(text: &str) -> LinkKind {
 }
 
 fn a_dummy_is_as_asked(_: &Host) {
-    let (mut rtnl, up0) = (Rtnl::open().unwrap(), name("up0"));
+    let mut rtnl = Rtnl::open().unwrap();
+    let up0 = name("up0");
     let new = NewLink::named(&up0).mac(HOST_MAC).mtu(1400).up();
     make(&mut rtnl, "dummy", |batch| batch.create_dummy(&new));
     let link = find(&mut rtnl, "up0");
@@ -53,7 +54,8 @@ fn a_dummy_is_as_asked(_: &Host) {
 
 fn a_vlan_is_on_its_parent(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (parent, vlan) = (parent(&mut rtnl), name("up0.100"));
+    let parent = parent(&mut rtnl);
+    let vlan = name("up0.100");
     make(&mut rtnl, "vlan", |batch| {
         batch.create_vlan(&NewLink::named(&vlan), &parent, VlanId::new(100).unwrap());
     });
@@ -66,8 +68,11 @@ fn a_vlan_is_on_its_parent(_: &Host) {
 }
 
 fn a_macvlan_is_born_in_the_container_with_its_address(host: &Host) {
-    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
-    let (parent, netns, eth0) = (parent(&mut rtnl), netns(&pod), name("eth0"));
+    let pod = host.pod("a");
+    let mut rtnl = Rtnl::open().unwrap();
+    let parent = parent(&mut rtnl);
+    let netns = netns(&pod);
+    let eth0 = name("eth0");
     let mac = crate::scene::POD_MAC;
     make(&mut rtnl, "macvlan", |batch| {
         let new = NewLink::named(&eth0).mac(mac).mtu(1300).in_netns(&netns);
@@ -82,8 +87,11 @@ fn a_macvlan_is_born_in_the_container_with_its_address(host: &Host) {
 }
 
 fn an_ipvlan_is_born_in_the_container(host: &Host) {
-    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
-    let (parent, netns, eth0) = (parent(&mut rtnl), netns(&pod), name("eth0"));
+    let pod = host.pod("a");
+    let mut rtnl = Rtnl::open().unwrap();
+    let parent = parent(&mut rtnl);
+    let netns = netns(&pod);
+    let eth0 = name("eth0");
     make(&mut rtnl, "ipvlan", |batch| {
         let new = NewLink::named(&eth0).in_netns(&netns);
         batch.create_ipvlan(&new, &parent, IpvlanMode::L3);
@@ -94,7 +102,8 @@ fn an_ipvlan_is_born_in_the_container(host: &Host) {
 
 fn a_vrf_takes_ports(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (port, blue) = (parent(&mut rtnl), name("blue"));
+    let port = parent(&mut rtnl);
+    let blue = name("blue");
     make(&mut rtnl, "vrf", |batch| {
         batch.create_vrf(&NewLink::named(&blue).up(), 1001);
     });
@@ -107,8 +116,11 @@ fn a_vrf_takes_ports(_: &Host) {
 }
 
 fn a_link_is_renamed_and_moved(host: &Host) {
-    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
-    let (link, net1, netns) = (parent(&mut rtnl), name("net1"), netns(&pod));
+    let pod = host.pod("a");
+    let mut rtnl = Rtnl::open().unwrap();
+    let link = parent(&mut rtnl);
+    let net1 = name("net1");
+    let netns = netns(&pod);
     run(&mut rtnl, |batch| {
         batch.set_down(&link);
         batch.rename(&link, &net1);

@@ -81,7 +81,7 @@ fn removing_a_link_may_be_repeated(_: &Host) {
     rtnl.remove_link(index).unwrap();
     assert_eq!(rtnl.find_link(&name("br0")).unwrap(), None);
     rtnl.remove_link(index).unwrap();
-    // What is there and cannot be removed is another matter.
+    // An existing link that cannot be removed is an error.
     let error = rtnl.remove_link(1).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP), "{error}");
 }
@@ -112,7 +112,8 @@ fn ports_are_those_of_one_bridge(host: &Host) {
 
 fn a_port_gets_its_mode_and_alias(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let plain = find(&mut rtnl, "veth0").port.unwrap();
     assert_eq!(
@@ -131,7 +132,7 @@ fn a_port_gets_its_mode_and_alias(host: &Host) {
     let port = link.port.unwrap();
     assert_eq!((port.hairpin, port.isolated), (true, true));
     assert_eq!(link.alias.as_deref(), Some("cni net c1 eth0"));
-    // All that came with the creation is as it was.
+    // All properties from the creation are unchanged.
     assert_eq!(
         (link.master, link.mac, link.up),
         (Some(index), Some(HOST_MAC), true)
@@ -141,7 +142,8 @@ fn a_port_gets_its_mode_and_alias(host: &Host) {
 
 fn a_port_may_have_one_mode_without_the_other(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     for (hairpin, isolated) in [(true, false), (false, true)] {
         let mode = PortMode { hairpin, isolated };
@@ -153,7 +155,8 @@ fn a_port_may_have_one_mode_without_the_other(host: &Host) {
 
 fn an_alias_that_is_too_long_is_refused_with_its_reason(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let mut set_alias = |alias: &str| {
         run(&mut rtnl, |batch| {
@@ -178,7 +181,8 @@ fn an_alias_that_is_too_long_is_refused_with_its_reason(host: &Host) {
 
 fn a_link_takes_mac_mtu_promiscuity_and_state(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, br0) = (bridge(&mut rtnl), name("br0"));
+    let index = bridge(&mut rtnl);
+    let br0 = name("br0");
     run(&mut rtnl, |batch| {
         batch.set_mac(LinkRef::new(index, &br0), HOST_MAC);
         batch.set_mtu(LinkRef::new(index, &br0), 1400);
@@ -192,14 +196,15 @@ fn a_link_takes_mac_mtu_promiscuity_and_state(_: &Host) {
         (Some(HOST_MAC), 1400, true, false)
     );
     set_up(&mut rtnl, "br0");
-    // Setting it up leaves the other flags as they were.
+    // Setting the link up leaves the other flags unchanged.
     let link = find(&mut rtnl, "br0");
     assert!(link.up && link.promiscuous);
 }
 
 fn a_batch_goes_on_after_a_refusal_and_reports_the_first(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, br0) = (bridge(&mut rtnl), name("br0"));
+    let index = bridge(&mut rtnl);
+    let br0 = name("br0");
     let error = run(&mut rtnl, |batch| {
         batch.set_mtu(LinkRef::new(index, &br0), 1400);
         batch.set_mtu(LinkRef::new(4711, &name("gone0")), 1400);
@@ -221,10 +226,12 @@ fn a_batch_goes_on_after_a_refusal_and_reports_the_first(_: &Host) {
     assert_eq!(find(&mut rtnl, "lo").index, 1);
 }
 
-/// An IPAM plugin may hand out a thousand routes, and the kernel drops answers that fill the socket.
+/// An IPAM plugin may return a thousand routes, and the kernel drops answers that do not fit into
+/// the socket.
 fn a_batch_of_a_thousand_requests_is_answered(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, br0) = (bridge(&mut rtnl), name("br0"));
+    let index = bridge(&mut rtnl);
+    let br0 = name("br0");
     run(&mut rtnl, |batch| {
         (0..1000).for_each(|mtu| batch.set_mtu(LinkRef::new(index, &br0), 500 + mtu))
     })

@@ -1,4 +1,4 @@
-//! Every function of cni-net against the real kernel, in namespaces that each test has for itself.
+//! Every function of cni-net against the real kernel, in namespaces of each test's own.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Opening, comparing, making and entering namespaces.
+//! Opening, comparing, creating and entering namespaces.
 
 use cni_net::{Errno, Netns, Rtnl, is_no_netns};
 use nix::mount::{MsFlags, mount};
@@ -29,7 +29,8 @@ fn inode() -> u64 {
 }
 
 fn a_namespace_is_the_same_by_every_path(host: &Host) {
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     let other_path = host.file("bound", "");
     mount(
         Some(a.path()),
@@ -68,14 +69,16 @@ fn a_created_namespace_is_new_and_lives_while_it_is_open(_: &Host) {
 }
 
 fn a_closure_runs_inside_and_the_thread_comes_back(host: &Host) {
-    let (pod, before) = (host.pod("a"), inode());
+    let pod = host.pod("a");
+    let before = inode();
     let opened = Netns::open(pod.path()).unwrap();
     assert_eq!(opened.run(inode).unwrap(), opened.inode());
     assert_eq!(inode(), before);
 }
 
 fn the_thread_comes_back_after_a_panic_too(host: &Host) {
-    let (pod, before) = (host.pod("a"), inode());
+    let pod = host.pod("a");
+    let before = inode();
     let opened = Netns::open(pod.path()).unwrap();
     let thrown = catch_unwind(AssertUnwindSafe(|| {
         opened.run(|| panic!("inside {}", inode()))
@@ -89,11 +92,10 @@ fn the_thread_comes_back_after_a_panic_too(host: &Host) {
 }
 
 fn entering_may_be_nested(host: &Host) {
-    let (a, b) = (host.pod("a"), host.pod("b"));
-    let (a, b) = (
-        Netns::open(a.path()).unwrap(),
-        Netns::open(b.path()).unwrap(),
-    );
+    let a = host.pod("a");
+    let b = host.pod("b");
+    let a = Netns::open(a.path()).unwrap();
+    let b = Netns::open(b.path()).unwrap();
     let (inner, outer) = a.run(|| (b.run(inode).unwrap(), inode())).unwrap();
     assert_eq!((inner, outer), (b.inode(), a.inode()));
 }
@@ -106,7 +108,7 @@ fn a_socket_stays_in_the_namespace_it_was_opened_in(host: &Host) {
         .create_bridge(&crate::scene::name("br0"), crate::scene::BRIDGE_MAC, None)
         .unwrap();
     assert_eq!(inside.links().unwrap().len(), 1);
-    // The path may go; the namespace lives on while the socket is open.
+    // The path may be removed; the namespace lives on while the socket is open.
     pod.remove();
     assert_eq!(inside.links().unwrap().len(), 1);
 }
@@ -136,7 +138,7 @@ fn what_is_no_namespace_is_told_from_a_failure(host: &Host) {
     );
 }
 
-/// The test would not end otherwise.
+/// Without O_NONBLOCK, the test would not end.
 fn a_fifo_in_place_of_a_namespace_does_not_block(_: &Host) {
     let path = Path::new("/run/fifo");
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
@@ -166,8 +168,8 @@ fn a_namespace_of_another_kind_is_no_network_namespace(host: &Host) {
     assert_eq!(inode(), before);
 }
 
-/// Such as a folder that the plugin may not look into. Root may look everywhere, so a file system without an answer
-/// stands for it: too many symbolic links.
+/// Such as a folder that the plugin may not search. Root may search every folder, so a path with
+/// too many symbolic links stands for it.
 fn a_namespace_without_permission_is_a_failure(_: &Host) {
     let path = Path::new("/run/loop");
     std::os::unix::fs::symlink(path, path).unwrap();

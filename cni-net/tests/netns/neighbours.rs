@@ -26,7 +26,8 @@ fn unicast(rtnl: &mut Rtnl, link: u32) -> Vec<Neighbour> {
 
 fn an_entry_is_made_replaced_and_deleted(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (link, br0) = (bridge(&mut rtnl), name("br0"));
+    let link = bridge(&mut rtnl);
+    let br0 = name("br0");
     for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
         for mac in [POD_MAC, HOST_MAC] {
             run(&mut rtnl, |batch| {
@@ -46,7 +47,7 @@ fn an_entry_is_made_replaced_and_deleted(_: &Host) {
             batch.delete_neighbour(LinkRef::new(link, &br0), address)
         })
         .unwrap();
-        // An entry in use is not freed at once, but it forgets the hardware address at once.
+        // An entry in use is not freed at once, but loses its hardware address at once.
         assert!(
             unicast(&mut rtnl, link)
                 .iter()
@@ -57,7 +58,8 @@ fn an_entry_is_made_replaced_and_deleted(_: &Host) {
 
 fn deleting_an_entry_that_is_not_there_is_absence(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (link, br0) = (bridge(&mut rtnl), name("br0"));
+    let link = bridge(&mut rtnl);
+    let br0 = name("br0");
     for address in ADDRESSES.map(|text| text.parse().unwrap()) {
         let gone = run(&mut rtnl, |batch| {
             batch.delete_neighbour(LinkRef::new(link, &br0), address)

@@ -1,5 +1,5 @@
-//! Rules, sets and transactions: what is in the kernel after each operation, as nft(8) shows it,
-//! and how it is read, if we or nft(8) wrote it.
+//! Rules, sets and transactions: the content of the kernel after each operation, as nft(8) shows
+//! it, and the way it reads back, whether we or nft(8) wrote it.
 
 use crate::scene::cidr;
 use cni_net::{
@@ -48,7 +48,7 @@ const NAT: BaseChain = BaseChain {
     priority: -100,
 };
 
-/// Runs commands by nft(8), and returns what it prints with blanks made equal.
+/// Runs commands by nft(8), and returns its output with runs of blanks as one blank.
 pub(crate) fn nft(commands: &str) -> String {
     let mut nft = Command::new("nft");
     nft.args(["-f", "-"])
@@ -83,7 +83,7 @@ pub(crate) fn open() -> Nft {
     nft
 }
 
-/// A table with a chain of each type, and one that others may lead to.
+/// Creates a table with a chain of each type, and one that others may jump to.
 fn with_chains() -> Nft {
     let mut kernel = open();
     let mut transaction = Transaction::new();
@@ -131,7 +131,7 @@ fn nat_to(addresses: Option<Register>, ports: Option<Register>) -> Expr {
     })
 }
 
-/// Rules by their chains, and the words of nft(8) for them.
+/// Returns rules with their chains and their text in nft(8).
 fn samples() -> Vec<(&'static str, &'static str, Vec<Expr>)> {
     let load = |to, value: &[u8]| Expr::Immediate {
         to,
@@ -232,7 +232,7 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<Expr>)> {
     ]
 }
 
-/// Ours as nft(8) shows them, and what nft(8) makes of the same words as we read it.
+/// Compares our rules as nft(8) shows them, and nft(8)'s rules for the same text as we read them.
 fn expressions_of_every_kind_read_back_and_are_what_nft_writes(_: &Host) {
     let mut kernel = with_chains();
     for (chain, words, expressions) in samples() {
@@ -253,7 +253,7 @@ fn expressions_of_every_kind_read_back_and_are_what_nft_writes(_: &Host) {
     }
 }
 
-/// The rules that the reference 1.9.1 writes, by nft(8).
+/// The rules of the reference 1.9.1, written by nft(8).
 fn rules_of_the_portmap_plugin_are_understood(_: &Host) {
     let mut kernel = with_chains();
     for (chain, words) in [
@@ -301,7 +301,7 @@ fn iptables(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Rules that iptables takes for its own need a counter, and `multiport` needs the protocol twice.
+/// Rules must have a counter for iptables to accept them, and `multiport` needs the protocol twice.
 fn rules_of_iptables_are_written_and_read(_: &Host) {
     let mut kernel = open();
     let table = Table {
@@ -347,7 +347,7 @@ fn rules_of_iptables_are_written_and_read(_: &Host) {
     assert!(shown.contains(words), "{words} in {shown}");
     let read = kernel.rules(table, "FORWARD").unwrap();
     assert_eq!(read[0].expressions(), rule.expressions);
-    // Its own, by iptables itself.
+    // A rule that iptables itself writes.
     iptables("-I FORWARD -s 10.1.2.0/24 -p tcp -m multiport --dports 8080,8443 -j ACCEPT");
     let rules = kernel.rules(table, "FORWARD").unwrap();
     let theirs = steps(Some(Family::V4), &rules[0].effect());
@@ -431,7 +431,7 @@ const TARGETS: Set = Set {
     data: Some(MapData::Value(DataType::IPV4_ADDRESS)),
 };
 
-/// A protocol and a port, each padded to four bytes.
+/// Returns a protocol and a port, each padded to four bytes.
 fn port(number: u16) -> Element {
     let [high, low] = number.to_be_bytes();
     Element::key(vec![6, 0, 0, 0, high, low, 0, 0])
@@ -562,7 +562,7 @@ fn a_change_is_planned_again_if_somebody_else_was_faster(_: &Host) {
     });
     outcome.unwrap();
     assert_eq!(plans, 2);
-    // The first plan would have added a rule to what it took for an empty chain.
+    // The first plan would have added a rule to a chain that it took for empty.
     assert_eq!(kernel.rules(TABLE, "other").unwrap().len(), 1);
     assert!(kernel.chain(TABLE, "planned1").unwrap().is_none());
     assert!(kernel.chain(TABLE, "planned2").unwrap().is_some());

@@ -89,8 +89,8 @@ impl Net {
         Sysctl::forwarding(self.family).ensure("1").unwrap();
     }
 
-    /// The address that a packet from the pod has when it arrives outside. Sent until it does: the
-    /// bridge's ports come up in their own time.
+    /// Returns the address that a packet from the pod has when it arrives outside. Packets are sent
+    /// until one arrives, since the bridge's ports need some time to forward.
     fn source_seen_outside(&self, pod: &Pod, outside: &Pod) -> IpAddr {
         let any = SocketAddr::new(
             if self.pod.contains(':') {
@@ -126,7 +126,8 @@ fn default_route(rtnl: &mut Rtnl, gateway: &str) {
         },
         None,
     );
-    let (link, eth0): (u32, IfName) = (find(rtnl, "eth0").index, name("eth0"));
+    let link: u32 = find(rtnl, "eth0").index;
+    let eth0: IfName = name("eth0");
     run(rtnl, |batch| {
         batch.create_route(
             LinkRef::new(link, &eth0),
@@ -141,7 +142,8 @@ fn default_route(rtnl: &mut Rtnl, gateway: &str) {
 
 fn masqueraded(host: &Host, net: &Net) -> (Pod, Pod) {
     let mut nft = open();
-    let (pod, outside) = (host.pod("a"), host.pod("outside"));
+    let pod = host.pod("a");
+    let outside = host.pod("outside");
     net.connect(&pod, &outside);
     let own = cidr(net.pod);
     let rule = [
@@ -182,7 +184,8 @@ fn a_packet_after_the_removal_has_the_pods_address(host: &Host) {
 }
 
 fn a_packet_to_a_port_arrives_at_another_one(host: &Host) {
-    let (pod, outside) = (host.pod("a"), host.pod("outside"));
+    let pod = host.pod("a");
+    let outside = host.pod("outside");
     V4.connect(&pod, &outside);
     let receiver = outside.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
     receiver

@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Makes a pair with both ends where `rtnl` is.
+/// Creates a pair with both ends in the namespace of `rtnl`.
 fn pair(rtnl: &mut Rtnl, one: &str, other: &str) {
     let ends = (name(one), name(other));
     let link = NewLink::named(&ends.0).mac(MacAddr([2, 0, 0, 0, 1, 1]));
@@ -24,10 +24,12 @@ fn pair(rtnl: &mut Rtnl, one: &str, other: &str) {
 }
 
 fn a_peer_is_found_in_its_own_namespace(host: &Host) {
-    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
+    let pod = host.pod("a");
+    let mut rtnl = Rtnl::open().unwrap();
     let br0 = bridge(&mut rtnl);
     create_veth(&mut rtnl, br0, "veth0", &netns(&pod), None).unwrap();
-    let (end, mut inside) = (find(&mut rtnl, "veth0"), rtnl_in(&pod));
+    let end = find(&mut rtnl, "veth0");
+    let mut inside = rtnl_in(&pod);
     let eth0 = find(&mut inside, "eth0");
     let Peer::Link(found) = rtnl.peer(&end).unwrap() else {
         panic!("no peer of {end:?}")
@@ -44,13 +46,16 @@ fn a_peer_is_found_in_its_own_namespace(host: &Host) {
         end.index
     );
     pair(&mut rtnl, "one", "other");
-    let (one, other) = (find(&mut rtnl, "one"), find(&mut rtnl, "other"));
+    let one = find(&mut rtnl, "one");
+    let other = find(&mut rtnl, "other");
     assert_eq!(rtnl.peer(&one).unwrap(), Peer::Link(Box::new(other)));
 }
 
-/// Both namespaces have a pair with the same two numbers.
+/// Both namespaces have a pair with the same two indices.
 fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
-    let (pod, far, mut rtnl) = (host.pod("a"), host.pod("b"), Rtnl::open().unwrap());
+    let pod = host.pod("a");
+    let far = host.pod("b");
+    let mut rtnl = Rtnl::open().unwrap();
     let mut inside = rtnl_in(&pod);
     pair(&mut inside, "eth0", "xx");
     pair(&mut rtnl, "one", "other");
@@ -59,7 +64,7 @@ fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
     let one = find(&mut rtnl, "one");
     assert_eq!((one.index, one.peer_index), numbers);
     assert_eq!(rtnl.peer_of(&eth0, &netns(&pod)).unwrap(), None);
-    // Also if the namespace has a number here.
+    // The same holds if the namespace has a number here.
     let br0 = bridge(&mut rtnl);
     create_veth(&mut rtnl, br0, "veth0", &netns(&far), None).unwrap();
     assert_eq!(
@@ -70,10 +75,12 @@ fn a_link_with_the_peers_index_in_another_namespace_is_no_peer(host: &Host) {
 }
 
 fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
-    let (pod, mut rtnl) = (host.pod("a"), Rtnl::open().unwrap());
+    let pod = host.pod("a");
+    let mut rtnl = Rtnl::open().unwrap();
     let br0 = bridge(&mut rtnl);
     create_veth(&mut rtnl, br0, "veth0", &netns(&pod), None).unwrap();
-    let (end, mut inside) = (find(&mut rtnl, "veth0"), rtnl_in(&pod));
+    let end = find(&mut rtnl, "veth0");
+    let mut inside = rtnl_in(&pod);
     let eth0 = find(&mut inside, "eth0");
     pair(&mut inside, "eth1", "guest");
     let eth1 = find(&mut inside, "eth1");
@@ -113,7 +120,7 @@ fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
     let mut wanted = wanted.map(|(index, _, cidr)| (index, cidr.to_owned()));
     wanted.sort();
     assert_eq!(found, wanted);
-    // A number that leads nowhere is a namespace that was taken down since the link was read.
+    // A number without a namespace: that was removed since the link was read.
     let gone = cni_net::Link {
         peer_netns: Some(4711),
         ..end
@@ -122,7 +129,8 @@ fn addresses_beside_a_peer_are_those_of_its_namespace(host: &Host) {
 }
 
 fn a_group_is_removed_at_once_and_no_other_link(_: &Host) {
-    let (mut rtnl, group) = (Rtnl::open().unwrap(), NonZeroU32::new(1 << 30).unwrap());
+    let mut rtnl = Rtnl::open().unwrap();
+    let group = NonZeroU32::new(1 << 30).unwrap();
     for at in 0..3 {
         pair(&mut rtnl, &format!("a{at}"), &format!("b{at}"));
     }

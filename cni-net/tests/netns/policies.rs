@@ -1,4 +1,5 @@
-//! Rules, queueing disciplines and static forwarding entries as text, against what ip(8), tc(8) and bridge(8) put there.
+//! Rules, queueing disciplines and static forwarding entries as text, compared with the settings
+//! that ip(8), tc(8) and bridge(8) made.
 
 use cni_net::Rtnl;
 use std::process::Command;
@@ -7,18 +8,18 @@ use testkit::Host;
 pub(crate) fn tests() -> Vec<testkit::Test> {
     testkit::tests![
         a_new_namespace_has_the_kernels_rules_and_nothing_else,
-        a_rule_is_told,
-        queues_and_classes_are_told,
-        filters_are_told,
-        what_a_bridge_was_told_is_kept_from_what_it_learnt,
+        a_rule_is_reported,
+        queues_and_classes_are_reported,
+        filters_are_reported,
+        configured_bridge_entries_are_reported_and_learnt_ones_are_not,
     ]
 }
 
-/// Whether the kernel can do that.
+/// Runs a command of ip(8), tc(8) or bridge(8); returns false if the kernel does not support it.
 fn run(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap());
-    // Debian has them where only root looks.
+    // Debian has the programs in folders that only root's PATH has.
     command
         .args(words)
         .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
@@ -50,7 +51,7 @@ fn a_new_namespace_has_the_kernels_rules_and_nothing_else(_: &Host) {
     assert!(rtnl.static_forwarding(&[]).unwrap().is_empty());
 }
 
-fn a_rule_is_told(_: &Host) {
+fn a_rule_is_reported(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let before = rtnl.policy_rules().unwrap();
     assert!(run("ip rule add from 192.0.2.0/24 table 100 priority 77"));
@@ -64,7 +65,7 @@ fn a_rule_is_told(_: &Host) {
     assert_eq!(rtnl.policy_rules().unwrap(), before);
 }
 
-/// A link with a queueing discipline: its index.
+/// Creates a link with a queueing discipline; returns its index.
 fn bottleneck() -> u32 {
     let made =
         run("ip link add name bottle type veth peer name neck") && run("ip link set dev bottle up");
@@ -82,7 +83,7 @@ fn bottleneck() -> u32 {
     link
 }
 
-fn queues_and_classes_are_told(_: &Host) {
+fn queues_and_classes_are_reported(_: &Host) {
     let link = bottleneck();
     let mut rtnl = Rtnl::open().unwrap();
     assert!(run(
@@ -106,7 +107,7 @@ fn queues_and_classes_are_told(_: &Host) {
     assert!(rtnl.traffic_control(link).unwrap().is_empty());
 }
 
-fn filters_are_told(_: &Host) {
+fn filters_are_reported(_: &Host) {
     let link = bottleneck();
     let mut rtnl = Rtnl::open().unwrap();
     let before = rtnl.traffic_control(link).unwrap();
@@ -131,7 +132,7 @@ fn filters_are_told(_: &Host) {
     assert_eq!(rtnl.traffic_control(link).unwrap(), before);
 }
 
-fn what_a_bridge_was_told_is_kept_from_what_it_learnt(_: &Host) {
+fn configured_bridge_entries_are_reported_and_learnt_ones_are_not(_: &Host) {
     for line in [
         "ip link add name br0 type bridge",
         "ip link add name port type veth peer name far",

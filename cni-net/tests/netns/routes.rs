@@ -49,7 +49,7 @@ fn installed(rtnl: &mut Rtnl, dst: &str) -> Vec<InstalledRoute> {
         .collect()
 }
 
-/// What ip(8) says of the routes of a table.
+/// Returns the output of ip(8) for the routes of a table.
 fn shown(pod: &Pod, arguments: &[&str]) -> String {
     let output = pod.inside(|| Command::new("ip").args(arguments).output());
     testkit::require("the ip program", output.is_ok());
@@ -63,7 +63,8 @@ fn default_routes_of_both_families_are_added(host: &Host) {
     let link = Some(find(&mut inside, "eth0").index);
     for (dst, gateway, priority) in [("0.0.0.0/0", "10.1.0.1", 0), ("::/0", "fd00::1", 1024)] {
         create(&mut inside, &spec(dst, Some(gateway))).unwrap();
-        let (dst, gateway) = (cidr(dst), Some(address(gateway)));
+        let dst = cidr(dst);
+        let gateway = Some(address(gateway));
         let wanted = InstalledRoute {
             dst,
             gateway,
@@ -141,7 +142,7 @@ fn a_route_without_a_gateway_is_on_the_link(host: &Host) {
         text.starts_with("192.0.2.0/24 dev eth0 scope link"),
         "{text}"
     );
-    // A gateway that is reached by the route on the link only, as for a /32 address.
+    // A gateway that is reached only by the route on the link, as for a /32 address.
     create(&mut inside, &spec("198.51.100.0/24", Some("192.0.2.1"))).unwrap();
     let mut scoped = spec("203.0.113.0/24", None);
     scoped.route.scope = Some(253);
@@ -185,7 +186,7 @@ fn a_gateway_of_the_other_family_is_refused(host: &Host) {
     assert_eq!(installed(&mut inside, "0.0.0.0/0"), []);
 }
 
-/// The header holds eight bits of it.
+/// The header holds only eight bits of the number.
 fn a_high_table_number_is_kept(host: &Host) {
     let mut inside = connected(&host.pod("a"), "10.1.0.1/16", "10.1.0.5/16");
     let mut high = spec("192.0.2.0/24", Some("10.1.0.1"));

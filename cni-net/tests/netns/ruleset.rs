@@ -1,4 +1,4 @@
-//! The whole of nf_tables as text, against what nft(8) put there.
+//! The whole of nf_tables as text, compared with the rules that nft(8) wrote.
 
 use crate::nft::nft;
 use cni_net::nft::Nft;

@@ -1,4 +1,4 @@
-//! What the tests build on: names, a bridge, a pair of interfaces, short ways to do one thing to a link.
+//! The base of the tests: names, a bridge, a veth pair, and shorthands for one change to a link.
 
 use cni_net::{Batch, Link, LinkRef, NetError, Netns, NewLink, Rtnl};
 use cni_types::{Cidr, IfName, MacAddr};
@@ -28,20 +28,20 @@ pub(crate) fn find(rtnl: &mut Rtnl, link: &str) -> Link {
     rtnl.find_link(&name(link)).unwrap().or_fail(link)
 }
 
-/// Runs a batch of what `fill` puts into it.
+/// Runs a batch that `fill` fills.
 pub(crate) fn run(rtnl: &mut Rtnl, fill: impl FnOnce(&mut Batch)) -> Result<(), NetError> {
     let mut batch = Batch::new();
     fill(&mut batch);
     rtnl.run(batch)
 }
 
-/// A bridge called `br0`; its index.
+/// Creates a bridge called `br0`; returns its index.
 pub(crate) fn bridge(rtnl: &mut Rtnl) -> u32 {
     rtnl.create_bridge(&name("br0"), BRIDGE_MAC, None).unwrap();
     find(rtnl, "br0").index
 }
 
-/// A pair, `host_name` on the bridge and `eth0` in the pod.
+/// Creates a veth pair: `host_name` on the bridge, and `eth0` in the pod.
 pub(crate) fn create_veth(
     rtnl: &mut Rtnl,
     bridge: u32,
@@ -49,7 +49,8 @@ pub(crate) fn create_veth(
     netns: &Netns,
     mtu: Option<u32>,
 ) -> Result<(), NetError> {
-    let (host_name, container_name) = (name(host_name), name("eth0"));
+    let host_name = name(host_name);
+    let container_name = name("eth0");
     let mut batch = Batch::new();
     let br0 = name("br0");
     let mut link = NewLink::named(&host_name)
@@ -69,7 +70,7 @@ pub(crate) fn set_up(rtnl: &mut Rtnl, link: &str) {
     run(rtnl, |batch| batch.set_up(LinkRef::new(index, &name(link)))).unwrap();
 }
 
-/// An address that can be used at once.
+/// Adds an address that is usable at once.
 pub(crate) fn add_address(rtnl: &mut Rtnl, link: &str, address: &str) {
     let index = find(rtnl, link).index;
     run(rtnl, |batch| {
@@ -78,7 +79,7 @@ pub(crate) fn add_address(rtnl: &mut Rtnl, link: &str, address: &str) {
     .unwrap();
 }
 
-/// A pod with `eth0` at `address`, up, on a bridge called `br0` that has `gateway`.
+/// Gives a pod `eth0` with `address`, up, on a bridge called `br0` with `gateway`.
 pub(crate) fn connected(pod: &Pod, gateway: &str, address: &str) -> Rtnl {
     let mut rtnl = Rtnl::open().unwrap();
     let index = bridge(&mut rtnl);

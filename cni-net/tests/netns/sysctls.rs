@@ -83,12 +83,12 @@ fn a_parameter_of_a_link_that_is_not_there_is_none(_: &Host) {
     assert!(sysctl.write("1").unwrap_err().is_absent());
 }
 
-/// As in a container that has its own network but not its own /proc/sys (netavark#825).
+/// As in a container with a network of its own but without a /proc/sys of its own (netavark#825).
 fn a_read_only_proc_is_no_error_where_the_value_is_right(_: &Host) {
     let sysctl = accept_ra();
     let sys = "/proc/sys";
     mount(Some(sys), sys, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-    // In a user namespace the kernel lets no flag be taken away that the mount has.
+    // In a user namespace, the kernel refuses to clear any flag that the mount has.
     let flags = statvfs(sys).unwrap().flags();
     let keep = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),

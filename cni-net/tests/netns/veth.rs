@@ -1,4 +1,4 @@
-//! Pairs whose peer is born in another namespace.
+//! Pairs whose peer is created in another namespace.
 
 use crate::scene::{HOST_MAC, POD_MAC, bridge, create_veth, find, name, netns, rtnl_in, set_up};
 use cni_net::{LinkKind, Netns, Rtnl};
@@ -23,9 +23,11 @@ fn links(pod: &Pod) -> usize {
 
 fn both_ends_are_as_asked(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), Some(1300)).unwrap();
-    let (ours, theirs) = (find(&mut rtnl, "veth0"), find(&mut rtnl_in(&pod), "eth0"));
+    let ours = find(&mut rtnl, "veth0");
+    let theirs = find(&mut rtnl_in(&pod), "eth0");
     assert_eq!(
         (&ours.kind, ours.mac, ours.mtu, ours.up),
         (&LinkKind::Veth, Some(HOST_MAC), 1300, true)
@@ -34,7 +36,7 @@ fn both_ends_are_as_asked(host: &Host) {
         (&theirs.kind, theirs.mac, theirs.mtu),
         (&LinkKind::Veth, Some(POD_MAC), 1300)
     );
-    // What is to be set before its first packet can still be set.
+    // The peer is down, so settings still apply from its first packet.
     assert!(!theirs.up);
     assert_eq!((ours.master, theirs.master), (Some(index), None));
     assert_eq!(
@@ -46,7 +48,8 @@ fn both_ends_are_as_asked(host: &Host) {
 
 fn the_kernels_mtu_is_taken_where_none_is_given(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     assert_eq!(
         (
@@ -59,7 +62,8 @@ fn the_kernels_mtu_is_taken_where_none_is_given(host: &Host) {
 
 fn a_peer_name_that_is_taken_leaves_nothing(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let before = host.state(&[&pod]);
     let error = create_veth(&mut rtnl, index, "veth1", &netns(&pod), Some(1400)).unwrap_err();
@@ -75,7 +79,9 @@ fn a_peer_name_that_is_taken_leaves_nothing(host: &Host) {
 
 fn a_host_name_that_is_taken_leaves_nothing(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, a, b) = (bridge(&mut rtnl), host.pod("a"), host.pod("b"));
+    let index = bridge(&mut rtnl);
+    let a = host.pod("a");
+    let b = host.pod("b");
     create_veth(&mut rtnl, index, "veth0", &netns(&a), None).unwrap();
     let before = host.state(&[&a, &b]);
     let error = create_veth(&mut rtnl, index, "veth0", &netns(&b), Some(1400)).unwrap_err();
@@ -85,7 +91,8 @@ fn a_host_name_that_is_taken_leaves_nothing(host: &Host) {
 
 fn removing_the_hosts_end_removes_both(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let veth = find(&mut rtnl, "veth0").index;
     rtnl.remove_link(veth).unwrap();
@@ -95,7 +102,8 @@ fn removing_the_hosts_end_removes_both(host: &Host) {
 
 fn removing_the_containers_end_removes_both(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let mut inside = rtnl_in(&pod);
     let eth0 = find(&mut inside, "eth0").index;
@@ -105,7 +113,8 @@ fn removing_the_containers_end_removes_both(host: &Host) {
 
 fn the_hosts_end_goes_with_the_namespace(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
     let events = cni_net::LinkEvents::subscribe().unwrap();
     pod.remove();

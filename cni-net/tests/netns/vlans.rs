@@ -21,9 +21,10 @@ fn id(number: u16) -> VlanId {
     VlanId::new(number).unwrap()
 }
 
-/// `br0` and its port `veth0`, on a kernel with VLANs; the port's index.
+/// Creates `br0` and its port `veth0` on a kernel with VLANs; returns the port's index.
 fn port(host: &Host, rtnl: &mut Rtnl) -> u32 {
-    let (index, pod) = (bridge(rtnl), host.pod("a"));
+    let index = bridge(rtnl);
+    let pod = host.pod("a");
     let there = find(rtnl, "br0").vlans.is_some();
     testkit::require(
         "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)",
@@ -34,7 +35,8 @@ fn port(host: &Host, rtnl: &mut Rtnl) -> u32 {
 }
 
 fn create_pair(rtnl: &mut Rtnl, first: &str, peer: &str, bridge: u32) -> Result<(), NetError> {
-    let (first, peer) = (name(first), name(peer));
+    let first = name(first);
+    let peer = name(peer);
     run(rtnl, |batch| {
         let link = NewLink::named(&first).mac(HOST_MAC).mtu(1400);
         let other = NewLink::named(&peer).mac(POD_MAC).mtu(1400);
@@ -47,7 +49,8 @@ fn a_pair_of_the_host_is_down_and_its_peer_has_the_lower_index(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let index = bridge(&mut rtnl);
     create_pair(&mut rtnl, "br0.100", "veth0", index).unwrap();
-    let (first, peer) = (find(&mut rtnl, "br0.100"), find(&mut rtnl, "veth0"));
+    let first = find(&mut rtnl, "br0.100");
+    let peer = find(&mut rtnl, "veth0");
     assert_eq!(
         (&first.kind, first.mac, first.mtu, first.up),
         (&LinkKind::Veth, Some(HOST_MAC), 1400, false)
@@ -79,7 +82,8 @@ fn a_pair_of_the_host_whose_name_is_taken_leaves_nothing(host: &Host) {
 
 fn a_kernel_without_bridge_vlans_says_so(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
-    let (index, pod) = (bridge(&mut rtnl), host.pod("a"));
+    let index = bridge(&mut rtnl);
+    let pod = host.pod("a");
     let there = find(&mut rtnl, "br0").vlans.is_some();
     testkit::only_where("the kernel has no bridge VLAN filtering", !there);
     create_veth(&mut rtnl, index, "veth0", &netns(&pod), None).unwrap();
@@ -111,7 +115,7 @@ fn a_port_gets_vlans_and_loses_them(host: &Host) {
     let vlans: PortVlans = [(id(100), Membership::NATIVE), (id(7), Membership::TAGGED)]
         .into_iter()
         .collect();
-    // Twice is as good as once.
+    // A second request changes nothing.
     for _ in 0..2 {
         run(&mut rtnl, |batch| {
             batch.add_port_vlans(LinkRef::new(port, &veth0), &vlans)
@@ -152,7 +156,7 @@ fn a_bridge_gets_vlan_filtering_and_tells_it(host: &Host) {
     assert!(find(&mut rtnl, "br0").up && find(&mut rtnl, "veth0").vlans.is_none());
 }
 
-/// In runs, and each for itself: the longest that an answer can be.
+/// In ranges, and each for itself: the longest possible answer.
 fn all_vlans_of_a_port_read_back(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let port = port(host, &mut rtnl);

@@ -124,7 +124,8 @@ fn length_of_string(text: &[u8]) -> usize {
 }
 
 fn length_of_container(text: &[u8]) -> usize {
-    let (mut at, mut depth) = (0, 0_usize);
+    let mut at = 0;
+    let mut depth = 0_usize;
     while let Some(byte) = text.get(at) {
         match byte {
             b'"' => {

@@ -33,7 +33,8 @@ pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
     let failed =
         |e: &dyn std::fmt::Display| Error::new(Code::IO, format!("error reading from stdin: {e}"));
     let mut stdin = io::stdin().lock();
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 << 10]);
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 << 10];
     loop {
         if stop
             .wait_readable(stdin.as_fd(), None)

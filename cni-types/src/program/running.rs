@@ -77,7 +77,8 @@ impl Running {
     pub(super) fn start(program: &Program, command: &mut Command) -> io::Result<Self> {
         let ended = ChildWatch::new()?;
         let mut child = command.spawn()?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
         let mut running = Self {
             program: program.clone(),
             child,

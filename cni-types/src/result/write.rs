@@ -199,7 +199,8 @@ impl<'a> FamilyResult<'a> {
                 routes,
             })
         };
-        let (ip4, ip6) = (family(true), family(false));
+        let ip4 = family(true);
+        let ip6 = family(false);
         if ip4.is_none() && ip6.is_none() {
             return Err(Error::new(
                 Code::INVALID_CONFIG,

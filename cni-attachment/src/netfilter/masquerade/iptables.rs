@@ -63,7 +63,8 @@ impl RuleSet for IptablesRules<'_> {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let (wanted, found) = (addresses.len(), addresses.len() - missing.len());
+        let wanted = addresses.len();
+        let found = addresses.len() - missing.len();
         let missing: Vec<String> = missing.iter().map(Cidr::to_string).collect();
         Ok(vec![format!(
             "masquerade rules missing: found {found}, wanted {wanted}; iptables has none for {}",

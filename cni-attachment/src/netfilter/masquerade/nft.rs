@@ -77,7 +77,8 @@ impl RuleSet for NftRules<'_> {
         let tag = attachment_tag(id);
         let rules = self.rules()?;
         let is_own = |rule: &&ListedRule| rule.comment().starts_with(&tag);
-        let (found, wanted) = (rules.iter().filter(is_own).count(), addresses.len());
+        let found = rules.iter().filter(is_own).count();
+        let wanted = addresses.len();
         let leads_there = self.leads_to_checks()?;
         Ok(describe(found, wanted, leads_there))
     }

@@ -1,7 +1,7 @@
-//! The form in which expressions are sent and listed.
+//! The wire format of expressions.
 //!
-//! The order of attributes is that of nft(8). Reading is total: what is not understood wholly is
-//! [`Expr::Unknown`].
+//! Attributes have the order of nft(8). Every expression can be read: one that is not fully
+//! understood is [`Expr::Unknown`].
 
 use super::{
     CmpOp, CtKey, Direction, Expr, Extension, FibFlags, FibResult, MetaKey, Nat, NatKind,
@@ -29,7 +29,7 @@ const NFT_JUMP: i32 = -3;
 const NFT_GOTO: i32 = -4;
 const NFT_RETURN: i32 = -5;
 
-/// The expressions of a rule, `NFTA_RULE_EXPRESSIONS`.
+/// Reads the expressions of a rule, `NFTA_RULE_EXPRESSIONS`.
 pub(in crate::nft) fn expressions(list: &[u8]) -> Vec<Expr> {
     attribute::each(list)
         .filter(|(kind, _)| *kind == LIST_ELEMENT)
@@ -37,7 +37,7 @@ pub(in crate::nft) fn expressions(list: &[u8]) -> Vec<Expr> {
         .collect()
 }
 
-/// A verdict as `NFTA_DATA_VERDICT`.
+/// Returns a verdict as `NFTA_DATA_VERDICT`.
 pub(in crate::nft) fn verdict_data(verdict: &Verdict) -> Attributes {
     let (code, chain) = match verdict {
         Verdict::Accept => (NF_ACCEPT, None),
@@ -55,7 +55,7 @@ pub(in crate::nft) fn verdict_data(verdict: &Verdict) -> Attributes {
     Attributes::new().nested(DATA_VERDICT, attributes)
 }
 
-/// The verdict in a data attribute, if it is one.
+/// Reads the verdict of a data attribute; returns `None` if the data is no verdict.
 pub(in crate::nft) fn verdict_of_data(data: &[u8]) -> Option<Verdict> {
     let mut data = Fields::of(data)?;
     let mut fields = data.nested(DATA_VERDICT)?;
@@ -85,7 +85,7 @@ fn value_of_data(mut data: Fields<'_>) -> Option<Vec<u8>> {
 }
 
 impl Expr {
-    /// The expression as an element of the list of a rule.
+    /// Returns the expression as an element of a rule's list.
     pub(in crate::nft) fn encode(&self) -> Attributes {
         let element = Attributes::new().text(NAME, self.name());
         match (self, self.data()) {
@@ -96,13 +96,13 @@ impl Expr {
                 },
                 _,
             ) => element.bytes(DATA | NLA_F_NESTED, data),
-            // As nft writes `masquerade`: a name without data.
+            // nft(8) writes `masquerade` without flags as a name without data.
             (Self::Masquerade { .. }, data) if data == Attributes::new() => element,
             (_, data) => element.nested(DATA, data),
         }
     }
 
-    /// Reads an element of the list of a rule.
+    /// Reads an element of a rule's list.
     pub(in crate::nft) fn decode(element: &[u8]) -> Self {
         let name = attribute::text(element, NAME).unwrap_or_default();
         let data = attribute::value(element, DATA);
@@ -113,7 +113,7 @@ impl Expr {
         })
     }
 
-    /// The kernel's name for expressions of this kind.
+    /// Returns the kernel's name for expressions of this kind.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -172,7 +172,7 @@ impl Expr {
     }
 }
 
-/// Reads the data of an expression; `None` if there is anything in it that is not known.
+/// Reads the data of an expression; returns `None` if any part of it is unknown.
 fn known(name: &str, mut fields: Fields<'_>) -> Option<Expr> {
     let expression = match name {
         "meta" => meta::read(&mut fields)?,
@@ -260,7 +260,7 @@ mod bitwise {
     const XOR: u16 = 5;
     const OP: u16 = 6;
 
-    /// `NFT_BITWISE_MASK_XOR`, listed since Linux 5.6 and the only one before.
+    /// `NFT_BITWISE_MASK_XOR`, listed since Linux 5.6; the only operation before.
     const MASK_XOR: u32 = 0;
 
     #[expect(
@@ -283,7 +283,8 @@ mod bitwise {
         let mask = value_of_data(fields.nested(MASK)?)?;
         let xor = value_of_data(fields.nested(XOR)?)?;
         let is_whole = mask.len() == length && xor.len() == length;
-        let (from, to) = (Register(fields.u32(SREG)?), Register(fields.u32(DREG)?));
+        let from = Register(fields.u32(SREG)?);
+        let to = Register(fields.u32(DREG)?);
         (is_mask_xor && is_whole).then_some(Expr::Bitwise {
             from,
             to,
@@ -427,7 +428,7 @@ mod immediate {
     }
 }
 
-/// Takes the registers of a range. The kernel lists the first as the last, too.
+/// Takes the registers of a range. For a single value, the kernel lists the first as the last, too.
 fn range(fields: &mut Fields<'_>, first: u16, last: u16) -> Option<Range> {
     let first = fields.u32(first).map(Register)?;
     let last = fields.u32(last).map(Register).filter(|last| *last != first);
@@ -539,7 +540,7 @@ mod counter {
 
     const BYTES: u16 = 1;
     const PACKETS: u16 = 2;
-    /// Aligns the numbers in what the kernel lists.
+    /// Padding that aligns the numbers in the kernel's lists.
     const PAD: u16 = 3;
 
     pub(super) fn write(packets: u64, bytes: u64) -> Attributes {

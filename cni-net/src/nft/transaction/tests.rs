@@ -14,7 +14,8 @@ const TABLE: Table = Table {
     name: "t",
 };
 
-/// The messages of a transaction: flags, nf_tables' type, and everything behind the netlink header.
+/// Returns the messages of a transaction: flags, nf_tables' type, and everything behind the netlink
+/// header.
 fn encoded(fill: impl FnOnce(&mut Transaction)) -> Vec<(u16, u8, Vec<u8>)> {
     let mut transaction = Transaction::new();
     fill(&mut transaction);
@@ -32,7 +33,7 @@ fn encoded(fill: impl FnOnce(&mut Transaction)) -> Vec<(u16, u8, Vec<u8>)> {
         .collect()
 }
 
-/// `struct nlattr` with its padding.
+/// Returns a `struct nlattr` with its padding.
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap();
     let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
@@ -139,7 +140,7 @@ fn user_data_stands_behind_the_expressions_and_the_protocol() {
     );
 }
 
-/// `struct nlattr`s of a data attribute with a value.
+/// Returns a `struct nlattr` of a data attribute with a value.
 fn data(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute(kind | NESTED, &attribute(1, value))
 }

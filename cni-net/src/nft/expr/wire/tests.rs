@@ -1,4 +1,4 @@
-//! Expressions read back as they were written, and anything else is kept as it is.
+//! Expressions read back as they were written; anything unknown is preserved.
 
 use super::*;
 use proptest::{collection::vec, option, prelude::*};
@@ -177,7 +177,7 @@ fn a_number_of_another_length_is_not_taken_for_zero() {
     assert!(matches!(read, Expr::Unknown { .. }), "{read:?}");
 }
 
-/// As the kernel lists `dnat to 10.1.2.5:80`: the ends of both ranges, and flags of its own.
+/// `dnat to 10.1.2.5:80` as the kernel lists it: both ends of each range, and flags of its own.
 #[test]
 fn what_the_kernel_adds_to_a_translation_is_no_difference() {
     let listed = Attributes::new()

@@ -79,7 +79,8 @@ fn an_addition_keeps_what_is_present_and_repeats_no_jump() {
 
 #[test]
 fn rules_of_names_too_long_for_a_comment_are_found_again() {
-    let (long, longer) = ("c".repeat(250), "n".repeat(250));
+    let long = "c".repeat(250);
+    let longer = "n".repeat(250);
     for id in [
         AttachmentId {
             container_id: &long,
