@@ -1,5 +1,5 @@
-//! All plugins in one program. It serves the plugin that it is called as, by hard links of that
-//! name; called otherwise, it is the tool that makes them.
+//! All plugins in one program. Called by a plugin's name, through a hard link of that name, it
+//! serves this plugin. Called by another name, it is the tool that installs the links.
 
 use cni_plugins::{Entry, PLUGINS, find, install::install, names};
 use cni_types::{Code, Error};
@@ -26,26 +26,27 @@ usage: cni-plugins --list
   --help      print this
 ";
 
-/// The exit status of a command line that makes no sense.
-const USAGE: u8 = 2;
+/// The exit status if the command line is invalid.
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os();
-    // Never /proc/self/exe: that is the file that a symbolic link leads to, and a host may hide it.
+    // /proc/self/exe is no alternative: it names the target of a symbolic link, and /proc may not
+    // be mounted.
     let called_as = arguments.next().unwrap_or_default();
     let name = Path::new(&called_as).file_name().unwrap_or_default();
     if let Some(plugin) = name.to_str().and_then(find) {
         return (plugin.main)();
     }
     if env::var_os("CNI_COMMAND").is_some_and(|command| !command.is_empty()) {
-        return cni_types::refuse(&unknown(name));
+        return cni_types::refuse(&unknown_plugin(name));
     }
     let arguments: Vec<OsString> = arguments.collect();
     run_tool(&arguments)
 }
 
-/// The error of a request to a plugin that this program does not have.
-fn unknown(name: &OsStr) -> Error {
+/// Returns the error of a request to a plugin that this program does not have.
+fn unknown_plugin(name: &OsStr) -> Error {
     let msg = format!("unknown plugin {:?}", name.display().to_string());
     Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
         "cni-plugins serves the plugin that it is called as, one of: {}; \
@@ -54,6 +55,7 @@ fn unknown(name: &OsStr) -> Error {
     ))
 }
 
+/// Carries out a command line of the tool and returns its exit status.
 fn run_tool(arguments: &[OsString]) -> ExitCode {
     let texts: Vec<Option<&str>> = arguments.iter().map(|text| text.to_str()).collect();
     match (texts.as_slice(), arguments) {
@@ -67,20 +69,22 @@ fn run_tool(arguments: &[OsString]) -> ExitCode {
         ([Some("--install"), _, wanted @ ..], [_, directory, ..]) => match chosen(wanted) {
             Ok(plugins) => report(install(Path::new(directory), &plugins)),
             Err(name) => fail(
-                USAGE,
+                EXIT_USAGE,
                 format_args!("no plugin is called {name:?}; see cni-plugins --list"),
             ),
         },
-        ([], _) => fail(USAGE, HELP),
+        ([], _) => fail(EXIT_USAGE, HELP),
         _ => fail(
-            USAGE,
+            EXIT_USAGE,
             format_args!("the arguments make no sense; see cni-plugins --help"),
         ),
     }
 }
 
-/// The plugins with these names, each once, or all if there are no names; the first name that no
-/// plugin has is the error.
+/// Returns the plugins with these names, each once and sorted; all plugins if there are no names.
+///
+/// # Errors
+/// Fails with the first name that no plugin has.
 fn chosen(names: &[Option<&str>]) -> Result<Vec<&'static Entry>, String> {
     if names.is_empty() {
         return Ok(PLUGINS.iter().collect());
@@ -95,12 +99,14 @@ fn chosen(names: &[Option<&str>]) -> Result<Vec<&'static Entry>, String> {
     Ok(plugins)
 }
 
+/// Prints to stdout; returns a failure if stdout cannot be written.
 fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout();
     let written = stdout.write_all(text.as_bytes());
     report(written.and_then(|()| stdout.flush()))
 }
 
+/// Returns success, or reports the error and returns exit status 1.
 fn report(outcome: Result<(), impl Display>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,6 +114,7 @@ fn report(outcome: Result<(), impl Display>) -> ExitCode {
     }
 }
 
+/// Prints a message on stderr and returns the exit status.
 fn fail(status: u8, what: impl Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "cni-plugins: {what}");
     ExitCode::from(status)

@@ -11,10 +11,10 @@ use cni_runtime::{Asked, CachedAttachment, Error, Network, Parameters};
 use cni_types::{AddResult, Command, Environment, Json, NetworkName, hash::sha512_hex};
 use std::path::{Component, Path, PathBuf};
 
-/// Carries out ADD, CHECK or DEL.
+/// Carries out ADD, CHECK or DEL of one attachment and prints the outcome.
 ///
 /// # Errors
-/// Fails with a plugin's error, or if no plugin could be called.
+/// Fails with a plugin's error, or if the request was refused before any plugin was run.
 pub(crate) fn attachment(
     arguments: &Arguments,
     environment: &Environment,
@@ -71,8 +71,8 @@ pub(crate) fn attachment(
     Ok(())
 }
 
-/// Prints the DEL that undoes a chain which failed after its first plugin. The runtime owes it
-/// (spec section 2), and here the runtime is the person.
+/// Prints the command for the DEL that must follow a failed ADD (spec section 2), if a plugin before
+/// the failed one had succeeded. The user must run it: `cnictl` sends no DEL of its own.
 fn hint_at_remains(
     network: &Network,
     parameters: &Parameters,
@@ -103,7 +103,10 @@ fn hint_at_remains(
     ));
 }
 
-/// Refuses a name of `ip netns` that is not a path: CNI takes paths.
+/// Refuses the mere name of a namespace of `ip netns`: CNI takes paths.
+///
+/// # Errors
+/// Fails if `netns` has no slash and exists only below `/run/netns`.
 fn refuse_a_bare_name(netns: &Path) -> Result<(), Failure> {
     let named = Path::new("/run/netns").join(netns);
     if netns.components().count() == 1 && netns.is_relative() && !netns.exists() && named.exists() {
@@ -123,8 +126,11 @@ fn container_id(netns: &str) -> String {
 }
 
 /// Returns the absolute path, without following links: a DEL must work for a namespace that is
-/// gone. It has no `..` and no slash at its end, as in cnitool, since the container id is made from
-/// it.
+/// gone. The path has no `..` and no slash at its end, because cnitool cleans it like this before
+/// it makes the container id from it.
+///
+/// # Errors
+/// Fails if `netns` is empty or the working directory is unknown.
 fn absolute(netns: &Path) -> Result<String, Failure> {
     if netns.as_os_str().is_empty() {
         return Err(Failure::text(
@@ -144,10 +150,13 @@ fn absolute(netns: &Path) -> Result<String, Failure> {
     Ok(clean.display().to_string())
 }
 
-/// Refuses a CHECK or DEL by namespace if a runtime attached that namespace under a container id of
-/// its own: the wrong attachment would be checked, or the right one only partly removed. Also
-/// refuses the CHECK of an unknown attachment if the namespace or the container has others; a DEL
-/// of an unknown attachment may go on.
+/// Refuses a CHECK or DEL that the user probably means for another attachment.
+///
+/// # Errors
+/// Fails if the user gave no container id, but a runtime attached the namespace to the network
+/// under an id of its own: cnitool's id would check the wrong attachment, or remove the right one
+/// only in part. A CHECK fails also if the attachment is not in the cache, but others of the same
+/// namespace or container are; a DEL of such an attachment may go on.
 fn refuse_foreign_attachment(
     arguments: &Arguments,
     command: Command,
@@ -163,10 +172,10 @@ fn refuse_foreign_attachment(
         .attachments()
         .unwrap_or_default();
     let known: Vec<_> = known.into_iter().filter(is_same_place).collect();
-    let is_it = |known: &&CachedAttachment| {
+    let is_wanted = |known: &&CachedAttachment| {
         known.network.as_str() == network && known.parameters.if_name == parameters.if_name
     };
-    if let Some(known) = known.iter().find(is_it).filter(|_| !has_id) {
+    if let Some(known) = known.iter().find(is_wanted).filter(|_| !has_id) {
         let id = known.parameters.container_id.as_str();
         return Err(Failure::text(format!(
             "a runtime attached this namespace to {network} as container {id}; use --id {id}"
@@ -197,6 +206,7 @@ fn refuse_foreign_attachment(
     )))
 }
 
+/// Returns the attachment from the cache; `None` also if it cannot be read, since DEL works without.
 fn cached(
     arguments: &Arguments,
     network: &str,
@@ -209,8 +219,11 @@ fn cached(
         .flatten()
 }
 
-/// Sets the arguments from `CNI_ARGS` and `CAP_ARGS`; if they are not set, those of the
-/// attachment's ADD, since CHECK and DEL must get the same (spec section 3).
+/// Sets the arguments to those of `CNI_ARGS` and `CAP_ARGS`. In place of an unset variable it takes
+/// the arguments of the attachment's ADD, since CHECK and DEL must get the same (spec section 3).
+///
+/// # Errors
+/// Fails if a variable cannot be parsed.
 fn set_arguments(
     parameters: &mut Parameters,
     environment: &Environment,
@@ -237,6 +250,10 @@ fn set_arguments(
     Ok(())
 }
 
+/// Parses a pair of `CNI_ARGS`.
+///
+/// # Errors
+/// Fails if there is no `=`, or if the key or the value is empty.
 fn pair(text: &str) -> Result<(String, String), Failure> {
     let (key, value) = text
         .split_once('=')
@@ -261,6 +278,7 @@ fn intact(network: &Network, parameters: &Parameters) -> String {
     )
 }
 
+/// Prints `what` at a terminal, or the reason why no plugin was run.
 fn print_outcome(asked: Asked, what: &str, screen: &Screen) {
     match asked {
         Asked::None(why) => screen.message(&format!("not checked: {why}")),
@@ -269,7 +287,7 @@ fn print_outcome(asked: Asked, what: &str, screen: &Screen) {
     }
 }
 
-/// Prints the result: a summary at a terminal, else the JSON that cnitool prints.
+/// Prints the result of an ADD: a summary at a terminal, else JSON as cnitool prints it.
 fn show(json: &Json, network: &NetworkName, parameters: &Parameters, screen: &Screen) {
     let result = AddResult::from_json(json)
         .ok()

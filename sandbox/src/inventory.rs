@@ -7,8 +7,9 @@ use cni_net::{InstalledRoute, Link, LinkKind, NetError, Rtnl};
 use cni_types::MacAddr;
 use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
-/// Links, addresses, routes, neighbours, rules that choose a routing table, queueing disciplines,
-/// and what was entered into bridges' tables, of the thread's namespace, in order.
+/// Returns sorted lines about the thread's network namespace: links, addresses, routes, neighbours,
+/// rules that choose a routing table, queueing disciplines, and static entries of the bridges'
+/// forwarding tables.
 ///
 /// # Errors
 /// Fails if the kernel refuses one of the lists.
@@ -31,7 +32,7 @@ pub fn network() -> Result<Vec<String>, NetError> {
             .into_iter()
             .filter(|n| is_unicast(n.address));
         lines.extend(
-            neighbours.map(|n| format!("neighbour {} dev {name} {}", n.address, or_none(n.mac))),
+            neighbours.map(|n| format!("neighbour {} dev {name} {}", n.address, or_dash(n.mac))),
         );
     }
     lines.extend(
@@ -59,7 +60,7 @@ fn describe_link(link: &Link, links: &[Link]) -> String {
         LinkKind::Other(kind) => kind,
     };
     let Link { name, mac, mtu, .. } = link;
-    let mut text = format!("link {name} {kind} mtu {mtu} {}", or_none(*mac));
+    let mut text = format!("link {name} {kind} mtu {mtu} {}", or_dash(*mac));
     text += if link.up { " up" } else { " down" };
     text += if link.promiscuous { " promiscuous" } else { "" };
     if let Some(master) = link.master {
@@ -81,17 +82,18 @@ fn describe_route(route: &InstalledRoute, links: &[Link]) -> String {
         priority,
         ..
     } = route;
-    let via = or_none(route.gateway);
+    let via = or_dash(route.gateway);
     let dev = route
         .link
         .map(|index| name_of(index, links))
         .unwrap_or_default();
     format!(
         "route {dst} via {via} dev {dev} table {table} priority {priority} source {}",
-        or_none(route.source)
+        or_dash(route.source)
     )
 }
 
+/// Returns the name of the link with this index, or the index if no link has it.
 fn name_of(index: u32, links: &[Link]) -> String {
     links
         .iter()
@@ -99,32 +101,34 @@ fn name_of(index: u32, links: &[Link]) -> String {
         .map_or_else(|| index.to_string(), |link| link.name.to_string())
 }
 
-fn or_none(value: Option<impl fmt::Display>) -> String {
+/// Returns the value as text, `-` for `None`.
+fn or_dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// Returns false for the addresses whose neighbour entries the kernel makes by itself.
 fn is_unicast(address: IpAddr) -> bool {
     !address.is_multicast() && !address.is_unspecified() && !address.is_loopback()
 }
 
-/// Files that host-local keeps beside its records, to be fast: they can be deleted at any time and
-/// are no part of the state.
+/// The names of files that host-local derives from its records for speed. They can be deleted at
+/// any time, so they are no part of the state.
 const DERIVED: [&str; 2] = [".index", ".origin"];
 
-/// Files with modes and contents, folders in order. A folder that is missing and an empty one are
-/// the same.
+/// Adds a line for each file and folder below `folder`, sorted by path: its mode, path and content.
+/// A missing folder adds no lines, as an empty one.
 pub fn files(folder: &Path, lines: &mut Vec<String>) {
     files_besides(&[], folder, lines);
 }
 
-/// The same, without what is at one of these paths.
-pub fn files_besides(others: &[&str], folder: &Path, lines: &mut Vec<String>) {
+/// Does the same as [`files`], without the files and folders at the paths `excluded`.
+pub fn files_besides(excluded: &[&str], folder: &Path, lines: &mut Vec<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| !DERIVED.iter().any(|name| path.ends_with(name)));
-    paths.retain(|path| !others.iter().any(|other| path == Path::new(other)));
+    paths.retain(|path| !excluded.iter().any(|other| path == Path::new(other)));
     paths.sort();
     for path in paths {
         let mode = path
@@ -133,7 +137,7 @@ pub fn files_besides(others: &[&str], folder: &Path, lines: &mut Vec<String>) {
             .unwrap_or_default();
         if path.is_dir() {
             lines.push(format!("{mode:o} {}/", path.display()));
-            files_besides(others, &path, lines);
+            files_besides(excluded, &path, lines);
         } else {
             let content = std::fs::read(&path).unwrap_or_default();
             lines.push(format!(

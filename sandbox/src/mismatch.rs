@@ -1,8 +1,8 @@
-//! A difference between what was wanted of a plugin and what it did.
+//! The difference between what a plugin should have done and what it did.
 
 use std::fmt::Display;
 
-/// The behaviour that was wanted, and the one that was found.
+/// A difference between the wanted behaviour and the one that was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wanted {wanted}, found {found}")]
 pub struct Mismatch {
@@ -13,7 +13,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// A mismatch of these two.
+    /// Returns a mismatch of the two behaviours.
     pub fn new(wanted: impl Into<String>, found: impl Display) -> Self {
         Self {
             wanted: wanted.into(),
@@ -21,10 +21,10 @@ impl Mismatch {
         }
     }
 
-    /// Succeeds if `kept`.
+    /// Returns the result of a check: `kept` is true if the wanted behaviour was found.
     ///
     /// # Errors
-    /// Fails otherwise, with a mismatch of these two.
+    /// Fails with a mismatch of the two behaviours if `kept` is false.
     pub fn unless(kept: bool, wanted: impl Into<String>, found: impl Display) -> Result<(), Self> {
         if kept {
             Ok(())

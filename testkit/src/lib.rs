@@ -119,9 +119,11 @@ fn run(name: &str, body: Box<dyn FnOnce(&Host) + Send>) -> Result<Completion, Fa
     match verdict.map_err(|e| Failed::from(format!("no host for the test: {e}")))? {
         Verdict::Passed => Ok(Completion::Completed),
         Verdict::Failed(text) => Err(text.into()),
-        Verdict::Missing(what) if verdict::require_all() => {
+        Verdict::MissingFeature(what) if verdict::require_all() => {
             Err(format!("missing here: {what}").into())
         }
-        Verdict::Missing(what) | Verdict::NotHere(what) => Ok(Completion::ignored_with(what)),
+        Verdict::MissingFeature(what) | Verdict::OtherKernel(what) => {
+            Ok(Completion::ignored_with(what))
+        }
     }
 }

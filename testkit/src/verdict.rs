@@ -1,6 +1,6 @@
-//! The end of a test: passed, failed with a text, or impossible on this kernel.
+//! The verdict on a test: passed, failed with a text, or ignored because this kernel cannot run it.
 //!
-//! All three travel as panics or their absence, so that a test is a plain function with plain
+//! A test reports every verdict but the first by a panic, so that it is a plain function with plain
 //! assertions.
 
 use std::{
@@ -9,17 +9,18 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// The end of a test.
+/// The verdict on a test.
 pub(super) enum Verdict {
     Passed,
     Failed(String),
-    /// The kernel lacks what the test needs.
-    Missing(String),
-    /// The test is for other kernels.
-    NotHere(String),
+    /// The kernel lacks the feature of this name, which the test needs.
+    MissingFeature(String),
+    /// The test is for other kernels, for this reason.
+    OtherKernel(String),
 }
 
 impl Verdict {
+    /// Returns the verdict, with the text of a failure replaced by `more` of it.
     pub(super) fn map_failure(self, more: impl FnOnce(String) -> String) -> Self {
         match self {
             Self::Failed(text) => Self::Failed(more(text)),
@@ -28,19 +29,20 @@ impl Verdict {
     }
 }
 
-/// The panic of [`require`].
-struct Missing(String);
+/// The payload of the panic of [`require`].
+struct MissingFeature(String);
 
-/// The panic of [`only_where`].
-struct NotHere(String);
+/// The payload of the panic of [`only_where`].
+struct OtherKernel(String);
 
 thread_local! {
-    /// In the thread of a test: the text of the panic that ended it. `None` in all other threads.
+    /// The text of the panic that ended the test of this thread, empty before; `None` in a thread
+    /// without a test.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps the texts of panics in tests for their reports, instead of mixing them into the list of
-/// tests.
+/// Installs a panic hook that keeps the text of a panic in a test for the test's report. Printed at
+/// once, it would be mixed into the list of tests.
 pub(super) fn keep_panics_of_tests() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -55,46 +57,47 @@ pub(super) fn keep_panics_of_tests() {
     }));
 }
 
-/// Runs a test's body.
+/// Runs a test's body and returns the verdict.
 pub(super) fn of(body: impl FnOnce()) -> Verdict {
     PANIC.set(Some(String::new()));
     let ended = catch_unwind(AssertUnwindSafe(body));
     let text = PANIC.take().unwrap_or_default();
     match ended {
         Ok(()) => Verdict::Passed,
-        Err(thrown) => match thrown.downcast::<Missing>() {
-            Ok(missing) => Verdict::Missing(missing.0),
-            Err(thrown) => match thrown.downcast::<NotHere>() {
-                Ok(other) => Verdict::NotHere(other.0),
+        Err(thrown) => match thrown.downcast::<MissingFeature>() {
+            Ok(missing) => Verdict::MissingFeature(missing.0),
+            Err(thrown) => match thrown.downcast::<OtherKernel>() {
+                Ok(other) => Verdict::OtherKernel(other.0),
                 Err(_) => Verdict::Failed(text),
             },
         },
     }
 }
 
-/// Returns true if a missing kernel feature is a failure.
+/// Returns true if the user wants a missing kernel feature to fail the test.
 pub(super) fn require_all() -> bool {
     std::env::var_os("CNI_TEST_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
 
-/// Ends the test as ignored unless `there`: `what` is the kernel feature that it needs.
+/// Ends the test as ignored if `there` is false: the kernel lacks the feature `what`. With
+/// `CNI_TEST_REQUIRE_ALL=1` the test fails instead.
 pub fn require(what: &str, there: bool) {
     if !there {
-        // Not a panic: the hook has nothing to keep.
-        std::panic::resume_unwind(Box::new(Missing(what.to_owned())));
+        // Unlike panic!, this does not call the panic hook, which would keep a text.
+        std::panic::resume_unwind(Box::new(MissingFeature(what.to_owned())));
     }
 }
 
-/// Ends the test as ignored unless `holds`: `condition` is why, and nothing that anybody could
-/// mend. Thus with `CNI_TEST_REQUIRE_ALL=1` too: a test of what is said on a lesser kernel cannot
-/// run on a complete one.
+/// Ends the test as ignored if `holds` is false: the test is only for kernels on which `condition`
+/// is true. The test is ignored with `CNI_TEST_REQUIRE_ALL=1` too, since a test of the behaviour
+/// without a feature cannot run on a kernel that has the feature.
 pub fn only_where(condition: &str, holds: bool) {
     if !holds {
-        std::panic::resume_unwind(Box::new(NotHere(format!("only where {condition}"))));
+        std::panic::resume_unwind(Box::new(OtherKernel(format!("only where {condition}"))));
     }
 }
 
-/// Ends the test as failed.
+/// Fails the test with `text`.
 ///
 /// # Panics
 /// Always.
@@ -104,9 +107,9 @@ pub fn fail(text: impl Display) -> ! {
     panic!("{text}")
 }
 
-/// The value, or the end of the test.
+/// The conversion into the value, which fails the test if there is no value.
 pub trait OrFail<T> {
-    /// Fails the test, saying what was tried, if there is no value.
+    /// Returns the value, or fails the test with `what`, which names the operation or the value.
     fn or_fail(self, what: &str) -> T;
 }
 
@@ -145,13 +148,15 @@ mod tests {
     #[test]
     fn a_missing_feature_is_not_a_failure_and_is_named() {
         let verdict = of(|| require("bridge VLAN filtering", false));
-        assert!(matches!(verdict, Verdict::Missing(what) if what == "bridge VLAN filtering"));
+        assert!(
+            matches!(verdict, Verdict::MissingFeature(what) if what == "bridge VLAN filtering")
+        );
     }
 
     #[test]
     fn a_test_for_other_kernels_is_not_a_missing_feature() {
         let verdict = of(|| only_where("nothing works", false));
-        assert!(matches!(verdict, Verdict::NotHere(why) if why == "only where nothing works"));
+        assert!(matches!(verdict, Verdict::OtherKernel(why) if why == "only where nothing works"));
         assert!(matches!(
             of(|| only_where("all works", true)),
             Verdict::Passed

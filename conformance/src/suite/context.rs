@@ -1,4 +1,4 @@
-//! The surroundings of a case: a host of its own, the plugin under test, the state of everything.
+//! The context in which a case runs: a host of its own, the plugin under test, and the case's notes.
 
 use super::{
     double::{Double, Reply},
@@ -23,14 +23,14 @@ use std::{
 /// The name of the network in every configuration.
 pub(super) const NETWORK: &str = "conformance";
 
-/// `${BRIDGE}` in profiles.
+/// The value of `${BRIDGE}` in profiles.
 const BRIDGE: &str = "cnf0";
-/// `${DATA_DIR}` in profiles. Not made in advance: that is the plugin's work.
+/// The value of `${DATA_DIR}` in profiles. The suite does not create the folder: the plugin must.
 const DATA_DIR: &str = "/run/cni-conformance/data";
-/// For the case's own files; no part of the state.
+/// The folder of the case's own files, which are no part of the state.
 pub(super) const FILES: &str = "/run/cni-conformance/files";
 
-/// One case's view of one plugin in one version. Threads may share it.
+/// The context of one case with one plugin in one version. Threads may share it.
 #[derive(Debug)]
 pub struct Context<'a> {
     subject: &'a Subject,
@@ -41,7 +41,7 @@ pub struct Context<'a> {
     readings: Mutex<Vec<Reading>>,
 }
 
-/// The things that a case leaves in its context.
+/// The record of a case, for its report.
 pub(super) struct Record {
     pub(super) journal: Vec<Entry>,
     pub(super) notes: Vec<String>,
@@ -49,7 +49,10 @@ pub(super) struct Record {
 }
 
 impl<'a> Context<'a> {
-    /// Makes the calling thread a host, with what the profile's configuration refers to.
+    /// Makes the calling thread a host, with the interfaces and folders that the profile needs.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses the namespaces, a mount or an interface.
     pub(super) fn new(
         subject: &'a Subject,
         version: SpecVersion,
@@ -77,31 +80,31 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The version of the specification that requests are made in.
+    /// Returns the version of the specification in which requests are made.
     #[must_use]
     pub fn version(&self) -> SpecVersion {
         self.version
     }
 
-    /// The plugin under test.
+    /// Returns the profile of the plugin under test.
     #[must_use]
     pub fn profile(&self) -> &Profile {
         &self.subject.profile
     }
 
-    /// The plugin's binary.
+    /// Returns the path of the plugin's file.
     #[must_use]
     pub fn binary(&self) -> PathBuf {
         self.subject.binary()
     }
 
-    /// The folder with the plugin and its delegates: `CNI_PATH`.
+    /// Returns the folder with the plugin and its delegates: `CNI_PATH`.
     #[must_use]
     pub fn bin_dir(&self) -> &Path {
         &self.subject.bin_dir
     }
 
-    /// The folder with another build of the plugin. Cases that use it need
+    /// Returns the folder with another build of the plugin. Cases that use it need
     /// [`Need::Other`](super::Need::Other).
     ///
     /// # Errors
@@ -113,12 +116,13 @@ impl<'a> Context<'a> {
             .ok_or_else(|| Failure::skip("there is no other build of the plugin"))
     }
 
-    /// Makes a plugin called `name`, in a folder of its own, that gives these replies and notes its
-    /// requests. Operations without a reply succeed and print nothing. Cases that use it need
+    /// Creates a plugin called `name`, in a folder of its own, that gives these replies and records
+    /// its requests. Operations without a reply succeed and print nothing. Cases that use it need
     /// [`Need::Double`](super::Need::Double).
     ///
     /// # Errors
-    /// Fails if it cannot be put there.
+    /// Skips the case if the suite's own program is not at hand. Fails if the files cannot be
+    /// written.
     pub fn double(&self, name: &str, replies: &[(Command, Reply)]) -> Result<Double, Failure> {
         Double::install(
             self.own_program()?,
@@ -128,7 +132,7 @@ impl<'a> Context<'a> {
         )
     }
 
-    /// The suite's own program, which can stand in for another one.
+    /// Returns the path of the suite's own program, which can stand in for another one.
     ///
     /// # Errors
     /// Skips the case if the program is not at hand.
@@ -137,19 +141,21 @@ impl<'a> Context<'a> {
         program.ok_or_else(|| Failure::skip("the suite's own program is not at hand"))
     }
 
-    /// The time that a run of the plugin may take.
+    /// Returns the time that a run of the plugin may take.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.subject.limit
     }
 
-    /// The folder for which `${DATA_DIR}` stands. The plugin makes it, if the case does not.
+    /// Returns the folder for which `${DATA_DIR}` stands. It exists only if the plugin or the case
+    /// created it.
     #[must_use]
     pub fn data_dir(&self) -> &'static Path {
         Path::new(DATA_DIR)
     }
 
-    /// The profile's configuration as a runtime derives it: with `cniVersion`, `name` and `type`.
+    /// Returns the request configuration that a runtime derives from the profile's configuration:
+    /// with `cniVersion`, `name` and `type`, and with the values of placeholders.
     #[must_use]
     pub fn config(&self) -> Value {
         let text = Value::Object(self.profile().config.clone()).to_string();
@@ -159,7 +165,7 @@ impl<'a> Context<'a> {
         let text = text
             .replace("${MASTER}", MASTER)
             .replace("${IFNAME}", &self.profile().ifname);
-        // A placeholder's value has nothing in it that JSON would escape.
+        // No placeholder's value has a symbol that JSON escapes, so the text is still JSON.
         let mut config: Value = serde_json::from_str(&text).unwrap_or_default();
         if let Some(config) = config.as_object_mut() {
             config.insert("cniVersion".to_owned(), json!(self.version.as_str()));
@@ -169,16 +175,16 @@ impl<'a> Context<'a> {
         config
     }
 
-    /// A network namespace at `/run/netns/<name>`: part of the state, and good for a host outside
-    /// as well.
+    /// Creates a network namespace at `/run/netns/<name>`, which is part of the state. It can be a
+    /// container, or a host outside the case's own.
     ///
     /// # Errors
-    /// Fails if the name is taken or the kernel refuses.
+    /// Fails if the name is taken, or if the kernel refuses.
     pub fn netns(&self, name: &str) -> Result<Netns, Failure> {
         Ok(Netns::create(name)?)
     }
 
-    /// The state of everything, now.
+    /// Reads the present state of the host, the containers and the files that a plugin may change.
     ///
     /// # Errors
     /// Fails if the kernel refuses a request.
@@ -188,10 +194,12 @@ impl<'a> Context<'a> {
         Ok(State::read(&folders)?)
     }
 
-    /// Fails unless the state is as it was, but for what the profile says may stay.
+    /// Requires the state to be as it was `before`, except for the changes that the profile allows
+    /// to stay.
     ///
     /// # Errors
-    /// The mismatch, with every line that came or went.
+    /// Fails with every other line that was added or removed. `since` names what happened in the
+    /// meantime.
     pub fn require_unchanged(&self, before: &State, since: &str) -> Result<(), Failure> {
         let changes = self.state()?.changes_since(before);
         let residue: Vec<&str> = changes
@@ -208,11 +216,12 @@ impl<'a> Context<'a> {
         ))
     }
 
-    /// As [`Context::require_unchanged`], after a DEL without prevResult. A chained plugin may know
-    /// of an attachment by prevResult alone: what it leaves is worth a note.
+    /// Requires the same as [`Context::require_unchanged`], after a DEL without prevResult. Of a
+    /// chained plugin, which may keep no records and depend on prevResult, the changes are only
+    /// noted.
     ///
     /// # Errors
-    /// The same, for a plugin that is not chained.
+    /// Fails as `require_unchanged` if the plugin is not chained.
     pub fn require_freed(&self, before: &State, since: &str) -> Result<(), Failure> {
         match self.require_unchanged(before, since) {
             Err(Failure::Mismatch { found, .. }) if self.profile().kind == Kind::Chained => {
@@ -223,27 +232,27 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns true for a line that came and fits a pattern of the profile, and for one that went
-    /// if another came that fits the same pattern: the record of the last address, a kernel
-    /// parameter.
+    /// Returns true for an added line that matches a pattern of the profile. Returns true also for a
+    /// removed line if an added one matches the same pattern, because the value has changed: the
+    /// record of the last address, a kernel parameter.
     fn is_expected(&self, change: &str, changes: &[String]) -> bool {
         self.profile().stays.iter().any(|pattern| {
-            let comes = |change: &str| {
+            let is_added = |change: &str| {
                 change
                     .strip_prefix("+ ")
                     .is_some_and(|line| matches(pattern, line))
             };
             match change.strip_prefix("- ") {
-                Some(line) => matches(pattern, line) && changes.iter().any(|other| comes(other)),
-                None => comes(change),
+                Some(line) => matches(pattern, line) && changes.iter().any(|other| is_added(other)),
+                None => is_added(change),
             }
         })
     }
 
-    /// A file for the case, and its path. No part of the state.
+    /// Writes a file for the case and returns its path. The file is no part of the state.
     ///
     /// # Errors
-    /// Fails if it cannot be written.
+    /// Fails if the file cannot be written.
     pub fn file(&self, name: &str, content: &str) -> Result<PathBuf, Failure> {
         let path = Path::new(FILES).join(name);
         std::fs::write(&path, content)?;
@@ -259,16 +268,18 @@ impl<'a> Context<'a> {
             .push(text.into());
     }
 
-    /// Says what the suite did or saw, for the report of a failure and for `explain`.
+    /// Records what the suite did or found, for the report of a failure and for `explain`.
     pub fn step(&self, text: impl Into<String>) {
         self.enter(Entry::Step(text.into()));
     }
 
+    /// Adds an entry to the journal.
     pub(super) fn enter(&self, entry: Entry) {
         self.journal.push(entry);
     }
 
-    /// Each run's changes are shown by `explain` only: they take longer than the run.
+    /// Returns the present state for `explain`, which shows the changes of each run; else `None`,
+    /// because reading the state takes longer than a run.
     pub(super) fn state_if_explaining(&self) -> Result<Option<State>, Failure> {
         self.explaining.then(|| self.state()).transpose()
     }
@@ -281,6 +292,7 @@ impl<'a> Context<'a> {
             .extend(readings);
     }
 
+    /// Ends the case and returns its record.
     pub(super) fn into_record(self) -> Record {
         Record {
             journal: self.journal.into_entries(),

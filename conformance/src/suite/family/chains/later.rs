@@ -1,4 +1,4 @@
-//! Later plugins of the chain, which add to the result and fail; neither is this plugin's business.
+//! Later plugins of the chain, which add to the result or fail. Neither may impair this plugin.
 
 use super::{CHAINABLE, scene::Chain};
 use crate::suite::{
@@ -35,17 +35,14 @@ const DEL_FINAL_RESULT: Case = Case::must(
         }
         real.run(&call)
     }),
-    Fault::new(
-        "does nothing where the result is not its own",
-        |real, call| {
-            let is_foreign = call.config().to_string().contains("later0");
-            if call.is(Command::Del) && is_foreign {
-                Ok(Answer::default())
-            } else {
-                real.run(&call)
-            }
-        },
-    ),
+    Fault::new("does nothing if the result is not its own", |real, call| {
+        let is_foreign = call.config().to_string().contains("later0");
+        if call.is(Command::Del) && is_foreign {
+            Ok(Answer::default())
+        } else {
+            real.run(&call)
+        }
+    }),
 ])
 .body(|context| {
     let chain = Chain::new(context, Reply::passing_on(additions()))?;
@@ -91,8 +88,7 @@ const CHECK_FINAL_RESULT: Case = Case::must(
 
 const FAILED_NEXT_IS_UNDONE: Case = Case::should(
     "chains/failed-next-is-undone",
-    "where a later plugin's ADD fails, DEL leaves nothing, though there is no result of the \
-     chain",
+    "if a later plugin's ADD fails, DEL leaves nothing, though there is no result of the chain",
     Clause::new(
         "3 Lifecycle & Ordering",
         "DEL is executed even if ADD fails; a plugin returns without error if its prevResult is \
@@ -122,7 +118,7 @@ const FAILED_NEXT_IS_UNDONE: Case = Case::should(
     chain.add_failing()?;
     chain.del()?;
     match context.require_unchanged(&before, "the failed ADD and the DEL of the chain") {
-        // It may know of an attachment by prevResult alone, which is missing here.
+        // A chained plugin may keep no records and depend on prevResult, which is missing here.
         Err(Failure::Mismatch { found, .. }) if context.profile().kind == Kind::Chained => {
             context.note(format!("without a result of the chain it leaves {found}"));
             Ok(())
@@ -131,16 +127,17 @@ const FAILED_NEXT_IS_UNDONE: Case = Case::should(
     }
 });
 
-/// The additions of a later plugin to the result: a route, an interface, and a key that nobody
-/// knows.
+/// Returns the additions of a later plugin to the result: a route, an interface, and a key that no
+/// plugin knows.
 fn additions() -> Value {
     let (address, prefix) = DST;
     let interface = json!({"name": "later0", "mac": "02:00:00:00:00:77"});
     json!({"routes": [{"dst": format!("{address}/{prefix}")}], "interfaces": [interface], "x-later": {"a": 1}})
 }
 
-/// The gateway of another container of the network, for which CHECK succeeds. A route names its
-/// next hop: one without may or may not go by the gateway of the addresses.
+/// Returns the IPv4 gateway in the result of another container of the network, whose CHECK must
+/// succeed. The added route names it as its next hop, because plugins differ in the next hop that
+/// they assume for a route without one.
 fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
     let other = context.attachment("c0")?;
     let result = other.add_decoded()?;
@@ -153,7 +150,8 @@ fn gateway(context: &Context<'_>) -> Result<Option<IpAddr>, Failure> {
         .find(IpAddr::is_ipv4))
 }
 
-/// Does what the double has said: a plugin may look whether the routes of the result are there.
+/// Creates the route that the double has added to the result, since a plugin's CHECK may look for
+/// every route of the result.
 fn add_route(
     context: &Context<'_>,
     attachment: &Attachment<'_>,

@@ -1,8 +1,8 @@
-//! A delegate that leads back: `ipam.type` is the plugin's own name.
+//! A plugin whose `ipam.type` is its own name.
 //!
-//! A plugin that asks IPAM before it makes anything starts itself, which starts itself again.
-//! Nothing in the kernel ends such a chain, and a runtime that kills the first process does not end
-//! the others.
+//! A plugin that runs its IPAM plugin before it makes anything then starts itself, and so on without
+//! end. The kernel does not end such a chain, and a runtime that kills the first process does not
+//! end the others.
 
 use super::scene::without_ipam;
 use crate::suite::{
@@ -18,11 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As many runs of a plugin one request may cause. A delegate that is refused by a second process,
-/// and asked for its DEL after each ADD that fails, makes four.
+/// The number of runs of a plugin that one request may cause. A plugin that refuses to be its own
+/// delegate only once it runs as one makes four, with the DEL after each failed ADD.
 const MAX_RUNS: usize = 8;
 
-/// Counts each run in `CALLS` and then becomes the plugin; after `MAX_RUNS` runs it ends the chain.
+/// The script that stands in for the plugin: it counts each run in the file `CALLS`, then executes
+/// `PLUGIN`. After `MAX_RUNS` runs it fails instead, which ends the chain. The words in capitals are
+/// replaced by their values.
 const COUNTER: &str = r#"#!/bin/sh
 echo "$CNI_COMMAND" >>CALLS
 runs=0
@@ -89,7 +91,7 @@ const OWN_NAME_LATER: Case = Case::should(
 ])
 .body(|context| {
     let scene = Scene::new(context)?;
-    // The attachment of an earlier configuration, in which the IPAM plugin was right.
+    // The attachment was made with the configuration of the profile, whose IPAM plugin works.
     let result = scene.attachment.add()?;
     let verbs = &context.profile().verbs;
     if context.version().has_check() && verbs.contains(&Command::Check) {
@@ -123,7 +125,7 @@ const OWN_NAME_LATER: Case = Case::should(
     scene.run_bounded(del).map(drop)
 });
 
-/// For faults: runs the delegate before everything else, whichever it is.
+/// Runs the delegate that the configuration names instead of the plugin: a fault.
 fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
     match call.delegate() {
         Ok(delegate) => delegate.run(&call),
@@ -131,11 +133,14 @@ fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
     }
 }
 
-/// A plugin that is its own IPAM plugin, found in `CNI_PATH` behind a program that counts its runs.
+/// An attachment whose plugin is its own IPAM plugin; `CNI_PATH` has the script [`COUNTER`] in place
+/// of the plugin.
 struct Scene<'c> {
     attachment: Attachment<'c>,
     plugin: &'c str,
+    /// The folder with the script.
     folder: PathBuf,
+    /// The file with a line for each run of the script.
     calls: PathBuf,
 }
 
@@ -163,6 +168,7 @@ impl<'c> Scene<'c> {
         })
     }
 
+    /// Returns a request with the plugin's own name as `ipam.type`.
     fn request(&self, command: Command) -> Request<'c> {
         let ipam = json!({ "type": self.plugin });
         self.attachment
@@ -171,8 +177,10 @@ impl<'c> Scene<'c> {
             .key("ipam", ipam)
     }
 
-    /// Runs a request, and fails if it started the plugin as a delegate more than [`MAX_RUNS`]
-    /// times.
+    /// Runs a request.
+    ///
+    /// # Errors
+    /// Fails if the request started the plugin as a delegate more than [`MAX_RUNS`] times.
     fn run_bounded(&self, request: Request<'c>) -> Result<Run, Failure> {
         fs::write(&self.calls, "")?;
         let run = request.run()?;
@@ -186,7 +194,7 @@ impl<'c> Scene<'c> {
     }
 }
 
-/// A path as one word of a shell.
+/// Returns the path quoted as one word of a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! DEL if something is missing that a runtime gives or that ADD made.
+//! DEL if an input is missing that runtimes usually pass, or a thing that ADD made.
 
 use crate::suite::{
     Case, Clause, Context, Failure, Fault, Kind, Made, Need, State, Versions,
@@ -61,13 +61,16 @@ const DEL_NETNS_IS_FILE: Case = Case::should(
     "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
     OWN_RESOURCES,
 )
-.faults(&[Fault::new("is put off by the file", |real, call| {
-    let path = call.env("CNI_NETNS");
-    if call.is(Command::Del) && cni_net::Netns::open(Path::new(&path)).is_err() {
-        return Ok(Answer::error(8, "unknown FS magic"));
-    }
-    real.run(&call)
-})])
+.faults(&[Fault::new(
+    "wants a namespace at CNI_NETNS",
+    |real, call| {
+        let path = call.env("CNI_NETNS");
+        if call.is(Command::Del) && cni_net::Netns::open(Path::new(&path)).is_err() {
+            return Ok(Answer::error(8, "unknown FS magic"));
+        }
+        real.run(&call)
+    },
+)])
 .body(|context| {
     let before = context.state()?;
     let attachment = context.attachment("c1")?;
@@ -124,9 +127,9 @@ const DEL_WITHOUT_BOTH: Case = Case::should(
     ),
 )
 .versions(Versions::WITH_CHECK)
-.faults(&[Fault::new("gives up with so little", |real, call| {
-    let little = call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
-    if call.is(Command::Del) && little {
+.faults(&[Fault::new("does nothing without both", |real, call| {
+    let lacks_both = call.env("CNI_NETNS").is_empty() && call.config().get("prevResult").is_none();
+    if call.is(Command::Del) && lacks_both {
         Ok(Answer::default())
     } else {
         real.run(&call)
@@ -147,8 +150,8 @@ const DEL_WITHOUT_BOTH: Case = Case::should(
 
 const DEL_INTERFACE_GONE: Case = Case::must(
     "lifecycle/del-interface-gone",
-    "DEL succeeds where the container's interface is gone",
-    Clause::new("2 DEL", "DEL succeeds where the interface is missing"),
+    "DEL succeeds if the container's interface is gone",
+    Clause::new("2 DEL", "DEL succeeds if the interface is missing"),
 )
 .kinds(&[Kind::Interface])
 .needs(&[Need::Makes(Made::Interface)])
@@ -158,7 +161,7 @@ const DEL_INTERFACE_GONE: Case = Case::must(
     }
     real.run(&call)
 })])
-.body(|context| del_where_the_interface_is_gone(context).map(drop));
+.body(|context| del_after_interface_is_gone(context).map(drop));
 
 const DEL_INTERFACE_GONE_FREES: Case = Case::should(
     "lifecycle/del-interface-gone-frees",
@@ -177,11 +180,11 @@ const DEL_INTERFACE_GONE_FREES: Case = Case::should(
     .of("bridge"),
 ])
 .body(|context| {
-    let before = del_where_the_interface_is_gone(context)?;
+    let before = del_after_interface_is_gone(context)?;
     context.require_unchanged(&before, "ADD and DEL")
 });
 
-/// Returns true if the container's interface is gone, which a broken plugin takes for a reason.
+/// Returns true if the container's namespace exists without its interface. Faults use it.
 fn is_interface_gone(call: &Call) -> bool {
     let found = || -> Option<bool> {
         let netns = cni_net::Netns::open(Path::new(&call.env("CNI_NETNS"))).ok()?;
@@ -197,6 +200,8 @@ fn is_interface_gone(call: &Call) -> bool {
     found() == Some(false)
 }
 
+/// Makes two attachments, removes their namespaces and requires that DEL succeeds, once without
+/// `CNI_NETNS` and once with an empty one.
 fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
     for (container, empty) in [("c1", false), ("c2", true)] {
         let attachment = context.attachment(container)?;
@@ -213,8 +218,9 @@ fn del_needs_no_netns(context: &Context<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives the state before all.
-fn del_where_the_interface_is_gone(context: &Context<'_>) -> Result<State, Failure> {
+/// Makes an attachment, removes its interface and requires that DEL succeeds. Returns the state
+/// before the ADD.
+fn del_after_interface_is_gone(context: &Context<'_>) -> Result<State, Failure> {
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     attachment.add()?;
