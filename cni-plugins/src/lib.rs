@@ -1,5 +1,5 @@
-//! The list of plugins, the only one in the repository: the program, tools, tests and scripts ask
-//! it.
+//! The list of plugins, the only one in the repository: the program, the tools, the tests and the
+//! scripts take their plugins from it.
 
 pub mod install;
 
@@ -13,9 +13,11 @@ pub struct Entry {
     pub name: &'static str,
     /// Its place in a configuration.
     pub role: Role,
-    /// The keys of its own; those that every plugin may have need not be among them.
+    /// The configuration keys that the plugin reads. The keys of the protocol, which every plugin
+    /// may have, can be left out.
     pub keys: &'static [Key],
-    /// Serves the request of this process, as the plugin's own program does.
+    /// Serves the CNI request of this process and returns its exit code, as the plugin's own
+    /// program does.
     pub main: fn() -> ExitCode,
 }
 
@@ -28,8 +30,8 @@ pub enum Role {
     Ipam,
 }
 
-/// The plugins that were chosen by features, sorted by name. It is a constant, so that nothing is
-/// built before the request is served.
+/// The plugins whose Cargo features are enabled, sorted by name. The list is a constant, so that a
+/// request is served without building it first.
 pub const PLUGINS: &[Entry] = &[
     #[cfg(feature = "bridge")]
     Entry {
@@ -61,13 +63,13 @@ pub const PLUGINS: &[Entry] = &[
     },
 ];
 
-/// Returns the plugin of this name.
+/// Returns the plugin called `name`, or `None` if the list has no such plugin.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
     PLUGINS.iter().find(|entry| entry.name == name)
 }
 
-/// Returns the names of all plugins.
+/// Returns the names of all plugins of the list, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     PLUGINS.iter().map(|entry| entry.name)
 }

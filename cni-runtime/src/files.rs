@@ -10,12 +10,12 @@ use std::{
 };
 
 impl Network {
-    /// Reads a file: a list if it ends in `.conflist`, else the configuration of a single plugin.
-    /// Unless a list forbids it, the plugins of `<network name>/*.conf` beside the file follow its
-    /// own, in the order of their names.
+    /// Reads a file: a list of plugins if its name ends in `.conflist`, else a single plugin. The
+    /// plugins of the files `<network name>/*.conf` below the same folder follow those of a list,
+    /// sorted by file name, unless the list sets `loadOnlyInlinedPlugins`.
     ///
     /// # Errors
-    /// Names the file that cannot be used.
+    /// Fails if a file cannot be read or is no valid configuration; the error names the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_file = |e| ConfigError::File {
             path: path.to_owned(),
@@ -38,7 +38,7 @@ impl Network {
         draft.finish().map_err(in_file)
     }
 
-    /// All `*.conf`, `*.conflist` and `*.json` of a folder in the order of their names. Container
+    /// Returns the files `*.conf`, `*.conflist` and `*.json` of a folder, sorted by name. Container
     /// runtimes take the first.
     ///
     /// # Errors
@@ -47,7 +47,8 @@ impl Network {
         files(folder, &["conf", "conflist", "json"])
     }
 
-    /// Reads all files of a folder in their order, the usable and the unusable.
+    /// Reads the files of a folder, sorted by name. A file that cannot be used has its error in the
+    /// list.
     ///
     /// # Errors
     /// Fails if the folder cannot be read.
@@ -56,10 +57,11 @@ impl Network {
         Ok(paths.iter().map(|path| Self::load(path)).collect())
     }
 
-    /// The first network in a folder that is called `name`.
+    /// Returns the first network in a folder that is called `name`.
     ///
     /// # Errors
-    /// Fails if no file has the network; the files that could not be used are listed then.
+    /// Fails if the folder cannot be read, or if no usable file has the network; the error then
+    /// lists the files that could not be used.
     pub fn find(folder: &Path, name: &str) -> Result<Self, ConfigError> {
         let mut unusable = String::new();
         for loaded in Self::load_all(folder)? {
@@ -77,6 +79,7 @@ impl Network {
     }
 }
 
+/// Returns the plugins of the folder's `*.conf`; none if the folder does not exist.
 fn plugins_in(folder: &Path) -> Result<Vec<PluginConfig>, ConfigError> {
     let load = |path: PathBuf| {
         let in_file = |e| ConfigError::File {
@@ -101,6 +104,7 @@ fn plugins_in(folder: &Path) -> Result<Vec<PluginConfig>, ConfigError> {
     }
 }
 
+/// Returns the folder's files with one of the extensions, sorted by name.
 fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError> {
     let failed = |source| ConfigError::Read {
         path: folder.to_owned(),
@@ -113,7 +117,8 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ConfigError
         let wanted = path
             .extension()
             .is_some_and(|has| extensions.iter().any(|e| has == *e));
-        // A symbolic link to a directory is not passed over: libcni tries to read it, and fails.
+        // Only a directory itself is skipped. libcni tries to read a symbolic link to a directory,
+        // and fails.
         if wanted && !entry.file_type().map_err(failed)?.is_dir() {
             paths.push(path);
         }

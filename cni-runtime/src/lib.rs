@@ -1,8 +1,8 @@
 //! The runtime's side of CNI (spec section 3): networks from files, chains of plugins, cached
 //! results.
 //!
-//! The library decides nothing that the spec leaves to the runtime. In particular a failed ADD is
-//! followed by nothing: the caller owes it a DEL, as it owes one to every ADD.
+//! The library leaves to its caller what the spec leaves to the runtime. In particular it does not
+//! clean up after a failed ADD: the caller must send a DEL, as after every ADD.
 
 mod cache;
 mod error;
@@ -31,10 +31,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Gets every run of a plugin, as soon as it has ended.
+/// The callback that receives every run of a plugin as soon as the plugin has ended.
 type OnExit = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// Gets the program and the command before every run of a plugin.
+/// The callback that receives the program and the command before every run of a plugin.
 type OnStart = Box<dyn Fn(&Path, Command) + Send + Sync>;
 
 /// Runs plugins for networks.
@@ -45,17 +45,18 @@ pub struct Runtime {
     on_exit: Option<OnExit>,
     on_start: Option<OnStart>,
     timeout: Option<Duration>,
-    /// GC must be alone (spec section 3, "Lifecycle"): it writes, ADD and DEL read.
+    /// Keeps GC from running beside an ADD or DEL (spec section 3, "Lifecycle"): GC takes the lock
+    /// for writing, ADD and DEL for reading.
     gc_lock: RwLock<()>,
 }
 
-/// True if plugins were run. If the specification or the configuration rules an operation out, it
-/// succeeds without them.
+/// The plugins that a successful operation has run: all of them, or none if the specification or
+/// the configuration rules the operation out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// All plugins were asked, and agreed.
+    /// Every plugin was run and reported success.
     All,
-    /// No plugin was asked; the text says why.
+    /// No plugin was run, for this reason.
     None(&'static str),
 }
 
@@ -64,13 +65,13 @@ pub enum Asked {
 pub struct Added {
     /// The result that the last plugin printed.
     pub json: Json,
-    /// The same as values.
+    /// The same result, decoded.
     pub result: AddResult,
 }
 
 impl Runtime {
-    /// A runtime that looks for plugins in these folders. Plugins get the process's environment
-    /// too.
+    /// Creates a runtime that looks for plugins in the folders of `cni_path`, in this order.
+    /// Plugins inherit the environment of this process.
     #[must_use]
     pub fn new<P: AsRef<Path>>(cni_path: &[P], cache: Cache) -> Self {
         let folders: Vec<_> = cni_path
@@ -88,40 +89,43 @@ impl Runtime {
         }
     }
 
-    /// Shows every run of a plugin to `on_exit`.
+    /// Calls `on_exit` after every run of a plugin.
     #[must_use]
     pub fn on_exit(mut self, on_exit: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.on_exit = Some(Box::new(on_exit));
         self
     }
 
-    /// Calls `on_start` before every run of a plugin: if the plugin hangs, there will be no other
-    /// report.
+    /// Calls `on_start` before every run of a plugin. If the plugin hangs, this is the only report
+    /// of it.
     #[must_use]
     pub fn on_start(mut self, on_start: impl Fn(&Path, Command) + Send + Sync + 'static) -> Self {
         self.on_start = Some(Box::new(on_start));
         self
     }
 
-    /// Ends a plugin that gives no answer in this time: for VERSION and STATUS, which change
-    /// nothing.
+    /// Ends every plugin that runs longer than `timeout`; the operation then fails. Meant for
+    /// VERSION, STATUS and CHECK, which change nothing: an ADD or DEL would be left half done.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The cached results.
+    /// Returns the cache of results.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Attaches a container: every plugin in order, each with the result of the one before. The
-    /// last result is cached.
+    /// Attaches a container: runs every plugin in order, each with the result of the plugin before
+    /// it as prevResult. Caches the last result and returns it.
     ///
     /// # Errors
-    /// The first plugin's that fails. The attachment is then half made: the caller must end it.
+    /// Fails with the error of the first plugin that fails; the plugins after it are not run. Fails
+    /// also if `parameters` has no network namespace, if the network has no plugins, or if the
+    /// result cannot be cached. After any error the caller must call [`Self::del`], because some
+    /// plugins may have succeeded.
     pub fn add(&self, network: &Network, parameters: &Parameters) -> Result<Added, Error> {
         let _turn = self.gc_lock.read().unwrap_or_else(PoisonError::into_inner);
         if parameters.netns.is_none() {
@@ -144,11 +148,13 @@ impl Runtime {
         Ok(added)
     }
 
-    /// Detaches a container: every plugin in reverse order, each with the cached result. Without
-    /// one, as after a failed ADD or with a damaged file, plugins get none and must do without.
+    /// Detaches a container: runs every plugin in reverse order, each with the cached result as
+    /// prevResult, and removes the result from the cache. If there is no readable cached result, as
+    /// after a failed ADD, the plugins get no prevResult.
     ///
     /// # Errors
-    /// The first plugin's that fails. The cached result is kept for the next try.
+    /// Fails with the error of the first plugin that fails; the cached result is then kept for the
+    /// next try. Fails also if the cached result cannot be removed.
     pub fn del(&self, network: &Network, parameters: &Parameters) -> Result<(), Error> {
         let _turn = self.gc_lock.read().unwrap_or_else(PoisonError::into_inner);
         // Up to 0.3.1 plugins got no prevResult with DEL.
@@ -168,11 +174,11 @@ impl Runtime {
         self.cache.remove(&network.name, parameters)
     }
 
-    /// Asks every plugin in order whether the attachment is still as its ADD left it.
+    /// Asks every plugin in order if the attachment is still as its ADD left it.
     ///
     /// # Errors
-    /// Fails as the first plugin that fails, or if there is no cached result, or if the version has
-    /// no CHECK.
+    /// Fails with the error of the first plugin that fails. Fails also if the network's version has
+    /// no CHECK, or if there is no readable cached result.
     pub fn check(&self, network: &Network, parameters: &Parameters) -> Result<Asked, Error> {
         if !network.version.has_check() {
             let text = format!(
@@ -200,10 +206,10 @@ impl Runtime {
         Ok(Asked::All)
     }
 
-    /// Asks every plugin whether an ADD could succeed.
+    /// Asks every plugin in order if an ADD could succeed now.
     ///
     /// # Errors
-    /// The first plugin's that fails.
+    /// Fails with the error of the first plugin that fails.
     pub fn status(&self, network: &Network) -> Result<Asked, Error> {
         if !network.version.has_gc_and_status() {
             return Ok(Asked::None("STATUS came with version 1.1.0"));
@@ -214,12 +220,12 @@ impl Runtime {
         Ok(Asked::All)
     }
 
-    /// Lets every plugin free what belongs to none of the `valid` attachments (container id and
-    /// interface name). Goes on after an error. No DEL is sent: the spec does not let GC replace
-    /// it, and those who owe one find the attachment in the cache.
+    /// Lets every plugin free what belongs to none of the `valid` attachments (pairs of container
+    /// id and interface name). Sends no DEL: GC does not replace DEL (spec section 2), and the
+    /// caller finds the attachments that still need one in the cache.
     ///
     /// # Errors
-    /// Every plugin's that fails.
+    /// Fails with the errors of all plugins that fail; each plugin is run, even after an error.
     pub fn gc(&self, network: &Network, valid: &[(String, String)]) -> Result<Asked, Vec<Error>> {
         let _alone = self.gc_lock.write().unwrap_or_else(PoisonError::into_inner);
         if !network.version.has_gc_and_status() {
@@ -240,10 +246,10 @@ impl Runtime {
         }
     }
 
-    /// The versions that a plugin says it supports, oldest first as it lists them.
+    /// Returns the versions that a plugin says it supports, in the order in which it lists them.
     ///
     /// # Errors
-    /// The plugin's.
+    /// Fails if the plugin fails, or if its answer is no list of versions.
     pub fn versions(&self, plugin: &str) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
         struct VersionResult {
@@ -264,7 +270,11 @@ impl Runtime {
             .map_err(|e| failed(undecodable(&e)))
     }
 
-    /// The cached result in the shape of the network's version, which may have changed since.
+    /// Returns the cached result in the shape of the network's version, which may have changed
+    /// since the ADD; `None` if there is none.
+    ///
+    /// # Errors
+    /// Fails if the result cannot be read, or if the version cannot express it.
     fn cached_result(
         &self,
         network: &Network,
@@ -278,6 +288,7 @@ impl Runtime {
             .map_err(|e| Error::Refused(format!("cached result: {e}")))
     }
 
+    /// Runs one plugin of a network and returns what it printed on stdout.
     fn run(
         &self,
         network: &Network,
@@ -299,6 +310,11 @@ impl Runtime {
             })
     }
 
+    /// Runs the program of the plugin `kind` with `stdin` and returns what it printed on stdout.
+    ///
+    /// # Errors
+    /// Fails if no folder has the program, if it cannot be run, or if it reports an error. Fails
+    /// with `TRY_AGAIN` if it was ended by the timeout.
     fn execute(
         &self,
         kind: &str,
@@ -315,9 +331,9 @@ impl Runtime {
         let start = Instant::now();
         let stop = self.timeout.map_or_else(Stop::never, Stop::after);
         let output = program.run(&environment, stdin.as_bytes(), Stderr::Captured, &stop)?;
-        if let Some(observe) = &self.on_exit {
+        if let Some(on_exit) = &self.on_exit {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            observe(&Event {
+            on_exit(&Event {
                 plugin: kind.to_owned(),
                 program: program.path().to_owned(),
                 command,
@@ -329,21 +345,18 @@ impl Runtime {
                 duration: start.elapsed(),
             });
         }
-        let error = match output.document() {
-            Ok(document) => return Ok(document),
-            Err(error) => error,
-        };
-        match self.timeout.filter(|timeout| *timeout <= start.elapsed()) {
-            Some(timeout) => Err(cni_types::Error::new(
+        output.document().map_err(|error| match self.timeout {
+            Some(timeout) if timeout <= start.elapsed() => cni_types::Error::new(
                 Code::TRY_AGAIN,
                 format!("it did not end within {} seconds", timeout.as_secs_f64()),
-            )),
-            None => Err(error),
-        }
+            ),
+            _ => error,
+        })
     }
 }
 
 impl Added {
+    /// Reads a plugin's answer to ADD; the result has the shape of `version`.
     fn parse(plugin: &PluginConfig, output: &[u8], version: SpecVersion) -> Result<Self, Error> {
         let read = || {
             let json = Json::parse(output).map_err(|e| undecodable(&e))?;
@@ -360,7 +373,8 @@ impl Added {
     }
 }
 
-/// A result in the shape of `version`. One that has it already stays as the plugin wrote it.
+/// Returns `result` in the shape of `version`. A result that already has this version is returned
+/// unchanged, so that keys unknown to this library survive.
 fn convert(result: Json, version: SpecVersion) -> Result<Json, cni_types::Error> {
     if result.lookup("cniVersion") == Some(&version.as_str().into()) {
         return Ok(result);

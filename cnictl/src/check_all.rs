@@ -1,7 +1,8 @@
 //! CHECK of every attachment in the cache whose namespace still exists.
 //!
-//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration of its
-//! ADD, even if the file has changed since: the question is if the attachment is as ADD left it.
+//! CHECK changes nothing (spec section 2), so many run at once. Each gets the configuration that
+//! the cache recorded at the ADD, even if the file has changed since: an attachment is compared
+//! with what ADD left, not with what an ADD would make today.
 
 use crate::{
     attachments::NetnsState, failure::Failure, networks, paths::Paths, plugins::QUERY_TIMEOUT,
@@ -22,8 +23,8 @@ use std::{
 /// The number of CHECKs that run at once. Each mostly waits for the kernel.
 const MAX_PARALLEL: usize = 8;
 
-/// The time after which no further CHECK begins. One takes a few milliseconds, so a node that
-/// reaches this limit hangs.
+/// The time after which no further CHECK begins. A CHECK takes a few milliseconds: if this limit is
+/// reached, plugins hang.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The outcome of a CHECK.
@@ -52,6 +53,7 @@ pub(crate) struct CheckedAttachment {
 }
 
 impl CheckedAttachment {
+    /// Joins an attachment and its outcome.
     pub(crate) fn of(attachment: &CachedAttachment, health: Health) -> Self {
         let CachedAttachment {
             network,
@@ -94,30 +96,36 @@ pub(crate) fn check_living(
     paths: &Paths,
     network: Option<&str>,
 ) -> Result<Vec<CheckedAttachment>, Error> {
-    let known = networks::cache(paths).attachments()?;
-    let is_wanted = |known: &CachedAttachment| {
-        network.is_none_or(|wanted| known.network.as_str() == wanted)
-            && NetnsState::of_attachment(known) == NetnsState::Alive
-    };
-    let living: Vec<_> = known.into_iter().filter(is_wanted).collect();
+    let mut attachments = networks::cache(paths).attachments()?;
+    attachments.retain(|attachment| {
+        network.is_none_or(|wanted| attachment.network.as_str() == wanted)
+            && NetnsState::of_attachment(attachment) == NetnsState::Alive
+    });
     let runtime =
         Runtime::new(&paths.bin_dirs(), networks::cache(paths)).with_timeout(QUERY_TIMEOUT);
+    Ok(check_in_parallel(&runtime, &attachments))
+}
+
+/// CHECKs the attachments and returns the outcomes in their order, without those of attachments
+/// that have ended in the meantime.
+fn check_in_parallel(runtime: &Runtime, living: &[CachedAttachment]) -> Vec<CheckedAttachment> {
     let end = Instant::now() + TIME_LIMIT;
     let next = AtomicUsize::new(0);
-    let seen = Mutex::new(Vec::new());
+    let checked = Mutex::new(Vec::new());
     let work = || {
-        while let Some((number, attachment)) = take(&next, &living) {
+        while let Some((number, attachment)) = take_next(&next, living) {
             let health = if Instant::now() < end {
-                health(&runtime, attachment)
+                health(runtime, attachment)
             } else {
                 Health::Unseen(format!("not started within {} s", TIME_LIMIT.as_secs()))
             };
-            // The pod may have ended in the meantime, which is not a finding.
+            // A pod that ended during its CHECK makes the CHECK fail, which is not a finding.
             if NetnsState::of_attachment(attachment) == NetnsState::Alive {
-                let checked = CheckedAttachment::of(attachment, health);
-                seen.lock()
+                let outcome = CheckedAttachment::of(attachment, health);
+                checked
+                    .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push((number, checked));
+                    .push((number, outcome));
             }
         }
     };
@@ -126,12 +134,13 @@ pub(crate) fn check_living(
             scope.spawn(work);
         }
     });
-    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    seen.sort_by_key(|(number, _)| *number);
-    Ok(seen.into_iter().map(|(_, checked)| checked).collect())
+    let mut checked = checked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    checked.sort_by_key(|(number, _)| *number);
+    checked.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn take<'a>(
+/// Returns the attachment that no thread has taken yet, with its number; `None` after the last.
+fn take_next<'a>(
     next: &AtomicUsize,
     living: &'a [CachedAttachment],
 ) -> Option<(usize, &'a CachedAttachment)> {
@@ -139,6 +148,8 @@ fn take<'a>(
     living.get(number).map(|attachment| (number, attachment))
 }
 
+/// Runs the CHECK of one attachment. Only the error of a plugin that ran it is a difference: with
+/// `TRY_AGAIN` and `DELEGATE` the plugin, or its delegate, did not come to an answer.
 fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
     let network = match Network::parse(&attachment.config) {
         Ok(network) => network,
@@ -158,10 +169,10 @@ fn health(runtime: &Runtime, attachment: &CachedAttachment) -> Health {
 }
 
 /// Carries out `cnictl check --all`: shows the outcome for each living attachment. Returns false if
-/// one is not as ADD left it.
+/// a plugin found a difference; an attachment that could not be checked does not count.
 ///
 /// # Errors
-/// Fails if the cache cannot be read, or if neither an attachment nor a file has the network.
+/// Fails if the cache cannot be read, or if neither a living attachment nor a file has the network.
 pub(crate) fn check_all(
     paths: &Paths,
     network: Option<&str>,
@@ -171,29 +182,32 @@ pub(crate) fn check_all(
     if let Some(name) = network.filter(|_| checked.is_empty()) {
         networks::find(paths, name, screen)?;
     }
-    let is_changed = |checked: &CheckedAttachment| matches!(checked.health, Health::Changed(_));
-    let changed = checked.iter().filter(|checked| is_changed(checked)).count();
     if screen.is_json() {
         screen.json(&checked);
-        return Ok(changed == 0);
+    } else {
+        show(&checked, screen);
     }
-    for one in &checked {
-        let what = match &one.health {
-            Health::Intact => "as ADD left it".to_owned(),
-            Health::Changed(why) => why.clone(),
-            Health::Unseen(why) => format!("not checked: {why}"),
+    let is_changed = |one: &CheckedAttachment| matches!(one.health, Health::Changed(_));
+    Ok(!checked.iter().any(is_changed))
+}
+
+/// Shows a line for each outcome, and the number of each kind.
+fn show(checked: &[CheckedAttachment], screen: &Screen) {
+    let mut intact = 0;
+    let mut changed = 0;
+    let mut unseen = 0;
+    for one in checked {
+        let (count, outcome) = match &one.health {
+            Health::Intact => (&mut intact, "as ADD left it".to_owned()),
+            Health::Changed(why) => (&mut changed, why.clone()),
+            Health::Unseen(why) => (&mut unseen, format!("not checked: {why}")),
         };
-        screen.print(&format!("{}: {}: {}\n", one.network, one.label(), what));
+        *count += 1;
+        screen.print(&format!("{}: {}: {outcome}\n", one.network, one.label()));
     }
-    let intact = checked
-        .iter()
-        .filter(|one| one.health == Health::Intact)
-        .count();
-    let unseen = checked.len() - intact - changed;
     screen.message(&format!(
         "{intact} as ADD left them, {changed} changed, {unseen} not checked"
     ));
-    Ok(changed == 0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::screen::Screen;
 use cni_runtime::{ConfigError, Error};
 
-/// One or more causes; a GC goes on after an error.
+/// The failure of a command. It has several causes if the command goes on after an error, as GC
+/// does.
 #[derive(Debug)]
 pub(crate) struct Failure(Vec<Cause>);
 
@@ -16,20 +17,20 @@ enum Cause {
 }
 
 impl Failure {
-    /// Returns a failure that is one sentence.
+    /// Returns a failure with one cause, the sentence `text`.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self(vec![Cause::Text(text.into())])
     }
 
-    /// Returns a failure of several sentences.
+    /// Returns a failure with one cause for each sentence.
     pub(crate) fn texts(texts: Vec<String>) -> Self {
         Self(texts.into_iter().map(Cause::Text).collect())
     }
 
-    /// Joins the errors of an operation that went on after an error.
+    /// Joins the errors of an operation that went on after an error into one failure.
     ///
     /// # Errors
-    /// Fails with all of them, if there are any.
+    /// Fails with all `errors` unless the list is empty.
     pub(crate) fn join(errors: Vec<Error>) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
@@ -38,7 +39,8 @@ impl Failure {
         }
     }
 
-    /// Prints sentences on stderr and, with `--json`, one object on stdout as well.
+    /// Prints each cause as a line on stderr and, with `--json`, all causes as one object on
+    /// stdout.
     pub(crate) fn show(&self, screen: &Screen) {
         for cause in &self.0 {
             screen.message(&cause.sentence());

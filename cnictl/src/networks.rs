@@ -4,12 +4,12 @@ use crate::{failure::Failure, paths::Paths, required_plugins, screen::Screen};
 use cni_runtime::{Cache, CachedAttachment, ConfigError, Network};
 use std::path::{Path, PathBuf};
 
-/// Returns the configuration files of a folder in the order in which libcni looks for a name: lists
-/// first.
+/// Returns the configuration files of a folder in the order in which libcni looks for a network by
+/// its name: lists of plugins first.
 ///
 /// # Errors
 /// Fails if the folder cannot be read.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+fn files_in_search_order(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files = Network::files(folder)?;
     let is_list = |path: &PathBuf| {
         path.extension()
@@ -22,10 +22,10 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 /// Returns the network called `name`. Files that cannot be used are reported and skipped.
 ///
 /// # Errors
-/// Fails if no usable file has the name.
+/// Fails if the folder cannot be read, or if no usable file has the name.
 pub(crate) fn find(paths: &Paths, name: &str, screen: &Screen) -> Result<Network, Failure> {
     let folder = paths.conf_dir();
-    for file in files(&folder).map_err(|e| not_found(paths, &e.to_string()))? {
+    for file in files_in_search_order(&folder).map_err(|e| not_found(paths, &e.to_string()))? {
         match Network::load(&file) {
             Ok(network) if network.name.as_str() == name => return Ok(network),
             Ok(_) => {}
@@ -41,8 +41,8 @@ pub(crate) fn find(paths: &Paths, name: &str, screen: &Screen) -> Result<Network
     ))
 }
 
-/// Returns the error with a hint at `--conf-dir`, unless that was given: some runtimes, as k3s,
-/// read another folder than the usual one.
+/// Returns the error `what`, with a hint at `--conf-dir` unless the option was given: some
+/// runtimes, such as k3s, read another folder than the usual one.
 fn not_found(paths: &Paths, what: &str) -> Failure {
     let hint = match paths.conf_dir {
         Some(_) => "",
@@ -53,7 +53,8 @@ fn not_found(paths: &Paths, what: &str) -> Failure {
     Failure::text(format!("{what}{hint}"))
 }
 
-/// Returns all networks of the folder, in the order in which container runtimes take them.
+/// Returns all networks of the folder, in the order in which container runtimes take them. Files
+/// that cannot be used are reported and skipped.
 ///
 /// # Errors
 /// Fails if the folder cannot be read.
@@ -69,10 +70,10 @@ pub(crate) fn all(paths: &Paths, screen: &Screen) -> Result<Vec<Network>, Failur
     Ok(networks)
 }
 
-/// Refuses a network with a plugin that is its own IPAM plugin.
+/// Refuses a network with a plugin that names itself as its IPAM plugin.
 ///
 /// # Errors
-/// Fails if there is one.
+/// Fails if `network` has such a plugin.
 pub(crate) fn refuse_self_delegation(network: &Network) -> Result<(), Failure> {
     match required_plugins::self_delegating(network) {
         None => Ok(()),
@@ -84,11 +85,11 @@ pub(crate) fn refuse_self_delegation(network: &Network) -> Result<(), Failure> {
     }
 }
 
-/// Returns the network called `name`; if no file has it any more, the cached configuration of the
-/// attachment.
+/// Returns the network called `name`, or if no usable file has it any more, the network from the
+/// cached configuration of the attachment.
 ///
 /// # Errors
-/// Fails if there is neither.
+/// Fails if no file has the network, and there is no usable cached configuration either.
 pub(crate) fn find_or_cached(
     paths: &Paths,
     name: &str,

@@ -241,7 +241,9 @@ fn ignored_files(node: &Node, report: &mut Report) {
 
 /// Reports a `cni_default_network` of CRI-O that no file defines.
 fn chosen(node: &Node, report: &mut Report) {
-    let Some(chosen) = &node.chosen else { return };
+    let Some(chosen) = &node.default_network else {
+        return;
+    };
     if !node
         .networks()
         .any(|(_, network)| network.name.as_str() == chosen)

@@ -1,5 +1,5 @@
-//! The lines of a configuration's keys. Several plugins may have the same key, so keys are found by
-//! their paths.
+//! The lines on which a configuration's keys stand. Several plugins may have the same key, so a key
+//! is found by its path.
 
 /// The path of a value in a document, for programs and for people.
 #[derive(Clone, Debug)]
@@ -36,7 +36,8 @@ impl KeyPath {
         }
     }
 
-    /// Returns the pointer to the innermost key of the path.
+    /// Returns the pointer without the indices at its end, so that it ends in a key: only keys have
+    /// lines.
     fn key_pointer(&self) -> &str {
         let mut pointer = self.pointer.as_str();
         while let Some((above, last)) = pointer.rsplit_once('/') {
@@ -66,7 +67,7 @@ enum Level {
 }
 
 impl Lines {
-    /// Reads a document that is known to be JSON.
+    /// Reads the keys of a document that is known to be JSON; of other text it may miss some.
     pub(super) fn of(text: &str) -> Self {
         let mut keys = Vec::new();
         let mut levels = Vec::new();
@@ -87,8 +88,8 @@ impl Lines {
                 '"' => {
                     let end = end_of_string(&mut rest);
                     if let (true, Some(Level::Object(key))) = (is_key, levels.last_mut()) {
-                        *key = text
-                            .get(at..=end)
+                        *key = end
+                            .and_then(|end| text.get(at..=end))
                             .and_then(|word| serde_json::from_str(word).ok())
                             .unwrap_or_default();
                         keys.push((pointer(&levels), line));
@@ -106,8 +107,8 @@ impl Lines {
         Self(keys)
     }
 
-    /// Returns the lines of the innermost key of the path; several if the key is duplicate. Upper
-    /// and lower case are the same.
+    /// Returns the lines of the path's last key, counted from 1; several if the key is duplicate.
+    /// Ignores case, as the JSON library of Go does.
     pub(super) fn of_key(&self, path: &KeyPath) -> impl DoubleEndedIterator<Item = usize> {
         let wanted = path.key_pointer();
         self.0
@@ -117,19 +118,20 @@ impl Lines {
     }
 }
 
-/// Returns the position of the quotation mark that ends a string.
-fn end_of_string(rest: &mut std::str::CharIndices<'_>) -> usize {
+/// Returns the position of the quotation mark that ends a string; `None` if the text ends before.
+fn end_of_string(rest: &mut std::str::CharIndices<'_>) -> Option<usize> {
     let mut is_escaped = false;
     for (at, symbol) in rest {
         match symbol {
-            '"' if !is_escaped => return at,
+            '"' if !is_escaped => return Some(at),
             '\\' => is_escaped = !is_escaped,
             _ => is_escaped = false,
         }
     }
-    usize::MAX
+    None
 }
 
+/// Returns the pointer to the position inside `levels`.
 fn pointer(levels: &[Level]) -> String {
     let part = |level: &Level| match level {
         Level::Object(key) => format!("/{key}"),

@@ -29,15 +29,15 @@ pub(super) struct Node {
     pub(super) paths: Paths,
     /// The configuration files, in the order of runtimes.
     pub(super) files: Vec<ConfFile>,
-    /// True if the folder of the files could be read, or does not exist.
+    /// False if the folder of the files exists but cannot be read.
     pub(super) folder_was_read: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) routes: Vec<InstalledRoute>,
-    /// The value of CRI-O's `cni_default_network`, which counts more than the order of files.
-    pub(super) chosen: Option<String>,
-    /// The number of networks that each pod gets, from the first.
-    taken: usize,
-    /// True if a runtime runs the plugin loopback for every pod; `None` if no runtime's
+    /// The value of CRI-O's `cni_default_network`, which overrides the order of files.
+    pub(super) default_network: Option<String>,
+    /// The number of networks that each pod gets, counted from the first usable file.
+    networks_per_pod: usize,
+    /// Some(true) if a runtime runs the plugin loopback for every pod; `None` if no runtime's
     /// configuration was found.
     pub(super) runs_loopback: Option<bool>,
     /// True if this process has CAP_NET_ADMIN, without which plugins fail STATUS and CHECK.
@@ -45,7 +45,7 @@ pub(super) struct Node {
 }
 
 impl ConfFile {
-    /// Returns the file's name on one line.
+    /// Returns the file's name without its folder, on one line whatever the name.
     pub(super) fn name(&self) -> String {
         self.path
             .file_name()
@@ -61,7 +61,8 @@ impl ConfFile {
             .is_some_and(|extension| extension == "conflist")
     }
 
-    /// Returns the content and its right extension if the file has the wrong one.
+    /// Returns a description of the content and the right extension for it; `None` if the file has
+    /// that extension, or if the content is neither a list nor a plugin.
     pub(super) fn misnamed(&self) -> Option<(&'static str, &'static str)> {
         let json = Json::parse(&self.bytes).ok()?;
         let is_list = json.lookup("plugins").is_some();
@@ -80,7 +81,7 @@ impl ConfFile {
 }
 
 impl Node {
-    /// Reads the configuration files and the kernel's state.
+    /// Reads the configuration files and the kernel's state; reports what cannot be read.
     pub(super) fn gather(paths: Paths, runtimes: &Runtimes, report: &mut Report) -> Self {
         let files = conf_files(&paths.conf_dir(), report);
         let mut node = Self {
@@ -89,8 +90,8 @@ impl Node {
             paths,
             interfaces: Vec::new(),
             routes: Vec::new(),
-            chosen: runtimes.default_network(),
-            taken: runtimes.networks(),
+            default_network: runtimes.default_network(),
+            networks_per_pod: runtimes.networks(),
             runs_loopback: runtimes.run_loopback(),
             privileged: is_privileged(),
         };
@@ -110,27 +111,28 @@ impl Node {
         Ok(())
     }
 
-    /// Returns the usable networks.
+    /// Returns the networks of all usable files, each with its file.
     pub(super) fn networks(&self) -> impl Iterator<Item = (&ConfFile, &Network)> {
         self.files
             .iter()
             .filter_map(|file| Some((file, file.network.as_ref().ok()?)))
     }
 
-    /// Returns all plugins of all usable networks.
+    /// Returns the plugins of all usable networks, each with its network.
     pub(super) fn plugins(&self) -> impl Iterator<Item = (&Network, &PluginConfig)> {
         self.networks()
             .flat_map(|(_, network)| network.plugins.iter().map(move |plugin| (network, plugin)))
     }
 
-    /// Returns the host's interface called `name`.
+    /// Returns the interface of this namespace called `name`.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.link.name == name)
     }
 
-    /// Returns a kernel parameter, for instance `net/ipv4/ip_forward`; `None` if it does not exist.
+    /// Returns the value of a kernel parameter, for instance `net/ipv4/ip_forward`; `None` if it
+    /// cannot be read.
     pub(super) fn sysctl(&self, name: &str) -> Option<String> {
         let own = self.paths.file("/proc/sys");
         let folder = if own.is_dir() {
@@ -143,7 +145,7 @@ impl Node {
             .map(|text| text.trim().to_owned())
     }
 
-    /// Returns the networks and folders for people, with the network that runtimes take.
+    /// Returns the networks and folders as text, with a remark on the networks that runtimes take.
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
             "networks in {}, in the order of runtimes:\n",
@@ -163,11 +165,7 @@ impl Node {
                 Err(ConfigError::Read { .. }) => "cannot be read".to_owned(),
                 Err(_) => "cannot be used".to_owned(),
             };
-            text += &format!(
-                "  {}: {content}{}\n",
-                file.name(),
-                self.why_taken(index, file)
-            );
+            text += &format!("  {}: {content}{}\n", file.name(), self.remark(index, file));
         }
         if self.files.is_empty() {
             text += "  none\n";
@@ -181,36 +179,37 @@ impl Node {
         text + &format!("plugins in {}\n", bins.join(":"))
     }
 
-    /// Returns true if pods get this file's network: the chosen one, else the first usable ones.
+    /// Returns true if pods get this file's network: it is the default network or, if there is no
+    /// default network, one of the first usable ones.
     pub(super) fn is_taken(&self, file: &ConfFile) -> bool {
         let Ok(network) = &file.network else {
             return false;
         };
-        match &self.chosen {
-            Some(chosen) => network.name.as_str() == chosen,
+        match &self.default_network {
+            Some(default) => network.name.as_str() == default,
             None => {
                 let mut usable = self
                     .files
                     .iter()
                     .filter(|file| file.is_usable())
-                    .take(self.taken);
+                    .take(self.networks_per_pod);
                 usable.any(|usable| usable.path == file.path)
             }
         }
     }
 
-    /// Returns the remark on a file that a runtime takes, or at which it stops.
-    fn why_taken(&self, index: usize, file: &ConfFile) -> &'static str {
+    /// Returns the remark on a file that a runtime takes, or at which it stops; empty for others.
+    fn remark(&self, index: usize, file: &ConfFile) -> &'static str {
         let first_usable = self.files.iter().position(ConfFile::is_usable);
         match &file.network {
-            _ if self.chosen.is_some() && self.is_taken(file) => {
+            _ if self.default_network.is_some() && self.is_taken(file) => {
                 "  <- taken: CRI-O's cni_default_network"
             }
-            _ if self.chosen.is_some() => "",
+            _ if self.default_network.is_some() => "",
             Err(ConfigError::Read { .. }) if index == 0 => "  <- the first",
             _ if index == 0 && first_usable == Some(0) => "  <- taken: the first",
             _ if index == 0 => "  <- the first: containerd stops here",
-            Ok(_) if index < self.taken && first_usable == Some(0) => {
+            Ok(_) if index < self.networks_per_pod && first_usable == Some(0) => {
                 "  <- taken too: containerd's max_conf_num"
             }
             Ok(_) if first_usable == Some(index) => "  <- the first usable file: CRI-O takes it",
@@ -218,7 +217,7 @@ impl Node {
         }
     }
 
-    /// Returns the networks and folders for programs.
+    /// Returns the networks and folders as JSON.
     pub(super) fn as_json(&self) -> serde_json::Value {
         let files: Vec<_> = self
             .files
@@ -243,6 +242,7 @@ impl Node {
     }
 }
 
+/// Returns the plugin's name, followed by its IPAM plugin's in parentheses.
 fn name_with_ipam(plugin: &PluginConfig) -> String {
     match required_plugins::ipam_type(plugin) {
         Some(ipam) => format!("{} ({ipam})", plugin.kind()),
@@ -250,7 +250,8 @@ fn name_with_ipam(plugin: &PluginConfig) -> String {
     }
 }
 
-/// Returns the files of the folder; `None` if it cannot be read.
+/// Returns the files of the folder, none if it does not exist. Reports a folder that cannot be read
+/// and returns `None`.
 fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     let paths = match Network::files(folder) {
         Ok(paths) => paths,
@@ -274,12 +275,12 @@ fn conf_files(folder: &Path, report: &mut Report) -> Option<Vec<ConfFile>> {
     Some(paths.into_iter().map(read).collect())
 }
 
-/// Returns true if a flag of a plugin's configuration is set.
+/// Returns true if the value of `key` in a plugin's configuration is `true`.
 pub(super) fn flag(plugin: &PluginConfig, key: &str) -> bool {
     plugin.json().lookup(key) == Some(&Json::Bool(true))
 }
 
-/// Returns a string of a plugin's configuration; `None` if it is empty.
+/// Returns the value of `key` in a plugin's configuration; `None` if it is no string, or empty.
 pub(super) fn text<'a>(plugin: &'a PluginConfig, key: &str) -> Option<&'a str> {
     match plugin.json().lookup(key) {
         Some(Json::String(text)) if !text.is_empty() => Some(text),
@@ -287,6 +288,7 @@ pub(super) fn text<'a>(plugin: &'a PluginConfig, key: &str) -> Option<&'a str> {
     }
 }
 
+/// Returns true if this process has CAP_NET_ADMIN in effect (proc(5), `CapEff`).
 fn is_privileged() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

@@ -15,9 +15,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The answers to VERSION, by plugin.
+/// The answers of plugins to VERSION, by the plugin's name. An error is already a text.
 type Versions = BTreeMap<String, Result<Vec<String>, String>>;
 
+/// A network whose plugins are examined.
+struct Subject<'a> {
+    file: &'a ConfFile,
+    network: &'a Network,
+    /// The severity of a defect: an error only in a network that pods get.
+    severity: Severity,
+}
+
+/// Examines the plugins of all usable networks, and the loopback plugin.
 pub(super) fn examine(node: &Node, report: &mut Report) {
     let runtime = Runtime::new(&node.paths.bin_dirs(), networks::cache(&node.paths))
         .with_timeout(plugins::QUERY_TIMEOUT);
@@ -28,35 +37,27 @@ pub(super) fn examine(node: &Node, report: &mut Report) {
         } else {
             Severity::Warning
         };
+        let subject = Subject {
+            file,
+            network,
+            severity,
+        };
         let mut complete = true;
         for name in required_plugins::names(network) {
-            complete &= program(node, file, &name, severity, report)
-                && version(
-                    &runtime,
-                    &mut versions,
-                    file,
-                    network,
-                    &name,
-                    severity,
-                    report,
-                );
+            complete &= examine_program(node, &subject, &name, report)
+                && examine_version(&runtime, &mut versions, &subject, &name, report);
         }
         // A plugin that delegates to itself might never stop.
         if complete && required_plugins::self_delegating(network).is_none() {
-            status(node, &runtime, network, severity, report);
+            examine_status(node, &runtime, &subject, report);
         }
     }
-    loopback(node, report);
+    examine_loopback(node, report);
 }
 
-/// Returns true if the program is installed and executable; otherwise reports it.
-fn program(
-    node: &Node,
-    file: &ConfFile,
-    name: &str,
-    severity: Severity,
-    report: &mut Report,
-) -> bool {
+/// Returns true if the program of the plugin `name` is installed and executable; otherwise reports
+/// the defect.
+fn examine_program(node: &Node, subject: &Subject<'_>, name: &str, report: &mut Report) -> bool {
     let candidates: Vec<PathBuf> = node
         .paths
         .bin_dirs()
@@ -76,12 +77,12 @@ fn program(
         return false;
     }
     let Some((first, meta)) = found.first() else {
-        report_missing(&candidates, file, name, severity, report);
+        report_missing(&candidates, subject, name, report);
         return false;
     };
     if meta.permissions().mode() & 0o111 == 0 {
         report.add(
-            severity,
+            subject.severity,
             "binary-not-executable",
             format!("{} is not executable", first.display()),
             "runtimes skip it, and every ADD fails with \"failed to find plugin\"",
@@ -100,14 +101,9 @@ fn program(
     true
 }
 
-/// Reports that the plugin is in none of the folders, and a dangling link if there is one.
-fn report_missing(
-    candidates: &[PathBuf],
-    file: &ConfFile,
-    name: &str,
-    severity: Severity,
-    report: &mut Report,
-) {
+/// Reports that the plugin is in none of the folders, and says so if a broken symbolic link is the
+/// cause.
+fn report_missing(candidates: &[PathBuf], subject: &Subject<'_>, name: &str, report: &mut Report) {
     let folders: Vec<_> = candidates
         .iter()
         .filter_map(|path| Some(path.parent()?.display().to_string()))
@@ -120,34 +116,34 @@ fn report_missing(
         ""
     };
     report.add(
-        severity,
+        subject.severity,
         "binary-missing",
         format!(
             "{}: the plugin {name} is not installed in {folders}{link}",
-            file.name()
+            subject.file.name()
         ),
         "every ADD fails with \"failed to find plugin\"",
         "install it there; if it is in another folder, correct the runtime's bin_dir",
     );
 }
 
-/// Returns the error if a lack of permission hides if the file exists.
+/// Returns the error if this process lacks the permission to see if the file exists.
 fn cannot_look(path: &Path) -> Option<io::Error> {
     path.metadata()
         .err()
         .filter(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Returns true if the plugin supports the network's version; otherwise reports it.
-fn version(
+/// Returns true if the plugin supports the network's version; otherwise reports the defect. Each
+/// plugin is asked once, and its answer added to `known`.
+fn examine_version(
     runtime: &Runtime,
     known: &mut Versions,
-    file: &ConfFile,
-    network: &Network,
+    subject: &Subject<'_>,
     name: &str,
-    severity: Severity,
     report: &mut Report,
 ) -> bool {
+    let wanted = subject.network.version;
     let versions = known.entry(name.to_owned()).or_insert_with(|| {
         runtime.versions(name).map_err(|e| {
             e.plugin_error()
@@ -155,21 +151,14 @@ fn version(
         })
     });
     match versions {
-        Ok(versions)
-            if versions
-                .iter()
-                .any(|version| version == network.version.as_str()) =>
-        {
-            true
-        }
+        Ok(versions) if versions.iter().any(|version| version == wanted.as_str()) => true,
         Ok(versions) => {
             report.add(
-                severity,
+                subject.severity,
                 "binary-version",
                 format!(
-                    "{} has cniVersion {}, but {name} supports {}",
-                    file.name(),
-                    network.version,
+                    "{} has cniVersion {wanted}, but {name} supports {}",
+                    subject.file.name(),
                     versions.join(" ")
                 ),
                 "every ADD fails with \"incompatible CNI versions\"",
@@ -179,7 +168,7 @@ fn version(
         }
         Err(e) => {
             report.add(
-                severity,
+                subject.severity,
                 "binary-broken",
                 format!("{name} does not answer VERSION: {e}"),
                 "every ADD fails (is it built for another architecture? is a library missing?)",
@@ -190,13 +179,10 @@ fn version(
     }
 }
 
-fn status(
-    node: &Node,
-    runtime: &Runtime,
-    network: &Network,
-    severity: Severity,
-    report: &mut Report,
-) {
+/// Reports the error of a network's STATUS. Without CAP_NET_ADMIN a plugin may report an error that
+/// the runtime would not get, so only an invalid configuration counts then.
+fn examine_status(node: &Node, runtime: &Runtime, subject: &Subject<'_>, report: &mut Report) {
+    let network = subject.network;
     let Err(e) = runtime.status(network) else {
         return;
     };
@@ -214,7 +200,7 @@ fn status(
         _ => "no pod can be attached, and the runtime reports the node as NotReady",
     };
     report.add(
-        severity,
+        subject.severity,
         "status",
         format!("{}: {e}", network.name),
         why,
@@ -222,9 +208,10 @@ fn status(
     );
 }
 
-/// Reports a missing loopback plugin. containerd runs it for every pod, whatever its networks are.
-/// If no runtime's configuration is found but a kubelet is, its runtime is probably containerd.
-fn loopback(node: &Node, report: &mut Report) {
+/// Reports a missing loopback plugin, which containerd runs for every pod, whatever the pod's
+/// networks are. If no runtime's configuration is found but a kubelet's is, the runtime is probably
+/// containerd.
+fn examine_loopback(node: &Node, report: &mut Report) {
     let paths: Vec<_> = node
         .paths
         .bin_dirs()

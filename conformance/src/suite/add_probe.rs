@@ -15,8 +15,11 @@ impl AddProbe {
         let mut closed = Vec::new();
         for group in items.chunk_by(|a, b| Arc::ptr_eq(&a.subject, &b.subject)) {
             // Some cases are run in versions that the plugin does not speak, to see it refuse them.
-            let can_be_added =
-                |item: &&Item| item.skip_reason().or_else(|| item.unlisted()).is_none();
+            let can_be_added = |item: &&Item| {
+                item.skip_reason()
+                    .or_else(|| item.unlisted_version())
+                    .is_none()
+            };
             let Some(item) = group
                 .iter()
                 .filter(can_be_added)

@@ -1,4 +1,4 @@
-//! The choice of cases, plugins and versions.
+//! The plan of a run: the selected cases, each with a plugin and a version.
 
 use super::{
     case::{Case, Level, Need},
@@ -10,13 +10,13 @@ use super::{
 use cni_types::SpecVersion;
 use std::sync::Arc;
 
-/// The choice of a user.
+/// The cases that the user wants.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Patterns for `plugin:family/case@version`; one that fits is enough. An empty list means all
-    /// cases.
+    /// Patterns for [`Item::full_id`]; a case is wanted if one of them matches. An empty list means
+    /// all cases.
     pub filters: Vec<String>,
-    /// Cases below this level are left out.
+    /// The weakest level that is wanted.
     pub level: Level,
 }
 
@@ -41,45 +41,45 @@ pub struct Item {
 }
 
 impl Item {
-    /// `family/case@version`.
+    /// Returns `family/case@version`.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}@{}", self.case.id, self.version)
     }
 
-    /// `plugin:family/case@version`: what filters are for.
+    /// Returns `plugin:family/case@version`, which filters are matched against.
     #[must_use]
     pub fn full_id(&self) -> String {
         format!("{}:{}", self.subject.profile.name, self.id())
     }
 
-    /// Why it cannot be run here.
+    /// Returns the reason to skip the case; `None` if it can be run.
     pub(super) fn skip_reason(&self) -> Option<String> {
-        let unmet = || self.case.needs.iter().find_map(|need| self.unmet(*need));
+        let unmet_need = || {
+            let mut needs = self.case.needs.iter();
+            needs.find_map(|need| self.unmet_need(*need))
+        };
+        let unlisted_version = || match self.case.needs.contains(&Need::AnyVersion) {
+            true => None,
+            false => self.unlisted_version(),
+        };
         self.subject
             .skip_reason()
-            .or_else(unmet)
-            .or_else(|| self.unspoken())
+            .or_else(unmet_need)
+            .or_else(unlisted_version)
     }
 
-    /// A plugin need not speak every version; it says which it does.
-    fn unspoken(&self) -> Option<String> {
-        if self.case.needs.contains(&Need::AnyVersion) {
-            None
-        } else {
-            self.unlisted()
-        }
-    }
-
-    /// Returns a reason to skip if VERSION does not list the version, whatever the case.
-    pub(super) fn unlisted(&self) -> Option<String> {
+    /// Returns a reason to skip if the plugin's VERSION does not list the version; `None` also if
+    /// the plugin gives no list. Disregards [`Need::AnyVersion`].
+    pub(super) fn unlisted_version(&self) -> Option<String> {
         let list = supported_versions::versions(&self.subject.binary(), self.subject.limit)?;
         let version = self.version.as_str();
-        let unspoken = !list.iter().any(|listed| listed == version);
-        unspoken.then(|| format!("VERSION does not list {version}"))
+        let is_listed = list.iter().any(|listed| listed == version);
+        (!is_listed).then(|| format!("VERSION does not list {version}"))
     }
 
-    fn unmet(&self, need: Need) -> Option<String> {
+    /// Returns a reason to skip if the plugin or the machine lacks what the case needs.
+    fn unmet_need(&self, need: Need) -> Option<String> {
         let profile = &self.subject.profile;
         match need {
             Need::Verb(verb) => (!profile.verbs.contains(&verb))
@@ -97,14 +97,14 @@ impl Item {
                 .other
                 .is_none()
                 .then(|| "there is no other build of the plugin".to_owned()),
-            // These say to which plugins a case applies; `plan` has looked at them.
+            // `applies` has looked at the first three, `skip_reason` looks at `AnyVersion`.
             Need::Makes(_) | Need::Ipam | Need::DataDir | Need::AnyVersion => None,
         }
     }
 }
 
-/// All pairs that make sense and are wanted: by plugin, then as the cases are listed, then by
-/// version.
+/// Returns an item for each plugin, case that applies to it, and version, as far as the selection
+/// wants it. They are in the order of plugins, then of cases, then of versions.
 #[must_use]
 pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selection) -> Vec<Item> {
     let mut items = Vec::new();
@@ -123,9 +123,9 @@ pub fn plan(cases: &'static [Case], subjects: &[Arc<Subject>], selection: &Selec
     items
 }
 
-/// For cases that are run in the newest version only: takes the newest that VERSION lists, if that
-/// is older than the newest of the profile. The process must have entered the sandbox
-/// ([`sandbox::enter`]).
+/// Lowers the version of items whose case is run in the newest version only, if the plugin's
+/// VERSION does not list it: to the newest of the profile's versions that VERSION lists. The
+/// process must have entered the sandbox ([`sandbox::enter`]), because plugins are run.
 #[must_use]
 pub fn resolve_newest(mut items: Vec<Item>) -> Vec<Item> {
     for item in items
@@ -136,14 +136,16 @@ pub fn resolve_newest(mut items: Vec<Item>) -> Vec<Item> {
         else {
             continue;
         };
-        let mut spoken = item.subject.profile.versions.clone();
-        spoken.retain(|version| list.iter().any(|listed| listed == version.as_str()));
-        item.version = item.case.versions.of(&spoken).pop().unwrap_or(item.version);
+        let mut supported = item.subject.profile.versions.clone();
+        supported.retain(|version| list.iter().any(|listed| listed == version.as_str()));
+        let newest = item.case.versions.of(&supported).pop();
+        item.version = newest.unwrap_or(item.version);
     }
     items
 }
 
 impl Selection {
+    /// Returns true if the level and a filter let the item pass.
     fn wants(&self, item: &Item) -> bool {
         let id = item.full_id();
         item.case.level <= self.level
@@ -152,6 +154,7 @@ impl Selection {
     }
 }
 
+/// Returns true if the case can apply to a plugin with this profile.
 fn applies(case: &Case, profile: &Profile) -> bool {
     case.kinds.contains(&profile.kind)
         && case.needs.iter().all(|need| match need {
