@@ -1,7 +1,7 @@
 //! The results of ADDs, kept for CHECK and DEL (spec section 3).
 //!
-//! The files are libcni's, in its place and format, so that an attachment made by one runtime can
-//! be ended by another: `<folder>/results/<network>-<container id>-<interface>`.
+//! The files have the place and format of libcni's, so that one runtime can detach what another
+//! attached: `<folder>/results/<network>-<container id>-<interface>`.
 
 use super::{error::Error, network::Network, parameters::Parameters, plain::read_plain};
 use base64::{
@@ -20,29 +20,31 @@ use std::{
     time::SystemTime,
 };
 
+/// The `kind` of libcni's cache files.
 const KIND: &str = "cniCacheV1";
 
-/// As Go writes and reads byte strings in JSON: with padding, and unused bits that count for
-/// nothing (`base64.StdEncoding`).
+/// The encoding of byte strings in Go's JSON (`base64.StdEncoding`): padded; unused bits of the
+/// last symbol are ignored when read.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// A folder with results.
+/// The folder in which a runtime keeps the results of its ADDs.
 #[derive(Clone, Debug)]
 pub struct Cache {
+    /// The subfolder with the files.
     results: PathBuf,
 }
 
-/// One attachment as it was made.
+/// An attachment as its ADD left it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CachedAttachment {
     /// The network's name.
     pub network: NetworkName,
-    /// The network configuration at the time.
+    /// The network configuration that the ADD used.
     pub config: Vec<u8>,
-    /// The parameters that the plugins were given.
+    /// The parameters of the ADD.
     pub parameters: Parameters,
     /// The result that the last plugin printed.
     pub result: Json,
@@ -51,15 +53,15 @@ pub struct CachedAttachment {
 /// One file of the cache.
 #[derive(Debug)]
 pub struct CacheEntry {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The time at which it was written, if it is known: the time of the ADD.
+    /// The time of the ADD, at which the file was written; `None` if it cannot be determined.
     pub written: Option<SystemTime>,
     /// Its content, or the reason why it cannot be read.
     pub attachment: io::Result<CachedAttachment>,
 }
 
-/// The file, key by key in libcni's order.
+/// The content of a file as it is written, with the keys in libcni's order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Written<'a> {
@@ -77,6 +79,7 @@ struct Written<'a> {
     result: &'a Json,
 }
 
+/// The content of a file as it is read: other writers may leave out keys.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Read {
@@ -92,7 +95,7 @@ struct Read {
 }
 
 impl Cache {
-    /// The cache below `folder`.
+    /// Returns the cache in `folder`, for instance `/var/lib/cni`. Creates nothing.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self {
@@ -100,16 +103,17 @@ impl Cache {
         }
     }
 
-    /// The one that libcni and all its runtimes use: `/var/lib/cni`.
+    /// Returns the cache in `/var/lib/cni`, which libcni and the runtimes built on it use.
     #[must_use]
     pub fn of_system() -> Self {
         Self::new(Path::new("/var/lib/cni"))
     }
 
-    /// Keeps a result. A reader never sees half of it, whenever the writer dies.
+    /// Stores the result of an ADD, in place of an earlier one of the same attachment. The file is
+    /// replaced in one step: a reader never sees half a result, even if the writer is killed.
     ///
     /// # Errors
-    /// Fails if it cannot be written.
+    /// Fails if the file or its folder cannot be written.
     pub fn store(
         &self,
         network: &Network,
@@ -146,10 +150,11 @@ impl Cache {
         })
     }
 
-    /// Returns the attachment as it was made, or `None` if there is no such file.
+    /// Returns the attachment, or `None` if it has no file. Of `parameters`, only the container id
+    /// and the interface's name count.
     ///
     /// # Errors
-    /// Fails if the file cannot be read or understood.
+    /// Fails if the file cannot be read or is damaged.
     pub fn load(
         &self,
         network: &NetworkName,
@@ -169,11 +174,11 @@ impl Cache {
         }
     }
 
-    /// Every attachment that was made and not ended. Files that cannot be understood are passed
-    /// over.
+    /// Returns every attachment that has a result: its ADD succeeded, and no DEL since. Files that
+    /// cannot be read or are damaged are skipped; a missing folder is an empty one.
     ///
     /// # Errors
-    /// Fails if the folder cannot be read; a missing one is empty.
+    /// Fails if the folder cannot be read.
     pub fn attachments(&self) -> Result<Vec<CachedAttachment>, Error> {
         Ok(self
             .entries()?
@@ -182,10 +187,11 @@ impl Cache {
             .collect())
     }
 
-    /// Every file of the cache in the order of their names, the usable and the unusable.
+    /// Returns every file of the cache, sorted by name, also those that cannot be read or are
+    /// damaged. A missing folder is an empty one.
     ///
     /// # Errors
-    /// Fails if the folder cannot be read; a missing one is empty.
+    /// Fails if the folder cannot be read.
     pub fn entries(&self) -> Result<Vec<CacheEntry>, Error> {
         let failed = |source| Error::Cache {
             operation: "list",
@@ -202,7 +208,7 @@ impl Cache {
                 })
                 .map_err(failed)?,
         };
-        // What a killed writer left is no attachment.
+        // The temporary file of a writer that was killed is no attachment.
         paths.retain(|path| {
             !path
                 .file_name()
@@ -212,10 +218,10 @@ impl Cache {
         Ok(paths.into_iter().map(CacheEntry::read).collect())
     }
 
-    /// Forgets an attachment.
+    /// Removes an attachment's file; succeeds also if the file does not exist.
     ///
     /// # Errors
-    /// Fails if the file is there and cannot be removed.
+    /// Fails if the file exists and cannot be removed.
     pub fn remove(&self, network: &NetworkName, parameters: &Parameters) -> Result<(), Error> {
         let path = self.path(network, parameters);
         match std::fs::remove_file(&path) {
@@ -228,7 +234,8 @@ impl Cache {
         }
     }
 
-    /// None of the three parts can hold a slash, so the file is always in the folder.
+    /// Returns the path of an attachment's file. The types of the three parts exclude a slash, so
+    /// the file is always in the folder.
     fn path(&self, network: &NetworkName, parameters: &Parameters) -> PathBuf {
         let Parameters {
             container_id,
@@ -284,9 +291,10 @@ impl CachedAttachment {
     }
 }
 
+/// Writes a hidden file beside `path` and renames it to `path`.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    // No network's name begins with a dot, so this is never taken for a result's file.
+    // No network's name begins with a dot, so the hidden file is never read as a result.
     name.push(format!(".{}", std::process::id()));
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
@@ -359,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_is_no_attachment() {
+    fn the_temporary_file_of_a_killed_writer_is_no_attachment() {
         let folder = Folder::new();
         folder.write("results/.n-c1-eth0.4711", "{");
         assert_eq!(Cache::new(folder.path()).entries().unwrap().len(), 0);

@@ -270,8 +270,8 @@ impl Runtime {
             .map_err(|e| failed(undecodable(&e)))
     }
 
-    /// Returns the cached result in the shape of the network's version, which may have changed
-    /// since the ADD; `None` if there is none.
+    /// Returns the cached result, or `None` if the attachment has no cache file. The result has the
+    /// shape of the network's version, which may have changed since the ADD.
     ///
     /// # Errors
     /// Fails if the result cannot be read, or if the version cannot express it.

@@ -1,9 +1,9 @@
-//! Chains of shell scripts that note what they were given.
+//! Tests of the runtime with chains of shell scripts, each of which records its input.
 
 use super::{testing::Folder, *};
 use std::sync::{Arc, Mutex};
 
-/// Two plugins, `first` and `second`, and their log: a line for each run.
+/// A runtime with two plugins, `first` and `second`, and the events of their runs.
 struct Bench {
     folder: Folder,
     runtime: Runtime,
@@ -31,7 +31,7 @@ impl Bench {
         }
     }
 
-    /// Plugin, command and `prevResult` of every run since the last call.
+    /// Returns plugin, command and the number in `prevResult` of every run since the last call.
     fn runs(&self) -> Vec<String> {
         let describe = |event: Event| {
             let stdin = Json::parse(event.stdin.as_bytes()).unwrap();
@@ -54,7 +54,7 @@ impl Bench {
             .collect()
     }
 
-    fn cached(&self) -> usize {
+    fn cached_attachments(&self) -> usize {
         self.runtime.cache().attachments().unwrap().len()
     }
 }
@@ -93,7 +93,7 @@ fn del_runs_in_reverse_with_the_final_result() {
     bench.runs();
     bench.runtime.del(&network, &parameters()).unwrap();
     assert_eq!(bench.runs(), ["second DEL 2", "first DEL 2"]);
-    assert_eq!(bench.cached(), 0);
+    assert_eq!(bench.cached_attachments(), 0);
     bench.runtime.del(&network, &parameters()).unwrap();
     assert_eq!(bench.runs(), ["second DEL -", "first DEL -"]);
 }
@@ -121,7 +121,7 @@ fn del_sends_no_result_before_0_4_0() {
 }
 
 #[test]
-fn add_and_del_stop_at_the_first_error_and_keep_its_words() {
+fn add_and_del_stop_at_the_first_error_and_keep_its_text() {
     let bench = Bench::new();
     let network = network("1.1.0", "");
     bench.runtime.add(&network, &parameters()).unwrap();
@@ -132,7 +132,7 @@ fn add_and_del_stop_at_the_first_error_and_keep_its_words() {
     assert_eq!(error.to_string(), r#"plugin "second" failed DEL: no luck"#);
     assert_eq!(error.plugin_error().unwrap().code, Code(117));
     assert_eq!(bench.runs(), ["second DEL 2"]);
-    assert_eq!(bench.cached(), 1);
+    assert_eq!(bench.cached_attachments(), 1);
     bench.folder.script("first", failing);
     assert!(bench.runtime.add(&network, &parameters()).is_err());
     assert_eq!(bench.runs(), ["first ADD -"]);
@@ -157,7 +157,7 @@ fn check_gives_all_plugins_the_final_result() {
 }
 
 #[test]
-fn what_is_disabled_or_too_new_asks_no_plugin() {
+fn no_plugin_is_run_for_an_operation_that_is_disabled_or_too_new() {
     let bench = Bench::new();
     let network_off = network("1.1.0", r#","disableCheck":true,"disableGC":true"#);
     assert!(matches!(
@@ -181,7 +181,7 @@ fn what_is_disabled_or_too_new_asks_no_plugin() {
 }
 
 #[test]
-fn gc_goes_on_after_an_error_and_returns_all() {
+fn gc_goes_on_after_an_error_and_returns_all_errors() {
     let bench = Bench::new();
     bench
         .folder
@@ -255,7 +255,7 @@ fn an_answer_that_is_no_result_is_an_error() {
         .add(&network("1.1.0", ""), &parameters())
         .unwrap_err();
     assert_eq!(error.plugin_error().unwrap().code, Code::DECODE);
-    assert_eq!(bench.cached(), 0);
+    assert_eq!(bench.cached_attachments(), 0);
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub(crate) fn doctor(arguments: &Arguments, screen: &Screen) -> bool {
     kernel::examine(&node, &pools, &mut report);
     firewall::examine(&node, &mut report);
     ipv6::examine(&node, &pools, &mut report);
-    let running = attachments::running(&node, &mut report);
-    attachments::cached(&node, &mut report);
+    let running = attachments::examine_living(&node, &mut report);
+    attachments::examine_cache(&node, &mut report);
     report.sort();
     let summary = Summary::of(&node, &report, running);
     if screen.is_json() {

@@ -1,16 +1,18 @@
-//! The folders to work with: from options, else from cnitool's variables, else the usual ones.
+//! The folders to work with: from options, else from the environment variables of cnitool, else the
+//! defaults.
 
 use cni_types::Environment;
 use std::path::{Path, PathBuf};
 
-/// The folders of a node, as far as the command line or the environment names them.
+/// The folders of a node. A folder that neither the command line nor the environment names is
+/// `None`, so that the doctor can take it from the runtime's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
-    /// The root directory of the node; not `/` if a container examines its host.
+    /// The root directory of the node: `/`, or the place where a container has its host mounted.
     pub(crate) root: PathBuf,
-    /// The folder of network configurations, if one was given.
+    /// The folder of network configurations, if it was named.
     pub(crate) conf_dir: Option<PathBuf>,
-    /// The folders of plugins, if any were given; not empty.
+    /// The folders of plugins, if any were named; never an empty list.
     pub(crate) bin_dirs: Option<Vec<PathBuf>>,
     /// The folder in which runtimes keep results.
     pub(crate) cache_dir: PathBuf,
@@ -30,7 +32,7 @@ pub(crate) struct Options {
 }
 
 impl Paths {
-    /// Combines options, environment and defaults.
+    /// Returns the folders that the options name, else those of `NETCONFPATH` and `CNI_PATH`.
     pub(crate) fn new(options: Options, environment: &Environment) -> Self {
         let root = options.root.unwrap_or_else(|| "/".into());
         let conf_dir = options
@@ -57,21 +59,21 @@ impl Paths {
         }
     }
 
-    /// Returns the folder of network configurations.
+    /// Returns the folder of network configurations, by default `/etc/cni/net.d` of the node.
     pub(crate) fn conf_dir(&self) -> PathBuf {
         self.conf_dir
             .clone()
             .unwrap_or_else(|| self.file("/etc/cni/net.d"))
     }
 
-    /// Returns the folders of plugins.
+    /// Returns the folders of plugins, by default `/opt/cni/bin` of the node.
     pub(crate) fn bin_dirs(&self) -> Vec<PathBuf> {
         self.bin_dirs
             .clone()
             .unwrap_or_else(|| vec![self.file("/opt/cni/bin")])
     }
 
-    /// Returns an absolute path of the node as a path below the root.
+    /// Returns the path at which this process finds the node's absolute `path`.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         below(&self.root, path)
     }
@@ -81,6 +83,7 @@ fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
+/// Returns a variable's value; `None` if it is unset or empty.
 fn non_empty(environment: &Environment, name: &str) -> Option<String> {
     Some(environment.text(name)).filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The wire: a listener for frames, and a router that advertises itself without end.
+//! Frames on a link: a listener for them, and a router that floods the link with advertisements.
 
 use nix::{
     errno::Errno,
@@ -20,21 +20,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Offsets and numbers of RFC 826, RFC 8200 and RFC 4861.
+// The numbers are from RFC 826, RFC 8200 and RFC 4861.
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_V6: [u8; 2] = [0x86, 0xdd];
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Every frame that the interfaces of a namespace get, or one of them.
+/// A packet socket that receives every frame of a namespace, or of one of its interfaces.
 #[derive(Debug)]
 pub struct Listener {
     socket: UdpSocket,
 }
 
 impl Listener {
-    /// Listens in the thread's namespace, from now on.
+    /// Starts to listen on all interfaces of the thread's network namespace.
     ///
     /// # Errors
     /// Fails if the socket cannot be opened.
@@ -45,34 +45,36 @@ impl Listener {
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::EthAll,
         );
-        // std knows no such sockets, but receives on this one as on any other.
+        // std has no packet sockets, but receiving and time limits work as on a UDP socket.
         Ok(Self {
             socket: UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?),
         })
     }
 
-    /// The same for one interface, from which it can also send.
+    /// Starts to listen on one interface. The listener can also [`send`](Self::send).
     ///
     /// # Errors
-    /// Fails with `NotFound` if there is no such interface, or if the socket cannot be opened.
+    /// Fails with `NotFound` if there is no such interface. Fails also if the socket cannot be
+    /// opened or bound.
     pub fn start_on(interface: &str) -> io::Result<Self> {
         let listener = Self::start()?;
         bind(listener.socket.as_raw_fd(), &link_address(interface)?)?;
         Ok(listener)
     }
 
-    /// Sends a frame from the one interface, as it is.
+    /// Sends a whole Ethernet frame from the interface of [`start_on`](Self::start_on).
     ///
     /// # Errors
-    /// Fails if the kernel refuses.
+    /// Fails if the listener has no single interface, or if the kernel refuses the frame.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame).map(drop)
     }
 
-    /// Returns the next frame that `wanted` takes, or `None` if no such frame comes in time.
+    /// Returns the next frame for which `wanted` is true, or `None` if no such frame comes within
+    /// `limit`. Waits on while the interface is down.
     ///
     /// # Errors
-    /// Fails if nothing can be received.
+    /// Fails if the kernel reports another error than that the interface is down.
     pub fn wait_for(
         &self,
         limit: Duration,
@@ -101,7 +103,10 @@ impl Listener {
     }
 }
 
-/// An interface's index in the form that a packet socket is bound to.
+/// Returns the address of an interface to which a packet socket can be bound.
+///
+/// # Errors
+/// Fails with `NotFound` if there is no such interface.
 fn link_address(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|entry| entry.interface_name == interface)
@@ -114,8 +119,9 @@ fn link_address(interface: &str) -> io::Result<LinkAddr> {
         })
 }
 
-/// The address that a frame announces to all: a gratuitous ARP (RFC 5227, 3: sender and target are
-/// the same), or an unsolicited neighbour advertisement to all nodes.
+/// Returns the address that a frame announces to all neighbours, or `None` for other frames. An
+/// announcement is a gratuitous ARP, in which sender and target are the same (RFC 5227, section 3),
+/// or a neighbour advertisement to all nodes.
 #[must_use]
 pub fn announced(frame: &[u8]) -> Option<IpAddr> {
     let kind: [u8; 2] = frame.get(12..14)?.try_into().ok()?;
@@ -126,17 +132,17 @@ pub fn announced(frame: &[u8]) -> Option<IpAddr> {
             (sender == target).then(|| Ipv4Addr::from(sender).into())
         }
         ETHERTYPE_V6 => {
-            let is_it = *frame.get(20)? == ICMPV6
+            let is_announcement = *frame.get(20)? == ICMPV6
                 && frame.get(38..54)? == ALL_NODES.octets()
                 && *frame.get(54)? == NEIGHBOUR_ADVERTISEMENT;
             let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
-            is_it.then(|| Ipv6Addr::from(target).into())
+            is_announcement.then(|| Ipv6Addr::from(target).into())
         }
         _ => None,
     }
 }
 
-/// A router that advertises itself, and a prefix, as fast as it can, until it is dropped.
+/// A router that advertises itself and a prefix, some thousand times a second, until it is dropped.
 #[derive(Debug)]
 pub struct RogueRouter {
     stop: Arc<AtomicBool>,
@@ -145,8 +151,8 @@ pub struct RogueRouter {
 }
 
 impl RogueRouter {
-    /// Starts it in the thread's namespace, on the link with this index. It offers itself as
-    /// default router and `prefix`/64 for addresses.
+    /// Starts the router in the thread's network namespace, on the link with the index `link`. It
+    /// advertises itself as default router, and `prefix`/64 for autoconfigured addresses.
     ///
     /// # Errors
     /// Fails if the socket cannot be opened.
@@ -158,19 +164,22 @@ impl RogueRouter {
             SockProtocol::IcmpV6,
         );
         let socket = UdpSocket::from(socket(kind.0, kind.1, kind.2, kind.3)?);
-        // Any other hop limit is ignored (RFC 4861, 6.1.2).
+        // Hosts drop advertisements with another hop limit (RFC 4861, section 6.1.2).
         setsockopt(&socket, Ipv6MulticastHops, &255)?;
         let to = SocketAddrV6::new(ALL_NODES, 0, 0, link);
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
-        let (stopped, count, packet) =
-            (Arc::clone(&stop), Arc::clone(&sent), advertisement(prefix));
-        let thread = std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if socket.send_to(&packet, to).is_ok() {
-                    count.fetch_add(1, Ordering::Relaxed);
+        let thread = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            let sent = Arc::clone(&sent);
+            let packet = advertisement(prefix);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if socket.send_to(&packet, to).is_ok() {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
                 }
-                std::thread::sleep(Duration::from_micros(200));
             }
         });
         Ok(Self {
@@ -180,7 +189,7 @@ impl RogueRouter {
         })
     }
 
-    /// The number of advertisements that it sent.
+    /// Returns the number of advertisements sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -196,8 +205,9 @@ impl Drop for RogueRouter {
     }
 }
 
-/// RFC 4861, 4.2 and 4.6.2: a router for half an hour, a prefix that is on the link and good for
-/// addresses. The kernel writes the checksum.
+/// Returns a router advertisement (RFC 4861, sections 4.2 and 4.6.2) without its checksum, which
+/// the kernel fills in. The router's lifetime is half an hour; the prefix has the flags on-link and
+/// autonomous.
 fn advertisement(prefix: Ipv6Addr) -> Vec<u8> {
     let router = [134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
     let lifetimes = [0, 1, 0x51, 0x80, 0, 0, 0x38, 0x40, 0, 0, 0, 0];
@@ -209,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn announcements_are_told_from_questions() {
+    fn announcements_are_distinguished_from_requests() {
         let mut arp = [0; 42];
         arp[12..14].copy_from_slice(&ETHERTYPE_ARP);
         arp[28..32].copy_from_slice(&[10, 1, 0, 2]);

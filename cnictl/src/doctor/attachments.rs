@@ -1,5 +1,5 @@
-//! The attachments in the cache: those that are not as ADD left them, those whose namespace is
-//! gone, and files that cannot be read.
+//! The attachments in the cache. Reported are those that are not as ADD left them, those whose
+//! namespace is gone, and files that cannot be read.
 
 use super::{
     finding::{Report, number},
@@ -17,32 +17,33 @@ const MAX_REPORTED: usize = 10;
 
 /// The numbers of living attachments by the outcome of their CHECK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Running {
+pub(super) struct Counts {
     pub(super) intact: usize,
     pub(super) changed: usize,
     pub(super) unseen: usize,
 }
 
-/// CHECKs the living attachments.
-pub(super) fn running(node: &Node, report: &mut Report) -> Running {
-    // Errors of the cache are reported by `cached`.
-    let mut all = check_if_allowed(node).unwrap_or_default();
-    let mut running = Running::default();
+/// CHECKs the living attachments, reports those that are changed or could not be checked, and
+/// returns their numbers.
+pub(super) fn examine_living(node: &Node, report: &mut Report) -> Counts {
+    // `examine_cache` reports a cache that cannot be read.
+    let all = check_if_allowed(node).unwrap_or_default();
+    let mut counts = Counts::default();
     let mut changed: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut unseen: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for checked in all.drain(..) {
+    for checked in all {
         let label = checked.label();
         match checked.health {
-            Health::Intact => running.intact += 1,
+            Health::Intact => counts.intact += 1,
             Health::Changed(why) => {
-                running.changed += 1;
+                counts.changed += 1;
                 changed
                     .entry(checked.network)
                     .or_default()
                     .push((label, why));
             }
             Health::Unseen(why) => {
-                running.unseen += 1;
+                counts.unseen += 1;
                 *unseen.entry((checked.network, why)).or_default() += 1;
             }
         }
@@ -56,9 +57,11 @@ pub(super) fn running(node: &Node, report: &mut Report) -> Running {
             number(count, "attachment")
         ));
     }
-    running
+    counts
 }
 
+/// CHECKs the living attachments. Without CAP_NET_ADMIN every CHECK would fail, so they are all
+/// returned as not checked.
 fn check_if_allowed(node: &Node) -> Result<Vec<CheckedAttachment>, cni_runtime::Error> {
     if node.privileged {
         return check_living(&node.paths, None);
@@ -77,6 +80,8 @@ fn check_if_allowed(node: &Node) -> Result<Vec<CheckedAttachment>, cni_runtime::
         .collect())
 }
 
+/// Reports a network's changed attachments, each a pair of its label and the plugin's error: the
+/// first one by one, the others by their number.
 fn report_changed(network: &str, attachments: &[(String, String)], report: &mut Report) {
     let remedy = "restart the pod (kubectl delete pod), which attaches it again; if many pods are \
                   affected, restore what the plugin misses, and find out what removed it";
@@ -102,8 +107,8 @@ fn report_changed(network: &str, attachments: &[(String, String)], report: &mut 
     }
 }
 
-/// Reports stale attachments and damaged files.
-pub(super) fn cached(node: &Node, report: &mut Report) {
+/// Reports a cache that cannot be read, its stale attachments and its damaged files.
+pub(super) fn examine_cache(node: &Node, report: &mut Report) {
     let entries = match networks::cache(&node.paths).entries() {
         Ok(entries) => entries,
         Err(e) => return report.unseen(e.to_string()),

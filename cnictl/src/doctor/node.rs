@@ -91,7 +91,7 @@ impl Node {
             interfaces: Vec::new(),
             routes: Vec::new(),
             default_network: runtimes.default_network(),
-            networks_per_pod: runtimes.networks(),
+            networks_per_pod: runtimes.networks_per_pod(),
             runs_loopback: runtimes.run_loopback(),
             privileged: is_privileged(),
         };

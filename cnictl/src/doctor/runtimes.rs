@@ -9,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The CNI section in containerd's configuration of version 3, 2 and 1.
+/// The paths of the CNI section in containerd's configuration of the versions 3, 2 and 1.
 const CONTAINERD_CNI: [&[&str]; 3] = [
     &["plugins", "io.containerd.cri.v1.runtime", "cni"],
     &["plugins", "io.containerd.grpc.v1.cri", "cni"],
     &["plugins", "cri", "cni"],
 ];
 
-/// The names of the plugin that serves the CRI.
+/// The names of containerd's plugins that serve the CRI, in all versions of its configuration.
 const CRI_PLUGINS: [&str; 4] = [
     "cri",
     "io.containerd.grpc.v1.cri",
@@ -34,8 +34,9 @@ struct Settings {
     /// True for containerd, which runs the plugin loopback for every pod, unless
     /// `use_internal_loopback` is set; false for CRI-O.
     runs_loopback: bool,
-    /// The number of networks that each pod gets, if it is set.
-    networks: Option<usize>,
+    /// The number of networks that each pod gets (containerd's `max_conf_num`); `None` if the
+    /// configuration does not set it.
+    networks_per_pod: Option<usize>,
 }
 
 /// The default folder of configurations of all runtimes.
@@ -49,12 +50,13 @@ const CONTAINERD_FILES: [&str; 3] = [
 ];
 
 impl Settings {
+    /// Returns the folder of configurations, which may be the default one.
     fn conf_dir(&self) -> &Path {
         self.conf_dir.as_deref().unwrap_or(Path::new(CONF_DIR))
     }
 }
 
-/// Returns true if this is a node of a Kubernetes cluster.
+/// Returns true if the machine has files of a kubelet, so is a node of a Kubernetes cluster.
 pub(super) fn has_kubelet(paths: &Paths) -> bool {
     ["/var/lib/kubelet", "/etc/kubernetes"]
         .iter()
@@ -66,7 +68,7 @@ pub(super) fn has_kubelet(paths: &Paths) -> bool {
 pub(super) struct Runtimes(Vec<Settings>);
 
 impl Runtimes {
-    /// Replaces default folders by those of the first runtime; folders that were given stay.
+    /// Sets the folders that neither an option nor a variable names to those of the first runtime.
     pub(super) fn apply_to(&self, paths: &mut Paths) {
         let Some(first) = self.0.first() else { return };
         let root = paths.root.clone();
@@ -79,8 +81,8 @@ impl Runtimes {
         }
     }
 
-    /// Returns true if pods need the plugin loopback; `None` if no runtime's configuration was
-    /// found.
+    /// Returns true if a runtime runs the plugin loopback for every pod; `None` if no runtime's
+    /// configuration was found.
     pub(super) fn run_loopback(&self) -> Option<bool> {
         (!self.0.is_empty()).then(|| self.0.iter().any(|runtime| runtime.runs_loopback))
     }
@@ -88,24 +90,24 @@ impl Runtimes {
     /// Returns CRI-O's `cni_default_network`, if CRI-O reads the folder that is examined.
     pub(super) fn default_network(&self) -> Option<String> {
         let first = self.0.first()?;
-        let others = self
-            .0
+        self.0
             .iter()
-            .filter(|runtime| runtime.conf_dir() == first.conf_dir());
-        others
-            .filter_map(|runtime| runtime.default_network.clone())
-            .next()
+            .filter(|runtime| runtime.conf_dir() == first.conf_dir())
+            .find_map(|runtime| runtime.default_network.clone())
     }
 
-    /// Returns the number of networks that each pod gets, counted from the first of the folder.
-    pub(super) fn networks(&self) -> usize {
+    /// Returns the number of networks that each pod gets, counted from the first of the folder. By
+    /// default it is 1.
+    pub(super) fn networks_per_pod(&self) -> usize {
         self.0
             .first()
-            .and_then(|runtime| runtime.networks)
+            .and_then(|runtime| runtime.networks_per_pod)
             .unwrap_or(1)
     }
 }
 
+/// Reads the settings of the node's runtimes. Reports runtimes that read different folders, and
+/// those that do not read the folder that was given. containerd's settings come first.
 pub(super) fn examine(paths: &Paths, report: &mut Report) -> Runtimes {
     let crio = crio(paths, report);
     let containerd = containerd(paths, crio.is_some(), report);
@@ -136,7 +138,7 @@ pub(super) fn examine(paths: &Paths, report: &mut Report) -> Runtimes {
     Runtimes(runtimes)
 }
 
-/// Reports that the runtime does not read the folder that was given.
+/// Reports if the runtime does not read the folder of configurations that was given.
 fn report_other_folder(runtime: &Settings, paths: &Paths, report: &mut Report) {
     let Some(examined) = &paths.conf_dir else {
         return;
@@ -157,56 +159,68 @@ fn report_other_folder(runtime: &Settings, paths: &Paths, report: &mut Report) {
     }
 }
 
+/// Returns containerd's settings; `None` if it has no configuration, or does not serve the CRI.
 fn containerd(paths: &Paths, has_crio: bool, report: &mut Report) -> Option<Settings> {
     let path = CONTAINERD_FILES
         .iter()
         .find(|path| paths.file(path).exists())?;
-    let main = document(&paths.file(path), report)?;
-    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-    let mut documents = vec![main.clone()];
-    for pattern in texts(main.get("imports")) {
-        // A relative path is relative to the file's folder.
-        let found = matching(paths, &folder.join(pattern));
-        documents.extend(found.iter().filter_map(|path| document(path, report)));
-    }
     let mut settings = Settings {
         name: "containerd",
         runs_loopback: true,
         ..Settings::default()
     };
-    for document in &documents {
+    for document in containerd_documents(paths, path, report)? {
         let disabled = texts(document.get("disabled_plugins"));
-        if let Some(plugin) = disabled
-            .iter()
-            .find(|plugin| CRI_PLUGINS.contains(&plugin.as_str()))
-        {
-            // Docker's package ships it so; docker, nerdctl and CRI-O do not need the CRI plugin.
-            let is_missed = has_kubelet(paths) && !has_crio;
-            report.add(
-                if is_missed {
-                    Severity::Error
-                } else {
-                    Severity::Note
-                },
-                "containerd-no-cri",
-                format!("containerd's configuration disables the plugin {plugin:?}"),
-                "kubelet and crictl cannot use containerd (docker's package ships it so)",
-                format!(
-                    "if they should: remove it from disabled_plugins in {path}, and restart containerd"
-                ),
-            );
+        let is_cri = |plugin: &&String| CRI_PLUGINS.contains(&plugin.as_str());
+        if let Some(plugin) = disabled.iter().find(is_cri) {
+            // Docker, nerdctl and CRI-O do not need containerd's CRI plugin.
+            let severity = if has_kubelet(paths) && !has_crio {
+                Severity::Error
+            } else {
+                Severity::Note
+            };
+            report_disabled_cri(plugin, path, severity, report);
             return None;
         }
-        for path in CONTAINERD_CNI {
-            if let Some(section) = path.iter().try_fold(document, |value, key| value.get(key)) {
-                cni_section(section, &mut settings, report);
+        for keys in CONTAINERD_CNI {
+            let section = keys.iter().try_fold(&document, |value, key| value.get(key));
+            if let Some(section) = section {
+                read_cni_section(section, &mut settings, report);
             }
         }
     }
     Some(settings)
 }
 
-fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
+/// Returns containerd's configuration file `path`, followed by the files that it imports; `None` if
+/// the first cannot be read.
+fn containerd_documents(paths: &Paths, path: &str, report: &mut Report) -> Option<Vec<Value>> {
+    let main = document(&paths.file(path), report)?;
+    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let mut imported = Vec::new();
+    for pattern in texts(main.get("imports")) {
+        // A relative path is relative to the file's folder.
+        let found = matching(paths, &folder.join(pattern));
+        imported.extend(found.iter().filter_map(|path| document(path, report)));
+    }
+    Some([vec![main], imported].concat())
+}
+
+fn report_disabled_cri(plugin: &str, path: &str, severity: Severity, report: &mut Report) {
+    report.add(
+        severity,
+        "containerd-no-cri",
+        format!("containerd's configuration disables the plugin {plugin:?}"),
+        "kubelet and crictl cannot use containerd (docker's package ships it so)",
+        format!(
+            "if they should: remove it from disabled_plugins in {path}, and restart containerd"
+        ),
+    );
+}
+
+/// Overwrites the settings that a CNI section of containerd's configuration names; reports a
+/// template.
+fn read_cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
     let dirs = [
         texts(section.get("bin_dirs")),
         texts(section.get("bin_dir")),
@@ -227,7 +241,7 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
     }
     if let Some(number) = section.get("max_conf_num").and_then(Value::as_u64) {
         // 0 means all.
-        settings.networks = Some(
+        settings.networks_per_pod = Some(
             usize::try_from(number)
                 .ok()
                 .filter(|number| *number > 0)
@@ -253,6 +267,7 @@ fn cni_section(section: &Value, settings: &mut Settings, report: &mut Report) {
     }
 }
 
+/// Returns CRI-O's settings; `None` if it has no configuration. A later file overrides an earlier.
 fn crio(paths: &Paths, report: &mut Report) -> Option<Settings> {
     let mut files = vec![paths.file("/etc/crio/crio.conf")];
     // CRI-O reads every file in this folder, of any name.
@@ -280,7 +295,7 @@ fn crio(paths: &Paths, report: &mut Report) -> Option<Settings> {
         };
         settings.conf_dir = text("network_dir").map(PathBuf::from).or(settings.conf_dir);
         settings.default_network = text("cni_default_network").or(settings.default_network);
-        // plugin_dir is its older name.
+        // Older versions of CRI-O call it plugin_dir.
         let dirs = [
             texts(section.get("plugin_dirs")),
             texts(section.get("plugin_dir")),
@@ -307,7 +322,8 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Returns the files that match a path with at most one `*`, in its last part; sorted by name.
+/// Returns the files of the node that match `pattern`, an absolute path with at most one `*` in its
+/// last part, sorted by name. A path without `*` is returned even if there is no such file.
 fn matching(paths: &Paths, pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy();
     let Some((start, end)) = name.split_once('*') else {
@@ -440,7 +456,7 @@ mod tests {
         runtimes.apply_to(&mut paths);
         assert_eq!(paths.conf_dir(), root.0.join("c"));
         assert_eq!(runtimes.run_loopback(), Some(false));
-        assert_eq!(runtimes.networks(), usize::MAX, "all");
+        assert_eq!(runtimes.networks_per_pod(), usize::MAX, "all");
     }
 
     #[test]
@@ -549,7 +565,7 @@ mod tests {
         let runtimes = examine(&paths, &mut report);
         runtimes.apply_to(&mut paths);
         assert_eq!(
-            (runtimes.default_network(), runtimes.networks()),
+            (runtimes.default_network(), runtimes.networks_per_pod()),
             (None, 1),
             "not in containerd's folder"
         );

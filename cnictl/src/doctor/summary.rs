@@ -1,7 +1,7 @@
 //! The first line of the report: can new pods start, and are running pods connected?
 
 use super::{
-    attachments::Running,
+    attachments::Counts,
     finding::{Report, number},
     node::Node,
 };
@@ -36,7 +36,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(node: &Node, report: &Report, running: Running) -> Self {
+    pub(super) fn of(node: &Node, report: &Report, running: Counts) -> Self {
         let new_pods = if report.has_error_besides(&NOT_OF_ADD) {
             Start::Cannot
         } else if node.privileged && node.folder_was_read {
@@ -44,7 +44,7 @@ impl Summary {
         } else {
             Start::Unknown
         };
-        let Running {
+        let Counts {
             intact,
             changed,
             unseen,

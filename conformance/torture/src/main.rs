@@ -1,6 +1,6 @@
-//! `torture`: kills, terminates, fails and delays the plugins at every system call that they make,
-//! floods them, and looks for what is left, for what hangs, and for documents that are missing.
-//! Rootless, in namespaces of its own.
+//! `torture` kills, terminates and delays plugins at every system call that they make, makes each
+//! call fail, and floods plugins with requests. It reports what they leave behind, runs that hang,
+//! and answers without a document. It needs no root and runs in namespaces of its own.
 
 mod arguments;
 mod attempt;
@@ -18,9 +18,9 @@ use arguments::{Arguments, Task, USAGE};
 use request::ToolError;
 use std::{io::Write, path::Path, process::ExitCode};
 
-/// Something is wrong with the plugins.
+/// The exit status if a plugin has a defect.
 const EXIT_DEFECT: u8 = 1;
-/// Nothing can be said about them.
+/// The exit status if the plugins could not be tested.
 const EXIT_TROUBLE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -37,7 +37,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns true if nothing is wrong.
+/// Carries out the task and returns true if no plugin has a defect.
+///
+/// # Errors
+/// Fails if the plugins cannot be tested.
 fn carry_out(arguments: &Arguments) -> Result<bool, ToolError> {
     match &arguments.task {
         Task::Help => {
@@ -72,12 +75,14 @@ fn carry_out(arguments: &Arguments) -> Result<bool, ToolError> {
     }
 }
 
-/// Leaves the machine. What is started from here on ends with this process, also on Ctrl-C.
+/// Moves this process into namespaces of its own. Every process that is started from here on ends
+/// with this process, also on Ctrl-C.
 fn enter() -> Result<(), ToolError> {
     sandbox::enter().map_err(|e| e.to_string())?;
     sandbox::end_on_signals().map_err(|e| format!("cannot block signals: {e}"))
 }
 
+/// Prints the table and, if `file` is given, writes it there at the mark.
 fn conclude(table: &str, mark: &str, file: Option<&Path>) -> Result<(), ToolError> {
     print(table);
     match file {
@@ -86,7 +91,7 @@ fn conclude(table: &str, mark: &str, file: Option<&Path>) -> Result<(), ToolErro
     }
 }
 
-/// Prints to stdout. A reader that has gone away (`| head`) is no trouble.
+/// Prints to stdout. Ignores errors, because the reader may have gone away (`| head`).
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,8 +1,8 @@
 //! IPAM without a pool: an attachment gets the addresses that its configuration or its runtime
 //! names.
 //!
-//! Nothing is recorded, no namespace is opened and the kernel is not asked, so ADD and CHECK read
-//! their input alone, and DEL, STATUS and GC have nothing to do.
+//! The plugin keeps no records, opens no namespace and does not ask the kernel. So ADD and CHECK
+//! depend on their input alone, and DEL, STATUS and GC have nothing to do.
 
 mod add;
 mod check;
@@ -37,12 +37,14 @@ impl Plugin for Static {
         check::check(call, &attachment.if_name)
     }
 
-    /// Succeeds: no resource can run out, and STATUS comes without the addresses of an attachment.
+    /// Succeeds: no resource can run out. The addresses cannot be validated, because those that a
+    /// runtime names come with ADD only.
     fn status(&self, _call: &Call) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Frees nothing; refuses a list that cannot be read, as every plugin does.
+    /// Frees nothing, because nothing is recorded. Fails if the list of valid attachments cannot be
+    /// read, as GC of every plugin does.
     fn gc(&self, call: &Call) -> Result<(), Error> {
         call.valid_attachments().map(drop)
     }

@@ -1,5 +1,5 @@
-//! Chains: the plugin as one of several in a network, run by the runtime library (spec section 3).
-//! Doubles stand in for its neighbours.
+//! The family `chains`: the plugin is one of several in a network, run by the runtime library (spec
+//! section 3). Doubles take the places of the other plugins.
 
 mod add;
 mod later;
@@ -9,7 +9,7 @@ mod watch;
 
 use crate::suite::{case::Case, kind::Kind};
 
-/// The plugins that can be in a chain.
+/// The kinds of plugins that can be in a chain.
 const CHAINABLE: &[Kind] = &[Kind::Interface, Kind::Chained];
 
 pub(super) fn cases() -> Vec<Case> {
