@@ -1,8 +1,9 @@
-//! Puts plugins into a folder of a node, while runtimes use it.
+//! Installs plugins into a folder of a node while runtimes use the folder.
 //!
-//! The program is written once beside its places and gets a further name for each plugin; then each
-//! of these is renamed to its place. So at any moment each plugin is the old or the new one, whole.
-//! A killed installation leaves hidden files, which the next one removes.
+//! The program is written once, as a hidden file in the folder, and gets a hidden hard link for each
+//! plugin. Then each link is renamed to its plugin's name. So at any moment each plugin is either the
+//! whole old program or the whole new one. A killed installation leaves hidden files, which the next
+//! one removes.
 
 use crate::Entry;
 use std::{
@@ -13,17 +14,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file of the running program, also if its name is gone by now.
+/// The file of the running program, even if the file has been removed or replaced since.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// The beginning of the names of files in the making. Runtimes look for plugins by their names
-/// only, so none of them runs such a file.
+/// The beginning of the names of hidden files. Runtimes look for plugins by their names only, so
+/// none of them runs such a file.
 const PREFIX: &str = ".cni-plugins.";
+/// The end of the names of hidden files.
 const SUFFIX: &str = ".new";
 
+/// The mode of an installed program.
 const MODE: u32 = 0o755;
 
-/// An installation that failed. Each plugin is as it was, or the new one, whole.
+/// The error of an installation. Each plugin is still the whole old program, or already the whole
+/// new one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel refused an operation.
@@ -31,11 +35,11 @@ pub enum Error {
     Io {
         /// The operation, as a verb.
         operation: &'static str,
-        /// Its object.
+        /// The file or folder.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
-        /// The remedy after a semicolon, or nothing.
+        /// The remedy, with a semicolon before it; empty if there is no particular remedy.
         remedy: &'static str,
     },
     /// Another installation is at work in the folder.
@@ -46,12 +50,11 @@ pub enum Error {
     Folder(PathBuf),
 }
 
-/// Puts these plugins into `directory`. Nothing is replaced before all of them are written and on
-/// the disk.
+/// Installs these plugins into `directory`. Replaces no file before all of them are on the disk.
 ///
 /// # Errors
 /// Fails if `directory` is missing, is locked by another installation, or has a folder with a
-/// plugin's name; if its file system takes no more; if it is read-only.
+/// plugin's name, or if its file system is full or read-only.
 pub fn install(directory: &Path, plugins: &[&Entry]) -> Result<(), Error> {
     let folder = open(directory)?;
     for plugin in plugins {
@@ -60,20 +63,20 @@ pub fn install(directory: &Path, plugins: &[&Entry]) -> Result<(), Error> {
             return Err(Error::Folder(place));
         }
     }
-    let mut making = Making::new(directory);
-    making.write(making.program.clone(), Path::new(OWN_PROGRAM))?;
+    let mut hidden = HiddenFiles::new(directory);
+    hidden.write(hidden.program.clone(), Path::new(OWN_PROGRAM))?;
     for plugin in plugins {
-        making.name(plugin.name)?;
+        hidden.link(plugin.name)?;
     }
     for plugin in plugins {
         let place = directory.join(plugin.name);
-        fs::rename(making.path(plugin.name), &place).map_err(failed("replace", &place))?;
+        fs::rename(hidden.path(plugin.name), &place).map_err(failed("replace", &place))?;
     }
-    drop(making);
+    drop(hidden);
     folder.sync_all().map_err(failed("sync", directory))
 }
 
-/// Opens and locks the folder, and removes what killed installations left in it.
+/// Opens and locks the folder, and removes the hidden files of killed installations.
 fn open(directory: &Path) -> Result<File, Error> {
     let folder = File::open(directory).map_err(|source| Error::Io {
         operation: "open",
@@ -87,8 +90,8 @@ fn open(directory: &Path) -> Result<File, Error> {
     match folder.try_lock() {
         Ok(()) => remove_leftovers(directory)?,
         Err(TryLockError::WouldBlock) => return Err(Error::Busy(directory.to_owned())),
-        // No folder can be locked over NFS. Files in the making have names of their own, so that
-        // two installations do no harm to each other; only the leftovers stay.
+        // NFS cannot lock folders. Two installations do no harm to each other, since the names of
+        // their hidden files differ; only the leftovers stay.
         Err(TryLockError::Error(_)) => {}
     }
     Ok(folder)
@@ -108,15 +111,18 @@ fn remove_leftovers(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The files in the making, which are removed at the end.
-struct Making {
-    /// Folder and beginning of their names: of this installation only.
+/// The hidden files of this installation. Dropping it removes those that were not renamed.
+struct HiddenFiles {
+    /// The folder and the beginning of the names, which is unique to this installation.
     stem: PathBuf,
+    /// The program to which the plugins are linked.
     program: PathBuf,
+    /// The program and the plugins.
     paths: Vec<PathBuf>,
 }
 
-impl Making {
+impl HiddenFiles {
+    /// Chooses the names; creates no file.
     fn new(directory: &Path) -> Self {
         let unique = RandomState::new().build_hasher().finish();
         let stem = directory.join(format!("{PREFIX}{unique:016x}"));
@@ -127,14 +133,17 @@ impl Making {
         }
     }
 
-    /// The place of a plugin in the making.
+    /// Returns the path of a plugin's hidden file.
     fn path(&self, name: &str) -> PathBuf {
         with_ending(&self.stem, &format!(".{name}{SUFFIX}"))
     }
 
-    /// Gives the program a plugin's name: a hard link, or a copy if the file system refuses that.
-    /// If it refuses the copy too, that is the reason.
-    fn name(&mut self, name: &str) -> Result<(), Error> {
+    /// Creates a plugin's hidden file: a hard link to the program, or a copy if the file system has
+    /// no hard links.
+    ///
+    /// # Errors
+    /// Fails with the error of the copy if the program can be neither linked nor copied.
+    fn link(&mut self, name: &str) -> Result<(), Error> {
         let path = self.path(name);
         self.paths.push(path.clone());
         if fs::hard_link(&self.program, &path).is_ok() {
@@ -143,7 +152,7 @@ impl Making {
         self.write(path, &self.program.clone())
     }
 
-    /// Writes a copy of a program, executable for everybody, to the disk.
+    /// Copies the program `from` to `path`, executable for all users, and syncs it to the disk.
     fn write(&mut self, path: PathBuf, from: &Path) -> Result<(), Error> {
         self.paths.push(path.clone());
         let mut program = File::open(from).map_err(failed("open", from))?;
@@ -153,7 +162,7 @@ impl Making {
             .open(&path)
             .map_err(failed("create", &path))?;
         io::copy(&mut program, &mut copy).map_err(failed("write", &path))?;
-        // Not by the mode of open(2), which umask(2) changes.
+        // The mode of open(2) would be changed by umask(2).
         let mode = Permissions::from_mode(MODE);
         copy.set_permissions(mode)
             .map_err(failed("set the mode of", &path))?;
@@ -161,10 +170,11 @@ impl Making {
     }
 }
 
-impl Drop for Making {
+impl Drop for HiddenFiles {
     fn drop(&mut self) {
         for path in &self.paths {
-            // Most are gone by their rename. What stays, the next installation removes.
+            // A file that was renamed is not there; one that cannot be removed is left to the next
+            // installation.
             let _ = fs::remove_file(path);
         }
     }
@@ -176,6 +186,7 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// Returns the conversion of a kernel's answer into [`Error::Io`].
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |source| Error::Io {

@@ -1,4 +1,4 @@
-//! The plugins that a network needs, and the one way in which they may not be arranged.
+//! The plugins that a network needs, and the search for a plugin that delegates to itself.
 
 use cni_runtime::{Network, PluginConfig};
 use cni_types::Json;
@@ -17,7 +17,7 @@ pub(crate) fn names(network: &Network) -> Vec<String> {
     names
 }
 
-/// Returns the `type` in a plugin's `ipam` section, if it has one.
+/// Returns the `type` in a plugin's `ipam` section; `None` if it is missing or empty.
 pub(crate) fn ipam_type(plugin: &PluginConfig) -> Option<String> {
     match plugin.json().lookup("ipam")?.lookup("type")? {
         Json::String(kind) if !kind.is_empty() => Some(kind.clone()),
@@ -25,8 +25,8 @@ pub(crate) fn ipam_type(plugin: &PluginConfig) -> Option<String> {
     }
 }
 
-/// Returns the first plugin that names itself as its IPAM plugin. A plugin without a limit to
-/// delegation would start itself without end, so it may be asked for nothing but VERSION.
+/// Returns the first plugin that names itself as its IPAM plugin. Unless the plugin limits
+/// delegation, it would start itself without end, so nothing but VERSION may be called.
 pub(crate) fn self_delegating(network: &Network) -> Option<&str> {
     let names_itself = |plugin: &&PluginConfig| ipam_type(plugin).as_deref() == Some(plugin.kind());
     network

@@ -1,4 +1,4 @@
-//! `--trace`: a report of every run of a plugin, when it begins and when it ends.
+//! `--trace`: a report of every run of a plugin, at its start and at its end.
 
 use crate::{
     arguments::Arguments,
@@ -9,34 +9,35 @@ use cni_runtime::{Event, Runtime};
 use cni_types::{Command, Environment, Json};
 use std::{io::Write, path::Path};
 
-/// Returns the runtime for a command line: with its folders, and traced if it asks for that.
+/// Returns the runtime for a command line, which reports its runs if the command line has `--trace`.
 pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
     let runtime = Runtime::new(
         &arguments.paths.bin_dirs(),
         networks::cache(&arguments.paths),
     );
     if !arguments.trace {
-        // A plugin's log is for the person who runs it, as with cnitool.
+        // As with cnitool, the user sees the log of plugins.
         return runtime.on_exit(|event| write(&event.stderr));
     }
     if arguments.json {
         return runtime.on_exit(|event| write(&as_json(event)));
     }
-    let begins = |program: &Path, command: Command| {
+    let report_start = |program: &Path, command: Command| {
         write(&format!(">>> {} {}\n", command.as_str(), program.display()));
     };
     runtime
-        .on_start(begins)
+        .on_start(report_start)
         .on_exit(|event| write(&as_text(event)))
 }
 
+/// Writes to stderr, on which nobody may listen: errors are ignored.
 fn write(text: &str) {
     let _ = std::io::stderr()
         .lock()
         .write_all(screen::readable(text).as_bytes());
 }
 
-/// Returns the variables that the runtime set.
+/// Returns the names and values of the variables of CNI.
 fn variables(environment: &Environment) -> Vec<(String, String)> {
     let all = environment
         .iter()
@@ -50,6 +51,7 @@ fn milliseconds(event: &Event) -> f64 {
     (event.duration.as_secs_f64() * 1e5).round() / 100.0
 }
 
+/// Returns the report of a run for people.
 fn as_text(event: &Event) -> String {
     let mut text = format!(
         "=== {} {}: {}, {:.2} ms\n",
@@ -67,13 +69,13 @@ fn as_text(event: &Event) -> String {
         ("stderr", &event.stderr),
     ] {
         if !content.is_empty() {
-            text += &format!("--- {name}\n{}\n", readable(content));
+            text += &format!("--- {name}\n{}\n", indented_if_json(content));
         }
     }
     text
 }
 
-/// Returns one line of JSON for each run.
+/// Returns the report of a run as one line of JSON.
 fn as_json(event: &Event) -> String {
     let document = |text: &str| Json::parse(text.as_bytes()).unwrap_or_else(|_| text.into());
     let line = serde_json::json!({
@@ -90,7 +92,8 @@ fn as_json(event: &Event) -> String {
     screen::readable_json(&format!("{line}\n"))
 }
 
-fn readable(content: &str) -> String {
+/// Returns JSON with indentation, other text as it is.
+fn indented_if_json(content: &str) -> String {
     match Json::parse(content.as_bytes()) {
         Ok(json) => indented(&json),
         Err(_) => content.trim_end().to_owned(),

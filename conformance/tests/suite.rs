@@ -1,6 +1,6 @@
-//! The suite on the workspace's own plugins, each case in each version: none may fail.
+//! Runs every case of the suite, in each version, on the workspace's own plugins: no case may fail.
 //!
-//! `CNI_TEST_BIN_DIR` names other plugins, the reference's for instance.
+//! `CNI_TEST_BIN_DIR` names the folder of other plugins to test, for instance the reference's.
 
 use conformance::suite::{self, Item, Options, Profile, Selection, Subject, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -9,7 +9,7 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = Arguments::from_args();
-    // Most of a case's time the kernel makes it wait, so there may be more of them than processors.
+    // A case mostly waits for the kernel, so more of them may run than there are processors.
     arguments.test_threads = arguments.test_threads.or(Some(8));
     binaries::build(&["--workspace"])?;
     let subjects = subjects()?;
@@ -28,13 +28,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(libtest_mimic::run(&arguments, trials.collect()).exit_code())
 }
 
+/// Returns the plugins with a built-in profile that are in the folder.
 fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
     let bin_dir = binaries::bin_dir().to_owned();
     let mut profiles = Profile::built_in()?;
     profiles.retain(|profile| bin_dir.join(&profile.binary).is_file());
     let double = Some(env!("CARGO_BIN_EXE_cni-conformance").into());
     let limit = Duration::from_secs(60);
-    // The same build stands for the other.
+    // There is only one build, so it takes the place of the other one too.
     let other = Some(bin_dir.clone());
     let subject = |profile| {
         let bin_dir = bin_dir.clone();
@@ -51,6 +52,7 @@ fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
     Ok(profiles.into_iter().map(subject).collect())
 }
 
+/// Runs one case; the text of a failure is that of `explain`.
 fn run(item: &Item) -> Result<Completion, Failed> {
     let outcomes = suite::run(
         std::slice::from_ref(item),

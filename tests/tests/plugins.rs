@@ -1,4 +1,5 @@
-//! One list of plugins: no other file repeats it, so that a new plugin is an entry there.
+//! The list of plugins in `cni-plugins` is the only one: no other file repeats it, so that adding a
+//! plugin takes one entry.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use std::{
@@ -8,14 +9,14 @@ use std::{
 };
 use tests::workspace;
 
-/// The files that name every plugin: the list, and what Cargo builds it from.
+/// The files that may name every plugin: the list, and Cargo's files, which make its crates known.
 const ALLOWED: [&str; 3] = [
     "Cargo.lock",
     "cni-plugins/Cargo.toml",
     "cni-plugins/src/lib.rs",
 ];
 
-/// Lines within which a list is found, beyond one for each of its entries.
+/// The number of lines that a list may have in addition to one for each entry.
 const MARGIN: usize = 2;
 
 /// Returns the files below a folder, without what Cargo and git keep there.
@@ -33,8 +34,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the words of each line that can be a list's: in Rust and C those of string literals,
-/// since `static` is a keyword; in a page those of code, since its prose may name whom it likes.
+/// Returns the words of each line that can belong to a list. In Rust and C these are the words of
+/// string literals, since `static` is a keyword. In a page they are those of code blocks, since
+/// prose may name the plugins.
 fn words(file: &Path, text: &str) -> Vec<BTreeSet<String>> {
     let is_source = file
         .extension()
@@ -61,7 +63,7 @@ fn words(file: &Path, text: &str) -> Vec<BTreeSet<String>> {
     text.lines().map(line).collect()
 }
 
-/// Returns the number of the line at which all `names` are within reach of each other.
+/// Returns the number of the first line from which on all `names` follow within a few lines.
 fn list_at(names: &[&str], lines: &[BTreeSet<String>]) -> Option<usize> {
     let reach = names.len() + MARGIN;
     let starts = 0..lines.len();
@@ -81,7 +83,7 @@ fn no_other_file_repeats_the_list_of_plugins() {
     let mut found = Vec::new();
     for file in files(&root) {
         let path = file.strip_prefix(&root).unwrap();
-        // What is no text has no list.
+        // A file that is no text has no list.
         let Ok(text) = fs::read_to_string(&file) else {
             continue;
         };

@@ -20,8 +20,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Returns the program that scripts/fetch-cnitool makes.
-fn program() -> PathBuf {
+/// Returns the path of cnitool, which scripts/fetch-cnitool builds; ends the test as ignored if
+/// there is no cnitool.
+fn cnitool() -> PathBuf {
     let path = std::env::var_os("CNITOOL").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cnitool/cnitool"),
         PathBuf::from,
@@ -62,7 +63,8 @@ fn cnictl() -> PathBuf {
     bin_dir().join("cnictl")
 }
 
-fn cached() -> (String, serde_json::Value) {
+/// Returns the name and the content of the only file in the cache.
+fn cached_file() -> (String, serde_json::Value) {
     let entry = fs::read_dir("/var/lib/cni/results")
         .or_fail("list")
         .next()
@@ -76,13 +78,14 @@ fn cached() -> (String, serde_json::Value) {
 }
 
 fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
-    let cnitool = program();
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let cnitool = cnitool();
+    let node = node(host);
+    let _pod = host.pod("blue");
     let mut seen = Vec::new();
     for program in [&cnitool, &cnictl()] {
         let added = tool(&node, program, ["add", "n", "/run/netns/blue"]);
         let mut result = added.success().json();
-        let (name, mut file) = cached();
+        let (name, mut file) = cached_file();
         // The second ADD gets the next address, and the host's end a new MAC address.
         let address = result["ips"][0]["address"]
             .as_str()
@@ -98,20 +101,21 @@ fn the_result_and_the_cached_file_are_cnitool_s(host: &Host) {
         seen.push((name, file, result, added.stdout.ends_with('\n')));
         tool(&node, program, ["del", "n", "/run/netns/blue"]).success();
     }
-    let (first, second) = (&seen[0], &seen[1]);
-    assert_eq!(first, second);
+    assert_eq!(seen[0], seen[1]);
 }
 
 fn cnictl_checks_and_deletes_what_cnitool_added(host: &Host) {
-    pass_on(host, &program(), &cnictl());
+    add_by_one_and_delete_by_other(host, &cnitool(), &cnictl());
 }
 
 fn cnitool_checks_and_deletes_what_cnictl_added(host: &Host) {
-    pass_on(host, &cnictl(), &program());
+    add_by_one_and_delete_by_other(host, &cnictl(), &cnitool());
 }
 
-fn pass_on(host: &Host, first: &Path, second: &Path) {
-    let (node, pod) = (node(host), host.pod("blue"));
+/// Tests that `second` checks and deletes what `first` added, and that `first` then finds nothing.
+fn add_by_one_and_delete_by_other(host: &Host, first: &Path, second: &Path) {
+    let node = node(host);
+    let pod = host.pod("blue");
     let before = host.state(&[&pod]);
     tool(&node, first, ["add", "n", "/run/netns/blue"]).success();
     tool(&node, second, ["check", "n", "/run/netns/blue"]).success();

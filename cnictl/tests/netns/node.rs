@@ -1,4 +1,4 @@
-//! A node with its own configuration, plugins and state, and cnictl on it.
+//! A node with configurations, plugins and state of its own, on which tests run cnictl.
 
 use serde_json::Value;
 use std::{
@@ -16,7 +16,7 @@ pub(crate) struct Node<'a> {
     host: &'a Host,
 }
 
-/// The outcome of a run of cnictl.
+/// The outcome of a run of cnictl or of another program.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -40,7 +40,7 @@ impl<'a> Node<'a> {
         Path::new(ROOT).join(path)
     }
 
-    /// Installs a built plugin.
+    /// Installs a built plugin as a symbolic link.
     fn link(&self, plugin: &str) {
         std::os::unix::fs::symlink(
             bin_dir().join(plugin),
@@ -49,7 +49,7 @@ impl<'a> Node<'a> {
         .or_fail("link a plugin");
     }
 
-    /// Writes a file of the node.
+    /// Writes a file below the node's root and returns its path.
     pub(crate) fn file(&self, path: &str, content: impl ToString) -> PathBuf {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap_or(&path)).or_fail("make a folder");
@@ -57,12 +57,12 @@ impl<'a> Node<'a> {
         path
     }
 
-    /// Writes a network configuration.
+    /// Writes a network configuration into `/etc/cni/net.d` and returns its path.
     pub(crate) fn network(&self, file: &str, content: impl ToString) -> PathBuf {
         self.file(&format!("etc/cni/net.d/{file}"), content)
     }
 
-    /// Returns the path of the program.
+    /// Returns the path of cnictl.
     pub(crate) fn cnictl_path(&self) -> PathBuf {
         bin_dir().join("cnictl")
     }
@@ -72,7 +72,7 @@ impl<'a> Node<'a> {
         self.cnictl_with(arguments, &[])
     }
 
-    /// Runs cnictl with variables.
+    /// Runs cnictl for this node with these variables.
     pub(crate) fn cnictl_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
         let mut command = Command::new(self.cnictl_path());
         command.args(arguments).args(["--root", ROOT]);
@@ -98,6 +98,7 @@ impl<'a> Node<'a> {
 }
 
 impl Outcome {
+    /// Requires the exit status.
     #[track_caller]
     pub(crate) fn exit(&self, wanted: i32) -> &Self {
         if self.code != Some(wanted) {
@@ -109,16 +110,19 @@ impl Outcome {
         self
     }
 
+    /// Requires exit status 0.
     #[track_caller]
     pub(crate) fn success(&self) -> &Self {
         self.exit(0)
     }
 
+    /// Returns stdout, which must be JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).or_fail(&format!("read as JSON: {}", self.stdout))
     }
 
+    /// Requires `wanted` to occur in stdout or stderr.
     #[track_caller]
     pub(crate) fn says(&self, wanted: &str) -> &Self {
         if !self.stdout.contains(wanted) && !self.stderr.contains(wanted) {

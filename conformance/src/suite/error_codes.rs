@@ -1,6 +1,6 @@
-//! The codes of errors, wherever one is seen: many cases make a plugin fail, each in another way,
-//! and a code that the specification does not know is wrong in all of them. What is found counts
-//! against the one case about codes.
+//! The codes of all errors that plugins return in any case. Many cases make a plugin fail, each in
+//! another way, and a code that the specification does not know is wrong in all of them. Such a code
+//! fails the one case about codes.
 
 use super::{
     ids::ERROR_CODES,
@@ -11,7 +11,8 @@ use super::{
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Code 8, for a namespace that cannot be used. No clause has it, and plugins everywhere give it.
+/// The code for a namespace that cannot be used. The specification does not list it, but plugins
+/// commonly return it, so it is tolerated.
 pub(super) const NAMESPACE: u64 = 8;
 
 /// Returns true if the specification lists the code (section 5, Error), or leaves it to the plugin.
@@ -19,8 +20,8 @@ pub(super) fn is_known(code: u64) -> bool {
     matches!(code, 1..=7 | 11 | 50 | 51 | 100..)
 }
 
-/// Fails the case about codes if it has seen nothing wrong and another case of the same plugin in
-/// the same version has.
+/// Fails the case about codes if another case of the same plugin in the same version has an error
+/// with an unknown code. A case about codes that has not passed stays as it is.
 pub(super) fn check(items: &[Item], outcomes: &mut [Outcome]) {
     let mut found: Vec<(usize, String)> = Vec::new();
     for (index, item) in items
@@ -32,9 +33,11 @@ pub(super) fn check(items: &[Item], outcomes: &mut [Outcome]) {
         let mut others = others.filter(|(other, _)| {
             Arc::ptr_eq(&other.subject, &item.subject) && other.version == item.version
         });
-        let seen =
-            others.find_map(|(other, outcome)| Some((other.case.id, unknown(other, outcome)?)));
-        found.extend(seen.map(|(case, error)| (index, format!("in {case}: {error}"))));
+        let error = others.find_map(|(other, outcome)| {
+            let error = error_with_unknown_code(other, outcome)?;
+            Some(format!("in {}: {error}", other.case.id))
+        });
+        found.extend(error.map(|error| (index, error)));
     }
     for (index, found) in found {
         if let Some(outcome) = outcomes.get_mut(index)
@@ -47,8 +50,9 @@ pub(super) fn check(items: &[Item], outcomes: &mut [Outcome]) {
     }
 }
 
-/// The first error of the plugin itself with a code that is not known.
-fn unknown(item: &Item, outcome: &Outcome) -> Option<Value> {
+/// Returns the first error with an unknown code that the plugin returned; errors of delegates and
+/// doubles do not count.
+fn error_with_unknown_code(item: &Item, outcome: &Outcome) -> Option<Value> {
     let binary = item.subject.binary();
     let runs = outcome.journal.iter().filter_map(|entry| match entry {
         Entry::Run(run) => Some(run.as_ref()),
@@ -63,6 +67,7 @@ fn unknown(item: &Item, outcome: &Outcome) -> Option<Value> {
     })
 }
 
+/// Returns the error that the run printed; `None` if it succeeded or printed no document.
 fn error_of(entry: &RunEntry) -> Option<Value> {
     if entry.run.status.success() {
         None

@@ -13,7 +13,7 @@ use crate::suite::case::{Case, Clause};
 /// The clause that cases of several modules rest on.
 const NAME_IS_TAKEN: Clause = Clause::new(
     "2 ADD",
-    "where an interface of the requested name exists in the container, the plugin returns an \
+    "if an interface of the requested name exists in the container, the plugin returns an \
      error",
 );
 

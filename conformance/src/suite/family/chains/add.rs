@@ -160,7 +160,7 @@ const ADD_WITHOUT_PREVRESULT: Case = Case::may(
 .versions(Versions::WITH_INTERFACES)
 .kinds(&[Kind::Chained])
 .faults(&[Fault::new(
-    "makes up a result where it got none",
+    "makes up a result if it got none",
     |real, call| {
         if call.config().get("prevResult").is_none() {
             return Ok(Answer::success(json!({"cniVersion": "1.1.0"}).to_string()));

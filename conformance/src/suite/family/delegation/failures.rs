@@ -20,7 +20,7 @@ pub(super) const CHECK_PASSES_ON: Clause = Clause::new(
 );
 const FAILS_TOO: Clause = Clause::new(
     EXECUTION,
-    "where a delegate returns an error, the plugin should return one",
+    "if a delegate returns an error, the plugin should return one",
 );
 
 pub(super) const CASES: &[Case] = &[
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
 
 const ADD_FAILS: Case = Case::must(
     "delegation/add-fails",
-    "ADD fails where the delegate's fails",
+    "ADD fails if the delegate's fails",
     Clause::new(
         EXECUTION,
         "a plugin whose delegate fails on ADD returns failure",
@@ -45,7 +45,7 @@ const ADD_FAILS: Case = Case::must(
 .kinds(&[Kind::Interface])
 .needs(NEEDS)
 .faults(&[Fault::new(
-    "does without an address where there is none to be had",
+    "does without an address if there is none to be had",
     |real, call| {
         let answer = real.run(&call)?;
         if answer.status == 0 {
@@ -59,7 +59,7 @@ const ADD_FAILS: Case = Case::must(
 
 const DEL_FAILS: Case = Case::should(
     "delegation/del-fails",
-    "DEL fails where the delegate's fails, so that it is tried again",
+    "DEL fails if the delegate's fails, so that it is tried again",
     FAILS_TOO,
 )
 .kinds(&[Kind::Interface])
@@ -75,7 +75,7 @@ const DEL_FAILS: Case = Case::should(
 
 const CHECK_FAILS: Case = Case::should(
     "delegation/check-fails",
-    "CHECK fails where the delegate's fails, and passes on what it said",
+    "CHECK fails if the delegate's fails, and passes on what it said",
     CHECK_PASSES_ON,
 )
 .versions(Versions::WITH_CHECK)
@@ -116,7 +116,7 @@ const CHECK_FAILS: Case = Case::should(
 
 const GC_FAILS: Case = Case::should(
     "delegation/gc-fails",
-    "GC fails where the delegate's fails",
+    "GC fails if the delegate's fails",
     FAILS_TOO,
 )
 .versions(Versions::WITH_GC)
@@ -133,10 +133,10 @@ const GC_FAILS: Case = Case::should(
 
 const STATUS_FAILS: Case = Case::should(
     "delegation/status-fails",
-    "STATUS fails where the delegate's fails",
+    "STATUS fails if the delegate's fails",
     Clause::new(
         "2 STATUS",
-        "where the delegate returns an error, the plugin should return an error",
+        "if the delegate returns an error, the plugin should return an error",
     ),
 )
 .versions(Versions::WITH_GC)
@@ -154,7 +154,7 @@ const STATUS_FAILS: Case = Case::should(
 const ERROR_WORD_FOR_WORD: Case = Case::may(
     "delegation/error-word-for-word",
     "the error of a failed ADD has the delegate's code and text",
-    Clause::silent("what the error says where a delegate's ADD failed"),
+    Clause::silent("what the error says if a delegate's ADD fails"),
 )
 .kinds(&[Kind::Interface])
 .needs(NEEDS)
@@ -177,7 +177,7 @@ const ERROR_WORD_FOR_WORD: Case = Case::may(
 
 const NOT_FOUND: Case = Case::must(
     "delegation/not-found",
-    "ADD fails where CNI_PATH has no such delegate",
+    "ADD fails if CNI_PATH has no such delegate",
     Clause::new(
         EXECUTION,
         "the delegate is looked for in the folders of CNI_PATH",
@@ -212,7 +212,7 @@ const NOT_FOUND: Case = Case::must(
 
 const UNREADABLE_RESULT: Case = Case::must(
     "delegation/unreadable-result",
-    "ADD fails where the delegate's output is no result",
+    "ADD fails if the delegate's output is no result",
     Clause::new(
         "4 Delegated Plugin protocol",
         "a delegate's success is an exit status of 0 and a result on stdout",

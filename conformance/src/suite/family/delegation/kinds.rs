@@ -61,7 +61,7 @@ const ERROR_KINDS: Case = Case::may(
     "delegation/error-kinds",
     "ADD, DEL, GC and STATUS pass on the delegate's error with code, text and details",
     Clause::silent(
-        "where a delegate fails the plugin fails; what its error says then is open. A runtime \
+        "if a delegate fails the plugin fails; what its error says then is open. A runtime \
          that is to try again (code 11), or to leave a node alone (50, 51), has to be told",
     ),
 )
@@ -110,7 +110,7 @@ const ERROR_KINDS: Case = Case::may(
 
 const STATUS_NOT_FOUND: Case = Case::should(
     "delegation/status-not-found",
-    "STATUS fails where CNI_PATH has no such delegate",
+    "STATUS fails if CNI_PATH has no such delegate",
     Clause::new(
         "2 STATUS",
         "a plugin that relies on a delegate asks it for its STATUS; one that cannot serve an ADD \

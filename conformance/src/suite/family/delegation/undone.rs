@@ -12,7 +12,7 @@ use std::io;
 
 const CLAUSE: Clause = Clause::new(
     "4 Delegated plugin execution procedure",
-    "where a delegate fails on ADD, the plugin should run it again with DEL before it returns \
+    "if a delegate fails on ADD, the plugin should run it again with DEL before it returns \
      failure",
 );
 
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
 
 const FAILED_ADD_IS_UNDONE: Case = Case::should(
     "delegation/failed-add-is-undone",
-    "where the delegate's ADD fails, its DEL is called",
+    "if the delegate's ADD fails, its DEL is called",
     CLAUSE,
 )
 .kinds(&[Kind::Interface])
@@ -41,7 +41,7 @@ const FAILED_ADD_IS_UNDONE: Case = Case::should(
 
 const UNREADABLE_RESULT_IS_UNDONE: Case = Case::should(
     "delegation/unreadable-result-is-undone",
-    "where the delegate's output is no result, its DEL is called",
+    "if the delegate's output is no result, its DEL is called",
     CLAUSE,
 )
 .kinds(&[Kind::Interface])
@@ -59,7 +59,7 @@ const UNREADABLE_RESULT_IS_UNDONE: Case = Case::should(
 /// The next hop of the route is not on the link, so the kernel refuses it.
 const OWN_FAILURE_IS_UNDONE: Case = Case::may(
     "delegation/own-failure-is-undone",
-    "where the plugin fails after its delegate has succeeded, the delegate's DEL is called",
+    "if the plugin fails after its delegate has succeeded, the delegate's DEL is called",
     Clause::silent("what a plugin undoes whose own part of ADD failed"),
 )
 .versions(Versions::WITH_INTERFACES)

@@ -32,7 +32,7 @@ const FULL_DISK: Case = Case::should(
 .needs(&[Need::DataDir])
 .faults(&[
     Fault::new(
-        "leaves an empty record where it cannot write one",
+        "leaves an empty record if it cannot write one",
         |real, call| {
             let answer = real.run(&call)?;
             if answer.status != 0 {
@@ -73,7 +73,7 @@ const ROOM_AGAIN: Case = Case::should(
 
 const READ_ONLY_STATE: Case = Case::should(
     "faults/read-only-state",
-    "where its state is read-only, ADD fails with an error, and DEL succeeds once it can be \
+    "if its state is read-only, ADD fails with an error, and DEL succeeds once it can be \
      written",
     ERRORS,
 )
@@ -97,7 +97,7 @@ const READ_ONLY_STATE: Case = Case::should(
 
 const READ_ONLY_DEL: Case = Case::may(
     "faults/read-only-del",
-    "where its state is read-only, DEL does not say that it has removed what is still there",
+    "if its state is read-only, DEL does not say that it has removed what is still there",
     Clause::silent(
         "DEL completes without error to the fullest extent possible; nothing is said of what it \
          cannot remove",

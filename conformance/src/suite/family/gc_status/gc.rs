@@ -68,7 +68,7 @@ const GC_FREES_THE_STALE: Case = Case::should(
 
 const GC_KEEPS_THE_VALID: Case = Case::must(
     "gc_status/gc-keeps-the-valid",
-    "GC changes nothing where every attachment is valid",
+    "GC changes nothing if every attachment is valid",
     Clause::new(
         "2 GC",
         "only what belongs to attachments that are not in the list may be removed",
@@ -258,7 +258,7 @@ const GC_OTHER_NETWORKS: Case = Case::must(
 
 const GC_GOES_ON_AFTER_AN_ERROR: Case = Case::should(
     "gc_status/gc-goes-on-after-an-error",
-    "where its IPAM plugin fails at GC, the plugin cleans up its own things, and reports the \
+    "if its IPAM plugin fails at GC, the plugin cleans up its own things, and reports the \
      error",
     Clause::new(
         "2 GC",

@@ -20,10 +20,10 @@ pub(super) const CASES: &[Case] = &[
 
 const STATUS_READY: Case = Case::must(
     "gc_status/status-ready",
-    "STATUS succeeds where ADD does, before and after it",
+    "STATUS succeeds if ADD does, before and after it",
     Clause::new(
         "2 STATUS",
-        "the exit status is 0 where the plugin can serve an ADD",
+        "the exit status is 0 if the plugin can serve an ADD",
     ),
 )
 .versions(Versions::WITH_GC)
@@ -109,7 +109,7 @@ const STATUS_PRINTS_NOTHING: Case = Case::may(
 
 const STATUS_EXHAUSTED: Case = Case::should(
     "gc_status/status-exhausted",
-    "where no address is left, STATUS succeeds or fails with 50 or 51; DEL makes room",
+    "if no address is left, STATUS succeeds or fails with 50 or 51; DEL makes room",
     // The next sentence of the clause ("should return an error if those resources are
     // exhausted") is not held against a plugin: conformance/README.md, "A full pool", has the
     // reasons.

@@ -64,7 +64,7 @@ const ADD_MAKES_INTERFACE: Case = Case::must(
 
 const ADD_EXISTING_IFNAME: Case = Case::must(
     "lifecycle/add-existing-ifname",
-    "ADD is refused where an interface of that name exists, and leaves everything as it was",
+    "ADD is refused if an interface of that name exists, and leaves everything as it was",
     NAME_IS_TAKEN,
 )
 .kinds(&[Kind::Interface])

@@ -13,7 +13,7 @@ use std::{io, net::Ipv4Addr, path::Path};
 
 const BROKEN: Clause = Clause::new(
     "2 CHECK",
-    "an error where an interface, an address or a route that the plugin made and prevResult \
+    "an error if an interface, an address or a route that the plugin made and prevResult \
      lists is missing or in an invalid state",
 );
 const CHECK: Need = Need::Verb(Command::Check);
@@ -29,11 +29,11 @@ fn sees_nothing(real: &Real, call: Call) -> io::Result<Answer> {
 
 const UNREACHABLE: Clause = Clause::new(
     "2 CHECK",
-    "an error where an interface is in an invalid state, or the container cannot be reached",
+    "an error if an interface is in an invalid state, or the container cannot be reached",
 );
 const UNTOLD: Clause = Clause::new(
     "2 CHECK",
-    "an error where a resource that no result tells is missing: a rule of a firewall, a \
+    "an error if a resource that no result lists is missing: a rule of a firewall, a \
      reservation",
 );
 

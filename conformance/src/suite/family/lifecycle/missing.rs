@@ -58,7 +58,7 @@ const DEL_WITHOUT_NETNS_FREES: Case = Case::should(
 
 const DEL_NETNS_IS_FILE: Case = Case::should(
     "lifecycle/del-netns-is-file",
-    "DEL succeeds where CNI_NETNS is a file that is no namespace any more",
+    "DEL succeeds if CNI_NETNS is a file that is no namespace any more",
     OWN_RESOURCES,
 )
 .faults(&[Fault::new(
@@ -165,7 +165,7 @@ const DEL_INTERFACE_GONE: Case = Case::must(
 
 const DEL_INTERFACE_GONE_FREES: Case = Case::should(
     "lifecycle/del-interface-gone-frees",
-    "DEL leaves nothing where the container's interface is gone",
+    "DEL leaves nothing if the container's interface is gone",
     OWN_RESOURCES,
 )
 .kinds(&[Kind::Interface])

@@ -65,7 +65,7 @@ const SECOND_ADD: Case = Case::must(
 
 const FOREIGN_IFNAME: Case = Case::must(
     "lifecycle/foreign-ifname",
-    "ADD is refused where somebody else's interface has the name, and keeps nothing",
+    "ADD is refused if somebody else's interface has the name, and keeps nothing",
     NAME_IS_TAKEN,
 )
 .kinds(&[Kind::Interface])

@@ -72,7 +72,7 @@ const UNSUPPORTED_FIELD: Case = Case::must(
 
 const UNKNOWN_CONTAINER: Case = Case::must(
     "protocol/unknown-container",
-    "an error with code 3 is given only where there is nothing to clean up",
+    "an error with code 3 is given only if there is nothing to clean up",
     Clause::new(
         "5 Error",
         "code 3 stands for an unknown container, and the runtime need not clean up, by DEL for \
@@ -125,10 +125,10 @@ const UNKNOWN_CONTAINER: Case = Case::must(
 
 const UNREADABLE_STDIN: Case = Case::should(
     "protocol/unreadable-stdin",
-    "where stdin cannot be read, ADD fails with code 5",
+    "if stdin cannot be read, ADD fails with code 5",
     Clause::new(
         "5 Error",
-        "code 5 stands for a failure of input or output, as where the configuration cannot be \
+        "code 5 stands for a failure of input or output, for example a configuration that cannot be \
          read from stdin",
     ),
 )

@@ -65,7 +65,7 @@ const ERROR_CODES_CASE: Case = Case::should(
 
 const ERROR_DETAILS: Case = Case::must(
     "protocol/error-details",
-    "the details of an error, where there are any, are a text",
+    "the details of an error, if there are any, are a text",
     Clause::new("5 Error", "details is a longer text about the error"),
 )
 .faults(&[Fault::new(

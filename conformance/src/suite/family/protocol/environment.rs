@@ -1,4 +1,4 @@
-//! The environment: which variables a request must have, and which may be there.
+//! The environment: the variables that a request must have, and those that a plugin must tolerate.
 
 use crate::suite::{
     Attachment, Case, Clause, Context, Failure, Fault, Kind, Made, Need, Request, Versions,
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
 
 const MISSING_VARIABLES_ALL_NAMED: Case = Case::must(
     "protocol/missing-variables-all-named",
-    "where several variables are missing, the error names each of them",
+    "if several variables are missing, the error names each of them",
     CODE_4,
 )
 .faults(&[Fault::new("names the first one only", |real, call| {
@@ -55,13 +55,13 @@ const MISSING_VARIABLES_DEL: Case = Case::must(
     CODE_4,
 )
 .faults(&[
-    Fault::new("has nothing to do for no container", |real, call| {
+    Fault::new("succeeds without a container id", |real, call| {
         if call.env("CNI_CONTAINERID").is_empty() {
             return Ok(Answer::default());
         }
         real.run(&call)
     }),
-    Fault::new("deletes eth0 where it is told no name", |real, call| {
+    Fault::new("deletes eth0 if it gets no name", |real, call| {
         let named = !call.env("CNI_IFNAME").is_empty();
         real.run(&if named {
             call
@@ -74,7 +74,7 @@ const MISSING_VARIABLES_DEL: Case = Case::must(
     let attachment = context.attachment("c1")?;
     attachment.add()?;
     let before = context.state()?;
-    each_is_named(
+    require_each_named(
         &attachment,
         Command::Del,
         &["CNI_CONTAINERID", "CNI_IFNAME"],
@@ -89,19 +89,16 @@ const MISSING_VARIABLES_CHECK: Case = Case::must(
 )
 .versions(Versions::WITH_CHECK)
 .needs(&[Need::Verb(Command::Check)])
-.faults(&[Fault::new(
-    "finds nothing wrong with no container",
-    |real, call| {
-        if call.is(Command::Check) && call.env("CNI_NETNS").is_empty() {
-            return Ok(Answer::default());
-        }
-        real.run(&call)
-    },
-)])
+.faults(&[Fault::new("succeeds without a namespace", |real, call| {
+    if call.is(Command::Check) && call.env("CNI_NETNS").is_empty() {
+        return Ok(Answer::default());
+    }
+    real.run(&call)
+})])
 .body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
-    each_is_named(
+    require_each_named(
         &attachment,
         Command::Check,
         &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
@@ -110,7 +107,7 @@ const MISSING_VARIABLES_CHECK: Case = Case::must(
 
 const INVALID_VARIABLES_NAMED: Case = Case::must(
     "protocol/invalid-variables-named",
-    "where a variable has a value that it must not have, the error names the variable",
+    "if a variable has a value that it must not have, the error names the variable",
     CODE_4,
 )
 .faults(&[Fault::new("does not say which variable", |real, call| {
@@ -134,7 +131,7 @@ const INVALID_VARIABLES_NAMED: Case = Case::must(
 
 const UNKNOWN_COMMAND: Case = Case::must(
     "protocol/unknown-command",
-    "an operation that is none is refused with code 4, naming CNI_COMMAND",
+    "a CNI_COMMAND that is no operation is refused with code 4, naming CNI_COMMAND",
     CODE_4,
 )
 .faults(&[
@@ -146,7 +143,7 @@ const UNKNOWN_COMMAND: Case = Case::must(
             Ok(Answer::default())
         }
     }),
-    Fault::new("takes commands in small letters", |real, call| {
+    Fault::new("accepts operations in lower case", |real, call| {
         let command = call.env("CNI_COMMAND").to_uppercase();
         real.run(&call.with_env("CNI_COMMAND", command))
     }),
@@ -168,8 +165,8 @@ const NO_COMMAND: Case = Case::may(
     "protocol/no-command",
     "without CNI_COMMAND the plugin fails with code 4",
     Clause::silent(
-        "who calls a plugin without CNI_COMMAND is no runtime; many plugins tell about \
-         themselves on stderr. A runtime's request always has one",
+        "a request of a runtime always has CNI_COMMAND; without it, many plugins print \
+         information about themselves on stderr",
     ),
 )
 .versions(Versions::since(cni_types::SpecVersion::LATEST))
@@ -190,7 +187,8 @@ const NO_COMMAND: Case = Case::may(
         .run()?;
     context.require_unchanged(&before, "the request without CNI_COMMAND")?;
     if run.stdout.is_empty() && !run.stderr.is_empty() {
-        return Ok(()); // It tells about itself, to a person.
+        // The plugin has printed information about itself, which is no answer to a runtime.
+        return Ok(());
     }
     run.error_with(Code::INVALID_ENVIRONMENT)?;
     Ok(())
@@ -198,7 +196,7 @@ const NO_COMMAND: Case = Case::may(
 
 const BAD_IFNAME: Case = Case::must(
     "protocol/bad-ifname",
-    "an interface name that the kernel cannot take is refused",
+    "an interface name that the kernel does not accept is refused",
     USABLE_IFNAME,
 )
 .kinds(&[Kind::Interface])
@@ -221,7 +219,7 @@ const BAD_IFNAME: Case = Case::must(
 
 const ARGS: Case = Case::should(
     "protocol/args",
-    "CNI_ARGS with IgnoreUnknown=1 and keys of a runtime are no obstacle",
+    "ADD and DEL succeed if CNI_ARGS has IgnoreUnknown=1 and the keys of a runtime",
     Clause::new(
         "2 Parameters",
         "CNI_ARGS has extra arguments, pairs of key and value separated by \
@@ -240,15 +238,15 @@ const ARGS: Case = Case::should(
 .body(|context| {
     let text = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;\
                 K8S_POD_INFRA_CONTAINER_ID=0f";
-    serve_with(context, &[("CNI_ARGS", text)])
+    require_served_with(context, &[("CNI_ARGS", text)])
 });
 
 const ARGS_UNKNOWN: Case = Case::may(
     "protocol/args-unknown",
-    "CNI_ARGS with an unknown key and no IgnoreUnknown are no obstacle",
+    "ADD and DEL succeed if CNI_ARGS has an unknown key and no IgnoreUnknown",
     Clause::silent(
-        "nothing says whether a plugin may refuse a key in CNI_ARGS; by convention it may, \
-         unless IgnoreUnknown=1 is there",
+        "nothing says if a plugin may refuse a key in CNI_ARGS; by convention it may, unless \
+         IgnoreUnknown=1 is set",
     ),
 )
 .faults(&[
@@ -260,16 +258,17 @@ const ARGS_UNKNOWN: Case = Case::may(
     })
     .of("loopback"),
 ])
-.body(|context| serve_with(context, &[("CNI_ARGS", "FOO=BAR;ABC=123")]));
+.body(|context| require_served_with(context, &[("CNI_ARGS", "FOO=BAR;ABC=123")]));
 
 const FOREIGN_VARIABLES: Case = Case::may(
     "protocol/foreign-variables",
-    "variables of tracing, and CNI_ variables that are not known, are no obstacle",
+    "ADD and DEL succeed if the environment has variables of tracing and unknown CNI_ variables",
     Clause::silent(
-        "the environment may hold more than the specification lists; runtimes pass TRACEPARENT",
+        "the environment may have more variables than the specification lists; runtimes pass \
+         TRACEPARENT",
     ),
 )
-.faults(&[Fault::new("fails where it is traced", |real, call| {
+.faults(&[Fault::new("fails if it is traced", |real, call| {
     if call.env("TRACEPARENT").is_empty() {
         return real.run(&call);
     }
@@ -284,9 +283,10 @@ const FOREIGN_VARIABLES: Case = Case::may(
         ("CNI_OF_TOMORROW", ""),
         ("LONG", &long),
     ];
-    serve_with(context, &variables)
+    require_served_with(context, &variables)
 });
 
+/// Requires an error with code 4 that names the variable.
 fn require_named(run: &crate::suite::Run, variable: &str) -> Result<(), Failure> {
     let error = run.error_with(Code::INVALID_ENVIRONMENT)?;
     require(
@@ -296,7 +296,8 @@ fn require_named(run: &crate::suite::Run, variable: &str) -> Result<(), Failure>
     )
 }
 
-fn each_is_named(
+/// Requires that each variable is named by the error if it is missing, and if it is empty.
+fn require_each_named(
     attachment: &Attachment<'_>,
     command: Command,
     variables: &[&str],
@@ -314,8 +315,8 @@ fn each_is_named(
     Ok(())
 }
 
-/// ADD and DEL with more in the environment than is needed.
-fn serve_with(context: &Context<'_>, variables: &[(&str, &str)]) -> Result<(), Failure> {
+/// Requires that ADD and DEL succeed with additional variables.
+fn require_served_with(context: &Context<'_>, variables: &[(&str, &str)]) -> Result<(), Failure> {
     let attachment = context.attachment("c1")?;
     for command in [Command::Add, Command::Del] {
         let request = attachment.request(command);
