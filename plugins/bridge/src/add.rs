@@ -1,9 +1,10 @@
-//! ADD: all of it or nothing.
+//! ADD: sets the whole attachment up, or nothing.
 //!
-//! In order: check everything that can be checked; make sure that no such attachment lives; the
-//! bridge and its port, with the interface in the container behind it; IPAM; the container's
-//! addresses and routes; the bridge's address and forwarding; masquerading; wait until packets can
-//! pass. What is the attachment's own is rolled back on failure.
+//! The order: check all that can be checked; make sure that the attachment does not exist already;
+//! create the bridge and its port, with the interface in the container; ask the IPAM plugin;
+//! configure the container's addresses and routes, the bridge's addresses and forwarding;
+//! masquerade; wait until packets can pass. A failure rolls back what belongs to the attachment;
+//! the bridge stays.
 
 mod inside;
 mod port;
@@ -25,9 +26,14 @@ use cni_net::{Link, LinkEvents, Netns, Rtnl};
 use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Code, Encoded, Error};
 use port::{Connected, Port};
 
+/// Sets the attachment up and returns its result.
+///
+/// # Errors
+/// Fails, after the rollback, if the configuration is invalid, the attachment exists already, the
+/// IPAM plugin fails, the kernel refuses, or a wait is not over in time.
 pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error> {
     let config = Config::of(call)?;
-    // The kernel would put a number in its place (dev_alloc_name in net/core/dev.c).
+    // The kernel would replace it by a number (dev_alloc_name in net/core/dev.c).
     if attachment.if_name.as_str().contains('%') {
         return Err(
             Error::new(Code::INVALID_ENVIRONMENT, "interface name contains %")
@@ -42,7 +48,7 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     if config.spoof_check {
         mac_check::require_nameable(id)?;
     }
-    // Held to the end of the roll-back.
+    // Held until the rollback is over.
     let _claim = claim(id)?;
     let prev_result = call.prev_result()?;
     let adding = Adding {
@@ -58,6 +64,7 @@ pub(crate) fn add(call: &Call, attachment: &Attachment) -> Result<Encoded, Error
     rollback.finish(outcome)
 }
 
+/// An ADD that is under way.
 struct Adding<'a> {
     call: &'a Call,
     attachment: &'a Attachment,
@@ -67,13 +74,14 @@ struct Adding<'a> {
     prev_result: Option<AddResult>,
 }
 
-/// Connections to both sides.
+/// Netlink sockets in both namespaces.
 struct Ends {
     host: Rtnl,
     container: Rtnl,
 }
 
 impl<'a> Adding<'a> {
+    /// Returns the container's interface for the operations of `cni-attachment`.
     fn interface(&self) -> ContainerInterface<'a> {
         ContainerInterface {
             plugin: NAME,
@@ -83,8 +91,10 @@ impl<'a> Adding<'a> {
         }
     }
 
+    /// Sets the attachment up; each step adds its reversal to `rollback` first.
     fn run(&self, rollback: &mut Rollback<'a>) -> Result<Encoded, Error> {
-        let (call, config) = (self.call, self.config);
+        let call = self.call;
+        let config = self.config;
         let ipam = config
             .ipam()
             .map(|kind| Ipam::find(call, kind))
@@ -94,7 +104,7 @@ impl<'a> Adding<'a> {
             container: Rtnl::open_in(self.netns)?,
         };
         let port = self.choose_port(&mut ends)?;
-        self.require_first(&mut ends, &port)?;
+        self.require_not_attached(&mut ends, &port)?;
         let bridge = host::ensure_bridge(&mut ends.host, config)?;
         let mut connected = self.connect(&mut ends, port, &bridge, rollback)?;
         let bridge = host::pin_bridge_mac(&mut ends.host, &bridge, &config.bridge)?;
@@ -111,25 +121,28 @@ impl<'a> Adding<'a> {
         self.wait(&mut ends, &mut connected)?;
         let in_time = LinkEvents::subscribe_with_routes;
         wait_usable(&mut ends.host, gateways.into_iter(), &call.stop, in_time)?;
-        self.introduce(
+        self.announce_addresses(
             &mut ends,
             vlan_gateway.as_ref().unwrap_or(&bridge),
             &connected,
             &plan,
         )?;
         call.stop.check()?;
-        let ours = result::Ours {
+        let links = result::Links {
             bridge: &bridge,
             vlan_gateway: vlan_gateway.as_ref(),
             connected: &connected,
         };
-        self.result(&ours, plan, from_ipam).encode(call.version)
+        self.result(&links, plan, from_ipam).encode(call.version)
     }
 
-    /// Makes sure, before IPAM is asked, that no attachment of this identity lives: if IPAM fails,
-    /// its DEL runs, and that would free the addresses of the one that lives. No other ADD of it
-    /// runs meanwhile, for it has no claim.
-    fn require_first(&self, ends: &mut Ends, port: &Port) -> Result<(), Error> {
+    /// Makes sure, before the IPAM plugin is asked, that the attachment does not exist already.
+    /// Otherwise, if IPAM failed, its DEL would free the addresses of the existing attachment. No
+    /// concurrent ADD of the attachment can create it meanwhile: this one holds the claim.
+    ///
+    /// # Errors
+    /// Fails if the attachment exists, if its names are taken, or if the port cannot be marked.
+    fn require_not_attached(&self, ends: &mut Ends, port: &Port) -> Result<(), Error> {
         let has_ipam = self.config.ipam().is_some();
         if matches!(port, Port::Taken(_)) && !has_ipam {
             return Ok(());
@@ -155,15 +168,16 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Ensures the gateway's addresses, on the bridge or on the interface of the VLAN. Returns that
-    /// interface, and the addresses that were not there before.
+    /// Ensures the gateway's addresses on the bridge, or on the interface of the VLAN. Returns that
+    /// interface, if there is one, and the addresses that were not there before.
     fn ensure_gateway(
         &self,
         host: &mut Rtnl,
         bridge: &Link,
         plan: &Plan,
     ) -> Result<(Option<Link>, Vec<Cidr>), Error> {
-        let (config, stop) = (self.config, &self.call.stop);
+        let config = self.config;
+        let stop = &self.call.stop;
         let of_vlan = vlan::ensure_gateway_interface(host, bridge, config, &plan.gateways, stop)?;
         let added = host::ensure_gateway(
             host,
@@ -174,6 +188,7 @@ impl<'a> Adding<'a> {
         Ok((of_vlan, added))
     }
 
+    /// Creates the masquerade rules, if configured and there are addresses.
     fn masquerade(&self, plan: &Plan, rollback: &mut Rollback<'a>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = plan.ips.iter().map(|ip| ip.address).collect();
         match self.config.masquerade {
@@ -184,9 +199,11 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Sees to it that from here on packets find the container, whoever had its addresses before.
-    /// An interface that an earlier plugin left down is a later plugin's to announce.
-    fn introduce(
+    /// Waits until the container's addresses are usable, then corrects the host's neighbour entries
+    /// and announces the addresses, so that packets reach the container even if others had its
+    /// addresses before. Announces nothing on an interface that an earlier plugin left down: a
+    /// later plugin sets it up and announces it.
+    fn announce_addresses(
         &self,
         ends: &mut Ends,
         gateway: &Link,

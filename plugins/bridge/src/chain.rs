@@ -1,8 +1,9 @@
-//! Chained use (CONVENTIONS.md, "Chained Plugins"): an earlier plugin of the chain made the interface, a `tap` or a veth pair, and
-//! its result names the host's side of it. That becomes the port; no pair is made.
+//! Chained use (CONVENTIONS.md, "Chained Plugins"): an earlier plugin of the chain made the
+//! interface, a `tap` or a veth pair, and its result names the host's side of it. That side becomes
+//! the bridge port; no pair is made.
 //!
-//! The interface stays its maker's, who removes it. What this plugin did to it is marked by an
-//! alias (`mark`), by which CHECK, DEL and GC know it again.
+//! The plugin that made the interface removes it, too. An alias (`mark`) records that this plugin
+//! attached it to the bridge; CHECK, DEL and GC find it by that alias.
 
 use crate::{config::Config, vlan};
 use cni_attachment::{
@@ -15,12 +16,15 @@ use cni_net::{Batch, Link, LinkKind, Netns, Rtnl};
 use cni_types::{AddResult, AttachmentId, Call, Code, Error, IfName};
 
 /// Returns the host's side of the interface that an earlier plugin made, or `None` if the result
-/// names none: then a pair is made as ever. Of a veth its peer decides, which must be `inside`, the
-/// interface of the attachment's name in the container: a chain may have made other interfaces of
-/// the container before. Anything else, a tap for instance, has no other end.
+/// names none; the caller then makes a pair.
+///
+/// A veth counts only if its peer is `inside`, the interface of the attachment's name in the
+/// container: the chain may have made other interfaces of the container before. Any other
+/// interface, a tap for instance, has no peer.
 ///
 /// # Errors
-/// Code 7 if the choice is not clear, or the interface cannot become a port.
+/// Fails with code 7 if the result names an interface that does not exist, if the choice is
+/// ambiguous, or if the interface is a port of another bridge.
 pub(crate) fn port(
     host: &mut Rtnl,
     prev_result: &AddResult,
@@ -36,12 +40,12 @@ pub(crate) fn port(
     for interface in prev_result::on_host(prev_result).filter(|i| i.name != config.bridge.as_str())
     {
         let link = host.find_link(&IfName::parse(&interface.name)?)?;
-        let link = link.ok_or_else(|| absent(&interface.name))?;
+        let link = link.ok_or_else(|| not_on_host(&interface.name))?;
         match link.kind {
-            // Of a plugin that has a bridge of its own.
+            // The bridge of another plugin.
             LinkKind::Bridge => {}
             LinkKind::Veth if peer.as_ref().is_some_and(|peer| peer.index == link.index) => {
-                return free_of_others(host, link, config).map(Some);
+                return require_no_other_bridge(host, link, config).map(Some);
             }
             LinkKind::Veth => {}
             LinkKind::Other(_) => others.push(link),
@@ -49,25 +53,29 @@ pub(crate) fn port(
     }
     match others.as_slice() {
         [] => Ok(None),
-        [only] => free_of_others(host, only.clone(), config).map(Some),
-        several => Err(unclear(several)),
+        [only] => require_no_other_bridge(host, only.clone(), config).map(Some),
+        several => Err(ambiguous(several)),
     }
 }
 
-/// Refuses a port of another bridge.
-fn free_of_others(host: &mut Rtnl, port: Link, config: &Config) -> Result<Link, Error> {
+/// Returns the port.
+///
+/// # Errors
+/// Fails with code 7 if it is a port of another bridge.
+fn require_no_other_bridge(host: &mut Rtnl, port: Link, config: &Config) -> Result<Link, Error> {
     let bridge = host.find_link(&config.bridge)?.map(|link| link.index);
     match port.master {
-        Some(master) if Some(master) != bridge => Err(taken(host, &port, master)?),
+        Some(master) if Some(master) != bridge => Err(other_bridges_port(host, &port, master)?),
         _ => Ok(port),
     }
 }
 
-/// Makes sure that no interface of this attachment is a port already, whichever the earlier plugins
-/// made this time. A result that names nothing on the host never led to one.
+/// Makes sure that no interface of this attachment is a port already, whatever interfaces the
+/// earlier plugins made this time. Makes no request if the result names no interface on the host:
+/// this plugin never attached one by such a result.
 ///
 /// # Errors
-/// Code 4 if there is one.
+/// Fails with code 4 if there is such a port.
 pub(crate) fn require_none(
     host: &mut Rtnl,
     prev_result: &AddResult,
@@ -76,13 +84,16 @@ pub(crate) fn require_none(
     if prev_result::on_host(prev_result).next().is_none() {
         return Ok(());
     }
-    let taken = host.links()?.into_iter().find(|link| is_taken_by(link, id));
-    taken.map_or(Ok(()), |port| Err(pair::lives(&port.name, id)))
+    let port = host.links()?.into_iter().find(|link| is_port_of(link, id));
+    port.map_or(Ok(()), |port| Err(pair::lives(&port.name, id)))
 }
 
-/// Refuses a port that cannot be marked, since somebody else gave it an alias: without the mark, a
-/// second ADD of the attachment could not be told from the first, and its roll-back would free the
-/// addresses of the first.
+/// Makes sure that the port can be marked, that is, that nobody else gave it an alias. Without the
+/// mark, a second ADD of the attachment could not be distinguished from the first, and its rollback
+/// would free the addresses of the first.
+///
+/// # Errors
+/// Fails with code 7 if the port has an alias.
 pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
     let Some(alias) = port.alias.as_deref().filter(|alias| !alias.is_empty()) else {
         return Ok(());
@@ -95,25 +106,29 @@ pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
     )))
 }
 
-fn absent(name: &str) -> Error {
+fn not_on_host(name: &str) -> Error {
     let msg = format!("interface {name} of prevResult is not on this host");
     Error::new(Code::INVALID_CONFIG, msg)
         .with_details("an earlier plugin of the chain named it as the host's side of the interface")
 }
 
-fn unclear(several: &[Link]) -> Error {
+fn ambiguous(several: &[Link]) -> Error {
     let names: Vec<&str> = several.iter().map(|link| link.name.as_str()).collect();
     Error::new(
         Code::INVALID_CONFIG,
         "prevResult has more than one interface on the host's side",
     )
     .with_details(format!(
-        "found {}; one is wanted, or a veth whose peer is CNI_IFNAME in the container",
+        "found {}; expected one, or a veth whose peer is CNI_IFNAME in the container",
         names.join(", ")
     ))
 }
 
-fn taken(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
+/// Returns the error for a port of another bridge; names that bridge.
+///
+/// # Errors
+/// Fails if the kernel refuses to list that bridge.
+fn other_bridges_port(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
     let master = host
         .link(master)?
         .map_or_else(|| format!("link {master}"), |link| link.name.to_string());
@@ -122,14 +137,17 @@ fn taken(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error, Error> {
         port.name
     );
     Ok(Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
-        "take it off there (ip link set {} nomaster), or leave it to {master}",
+        "detach it (ip link set {} nomaster), or leave it on {master}",
         port.name
     )))
 }
 
-/// Makes it a port of the bridge, sets it up and marks it. An alias that somebody else gave it stays: then its maker's DEL is what
-/// takes it off the bridge.
-pub(crate) fn take(
+/// Makes the interface a port of the bridge, sets it up and marks it. An alias of others stays; DEL
+/// then leaves the port to the plugin that made it, whose DEL removes it.
+///
+/// # Errors
+/// Fails if the kernel refuses.
+pub(crate) fn attach(
     host: &mut Rtnl,
     port: &Link,
     bridge: &Link,
@@ -150,8 +168,11 @@ pub(crate) fn take(
     Ok(host.run(batch)?)
 }
 
-/// Takes it off again, as it was before.
-pub(crate) fn give_back(host: &mut Rtnl, before: &Link) -> Result<(), Error> {
+/// Restores the port's previous master, state and alias.
+///
+/// # Errors
+/// Fails if the kernel refuses.
+pub(crate) fn restore(host: &mut Rtnl, before: &Link) -> Result<(), Error> {
     let mut batch = Batch::new();
     if before.master.is_none() {
         batch.remove_master(before);
@@ -163,11 +184,16 @@ pub(crate) fn give_back(host: &mut Rtnl, before: &Link) -> Result<(), Error> {
     Ok(host.run(batch)?)
 }
 
-fn is_taken_by(link: &Link, id: AttachmentId<'_>) -> bool {
+/// Returns true if the mark of the link says that it is a port of this attachment.
+fn is_port_of(link: &Link, id: AttachmentId<'_>) -> bool {
     Mark::of(link).is_some_and(|mark| mark.role == Role::Port && mark.is_of(id))
 }
 
-/// The port that this attachment took, by the result of the whole chain.
+/// Returns the port of this attachment that an earlier plugin made, or `None`. Looks only at the
+/// interfaces that the result of the whole chain names.
+///
+/// # Errors
+/// Fails if the kernel refuses to list an interface.
 pub(crate) fn taken_port(
     host: &mut Rtnl,
     prev_result: &AddResult,
@@ -175,30 +201,36 @@ pub(crate) fn taken_port(
 ) -> Result<Option<Link>, Error> {
     for name in prev_result::on_host(prev_result).filter_map(|i| IfName::parse(&i.name).ok()) {
         let link = host.find_link(&name)?;
-        if let Some(link) = link.filter(|link| is_taken_by(link, id)) {
+        if let Some(link) = link.filter(|link| is_port_of(link, id)) {
             return Ok(Some(link));
         }
     }
     Ok(None)
 }
 
-/// DEL: takes the port off the bridge, and tells whether there was one.
+/// Detaches the attachment's port from the bridge, for DEL. Returns true if there was one.
+///
+/// # Errors
+/// Fails if the kernel refuses.
 pub(crate) fn release(host: &mut Rtnl, call: &Call, id: AttachmentId<'_>) -> Result<bool, Error> {
-    // DEL succeeds without one, and so with one that cannot be read.
+    // DEL succeeds without a prevResult, and likewise with one that cannot be parsed.
     let Ok(Some(prev_result)) = call.prev_result() else {
         return Ok(false);
     };
-    // The usual pair has a name of ours, so nothing is looked up for it.
+    // A pair that this plugin made has a name derived from the attachment; no look-up is needed.
     let [own, ..] = host_names(id);
     if prev_result::on_host(&prev_result).any(|interface| own == interface.name.as_str()) {
         return Ok(false);
     }
     let port = taken_port(host, &prev_result, id)?;
-    port.as_ref().map_or(Ok(()), |port| take_off(host, port))?;
+    port.as_ref().map_or(Ok(()), |port| detach(host, port))?;
     Ok(port.is_some())
 }
 
-/// GC: takes the ports of stale attachments off the bridge.
+/// Detaches the ports of stale attachments from the bridge, for GC.
+///
+/// # Errors
+/// Fails if the kernel refuses; the other ports are detached nevertheless.
 pub(crate) fn release_stale(
     host: &mut Rtnl,
     links: &[Link],
@@ -207,21 +239,17 @@ pub(crate) fn release_stale(
     let is_stale = |link: &&Link| {
         Mark::of(link).is_some_and(|mark| mark.role == Role::Port && stale.has(&mark))
     };
-    Error::join(
-        links
-            .iter()
-            .filter(is_stale)
-            .map(|port| take_off(host, port)),
-    )
+    Error::join(links.iter().filter(is_stale).map(|port| detach(host, port)))
 }
 
-fn take_off(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
+/// Detaches the port from its bridge and removes the mark. Succeeds if the interface is gone.
+fn detach(host: &mut Rtnl, port: &Link) -> Result<(), Error> {
     let mut batch = Batch::new();
     batch.remove_master(port);
     batch.set_alias(port, "");
     match host.run(batch) {
         Err(e) if !e.is_absent() => Err(e.into()),
-        // Its maker was faster.
+        // The plugin that made it was faster.
         _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
-//! CHECK: is the attachment still as ADD left it, and can its container be reached?
+//! CHECK: compares the attachment with what ADD set up.
 //!
-//! All differences are reported at once, each as what is wanted and what is found. What a later
-//! plugin of the chain may change (MTU, further addresses and routes) is not looked at, and its
-//! changes to what the result reports are in `prevResult`.
+//! Reports all differences at once, each as what is wanted and what is found. Ignores what a later
+//! plugin of the chain may change (the MTU, further addresses and routes); changes to what the
+//! result reports are in `prevResult`.
 
 use crate::{
     NAME, chain,
@@ -23,6 +23,11 @@ use cni_net::{Family, Link, Netns, PortState, Rtnl, Sysctl};
 use cni_types::{AddResult, Attachment, AttachmentId, Call, Cidr, Error, log};
 use std::collections::HashSet;
 
+/// Compares the attachment with the configuration and with prevResult, and asks the IPAM plugin to
+/// do the same.
+///
+/// # Errors
+/// Fails if there is a difference, if the IPAM plugin fails, or if the kernel refuses a request.
 pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     let config = Config::of(call)?;
     let netns = container_netns(call, &attachment.netns)?;
@@ -44,7 +49,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
         differences: Differences::new(),
     };
     let bridge = checking.bridge(&mut host)?;
-    // Of a tap, the other side is a guest's and not the container's.
+    // The other side of a tap is a guest's, not the container's.
     let has_inside = taken.is_none() || prev_result::interface(&own, &attachment.if_name).is_some();
     let link = if has_inside {
         checking.container(&netns)?
@@ -54,7 +59,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     match (bridge, link, taken) {
         (Some(bridge), Some(link), None) => checking.port(&mut host, &bridge, &link, &netns)?,
         (Some(bridge), Some(link), Some(port)) => {
-            checking.port_is_right(&mut host, &bridge, &port, &link)?
+            checking.compare_port(&mut host, &bridge, &port, &link)?
         }
         _ => {}
     }
@@ -62,6 +67,7 @@ pub(crate) fn check(call: &Call, attachment: &Attachment) -> Result<(), Error> {
     checking.differences.outcome()
 }
 
+/// A CHECK that is under way, with the differences found so far.
 struct Checking<'a> {
     config: &'a Config,
     attachment: &'a Attachment,
@@ -71,10 +77,12 @@ struct Checking<'a> {
 }
 
 impl Checking<'_> {
+    /// Adds the difference unless `holds` is true.
     fn require(&mut self, holds: bool, difference: impl FnOnce() -> String) {
         self.differences.require(holds, difference);
     }
 
+    /// Compares the bridge, and returns it; `None` if it does not exist.
     fn bridge(&mut self, rtnl: &mut Rtnl) -> Result<Option<Link>, Error> {
         let name = &self.config.bridge;
         let Some(link) = rtnl.find_link(name)? else {
@@ -98,6 +106,7 @@ impl Checking<'_> {
         Ok(Some(link))
     }
 
+    /// Compares the gateway's addresses, and forwarding.
     fn gateway(&mut self, rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
         if self.config.gateway == Gateway::No {
             return Ok(());
@@ -133,8 +142,10 @@ impl Checking<'_> {
         Ok(())
     }
 
+    /// Compares the container's interface, and returns it; `None` if it does not exist.
     fn container(&mut self, netns: &Netns) -> Result<Option<Link>, Error> {
-        let (config, prev_result) = (self.config, self.prev_result);
+        let config = self.config;
+        let prev_result = self.prev_result;
         self.differences.compare_container(
             netns,
             self.attachment,
@@ -144,7 +155,7 @@ impl Checking<'_> {
         )
     }
 
-    /// Compares the container's peer, which is to be on the host.
+    /// Compares the host's end of the pair to `container`.
     fn port(
         &mut self,
         rtnl: &mut Rtnl,
@@ -157,10 +168,11 @@ impl Checking<'_> {
                 .add(format!("host end of {} not found", container.name));
             return Ok(());
         };
-        self.port_is_right(rtnl, bridge, &peer, container)
+        self.compare_port(rtnl, bridge, &peer, container)
     }
 
-    fn port_is_right(
+    /// Compares the port `peer`, the host's side of `container`.
+    fn compare_port(
         &mut self,
         rtnl: &mut Rtnl,
         bridge: &Link,
@@ -194,7 +206,7 @@ impl Checking<'_> {
         let can_send = container.up && peer.up && peer.oper_up;
         match (bridge.spanning_tree, port.state) {
             (_, PortState::Forwarding) => {}
-            // On its way, which takes two forward delays.
+            // A transition, which takes two forward delays.
             (Some(_), PortState::Listening | PortState::Learning) => {}
             (Some(_), PortState::Blocking) => {
                 log::warn(
@@ -207,6 +219,7 @@ impl Checking<'_> {
         Ok(())
     }
 
+    /// Compares the macspoofchk rules.
     fn mac_check(&mut self, peer: &Link, container: &Link) -> Result<(), Error> {
         let Some(mac) = container.mac else {
             let name = &container.name;
@@ -223,6 +236,7 @@ impl Checking<'_> {
         Ok(())
     }
 
+    /// Compares the masquerade rules.
     fn masquerade(&mut self, masquerade: Masquerade<'_>) -> Result<(), Error> {
         let addresses: Vec<Cidr> = self.prev_result.ips.iter().map(|ip| ip.address).collect();
         if let Some(choice) = self.config.masquerade.filter(|_| !addresses.is_empty()) {

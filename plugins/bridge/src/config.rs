@@ -1,7 +1,8 @@
-//! The plugin's configuration: first as it is written, then as it is meant.
+//! The plugin's configuration: parsed from JSON, then checked.
 //!
-//! [`Config`] cannot hold what makes no sense. Everything is refused here, before anything is touched. DEL and GC must work
-//! with a configuration that ADD would refuse, so they read only what they need ([`Remains`]).
+//! A [`Config`] is valid: everything else is refused here, before ADD changes anything. DEL and GC
+//! must work with a configuration that ADD would refuse, so they read only what they need
+//! ([`CleanupConfig`]).
 
 mod vlan;
 
@@ -11,9 +12,11 @@ use cni_attachment::netfilter::masquerade::{Backend, BackendChoice};
 use cni_types::{Call, Code, Dns, Error, IfName, Json, Key, KeyKind, MacAddr, VlanId};
 use serde::Deserialize;
 
-/// The most that a veth and a bridge can have (ETH_MAX_MTU of include/uapi/linux/if_ether.h).
+/// The largest MTU of a veth and of a bridge, in bytes (ETH_MAX_MTU in
+/// include/uapi/linux/if_ether.h).
 const MAX_MTU: i64 = 65535;
 
+/// The name of the bridge if the configuration gives none.
 const DEFAULT_BRIDGE: &str = "cni0";
 
 /// The keys of the configuration.
@@ -41,7 +44,7 @@ pub const KEYS: &[Key] = &[
     Key::new("ipam", KeyKind::Ipam),
 ];
 
-/// The keys of `CNI_ARGS` that the plugin knows.
+/// The keys of `CNI_ARGS` that the plugin reads.
 const KNOWN_ARGS: [&str; 1] = ["MAC"];
 
 #[derive(Default, Deserialize)]
@@ -88,29 +91,30 @@ struct WireArgs {
     cni: WireMac,
 }
 
-/// Whether the bridge is the containers' gateway.
+/// The bridge's role as the containers' gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gateway {
-    /// It has no address of its own.
+    /// The bridge gets no address.
     No,
-    /// It has the gateway's address of each of the containers' networks.
+    /// The bridge gets the gateway's address of each of the containers' networks.
     Yes,
-    /// And containers reach everything through it.
+    /// As [`Gateway::Yes`], and containers get a default route through it.
     Default,
 }
 
-/// What the bridge port does beyond the ordinary; the reference refuses both at once.
+/// The mode of the bridge port. The reference refuses hairpin and promiscuous mode together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortMode {
-    /// Nothing.
+    /// Neither of the other modes.
     Plain,
-    /// Frames may leave by the port that they came by: a container reaches itself through a service's address.
+    /// Frames may leave by the port that they came by: a container reaches itself through a
+    /// service's address.
     Hairpin,
-    /// The bridge hands every frame to the host.
+    /// The bridge passes every frame to the host.
     Promiscuous,
 }
 
-/// What becomes of the container's interface.
+/// The state of the container's interface after ADD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Container {
     /// Up, with the addresses of this IPAM plugin.
@@ -118,29 +122,28 @@ pub enum Container {
         /// The IPAM plugin's `type`.
         ipam: String,
     },
-    /// Up, without addresses: layer 2.
+    /// Up, without addresses: a layer 2 attachment.
     Up,
     /// Left down, for software in the container that sets it up itself.
     Down,
 }
 
-/// What ADD and CHECK are asked for.
+/// The configuration of ADD, CHECK and STATUS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The bridge.
+    /// The bridge's name.
     pub bridge: IfName,
-    /// MTU of a new bridge and of both ends of the pair, in bytes; the bridge's own if it is
-    /// `None`.
+    /// The MTU of a new bridge and of both ends of the pair, in bytes; `None` for the bridge's own.
     pub mtu: Option<u32>,
-    /// Whether the bridge is the gateway.
+    /// The bridge's role as the gateway.
     pub gateway: Gateway,
-    /// Whether another address on the bridge is replaced.
+    /// True if ADD replaces another address of the bridge.
     pub force_address: bool,
-    /// By what traffic to outside is masqueraded, if it is.
+    /// The backend that masquerades traffic to other networks; `None` if it is not masqueraded.
     pub masquerade: Option<BackendChoice>,
     /// The port's mode.
     pub port: PortMode,
-    /// Whether the port exchanges no frames with other isolated ports.
+    /// True if the port exchanges no frames with other isolated ports.
     pub isolated: bool,
     /// The port's VLANs.
     pub vlan: Vlan,
@@ -148,21 +151,22 @@ pub struct Config {
     pub vlan_gateway: Option<VlanGateway>,
     /// The container's interface.
     pub container: Container,
-    /// Whether frames pass with the container's own source address only.
+    /// True if only frames with the container's own source address pass.
     pub spoof_check: bool,
-    /// Whether IPv6 addresses are used only after no neighbour objected.
+    /// True if ADD waits for duplicate address detection of IPv6 addresses (RFC 4862 section 5.4).
     pub detect_duplicates: bool,
     /// The hardware address of the container's interface.
     pub mac: Option<MacAddr>,
-    /// Resolver configuration that beats the IPAM plugin's.
+    /// The resolver configuration, which takes precedence over the IPAM plugin's.
     pub dns: Option<Dns>,
 }
 
 impl Config {
-    /// Reads and checks the configuration of `call`.
+    /// Parses and checks the configuration of `call`.
     ///
     /// # Errors
-    /// Code 6 for a value of a wrong type, 7 for one that makes no sense, 4 for `CNI_ARGS`.
+    /// Fails with code 6 for a value of a wrong type, with code 7 for an invalid value, and with
+    /// code 4 for invalid `CNI_ARGS`.
     pub fn of(call: &Call) -> Result<Self, Error> {
         let wire: Wire = call.config()?;
         let args = call.args(&KNOWN_ARGS)?;
@@ -173,7 +177,8 @@ impl Config {
         ]
         .into_iter()
         .find(|mac| !mac.is_empty());
-        let (bridge, container) = (bridge_name(&wire.bridge)?, container(&wire)?);
+        let bridge = bridge_name(&wire.bridge)?;
+        let container = container(&wire)?;
         let vlan = Vlan::of(wire.vlan, &wire.vlan_trunk, wire.preserve_default_vlan)?;
         let gateway = gateway(&wire);
         Ok(Self {
@@ -198,7 +203,8 @@ impl Config {
         })
     }
 
-    /// The interface that gets the gateway's addresses.
+    /// Returns the name of the interface that gets the gateway's addresses: the VLAN's interface or
+    /// the bridge.
     #[must_use]
     pub fn gateway_interface(&self) -> &IfName {
         self.vlan_gateway
@@ -206,7 +212,7 @@ impl Config {
             .map_or(&self.bridge, |gateway| &gateway.name)
     }
 
-    /// The type of the IPAM plugin, where there is one.
+    /// Returns the type of the IPAM plugin, or `None` without IPAM.
     #[must_use]
     pub fn ipam(&self) -> Option<&str> {
         match &self.container {
@@ -216,22 +222,23 @@ impl Config {
     }
 }
 
-/// What DEL and GC need to know.
+/// The part of the configuration that DEL and GC need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remains {
-    /// The type of the IPAM plugin that frees the addresses.
+pub struct CleanupConfig {
+    /// The type of the IPAM plugin that frees the addresses; `None` without IPAM.
     pub ipam: Option<String>,
-    /// The interface that has the gateway's addresses, where the configuration names one that can exist.
+    /// The interface that has the gateway's addresses; `None` if the configuration has no valid
+    /// name for it.
     pub gateway_interface: Option<IfName>,
-    /// By what traffic is masqueraded, where it is.
+    /// The backend of the masquerade rules; `None` if traffic is not masqueraded.
     pub masquerade: Option<Backend>,
 }
 
-impl Remains {
-    /// Reads what is there, and takes every other value as it is.
+impl CleanupConfig {
+    /// Parses the configuration of `call`. Invalid values count as missing.
     ///
     /// # Errors
-    /// Code 6 where `ipam` itself is of a wrong type: then addresses could not be freed.
+    /// Fails with code 6 if `ipam` is of a wrong type: its addresses could not be freed.
     pub fn of(call: &Call) -> Result<Self, Error> {
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
@@ -275,10 +282,12 @@ impl Remains {
     }
 }
 
+/// Returns an error with code 7.
 fn invalid(msg: impl Into<String>) -> Error {
     Error::new(Code::INVALID_CONFIG, msg)
 }
 
+/// Parses `ipMasqBackend`; an empty name is no choice.
 fn backend(name: &str) -> Result<BackendChoice, Error> {
     match name {
         "" => Ok(BackendChoice::Automatic),
@@ -290,6 +299,7 @@ fn backend(name: &str) -> Result<BackendChoice, Error> {
     }
 }
 
+/// Parses `bridge`; an empty name is the default.
 fn bridge_name(name: &str) -> Result<IfName, Error> {
     let name = if name.is_empty() {
         DEFAULT_BRIDGE
@@ -297,16 +307,19 @@ fn bridge_name(name: &str) -> Result<IfName, Error> {
         name
     };
     if name.contains('%') {
-        return Err(invalid(format!("invalid bridge name {name:?}: interface name contains %"))
-            .with_details(
-                "the kernel takes % for a place to put a number, and would make another bridge each time",
-            ));
+        return Err(invalid(format!(
+            "invalid bridge name {name:?}: interface name contains %"
+        ))
+        .with_details(
+            "the kernel replaces % by a number, and would create another bridge each time",
+        ));
     }
     IfName::parse(name).map_err(|e| {
         invalid(format!("invalid bridge name {name:?}: {}", e.msg)).with_details(e.details)
     })
 }
 
+/// Parses `mtu`; `None` if it is 0 or below.
 fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
     if mtu > MAX_MTU {
         return Err(
@@ -318,10 +331,10 @@ fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
     // The reference sets only what is above 0.
     match u32::try_from(mtu.max(0)) {
         Ok(0) => Ok(None),
-        // RFC 791: no link carries IPv4 with less; the kernel's own limit for Ethernet (ETH_MIN_MTU).
+        // RFC 791: no link carries IPv4 with less; also the limit of the kernel (ETH_MIN_MTU).
         Ok(mtu) if mtu >= 68 => Ok(Some(mtu)),
         _ => Err(invalid(format!("invalid MTU {mtu}"))
-            .with_details("the MTU is at least 68 bytes, or 0 for the bridge's own")),
+            .with_details("the MTU is at least 68 bytes, or 0 for that of the bridge")),
     }
 }
 
@@ -357,6 +370,7 @@ fn container(wire: &Wire) -> Result<Container, Error> {
     }
 }
 
+/// Parses a unicast hardware address.
 fn parse_mac(text: &str) -> Result<MacAddr, Error> {
     let mac: Result<MacAddr, _> = text.parse();
     let usable = mac
@@ -364,7 +378,7 @@ fn parse_mac(text: &str) -> Result<MacAddr, Error> {
         .filter(|mac| *mac != MacAddr::ZERO && !mac.is_multicast());
     usable.ok_or_else(|| {
         invalid(format!("address {text}: invalid MAC address"))
-            .with_details("a unicast address of six octets is wanted")
+            .with_details("expected a unicast address of six octets")
     })
 }
 
@@ -505,7 +519,7 @@ mod tests {
         let stdin = r#"{"cniVersion":"1.0.0","name":"n","mtu":7,"vlan":"x","bridge":"a/b","ipam":{"Type":"host-local"}}"#;
         let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
         assert_eq!(
-            Remains::of(&call).unwrap().ipam.as_deref(),
+            CleanupConfig::of(&call).unwrap().ipam.as_deref(),
             Some("host-local")
         );
         assert!(Config::of(&call).is_err());
@@ -523,7 +537,7 @@ mod tests {
         ] {
             let stdin = format!(r#"{{"name":"n"{keys}}}"#);
             let call = Call::new(Environment::default(), stdin.into(), Stop::never()).unwrap();
-            let found = Remains::of(&call).unwrap().gateway_interface;
+            let found = CleanupConfig::of(&call).unwrap().gateway_interface;
             assert_eq!(found.as_ref().map(IfName::as_str), interface, "{keys}");
         }
     }

@@ -1,7 +1,7 @@
-//! DEL: what is left of the attachment goes. Needs no namespace, no `prevResult`, no bridge and no
-//! configuration that an ADD would accept.
+//! DEL: removes what is left of the attachment. Needs no namespace, no `prevResult`, no bridge, and
+//! no configuration that ADD would accept.
 
-use crate::{NAME, chain, config::Remains};
+use crate::{NAME, chain, config::CleanupConfig};
 use cni_attachment::{
     del,
     interface::forget_neighbours,
@@ -15,26 +15,31 @@ use cni_attachment::{
 use cni_net::{Rtnl, iptables::Tables, nft::Nft};
 use cni_types::{AttachmentId, Call, Detachment, Error};
 
+/// Removes rules, links and addresses of the attachment. Succeeds if they are gone.
+///
+/// # Errors
+/// Fails if something cannot be removed; the other steps are tried nevertheless.
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let id = detachment.id(&call.network);
     del::remove(
         || remove_rules(call, detachment, id),
         || remove_links(call, detachment, id),
-        || ipam::del(call, Remains::of(call)?.ipam.as_deref()),
+        || ipam::del(call, CleanupConfig::of(call)?.ipam.as_deref()),
     )
 }
 
-/// Removes the rules and returns the socket, to be closed at the end. A kernel without nf_tables may
-/// have rules of the legacy iptables.
+/// Removes the masquerade and macspoofchk rules. Returns the nftables socket, which the caller
+/// closes at the end; `None` if the kernel has no nf_tables. Such a kernel may have rules of the
+/// legacy iptables.
 fn remove_rules(
     call: &Call,
     detachment: &Detachment,
     id: AttachmentId<'_>,
 ) -> Result<Option<Nft>, Error> {
     let mut nft = Nft::open_if_there()?;
-    let tables = match Remains::of(call).map(|remains| remains.masquerade) {
-        // Listing the legacy tables takes as long as others have rules there, and without ipMasq
-        // nobody made any for this.
+    let tables = match CleanupConfig::of(call).map(|config| config.masquerade) {
+        // Listing the legacy tables takes the longer, the more rules others have there; without
+        // ipMasq there are none of this attachment.
         Ok(masquerade) => masquerade.map_or(Tables::Nft, Backend::tables),
         Err(_) => Tables::All,
     };
@@ -45,21 +50,22 @@ fn remove_rules(
     Error::join([masquerade, spoof_check]).map(|()| nft)
 }
 
-/// Removes the pair, and has the host forget the container's addresses. The pair is known by its
-/// host's end, whatever became of the container and of the interface in it. Only a pair that says
-/// nothing, the reference's, is looked for by the interface's name in the container.
+/// Removes the pair, and the host's neighbour entries of the container's addresses.
 fn remove_links(call: &Call, detachment: &Detachment, id: AttachmentId<'_>) -> Result<(), Error> {
     let removed = remove_pair(call, detachment, id);
-    if let Ok(Remains {
+    if let Ok(CleanupConfig {
         gateway_interface: Some(interface),
         ..
-    }) = Remains::of(call)
+    }) = CleanupConfig::of(call)
     {
         forget_neighbours(call, &interface);
     }
     removed
 }
 
+/// Detaches a port that an earlier plugin made, or removes the pair. The pair is found by the mark
+/// on its host's end, even if the container or its interface is gone. Only a pair without a mark,
+/// as the reference makes it, is found by the name of the interface in the container.
 fn remove_pair(call: &Call, detachment: &Detachment, id: AttachmentId<'_>) -> Result<(), Error> {
     let mut host = Rtnl::open()?;
     if chain::release(&mut host, call, id)? || pair::remove(&mut host, id)? {

@@ -1,10 +1,10 @@
-//! Pairs of which nothing says whose they are: those that the reference made, and those whose alias
-//! somebody changed.
+//! Foreign pairs: veth pairs without a valid mark of ours. Either the reference made them, or
+//! somebody changed their alias.
 //!
-//! They matter to GC, for their containers answer for their addresses: an address that is freed
-//! under them is given out twice. Only a masquerade rule ties such an address to an attachment. If
-//! that is stale, the pair goes, before rule and address; the addresses of all other such pairs
-//! stay reserved.
+//! GC must handle them because their containers still use their addresses: if such an address were
+//! freed, another container would get it, too. Only a masquerade rule ties such an address to an
+//! attachment. If that attachment is stale, the pair is removed before its rules and its addresses
+//! are; the addresses of all other foreign pairs stay reserved.
 
 use crate::NAME;
 use cni_attachment::{
@@ -17,29 +17,30 @@ use cni_net::{Link, LinkKind, Rtnl, nft::Nft};
 use cni_types::{Call, Error, KeepAddresses};
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// A pair, and what answers behind it.
+/// A foreign pair and the addresses behind it.
 struct Foreign<'a> {
+    /// The host's end.
     link: &'a Link,
-    /// The addresses of its other end.
+    /// The addresses of the container's end.
     own: BTreeSet<IpAddr>,
-    /// All addresses of the namespace that its other end is in.
+    /// All addresses in the namespace of the container's end.
     all: BTreeSet<IpAddr>,
 }
 
-/// What GC has to do about foreign pairs.
+/// The foreign pairs, sorted into those to remove and those whose addresses must stay reserved.
 #[derive(Default)]
 pub(crate) struct Verdict<'a> {
     /// The pairs of stale attachments.
     pub(crate) stale: Vec<&'a Link>,
-    /// The addresses of all others.
+    /// The addresses behind all other foreign pairs.
     pub(crate) keep: KeepAddresses,
 }
 
-/// Looks at the foreign pairs. If there is none, no request is made.
+/// Classifies the foreign pairs among `links`. Makes no request if there are none.
 ///
 /// # Errors
 /// Fails if their addresses or the masquerade rules cannot be read.
-pub(crate) fn judge<'a>(
+pub(crate) fn classify<'a>(
     call: &Call,
     rtnl: &mut Rtnl,
     links: &'a [Link],
@@ -47,32 +48,36 @@ pub(crate) fn judge<'a>(
 ) -> Result<Verdict<'a>, Error> {
     let mut pairs = Vec::new();
     for link in links.iter().filter(|link| is_foreign(link, stale)) {
-        pairs.extend(look_behind(rtnl, link)?);
+        pairs.extend(with_addresses(rtnl, link)?);
     }
     if pairs.is_empty() {
         return Ok(Verdict::default());
     }
     let mut nft = Nft::open_if_there()?;
     let masqueraded = Masquerade::new(NAME, call).masqueraded(nft.as_mut(), stale.valid())?;
-    // The owner of a rule may have left it behind, and its address be another attachment's by now.
-    // So each valid attachment must be known to be elsewhere.
+    // A rule may be a leftover, its address another attachment's by now. So a pair is removed only
+    // if the address of each valid attachment without a link is known.
     let is_certain = stale
         .without_link(links)
         .all(|id| masqueraded.known.contains(&id));
     let is_stale = |pair: &Foreign<'_>| is_certain && pair.is_of_stale(&masqueraded);
-    let (doomed, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_stale);
-    let going: BTreeSet<IpAddr> = doomed
+    let (removed, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_stale);
+    let removed_addresses: BTreeSet<IpAddr> = removed
         .iter()
         .flat_map(|pair| pair.own.iter().copied())
         .collect();
-    let staying = kept.into_iter().flat_map(|pair| pair.all);
+    let kept_addresses = kept.into_iter().flat_map(|pair| pair.all);
     Ok(Verdict {
-        stale: doomed.into_iter().map(|pair| pair.link).collect(),
-        keep: staying.filter(|address| !going.contains(address)).collect(),
+        stale: removed.into_iter().map(|pair| pair.link).collect(),
+        keep: kept_addresses
+            .filter(|address| !removed_addresses.contains(address))
+            .collect(),
     })
 }
 
 impl Foreign<'_> {
+    /// Returns true if the pair is as the reference makes it, and its addresses belong to stale
+    /// attachments only.
     fn is_of_stale(&self, masqueraded: &Masqueraded<'_>) -> bool {
         is_the_references(self.link)
             && !self.own.is_disjoint(&masqueraded.stale)
@@ -80,8 +85,12 @@ impl Foreign<'_> {
     }
 }
 
-/// Returns `None` if the namespace at the other end is being taken down.
-fn look_behind<'a>(rtnl: &mut Rtnl, link: &'a Link) -> Result<Option<Foreign<'a>>, Error> {
+/// Returns the pair with the addresses behind it, or `None` if the namespace of its other end is
+/// being removed.
+///
+/// # Errors
+/// Fails if the kernel refuses to list the addresses.
+fn with_addresses<'a>(rtnl: &mut Rtnl, link: &'a Link) -> Result<Option<Foreign<'a>>, Error> {
     let Some(mut addresses) = rtnl.addresses_beside_peer(link)? else {
         return Ok(None);
     };
@@ -98,8 +107,8 @@ fn look_behind<'a>(rtnl: &mut Rtnl, link: &'a Link) -> Result<Option<Foreign<'a>
     }))
 }
 
-/// Tells if the link is the host's end of a pair to a container, of which nothing says whose it is.
-/// A pair with both ends on the host leads to no container: it is the gateway of a VLAN.
+/// Returns true if the link is the host's end of a pair to a container and has no valid mark of
+/// ours. A pair with both ends on the host leads to no container: it is the gateway of a VLAN.
 fn is_foreign(link: &Link, stale: &Stale<'_>) -> bool {
     if link.kind != LinkKind::Veth || link.peer_netns.is_none() {
         return false;
@@ -110,11 +119,12 @@ fn is_foreign(link: &Link, stale: &Stale<'_>) -> bool {
     has_references_name(link) && !is_group(link.group) && Mark::of(link).is_none()
 }
 
-/// Tells if the link is as the reference makes it.
+/// Returns true if the link is as the reference makes it: its name, no alias, no group of ours.
 fn is_the_references(link: &Link) -> bool {
     has_references_name(link) && is_silent(link) && !is_group(link.group)
 }
 
+/// Returns true for `veth` and eight hexadecimal digits, the names that the reference gives.
 fn has_references_name(link: &Link) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let digits = link.name.as_str().strip_prefix("veth");

@@ -1,4 +1,4 @@
-//! The moment from which a bridge port lets frames pass.
+//! Waits until a bridge port forwards frames.
 
 use crate::NAME;
 use cni_attachment::interface::vanished;
@@ -6,17 +6,25 @@ use cni_net::{Link, LinkEvents, NetError, PortState, Rtnl};
 use cni_types::{Code, Error, IfName, Stop, log};
 use std::time::Duration;
 
-/// The time that a port may take to forward frames, as in the reference (0 + 50 + 500 + 1000 +
-/// 1000 ms).
+/// The longest time to wait for a port to forward frames, as in the reference (0 + 50 + 500 + 1000
+/// + 1000 ms).
 const FORWARDING_LIMIT: Duration = Duration::from_millis(2550);
 
 /// Returns the port as it is now.
+///
+/// # Errors
+/// Fails if it does not exist, or the kernel refuses.
 pub(crate) fn current(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
     rtnl.find_link(name)?.ok_or_else(|| vanished(name))
 }
 
-/// Waits until the port lets frames pass, on the kernel's own events; with spanning tree, which
-/// holds a port back for two forward delays, 4 to 60 seconds, only until it is operational.
+/// Waits, by the kernel's events, until the port forwards frames, and returns it as it is then. A
+/// bridge with spanning tree holds a port back for two forward delays, 4 to 60 seconds: then waits
+/// only until the port is operational, and logs a warning.
+///
+/// # Errors
+/// Fails with code 101 if the port is not ready within [`FORWARDING_LIMIT`], if it vanishes, or if
+/// the kernel refuses; with `stop`'s error if that is requested.
 pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Result<Link, Error> {
     let now = current(rtnl, name)?;
     if forwards(&now) {
@@ -27,7 +35,7 @@ pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Re
         .map(|index| rtnl.link(index))
         .transpose()?
         .flatten();
-    let Some(note) = bridge.as_ref().and_then(held_back) else {
+    let Some(note) = bridge.as_ref().and_then(spanning_tree_delay) else {
         return wait_for_port(rtnl, &now, name, stop, forwards);
     };
     let port = wait_for_port(rtnl, &now, name, stop, |link| link.oper_up)?;
@@ -37,10 +45,11 @@ pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Re
     Ok(port)
 }
 
-/// Says, for people, for how long the bridge's spanning tree holds a new port back; `None` if it is
-/// off.
-pub(crate) fn held_back(bridge: &Link) -> Option<String> {
-    let (name, tree) = (&bridge.name, bridge.spanning_tree?);
+/// Returns a warning that says for how long the bridge's spanning tree holds a new port back;
+/// `None` if spanning tree is off.
+pub(crate) fn spanning_tree_delay(bridge: &Link) -> Option<String> {
+    let name = &bridge.name;
+    let tree = bridge.spanning_tree?;
     let seconds = tree.forward_delay.saturating_mul(2).as_secs_f32();
     Some(format!(
         "bridge {name} has spanning tree on, so packets pass {seconds} s after ADD (2 x \
@@ -48,12 +57,13 @@ pub(crate) fn held_back(bridge: &Link) -> Option<String> {
     ))
 }
 
-/// Returns true if frames pass the port.
+/// Returns true if the link is a bridge port that forwards frames.
 pub(crate) fn forwards(link: &Link) -> bool {
     link.port
         .is_some_and(|port| port.state == PortState::Forwarding)
 }
 
+/// Waits until `is_ready` is true for the port, and returns it as it is then.
 fn wait_for_port(
     rtnl: &mut Rtnl,
     port: &Link,

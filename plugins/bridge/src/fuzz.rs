@@ -1,7 +1,7 @@
-//! An entry function for the fuzzer: what the plugin makes of a request before it asks the kernel
-//! or runs another program.
+//! An entry function for the fuzzer: all that the plugin does with a request before it asks the
+//! kernel or runs another program.
 
-use crate::config::{Config, Remains};
+use crate::config::{CleanupConfig, Config};
 use cni_attachment::{
     mark::{self, Role},
     names::host_names,
@@ -10,7 +10,7 @@ use cni_attachment::{
 };
 use cni_types::{AddResult, Attachment, Call, Detachment, Encoded, Error, Plugin};
 
-/// The plugin without its kernel and its delegate.
+/// The plugin without its requests to the kernel and without its delegate.
 struct BeforeTheKernel;
 
 impl Plugin for BeforeTheKernel {
@@ -29,7 +29,7 @@ impl Plugin for BeforeTheKernel {
 
     fn del(&self, call: &Call, _detachment: &Detachment) -> Result<(), Error> {
         let _ = call.prev_result();
-        find_delegate(call, Remains::of(call)?.ipam.as_deref())
+        find_delegate(call, CleanupConfig::of(call)?.ipam.as_deref())
     }
 
     fn check(&self, call: &Call, _attachment: &Attachment) -> Result<(), Error> {
@@ -43,11 +43,11 @@ impl Plugin for BeforeTheKernel {
 
     fn gc(&self, call: &Call) -> Result<(), Error> {
         call.valid_attachments()?;
-        find_delegate(call, Remains::of(call)?.ipam.as_deref())
+        find_delegate(call, CleanupConfig::of(call)?.ipam.as_deref())
     }
 }
 
-/// Looks the delegate up, as its run begins. One that lies outside `CNI_PATH` must not be found
+/// Looks the delegate up, as a run of it begins. A delegate outside `CNI_PATH` must not be found
 /// (CVE-2021-20206).
 fn find_delegate(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     let Some(kind) = kind else { return Ok(()) };
@@ -62,7 +62,7 @@ fn find_delegate(call: &Call, kind: Option<&str>) -> Result<(), Error> {
 /// Answers a request (see [`cni_types::fuzz::request`]).
 ///
 /// # Panics
-/// If the answer is none that the specification allows.
+/// If the specification does not allow the answer.
 pub fn request(data: &[u8]) {
     let (environment, stdin) = cni_types::fuzz::request(data);
     let _ = cni_types::fuzz::serve(&BeforeTheKernel, environment, stdin);

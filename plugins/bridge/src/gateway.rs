@@ -1,4 +1,4 @@
-//! Gateways for the bridge and routes for the container, as they follow from the addresses. Pure
+//! Gateways for the bridge and routes for the container, derived from the addresses. Pure
 //! functions, no I/O.
 
 use crate::config::{Config, Gateway};
@@ -10,23 +10,29 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The container's interface is the third in the result, after the bridge and the host's end of the pair.
+/// The index of the container's interface in the result, after the bridge and the host's end of the
+/// pair.
 const CONTAINER_INTERFACE: i64 = 2;
 
-/// What is to be set up, on the bridge and in the container.
+/// The addresses and routes to be set up, on the bridge and in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Addresses and routes as the result tells them.
+    /// The addresses as the result reports them.
     pub(crate) ips: Vec<IpConfig>,
+    /// The routes as the result reports them.
     pub(crate) routes: Vec<Route>,
-    /// The gateway's addresses, for the bridge.
+    /// The gateway's addresses, for the bridge; each one once.
     pub(crate) gateways: Vec<Cidr>,
     /// The routes with their next hops, for the container.
     pub(crate) specs: Vec<RouteSpec>,
 }
 
 impl Plan {
-    /// Reckons from what IPAM gave.
+    /// Derives the plan from the result of the IPAM plugin.
+    ///
+    /// # Errors
+    /// Fails with code 7 if a gateway is not of its address's family, or a route cannot be
+    /// installed.
     pub(crate) fn of(config: &Config, ipam: &AddResult) -> Result<Self, Error> {
         let mut plan = Self {
             ips: ipam.ips.clone(),
@@ -34,7 +40,7 @@ impl Plan {
             gateways: Vec::new(),
             specs: Vec::new(),
         };
-        // To compare each with all others takes seconds for 50,000 addresses.
+        // A set: comparing each with all others takes seconds for 50,000 addresses.
         let mut known = HashSet::new();
         for ip in &mut plan.ips {
             ip.interface = Some(CONTAINER_INTERFACE);
@@ -60,7 +66,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// One default route for each family that has none through a gateway of its own.
+    /// Adds one default route for each family that has no default route with a next hop, in the
+    /// order of the addresses.
     fn add_default_routes(&mut self) {
         let first_of = |is_v4| self.gateways.iter().find(move |g| g.is_ipv4() == is_v4);
         let mut gateways: Vec<Cidr> = [true, false]
@@ -95,11 +102,11 @@ impl Plan {
     }
 }
 
-/// Requires, for IPv6 addresses, that the MTU of a new interface and of the bridge as its gateway
-/// is not too small.
+/// Makes sure, if there are IPv6 addresses, that the MTU of a new interface, and of the bridge as
+/// their gateway, is not too small for IPv6 (1280, RFC 8200 section 5).
 ///
 /// # Errors
-/// Code 7 if it is.
+/// Fails with code 7 if it is.
 pub(crate) fn require_v6_mtu(
     config: &Config,
     bridge: &Link,
@@ -111,7 +118,7 @@ pub(crate) fn require_v6_mtu(
     if let Some(mtu) = config.mtu {
         interface::require_v6_mtu(of_key, mtu, &plan.ips)?;
     }
-    // Without the key a new interface has the bridge's.
+    // Without the key a new interface has the bridge's MTU.
     let has_v6_gateway = plan.gateways.iter().any(|gateway| !gateway.is_ipv4());
     if (is_new && config.mtu.is_none()) || has_v6_gateway {
         interface::require_v6_mtu(of_bridge, bridge.mtu, &plan.ips)?;
@@ -119,7 +126,7 @@ pub(crate) fn require_v6_mtu(
     Ok(())
 }
 
-/// The first address of a network that a host can have.
+/// Returns the first address of the network that a host can have.
 fn first_address(cidr: Cidr) -> IpAddr {
     match cidr.network().address() {
         IpAddr::V4(network) => IpAddr::V4(Ipv4Addr::from(u32::from(network).saturating_add(1))),

@@ -1,8 +1,8 @@
-//! GC: what belongs to attachments of this network that are not valid any more is removed:
-//! masquerade and macspoofchk rules, host ends of pairs, and, by the IPAM plugin, addresses. Other
-//! networks and the bridge are not touched.
+//! GC: removes what belongs to attachments of this network that are no longer valid: masquerade and
+//! macspoofchk rules, host ends of pairs, and, by the IPAM plugin, addresses. Other networks and
+//! the bridge are not touched.
 
-use crate::{NAME, chain, config::Remains, foreign};
+use crate::{NAME, chain, config::CleanupConfig, foreign};
 use cni_attachment::{
     gc::{self, Collect, Sweep},
     netfilter::{RuleSet, mac_check::MacChecks, masquerade::Masquerade},
@@ -10,11 +10,15 @@ use cni_attachment::{
 use cni_net::nft::Nft;
 use cni_types::{Call, Error, KeepAddresses};
 
+/// Removes what stale attachments left behind, then has the IPAM plugin do the same.
+///
+/// # Errors
+/// Fails if something cannot be removed; the rest is removed nevertheless.
 pub(crate) fn gc(call: &Call) -> Result<(), Error> {
-    gc::collect(call, || Ok(Remains::of(call)?.ipam), &mut Bridge)
+    gc::collect(call, || Ok(CleanupConfig::of(call)?.ipam), &mut Bridge)
 }
 
-/// The plugin's part.
+/// The steps of GC that are the bridge plugin's own.
 struct Bridge;
 
 impl Collect for Bridge {
@@ -26,7 +30,7 @@ impl Collect for Bridge {
             stale,
             ..
         } = sweep;
-        let verdict = foreign::judge(call, host, links, stale)?;
+        let verdict = foreign::classify(call, host, links, stale)?;
         gc::remove_pairs(host, &verdict.stale, stale.groups(), call)?;
         Ok(verdict.keep)
     }

@@ -1,4 +1,4 @@
-//! The host's side: the bridge, its addresses, the port.
+//! The host's side: the bridge, its addresses, and the port.
 
 use crate::{
     NAME,
@@ -14,7 +14,10 @@ use cni_attachment::{
 use cni_net::{Address, Batch, Errno, Family, Link, LinkKind, Rtnl, Sysctl};
 use cni_types::{AttachmentId, Cidr, Code, Error, IfName, MacAddr};
 
-/// The bridge, where there is one: it is adopted.
+/// Returns the bridge, or `None` if it does not exist.
+///
+/// # Errors
+/// Fails with code 7 if another kind of interface has its name.
 pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Link>, Error> {
     let name = &config.bridge;
     let found = rtnl.find_link(name)?;
@@ -32,7 +35,10 @@ pub(crate) fn find_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Option<Lin
     ))
 }
 
-/// Returns the bridge, up and as the configuration wants it: adopted if it is there, else made.
+/// Returns the bridge, up and with the configured settings; creates it if it does not exist.
+///
+/// # Errors
+/// Fails if another kind of interface has its name, or the kernel refuses.
 pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     let bridge = match find_bridge(rtnl, config)? {
         Some(bridge) => bridge,
@@ -42,9 +48,9 @@ pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Er
     Ok(bridge)
 }
 
-/// Makes the bridge. Of several first ADDs at once, one makes it and the others find it. VLANs are
-/// asked for in the same request: a kernel without them refuses it, and no bridge is left for an
-/// ADD that cannot be.
+/// Creates the bridge. Of several ADDs at once, one creates it and the others find it. VLAN
+/// filtering is part of the same request: if the kernel does not support it, no bridge is left
+/// behind.
 fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     let (name, mac, mtu) = (&config.bridge, random_mac(), config.mtu);
     let created = match config.vlan {
@@ -52,7 +58,8 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
         _ => rtnl.create_vlan_bridge(name, mac, mtu),
     };
     match created {
-        // Before there is a port by which one could come; of a gateway `set_bridge_up` does it next.
+        // Before there is a port by which a router advertisement could come. For a gateway,
+        // `set_bridge_up` does this next.
         Ok(()) if config.gateway == Gateway::No => {
             refuse_router_advertisements(NAME, name, Origin::Network)
         }
@@ -66,9 +73,9 @@ fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
     find_bridge(rtnl, config)?.ok_or_else(|| vanished(name))
 }
 
-/// Sets a bridge up that was made by somebody else; promiscuous, and with VLANs kept apart, if asked. As a gateway it takes no
-/// router advertisements, from before the container can send one. A bridge of another's that is no gateway may have the host's
-/// own address by them.
+/// Sets the bridge up; promiscuous and with VLAN filtering, if configured. As a gateway it must
+/// ignore router advertisements before the container can send one. A bridge of others that is no
+/// gateway may have its address from a router: it is left as it is.
 fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), Error> {
     if config.gateway != Gateway::No {
         refuse_router_advertisements(NAME, &config.bridge, Origin::Network);
@@ -84,7 +91,10 @@ fn set_bridge_up(rtnl: &mut Rtnl, bridge: &Link, config: &Config) -> Result<(), 
     Ok(rtnl.run(batch)?)
 }
 
-/// Sets what the port does, and writes on it whose it is.
+/// Sets the mode and the mark of a new pair's host end, and makes it ignore router advertisements.
+///
+/// # Errors
+/// Fails if the kernel refuses.
 pub(crate) fn configure_port(
     rtnl: &mut Rtnl,
     host_name: &IfName,
@@ -96,7 +106,11 @@ pub(crate) fn configure_port(
     Ok(())
 }
 
-/// The same for a port that an earlier plugin made, which has its own text.
+/// Sets the mode of a port that an earlier plugin made, and makes it ignore router advertisements;
+/// its alias stays. The rollback restores the sysctls.
+///
+/// # Errors
+/// Fails if the kernel refuses.
 pub(crate) fn configure_taken_port(
     rtnl: &mut Rtnl,
     name: &IfName,
@@ -115,6 +129,7 @@ pub(crate) fn configure_taken_port(
     Ok(())
 }
 
+/// Sets the mode of the port, and its alias unless `alias` is empty.
 fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Result<(), Error> {
     let mode = cni_net::PortMode {
         hairpin: config.port == PortMode::Hairpin,
@@ -125,12 +140,16 @@ fn set_port(rtnl: &mut Rtnl, name: &IfName, config: &Config, alias: &str) -> Res
     Ok(rtnl.run(batch)?)
 }
 
-/// The bridge as it is now. A bridge whose address nobody chose takes on that of a port, or all zeroes when the last
-/// port left, and changes it again with the next (flannel#1381, nerdctl#4283). If the new port did that, the bridge gets
-/// its address back, now as a chosen one, which it keeps.
+/// Returns the bridge as it is now, with the hardware address that it had before. A bridge without
+/// a fixed address has that of a port, or all zeroes after the last port left, and changes it with
+/// the next port (flannel#1381, nerdctl#4283). If the new port changed it, the previous address is
+/// set again, which fixes it.
+///
+/// # Errors
+/// Fails if the bridge is gone, or the kernel refuses.
 pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> Result<Link, Error> {
     let mut after = rtnl.link(before.index)?.ok_or_else(|| vanished(name))?;
-    if after.mac != before.mac && !is_of_our_port(rtnl, before)? {
+    if after.mac != before.mac && !has_mac_of_our_port(rtnl, before)? {
         let mac = before
             .mac
             .filter(|mac| *mac != MacAddr::ZERO)
@@ -143,9 +162,9 @@ pub(crate) fn pin_bridge_mac(rtnl: &mut Rtnl, before: &Link, name: &IfName) -> R
     Ok(after)
 }
 
-/// Another ADD at the same time may be about to give the bridge its address back: then what was found before is that of
-/// the other's port.
-fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
+/// Returns true if the bridge has the address of a port that is ours: a concurrent ADD attached
+/// that port, and is about to restore the bridge's address.
+fn has_mac_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
     let ours = |port: &Link| Mark::of(port).is_some_and(|mark| mark.role == Role::Pair);
     Ok(rtnl
         .ports(bridge.index)?
@@ -153,8 +172,12 @@ fn is_of_our_port(rtnl: &mut Rtnl, bridge: &Link) -> Result<bool, Error> {
         .any(|port| port.mac == bridge.mac && ours(port)))
 }
 
-/// Makes the bridge, or the interface of the VLAN, the gateway: its addresses, and forwarding. Returns the addresses that were
-/// not there before.
+/// Adds the gateway addresses to the bridge or to the VLAN's interface, and enables forwarding.
+/// Returns the addresses that were not there before.
+///
+/// # Errors
+/// Fails with code 7 if another address is in the way and must not be replaced, or if the kernel
+/// refuses.
 pub(crate) fn ensure_gateway(
     rtnl: &mut Rtnl,
     interface: &Link,
@@ -174,8 +197,9 @@ pub(crate) fn ensure_gateway(
     Ok(added)
 }
 
-/// Gives the interface the address `wanted` in place of addresses that are in its way, of which the
-/// other `gateways` of this ADD are none. Returns true if it was not there before.
+/// Adds the address `wanted` to the interface, in place of conflicting addresses; the other
+/// `gateways` of this ADD do not conflict. Returns true if it was added, by this
+/// ADD or a concurrent one, and false if it existed before.
 fn ensure_address(
     rtnl: &mut Rtnl,
     interface: &Link,
@@ -184,14 +208,14 @@ fn ensure_address(
     gateways: &[Cidr],
 ) -> Result<bool, Error> {
     let name = config.gateway_interface();
-    let addresses = addresses_beside(rtnl, interface, wanted)?;
+    let addresses = addresses_of_family(rtnl, interface, wanted)?;
     if addresses.iter().any(|address| address.cidr == wanted) {
         return Ok(false);
     }
     let mut batch = Batch::new();
     for found in addresses
         .iter()
-        .filter(|other| is_in_the_way(other, wanted))
+        .filter(|other| conflicts(other, wanted))
         .map(|other| other.cidr)
     {
         if gateways.contains(&found) {
@@ -203,16 +227,17 @@ fn ensure_address(
         batch.delete_address(interface, found);
     }
     batch.create_address(interface, wanted, config.detect_duplicates);
-    // Written though it is the same: from here on it is a chosen one, which stays when a port leaves from which an adopted
-    // bridge had it. Not at every ADD: the kernel forgets the bridge's neighbours then.
+    // Set although it does not change: that fixes it, so that it stays when a port leaves from
+    // which an existing bridge inherited it. Not at every ADD, since the kernel flushes the
+    // neighbour entries of the bridge on it.
     if let Some(mac) = interface.mac {
         batch.set_mac(interface, mac);
     }
     match rtnl.run(batch) {
-        // Another ADD was faster, in adding this address or in deleting the one before.
+        // A concurrent ADD was faster, in adding this address or in deleting the previous one.
         Err(e)
             if (e.is_exists() || e.is_absent())
-                && addresses_beside(rtnl, interface, wanted)?
+                && addresses_of_family(rtnl, interface, wanted)?
                     .iter()
                     .any(|a| a.cidr == wanted) =>
         {
@@ -224,8 +249,8 @@ fn ensure_address(
     }
 }
 
-/// The interface's addresses of the family of `wanted`.
-fn addresses_beside(
+/// Returns the interface's addresses of the family of `wanted`.
+fn addresses_of_family(
     rtnl: &mut Rtnl,
     interface: &Link,
     wanted: Cidr,
@@ -233,13 +258,14 @@ fn addresses_beside(
     Ok(rtnl.addresses_of(interface.index, Family::of(wanted))?)
 }
 
-/// Any other IPv4 address is, as with the reference. An IPv6 interface has several addresses by
-/// nature, so only those of an overlapping network are, and never the link-local ones: the kernel's
-/// own is there always.
-fn is_in_the_way(other: &Address, wanted: Cidr) -> bool {
+/// Returns true if the address `other` must go before `wanted` is added. Any other IPv4 address
+/// must, as with the reference. An IPv6 interface usually has several addresses: only those of an
+/// overlapping network conflict, and never link-local ones, since the kernel adds one by itself.
+fn conflicts(other: &Address, wanted: Cidr) -> bool {
     wanted.is_ipv4() || (!other.link_local && other.cidr.overlaps(wanted))
 }
 
+/// Returns the error for an address that must not be replaced.
 fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
     let name = config.gateway_interface();
     let what = if config.vlan_gateway.is_some() {
@@ -250,6 +276,6 @@ fn conflict(config: &Config, found: Cidr, wanted: Cidr) -> Error {
     let msg = format!("{what}: \"{name}\" already has an IP address different from {wanted}");
     Error::new(Code::INVALID_CONFIG, msg).with_details(format!(
         "found {found}, wanted {wanted}; correct the subnet or gateway in ipam, or remove the address (ip addr del \
-         {found} dev {name}), or have it replaced with \"forceAddress\": true"
+         {found} dev {name}), or replace it with \"forceAddress\": true"
     ))
 }

@@ -1,7 +1,7 @@
 //! Connects a container to a bridge of the host, by a veth pair.
 //!
-//! One module for each operation, `config` for what may be asked. What other plugins have too is in
-//! `cni-attachment`.
+//! One module for each operation; [`config`] parses the configuration. What the plugin shares with
+//! others is in `cni-attachment`.
 
 mod add;
 mod chain;

@@ -1,30 +1,42 @@
-//! The hardware address of a bridge port, chosen so that it brings to light whether the bridge has one of its own.
+//! The hardware address of a bridge port, chosen so that ADD can detect if the bridge's address is
+//! fixed or inherited from a port.
 //!
-//! A bridge whose address nobody chose has the lowest of its ports', and changes it when that port leaves: all neighbours then
-//! send to nobody (flannel#1381). The kernel does not tell such a bridge from another over netlink. But it changes its address at once
-//! when a port with a lower one is attached. So every port gets a lower one than the bridge has, as far as there is one; where
-//! the bridge's address changes, ADD gives it back as a chosen one.
+//! A bridge without a fixed address has the lowest of its ports' addresses, and changes it when
+//! that port leaves: the neighbours' entries are stale then, and their packets are lost
+//! (flannel#1381). Netlink does not show if the address is fixed (br_stp_recalculate_bridge_id in
+//! net/bridge/br_stp_if.c). But a bridge without a fixed one changes its address at once when a
+//! port with a lower address is attached. So every port gets a lower address than the bridge's, if
+//! there is one; if the bridge's address changes, ADD sets the previous one, which is fixed from
+//! then on.
 
 use cni_attachment::names::random;
 use cni_types::MacAddr;
 
-/// The first and the last locally administered address that begin with 02.
+/// The first locally administered address that begins with 02.
 const FIRST: u64 = 0x0200_0000_0000;
+/// The last locally administered address that begins with 02.
 const LAST: u64 = 0x02ff_ffff_ffff;
 
-/// Fewer addresses than these are not enough to choose one by chance that no other port has.
-const ENOUGH: u64 = 1 << 24;
+/// The least number of addresses of which a random one is unlikely to be another port's.
+const MIN_CHOICES: u64 = 1 << 24;
 
-/// An address for a port of a bridge that has the address `bridge`.
+/// Returns a random address for a port of a bridge that has the address `bridge`: lower than that,
+/// if enough of the addresses that begin with 02 are.
 pub(crate) fn of_port(bridge: Option<MacAddr>) -> MacAddr {
     let below = bridge.map_or(0, number);
     let count = below.min(LAST + 1).saturating_sub(FIRST);
-    // A physical device's address may be lower than any of these: such a bridge has that device as a port that stays.
-    let count = if count < ENOUGH { LAST - FIRST } else { count };
+    // A physical device's address may be lower than any of these. A bridge with such an address
+    // inherited it from that device, a port that stays.
+    let count = if count < MIN_CHOICES {
+        LAST - FIRST
+    } else {
+        count
+    };
     let [_, _, octets @ ..] = (FIRST + random() % count).to_be_bytes();
     MacAddr(octets)
 }
 
+/// Returns the address as a number, its first octet the most significant.
 fn number(mac: MacAddr) -> u64 {
     mac.0
         .iter()

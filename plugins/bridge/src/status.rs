@@ -1,12 +1,12 @@
-//! STATUS: could an ADD succeed now? Asks, and changes nothing.
+//! STATUS: reports if an ADD could succeed now, and changes nothing.
 //!
-//! It fails for what keeps every ADD from working, and for nothing else (spec section 4): pods of a
-//! node that is not ready are moved elsewhere. What only delays packets is a line on stderr.
+//! Fails only for what keeps every ADD from working (spec section 4), since the runtime moves pods
+//! away from a node that is not ready. What only delays packets is logged to stderr.
 
 use crate::{
     NAME,
     config::{Config, Gateway},
-    forwarding::held_back,
+    forwarding::spanning_tree_delay,
     host::find_bridge,
     vlan,
 };
@@ -19,6 +19,11 @@ use cni_net::{Family, Rtnl, Sysctl, require_capabilities};
 use cni_types::{Call, Cidr, Code, Error, Json, log};
 use serde::Deserialize;
 
+/// Checks the host and asks the IPAM plugin.
+///
+/// # Errors
+/// Fails with code 50 if the host lacks something that every ADD needs, with [`Config::of`]'s error
+/// if the configuration is invalid, or with the IPAM plugin's error.
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
     let config = Config::of(call)?;
     let unavailable = |e: Error| Error {
@@ -29,12 +34,13 @@ pub(crate) fn status(call: &Call) -> Result<(), Error> {
     ipam::status(call, config.ipam())
 }
 
+/// Makes sure that the host has what an ADD of this configuration needs.
 fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
     require_capabilities()?;
     if let Some(bridge) = find_bridge(&mut Rtnl::open()?, config)? {
         vlan::require_support(&bridge, config)?;
-        if let Some(note) = held_back(&bridge) {
-            log::warn(NAME, note);
+        if let Some(warning) = spanning_tree_delay(&bridge) {
+            log::warn(NAME, warning);
         }
     }
     require_forwarding(call, config)?;
@@ -47,24 +53,24 @@ fn require_host(call: &Call, config: &Config) -> Result<(), Error> {
     }
 }
 
-/// Forwarding is on, or can be switched on, for every family of which IPAM is sure to give an
-/// address. If the configuration names none, it may be either.
+/// Makes sure that forwarding is on, or can be switched on, for every family of which the IPAM
+/// plugin is sure to give an address. If the configuration names no network, one family is enough.
 fn require_forwarding(call: &Call, config: &Config) -> Result<(), Error> {
     if config.gateway == Gateway::No {
         return Ok(());
     }
-    let refused = |family: &Family| {
+    let require_family = |family: &Family| {
         let sysctl = Sysctl::forwarding(*family);
         sysctl.require("1").map_err(|e| no_forwarding(&sysctl, &e))
     };
     let named = named_families(call)?;
     if named.is_empty() {
-        return refused(&Family::V4).or_else(|e| refused(&Family::V6).map_err(|_| e));
+        return require_family(&Family::V4).or_else(|e| require_family(&Family::V6).map_err(|_| e));
     }
-    named.iter().try_for_each(refused)
+    named.iter().try_for_each(require_family)
 }
 
-/// The families of the networks that `ipam` names, under the keys of host-local and static.
+/// Returns the families of the networks that `ipam` names, under the keys of host-local and static.
 fn named_families(call: &Call) -> Result<Vec<Family>, Error> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -79,6 +85,7 @@ fn named_families(call: &Call) -> Result<Vec<Family>, Error> {
     Ok(families)
 }
 
+/// Adds the family of each network or address below `json`.
 fn collect_families(json: &Json, families: &mut Vec<Family>) {
     match json {
         Json::Array(items) => items

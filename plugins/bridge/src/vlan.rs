@@ -1,10 +1,11 @@
 //! VLANs of the bridge port, and the interface of the host that is the gateway of a VLAN.
 //!
-//! The port is put into its VLANs while the container's end is down, so no frame passes in another one. The gateway of a
-//! VLAN is a veth pair on the host: `<bridge>.<vlan>` has the address, its peer is a port in that VLAN (a VLAN device on
-//! the bridge would need the bridge itself in the VLAN, and is not what the reference makes). It belongs to the network, like the
-//! bridge, so it stays. Whoever needs it makes of it what is missing: several ADDs may do so at once, and one may
-//! have been killed in the middle.
+//! The port joins its VLANs while the container's end is down, so no frame passes in another VLAN.
+//! The gateway of a VLAN is a veth pair on the host: `<bridge>.<vlan>` has the address, its peer is
+//! a port in that VLAN. (A VLAN device on the bridge would need the bridge itself in the VLAN, and
+//! the reference makes none.) The pair belongs to the network, like the bridge, so it stays. Each
+//! ADD completes it, since several ADDs may create it at once, and one may have been killed
+//! halfway.
 
 use crate::{
     NAME,
@@ -18,13 +19,13 @@ use cni_attachment::{
 use cni_net::{Batch, BridgeVlans, Link, LinkKind, Membership, NewLink, PortVlans, Rtnl};
 use cni_types::{Cidr, Code, Error, IfName, Stop, VlanId};
 
-/// How often another name is tried for the peer.
+/// The number of random names that are tried for the peer.
 const NAME_ATTEMPTS: u32 = 8;
 
-/// What the bridge does with VLANs, where the configuration asks for some.
+/// Returns the VLAN settings of the bridge, or `None` if the configuration names no VLAN.
 ///
 /// # Errors
-/// Where the kernel knows no VLANs of bridges.
+/// Fails with code 101 if the kernel does not support VLANs on bridges.
 pub(crate) fn require_support(
     bridge: &Link,
     config: &Config,
@@ -35,12 +36,17 @@ pub(crate) fn require_support(
     bridge.vlans.map(Some).ok_or_else(no_support)
 }
 
+/// Returns the error for a kernel without VLANs on bridges.
 pub(crate) fn no_support() -> Error {
     let msg = "the kernel has no bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
     Error::new(Code::KERNEL, msg).with_details("the keys vlan and vlanTrunk need it")
 }
 
-/// Makes the bridge keep VLANs apart, where the configuration asks for some. Its ports stay in the VLANs that they have.
+/// Enables VLAN filtering on the bridge if the configuration names a VLAN. Its other ports stay in
+/// their VLANs.
+///
+/// # Errors
+/// Fails with code 101 if the kernel does not support VLANs on bridges.
 pub(crate) fn ensure_filtering(
     batch: &mut Batch,
     bridge: &Link,
@@ -53,6 +59,9 @@ pub(crate) fn ensure_filtering(
 }
 
 /// Puts the port into its VLANs and into no other.
+///
+/// # Errors
+/// Fails if the port does not exist, or the kernel refuses.
 pub(crate) fn confine_port(
     rtnl: &mut Rtnl,
     bridge: &Link,
@@ -70,18 +79,20 @@ pub(crate) fn confine_port(
     Ok(rtnl.run(batch)?)
 }
 
-/// The same in a batch that makes it a port.
+/// Adds the requests of [`confine_port`] to `batch`, which may attach the port first.
 pub(crate) fn confine(batch: &mut Batch, bridge: &Link, port: &Link, config: &Config) {
-    let default = default_of(bridge);
+    let default = default_vlan(bridge);
     if let Some(wanted) = config.vlan.wanted(default) {
         set_vlans(batch, port, &wanted, default);
     }
 }
 
-fn default_of(bridge: &Link) -> Option<VlanId> {
+/// Returns the bridge's default VLAN, or `None` if it has none.
+fn default_vlan(bridge: &Link) -> Option<VlanId> {
     bridge.vlans.and_then(|vlans| vlans.default)
 }
 
+/// Adds the VLANs to the port, and removes the default VLAN unless it is among them.
 fn set_vlans(batch: &mut Batch, port: &Link, wanted: &PortVlans, default: Option<VlanId>) {
     batch.add_port_vlans(port, wanted);
     if let Some(default) = default.filter(|default| wanted.membership(*default).is_none()) {
@@ -89,8 +100,12 @@ fn set_vlans(batch: &mut Batch, port: &Link, wanted: &PortVlans, default: Option
     }
 }
 
-/// The gateway's interface of the VLAN, where there is one and addresses for it: made if missing, mended if it is not as it
-/// should be.
+/// Returns the gateway's interface of the VLAN, up and complete; creates it if it does not exist.
+/// Returns `None` if the configuration has no such gateway, or there are no addresses for it.
+///
+/// # Errors
+/// Fails with code 7 if another interface has its name, with code 101 if its peer does not forward
+/// in time, or if the kernel refuses.
 pub(crate) fn ensure_gateway_interface(
     rtnl: &mut Rtnl,
     bridge: &Link,
@@ -111,7 +126,7 @@ pub(crate) fn ensure_gateway_interface(
     };
     refuse_router_advertisements(NAME, &gateway.name, Origin::Network);
     if link.kind != LinkKind::Veth {
-        // Somebody else's work, a VLAN device for instance: taken as it is, as the reference does.
+        // Made by others, a VLAN device for instance: used as it is, as the reference does.
         set_up(rtnl, &[&link])?;
         return Ok(Some(link));
     }
@@ -121,7 +136,7 @@ pub(crate) fn ensure_gateway_interface(
         batch.attach(&peer.name, bridge);
     }
     let wanted = [(gateway.id, Membership::NATIVE)].into_iter().collect();
-    set_vlans(&mut batch, &peer, &wanted, default_of(bridge));
+    set_vlans(&mut batch, &peer, &wanted, default_vlan(bridge));
     rtnl.run(batch)?;
     set_up(rtnl, &[&link, &peer])?;
     if !forwards(&peer) {
@@ -130,6 +145,7 @@ pub(crate) fn ensure_gateway_interface(
     Ok(Some(link))
 }
 
+/// Sets those of the links up that are down.
 fn set_up(rtnl: &mut Rtnl, links: &[&Link]) -> Result<(), Error> {
     let mut batch = Batch::new();
     for link in links.iter().filter(|link| !link.up) {
@@ -138,7 +154,10 @@ fn set_up(rtnl: &mut Rtnl, links: &[&Link]) -> Result<(), Error> {
     Ok(rtnl.run(batch)?)
 }
 
-/// The other end of the gateway's pair, which must be on the host.
+/// Returns the peer of the gateway's interface.
+///
+/// # Errors
+/// Fails with code 7 if the peer is not on the host.
 fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, Error> {
     let peer = link
         .peer_index
@@ -152,13 +171,13 @@ fn peer_of(rtnl: &mut Rtnl, link: &Link, gateway: &VlanGateway) -> Result<Link, 
             format!("\"{name}\" already exists but is not the gateway of VLAN {}", gateway.id),
         )
         .with_details(format!(
-            "the other end of {name} is not on the host, wanted as a port of the bridge; remove {name}"
+            "the other end of {name} is not on the host, expected as a port of the bridge; remove {name}"
         ))
     })
 }
 
-/// Makes the pair, down, its peer on the bridge. The bridge keeps its address: it becomes a chosen one before the port comes that
-/// might give it another.
+/// Creates the pair, down, with its peer on the bridge. First fixes the hardware address of the
+/// bridge, which the new port might change.
 fn create(rtnl: &mut Rtnl, bridge: &Link, gateway: &VlanGateway) -> Result<Link, Error> {
     let name = &gateway.name;
     for _ in 0..NAME_ATTEMPTS {
@@ -179,7 +198,7 @@ fn create(rtnl: &mut Rtnl, bridge: &Link, gateway: &VlanGateway) -> Result<Link,
                 return Ok(link);
             }
             (Ok(()), None) => return Err(vanished(name)),
-            // Another ADD was faster.
+            // A concurrent ADD was faster.
             (Err(e), Some(link)) if e.is_exists() => return Ok(link),
             // The peer's name was taken.
             (Err(e), None) if e.is_exists() => {}
@@ -188,11 +207,11 @@ fn create(rtnl: &mut Rtnl, bridge: &Link, gateway: &VlanGateway) -> Result<Link,
     }
     Err(Error::new(
         Code::TRY_AGAIN,
-        format!("no free name for the other end of {name} was found"),
+        format!("found no free name for the other end of {name}"),
     ))
 }
 
-/// What CHECK finds different on the bridge.
+/// Returns the differences of the VLAN settings of the bridge from the configuration, for CHECK.
 pub(crate) fn bridge_differences(bridge: &Link, config: &Config) -> Vec<String> {
     let off = config.vlan != Vlan::None && !bridge.vlans.is_some_and(|vlans| vlans.filtering);
     let difference = || {
@@ -204,14 +223,17 @@ pub(crate) fn bridge_differences(bridge: &Link, config: &Config) -> Vec<String> 
     off.then(difference).into_iter().collect()
 }
 
-/// What CHECK finds different on the container's port.
+/// Returns the differences of the VLANs of the container's port from the configuration, for CHECK.
+///
+/// # Errors
+/// Fails if the kernel refuses to list them.
 pub(crate) fn port_differences(
     rtnl: &mut Rtnl,
     bridge: &Link,
     port: &Link,
     config: &Config,
 ) -> Result<Vec<String>, Error> {
-    let Some(wanted) = config.vlan.wanted(default_of(bridge)) else {
+    let Some(wanted) = config.vlan.wanted(default_vlan(bridge)) else {
         return Ok(Vec::new());
     };
     let found = rtnl.port_vlans(port.index)?;
@@ -219,8 +241,11 @@ pub(crate) fn port_differences(
     Ok((found != wanted).then(difference).into_iter().collect())
 }
 
-/// What CHECK finds different on the gateway's interface of the VLAN; and the interface that is to have the gateway's addresses, if
-/// it is there.
+/// Returns the gateway's interface of the VLAN, or `None` if it does not exist, and its differences
+/// from the configuration, for CHECK.
+///
+/// # Errors
+/// Fails if the kernel refuses to list an interface.
 pub(crate) fn gateway_differences(
     rtnl: &mut Rtnl,
     bridge: &Link,

@@ -1,5 +1,5 @@
-//! The container's side: addresses and routes, all of a new interface's, and of a taken one's what
-//! is new.
+//! The container's side: all addresses and routes of a new interface, and those of an earlier
+//! plugin's interface that are new.
 
 use super::{Adding, Ends, port::Connected};
 use crate::{
@@ -17,8 +17,12 @@ use cni_types::{AddResult, Cidr, Error};
 use std::{collections::HashSet, net::IpAddr};
 
 impl<'a> Adding<'a> {
-    /// Reckons what is to be set up: from what IPAM gave, else, for a taken port, from what the
-    /// earlier plugins report.
+    /// Returns the plan for the IPAM plugin's result. Without IPAM, a port that an earlier plugin
+    /// made gets the plan for the addresses that the earlier plugins report, without the routes
+    /// that they installed.
+    ///
+    /// # Errors
+    /// Fails if a gateway or a route is invalid.
     pub(super) fn plan(
         &self,
         connected: &Connected,
@@ -31,13 +35,17 @@ impl<'a> Adding<'a> {
         };
         let reported = with_addresses_of(&port.name, prev.clone());
         let mut plan = Plan::of(self.config, &own_part(reported, &self.attachment.if_name))?;
-        // The earlier plugins have set up what they report.
+        // The earlier plugins have installed what they report.
         let reported: HashSet<Cidr> = prev.routes.iter().map(|route| route.dst).collect();
         plan.specs
             .retain(|spec| !reported.contains(&spec.route.dst));
         Ok(plan)
     }
 
+    /// Makes sure that the MTU of each interface that gets IPv6 addresses is large enough for them.
+    ///
+    /// # Errors
+    /// Fails with code 7 if it is not.
     pub(super) fn require_v6_mtu(
         &self,
         bridge: &Link,
@@ -55,6 +63,12 @@ impl<'a> Adding<'a> {
         }
     }
 
+    /// Adds the plan's addresses and routes to the container's interface. An earlier plugin's
+    /// interface gets them only from this plugin's IPAM; without IPAM, it gets only the default
+    /// routes.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses.
     pub(super) fn configure(
         &self,
         ends: &mut Ends,
@@ -68,7 +82,7 @@ impl<'a> Adding<'a> {
         let is_new = connected.taken.is_none();
         if is_new || self.config.ipam().is_some() {
             if !is_new {
-                self.take_back_on_failure(&mut ends.container, inside, plan, rollback)?;
+                self.remove_new_on_failure(&mut ends.container, inside, plan, rollback)?;
             }
             return self.configure_all(&mut ends.container, inside, plan, is_new, rollback);
         }
@@ -78,7 +92,7 @@ impl<'a> Adding<'a> {
                 ips: Vec::new(),
                 ..plan.clone()
             };
-            self.take_back_on_failure(&mut ends.container, inside, &routes, rollback)?;
+            self.remove_new_on_failure(&mut ends.container, inside, &routes, rollback)?;
             plan.specs
                 .iter()
                 .for_each(|spec| batch.create_route(inside, spec));
@@ -86,6 +100,8 @@ impl<'a> Adding<'a> {
         Ok(ends.container.run(batch)?)
     }
 
+    /// Enables IPv6 if needed, adds all addresses and routes, and sets the interface up, unless the
+    /// configuration leaves it down.
     fn configure_all(
         &self,
         container: &mut Rtnl,
@@ -108,16 +124,18 @@ impl<'a> Adding<'a> {
         interface.configure(container, inside, setup)
     }
 
-    /// Sees to it that a failed ADD removes addresses and routes that are new on an earlier
-    /// plugin's interface, and sets it down if it was.
-    fn take_back_on_failure(
+    /// Makes the rollback remove the addresses and routes of the plan that the earlier plugin's
+    /// interface does not have yet, and set it down again if it was down.
+    fn remove_new_on_failure(
         &self,
         container: &mut Rtnl,
         inside: &Link,
         plan: &Plan,
         rollback: &mut Rollback<'a>,
     ) -> Result<(), Error> {
-        let (netns, index, is_up) = (self.netns, inside.index, inside.up);
+        let netns = self.netns;
+        let index = inside.index;
+        let is_up = inside.up;
         let link = LinkRef::new(index, &self.attachment.if_name);
         let addresses = new_addresses(plan, &container.addresses(index)?);
         let routes = new_routes(plan, &container.routes()?, index);
@@ -143,14 +161,16 @@ impl<'a> Adding<'a> {
         Ok(())
     }
 
-    /// Waits until packets can pass, and reads both ends as they are then. Of a taken port, only
-    /// what this ADD configured is waited for.
+    /// Waits until packets can pass, and updates both ends in `connected` to their state then. On a
+    /// port that an earlier plugin made, waits only for what this ADD configured.
+    ///
+    /// # Errors
+    /// Fails if it takes too long, if an interface vanishes, or if the kernel refuses.
     pub(super) fn wait(&self, ends: &mut Ends, connected: &mut Connected) -> Result<(), Error> {
-        let (config, stop) = (self.config, &self.call.stop);
-        let (is_new, is_left_down) = (
-            connected.taken.is_none(),
-            config.container == Container::Down,
-        );
+        let config = self.config;
+        let stop = &self.call.stop;
+        let is_new = connected.taken.is_none();
+        let is_left_down = config.container == Container::Down;
         let Some(inside) = &mut connected.inside else {
             return Ok(());
         };
@@ -168,8 +188,8 @@ impl<'a> Adding<'a> {
     }
 }
 
-/// The addresses of the plan that the interface does not have yet. By a set, as the routes: a plan
-/// may have tens of thousands.
+/// Returns the addresses of the plan that the interface does not have yet. Compares by sets, as
+/// [`new_routes`] does: a plan may have tens of thousands.
 fn new_addresses(plan: &Plan, existing: &[Address]) -> Vec<Cidr> {
     let existing: HashSet<Cidr> = existing.iter().map(|address| address.cidr).collect();
     let planned = plan.ips.iter().map(|ip| ip.address);
@@ -178,7 +198,7 @@ fn new_addresses(plan: &Plan, existing: &[Address]) -> Vec<Cidr> {
         .collect()
 }
 
-/// The routes of the plan that do not exist yet, by the rule of [`InstalledRoute::is`].
+/// Returns the routes of the plan that do not exist yet, as [`InstalledRoute::is`] defines it.
 fn new_routes(plan: &Plan, existing: &[InstalledRoute], link: u32) -> Vec<RouteSpec> {
     let mut destinations: HashSet<(Cidr, u32)> = HashSet::new();
     let mut hops: HashSet<(Cidr, u32, IpAddr)> = HashSet::new();

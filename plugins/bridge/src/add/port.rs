@@ -13,11 +13,11 @@ use cni_attachment::{
 use cni_net::{Link, Rtnl};
 use cni_types::{Code, Error, IfName};
 
-/// What is to become the port.
+/// The interface that is to become the port.
 pub(super) enum Port {
-    /// The host's end of a pair that is made.
+    /// The host's end of a pair, which is still to be created.
     New,
-    /// What an earlier plugin made.
+    /// An interface that an earlier plugin made.
     Taken(Box<Earlier>),
 }
 
@@ -40,6 +40,10 @@ pub(super) struct Connected {
 }
 
 impl<'a> Adding<'a> {
+    /// Returns the earlier plugin's interface if the prevResult names one, else a new pair.
+    ///
+    /// # Errors
+    /// Fails if the choice is ambiguous, or the interface cannot become a port.
     pub(super) fn choose_port(&self, ends: &mut Ends) -> Result<Port, Error> {
         let Some(prev_result) = &self.prev_result else {
             return Ok(Port::New);
@@ -57,6 +61,10 @@ impl<'a> Adding<'a> {
         }))
     }
 
+    /// Attaches the port to the bridge, and returns both its ends.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses, or names are taken.
     pub(super) fn connect(
         &self,
         ends: &mut Ends,
@@ -70,6 +78,7 @@ impl<'a> Adding<'a> {
         }
     }
 
+    /// Creates the pair, with its host end on the bridge.
     fn create_pair(
         &self,
         ends: &mut Ends,
@@ -108,6 +117,7 @@ impl<'a> Adding<'a> {
         })
     }
 
+    /// Attaches an earlier plugin's interface to the bridge.
     fn take(
         &self,
         host: &mut Rtnl,
@@ -122,17 +132,17 @@ impl<'a> Adding<'a> {
         // Before it is a port, so that no frame passes unchecked.
         match &inside {
             Some(inside) => self.check_spoofing(&before.name, inside, rollback)?,
-            None if self.config.spoof_check => return Err(self.no_known_address()),
+            None if self.config.spoof_check => return Err(self.unknown_mac()),
             None => {}
         }
         let earlier = before.clone();
         rollback.on_failure("taking the interface off the bridge", move || {
-            chain::give_back(&mut Rtnl::open()?, &earlier)
+            chain::restore(&mut Rtnl::open()?, &earlier)
         });
-        chain::take(host, &before, bridge, self.id, self.config)?;
+        chain::attach(host, &before, bridge, self.id, self.config)?;
         host::configure_taken_port(host, &before.name, self.config, rollback)?;
         let mut link = forwarding::current(host, &before.name)?;
-        // Without carrier, as a tap whose guest is not started, it does not forward yet.
+        // Without carrier, for instance a tap whose guest has not started, it does not forward yet.
         if link.oper_up {
             link = forwarding::wait_forwarding(host, &before.name, &self.call.stop)?;
         }
@@ -143,6 +153,7 @@ impl<'a> Adding<'a> {
         })
     }
 
+    /// Creates the macspoofchk rules, if configured.
     fn check_spoofing(
         &self,
         host_name: &IfName,
@@ -153,14 +164,15 @@ impl<'a> Adding<'a> {
             return Ok(());
         }
         let id = self.id;
-        // Before: the kernel may have done it and its answer be lost.
+        // Before the request: the kernel may execute it, and its answer be lost.
         rollback.on_failure("removing macspoofchk rules", move || {
             mac_check::remove(&mut mac_check::open()?, id)
         });
         mac_check::create(id, &MacCheck::new(host_name, inside.mac)?)
     }
 
-    fn no_known_address(&self) -> Error {
+    /// Returns the error for macspoofchk on a port without an interface in the container.
+    fn unknown_mac(&self) -> Error {
         let msg = format!(
             "macspoofchk needs the interface {} in the container",
             self.attachment.if_name
@@ -169,8 +181,11 @@ impl<'a> Adding<'a> {
             .with_details("without it the address that a guest may send from is not known")
     }
 
-    /// Sets the kernel's parameters of an interface that gets addresses, before an IPAM plugin sees
-    /// it: one that asks by DHCP sets it up.
+    /// Sets the sysctls of an interface that gets addresses. Called before the IPAM plugin: one
+    /// that asks by DHCP sets the interface up.
+    ///
+    /// # Errors
+    /// Fails if a sysctl cannot be set.
     pub(super) fn harden(
         &self,
         connected: &Connected,
@@ -183,7 +198,7 @@ impl<'a> Adding<'a> {
         self.interface().set_parameters(origin)
     }
 
-    /// Returns whose the container's interface is.
+    /// Returns the origin of the container's interface: made by this ADD or by an earlier plugin.
     pub(super) fn origin<'r>(
         &self,
         connected: &Connected,

@@ -1,4 +1,4 @@
-//! What ADD reports: an earlier plugin's result with what was added.
+//! The result of ADD: the earlier plugins' result with the addition of this one.
 
 use super::{Adding, port::Connected};
 use crate::gateway::Plan;
@@ -10,35 +10,37 @@ use std::{
     net::IpAddr,
 };
 
-/// The links that this ADD made or used.
-pub(super) struct Ours<'a> {
+/// The links that this ADD created or used.
+pub(super) struct Links<'a> {
     pub(super) bridge: &'a Link,
     pub(super) vlan_gateway: Option<&'a Link>,
     pub(super) connected: &'a Connected,
 }
 
 impl Adding<'_> {
+    /// Returns the result of the chain up to this plugin.
     pub(super) fn result(
         &self,
-        ours: &Ours<'_>,
+        links: &Links<'_>,
         plan: Plan,
         from_ipam: Option<AddResult>,
     ) -> AddResult {
-        match (&ours.connected.taken, &self.prev_result) {
-            (Some(_), Some(prev)) => self.chained_result(ours, plan, prev.clone(), from_ipam),
+        match (&links.connected.taken, &self.prev_result) {
+            (Some(_), Some(prev)) => self.chained_result(links, plan, prev.clone(), from_ipam),
             _ => prev_result::merged(
                 self.prev_result.clone(),
-                self.own_result(ours, plan, from_ipam),
+                self.own_result(links, plan, from_ipam),
             ),
         }
     }
 
-    fn own_result(&self, ours: &Ours<'_>, plan: Plan, from_ipam: Option<AddResult>) -> AddResult {
+    /// Returns the result of this plugin alone.
+    fn own_result(&self, links: &Links<'_>, plan: Plan, from_ipam: Option<AddResult>) -> AddResult {
         let sandbox = self.attachment.netns.to_string();
-        let inside = ours.connected.inside.as_ref().map(on_host);
-        let mut interfaces = vec![on_host(ours.bridge), on_host(&ours.connected.host)];
+        let inside = links.connected.inside.as_ref().map(on_host);
+        let mut interfaces = vec![on_host(links.bridge), on_host(&links.connected.host)];
         interfaces.extend(inside.map(|inside| Interface { sandbox, ..inside }));
-        interfaces.extend(ours.vlan_gateway.map(on_host));
+        interfaces.extend(links.vlan_gateway.map(on_host));
         AddResult {
             interfaces,
             ips: plan.ips,
@@ -52,18 +54,19 @@ impl Adding<'_> {
         }
     }
 
-    /// Returns the earlier result, with the bridge, the gateways, and what this plugin's IPAM gave.
+    /// Returns the earlier plugins' result, with the bridge, the gateways, and the addresses and
+    /// routes of this plugin's IPAM.
     fn chained_result(
         &self,
-        ours: &Ours<'_>,
+        links: &Links<'_>,
         plan: Plan,
         mut prev: AddResult,
         from_ipam: Option<AddResult>,
     ) -> AddResult {
-        // As in `prev_result::merged`: nobody reaches the pod by an address of its lo.
+        // As in `prev_result::merged`: the addresses of lo do not lead to the pod.
         prev.ips.retain(|ip| !ip.address.address().is_loopback());
         let inside = prev_result::interface_index(&prev, &self.attachment.if_name);
-        for link in [ours.bridge].into_iter().chain(ours.vlan_gateway) {
+        for link in [links.bridge].into_iter().chain(links.vlan_gateway) {
             if !prev
                 .interfaces
                 .iter()
@@ -106,7 +109,7 @@ impl Adding<'_> {
     }
 }
 
-/// Returns an interface of the host as the result names it.
+/// Returns the entry of the result for a link of the host.
 fn on_host(link: &Link) -> Interface {
     Interface {
         name: link.name.to_string(),

@@ -24,10 +24,11 @@ pub(super) struct WireTrunk {
     max_id: Option<i64>,
 }
 
-/// What becomes of the VLAN that every new port of a bridge gets by itself, mostly 1.
+/// The treatment of the VLAN that the bridge gives every new port, usually 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultVlan {
-    /// The port leaves it: what others send in it must not reach the container (containernetworking/plugins#667).
+    /// The port leaves it, so that frames which others send in it do not reach the container
+    /// (containernetworking/plugins#667).
     Removed,
     /// The port stays in it.
     Kept,
@@ -36,27 +37,31 @@ pub enum DefaultVlan {
 /// The VLANs of the bridge port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vlan {
-    /// Nothing is done about VLANs.
+    /// The port keeps the VLANs that the bridge gave it.
     None,
-    /// The container is in one VLAN and knows nothing of it.
+    /// The container is in one VLAN; its frames have no tags.
     Access {
-        /// That VLAN.
+        /// The VLAN.
         id: VlanId,
-        /// What becomes of the bridge's own.
+        /// The treatment of the bridge's default VLAN.
         default: DefaultVlan,
     },
-    /// The container sends and gets frames with tags.
+    /// The container sends and receives tagged frames.
     Trunk {
-        /// The VLAN of its untagged frames; the bridge's default where it is `None`.
+        /// The VLAN of its untagged frames; `None` for the bridge's default VLAN.
         native: Option<VlanId>,
         /// The VLANs of its tagged frames.
         tagged: BTreeSet<VlanId>,
-        /// What becomes of the bridge's own.
+        /// The treatment of the bridge's default VLAN.
         default: DefaultVlan,
     },
 }
 
 impl Vlan {
+    /// Checks the values of `vlan`, `vlanTrunk` and `preserveDefaultVlan`.
+    ///
+    /// # Errors
+    /// Fails with code 7 for an invalid VLAN or range.
     pub(super) fn of(
         vlan: i64,
         trunk: &[Option<WireTrunk>],
@@ -74,7 +79,7 @@ impl Vlan {
         for entry in trunk {
             entry.unwrap_or_default().collect(&mut ranges)?;
         }
-        let mut tagged = each_once(ranges);
+        let mut tagged = distinct_ids(ranges);
         if let Some(native) = native {
             tagged.remove(&native);
         }
@@ -94,7 +99,8 @@ impl Vlan {
         })
     }
 
-    /// The VLANs that the port is to have on a bridge whose new ports get `bridge_default`; `None` where nothing is asked for.
+    /// Returns the VLANs that the port is to have on a bridge with the default VLAN
+    /// `bridge_default`; `None` if the configuration names no VLAN.
     #[must_use]
     pub fn wanted(&self, bridge_default: Option<VlanId>) -> Option<PortVlans> {
         let none = BTreeSet::new();
@@ -108,7 +114,7 @@ impl Vlan {
             } => (*native, tagged, *default),
         };
         let kept = bridge_default.filter(|_| default == DefaultVlan::Kept || native.is_none());
-        // In this order: what is asked for beats what the bridge gives.
+        // In this order: the configuration takes precedence over the default of the bridge.
         let mut wanted: PortVlans = kept
             .map(|id| (id, Membership::NATIVE))
             .into_iter()
@@ -122,7 +128,8 @@ impl Vlan {
         Some(wanted)
     }
 
-    /// The VLAN of the container's untagged frames, where one is asked for.
+    /// Returns the VLAN of the container's untagged frames, or `None` if the configuration names
+    /// none.
     fn native(&self) -> Option<VlanId> {
         match self {
             Self::None => None,
@@ -133,11 +140,15 @@ impl Vlan {
 }
 
 impl WireTrunk {
-    /// Adds the ranges of the entry. The reference looks at the range before the single VLAN.
+    /// Adds the ranges of the entry to `ranges`. Checks the range before the single VLAN, as the
+    /// reference does.
+    ///
+    /// # Errors
+    /// Fails with code 7 for an invalid VLAN or range.
     fn collect(self, ranges: &mut Vec<(VlanId, VlanId)>) -> Result<(), Error> {
         let limits = |msg: &str, found: i64| {
             invalid(msg).with_details(format!(
-                "vlanTrunk has {found}, wanted 1 to {}",
+                "vlanTrunk has {found}, expected 1 to {}",
                 VlanId::MAX
             ))
         };
@@ -152,12 +163,12 @@ impl WireTrunk {
                 }
                 ranges.push((first, last));
             }
-            (Some(_), None) => return Err(half("maxID")),
-            (None, Some(_)) => return Err(half("minID")),
-            // The reference takes such an entry, and leaves the port in no VLAN that was asked for.
+            (Some(_), None) => return Err(half_range("maxID")),
+            (None, Some(_)) => return Err(half_range("minID")),
+            // The reference accepts such an entry, and leaves the port in no VLAN at all.
             (None, None) if self.id.is_none() => {
                 return Err(invalid("incorrect trunk id parameter").with_details(
-                    "an entry of vlanTrunk is empty, wanted id, or minID and maxID",
+                    "an entry of vlanTrunk is empty, expected id, or minID and maxID",
                 ));
             }
             (None, None) => {}
@@ -171,9 +182,9 @@ impl WireTrunk {
     }
 }
 
-/// The VLANs of these ranges. Ranges that overlap are joined first: thousands of them may name the
-/// same VLANs.
-fn each_once(mut ranges: Vec<(VlanId, VlanId)>) -> BTreeSet<VlanId> {
+/// Returns the VLANs of these ranges. Joins overlapping ranges first: thousands of them may name
+/// the same VLANs.
+fn distinct_ids(mut ranges: Vec<(VlanId, VlanId)>) -> BTreeSet<VlanId> {
     ranges.sort_unstable();
     ranges.dedup_by(|later, earlier| {
         let overlap = later.0 <= earlier.1;
@@ -188,13 +199,15 @@ fn each_once(mut ranges: Vec<(VlanId, VlanId)>) -> BTreeSet<VlanId> {
         .collect()
 }
 
-fn half(missing: &str) -> Error {
+/// Returns the error for a range of which one limit is missing.
+fn half_range(missing: &str) -> Error {
     invalid(format!(
         "minID and maxID should be configured simultaneously, {missing} is missing"
     ))
 }
 
-/// The interface of the host that is the gateway of a VLAN: an address on the bridge itself would be in another one.
+/// The interface of the host that is the gateway of a VLAN. An address on the bridge itself would
+/// be in another VLAN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VlanGateway {
     /// `<bridge>.<vlan>`
@@ -204,7 +217,12 @@ pub struct VlanGateway {
 }
 
 impl VlanGateway {
-    /// That of a bridge which is the gateway. A name that is too long does no harm where there are no addresses to come.
+    /// Returns the gateway of the VLAN of the container's untagged frames, for a bridge that is the
+    /// gateway; `None` if the configuration names no such VLAN. A name that is too long does no
+    /// harm without addresses.
+    ///
+    /// # Errors
+    /// Fails with code 7 if there may be addresses and the name is too long.
     pub(super) fn of(
         bridge: &IfName,
         vlan: &Vlan,
@@ -228,7 +246,10 @@ impl VlanGateway {
     }
 }
 
-/// The name of the gateway's interface.
+/// Returns the name of the gateway's interface.
+///
+/// # Errors
+/// Fails if it is too long.
 pub(super) fn gateway_name(bridge: &IfName, id: VlanId) -> Result<IfName, Error> {
     IfName::parse(&format!("{bridge}.{id}"))
 }
@@ -322,7 +343,7 @@ mod tests {
                 .iter()
                 .flat_map(|(first, last)| first.through(*last))
                 .collect();
-            assert_eq!(each_once(ranges.to_vec()), each, "{ranges:?}");
+            assert_eq!(distinct_ids(ranges.to_vec()), each, "{ranges:?}");
         }
     }
 
