@@ -1,4 +1,5 @@
-//! What IPAM gives, and what the container has of it: addresses, routes, DNS; and networks without IPAM.
+//! The container's addresses, routes and DNS as the IPAM plugin gives them; and networks without
+//! IPAM.
 
 use crate::{
     kernel,
@@ -115,7 +116,7 @@ fn without_dns_of_its_own_ipams_is_told(host: &Host) {
     }
 }
 
-/// As dhcp needs it, and plugins that read the hardware address; on a bridge that is new each time.
+/// The dhcp plugin and plugins that read the hardware address rely on it, also on a new bridge.
 fn ipam_finds_the_interface_on_its_bridge(host: &Host) {
     kernel::require_tool("nsenter");
     let body = r#"

@@ -1,4 +1,4 @@
-//! Hardware addresses: chosen ones, that nobody changes behind our back; and that of the bridge above all.
+//! Hardware addresses: fixed ones, which udev does not change; and above all that of the bridge.
 
 use crate::{
     kernel,
@@ -24,8 +24,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// NET_ADDR_SET of include/uapi/linux/netdevice.h: udev and the kernel leave such an address alone. `/sys` shows the namespace in
-/// which it was mounted.
+/// NET_ADDR_SET in include/uapi/linux/netdevice.h: udev and the kernel do not change such an
+/// address. `/sys` shows the namespace in which it was mounted.
 fn is_chosen(name: &str) -> bool {
     std::fs::create_dir_all("/run/sys").or_fail("make a folder");
     kernel::tool("mount -t sysfs none /run/sys");
@@ -43,7 +43,8 @@ fn the_macs_of_bridge_and_both_ends_are_chosen_ones(host: &Host) {
     assert!(pod.inside(|| is_chosen("eth0")));
 }
 
-/// A small generator (Marsaglia's xorshift), since what happens must be the same again for a seed.
+/// A small pseudo-random generator (Marsaglia's xorshift): a seed reproduces the sequence of
+/// events.
 struct Random(u64);
 
 impl Random {
@@ -149,7 +150,7 @@ fn an_adopted_bridge_keeps_its_mac_over_random_port_churn(host: &Host) {
     churn(host, json!({}), STEPS);
 }
 
-/// The bridge has the address of a port that is there, as long as it is there.
+/// The bridge inherits the address of a port, and keeps it as long as the port exists.
 fn an_adopted_bridge_with_foreign_ports_keeps_its_mac_over_random_port_churn(host: &Host) {
     kernel::tool("ip link add cni0 type bridge");
     kernel::tool("ip link add lowest address 02:07:00:00:00:01 type veth peer name far");
@@ -191,7 +192,8 @@ fn our_own_gateway_keeps_its_mac_over_random_port_churn(host: &Host) {
     );
 }
 
-/// The reference gives such a bridge the address back that it had, and the kernel refuses that (nerdctl#4283).
+/// The reference sets the previous address of such a bridge again, and the kernel refuses that
+/// (nerdctl#4283).
 fn a_bridge_with_an_all_zero_mac_gets_one_without_a_gateway_too(host: &Host) {
     kernel::require_tool("ip");
     kernel::tool("ip link add cni0 type bridge");

@@ -1,4 +1,5 @@
-//! Chained use: an earlier plugin made the interface, or only told something; later plugins changed it.
+//! Chained use: an earlier plugin made the interface, or only reported something; later plugins
+//! changed it.
 
 use crate::{
     kernel,
@@ -53,7 +54,7 @@ fn earlier_pair(pod: &Pod) -> Value {
     })
 }
 
-/// Makes taps, or has the test ignored.
+/// Makes taps, or marks the test as ignored.
 fn require_taps(names: &[&str]) {
     kernel::require_tool("ip");
     let made = |name: &&str| kernel::try_tool(&format!("ip tuntap add {name} mode tap")).is_some();
@@ -97,7 +98,7 @@ fn an_earlier_plugins_veth_becomes_the_port(host: &Host) {
     network.check(&pod, &added).silent_success();
 }
 
-/// As for a virtual machine: nothing in the container, no carrier before the guest is started.
+/// A tap for a virtual machine: nothing in the container, no carrier before the guest has started.
 fn an_earlier_plugins_tap_becomes_the_port(host: &Host) {
     require_taps(&["tap0"]);
     let pod = host.pod("a");
@@ -275,8 +276,8 @@ fn a_failed_chained_add_gives_the_interface_back(host: &Host) {
     before.require_unchanged();
 }
 
-/// Routes of the ADD itself go, and what the earlier plugin set up stays, also where IPAM gives the
-/// same.
+/// The rollback removes the routes of the ADD itself. What the earlier plugin set up stays, also if
+/// IPAM gives the same.
 fn a_failed_chained_add_leaves_addresses_and_routes_that_were_there(host: &Host) {
     let pod = host.pod("a");
     let mut prev = earlier_pair(&pod);
@@ -347,7 +348,7 @@ fn two_interfaces_of_the_host_are_refused(host: &Host) {
         "{}",
         outcome.details()
     );
-    // The peer of the container's interface is no guess.
+    // The peer of the container's interface is unambiguous.
     let names = json!([{"name": "tap0"}, {"name": "tap1"}, {"name": "port0"}]);
     let prev = json!({"cniVersion": "1.0.0", "interfaces": names});
     after(&Network::new(host, json!({})), &prev)
@@ -367,7 +368,7 @@ fn an_alias_of_somebody_else_stays(host: &Host) {
     after(&network, &told).del(&pod).silent_success();
 }
 
-/// A plugin of the reference, with the result so far.
+/// Runs a plugin of the reference with the result so far.
 fn reference(
     host: &Host,
     command: Command,
@@ -499,7 +500,8 @@ fn an_earlier_plugins_interface_with_an_mtu_too_small_for_ipv6_is_named(host: &H
     assert_eq!(kernel::link("port0").master, None);
 }
 
-/// They change the MAC address and the MTU, and make rules of their own; the result tells only some of that.
+/// The later plugins change the MAC address and the MTU, and create rules of their own; the result
+/// reports only some of that.
 fn check_passes_what_the_references_tuning_portmap_and_firewall_changed(host: &Host) {
     kernel::require_tool("iptables");
     let pod = host.pod("a");
@@ -527,7 +529,8 @@ fn check_passes_what_the_references_tuning_portmap_and_firewall_changed(host: &H
     assert_eq!(kernel::names(), ["cni0", "lo"]);
 }
 
-/// What a runtime does then: DEL for all plugins in reverse, those that were never added too; and then it tries again.
+/// Does as a runtime after a failure: DEL of all plugins in reverse order, also of those that were
+/// never added; then ADD again.
 fn a_chain_whose_last_plugin_fails_leaves_nothing_after_the_runtimes_del(host: &Host) {
     let pod = host.pod("a");
     drop(host.script("unlucky", "[ \"$CNI_COMMAND\" = ADD ] || exit 0\n[ -e /run/lucky ] && { sed 's/.*\"prevResult\": *//;s/}$//'; exit 0; }\necho '{\"code\": 100, \"msg\": \"no luck\"}'\nexit 1"));
@@ -540,7 +543,7 @@ fn a_chain_whose_last_plugin_fails_leaves_nothing_after_the_runtimes_del(host: &
     let runtime = Runtime::new(&[files(host), bin_dir().to_owned()], Cache::of_system());
     let parameters =
         Parameters::new("a", "eth0", &pod.path().display().to_string()).or_fail("name the pod");
-    // The network's own things, and the folder of the cache.
+    // The network's own objects, and the folder of the cache.
     let warm = conflist(json!([bridge]));
     runtime.add(&warm, &parameters).or_fail("add");
     runtime.del(&warm, &parameters).or_fail("delete");

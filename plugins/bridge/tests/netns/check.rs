@@ -1,4 +1,4 @@
-//! CHECK: passes right after ADD, and tells each thing that was changed since.
+//! CHECK: passes right after ADD, and reports each later change.
 
 use crate::{
     kernel,
@@ -49,7 +49,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A pod that is attached with everything on.
+/// Attaches a pod with all features on.
 struct Attached<'a> {
     network: Network<'a>,
     pod: Pod,
@@ -83,7 +83,7 @@ impl<'a> Attached<'a> {
         self.added.result().interfaces[1].name.clone()
     }
 
-    /// CHECK fails with this text.
+    /// Asserts that CHECK fails with this text.
     #[track_caller]
     fn require(&self, msg: &str) {
         let outcome = self.check();
@@ -112,7 +112,7 @@ fn check_passes_after_add(host: &Host) {
     }
 }
 
-/// The kernel makes one route with two next hops of the IPv6 default routes.
+/// The kernel joins two IPv6 default routes to one route with two next hops.
 fn check_passes_two_interfaces_with_default_routes(host: &Host) {
     let first = Network::new(
         host,
@@ -132,7 +132,7 @@ fn check_passes_two_interfaces_with_default_routes(host: &Host) {
         .silent_success();
 }
 
-/// Each route was compared with each that the kernel has: 100,000 took 136 s.
+/// Comparing each route with each of the kernel's took 136 s for 100,000.
 fn check_of_tens_of_thousands_of_routes_ends_soon(host: &Host) {
     let subnet = |i: u32| json!({"dst": format!("20.{}.{}.0/24", i / 256, i % 256)});
     let mut ipam = host_local(host, &[V4]);
@@ -163,7 +163,7 @@ fn check_needs_a_previous_result(host: &Host) {
     assert_eq!(outcome.msg(), "Required prevResult missing");
 }
 
-/// Nobody switched it on: the state that an administrator leaves who switches it off.
+/// Forwarding is off, as after an administrator switched it off.
 fn check_tells_promiscuous_mode(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let outcome = attached
@@ -262,7 +262,7 @@ fn check_tells_a_missing_route(host: &Host) {
     );
 }
 
-/// The next hop that ADD told, and that somebody changed since.
+/// The next hop that ADD reported, and that somebody changed since.
 fn check_tells_a_route_with_another_next_hop(host: &Host) {
     let attached = Attached::with(
         host,
@@ -339,7 +339,7 @@ fn check_tells_another_port_isolation(host: &Host) {
     attached.require(&format!("{port} has port isolation false, wanted true"));
 }
 
-/// The bridge was made anew; the old one took its ports' membership with it.
+/// The bridge was deleted and created again; with the old one, its ports lost their membership.
 fn check_tells_a_port_that_left_the_bridge(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::remove_link("cni0");
@@ -403,7 +403,8 @@ fn check_tells_all_differences_at_once(host: &Host) {
     }
 }
 
-/// A later plugin of the chain made an interface of its own, with an address and a route, and added them to the result.
+/// A later plugin of the chain made an interface of its own, with an address and a route, and added
+/// them to the result.
 fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
     let keys = json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
     let (network, pod) = (Network::new(host, keys), host.pod("a"));
@@ -424,7 +425,7 @@ fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
         .silent_success();
 }
 
-/// A later plugin of the chain changed the MTU and added an address; the result does not tell.
+/// A later plugin of the chain changed the MTU and added an address; the result does not report it.
 fn check_passes_what_a_later_plugin_may_change(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4])}));
     attached.pod.inside(|| {
@@ -456,7 +457,7 @@ fn check_tells_a_port_of_another_bridge(host: &Host) {
     attached.require(&format!("{} is not a port of bridge cni0", attached.port()));
 }
 
-/// As the reference's tuning does.
+/// The change that the reference's tuning plugin makes.
 fn check_passes_a_mac_that_a_later_plugin_changed_and_told(host: &Host) {
     let attached = Attached::new(host);
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);

@@ -84,7 +84,7 @@ fn twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing(host:
     assert_eq!((kernel::rules().len(), records(host)), (0, 0));
 }
 
-/// Half of the pods come while the other half goes.
+/// Adds half of the pods while the other half is deleted.
 fn adds_and_dels_at_once_do_not_disturb_each_other(host: &Host) {
     let (network, pods) = (network(host), pods(host));
     let (leaving, coming) = pods.split_at(PODS / 2);

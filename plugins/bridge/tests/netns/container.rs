@@ -1,4 +1,5 @@
-//! The container's interface: MAC address, parameters of the kernel, duplicate address detection, and leaving it down.
+//! The container's interface: MAC address, sysctls, duplicate address detection, and
+//! `disableContainerInterface`.
 
 use crate::{
     kernel,
@@ -90,7 +91,7 @@ fn a_bad_mac_is_an_error_by_all_three_ways(host: &Host) {
     before.require_unchanged();
 }
 
-/// A pod as container runtimes make it: IPv6 off.
+/// Makes a pod as container runtimes do: IPv6 off.
 fn pod_without_ipv6(host: &Host) -> Pod {
     let pod = host.pod("a");
     pod.inside(|| {

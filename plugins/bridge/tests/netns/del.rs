@@ -43,7 +43,8 @@ fn masquerading(host: &Host) -> Network<'_> {
     Network::new(host, keys)
 }
 
-/// Of the attachments nothing is left on the host: no link but the bridge, no rule, no address.
+/// Asserts that nothing of the attachments is left on the host: no link but the bridge, no rule, no
+/// address.
 fn require_nothing_left(host: &Host) {
     assert_eq!(kernel::names(), ["cni0", "lo"]);
     assert_eq!(kernel::rules(), [""; 0]);
@@ -101,7 +102,7 @@ fn del_of_what_was_never_added_succeeds(host: &Host) {
     before.require_unchanged();
 }
 
-/// ADDs a pod, takes its namespace away, DELs with `netns`.
+/// Adds a pod, removes its namespace, and runs DEL with `netns`.
 fn del_after_the_namespace_went(host: &Host, netns: Option<&str>) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
@@ -128,7 +129,7 @@ fn del_with_a_plain_file_as_netns_frees_everything(host: &Host) {
     del_after_the_namespace_went(host, file.to_str());
 }
 
-/// A process holds the namespace: the pair lives on, and only the host's end can still be found.
+/// A process keeps the namespace alive, and so the pair; only the host's end can still be found.
 fn del_removes_the_pair_of_a_namespace_whose_path_is_gone(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
@@ -162,7 +163,7 @@ fn del_does_not_take_another_containers_pair(host: &Host) {
     before.require_unchanged();
 }
 
-/// Its ADD was refused because the name is taken, and the runtime sends the DEL that the spec asks for.
+/// ADD was refused because the name is taken, and the runtime sends the DEL that the spec asks for.
 fn del_leaves_the_interface_of_another_network_in_the_same_pod(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     network.add(&pod).success();
@@ -173,7 +174,8 @@ fn del_leaves_the_interface_of_another_network_in_the_same_pod(host: &Host) {
     before.require_unchanged();
 }
 
-/// A physical device under the interface's name cannot even be deleted: a DEL that tried would fail for ever.
+/// A physical device with the interface's name cannot be deleted: a DEL that tried would fail for
+/// ever.
 fn del_leaves_a_device_that_is_no_veth_and_succeeds(host: &Host) {
     let pod = host.pod("a");
     pod.inside(|| kernel::create_bridge("eth0"));
@@ -254,7 +256,7 @@ fn del_of_one_interface_leaves_the_other(host: &Host) {
     assert!(host.data_dir().join("net/10.1.0.3").exists());
 }
 
-/// As KubeVirt's bridge binding and others do.
+/// KubeVirt's bridge binding and others do this.
 fn del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place(host: &Host) {
     let (network, pod) = (masquerading(host), host.pod("a"));
     let added = network.add(&pod);
@@ -273,7 +275,7 @@ fn del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place(host: &Host) {
     require_nothing_left(host);
 }
 
-/// Takes the name that the host's end of pod `a` has by rule, for a link of somebody else.
+/// Creates a foreign link with the name that the host's end of pod `a` would get.
 fn take_the_name(host: &Host, network: &Network<'_>) -> String {
     let pod = host.pod("a");
     let name = network.add(&pod).result().interfaces[1].name.clone();
@@ -335,7 +337,7 @@ fn a_failure_of_ipam_does_not_keep_the_interface(host: &Host) {
     assert_eq!(calls(host), ["ADD a"]);
 }
 
-/// Below `/proc` nothing is there then, and the namespaces live on.
+/// The path below `/proc` is gone then; the namespace lives on.
 fn without_proc_no_namespace_is_taken_for_gone(host: &Host) {
     kernel::require_tool("unshare");
     let (network, pod) = (masquerading(host), host.pod("a"));

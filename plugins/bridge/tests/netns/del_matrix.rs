@@ -1,5 +1,6 @@
-//! DEL, whatever the runtime still knows: every state of the namespace × with and without a previous result × both backends of
-//! masquerading × the address families. Each time nothing of the attachment is left, and nothing else is touched.
+//! DEL with everything that the runtime may still know: every state of the namespace × with and
+//! without a previous result × both backends of masquerading × the address families. Each DEL
+//! removes all of the attachment, and touches nothing else.
 
 use crate::{
     nat::Flavour,
@@ -10,16 +11,16 @@ use cni_types::Command;
 use serde_json::json;
 use testkit::{Host, Invocation, Pod, Test};
 
-/// What `CNI_NETNS` leads to.
+/// The object that `CNI_NETNS` leads to.
 #[derive(Clone, Copy, Debug)]
 enum Namespace {
     There,
     Missing,
     Empty,
     PlainFile,
-    /// That of another container of the same network.
+    /// The namespace of another container of the same network.
     AnotherPods,
-    /// That of the plugin.
+    /// The namespace of the plugin.
     Own,
 }
 

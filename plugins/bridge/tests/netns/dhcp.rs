@@ -1,5 +1,5 @@
 //! The reference's dhcp daemon over a bridge: it needs the container's interface, on its bridge,
-//! before it is asked.
+//! before it is called.
 
 use crate::{
     kernel,
@@ -25,14 +25,14 @@ pub(crate) fn tests() -> Vec<Test> {
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const GIVEN: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 77);
 
-/// The options of RFC 2132 that are spoken here.
+/// The options of RFC 2132 that the server uses.
 const MESSAGE_TYPE: u8 = 53;
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 
-/// Answers DISCOVER and REQUEST with one address (RFC 2131), until nobody asks for a while.
+/// Answers DISCOVER and REQUEST with one address (RFC 2131), until no request comes for a while.
 fn serve(socket: &UdpSocket) {
     let mut packet = [0; 1500];
     while let Ok((length, _)) = socket.recv_from(&mut packet) {
@@ -41,7 +41,7 @@ fn serve(socket: &UdpSocket) {
             Some([REQUEST]) => ACK,
             _ => continue,
         };
-        // xid, flags, and the client's hardware address as they came.
+        // xid, flags, and the client's hardware address, copied from the request.
         let mut answer = packet[..240].to_vec();
         answer[0] = 2;
         answer[16..20].copy_from_slice(&GIVEN.octets());
@@ -88,7 +88,7 @@ fn option(mut options: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// A daemon that ends with the test.
+/// A dhcp daemon, stopped at the end of the test.
 struct Daemon(Child);
 
 impl Drop for Daemon {

@@ -1,4 +1,4 @@
-//! Bad requests: refused with the right code and text, before anything is touched.
+//! Invalid requests: refused with the right code and text before anything is changed.
 
 use crate::{
     kernel,
@@ -32,7 +32,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The request fails so, and nothing is touched: neither the host nor the pod.
+/// Asserts that the request fails with this code and text, and changes neither the host nor the
+/// pod.
 #[track_caller]
 fn require_refused(host: &Host, request: &Invocation<'_>, code: Code, msg: &str) {
     let before = Snapshot::of(host, &[]);
@@ -265,7 +266,7 @@ fn an_ipam_type_cannot_leave_cni_path(host: &Host) {
     assert!(!script.with_file_name("ran").exists());
 }
 
-/// CVE-2021-20206 in another dress: what is behind a NUL, the system does not see.
+/// A variant of CVE-2021-20206: the system ignores what follows a NUL.
 fn an_ipam_type_with_a_nul_is_refused(host: &Host) {
     let script = host.script("evil", "touch /run/cni-files/ran");
     let pod = host.pod("a");
@@ -281,7 +282,7 @@ fn an_ipam_type_with_a_nul_is_refused(host: &Host) {
     assert!(!script.with_file_name("ran").exists());
 }
 
-/// Names become parts of paths: of sysctls, of host-local's folders.
+/// Names become parts of paths: of sysctls, and of host-local's folders.
 fn names_that_would_lead_elsewhere_are_refused(host: &Host) {
     let pod = host.pod("a");
     for ifname in [
@@ -355,7 +356,7 @@ fn check_takes_the_own_netns_when_that_is_asked_for(host: &Host) {
     check.env("CNI_NETNS_OVERRIDE", "1").run().silent_success();
 }
 
-/// A delegate enters no namespace; its caller has looked.
+/// A delegate enters no namespace; the plugin that calls it has checked it.
 fn host_local_does_not_mind_the_own_netns(host: &Host) {
     let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "ipam": host_local(host, &[V4])});
     let request = |command| {
@@ -369,8 +370,9 @@ fn host_local_does_not_mind_the_own_netns(host: &Host) {
     assert!(!host.data_dir().join("net/10.1.0.2").exists());
 }
 
-/// CVE-2019-9946: what an administrator set up before goes on deciding. Not so at the very same priority, where the kernel puts the chain that
-/// came later in front (nf_hook_entries_grow in net/netfilter/core.c); ours is the reference's, since the table is shared with it.
+/// CVE-2019-9946: rules that an administrator set up before keep precedence. Not at the very same
+/// priority, for which the kernel puts the later chain first (nf_hook_entries_grow in
+/// net/netfilter/core.c). Our priority is the reference's, since both share the table.
 fn nat_rules_at_a_priority_of_their_own_go_on_deciding(host: &Host) {
     kernel::require_tool("nft");
     let (outside, pod) = (crate::masquerade::outside(host), host.pod("a"));

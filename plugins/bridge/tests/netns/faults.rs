@@ -1,7 +1,8 @@
-//! ADD fails at each of its steps in turn: host, container and data are as before, and the first cause is told.
+//! ADD fails at each of its steps in turn: host, container and data are as before, and the first
+//! cause is reported.
 //!
-//! strace makes one system call after another fail, as a security profile or a short memory would; so every step is met, also those
-//! that nobody thought of.
+//! strace makes one system call after another fail, as a security profile or a lack of memory
+//! would. So every step is covered, also those that nobody thought of.
 
 use crate::{
     kernel,
@@ -36,10 +37,10 @@ fn network(host: &Host) -> Network<'_> {
     )
 }
 
-/// Lets one call of this kind fail after another, until two ADDs in turn make fewer: their number
-/// differs by one or two, since a delegate may end before or after it is waited for. Returns the
-/// number of ADDs that failed: one may succeed without a call, such as without a kernel parameter
-/// that only hardens.
+/// Makes one call of this kind after another fail, until two ADDs in turn make fewer calls. (The
+/// number differs by one or two, since a delegate may end before or after ADD waits for it.)
+/// Returns the number of ADDs that failed: one may succeed without a call, for instance without
+/// setting a sysctl that only hardens.
 fn sweep(host: &Host, call: &str, errno: &str) -> usize {
     kernel::require_tool("strace");
     let (network, other) = (network(host), host.pod("other"));
@@ -78,7 +79,8 @@ fn sweep(host: &Host, call: &str, errno: &str) -> usize {
     failures
 }
 
-/// One error, unless the program never started: the loader opens libraries before.
+/// Asserts that stdout is one error, unless the program never started: the loader opens libraries
+/// first.
 #[track_caller]
 fn require_told(trace: &Trace) {
     let outcome = &trace.outcome;
@@ -102,7 +104,7 @@ fn add_leaves_nothing_whichever_message_to_the_kernel_is_refused(host: &Host) {
     );
 }
 
-/// The kernel did what it was asked for, and the plugin does not know.
+/// The kernel executed the request, and the plugin does not know.
 fn add_leaves_nothing_whichever_answer_of_the_kernel_is_lost(host: &Host) {
     assert!(
         sweep(host, "recvfrom", "ENOBUFS") > 0,
@@ -118,7 +120,7 @@ fn add_leaves_nothing_whichever_file_cannot_be_opened(host: &Host) {
 }
 
 fn add_leaves_nothing_whichever_write_fails(host: &Host) {
-    // The write of the result is refused in one of them, unless their numbers pass it by.
+    // One of them refuses the write of the result, unless their numbers skip it.
     sweep(host, "write", "EPERM");
 }
 
@@ -133,7 +135,7 @@ fn add_leaves_nothing_whichever_socket_cannot_be_had(host: &Host) {
     );
 }
 
-/// A runtime in a container of its own, without the capability.
+/// The runtime is in a container without the capability.
 fn add_leaves_nothing_without_net_admin(host: &Host) {
     kernel::require_tool("setpriv");
     let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
@@ -147,8 +149,8 @@ fn add_leaves_nothing_without_net_admin(host: &Host) {
     before.require_unchanged_but_for_the_last_address();
 }
 
-/// DEL either succeeds, and then nothing is left, or reports what is; and a second DEL does the
-/// rest. As long as the interface is there, its addresses stay reserved.
+/// DEL either succeeds and leaves nothing, or reports what is left; a second DEL removes the rest.
+/// As long as the interface exists, its addresses stay reserved.
 fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
     kernel::require_tool("strace");
     let (network, other) = (network(host), host.pod("other"));
@@ -194,7 +196,7 @@ fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
     assert!(kept > 0, "no refusal kept the pair");
 }
 
-/// The IPAM plugin cannot free what it gave: that is told, after what began it all.
+/// The IPAM plugin cannot free what it gave: that is reported, after the first cause.
 fn a_clean_up_that_fails_too_is_in_the_details(host: &Host) {
     let pod = host.pod("a");
     let answer = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.9/24"}, {"address": "10.1.0.9/24"}]});
@@ -222,7 +224,7 @@ fn a_clean_up_that_fails_too_is_in_the_details(host: &Host) {
     }
 }
 
-/// To the runtime an ADD without a result has failed.
+/// For the runtime, an ADD without a result has failed.
 fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
     let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
     network.add(&other).success();
@@ -248,8 +250,8 @@ fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
     }
 }
 
-/// The kernel carried the transaction out, and its answer got lost (recvfrom: ENOBUFS), whichever
-/// it was.
+/// The kernel executed the transaction, and its answer was lost (recvfrom: ENOBUFS); each
+/// transaction in turn.
 fn a_lost_answer_of_the_kernel_leaves_no_macspoofchk_rules(host: &Host) {
     const LIST: &str = "nft list ruleset";
     kernel::require_tool("strace");

@@ -1,5 +1,5 @@
-//! Pairs of which nothing says whose they are, the reference's above all: GC removes what is surely
-//! stale, and frees no address for which a container still answers.
+//! Pairs without a valid mark of ours, above all the reference's: GC removes those that are
+//! certainly stale, and frees no address that a container still uses.
 
 use crate::{
     kernel,
@@ -12,7 +12,7 @@ use cni_types::{AttachmentId, Command, KeepAddresses};
 use serde_json::{Value, json};
 use testkit::{self, Host, Outcome, Pod, Suite, Test};
 
-/// How the reference masquerades.
+/// The backend with which the reference masquerades.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Nftables,
@@ -95,7 +95,7 @@ fn gc(network: &Network<'_>, way: Way, valid: &[&Pod]) -> Outcome {
         .run()
 }
 
-/// The container's addresses, if it has its interface.
+/// Returns the container's addresses, if it has its interface.
 fn addresses(pod: &Pod) -> Vec<String> {
     pod.inside(|| kernel::find_link("eth0").map(|_| kernel::addresses("eth0")))
         .unwrap_or_default()
@@ -164,7 +164,7 @@ fn gc_keeps_the_address_of_a_living_pod_without_rules(host: &Host, suite: Suite)
     );
     assert_eq!(addresses(&old), ["10.1.0.2/24", "fd01::2/64"]);
     assert!(is_reserved(host, "10.1.0.2") && is_reserved(host, "fd01::2"));
-    // The reference's order of addresses begins anew without this file.
+    // Without this file the reference starts again with the first address.
     std::fs::remove_file(host.data_dir().join("net/last_reserved_ip.0")).unwrap();
     network.add(&new).success();
     assert_eq!(
@@ -173,7 +173,7 @@ fn gc_keeps_the_address_of_a_living_pod_without_rules(host: &Host, suite: Suite)
     );
 }
 
-/// A pair as the reference makes it, and what its container has.
+/// A pair as the reference makes it, and the container's addresses.
 fn create_foreign(pod: &Pod, number: u8, address: &str) -> String {
     let name = format!("vethfeedbee{number}");
     kernel::create_veth(&name, "cni0", pod, "eth0");
@@ -205,7 +205,7 @@ fn masquerade(container_id: &str, address: &str) {
         .unwrap();
 }
 
-/// Its owner's DEL left a rule behind, and the address is in use again.
+/// The DEL of its owner left a rule behind, and the address is in use again.
 fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
     let (network, pod) = (network(host, json!({})), host.pod("b"));
     kernel::create_bridge("cni0");
@@ -225,7 +225,7 @@ fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
     assert!(is_reserved(host, "10.1.0.2"));
 }
 
-/// `ipMasq` was switched off before the pod came that has the address now, so it has no rule.
+/// `ipMasq` was switched off before the pod came that has the address now, so that pod has no rule.
 fn gc_leaves_pods_alone_while_a_valid_attachment_may_be_one_of_them(host: &Host) {
     let (network, pods) = (
         network(host, json!({})),
@@ -239,14 +239,14 @@ fn gc_leaves_pods_alone_while_a_valid_attachment_may_be_one_of_them(host: &Host)
     gc(&network, Way::Nftables, &[&pods[0], &pods[1]]).silent_success();
     assert_eq!(addresses(&pods[0]), ["10.1.0.2/24"]);
     assert!(is_reserved(host, "10.1.0.2"));
-    // Where all valid ones are known, the rule is proof.
+    // If all valid attachments are known, the rule is proof.
     masquerade("a", "10.1.0.2/24");
     gc(&network, Way::Nftables, &[&pods[1]]).silent_success();
     assert_eq!(addresses(&pods[0]), [""; 0]);
     assert!(!is_reserved(host, "10.1.0.2") && !addresses(&pods[1]).is_empty());
 }
 
-/// As KubeVirt's bridge binding does: a guest behind the new bridge answers.
+/// KubeVirt's bridge binding does this: a guest behind the new bridge answers.
 fn gc_keeps_an_address_that_moved_behind_a_bridge_in_the_container(host: &Host) {
     let (network, pod) = (network(host, json!({})), host.pod("a"));
     kernel::create_bridge("cni0");

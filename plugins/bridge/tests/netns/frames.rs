@@ -1,5 +1,6 @@
-//! Which frames get where: out of one VLAN into another, past macspoofchk. What hostile containers send is among them,
-//! tagged and doubly tagged, since a list of rules or of VLANs does not tell which frames it meets.
+//! The paths of frames: from one VLAN into another, and through macspoofchk. Hostile containers'
+//! frames are among them, tagged and doubly tagged, since a list of rules or VLANs does not show
+//! which frames it matches.
 
 use crate::{kernel, network::Network};
 use cni_types::MacAddr;
@@ -20,11 +21,11 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Sent when all else was sent.
+/// Sent after everything else.
 const LAST: &str = "last";
 const FALSE: MacAddr = MacAddr([2, 0xba, 0xd0, 0xba, 0xd0, 1]);
 
-/// A pod on the bridge, heard and able to send from the moment that its ADD returned.
+/// A pod on the bridge whose frames are recorded, and which can send as soon as its ADD returned.
 struct Station {
     pod: Pod,
     tap: Tap,
@@ -50,7 +51,7 @@ impl Station {
             .or_fail(label);
     }
 
-    /// What came in until the last frame, and nothing else may.
+    /// Asserts that these frames, and no others, came in before the last frame.
     #[track_caller]
     fn heard<T: Debug>(&self, wanted: &[T])
     where
@@ -92,7 +93,7 @@ impl Vlans {
         }
     }
 
-    /// The first of each pair, which send.
+    /// The senders: the first pod of each VLAN.
     fn senders(&self) -> [&Station; 3] {
         [&self.one[0], &self.hundred[0], &self.two_hundred[0]]
     }
@@ -126,7 +127,8 @@ fn an_arp_broadcast_stays_in_its_vlan(host: &Host) {
     heard(&bridge, &["from 1"]);
 }
 
-/// Tags by which somebody in VLAN `own` might get into `other`, and whether the frame goes to `own` instead of nowhere.
+/// The tags by which a pod in VLAN `own` might reach `other`, each with true if the frame reaches
+/// `own`, and false if it reaches nobody.
 fn forged(own: u16, other: u16) -> [(String, Vec<Tag>, bool); 5] {
     [
         ("the other's tag", vec![Tag::Vlan(other)], false),
@@ -140,13 +142,13 @@ fn forged(own: u16, other: u16) -> [(String, Vec<Tag>, bool); 5] {
             vec![Tag::Vlan(own), Tag::Vlan(other)],
             true,
         ),
-        // A tag without a VLAN is one of priority only: the frame is in the port's VLAN.
+        // A tag without a VLAN has a priority only: the frame is in the port's VLAN.
         (
             "no VLAN outside",
             vec![Tag::Vlan(0), Tag::Vlan(other)],
             true,
         ),
-        // Not a tag to a bridge whose vlan_protocol is 802.1Q.
+        // Not a tag for a bridge whose vlan_protocol is 802.1Q.
         ("a provider's tag", vec![Tag::Provider(other)], true),
     ]
     .map(|(what, tags, stays)| (format!("{own} to {other}: {what}"), tags, stays))
@@ -184,7 +186,8 @@ fn trunk(host: &Host) -> Station {
     )
 }
 
-/// Hears what comes with the tag of this VLAN: a packet socket on `eth0` itself would not tell the tags.
+/// Records frames with the tag of this VLAN: a packet socket on `eth0` itself would not show the
+/// tags.
 fn tap_in_vlan(pod: &Pod, vlan: u16) -> Tap {
     let name = format!("eth0.{vlan}");
     pod.inside(|| {
@@ -201,7 +204,7 @@ fn a_trunk_gets_tagged_frames_of_its_vlans_only(host: &Host) {
     let (vlans, trunk) = (Vlans::new(host), trunk(host));
     let [one, hundred] = [1, 100].map(|vlan| tap_in_vlan(&trunk.pod, vlan));
     vlans.send_from_each();
-    // That of the native VLAN comes without a tag, nothing of VLAN 200 comes at all.
+    // Frames of the native VLAN come without a tag, and none of VLAN 200 come at all.
     trunk.heard(&["from 1", "from 100"]);
     heard(&hundred, &["from 100"]);
     assert_eq!(one.labels().or_fail("listen"), [""; 0]);
@@ -219,7 +222,7 @@ fn a_trunk_sends_into_its_vlans_only(host: &Host) {
     vlans.two_hundred[1].heard(&[""; 0]);
 }
 
-/// With no tag, with one and with two of each kind.
+/// Without a tag, with one tag and with two tags of each kind.
 const TAGS: [(&str, &[Tag]); 6] = [
     ("untagged", &[]),
     ("tagged", &[Tag::Vlan(100)]),
@@ -232,11 +235,11 @@ const TAGS: [(&str, &[Tag]); 6] = [
     ),
 ];
 
-/// Of frames from a false address and from the right one, all of the latter get to `listener`, and none of the former.
+/// Asserts that all frames from the right address reach `listener`, and none from a false one.
 fn only_the_right_address_passes(sender: &Station, listener: &Station) {
     for (what, tags) in TAGS {
         sender.send_as(FALSE, &format!("false, {what}"), tags);
-        // A neighbour's address is as false as one that nobody has.
+        // A neighbour's address is as false as an unused one.
         sender.send_as(listener.mac, &format!("neighbour's, {what}"), tags);
         sender.send(what, tags);
     }

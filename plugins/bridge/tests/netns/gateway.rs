@@ -1,4 +1,5 @@
-//! `isGateway`, `isDefaultGateway`, `forceAddress`: what the bridge's addresses are, and how containers come to them.
+//! `isGateway`, `isDefaultGateway`, `forceAddress`: the bridge's addresses, and the containers'
+//! routes to them.
 
 use crate::{
     kernel,
@@ -41,7 +42,7 @@ fn gateway<'a>(host: &'a Host, subnets: &[&str]) -> Network<'a> {
     )
 }
 
-/// A network of which the IPAM plugin answers with these addresses and routes.
+/// Returns a network whose IPAM plugin answers with these addresses and routes.
 fn answered(host: &Host, ips: Value, routes: Value) -> Network<'_> {
     let ipam = fixed_ipam(
         host,
@@ -321,7 +322,7 @@ fn force_address_leaves_the_other_gateway_of_the_same_add(host: &Host) {
     }
 }
 
-/// Every IPv6 interface has a link-local address of the kernel's; to remove it would be no remedy.
+/// Every IPv6 interface has a link-local address from the kernel; removing it would not help.
 fn a_link_local_gateway_lives_beside_the_kernels_own_address(host: &Host) {
     kernel::create_bridge("cni0");
     let own = kernel::link_locals("cni0");

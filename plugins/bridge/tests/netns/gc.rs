@@ -1,4 +1,4 @@
-//! GC: what belongs to no valid attachment of this network goes, and nothing else.
+//! GC: removes what belongs to no valid attachment of this network, and nothing else.
 
 use crate::{
     kernel,
@@ -41,7 +41,7 @@ fn three(host: &Host) -> (Network<'_>, [Pod; 3]) {
     (network, pods)
 }
 
-/// Who still has addresses, a pair, rules.
+/// The pods that still have addresses, a pair, rules.
 fn alive(host: &Host, pods: &[Pod; 3]) -> [(bool, bool, usize); 3] {
     let records: Vec<String> = std::fs::read_dir(host.data_dir().join("net"))
         .into_iter()
@@ -191,7 +191,7 @@ fn gc_finishes_though_ipam_fails(host: &Host) {
     );
 }
 
-/// Pairs of other software, and one with a text that only looks like ours.
+/// Pairs of other software, and one whose alias only looks like ours.
 fn gc_leaves_the_links_of_others(host: &Host) {
     let (network, pods) = three(host);
     let port = |pod: &Pod| {
@@ -217,7 +217,7 @@ fn gc_leaves_the_links_of_others(host: &Host) {
             );
         });
     }
-    // The pods still answer for their addresses.
+    // The pods still use their addresses.
     network.gc(&[]).success();
     assert_eq!(
         alive(host, &pods),
@@ -233,8 +233,8 @@ fn gc_needs_no_bridge_and_no_valid_configuration(host: &Host) {
     assert_eq!(alive(host, &pods), [GONE, GONE, GONE]);
 }
 
-/// Whichever message to the kernel is refused: GC either removes the pair, or leaves its addresses
-/// reserved and fails; and the next GC does the rest.
+/// One message to the kernel after another is refused: GC either removes the pair, or fails and
+/// leaves its addresses reserved; the next GC removes the rest.
 fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
     kernel::require_tool("strace");
     let (network, pod) = (network(host, "net", &[V4, V6]), host.pod("a"));
@@ -265,7 +265,8 @@ fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
     assert!(kept > 0, "no refusal kept the pair");
 }
 
-/// Nothing can be removed, and each refusal is told; with the capability the same request does it all.
+/// Nothing can be removed, and each refusal is reported; with the capability the same request
+/// removes all.
 fn gc_goes_on_after_errors_and_tells_all_of_them(host: &Host) {
     kernel::require_tool("setpriv");
     let (network, pods) = three(host);

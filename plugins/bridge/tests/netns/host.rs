@@ -77,7 +77,7 @@ fn a_bridge_that_is_down_is_set_up(host: &Host) {
     assert!(kernel::link("cni0").up);
 }
 
-/// The kernel would take it for a place to put a number, and make another link each time.
+/// The kernel would replace it by a number, and create another link each time.
 fn a_percent_sign_in_a_name_is_refused(host: &Host) {
     let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
@@ -122,7 +122,8 @@ fn the_mtu_is_set_on_the_bridge_and_both_ends(host: &Host) {
     assert_eq!(kernel::eth0(&pod).mtu, 1400);
 }
 
-/// A port with a smaller MTU makes the kernel lower that of a bridge whose MTU nobody chose; both are fine.
+/// A port with a smaller MTU makes the kernel lower that of a bridge without an MTU of its own;
+/// both work.
 fn an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one(host: &Host) {
     kernel::create_bridge("cni0");
     kernel::change("cni0", |batch, link| batch.set_mtu(link, 1450));
@@ -170,7 +171,7 @@ fn the_port_forwards_when_add_returns(host: &Host) {
     assert!(port.oper_up && kernel::eth0(&pod).oper_up);
 }
 
-/// Hairpin mode and isolation of the port that an ADD with `keys` makes.
+/// Returns hairpin mode and isolation of the port that an ADD with `keys` makes.
 fn port_modes(host: &Host, keys: serde_json::Value) -> (bool, bool) {
     let pod = host.pod("a");
     let added = Network::new(host, keys).add(&pod).result();
@@ -233,7 +234,7 @@ fn with_gateway(host: &Host) -> Network<'_> {
     )
 }
 
-/// The bridge has the MAC address `wanted`, and no port has it.
+/// Asserts that the bridge has the MAC address `wanted`, and that no port has it.
 fn require_own_mac(wanted: &str) {
     assert_eq!(kernel::mac("cni0"), wanted);
     assert_ne!(wanted, MacAddr::ZERO.to_string());
@@ -262,7 +263,7 @@ fn the_bridges_mac_stays_the_same_over_add_and_del_with_gateway(host: &Host) {
     require_own_mac(&mac);
 }
 
-/// Made by `ip link add`, its address is one that the kernel changes with the ports.
+/// Made by `ip link add`, the bridge has an address that the kernel changes with the ports.
 fn an_adopted_bridge_without_ports_keeps_its_mac(host: &Host) {
     kernel::require_tool("ip");
     kernel::tool("ip link add cni0 type bridge");
@@ -314,8 +315,8 @@ fn an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves(hos
     require_own_mac(&mac);
 }
 
-/// A bridge whose MTU comes from its ports, as an uplink with jumbo frames gives it; and one with
-/// less than the kernel's default.
+/// A bridge whose MTU comes from its ports, as from an uplink with jumbo frames; and one with less
+/// than the kernel's default.
 fn without_mtu_both_ends_have_the_mtu_of_the_bridge(host: &Host) {
     for (bridge, mtu) in [("jumbo0", 9000), ("small0", 1400)] {
         kernel::create_bridge(bridge);

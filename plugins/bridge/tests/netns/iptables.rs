@@ -1,4 +1,5 @@
-//! Masquerading by iptables: the reference's rules to the letter, and what either left is seen and removed by every backend.
+//! Masquerading by iptables: the reference's rules to the letter; every backend sees and removes
+//! what either implementation left.
 
 mod reference;
 
@@ -18,7 +19,7 @@ use std::{
 };
 use testkit::{Host, OrFail, Outcome, Pod, Test};
 
-/// A test for either iptables.
+/// Makes a test for each of both iptables.
 type Scene = (&'static str, fn(&Host, Flavour));
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -89,7 +90,7 @@ fn network<'a>(host: &'a Host, subnets: &[&str]) -> Network<'a> {
     )
 }
 
-/// A request of a host that has this iptables.
+/// A request on a host that has this iptables.
 fn run(
     network: &Network<'_>,
     flavour: Flavour,
@@ -116,7 +117,7 @@ fn del(network: &Network<'_>, flavour: Flavour, pod: &Pod) {
 
 const NO_RULES: [&str; 0] = [];
 
-/// What `iptables-save -t nat` prints after an ADD of the reference.
+/// The output of `iptables-save -t nat` after an ADD of the reference.
 fn the_rules_of_iptables_are_the_references(host: &Host) {
     Flavour::Nft.require();
     add(&network(host, &[V4, V6]), Flavour::Nft, &host.pod("a"));
@@ -162,7 +163,8 @@ fn an_outside_host_sees_the_hosts_address_by_iptables(host: &Host) {
     );
 }
 
-/// The reference puts the second subnet's rule behind the one that masquerades, where it is never come to.
+/// The reference puts the second subnet's rule behind the one that masquerades, so that it is never
+/// reached.
 fn a_network_of_several_subnets_is_masqueraded_only_outwards(host: &Host) {
     Flavour::Nft.require();
     let ips = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}, {"address": "10.2.0.7/20"}]});
@@ -225,7 +227,7 @@ fn an_address_that_is_used_again_keeps_its_rules(host: &Host, flavour: Flavour) 
 /// The reference empties the chain under the other interface, and then fails to delete it.
 fn interfaces_of_one_container_share_a_chain(host: &Host, flavour: Flavour) {
     let pod = host.pod("a");
-    // Two IPv6 default routes would be one of two hops.
+    // Two IPv6 default routes would become one with two next hops.
     let network = network(host, &[V4, V6]).with(json!({"isDefaultGateway": false}));
     let first = add(&network, flavour, &pod);
     let before = flavour.rules();
@@ -296,7 +298,7 @@ fn gc_removes_the_rules_of_the_one_that_is_not_listed(host: &Host, flavour: Flav
     assert_eq!(flavour.chains(), 1);
 }
 
-/// After a DEL of the reference that failed, for instance.
+/// The state after a failed DEL of the reference, for instance.
 fn chains_to_which_nothing_leads_are_collected(host: &Host) {
     Flavour::Nft.require();
     let (network, pods) = (
@@ -312,7 +314,8 @@ fn chains_to_which_nothing_leads_are_collected(host: &Host) {
     assert_eq!(Flavour::Nft.rules(), NO_RULES);
 }
 
-/// What k3s nodes have gathered with the reference: more than the kernel answers at once.
+/// The rules that the reference leaves on k3s nodes over time: more than the kernel sends in one
+/// answer.
 fn many_stale_chains_are_collected(host: &Host) {
     Flavour::Nft.require();
     let (network, pod) = (network(host, &[V4]), host.pod("a"));
@@ -344,12 +347,12 @@ fn add_chains(host: &Host, numbers: std::ops::Range<u32>) {
     ));
 }
 
-/// Stopped at its end, while addresses settle.
+/// Stopped at the end of ADD, while addresses settle.
 fn a_failed_add_takes_the_rules_back(host: &Host, flavour: Flavour) {
     let network = network(host, &[V4, V6]);
     add(&network, flavour, &host.pod("a"));
     let pod = host.pod("b");
-    // The addresses are not settled before the plugin gives up.
+    // The addresses stay tentative until the plugin gives up.
     pod.inside(|| kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60"));
     let (before, rules) = (Snapshot::of(host, &[&pod]), flavour.rules());
     let slow = network
@@ -402,7 +405,7 @@ fn without_path_the_usual_folders_are_looked_into(host: &Host) {
     }
 }
 
-/// A machine that has no iptables is one whose folders hide it.
+/// A machine without iptables: its folders are hidden.
 fn hide_iptables() {
     for folder in [
         "/usr/local/sbin",
@@ -567,7 +570,7 @@ fn del_runs_no_program_over_the_rules_of_todays_iptables(host: &Host) {
     }
 }
 
-/// With a `PATH` whose programs are recorded, and are there.
+/// Runs with a `PATH` of programs that record each call.
 fn status_looks_for_iptables_and_runs_nothing(host: &Host) {
     let before = Snapshot::of(host, &[]);
     let path = recording_path(host);
@@ -616,14 +619,14 @@ fn rules_of_either_backend_satisfy_check(host: &Host) {
     }
 }
 
-/// To list it takes the longer the more rules others have there; GC does.
+/// Listing the legacy table takes the longer, the more rules others have there; GC does list it.
 fn without_ip_masq_the_legacy_table_is_not_looked_into(host: &Host) {
     Flavour::Legacy.require();
     let path = recording_path(host);
     let del = |network: &Network<'_>| network.request(Command::Del, "a").env("PATH", &path).run();
     del(&network(host, &[V4]).with(json!({"ipMasq": false}))).silent_success();
     assert_eq!(recorded(host), NO_RULES);
-    // The counterpart: with it, it is looked into, and here in vain.
+    // The counterpart: with `ipMasq`, the legacy table is listed, here in vain.
     let looked = [
         "iptables-legacy-save -t nat",
         "ip6tables-legacy-save -t nat",
@@ -633,7 +636,7 @@ fn without_ip_masq_the_legacy_table_is_not_looked_into(host: &Host) {
         "iptables-legacy-save failed: exit status: 1"
     );
     assert_eq!(recorded(host), looked);
-    // Where nothing is expected there, what cannot be read is no error, but told.
+    // If no rules are expected there, an unreadable table is a warning and no error.
     let outcome = del(&network(host, &[V4]).with(json!({"ipMasqBackend": null})));
     outcome.silent_success();
     assert!(

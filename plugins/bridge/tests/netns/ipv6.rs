@@ -1,4 +1,5 @@
-//! IPv6: nobody but IPAM gives addresses and routes, no waiting that was not asked for, and a sentence where it is off.
+//! IPv6: addresses and routes from IPAM only, no wait without `enabledad`, and an error that
+//! explains itself if IPv6 is off.
 
 use crate::{
     kernel,
@@ -30,8 +31,8 @@ fn is_of_the_rogue(line: &str) -> bool {
     line.starts_with("2001:db8:") || line.starts_with("::/0")
 }
 
-/// Addresses and routes that nobody but a router advertisement can have made. The routes' own protocol is not looked at: the
-/// networks here have no default route by IPAM.
+/// Returns the addresses and routes that only a router advertisement can have made. Does not look
+/// at the routes' protocol: the networks here have no default route by IPAM.
 fn learnt() -> Vec<String> {
     let mut rtnl = Rtnl::open().unwrap();
     let links = rtnl.links().or_fail("list links");
@@ -50,7 +51,7 @@ fn learnt() -> Vec<String> {
     lines
 }
 
-/// A host that believes advertisements, with a pod that sends them without end.
+/// A host that accepts advertisements, with a pod that sends them without end.
 fn besieged<'a>(host: &'a Host, keys: Value) -> (Network<'a>, Pod, RogueRouter) {
     for key in ["ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"] {
         kernel::set_sysctl(key, "0");
@@ -92,7 +93,8 @@ fn a_router_advertiser_changes_nothing_during_an_add_with_v6(host: &Host) {
     );
 }
 
-/// The gateway's network is IPv4, so the host does not forward IPv6, and would believe any router (CVE-2020-10749).
+/// The gateway's network is IPv4, so the host does not forward IPv6, and would accept any router
+/// (CVE-2020-10749).
 fn a_router_advertiser_changes_nothing_during_an_add_with_v4_only(host: &Host) {
     require_unmoved(
         host,
@@ -105,7 +107,7 @@ fn a_router_advertiser_changes_nothing_on_a_bridge_without_gateway(host: &Host) 
     require_unmoved(host, json!({"ipam": host_local(host, &[V4, V6])}));
 }
 
-/// Otherwise the tests above would pass whatever the plugin did.
+/// The counterpart, without which the tests above could pass for another reason.
 fn the_rogue_router_of_these_tests_is_believed_where_nobody_minds(host: &Host) {
     let (_network, _rogue, _router) = besieged(host, json!({"ipam": host_local(host, &[V4])}));
     kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "1");
@@ -119,7 +121,7 @@ fn the_rogue_router_of_these_tests_is_believed_where_nobody_minds(host: &Host) {
     });
 }
 
-/// The host itself may have its address by router advertisements there.
+/// The host itself may have its address by router advertisements on such a bridge.
 fn an_adopted_bridge_that_is_no_gateway_keeps_its_accept_ra(host: &Host) {
     kernel::create_bridge("cni0");
     kernel::set_sysctl("ipv6/conf/cni0/accept_ra", "2");
@@ -129,7 +131,8 @@ fn an_adopted_bridge_that_is_no_gateway_keeps_its_accept_ra(host: &Host) {
     assert_eq!(kernel::sysctl("ipv6/conf/cni0/accept_ra"), "2");
 }
 
-/// A detection would take a minute here, of which a plugin that waits takes 5 s. An emulated machine takes 1 s without one.
+/// Duplicate address detection would take a minute here, and a plugin that waits for it gives up
+/// after 5 s. Without it, an emulated machine takes 1 s.
 fn without_enabledad_nothing_waits_for_duplicate_address_detection(host: &Host) {
     kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60");
     let pod = host.pod("a");
@@ -154,13 +157,13 @@ fn without_enabledad_nothing_waits_for_duplicate_address_detection(host: &Host) 
     }
 }
 
-/// What `ipv6.disable=1` leaves of `/proc/sys`.
+/// The part of `/proc/sys` that `ipv6.disable=1` leaves.
 fn hide_ipv6() {
     kernel::require_tool("mount");
     kernel::tool("mount -t tmpfs none /proc/sys/net/ipv6");
 }
 
-/// On the host and in the pod: each namespace has folders of its own there.
+/// On the host and in the pod: each namespace has folders of its own in `/proc/sys`.
 fn hide_ipv6_from(pod: &Pod) {
     hide_ipv6();
     pod.inside(hide_ipv6);

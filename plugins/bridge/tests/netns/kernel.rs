@@ -1,4 +1,4 @@
-//! What the kernel has, in the namespace that the thread is in.
+//! The state of the kernel in the thread's network namespace.
 
 use cni_net::{Batch, InstalledRoute, Link, Netns, NewLink, Rtnl};
 use cni_types::{IfName, MacAddr};
@@ -29,7 +29,7 @@ pub(crate) fn mac(name: &str) -> String {
     link(name).mac.or_fail("read a MAC address").to_string()
 }
 
-/// Names of all links, in order.
+/// Returns the names of all links, in order.
 pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = Rtnl::open()
         .unwrap()
@@ -42,7 +42,7 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-/// Addresses with their prefixes, but for the link-local ones.
+/// Returns the addresses with their prefixes, except link-local ones.
 pub(crate) fn addresses(name: &str) -> Vec<String> {
     let all = Rtnl::open()
         .unwrap()
@@ -65,7 +65,7 @@ pub(crate) fn link_locals(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The addresses that still wait for duplicate address detection.
+/// Returns the addresses that still wait for duplicate address detection.
 pub(crate) fn tentative(name: &str) -> Vec<String> {
     let all = Rtnl::open()
         .unwrap()
@@ -77,14 +77,14 @@ pub(crate) fn tentative(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The routes of the main table that lead to `dst`.
+/// Returns the routes of the main table to `dst`.
 pub(crate) fn routes_to(dst: &str) -> Vec<InstalledRoute> {
     let mut routes = Rtnl::open().unwrap().routes().or_fail("list routes");
     routes.retain(|route| route.table == 254 && route.dst.to_string() == dst);
     routes
 }
 
-/// The next hops of the routes that lead to `dst`.
+/// Returns the next hops of the routes to `dst`.
 pub(crate) fn hops(dst: &str) -> Vec<String> {
     routes_to(dst)
         .iter()
@@ -92,7 +92,7 @@ pub(crate) fn hops(dst: &str) -> Vec<String> {
         .collect()
 }
 
-/// A parameter by its path below `/proc/sys/net`.
+/// Returns a sysctl by its path below `/proc/sys/net`.
 pub(crate) fn sysctl(path: &str) -> String {
     let value =
         std::fs::read_to_string(format!("/proc/sys/net/{path}")).or_fail(&format!("read {path}"));
@@ -103,12 +103,12 @@ pub(crate) fn set_sysctl(path: &str, value: &str) {
     std::fs::write(format!("/proc/sys/net/{path}"), value).or_fail(&format!("write {path}"));
 }
 
-/// The comments of all masquerade rules.
+/// Returns the comments of all masquerade rules.
 pub(crate) fn rules() -> Vec<String> {
     testkit::rules::masquerade_comments().or_fail("list rules")
 }
 
-/// The rules of a container, by the end of their comments.
+/// Returns the rules of a container, found by the end of their comments.
 pub(crate) fn rules_of(container: &str) -> usize {
     rules()
         .iter()
@@ -116,7 +116,7 @@ pub(crate) fn rules_of(container: &str) -> usize {
         .count()
 }
 
-/// The addresses that host-local has reserved in network `net`.
+/// Returns the addresses that host-local has reserved in network `net`.
 pub(crate) fn records(data_dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(data_dir.join("net"))
         .into_iter()
@@ -166,7 +166,7 @@ pub(crate) fn remove_link(name: &str) {
         .or_fail(&format!("remove {name}"));
 }
 
-/// A bridge that somebody else made.
+/// Creates a bridge as another program does.
 pub(crate) fn create_bridge(name: &str) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, 0xbb]);
     Rtnl::open()
@@ -176,7 +176,7 @@ pub(crate) fn create_bridge(name: &str) -> Link {
     link(name)
 }
 
-/// A pair that somebody else made: one end on the bridge, the other in the pod.
+/// Creates a pair as another program does: one end on the bridge, the other in the pod.
 pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
     let netns = Netns::open(pod.path()).or_fail("open a pod");
     let mut batch = Batch::new();
@@ -199,7 +199,7 @@ pub(crate) fn if_name(name: &str) -> IfName {
     IfName::parse(name).unwrap()
 }
 
-/// Waits for something that the kernel or another process does in its own time.
+/// Waits until the kernel or another process has done something.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -216,24 +216,25 @@ pub(crate) fn has_vlan_filtering() -> bool {
     there
 }
 
-/// Ignores a test of speed, or of much work within a time limit, in an emulated machine (`scripts/vlan-vm`).
+/// Ignores a test of speed, or of much work within a time limit, on an emulated machine
+/// (`scripts/vlan-vm`).
 pub(crate) fn only_at_full_speed() {
     let emulated = std::env::var_os("CNI_TEST_EMULATED").is_some();
     testkit::only_where("the machine is not emulated", !emulated);
 }
 
-/// Ignores the test where bridges have no VLANs.
+/// Ignores the test if the kernel has no VLANs on bridges.
 pub(crate) fn require_vlan_filtering() {
     let what = "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)";
     testkit::require(what, has_vlan_filtering());
 }
 
-/// Runs a program of the machine in the thread's namespace, and gives its output.
+/// Runs a program of the machine in the thread's namespace, and returns its output.
 pub(crate) fn tool(line: &str) -> String {
     run(line).unwrap_or_else(|e| fail(format_args!("{line}: {e}")))
 }
 
-/// The same where it may fail.
+/// Does the same for a program that may fail.
 pub(crate) fn try_tool(line: &str) -> Option<String> {
     run(line).ok()
 }
@@ -254,12 +255,12 @@ fn run(line: &str) -> Result<String, String> {
     }
 }
 
-/// A program that runs the plugin without the capability to change the network.
+/// Makes a program that runs the plugin without the capability to change the network.
 pub(crate) fn without_net_admin(host: &Host) -> std::path::PathBuf {
     without_capabilities(host, "-net_admin")
 }
 
-/// A program that runs the plugin without these capabilities, as setpriv(1) takes them.
+/// Makes a program that runs the plugin without these capabilities, named as in setpriv(1).
 pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::PathBuf {
     let bridge = testkit::bin_dir().join("bridge");
     let body = format!(
@@ -269,7 +270,7 @@ pub(crate) fn without_capabilities(host: &Host, missing: &str) -> std::path::Pat
     host.script("unprivileged", &body)
 }
 
-/// Ignores the test where the machine lacks a program that no test can do without.
+/// Ignores the test if the machine lacks a program that the test needs.
 pub(crate) fn require_tool(name: &str) {
     let path = format!(
         "{}:/usr/sbin:/sbin",

@@ -1,5 +1,5 @@
-//! What a killed ADD leaves is found by GC and by a DEL that knows no namespace, at whatever system
-//! call it was killed; names that are too long for the kernel's texts are found too.
+//! Leftovers of a killed ADD: GC finds them, and so does a DEL without a namespace, whatever the
+//! system call at which ADD was killed. Also with names that are too long for the kernel's texts.
 
 use crate::{
     kernel,
@@ -37,8 +37,8 @@ fn network(host: &Host) -> Network<'_> {
     )
 }
 
-/// Takes the alias of pod `a`'s host end away, so that it is as a killed ADD leaves it. Returns the
-/// end's name.
+/// Removes the alias of pod `a`'s host end, as if ADD had been killed before it was set. Returns
+/// the end's name.
 fn unmark(network: &Network<'_>, pod: &Pod) -> String {
     let name = network.add(pod).result().interfaces[1].name.clone();
     kernel::change(&name, |batch, link| batch.set_alias(link, ""));
@@ -96,7 +96,7 @@ fn gc_leaves_pairs_without_alias_of_other_networks(host: &Host) {
     );
 }
 
-/// It was killed between its two requests, and the list is another one now.
+/// ADD was killed between its two requests, and the list of plugins has changed since.
 fn gc_gives_a_pair_back_that_an_earlier_gc_wanted_to_remove(host: &Host) {
     kernel::require_tool("strace");
     let (network, pods) = (network(host), ["a", "b"].map(|name| host.pod(name)));
@@ -105,7 +105,7 @@ fn gc_gives_a_pair_back_that_an_earlier_gc_wanted_to_remove(host: &Host) {
     let living = kernel::link(&name).group;
     let list = json!({"cni.dev/valid-attachments": []});
     let request = network.with(list).request(Command::Gc, "");
-    // Everything after the request that moves the pair is refused.
+    // All requests after the one that moves the pair are refused.
     for first in 1..20 {
         drop(Trace::with_faults_from(
             host, &request, "sendto", "EPERM", first,
@@ -195,7 +195,7 @@ fn kill(host: &Host, request: &Invocation<'_>, before: usize) -> bool {
         .was_injected
 }
 
-/// How many system calls are passed over; with `CNI_TEST_EVERY_CALL` set, none is.
+/// The number of system calls that are skipped between two kills; 0 with `CNI_TEST_EVERY_CALL` set.
 fn stride() -> usize {
     if std::env::var_os("CNI_TEST_EVERY_CALL").is_some() {
         1

@@ -1,5 +1,5 @@
-//! Where the kernel's limits are reached, a sentence says which, and what to do: number of ports,
-//! MTU.
+//! The limits of the kernel, number of ports and MTU: an error says which limit is reached, and
+//! what to do.
 
 use crate::{
     kernel,
@@ -22,7 +22,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// As many ports as a bridge can have (BR_MAX_PORTS of net/bridge/br_private.h, less the first).
+/// The number of ports that a bridge can have (BR_MAX_PORTS in net/bridge/br_private.h, less the
+/// first).
 fn fill(bridge: &str, far: &Pod) {
     let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link(bridge));
     for hundred in 0..11_u8 {
@@ -62,7 +63,7 @@ fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
     network.add(&pod).success();
 }
 
-/// A bridge and a network that were used before, so that their folders and lock are there.
+/// Returns a network that was used before, so that its bridge, folders and lock exist.
 fn used_before(host: &Host) {
     kernel::create_bridge("cni0");
     let (network, pod) = (
@@ -73,7 +74,7 @@ fn used_before(host: &Host) {
     network.del(&pod).silent_success();
 }
 
-/// Refused with this text, and these words in the details; nothing is changed.
+/// Asserts that ADD is refused with this text and these words in the details, and changes nothing.
 #[track_caller]
 fn require_refused(host: &Host, keys: Value, msg: &str, details: &[&str]) {
     let pod = host.pod("a");

@@ -1,4 +1,5 @@
-//! `macspoofchk`: the rules, that frames with a false source address are dropped, whose rules go and whose stay.
+//! `macspoofchk`: the rules; frames with a false source address are dropped; stale rules are
+//! removed, others stay.
 
 use crate::{
     kernel,
@@ -42,7 +43,7 @@ fn network(host: &Host) -> Network<'_> {
     Network::new(host, json!({"macspoofchk": true}))
 }
 
-/// The ruleset with each name, and what is ours alone.
+/// The ruleset with the names replaced, and the part of it that is ours alone.
 fn ruleset() -> String {
     kernel::tool("nft list ruleset")
 }
@@ -97,10 +98,10 @@ fn set_mac(pod: &Pod, mac: MacAddr) {
     pod.inside(|| kernel::change("eth0", |batch, link| batch.set_mac(link, mac)));
 }
 
-/// Whether a packet of `from` comes to `to`.
+/// Returns true if a packet of `from` reaches `to`.
 fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
     let mut server = None;
-    // A process that another test is starting may still hold a copy of the socket before.
+    // A process that another test is starting may still hold a copy of the previous socket.
     kernel::wait_until("the server's port is free", || {
         server = to.inside(|| UdpSocket::bind((address, 7)).ok());
         server.is_some()
@@ -124,7 +125,7 @@ fn a_frame_with_a_false_source_address_is_dropped(host: &Host) {
     let own = kernel::eth0(&a).mac.unwrap();
     set_mac(&a, MacAddr([2, 0, 0, 0, 0, 0xff]));
     assert!(!reaches(&a, &b, "10.1.0.3", short));
-    // Nor with the address of a neighbour, whose own frames pass.
+    // Nor from the address of a neighbour, whose own frames pass.
     set_mac(&a, kernel::eth0(&b).mac.unwrap());
     assert!(!reaches(&a, &b, "10.1.0.3", short));
     set_mac(&a, own);
@@ -165,7 +166,7 @@ fn without_macspoofchk_there_is_no_rule(host: &Host) {
     assert_eq!(ruleset(), "");
 }
 
-/// With or without the key, the namespace and its path.
+/// DEL with and without the key, the namespace and its path.
 fn del_removes_the_rules_however_it_is_called(host: &Host) {
     let network = network(host);
     let without = network.with(json!({"macspoofchk": null}));
@@ -216,7 +217,7 @@ fn an_add_leaves_rules_and_policy_of_others(host: &Host) {
     assert_eq!(ruleset(), before);
 }
 
-/// The namespace went, and with it the pair; no DEL came.
+/// The namespace was removed, and with it the pair; there was no DEL.
 fn what_an_earlier_attachment_left_is_replaced(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     network.add(&pod).success();
@@ -227,7 +228,8 @@ fn what_an_earlier_attachment_left_is_replaced(host: &Host) {
     assert_eq!(ruleset(), BASE);
 }
 
-/// Of the reference, a second ADD without a DEL adds a second jump; and 1.1.1 puts the drop before the address.
+/// A second ADD by the reference without a DEL adds a second jump; and 1.1.1 puts the drop before
+/// the address.
 fn what_the_reference_left_twice_is_replaced(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let file = host.file(
@@ -257,7 +259,7 @@ fn what_the_reference_left_twice_is_replaced(host: &Host) {
     assert_eq!(ruleset(), BASE);
 }
 
-/// A runtime calls DEL after an ADD that failed. The chains' names hold no network.
+/// A runtime calls DEL after a failed ADD. The chains' names do not contain the network.
 fn the_del_of_a_network_that_was_refused_leaves_the_rules_of_the_other(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let other = network.with(json!({"name": "other", "bridge": "cni1"}));
@@ -273,7 +275,8 @@ fn the_del_of_a_network_that_was_refused_leaves_the_rules_of_the_other(host: &Ho
     assert_eq!(ruleset(), BASE);
 }
 
-/// `cni-br-iface-a-b-eth0` is the chain of container `a-b` and interface `eth0`, and of `a` and `b-eth0`.
+/// `cni-br-iface-a-b-eth0` is the chain of container `a-b` and interface `eth0`, and of `a` and
+/// `b-eth0`.
 fn chains_of_another_attachment_of_the_same_name_are_refused_and_stay(host: &Host) {
     let (network, pod) = (network(host), host.pod("a-b"));
     let added = network.add(&pod);
@@ -403,7 +406,7 @@ fn check_tells_what_is_missing(host: &Host) {
     }
 }
 
-/// A later plugin of the chain that changes the address cuts the container off.
+/// A later plugin of the chain that changes the MAC address would cut the container off.
 fn check_tells_an_address_that_the_rules_do_not_know(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let added = network.add(&pod);
@@ -436,14 +439,14 @@ fn gc_removes_the_rules_of_attachments_that_are_not_valid(host: &Host) {
     assert_eq!(ruleset(), BASE);
 }
 
-/// Of other networks, and of interfaces that do not say whose they are.
+/// Rules of other networks, and of interfaces without a mark.
 fn gc_leaves_the_rules_of_others(host: &Host) {
     let (network, a, b) = (network(host), host.pod("a"), host.pod("b"));
     let other = network.with(json!({"name": "other"}));
     let added = other.add(&a);
     network.gc(&[]).silent_success();
     assert_eq!(ruleset(), of("a", &added));
-    // A list that does not say which attachments are valid frees nothing.
+    // A request without the list of valid attachments frees nothing.
     other.request(Command::Gc, "").run().silent_success();
     assert_eq!(ruleset(), of("a", &added));
     // The reference writes no alias.
@@ -459,7 +462,8 @@ fn gc_leaves_the_rules_of_others(host: &Host) {
     assert_eq!(ruleset(), BASE);
 }
 
-/// Nothing can come by an interface that is gone, whosever it was.
+/// No frame can come from an interface that is gone, so its rules are removed, whatever their
+/// owner.
 fn gc_removes_rules_whose_interface_is_gone(host: &Host) {
     let (network, kept, gone) = (network(host), host.pod("a"), host.pod("b"));
     let added = network.add(&kept);
@@ -476,7 +480,8 @@ fn gc_removes_rules_whose_interface_is_gone(host: &Host) {
     assert_eq!(ruleset(), of("a", &added));
 }
 
-/// In chained use the interface is another plugin's, and stays. Its alias says whose attachment it serves.
+/// In chained use the interface belongs to another plugin, and stays. Its alias names the
+/// attachment.
 fn the_rules_of_an_earlier_plugins_interface_are_known_by_its_alias(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     let other = network.with(json!({"name": "other"}));
@@ -531,7 +536,7 @@ fn twenty_at_once_leave_nothing(host: &Host) {
         network.check(pod, added).silent_success();
         assert!(ruleset().contains(&format!("jump cni-br-iface-{}-eth0 comment", id(pod))));
     }
-    // GC and DEL at the same time remove the same.
+    // GC and a concurrent DEL remove the same rules.
     let deleted = all(&|pod| {
         if id(pod) == "p7" {
             network.gc(&[])

@@ -1,7 +1,9 @@
-//! The bridge plugin on real namespaces: what it must do, and what people and programs rely on, key by key.
+//! The bridge plugin on real namespaces: its behaviour, key by key, and what people and programs
+//! rely on.
 //!
-//! Every test starts the built plugin as a runtime would and then looks at the kernel, not only at the answer. One module
-//! for each theme; [`network`] makes the requests, [`kernel`] is what is looked at.
+//! Every test starts the built plugin as a runtime would, and then checks the kernel's state, not
+//! only the answer. One module for each theme; [`network`] makes the requests, [`kernel`] reads the
+//! state.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

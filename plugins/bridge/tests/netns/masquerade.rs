@@ -1,4 +1,5 @@
-//! `ipMasq` over nf_tables: the rules, whose they are, and that an outside host really sees the host's address.
+//! `ipMasq` over nf_tables: the rules, their owners, and that an outside host really sees the
+//! host's address.
 
 use crate::{
     kernel,
@@ -38,7 +39,7 @@ fn masquerading<'a>(host: &'a Host, subnets: &[&str]) -> Network<'a> {
 /// The first 16 digits of the SHA-512 of "net" and of "eth0:a", as sha512sum(1) prints them.
 const MARK_A: &str = "a4861f4ae9f7d238-a193fd394fc69048";
 
-/// What `nft list table` prints for pod `a`: the format of design and reference, rule by rule.
+/// The output of `nft list table` for pod `a`: the reference's format, rule by rule.
 fn the_table_is_the_references(host: &Host) {
     kernel::require_tool("nft");
     masquerading(host, &[V4, V6]).add(&host.pod("a")).success();
@@ -91,7 +92,8 @@ fn del_removes_its_own_rules_and_no_others(host: &Host) {
     assert_eq!(count(), [0, 0, 0]);
 }
 
-/// The address is not the owner: a late DEL of `a` must not cut `b` off, which has got the same address since.
+/// The address does not identify the owner: a late DEL of `a` must not cut off `b`, which has the
+/// same address by now.
 fn an_address_that_is_used_again_keeps_the_rule_of_its_new_owner(host: &Host) {
     let ipam = fixed_ipam(
         host,
@@ -135,11 +137,12 @@ fn the_rules_of_others_stay(host: &Host) {
     assert_eq!(kernel::tool("nft list table inet mine"), mine);
 }
 
-/// A host outside, behind a link of its own: 192.0.2.1 and 2001:db8::1 are this host's addresses there. It knows no
-/// way to the containers' networks.
+/// A host outside, behind a link of its own: 192.0.2.1 and 2001:db8::1 are this host's addresses on
+/// it. It has no route to the containers' networks.
 pub(crate) fn outside(host: &Host) -> Pod {
     let outside = host.pod("outside");
-    // A router asks for neighbours from its link-local address, and for none while that is tentative.
+    // A router sends neighbour solicitations from its link-local address, and none while that is
+    // tentative.
     kernel::set_sysctl("ipv6/conf/default/accept_dad", "0");
     kernel::create_bridge("uplink");
     kernel::create_veth("up0", "uplink", &outside, "wan0");
@@ -161,7 +164,8 @@ pub(crate) fn outside(host: &Host) -> Pod {
     outside
 }
 
-/// The address from which a packet of `from` comes to `to`. Its answer has to come back, where one can.
+/// Returns the source address of a packet of `from` as `to` sees it. An answer has to come back, if
+/// there can be one.
 pub(crate) fn seen_by(from: &Pod, own: &str, to: &Pod, address: IpAddr) -> String {
     let server = to.inside(|| UdpSocket::bind((address, 7)).or_fail("bind the server"));
     let client = from.inside(|| UdpSocket::bind(own).or_fail("bind the client"));
@@ -226,7 +230,7 @@ fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
     );
 }
 
-/// nft(8) takes no comment of more than 128 bytes; the hashes at its start stay.
+/// nft(8) accepts no comment of more than 128 bytes; the hashes at its start stay.
 fn a_long_comment_is_cut_and_its_rule_removed(host: &Host) {
     let (network, pod) = (masquerading(host, &[V4]), host.pod("a"));
     let ids = ["x", "y"].map(|last| "c".repeat(200) + last);

@@ -1,4 +1,5 @@
-//! The rules of iptables, as iptables itself prints them: today's, and the legacy one.
+//! The rules of iptables, as iptables itself prints them: the nf_tables variant, and the legacy
+//! one.
 
 use crate::kernel;
 use std::{
@@ -8,10 +9,10 @@ use std::{
 };
 use testkit::{Host, OrFail, require};
 
-/// Which iptables a host has.
+/// The variant of iptables that a host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
-    /// What writes nf_tables.
+    /// The variant that writes nf_tables.
     Nft,
     Legacy,
 }
@@ -26,7 +27,7 @@ impl Flavour {
         }
     }
 
-    /// Ends the test where the machine or its kernel lacks it.
+    /// Ignores the test if the machine or its kernel lacks it.
     pub(crate) fn require(self) {
         for family in ["iptables", "ip6tables"] {
             kernel::require_tool(&format!("{family}-{}-restore", self.word()));
@@ -40,7 +41,7 @@ impl Flavour {
         }
     }
 
-    /// A `PATH` in which this one goes by the short names.
+    /// Returns a `PATH` in which this variant has the short names.
     pub(crate) fn path(self) -> String {
         let folder = PathBuf::from(format!("/run/{}", self.word()));
         std::fs::create_dir_all(&folder).or_fail("make a folder");
@@ -48,7 +49,7 @@ impl Flavour {
             for end in ["", "-save", "-restore"] {
                 let target =
                     find(&format!("{family}-{}{end}", self.word())).or_fail("find iptables");
-                // The program tells by its name what it is to do.
+                // The program decides by its own name.
                 let target = target.canonicalize().or_fail("follow a link");
                 let _ = symlink(target, folder.join(format!("{family}{end}")));
             }
@@ -56,7 +57,7 @@ impl Flavour {
         format!("{}:/usr/sbin:/sbin:/usr/bin:/bin", folder.display())
     }
 
-    /// The rules of table `nat` of both families, without what says nothing; the packets that were counted are not there.
+    /// Returns the rules of table `nat` of both families, without empty chains and packet counters.
     pub(crate) fn rules(self) -> Vec<String> {
         ["iptables", "ip6tables"]
             .iter()
@@ -64,14 +65,14 @@ impl Flavour {
             .collect()
     }
 
-    /// The same for one family: `iptables` or `ip6tables`.
+    /// Returns the same for one family: `iptables` or `ip6tables`.
     pub(crate) fn rules_of(self, family: &str) -> Vec<String> {
         let saved = kernel::tool(&format!("{family}-{}-save -t nat", self.word()));
         let says = |line: &&str| line.starts_with("-A ") || line.starts_with(":CNI-");
         saved.lines().filter(says).map(str::to_owned).collect()
     }
 
-    /// The chains of attachments, of both families.
+    /// Returns the chains of attachments, of both families.
     pub(crate) fn chains(self) -> usize {
         self.rules()
             .iter()
@@ -79,7 +80,7 @@ impl Flavour {
             .count()
     }
 
-    /// Runs a line of iptables' own.
+    /// Runs a command of iptables.
     pub(crate) fn run(self, family: &str, line: &str) {
         let status = program(&format!("{family}-{}", self.word()))
             .args(line.split(' '))
@@ -102,7 +103,7 @@ fn program(name: &str) -> Command {
     Command::new(find(name).unwrap_or_else(|| name.into()))
 }
 
-/// Programs that write down that they were run, and fail: a `PATH` with them before all others.
+/// Makes programs that record their calls and fail, and a `PATH` that finds them first.
 pub(crate) fn recording_path(host: &Host) -> String {
     let mut folder = PathBuf::new();
     for family in ["iptables", "ip6tables"] {
@@ -129,7 +130,7 @@ fn fake(host: &Host, name: &str) -> PathBuf {
     script.parent().or_fail("find the folder").to_owned()
 }
 
-/// What the recording programs were run for.
+/// Returns the recorded calls.
 pub(crate) fn recorded(host: &Host) -> Vec<String> {
     let file = host.file("ready", "").with_file_name("runs");
     std::fs::read_to_string(file)

@@ -8,7 +8,7 @@ use testkit::{Host, Invocation, Outcome, Pod, bin_dir};
 pub(crate) const V4: &str = "10.1.0.0/24";
 pub(crate) const V6: &str = "fd01::/64";
 
-/// A network, as the runtime knows it.
+/// A network as the runtime configures it.
 #[derive(Clone)]
 pub(crate) struct Network<'a> {
     host: &'a Host,
@@ -16,7 +16,7 @@ pub(crate) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    /// A network `net` of version 1.1.0 on the bridge `cni0`, with these keys.
+    /// Returns a network `net` of version 1.1.0 on the bridge `cni0`, with these keys.
     pub(crate) fn new(host: &'a Host, keys: Value) -> Self {
         let base =
             json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0"});
@@ -27,7 +27,7 @@ impl<'a> Network<'a> {
         .with(keys)
     }
 
-    /// The same network with these keys too, or instead; `null` takes a key away.
+    /// Returns the same network with these keys added or replaced; `null` removes a key.
     pub(crate) fn with(&self, keys: Value) -> Self {
         let mut changed = self.clone();
         for (key, value) in keys.as_object().unwrap() {
@@ -39,7 +39,7 @@ impl<'a> Network<'a> {
         changed
     }
 
-    /// A request without a namespace; scripts of the test can be delegates.
+    /// Returns a request without a namespace; scripts of the test can be delegates.
     pub(crate) fn request(&self, command: Command, container: &str) -> Invocation<'a> {
         let path = format!("{}:{}", files(self.host).display(), bin_dir().display());
         let conf = Value::Object(self.keys.clone());
@@ -50,7 +50,7 @@ impl<'a> Network<'a> {
             .conf(conf)
     }
 
-    /// A request for the attachment of a pod. The container's id is the pod's name.
+    /// Returns a request for the attachment of a pod. The container's id is the pod's name.
     pub(crate) fn attachment(&self, command: Command, pod: &Pod) -> Invocation<'a> {
         self.request(command, &id(pod)).pod(pod)
     }
@@ -63,14 +63,14 @@ impl<'a> Network<'a> {
         self.attachment(Command::Del, pod).run()
     }
 
-    /// CHECK with the answer to ADD as its `prevResult`.
+    /// Returns a CHECK with the answer to ADD as its `prevResult`.
     pub(crate) fn check(&self, pod: &Pod, added: &Outcome) -> Outcome {
         self.with(json!({"prevResult": added.json()}))
             .attachment(Command::Check, pod)
             .run()
     }
 
-    /// GC with this list as the only valid attachments.
+    /// Returns a GC with this list as the only valid attachments.
     pub(crate) fn gc(&self, valid: &[(&str, &str)]) -> Outcome {
         let entry = |(id, ifname): &(&str, &str)| json!({"containerID": id, "ifname": ifname});
         let list: Vec<Value> = valid.iter().map(entry).collect();
@@ -93,7 +93,7 @@ pub(crate) fn id(pod: &Pod) -> String {
         .into_owned()
 }
 
-/// `ipam` for host-local with one range set for each subnet.
+/// Returns the `ipam` of host-local with one range set for each subnet.
 pub(crate) fn host_local(host: &Host, subnets: &[&str]) -> Value {
     let ranges: Vec<Value> = subnets
         .iter()
@@ -102,12 +102,13 @@ pub(crate) fn host_local(host: &Host, subnets: &[&str]) -> Value {
     json!({"type": "host-local", "dataDir": host.data_dir(), "ranges": ranges})
 }
 
-/// An IPAM plugin that answers every ADD with `answer`, and writes down each call. Returns the `ipam` that names it.
+/// Makes an IPAM plugin that answers every ADD with `answer`, and records each call. Returns the
+/// `ipam` that names it.
 pub(crate) fn fixed_ipam(host: &Host, name: &str, answer: Value) -> Value {
     script_ipam(host, name, &format!("cat <<'END'\n{answer}\nEND"))
 }
 
-/// An IPAM plugin that runs `body` on ADD, and writes down each call.
+/// Makes an IPAM plugin that runs `body` on ADD, and records each call.
 pub(crate) fn script_ipam(host: &Host, name: &str, body: &str) -> Value {
     let script = format!(
         "echo \"$CNI_COMMAND $CNI_CONTAINERID\" >>\"${{0%/*}}/calls\"\n[ \"$CNI_COMMAND\" = ADD ] || exit 0\n{body}"
@@ -116,13 +117,13 @@ pub(crate) fn script_ipam(host: &Host, name: &str, body: &str) -> Value {
     json!({"type": name})
 }
 
-/// A plugin that answers every command with this error.
+/// Makes a plugin that answers every command with this error.
 pub(crate) fn failing_plugin(host: &Host, name: &str, code: u32, msg: &str) {
     let error = json!({"code": code, "msg": msg});
     drop(host.script(name, &format!("cat <<END\n{error}\nEND\nexit 1")));
 }
 
-/// What the scripts were asked for, in order.
+/// Returns the commands that the scripts were called with, in order.
 pub(crate) fn calls(host: &Host) -> Vec<String> {
     let text = std::fs::read_to_string(files(host).join("calls")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

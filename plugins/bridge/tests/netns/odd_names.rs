@@ -1,5 +1,4 @@
-//! Interface names that are no ordinary words: what shows or lists them stays readable by its own
-//! tool.
+//! Unusual interface names: the output of the tools that show or list them stays readable.
 
 use crate::{
     kernel,

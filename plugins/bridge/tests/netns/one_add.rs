@@ -1,6 +1,6 @@
-//! One attachment has one ADD: a second one, at whatever time and wherever its container is by
-//! then, is refused before IPAM is asked. The model is that living attachments and records are the
-//! same.
+//! An attachment has one ADD: a second one is refused before IPAM is asked, at whatever time and
+//! whatever happened to its container meanwhile. The invariant is that living attachments and
+//! records are the same.
 
 use crate::{
     kernel,
@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Pairs of ADD at once; the first failure in the field took less than ten.
+/// The number of concurrent pairs of ADDs; in the field, fewer than ten led to the first failure.
 const PAIRS: usize = 60;
 
 fn network(host: &Host) -> Network<'_> {
@@ -79,7 +79,7 @@ fn a_second_add_with_another_netns_frees_nothing(host: &Host) {
     network.check(&pod, &added).silent_success();
 }
 
-/// As KubeVirt's bridge binding does.
+/// KubeVirt's bridge binding does this.
 fn a_second_add_after_the_interface_was_renamed_frees_nothing(host: &Host) {
     kernel::require_tool("ip");
     let (network, pod) = (network(host), host.pod("a"));
@@ -120,7 +120,7 @@ fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
     assert_eq!(kernel::names(), ["cni0", "lo"]);
 }
 
-/// The link that had the name goes, and the name is free again.
+/// The link that had the name is deleted, and the name is free again.
 fn a_second_add_whose_first_had_to_take_another_name_frees_nothing(host: &Host) {
     let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
     let first = network.add(&pod).result().interfaces[1].name.clone();
@@ -147,8 +147,8 @@ fn a_sandbox_that_is_made_again_after_the_old_one_died_is_attached(host: &Host) 
     );
     let network = Network::new(host, json!({"ipam": ipam}));
     for _ in 0..5 {
-        // The kernel takes the old one down in its own time; until then the attachment lives, and
-        // IPAM is not asked.
+        // The kernel removes the old link asynchronously; until then the attachment lives, and IPAM
+        // is not asked.
         kernel::wait_until("the old namespace is dead", || {
             network.add(&pod).status.success()
         });
@@ -167,7 +167,7 @@ fn both(request: impl Fn() -> Outcome + Sync) -> [Outcome; 2] {
     })
 }
 
-/// One of them succeeded, and the other was told why not.
+/// Asserts that one of them succeeded, and that the error of the other names the reason.
 #[track_caller]
 fn require_one(outcomes: &[Outcome; 2]) {
     let (won, lost): (Vec<_>, Vec<_>) = outcomes
@@ -204,7 +204,7 @@ fn of_two_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
     }
 }
 
-/// A pair of an earlier plugin, and its result.
+/// Makes a pair as an earlier plugin, and its result.
 fn earlier(pod: &Pod, port: &str) -> serde_json::Value {
     kernel::require_tool("ip");
     kernel::tool(&format!(
@@ -264,7 +264,7 @@ fn a_port_that_cannot_be_marked_gets_no_addresses_of_its_own(host: &Host) {
     network.with(json!({"ipam": null})).add(&pod).success();
 }
 
-/// Also one of a process that is not ours: the kernel keeps the claim.
+/// A claim of another process counts, too: the kernel keeps it.
 fn an_add_that_runs_keeps_others_of_its_attachment_out(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     network.add(&pod).success();
@@ -292,7 +292,7 @@ fn an_add_that_runs_keeps_others_of_its_attachment_out(host: &Host) {
         .success();
     running.kill().unwrap();
     running.wait().unwrap();
-    // It holds nothing any more; its pair is there, and says whose it is.
+    // The claim is gone; the pair exists, and its mark names the attachment.
     assert!(network.add(&pod).msg().contains("already exists"));
     network.del(&pod).silent_success();
     network.add(&pod).success();

@@ -1,6 +1,5 @@
-//! Kernel parameters that cannot be set: a read-only `/proc/sys`, a security module, an old kernel.
-//! Only what the configuration asks for is a reason to fail; and what a failed ADD changed gets its
-//! value back.
+//! Sysctls that cannot be set: a read-only `/proc/sys`, a security module, an old kernel. ADD fails
+//! only for those that the configuration needs; a failed ADD restores those that it changed.
 
 use crate::{
     kernel,
@@ -27,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// What the plugin writes, as the defaults that new interfaces get.
+/// The values that the plugin writes, as the defaults of new interfaces.
 fn prepare(pod: &Pod) {
     enable_forwarding();
     kernel::set_sysctl("ipv6/conf/default/accept_ra", "0");
@@ -51,7 +50,7 @@ fn enable_forwarding() {
     kernel::set_sysctl("ipv6/conf/all/forwarding", "1");
 }
 
-/// As it is in a container that runs containers.
+/// The state in a container that runs containers.
 fn make_read_only() {
     kernel::require_tool("mount");
     kernel::tool("mount --bind /proc/sys /proc/sys");
@@ -73,7 +72,7 @@ fn a_read_only_proc_sys_is_fine_and_what_was_not_set_is_one_line_each(host: &Hos
     make_read_only();
     let added = dual(host).add(&pod);
     added.success();
-    // Of the bridge, the port, eth0 before it is up, and then lo and eth0 for IPv6.
+    // For the bridge, the port, eth0 before it is up, and then lo and eth0 for IPv6.
     assert_eq!(added.stderr.lines().count(), 5, "{}", added.stderr);
     for name in [
         "ipv6.conf.cni0.accept_ra=0",
@@ -148,7 +147,7 @@ fn a_read_only_proc_sys_is_named_if_ipv6_is_off_and_wanted(host: &Host) {
     );
 }
 
-/// ADD while one file below `/proc/sys/net` can be neither read nor written.
+/// Runs ADD while one file below `/proc/sys/net` can be neither read nor written.
 fn add_without(host: &Host, network: &Network<'_>, pod: &Pod, file: &str, errno: &str) -> Trace {
     let request = network.attachment(Command::Add, pod);
     let options = format!("-P /proc/sys/net/{file} -e trace=openat -e inject=openat:error={errno}");
@@ -245,7 +244,7 @@ fn status_finds_forwarding_that_cannot_be_switched_on(host: &Host) {
         .with(json!({"isGateway": false}))
         .status()
         .silent_success();
-    // Of a plugin whose keys are not known, the addresses may be of either family.
+    // A plugin whose keys are not known may give addresses of either family.
     drop(host.script("other-ipam", "exit 0"));
     Network::new(
         host,

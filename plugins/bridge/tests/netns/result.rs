@@ -1,4 +1,4 @@
-//! The answer to ADD: what it tells is what is there.
+//! The answer to ADD: it reports what exists.
 
 use crate::{
     kernel,

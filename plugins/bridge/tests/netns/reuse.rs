@@ -1,4 +1,5 @@
-//! An address that was used before: packets find its new owner at once, whatever the neighbours remember.
+//! An address that was used before: packets reach its new owner at once, in spite of the
+//! neighbours' entries.
 
 use crate::{
     kernel,
@@ -41,7 +42,7 @@ fn scene(host: &Host) -> (Network<'_>, Pod) {
     (network, other)
 }
 
-/// What is left of a container that had the addresses before.
+/// The leftovers of a container that had the addresses before.
 fn remember(interface: &str) {
     for address in NEW {
         kernel::tool(&format!(
@@ -86,7 +87,7 @@ fn the_first_ping_from_another_pod_is_answered_within_100_ms_despite_a_stale_nei
     other.inside(|| NEW.into_iter().for_each(require_ping));
 }
 
-/// The host's own entry does not hang on an announcement that it may be told to drop.
+/// The host's own entry does not depend on an announcement, which a sysctl may drop.
 fn the_first_ping_is_answered_where_the_host_is_deaf_to_announcements(host: &Host) {
     let (network, _other) = scene(host);
     kernel::set_sysctl("ipv4/conf/cni0/drop_gratuitous_arp", "1");

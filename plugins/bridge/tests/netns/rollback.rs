@@ -1,7 +1,7 @@
-//! A failed ADD leaves host, container and data as they were, and tells the first cause.
+//! A failed ADD leaves host, container and data as they were, and reports the first cause.
 //!
-//! In each test another container is attached before, so that the bridge, its address and forwarding are there: they
-//! belong to the network. Then a step fails, each test a later one.
+//! In each test another container is attached before, so that the bridge, its address and
+//! forwarding exist: they belong to the network. Then a step fails, a later one in each test.
 
 use crate::{
     kernel,
@@ -58,12 +58,12 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Which address was given last is no promise.
+    /// The file of the last address is no guarantee, so it is ignored.
     fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::of(self.host, &[&self.other, &self.pod])
     }
 
-    /// ADD with `keys` fails and changes nothing; returns the error.
+    /// Asserts that ADD with `keys` fails and changes nothing; returns the error.
     #[track_caller]
     fn failure(&self, keys: Value) -> Error {
         let before = self.snapshot();
@@ -73,7 +73,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// An IPAM plugin's answer with addresses that fit the scene.
+/// Makes an IPAM plugin's answer with addresses that fit the scene.
 fn answer(ips: Value, routes: Value) -> Value {
     json!({"cniVersion": "1.1.0", "ips": ips, "routes": routes})
 }
@@ -157,7 +157,7 @@ fn a_conflicting_gateway_leaves_nothing(host: &Host) {
     assert_eq!(error.msg, wanted);
 }
 
-/// A chain of the same name that is no nat chain: the kernel refuses the whole transaction.
+/// A chain of the same name that is not a nat chain: the kernel refuses the whole transaction.
 fn refused_masquerade_rules_leave_nothing(host: &Host) {
     kernel::require_tool("nft");
     let scene = Scene::new(host);
@@ -175,7 +175,8 @@ fn refused_masquerade_rules_leave_nothing(host: &Host) {
     );
 }
 
-/// Found at the very end: a layer 2 attachment, all made, has no address for the shape of 0.2.0.
+/// Detected at the very end: a complete layer 2 attachment has no address, and the format of 0.2.0
+/// needs one.
 fn a_result_that_the_version_cannot_express_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let error = scene.failure(json!({"cniVersion": "0.2.0", "ipam": null}));
@@ -255,7 +256,7 @@ fn sigterm_while_ipam_runs_leaves_nothing(host: &Host) {
     assert_eq!(calls(host), ["ADD a", "DEL a"]);
 }
 
-/// What fails before IPAM is asked has nothing to be freed.
+/// A failure before IPAM is asked has nothing to free.
 fn ipam_is_not_asked_if_there_is_no_port(host: &Host) {
     let scene = Scene::new(host);
     let ipam = fixed_ipam(
@@ -271,7 +272,7 @@ fn ipam_is_not_asked_if_there_is_no_port(host: &Host) {
     assert_eq!(calls(host), [""; 0]);
 }
 
-/// Duplicate address detection takes a second or more; everything else is there already.
+/// Duplicate address detection takes a second or more; everything else is set up already.
 fn sigterm_while_addresses_settle_leaves_nothing(host: &Host) {
     let scene = Scene::new(host);
     let before = scene.snapshot();
@@ -283,7 +284,7 @@ fn sigterm_while_addresses_settle_leaves_nothing(host: &Host) {
     before.require_unchanged_but_for_the_last_address();
 }
 
-/// Somebody keeps the port from becoming operational for longer than ADD waits.
+/// Another program keeps the port from becoming operational for longer than ADD waits.
 fn a_port_that_does_not_forward_leaves_nothing(host: &Host) {
     kernel::require_tool("ip");
     let scene = Scene::new(host);

@@ -1,4 +1,4 @@
-//! What the runtimes do to plugins, each as it was seen in the field: requests that no specification asks for, and their order.
+//! The requests of runtimes, and their order, as seen in the field: some are in no specification.
 
 use crate::{
     kernel,
@@ -41,7 +41,7 @@ fn loopback<'a>(host: &'a Host, command: Command, pod: &Pod) -> Invocation<'a> {
         .conf(conf)
 }
 
-/// Nothing of an attachment is on the host, nor in the pod.
+/// Asserts that nothing of an attachment is on the host or in the pod.
 fn require_nothing_left(host: &Host, pod: &Pod) {
     assert_eq!(kernel::names(), ["cni0", "lo"]);
     assert_eq!(kernel::rules(), [""; 0]);
@@ -116,7 +116,8 @@ fn crio_asks_status_and_collects_with_null_lists_at_its_start(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     network.add(&pod).success();
     network.status().silent_success();
-    // No pods: both names of the list, both null. The pod's attachment is from before the node's restart then.
+    // No pods: both names of the list, both null. The pod's attachment is from before the restart
+    // of the node.
     let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0",
                       "ipam": host_local(host, &[V4, V6]),
                       "cni.dev/valid-attachments": null, "cni.dev/attachments": null});
@@ -196,7 +197,7 @@ fn two_dels_of_one_sandbox_overlap(host: &Host) {
     require_nothing_left(host, &pods[0]);
 }
 
-/// The DEL that comes late belongs to the container that is gone, not to the next.
+/// A late DEL belongs to the container that is gone, not to the next one.
 fn an_add_after_overlapping_dels_is_whole(host: &Host) {
     let (network, old, new) = (network(host), host.pod("old"), host.pod("new"));
     network.add(&old).success();
@@ -226,7 +227,8 @@ fn nerdctl_dels_without_a_netns_before_each_add(host: &Host) {
     }
 }
 
-/// go-cni takes a failed DEL for a success where the error holds certain words: then the addresses leak, and nobody hears of it.
+/// go-cni takes a failed DEL for a success if the error holds certain words: the addresses leak,
+/// and nobody notices.
 fn an_error_of_del_that_matters_is_not_taken_for_absence(host: &Host) {
     let (network, pod) = (network(host), host.pod("a"));
     failing_plugin(host, "broken-ipam", 999, "the database is locked");

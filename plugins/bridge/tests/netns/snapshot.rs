@@ -1,8 +1,8 @@
-//! That nothing was changed: host, pods and data before and after.
+//! Comparison of host, pods and data before and after, to show that nothing was changed.
 
 use testkit::{Host, Pod, fail};
 
-/// What there was.
+/// The state of host, pods and data at one time.
 pub(crate) struct Snapshot<'a> {
     host: &'a Host,
     pods: Vec<&'a Pod>,
@@ -10,7 +10,7 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// Takes it, of the host, the data and these pods.
+    /// Records the state of the host, the data and these pods.
     pub(crate) fn of(host: &'a Host, pods: &[&'a Pod]) -> Self {
         Self {
             host,
@@ -19,26 +19,26 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Fails the test where anything is different now.
+    /// Fails the test if anything is different now.
     #[track_caller]
     pub(crate) fn require_unchanged(&self) {
         self.require(|_| true);
     }
 
-    /// The same, but for the address that host-local gave last, so that the next is another one.
+    /// Does the same, except for the last address of host-local, so that the next one differs.
     #[track_caller]
     pub(crate) fn require_unchanged_but_for_the_last_address(&self) {
         self.require(|line| !line.contains("/last_reserved_ip."));
     }
 
-    /// The same, but for what host-local keeps when it has no reservation.
+    /// Does the same, except for what host-local keeps without a reservation.
     #[track_caller]
     pub(crate) fn require_unchanged_but_for_records(&self) {
         self.require(|line| !line.contains("/last_reserved_ip.") && !line.contains("cni-data"));
     }
 
-    /// The same, and but for what host-local keeps beside its records: they can be deleted at any
-    /// time.
+    /// Does the same, and ignores what host-local keeps beside its records: it can be deleted at
+    /// any time.
     #[track_caller]
     pub(crate) fn require_attachments_unchanged(&self) {
         self.require(|line| !line.contains("/last_reserved_ip.") && !line.contains("/cni-data/."));
@@ -60,7 +60,7 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// Without what the kernel does by itself when it is ready: link-local addresses come with the first carrier, and
+/// Removes what the kernel adds by itself: link-local addresses come with the first carrier, and
 /// neighbours with the first packet.
 fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
     let own = |line: &&str| !line.contains("fe80::") && !line.contains(": neighbour ");

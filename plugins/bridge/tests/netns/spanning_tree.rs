@@ -1,5 +1,5 @@
 //! Bridges with spanning tree, as NetworkManager and libvirt make them: a port forwards only after
-//! two forward delays, 4 to 60 seconds. ADD does not wait for that, and says so.
+//! two forward delays, 4 to 60 seconds. ADD does not wait for that, and warns.
 
 use crate::{
     kernel,

@@ -1,4 +1,4 @@
-//! STATUS: could an ADD succeed?
+//! STATUS: reports if an ADD could succeed.
 
 use crate::{
     kernel,
@@ -114,8 +114,8 @@ fn status_refuses_a_configuration_that_add_refuses(host: &Host) {
     );
 }
 
-/// Runtimes ask every few seconds. The tests' build is slower than a release, and the machine may be busy: the best of many, and four
-/// times the time.
+/// Runtimes ask every few seconds. The tests' build is slower than a release, and the machine may
+/// be busy: the best of many runs, and four times the limit.
 fn status_takes_less_than_5_ms(host: &Host) {
     kernel::only_at_full_speed();
     let network = Network::new(
@@ -145,7 +145,7 @@ fn status_names_the_capabilities_without_which_no_add_works(host: &Host) {
     }
 }
 
-/// As on a kernel without nfnetlink.
+/// The state on a kernel without nfnetlink.
 fn status_and_add_say_that_the_kernel_lacks_nf_tables(host: &Host) {
     kernel::require_tool("strace");
     let keys =
@@ -168,7 +168,7 @@ fn status_and_add_say_that_the_kernel_lacks_nf_tables(host: &Host) {
     }
 }
 
-/// Left out, the backend is iptables if that is installed, and else the same error.
+/// Without `ipMasqBackend`, iptables is used if it is installed; else the error is the same.
 fn without_nf_tables_iptables_is_taken_if_the_backend_is_left_out(host: &Host) {
     kernel::require_tool("strace");
     let network = Network::new(
@@ -192,7 +192,7 @@ fn without_nf_tables_iptables_is_taken_if_the_backend_is_left_out(host: &Host) {
     assert!(script.contains("-j MASQUERADE"), "{script}");
 }
 
-/// The request while its first socket for nf_tables is refused, as by a kernel without them.
+/// Runs the request; its first socket for nf_tables is refused, as by a kernel without them.
 fn without_nf_tables(host: &Host, request: &Invocation<'_>) -> Outcome {
     let calls = Trace::of(host, request, "socket");
     let number = calls

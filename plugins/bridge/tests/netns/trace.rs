@@ -1,9 +1,9 @@
-//! The plugin under strace: which system calls it makes, and what becomes of it when one of them fails.
+//! The plugin under strace: the system calls that it makes, and the outcome if one of them fails.
 
 use crate::kernel;
 use testkit::{Host, Invocation, OrFail, Outcome, bin_dir};
 
-/// A run of the plugin with the calls that were asked for. Delegates are not traced.
+/// A run of the plugin with the recorded calls. Delegates are not traced.
 pub(crate) struct Trace {
     pub(crate) outcome: Outcome,
     pub(crate) lines: Vec<String>,

@@ -1,4 +1,4 @@
-//! The seven versions of the protocol: the answer has the shape of the version that was asked for.
+//! The seven versions of the protocol: the answer has the format of the requested version.
 
 use crate::{
     kernel,

@@ -1,5 +1,5 @@
-//! VLANs of the port. Mostly for a kernel with bridge VLAN filtering; what is refused before anything
-//! is touched is refused everywhere.
+//! VLANs of the port. Most tests need a kernel with bridge VLAN filtering; refusals that come
+//! before any change are tested on every kernel.
 
 use crate::{
     kernel,
@@ -36,13 +36,13 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A network of the bridge `cni0` with these keys, on a kernel with VLANs.
+/// Returns a network of the bridge `cni0` with these keys, on a kernel with VLANs.
 pub(crate) fn network(host: &Host, keys: Value) -> Network<'_> {
     kernel::require_vlan_filtering();
     Network::new(host, keys)
 }
 
-/// The same as the gateway of its pods.
+/// Returns the same with the bridge as the gateway of its pods.
 pub(crate) fn routed<'a>(host: &'a Host, subnet: &str, keys: Value) -> Network<'a> {
     network(
         host,
@@ -156,7 +156,7 @@ fn a_kernel_without_vlan_filtering_is_named(host: &Host) {
             (outcome.code(), outcome.msg().as_str()),
             (Code::UNAVAILABLE, msg)
         );
-        // A bridge that would have to be made is not left.
+        // A bridge that was created for this ADD is not left behind.
         let error = network.with(json!({"bridge": "new0"})).add(&pod).error();
         assert_eq!((error.code, error.msg.as_str()), (Code::KERNEL, msg));
         before.require_unchanged();
@@ -335,7 +335,7 @@ fn check_passes_in_vlans(host: &Host) {
     }
 }
 
-/// A pod in VLAN 100 with its gateway there; CHECK passes.
+/// Attaches a pod in VLAN 100 with its gateway there; CHECK passes.
 pub(crate) fn attached(host: &Host) -> (Network<'_>, Pod, Outcome) {
     let network = routed(host, V4, json!({"vlan": 100}));
     kernel::require_tool("ip");

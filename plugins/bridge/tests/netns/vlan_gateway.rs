@@ -1,4 +1,5 @@
-//! The gateway of a VLAN: `<bridge>.<vlan>`, a pair whose other end is a port in that VLAN. For a kernel with bridge VLAN filtering.
+//! The gateway of a VLAN: `<bridge>.<vlan>`, a pair whose other end is a port in that VLAN. Needs a
+//! kernel with bridge VLAN filtering.
 
 use crate::{
     kernel,
@@ -33,7 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The other end of a pair of the host.
+/// Returns the other end of a pair of the host.
 fn peer(name: &str) -> Link {
     let peer = Rtnl::open()
         .unwrap()
@@ -77,7 +78,7 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     );
     assert_eq!(kernel::addresses("cni0.100"), ["10.1.0.1/24"]);
     assert_eq!(kernel::addresses("cni0"), [""; 0]);
-    // Programs, the reference's tests among them, find the port by this.
+    // Programs, the reference's tests among them, find the port by its peer.
     assert_eq!(other_end.index + 1, gateway.index);
     assert_eq!(other_end.master, Some(kernel::link("cni0").index));
     assert_eq!(other_end.port.unwrap().state, PortState::Forwarding);
@@ -157,7 +158,7 @@ fn the_gateway_interface_stays_after_del_and_after_a_failed_add(host: &Host) {
     assert_eq!(kernel::names().len(), 4);
 }
 
-/// It fails at the gateway's address, when the port is in its VLAN.
+/// ADD fails at the gateway's address, when the port is in its VLAN.
 fn a_failed_add_leaves_nothing_of_the_port(host: &Host) {
     let network = routed(host, V4, json!({"vlan": 100}));
     let pods = [host.pod("a"), host.pod("b")];
@@ -169,7 +170,7 @@ fn a_failed_add_leaves_nothing_of_the_port(host: &Host) {
     before.require_unchanged_but_for_the_last_address();
 }
 
-/// By an ADD that was killed between any two steps, or by somebody's hand.
+/// Incomplete after an ADD that was killed between any two steps, or after a change by hand.
 fn a_gateway_interface_that_is_half_made_is_mended(host: &Host) {
     let network = routed(host, V4, json!({"vlan": 100}));
     kernel::require_tool("ip");
@@ -278,7 +279,7 @@ fn the_gateway_interface_takes_no_router_advertisements(host: &Host) {
 fn the_bridges_mac_stays_when_the_gateway_interface_comes(host: &Host) {
     let network = routed(host, V4, json!({"vlan": 100}));
     kernel::require_tool("ip");
-    // Without an address of its own: it takes on the lowest of its ports.
+    // A bridge without a fixed address inherits the lowest of its ports'.
     kernel::tool("ip link add cni0 type bridge");
     let before = kernel::mac("cni0");
     for name in ["a", "b", "c"] {
@@ -352,7 +353,7 @@ fn check_tells_what_is_wrong_with_the_gateway_interface(host: &Host) {
     );
 }
 
-/// The host's side of a pair that an earlier plugin made.
+/// Makes the host's side of a pair as an earlier plugin.
 fn a_port_of_an_earlier_plugin_is_in_its_vlan_with_the_gateway_there(host: &Host) {
     let network = network(host, json!({"vlan": 100, "isGateway": true}));
     kernel::require_tool("ip");

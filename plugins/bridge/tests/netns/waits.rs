@@ -1,4 +1,5 @@
-//! What ADD waits for, and for how long: on the kernel's events, never by the clock; and no list of many things on the way.
+//! The waits of ADD and their lengths: on the kernel's events, never by polling; and without
+//! listing many objects.
 
 use crate::{
     kernel,
@@ -20,8 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// How long after its port forwards does ADD return? The host's end is held back as a supplicant
-/// holds back a port (802.1X): it is not operational before somebody says so.
+/// Returns the time from the moment that the port forwards to the return of ADD. The test holds the
+/// host's end back as a supplicant does (802.1X): it is not operational before that is set.
 fn delay_after_forwarding(host: &Host, name: &str) -> Duration {
     let (pod, network) = (
         host.pod(name),
@@ -47,7 +48,8 @@ fn delay_after_forwarding(host: &Host, name: &str) -> Duration {
     returned.duration_since(released)
 }
 
-/// The best of some attempts: the machine may be busy. Who looks every 500 ms, as the reference does, needs luck for one.
+/// The best of some attempts: the machine may be busy. A plugin that polls every 500 ms, as the
+/// reference does, needs luck for one.
 fn add_returns_within_50_ms_after_its_port_forwards(host: &Host) {
     kernel::only_at_full_speed();
     kernel::require_tool("ip");
@@ -64,7 +66,7 @@ fn add_returns_within_50_ms_after_its_port_forwards(host: &Host) {
     );
 }
 
-/// An IPAM plugin that answers when it is let go.
+/// Makes an IPAM plugin that answers when it is released.
 pub(crate) fn held_ipam(host: &Host) -> Value {
     let _ = std::fs::remove_file(files(host).join("go"));
     let wait = "while [ ! -e \"${0%/*}/go\" ]; do sleep 0.01; done";
@@ -75,8 +77,8 @@ pub(crate) fn held_ipam(host: &Host) -> Value {
     )
 }
 
-/// Waits for the port of an ADD with [`held_ipam`], sees to it that it does not become operational
-/// by itself, and lets IPAM go.
+/// Waits for the port of an ADD with [`held_ipam`], keeps it from becoming operational by itself,
+/// and releases IPAM.
 pub(crate) fn hold_back_the_port(host: &Host) -> String {
     let port = || {
         let names = kernel::names()
@@ -93,7 +95,7 @@ pub(crate) fn hold_back_the_port(host: &Host) -> String {
     port
 }
 
-/// A minute of detection, as of a link that was told to be very careful.
+/// A minute of detection, as on a link with many probes.
 fn addresses_that_do_not_settle_within_5_seconds_are_an_error(host: &Host) {
     kernel::create_bridge("cni0");
     let (first, pod) = (host.pod("first"), host.pod("a"));
@@ -138,7 +140,8 @@ fn nothing_sleeps(host: &Host) {
     }
 }
 
-/// With a thousand pods on the bridge, or ten thousand routes on the host, a list of them is what takes the time.
+/// With a thousand pods on the bridge, or ten thousand routes on the host, a list of them takes
+/// most of the time.
 fn add_lists_no_more_than_the_addresses_of_the_bridge_and_the_two_rules_of_postrouting(
     host: &Host,
 ) {

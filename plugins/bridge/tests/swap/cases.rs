@@ -7,15 +7,15 @@ use crate::{
 use serde_json::{Value, json};
 use testkit::{Suite, require};
 
-/// A network, and what it needs.
+/// A network, and its requirements.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Its keys.
     pub(crate) keys: fn() -> Value,
-    /// Ends the test where the machine lacks something.
+    /// Ends the test if the machine lacks something.
     pub(crate) needs: fn(),
-    /// Done to the host before the first ADD that counts.
+    /// Changes the host before the first ADD.
     pub(crate) prepare: fn(),
     /// The references that know the keys.
     pub(crate) suites: &'static [Suite],
@@ -66,7 +66,7 @@ pub(crate) const ALL: &[Case] = &[
     Case {
         name: "masquerade_nftables",
         keys: || masqueraded("nftables"),
-        // 1.1.1 takes iptables all the same.
+        // 1.1.1 uses iptables all the same.
         needs: || require_tool("iptables"),
         ..SIMPLE
     },

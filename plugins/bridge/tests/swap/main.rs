@@ -1,7 +1,10 @@
-//! Swap on a live node: these plugins and the Go reference take over from one another while pods run.
+//! Swap on a live node: these plugins and the Go reference take over from one another while pods
+//! run.
 //!
-//! [`matrix`] is a table of networks times both directions times the versions of the reference that Debian has. [`traffic`] shows
-//! that pods keep talking meanwhile, [`seen`] what differs between the two. Where the reference is known to fall short, [`quirks`] names it, and what is expected instead.
+//! [`matrix`] is a table of networks × both directions × the versions of the reference that Debian
+//! has. [`traffic`] shows that pods keep talking meanwhile, [`seen`] the differences between the
+//! two implementations. [`quirks`] names the known faults of the reference, and what is expected
+//! instead.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! Every network × both directions × both references: one side adds, the other checks, collects and deletes, and of neither is
-//! anything left.
+//! Every network × both directions × both references: one side adds, the other checks, collects and
+//! deletes, and nothing of either is left.
 
 use crate::{
     cases::{ALL, Case},
@@ -32,7 +32,8 @@ fn swap(host: &Host, case: &Case, suite: Suite, first: Side, second: Side) {
     let node = Node::new(host, suite, (case.keys)());
     let pods = ["swap-warm", "swap-kept", "swap-lost"].map(|name| host.pod(name));
     let [warm, kept, lost] = &pods;
-    // What belongs to the network stays: the bridge, empty tables, the folder of records. Each side makes its own.
+    // The network's own objects stay: the bridge, empty tables, the folder of records. Each side
+    // makes its own.
     for side in [first, second] {
         let added = node.add(side, warm);
         node.del(side, warm, &added);
@@ -55,7 +56,7 @@ fn swap(host: &Host, case: &Case, suite: Suite, first: Side, second: Side) {
     require_no_trace(host, &[warm, kept]);
 }
 
-/// CHECK of what the first side added, by the second.
+/// Runs CHECK by the second side on what the first one added.
 fn check(node: &Node<'_>, first: Side, second: Side, pod: &Pod, added: &Outcome) {
     if second == Side::Ours && quirks::leaves_vlan_1(node, first) {
         node.fail(
@@ -70,7 +71,7 @@ fn check(node: &Node<'_>, first: Side, second: Side, pod: &Pod, added: &Outcome)
     }
 }
 
-/// DEL, and DEL once more: runtimes repeat it.
+/// Runs DEL twice: runtimes repeat it.
 fn delete(node: &Node<'_>, side: Side, pod: &Pod, added: &Outcome) {
     if quirks::leaves_nftables_rules(node, side) {
         node.fail(Command::Del, side, pod, added, "does not exist");
@@ -80,7 +81,8 @@ fn delete(node: &Node<'_>, side: Side, pod: &Pod, added: &Outcome) {
     node.del(Side::Ours, pod, added);
 }
 
-/// GC by `side` while one pod is kept and the namespace of the other is gone, as after a crash.
+/// Runs GC by `side` while one pod is kept and the namespace of the other is gone, as after a
+/// crash.
 fn collect(node: &Node<'_>, side: Side, kept: &Pod, lost: &Pod) {
     if !quirks::gc_frees(side) {
         return node.gc(side, kept);
@@ -95,7 +97,7 @@ fn collect(node: &Node<'_>, side: Side, kept: &Pod, lost: &Pod) {
     require_no_trace_of(node.host, &[kept], &[&id(lost)]);
 }
 
-/// Nothing names a container, whatever was there before.
+/// Asserts that nothing names a container, whatever existed before.
 fn require_no_trace(host: &Host, pods: &[&Pod]) {
     require_no_trace_of(host, pods, &["swap-", "veth"]);
 }
@@ -106,7 +108,8 @@ fn require_no_trace_of(host: &Host, pods: &[&Pod], words: &[&str]) {
     // The pods' own names are no traces.
     let mut traces = whole.that_name(words);
     traces.retain(|line| !line.starts_with("pod ") || line.contains("veth"));
-    // The pair of a VLAN's gateway is the network's. One of an attachment ends in a pod, and is seen there.
+    // The pair of a VLAN's gateway belongs to the network. An attachment's pair ends in a pod, and
+    // is found there.
     traces.retain(|line| !line.starts_with("host: link ") || line.contains("swap-"));
     if !traces.is_empty() {
         fail(format_args!(

@@ -1,4 +1,4 @@
-//! A node with both implementations on it, and requests to either.
+//! A node with both implementations, and requests to either.
 
 use crate::quirks;
 use cni_types::Command;
@@ -10,7 +10,7 @@ pub(crate) const BRIDGE: &str = "cni0";
 pub(crate) const V4: &str = "10.1.0.0/24";
 pub(crate) const V6: &str = "fd01::/64";
 
-/// Whose binary is run.
+/// The implementation whose binary is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,
@@ -18,7 +18,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// A name for a test in which this one is followed by the other.
+    /// Returns a name for a test in which `self` acts first and the other side second.
     pub(crate) fn before(self, other: Self) -> String {
         let name = |side| match side {
             Self::Ours => "ours",
@@ -28,7 +28,7 @@ impl Side {
     }
 }
 
-/// The host, the network's configuration, and where the reference is.
+/// The host, the network's configuration, and the path of the reference.
 pub(crate) struct Node<'a> {
     pub(crate) host: &'a Host,
     pub(crate) suite: Suite,
@@ -37,10 +37,10 @@ pub(crate) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The test ends here where the reference is missing.
+    /// Ends the test if the reference is missing.
     pub(crate) fn new(host: &'a Host, suite: Suite, keys: Value) -> Self {
         let reference = suite.require();
-        // The reference runs it for nf_tables, and the state is read by it.
+        // The reference runs nft, and the state is read by it.
         require_tool("nft");
         let base = json!({"cniVersion": version(suite), "name": "net", "type": "bridge", "bridge": BRIDGE});
         let mut keys: Map<_, _> = base
@@ -61,7 +61,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A request to one side, which finds its own IPAM plugin.
+    /// Returns a request to one side, which finds its own IPAM plugin.
     pub(crate) fn request(
         &self,
         side: Side,
@@ -113,7 +113,7 @@ impl<'a> Node<'a> {
             .silent_success();
     }
 
-    /// A run that fails with this text.
+    /// Asserts that the request fails with this text.
     pub(crate) fn fail(
         &self,
         command: Command,
@@ -133,7 +133,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// GC with one pod as the only valid attachment. Always in version 1.1.0, which brought it.
+    /// Returns a GC with one pod as the only valid attachment. Always in version 1.1.0, the first
+    /// with GC.
     pub(crate) fn gc(&self, side: Side, valid: &Pod) {
         let list = json!([{"containerID": id(valid), "ifname": "eth0"}]);
         let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": list});
@@ -147,7 +148,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The newest version of the specification that both sides speak.
+/// Returns the newest version of the specification that both sides support.
 fn version(suite: Suite) -> &'static str {
     match suite {
         Suite::Bookworm => "1.0.0",
@@ -168,7 +169,7 @@ pub(crate) fn id(pod: &Pod) -> String {
         .into_owned()
 }
 
-/// `PATH` with the folders of the administrator's programs.
+/// The `PATH` with the folders of the administrator's programs.
 pub(crate) fn path() -> String {
     format!(
         "{}:/usr/sbin:/sbin",
@@ -176,7 +177,7 @@ pub(crate) fn path() -> String {
     )
 }
 
-/// Where a program is.
+/// Returns the path of a program, or `None`.
 pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
     path()
         .split(':')
@@ -184,12 +185,12 @@ pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Ignores the test where the machine lacks a program.
+/// Ignores the test if the machine lacks a program.
 pub(crate) fn require_tool(name: &str) {
     require(&format!("the program {name}"), find_tool(name).is_some());
 }
 
-/// Runs a program of the machine on the host; `None` where it failed.
+/// Runs a program of the machine on the host; returns `None` if it failed.
 pub(crate) fn try_tool(line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
     let mut command = std::process::Command::new(words.next().unwrap());
@@ -204,7 +205,7 @@ pub(crate) fn try_tool(line: &str) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The same where it must not fail.
+/// Does the same for a program that must not fail.
 pub(crate) fn tool(line: &str) -> String {
     try_tool(line).unwrap_or_else(|| fail(format_args!("{line} failed")))
 }

@@ -1,6 +1,8 @@
-//! README's table "reference / ours": each of its rows is run on both sides, and must say what is seen.
+//! README's table "reference / ours": each of its rows is run on both sides, and must state what
+//! happens.
 //!
-//! The reference's column is about the version that README names, and is passed over when sid has moved on.
+//! The reference's column is about the version that README names, and is skipped if sid has a newer
+//! one.
 
 mod attachments;
 mod errors;
@@ -17,12 +19,12 @@ const README: &str = include_str!("../../README.md");
 /// A row of the table.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
-    /// What is done.
+    /// The situation.
     pub(crate) what: &'static str,
-    /// What is seen then.
+    /// The observation.
     pub(crate) reference: &'static str,
     pub(crate) ours: &'static str,
-    /// Does it, and tells what it saw.
+    /// Produces the situation, and returns the observation.
     pub(crate) see: fn(&Scene<'_>) -> String,
 }
 
@@ -46,7 +48,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// Nothing that a shell would take for something else.
+/// Only characters without a meaning to a shell.
 fn name(row: &Row, side: Side) -> String {
     let words = row
         .what

@@ -1,5 +1,5 @@
-//! Pods keep talking, to each other and to a host outside, while other pods come and go by the other side's binaries on the same
-//! bridge: not one packet may be lost.
+//! Pods keep talking, to each other and to a host outside, while the other side's binaries add and
+//! delete other pods on the same bridge: not one packet may be lost.
 
 use crate::node::{Node, Side, V4, V6, require_tool, tool};
 use cni_types::AddResult;
@@ -13,14 +13,16 @@ use std::{
 };
 use testkit::{Host, OrFail, Pod, Suite, Test, fail};
 
-/// A packet that is not answered by then is lost. Long, since a busy machine may keep the asking thread from running.
+/// The time after which an unanswered packet is lost. Long, since a busy machine may keep the
+/// sending thread from running.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How many pods come and go.
+/// The number of pods that are added and deleted.
 const ROUNDS: usize = 6;
-/// Fewer answers than this show nothing.
+/// The least number of answers that proves anything.
 const ENOUGH: usize = 50;
 
-/// Addresses for documentation (RFC 5737, RFC 3849): the host's outer ones, and those of the host outside.
+/// Addresses for documentation (RFC 5737, RFC 3849): the host's outer ones, and those of the host
+/// outside.
 const OUTER: [&str; 2] = ["198.51.100.1", "2001:db8:100::1"];
 const OUTSIDE: [&str; 2] = ["198.51.100.2", "2001:db8:100::2"];
 
@@ -57,7 +59,7 @@ fn keep_talking(host: &Host, suite: Suite, first: Side, second: Side) {
             .iter()
             .map(|flow| scope.spawn(|| run(flow, &a, &done)))
             .collect();
-        // On a thread, so that a failure of it ends the flows too.
+        // On a thread of its own, so that its failure ends the flows, too.
         let guests = scope.spawn(|| come_and_go(&node, second)).join();
         done.store(true, Ordering::Relaxed);
         let counts: Vec<_> = asking
@@ -76,7 +78,8 @@ fn keep_talking(host: &Host, suite: Suite, first: Side, second: Side) {
     }
 }
 
-/// Both address families, masqueraded by whatever each side takes where nothing is said, or by what both know.
+/// Both address families, masqueraded by the default backend of each side, or by one that both
+/// support.
 fn keys(suite: Suite) -> Value {
     let ranges = json!([[{"subnet": V4}], [{"subnet": V6}]]);
     let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local", "ranges": ranges}});
@@ -87,7 +90,7 @@ fn keys(suite: Suite) -> Value {
     Value::Object(keys)
 }
 
-/// Other pods, one after another, by the other side.
+/// Adds and deletes other pods, one after another, by the other side.
 fn come_and_go(node: &Node<'_>, side: Side) {
     for round in 0..ROUNDS {
         let pod = node.host.pod(&format!("guest-{round}"));
@@ -98,7 +101,7 @@ fn come_and_go(node: &Node<'_>, side: Side) {
     }
 }
 
-/// A host beyond this one, that knows no route to the pods.
+/// A host outside that has no route to the pods.
 fn outside() -> (Netns, Reflector) {
     let netns = Netns::create("outside").or_fail("make a host outside");
     tool("ip link add uplink type veth peer name eth0 netns outside");
@@ -106,7 +109,7 @@ fn outside() -> (Netns, Reflector) {
         let [v4, v6] = addresses;
         tool(&format!("{program} addr add {v4}/24 dev {dev}"));
         tool(&format!("{program} addr add {v6}/64 dev {dev} nodad"));
-        // While its own link-local address is tentative, a host asks for nobody's.
+        // While its own link-local address is tentative, a host sends no neighbour solicitation.
         tool(&format!("{program} link set {dev} addrgenmode none"));
         tool(&format!("{program} link set {dev} up"));
     }
@@ -114,7 +117,7 @@ fn outside() -> (Netns, Reflector) {
     (netns, reflector)
 }
 
-/// One question and its answer, over and over.
+/// A flow of requests, each with its answer.
 struct Flow {
     to: IpAddr,
     seen_as: IpAddr,
@@ -140,8 +143,9 @@ struct Count {
     lost: Vec<String>,
 }
 
-/// To the other pod, which sees the pod's own addresses, and to the host outside, which sees the host's. UDP and no echo requests: of
-/// those the kernel drops one in some thousands by itself.
+/// Sends to the other pod, which sees the pod's own addresses, and to the host outside, which sees
+/// the host's. UDP and not echo requests: the kernel drops one in some thousands of those by
+/// itself.
 fn flows(
     of_pod: &AddResult,
     of_peer: &AddResult,
@@ -168,7 +172,8 @@ fn flows(
     to_peer.chain(to_outside).collect()
 }
 
-/// The reference's gateway answers only once its IPv6 address has passed duplicate address detection.
+/// The reference's gateway answers only once its IPv6 address has passed duplicate address
+/// detection.
 fn wait_for_the_first_answer(flow: &Flow) {
     let start = Instant::now();
     while let Err(e) = flow.ask(Duration::from_millis(100)) {
@@ -178,7 +183,7 @@ fn wait_for_the_first_answer(flow: &Flow) {
     }
 }
 
-/// Asks from inside the pod until it is `done`.
+/// Sends requests from inside the pod until `done` is set.
 fn run(flow: &Flow, pod: &Pod, done: &AtomicBool) -> Count {
     let mut count = Count {
         to: flow.to,

@@ -1,9 +1,9 @@
-//! The whole state of a node: what the testbed sees, every nf_tables rule, every iptables rule.
+//! The whole state of a node: what the sandbox lists, every nf_tables rule, every iptables rule.
 
 use crate::node::{find_tool, try_tool};
 use testkit::{Host, Pod, fail};
 
-/// What there was.
+/// The state at one time.
 pub(crate) struct Whole<'a> {
     host: &'a Host,
     pods: Vec<&'a Pod>,
@@ -11,7 +11,7 @@ pub(crate) struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// Takes it, of the host and these pods.
+    /// Records the state of the host and these pods.
     pub(crate) fn of(host: &'a Host, pods: &[&'a Pod]) -> Self {
         Self {
             host,
@@ -20,7 +20,7 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// Fails the test where anything is different now.
+    /// Fails the test if anything is different now.
     #[track_caller]
     pub(crate) fn require_unchanged(&self) {
         let now = lines(self.host, &self.pods);
@@ -36,7 +36,7 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// The lines that speak of one of these words.
+    /// Returns the lines that contain one of these words.
     pub(crate) fn that_name(&self, words: &[&str]) -> Vec<&str> {
         self.lines
             .iter()
@@ -49,11 +49,12 @@ impl<'a> Whole<'a> {
 fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
     let state = host.state(pods);
     let mut lines: Vec<String> = state.lines().map(str::to_owned).collect();
-    // What the kernel does by itself, and the address that was given last, which the next one must differ from.
+    // Changes that the kernel makes by itself, and the last address, which must differ for the next
+    // pod.
     let passing = ["fe80::", ": neighbour ", "/last_reserved_ip."];
     lines.retain(|line| !passing.iter().any(|word| line.contains(word)));
     lines.extend(rules("nft list ruleset"));
-    // The rules of iptables that nft does not see.
+    // The rules of iptables that nft does not list.
     for program in ["iptables-legacy-save", "ip6tables-legacy-save"] {
         if find_tool(program).is_some() {
             lines.extend(rules(program));
@@ -62,7 +63,7 @@ fn lines(host: &Host, pods: &[&Pod]) -> Vec<String> {
     lines
 }
 
-/// Puts before each line the lines that it is indented under: a chain before its rules.
+/// Puts before each line the lines under which it is indented: a chain before its rules.
 fn under_headings(text: &str) -> Vec<String> {
     let mut headings: Vec<(usize, &str)> = Vec::new();
     let line = |line| {
@@ -83,7 +84,7 @@ fn under_headings(text: &str) -> Vec<String> {
 
 fn rules(program: &str) -> Vec<String> {
     let text = try_tool(program).unwrap_or_default();
-    // What a rule counted is no part of it.
+    // A rule's counter is not part of the state.
     let kept: Vec<String> = text
         .lines()
         .filter(|line| !line.starts_with('#'))

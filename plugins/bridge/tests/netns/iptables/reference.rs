@@ -1,4 +1,4 @@
-//! Rules of iptables beside the reference: both write the same, and its pods are taken over.
+//! Rules of iptables beside the reference: both write the same rules, and ours takes over its pods.
 
 use super::{NO_RULES, del, network};
 use crate::{
@@ -90,7 +90,8 @@ fn rules_are_the_same_line_by_line(host: &Host, suite: Suite) {
     }
 }
 
-/// Configured as it was, where iptables is the default; and by a configuration that says nothing, where nftables is.
+/// With the configuration as it was, and iptables as the default; and with one that names no
+/// backend, and nftables as the default.
 fn a_pod_of_the_reference_is_taken_over(host: &Host, suite: Suite, flavour: Flavour) {
     flavour.require();
     let iptables = network(host, &[V4, V6]);

@@ -1,4 +1,4 @@
-//! Rows about what is told, and what is not.
+//! Rows about what is reported, and what is not.
 
 use super::{
     Row,
@@ -251,7 +251,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// An attachment that is as it should be; then somebody changes something; then CHECK.
+/// Sets an attachment up, changes something, and runs CHECK.
 fn after(scene: &Scene<'_>, keys: Value, change: impl FnOnce(&Pod)) -> String {
     let (pod, added) = scene.attached("a", keys.clone());
     change(&pod);

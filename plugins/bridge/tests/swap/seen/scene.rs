@@ -1,4 +1,4 @@
-//! What the rows of the table do their deeds with.
+//! The scene in which the rows of the table act.
 
 use super::{Node, Side};
 use crate::node::{V4, V6, try_tool};
@@ -6,7 +6,7 @@ use cni_types::{Command, IfName};
 use serde_json::{Value, json};
 use testkit::{Host, Invocation, OrFail, Outcome, Pod, Suite};
 
-/// A host with one side on it, and a network with everything usual.
+/// A host with one side's plugins, and a network with the usual keys.
 pub(crate) struct Scene<'a> {
     pub(crate) host: &'a Host,
     pub(crate) side: Side,
@@ -27,7 +27,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// `more` is set over the network's keys.
+    /// Returns a scene; the keys in `more` replace the network's.
     pub(crate) fn request(&self, command: Command, pod: &Pod, more: Value) -> Invocation<'a> {
         self.node
             .request(self.side, command, &crate::node::id(pod), more)
@@ -38,7 +38,7 @@ impl<'a> Scene<'a> {
         self.request(command, pod, more).run()
     }
 
-    /// A pod that is attached.
+    /// Makes a pod and attaches it.
     pub(crate) fn attached(&self, name: &str, more: Value) -> (Pod, Outcome) {
         let pod = self.host.pod(name);
         let added = self.run(Command::Add, &pod, more);
@@ -46,13 +46,13 @@ impl<'a> Scene<'a> {
         (pod, added)
     }
 
-    /// CHECK with what ADD told.
+    /// Runs CHECK with the result of ADD.
     pub(crate) fn check(&self, pod: &Pod, added: &Outcome, mut more: Value) -> Outcome {
         more["prevResult"] = added.json();
         self.run(Command::Check, pod, more)
     }
 
-    /// DEL with what ADD told.
+    /// Runs DEL with the result of ADD.
     pub(crate) fn del(&self, pod: &Pod, added: &Outcome, mut more: Value) -> Outcome {
         more["prevResult"] = added.json();
         self.run(Command::Del, pod, more)
@@ -71,7 +71,7 @@ impl<'a> Scene<'a> {
             .run()
     }
 
-    /// How many addresses are reserved.
+    /// Returns the number of reserved addresses.
     pub(crate) fn reserved(&self) -> usize {
         let entries = std::fs::read_dir(self.host.data_dir().join("net"))
             .into_iter()
@@ -84,12 +84,12 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// `ipam` of one subnet.
+/// Returns the `ipam` of one subnet.
 pub(crate) fn ipam(subnet: &str) -> Value {
     json!({"type": "host-local", "dataDir": "/run/cni-data", "ranges": [[{"subnet": subnet}]]})
 }
 
-/// How a run ended, in words. Names that differ each time are made the same.
+/// Returns the outcome of a run, in words. Names that differ each time are replaced.
 pub(crate) fn words(outcome: &Outcome) -> String {
     if outcome.status.success() {
         return "success".to_owned();
@@ -97,7 +97,7 @@ pub(crate) fn words(outcome: &Outcome) -> String {
     format!("error: {}", steady(&outcome.msg()))
 }
 
-/// Without the random part of interfaces' names.
+/// Removes the random part of interfaces' names.
 fn steady(text: &str) -> String {
     let mut words = text.split("veth");
     let mut steady = words.next().unwrap_or_default().to_owned();
@@ -115,7 +115,7 @@ fn steady(text: &str) -> String {
     steady
 }
 
-/// Ends of pairs on the host.
+/// Returns the ends of pairs on the host.
 pub(crate) fn ports() -> Vec<String> {
     let links = cni_net::Rtnl::open()
         .and_then(|mut rtnl| rtnl.links())
@@ -127,7 +127,7 @@ pub(crate) fn ports() -> Vec<String> {
         .collect()
 }
 
-/// Masquerade rules of a container.
+/// Returns the masquerade rules of a container.
 pub(crate) fn rules_of(id: &str) -> usize {
     let rules = try_tool("nft list table inet cni_plugins_masquerade").unwrap_or_default();
     rules
@@ -136,7 +136,7 @@ pub(crate) fn rules_of(id: &str) -> usize {
         .count()
 }
 
-/// The hardware address of a link of the host.
+/// Returns the hardware address of a link of the host.
 pub(crate) fn mac(name: &str) -> Option<String> {
     let name = IfName::parse(name).or_fail("read a name");
     let link = cni_net::Rtnl::open()
