@@ -52,7 +52,9 @@ pub(crate) fn ensure_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Er
 /// filtering is part of the same request: if the kernel does not support it, no bridge is left
 /// behind.
 fn create_bridge(rtnl: &mut Rtnl, config: &Config) -> Result<Link, Error> {
-    let (name, mac, mtu) = (&config.bridge, random_mac(), config.mtu);
+    let name = &config.bridge;
+    let mac = random_mac();
+    let mtu = config.mtu;
     let created = match config.vlan {
         Vlan::None => rtnl.create_bridge(name, mac, mtu),
         _ => rtnl.create_vlan_bridge(name, mac, mtu),

@@ -71,7 +71,8 @@ mod tests {
             Some(MacAddr([0, 0x16, 0x3e, 1, 2, 3])),
             Some(MacAddr([2, 0, 0, 0, 0, 1])),
         ] {
-            let (one, other) = (of_port(bridge), of_port(bridge));
+            let one = of_port(bridge);
+            let other = of_port(bridge);
             assert_ne!(one, other);
             assert_eq!((one.0[0], other.0[0]), (2, 2));
         }

@@ -12,12 +12,12 @@ use testkit::{Host, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
-        the_container_has_the_addresses_that_the_result_tells,
+        the_container_has_the_addresses_that_the_result_reports,
         without_ipam_the_attachment_is_layer_2,
         an_empty_ipam_is_no_ipam,
         routes_have_all_fields_of_1_1_0,
         dns_of_the_configuration_beats_ipams,
-        without_dns_of_its_own_ipams_is_told,
+        without_dns_of_its_own_ipams_is_reported,
         ipam_without_addresses_is_an_error,
         ipam_finds_the_interface_on_its_bridge,
         an_ipam_plugin_that_is_not_there_is_named_with_the_path,
@@ -28,14 +28,14 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn the_container_has_the_addresses_that_the_result_tells(host: &Host) {
+fn the_container_has_the_addresses_that_the_result_reports(host: &Host) {
     let pod = host.pod("a");
     let result = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}))
         .add(&pod)
         .result();
-    let told: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
-    assert_eq!(told, ["10.1.0.2/24", "fd01::2/64"]);
-    assert_eq!(pod.inside(|| kernel::addresses("eth0")), told);
+    let reported: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+    assert_eq!(reported, ["10.1.0.2/24", "fd01::2/64"]);
+    assert_eq!(pod.inside(|| kernel::addresses("eth0")), reported);
 }
 
 fn without_ipam_the_attachment_is_layer_2(host: &Host) {
@@ -108,7 +108,7 @@ fn dns_of_the_configuration_beats_ipams(host: &Host) {
     assert_eq!(outcome.success().json()["dns"], dns);
 }
 
-fn without_dns_of_its_own_ipams_is_told(host: &Host) {
+fn without_dns_of_its_own_ipams_is_reported(host: &Host) {
     for (name, keys) in [("a", json!({})), ("b", json!({"dns": {}}))] {
         let outcome = with_dns(host).with(keys).add(&host.pod(name));
         let wanted = json!({"nameservers": ["10.1.0.53"], "domain": "ipam.example"});
@@ -125,7 +125,8 @@ fn ipam_finds_the_interface_on_its_bridge(host: &Host) {
         echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.5.0.9/24"}]}'"#;
     let ipam = script_ipam(host, "needslink", body);
     for at in 0..10 {
-        let (pod, bridge) = (host.pod(&format!("p{at}")), format!("br{at}"));
+        let pod = host.pod(&format!("p{at}"));
+        let bridge = format!("br{at}");
         drop(host.file("bridge", &bridge));
         let network = Network::new(host, json!({"bridge": bridge, "ipam": ipam}));
         let path = format!(
@@ -216,7 +217,8 @@ fn the_default_route_has_no_source(host: &Host) {
 
 fn two_containers_reach_each_other(host: &Host) {
     let network = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}));
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     for ip in network.add(&b).result().ips {
         let (from, own) = if ip.address.is_ipv4() {

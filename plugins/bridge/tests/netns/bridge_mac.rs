@@ -96,7 +96,8 @@ impl Churn<'_> {
                 None => "nothing".to_owned(),
             },
             3 => {
-                let (name, mac) = (format!("f{}", self.next), self.random.mac());
+                let name = format!("f{}", self.next);
+                let mac = self.random.mac();
                 kernel::tool(&format!(
                     "ip link add {name} address {mac} type veth peer name {name}p"
                 ));

@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         del_gives_an_earlier_plugins_interface_back,
         del_without_a_previous_result_leaves_an_earlier_plugins_interface,
         gc_gives_the_interface_of_a_lost_attachment_back,
-        check_tells_an_earlier_plugins_interface_that_left_the_bridge,
+        check_reports_an_earlier_plugins_interface_that_left_the_bridge,
         a_failed_chained_add_gives_the_interface_back,
         a_failed_chained_add_leaves_addresses_and_routes_that_were_there,
         a_port_of_another_bridge_is_refused,
@@ -40,7 +40,8 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const EARLIER_MAC: &str = "02:00:00:00:01:02";
 
-/// A pair as an earlier plugin makes it: `port0` on the host, `eth0` in the pod, both down.
+/// Makes a pair as an earlier plugin does: `port0` on the host, `eth0` in the pod, both down.
+/// Returns its result.
 fn earlier_pair(pod: &Pod) -> Value {
     kernel::require_tool("ip");
     let name = pod.path().file_name().unwrap().to_str().unwrap();
@@ -242,7 +243,7 @@ fn gc_gives_the_interface_of_a_lost_attachment_back(host: &Host) {
     assert_eq!(kernel::link("port0").master, None);
 }
 
-fn check_tells_an_earlier_plugins_interface_that_left_the_bridge(host: &Host) {
+fn check_reports_an_earlier_plugins_interface_that_left_the_bridge(host: &Host) {
     let pod = host.pod("a");
     let prev = earlier_pair(&pod);
     let network = Network::new(host, json!({}));
@@ -469,7 +470,8 @@ fn two_bridges_make_two_interfaces_of_one_container(host: &Host) {
 }
 
 fn a_duplicate_address_on_an_earlier_plugins_interface_is_reported(host: &Host) {
-    let (pod, other) = (host.pod("a"), host.pod("b"));
+    let pod = host.pod("a");
+    let other = host.pod("b");
     let prev = earlier_pair(&pod);
     let ips = json!({"cniVersion": "1.1.0", "ips": [{"address": "fd01::9/64"}]});
     let ipam = crate::network::fixed_ipam(host, "fixed", ips);

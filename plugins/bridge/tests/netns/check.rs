@@ -18,38 +18,38 @@ pub(crate) fn tests() -> Vec<Test> {
         check_of_tens_of_thousands_of_routes_ends_soon,
         check_changes_nothing,
         check_needs_a_previous_result,
-        check_tells_promiscuous_mode,
-        check_tells_another_mac,
-        check_tells_an_interface_that_is_down,
-        check_tells_a_missing_interface,
-        check_tells_an_interface_that_prev_result_does_not_name,
-        check_tells_another_sandbox,
-        check_tells_a_missing_address,
-        check_tells_a_missing_route,
-        check_tells_a_route_with_another_next_hop,
-        check_tells_a_missing_gateway_address,
-        check_tells_forwarding_that_is_off,
-        check_tells_missing_masquerade_rules,
-        check_tells_a_postrouting_chain_that_leads_nowhere,
-        check_tells_another_hairpin_mode,
-        check_tells_another_port_isolation,
-        check_tells_a_port_that_left_the_bridge,
-        check_tells_a_port_of_another_bridge,
-        check_tells_a_host_end_that_is_down,
-        check_passes_a_mac_that_a_later_plugin_changed_and_told,
+        check_reports_promiscuous_mode,
+        check_reports_another_mac,
+        check_reports_an_interface_that_is_down,
+        check_reports_a_missing_interface,
+        check_reports_an_interface_that_prev_result_does_not_name,
+        check_reports_another_sandbox,
+        check_reports_a_missing_address,
+        check_reports_a_missing_route,
+        check_reports_a_route_with_another_next_hop,
+        check_reports_a_missing_gateway_address,
+        check_reports_forwarding_that_is_off,
+        check_reports_missing_masquerade_rules,
+        check_reports_a_postrouting_chain_that_leads_nowhere,
+        check_reports_another_hairpin_mode,
+        check_reports_another_port_isolation,
+        check_reports_a_port_that_left_the_bridge,
+        check_reports_a_port_of_another_bridge,
+        check_reports_a_host_end_that_is_down,
+        check_passes_a_mac_that_a_later_plugin_changed_and_reported,
         check_passes_a_route_that_a_later_plugin_added,
-        check_tells_a_port_that_does_not_forward,
-        check_tells_a_bridge_that_is_down,
-        check_tells_a_missing_bridge,
+        check_reports_a_port_that_does_not_forward,
+        check_reports_a_bridge_that_is_down,
+        check_reports_a_missing_bridge,
         check_asks_ipam,
-        check_tells_all_differences_at_once,
+        check_reports_all_differences_at_once,
         check_passes_what_a_later_plugin_may_change,
         check_passes_the_interface_of_a_later_plugin,
         check_refuses_a_missing_netns,
     ]
 }
 
-/// Attaches a pod with all features on.
+/// A pod that is attached with all features on.
 struct Attached<'a> {
     network: Network<'a>,
     pod: Pod,
@@ -120,7 +120,8 @@ fn check_passes_two_interfaces_with_default_routes(host: &Host) {
     );
     let second =
         json!({"name": "second", "bridge": "cni1", "ipam": host_local(host, &["fd02::/64"])});
-    let (second, pod) = (first.with(second), host.pod("a"));
+    let second = first.with(second);
+    let pod = host.pod("a");
     let added = first.add(&pod);
     let also = second.attachment(Command::Add, &pod).ifname("eth1").run();
     first.check(&pod, &added).silent_success();
@@ -164,7 +165,7 @@ fn check_needs_a_previous_result(host: &Host) {
 }
 
 /// Forwarding is off, as after an administrator switched it off.
-fn check_tells_promiscuous_mode(host: &Host) {
+fn check_reports_promiscuous_mode(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let outcome = attached
         .network
@@ -175,7 +176,7 @@ fn check_tells_promiscuous_mode(host: &Host) {
     assert_eq!(outcome.msg(), wanted);
 }
 
-fn check_tells_another_mac(host: &Host) {
+fn check_reports_another_mac(host: &Host) {
     let attached = Attached::new(host);
     let before = attached.added.result().interfaces[2].mac.clone();
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
@@ -187,13 +188,13 @@ fn check_tells_another_mac(host: &Host) {
     ));
 }
 
-fn check_tells_an_interface_that_is_down(host: &Host) {
+fn check_reports_an_interface_that_is_down(host: &Host) {
     let attached = Attached::with(host, json!({}));
     attached.pod.inside(|| kernel::set_down("eth0"));
     attached.require("Interface eth0 is down, wanted up");
 }
 
-fn check_tells_a_missing_interface(host: &Host) {
+fn check_reports_a_missing_interface(host: &Host) {
     let attached = Attached::with(host, json!({}));
     attached.pod.inside(|| kernel::remove_link("eth0"));
     assert!(
@@ -204,7 +205,7 @@ fn check_tells_a_missing_interface(host: &Host) {
     );
 }
 
-fn check_tells_an_interface_that_prev_result_does_not_name(host: &Host) {
+fn check_reports_an_interface_that_prev_result_does_not_name(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let mut result = attached.added.json();
     result["interfaces"][2]["name"] = json!("eth7");
@@ -220,7 +221,7 @@ fn check_tells_an_interface_that_prev_result_does_not_name(host: &Host) {
     );
 }
 
-fn check_tells_another_sandbox(host: &Host) {
+fn check_reports_another_sandbox(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let mut result = attached.added.json();
     result["interfaces"][2]["sandbox"] = json!("/run/netns/b");
@@ -233,7 +234,7 @@ fn check_tells_another_sandbox(host: &Host) {
     assert_eq!(outcome.msg(), wanted);
 }
 
-fn check_tells_a_missing_address(host: &Host) {
+fn check_reports_a_missing_address(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4, V6])}));
     attached
         .pod
@@ -246,7 +247,7 @@ fn check_tells_a_missing_address(host: &Host) {
 }
 
 /// An interface that goes down and up again loses its routes through a gateway.
-fn check_tells_a_missing_route(host: &Host) {
+fn check_reports_a_missing_route(host: &Host) {
     let attached = Attached::with(
         host,
         json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}),
@@ -263,7 +264,7 @@ fn check_tells_a_missing_route(host: &Host) {
 }
 
 /// The next hop that ADD reported, and that somebody changed since.
-fn check_tells_a_route_with_another_next_hop(host: &Host) {
+fn check_reports_a_route_with_another_next_hop(host: &Host) {
     let attached = Attached::with(
         host,
         json!({"isDefaultGateway": true, "ipam": host_local(host, &[V4])}),
@@ -282,19 +283,19 @@ fn check_tells_a_route_with_another_next_hop(host: &Host) {
     );
 }
 
-fn check_tells_a_missing_gateway_address(host: &Host) {
+fn check_reports_a_missing_gateway_address(host: &Host) {
     let attached = Attached::new(host);
     kernel::delete_address("cni0", "fd01::1/64");
     attached.require("Bridge interface cni0 lacks the gateway address, wanted fd01::1/64");
 }
 
-fn check_tells_forwarding_that_is_off(host: &Host) {
+fn check_reports_forwarding_that_is_off(host: &Host) {
     let attached = Attached::new(host);
     kernel::set_sysctl("ipv4/ip_forward", "0");
     attached.require("net.ipv4.ip_forward is \"0\", wanted 1");
 }
 
-fn check_tells_missing_masquerade_rules(host: &Host) {
+fn check_reports_missing_masquerade_rules(host: &Host) {
     let attached = Attached::new(host);
     let owner = AttachmentId {
         network: "net",
@@ -306,7 +307,7 @@ fn check_tells_missing_masquerade_rules(host: &Host) {
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
 
-fn check_tells_a_postrouting_chain_that_leads_nowhere(host: &Host) {
+fn check_reports_a_postrouting_chain_that_leads_nowhere(host: &Host) {
     kernel::require_tool("nft");
     let attached = Attached::new(host);
     kernel::tool("nft flush chain inet cni_plugins_masquerade postrouting");
@@ -317,7 +318,7 @@ fn check_tells_a_postrouting_chain_that_leads_nowhere(host: &Host) {
     attached.require("masquerade rules missing: found 0, wanted 2");
 }
 
-fn check_tells_another_hairpin_mode(host: &Host) {
+fn check_reports_another_hairpin_mode(host: &Host) {
     let attached = Attached::with(host, json!({}));
     let port = attached.port();
     let mode = PortMode {
@@ -328,7 +329,7 @@ fn check_tells_another_hairpin_mode(host: &Host) {
     attached.require(&format!("{port} has hairpin mode true, wanted false"));
 }
 
-fn check_tells_another_port_isolation(host: &Host) {
+fn check_reports_another_port_isolation(host: &Host) {
     let attached = Attached::with(host, json!({"hairpinMode": true, "portIsolation": true}));
     let port = attached.port();
     let mode = PortMode {
@@ -340,20 +341,20 @@ fn check_tells_another_port_isolation(host: &Host) {
 }
 
 /// The bridge was deleted and created again; with the old one, its ports lost their membership.
-fn check_tells_a_port_that_left_the_bridge(host: &Host) {
+fn check_reports_a_port_that_left_the_bridge(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::remove_link("cni0");
     kernel::create_bridge("cni0");
     attached.require(&format!("{} is not a port of bridge cni0", attached.port()));
 }
 
-fn check_tells_a_host_end_that_is_down(host: &Host) {
+fn check_reports_a_host_end_that_is_down(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::set_down(&attached.port());
     attached.require(&format!("{} is down, wanted up", attached.port()));
 }
 
-fn check_tells_a_port_that_does_not_forward(host: &Host) {
+fn check_reports_a_port_that_does_not_forward(host: &Host) {
     kernel::require_tool("ip");
     let attached = Attached::with(host, json!({}));
     kernel::tool(&format!(
@@ -363,14 +364,14 @@ fn check_tells_a_port_that_does_not_forward(host: &Host) {
     attached.require(&format!("{} does not forward frames", attached.port()));
 }
 
-fn check_tells_a_bridge_that_is_down(host: &Host) {
+fn check_reports_a_bridge_that_is_down(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::set_down("cni0");
     let msg = attached.check().msg();
     assert_eq!(msg, "Bridge interface cni0 is down, wanted up");
 }
 
-fn check_tells_a_missing_bridge(host: &Host) {
+fn check_reports_a_missing_bridge(host: &Host) {
     let attached = Attached::with(host, json!({}));
     kernel::remove_link("cni0");
     attached.require("Bridge interface cni0 not found, wanted as the bridge of this network");
@@ -386,7 +387,7 @@ fn check_asks_ipam(host: &Host) {
     );
 }
 
-fn check_tells_all_differences_at_once(host: &Host) {
+fn check_reports_all_differences_at_once(host: &Host) {
     let attached = Attached::with(host, json!({"ipam": host_local(host, &[V4, V6])}));
     attached.pod.inside(|| {
         kernel::delete_address("eth0", "10.1.0.2/24");
@@ -407,7 +408,8 @@ fn check_tells_all_differences_at_once(host: &Host) {
 /// them to the result.
 fn check_passes_the_interface_of_a_later_plugin(host: &Host) {
     let keys = json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
-    let (network, pod) = (Network::new(host, keys), host.pod("a"));
+    let network = Network::new(host, keys);
+    let pod = host.pod("a");
     let mut result = network.add(&pod).json();
     result["interfaces"]
         .as_array_mut()
@@ -449,7 +451,7 @@ fn check_refuses_a_missing_netns(host: &Host) {
     );
 }
 
-fn check_tells_a_port_of_another_bridge(host: &Host) {
+fn check_reports_a_port_of_another_bridge(host: &Host) {
     kernel::require_tool("ip");
     let attached = Attached::with(host, json!({}));
     kernel::create_bridge("other0");
@@ -458,7 +460,7 @@ fn check_tells_a_port_of_another_bridge(host: &Host) {
 }
 
 /// The change that the reference's tuning plugin makes.
-fn check_passes_a_mac_that_a_later_plugin_changed_and_told(host: &Host) {
+fn check_passes_a_mac_that_a_later_plugin_changed_and_reported(host: &Host) {
     let attached = Attached::new(host);
     let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
     attached

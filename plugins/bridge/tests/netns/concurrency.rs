@@ -58,7 +58,8 @@ fn records(host: &Host) -> usize {
 
 fn twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing(host: &Host) {
     kernel::only_at_full_speed();
-    let (network, pods) = (network(host), pods(host));
+    let network = network(host);
+    let pods = pods(host);
     let added = all(&pods, |_, pod| network.add(pod));
     let addresses: HashSet<String> = added
         .iter()
@@ -86,7 +87,8 @@ fn twenty_first_adds_at_once_make_one_bridge_and_twenty_dels_leave_nothing(host:
 
 /// Adds half of the pods while the other half is deleted.
 fn adds_and_dels_at_once_do_not_disturb_each_other(host: &Host) {
-    let (network, pods) = (network(host), pods(host));
+    let network = network(host);
+    let pods = pods(host);
     let (leaving, coming) = pods.split_at(PODS / 2);
     for outcome in all(leaving, |_, pod| network.add(pod)) {
         outcome.success();

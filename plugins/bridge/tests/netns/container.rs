@@ -13,7 +13,7 @@ use testkit::{Host, Pod, Test};
 pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
         the_mac_is_taken_from_runtime_config_then_args_then_cni_args,
-        without_a_mac_the_kernels_is_told,
+        without_a_mac_the_kernels_is_reported,
         a_bad_mac_is_an_error_by_all_three_ways,
         arp_notify_is_on,
         ipv6_is_switched_on_where_it_is_wanted,
@@ -63,7 +63,7 @@ fn the_mac_is_taken_from_runtime_config_then_args_then_cni_args(host: &Host) {
     }
 }
 
-fn without_a_mac_the_kernels_is_told(host: &Host) {
+fn without_a_mac_the_kernels_is_reported(host: &Host) {
     let pod = host.pod("a");
     let result = Network::new(host, json!({})).add(&pod).result();
     assert_eq!(result.interfaces[2].mac, pod.inside(|| kernel::mac("eth0")));
@@ -91,7 +91,7 @@ fn a_bad_mac_is_an_error_by_all_three_ways(host: &Host) {
     before.require_unchanged();
 }
 
-/// Makes a pod as container runtimes do: IPv6 off.
+/// Returns a pod as container runtimes make it: IPv6 off.
 fn pod_without_ipv6(host: &Host) -> Pod {
     let pod = host.pod("a");
     pod.inside(|| {

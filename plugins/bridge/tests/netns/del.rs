@@ -57,7 +57,8 @@ fn require_nothing_left(host: &Host) {
 }
 
 fn del_undoes_add(host: &Host) {
-    let (network, pods) = (masquerading(host), ["a", "b"].map(|name| host.pod(name)));
+    let network = masquerading(host);
+    let pods = ["a", "b"].map(|name| host.pod(name));
     network.add(&pods[0]).success();
     network.del(&pods[0]).silent_success();
     let before = Snapshot::of(host, &[&pods[0], &pods[1]]);
@@ -67,7 +68,8 @@ fn del_undoes_add(host: &Host) {
 }
 
 fn del_never_removes_the_bridge(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     let before = kernel::link("cni0");
     network.del(&pod).silent_success();
@@ -76,7 +78,8 @@ fn del_never_removes_the_bridge(host: &Host) {
 }
 
 fn del_without_a_previous_result_succeeds(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network
         .with(json!({"prevResult": null}))
@@ -87,7 +90,8 @@ fn del_without_a_previous_result_succeeds(host: &Host) {
 }
 
 fn del_twice_succeeds(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network.del(&pod).silent_success();
     let before = Snapshot::of(host, &[&pod]);
@@ -104,7 +108,8 @@ fn del_of_what_was_never_added_succeeds(host: &Host) {
 
 /// Adds a pod, removes its namespace, and runs DEL with `netns`.
 fn del_after_the_namespace_went(host: &Host, netns: Option<&str>) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     pod.remove();
     let request = network.request(Command::Del, "a");
@@ -131,7 +136,8 @@ fn del_with_a_plain_file_as_netns_frees_everything(host: &Host) {
 
 /// A process keeps the namespace alive, and so the pair; only the host's end can still be found.
 fn del_removes_the_pair_of_a_namespace_whose_path_is_gone(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     let held = cni_net::Netns::open(pod.path()).unwrap();
     pod.remove();
@@ -142,7 +148,9 @@ fn del_removes_the_pair_of_a_namespace_whose_path_is_gone(host: &Host) {
 }
 
 fn del_does_not_take_another_containers_pair(host: &Host) {
-    let (network, a, b) = (masquerading(host), host.pod("a"), host.pod("b"));
+    let network = masquerading(host);
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     let before = Snapshot::of(host, &[&a, &b]);
     network
@@ -165,7 +173,8 @@ fn del_does_not_take_another_containers_pair(host: &Host) {
 
 /// ADD was refused because the name is taken, and the runtime sends the DEL that the spec asks for.
 fn del_leaves_the_interface_of_another_network_in_the_same_pod(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     let before = Snapshot::of(host, &[&pod]);
     let other = network.with(json!({"name": "net2"}));
@@ -215,7 +224,8 @@ fn del_of_lo_leaves_lo(host: &Host) {
 }
 
 fn del_frees_what_is_left_when_the_bridge_is_gone(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     kernel::remove_link("cni0");
     network.del(&pod).silent_success();
@@ -225,7 +235,8 @@ fn del_frees_what_is_left_when_the_bridge_is_gone(host: &Host) {
 }
 
 fn del_works_with_a_configuration_that_add_refuses(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     let broken = network.with(json!({
         "bridge": "a/b", "mtu": -5, "hairpinMode": true, "promiscMode": true, "vlan": 9999,
@@ -242,7 +253,8 @@ fn del_works_with_a_configuration_that_add_refuses(host: &Host) {
 }
 
 fn del_of_one_interface_leaves_the_other(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network
         .attachment(Command::Add, &pod)
@@ -258,7 +270,8 @@ fn del_of_one_interface_leaves_the_other(host: &Host) {
 
 /// KubeVirt's bridge binding and others do this.
 fn del_removes_the_own_pair_and_leaves_a_veth_that_took_its_place(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     let added = network.add(&pod);
     pod.inside(|| {
         kernel::set_down("eth0");
@@ -310,7 +323,8 @@ fn del_finds_the_hosts_end_that_had_to_take_another_name(host: &Host) {
 }
 
 fn del_frees_the_addresses_though_the_interface_is_gone(host: &Host) {
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     pod.inside(|| kernel::remove_link("eth0"));
     network.del(&pod).silent_success();
@@ -340,7 +354,8 @@ fn a_failure_of_ipam_does_not_keep_the_interface(host: &Host) {
 /// The path below `/proc` is gone then; the namespace lives on.
 fn without_proc_no_namespace_is_taken_for_gone(host: &Host) {
     kernel::require_tool("unshare");
-    let (network, pod) = (masquerading(host), host.pod("a"));
+    let network = masquerading(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     let bridge = testkit::bin_dir().join("bridge");
     let body = format!(

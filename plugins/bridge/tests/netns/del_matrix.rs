@@ -71,9 +71,11 @@ impl Case {
         let ipam = host_local(host, self.subnets);
         let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": self.backend, "ipam": ipam});
         let network = Network::new(host, keys);
-        let (pod, other) = (host.pod("a"), host.pod("b"));
+        let pod = host.pod("a");
+        let other = host.pod("b");
         network.add(&other).success();
-        let (before, rules) = (Snapshot::of(host, &[&other]), Flavour::Nft.rules());
+        let before = Snapshot::of(host, &[&other]);
+        let rules = Flavour::Nft.rules();
         let added = network.add(&pod);
         let prev_result = if self.with_result {
             json!(added.success().json())

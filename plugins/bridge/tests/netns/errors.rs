@@ -375,7 +375,8 @@ fn host_local_does_not_mind_the_own_netns(host: &Host) {
 /// net/netfilter/core.c). Our priority is the reference's, since both share the table.
 fn nat_rules_at_a_priority_of_their_own_go_on_deciding(host: &Host) {
     kernel::require_tool("nft");
-    let (outside, pod) = (crate::masquerade::outside(host), host.pod("a"));
+    let outside = crate::masquerade::outside(host);
+    let pod = host.pod("a");
     kernel::add_address("uplink", "192.0.2.77/24");
     let rules = host.file(
         "rules",

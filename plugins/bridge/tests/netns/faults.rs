@@ -24,7 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         add_leaves_nothing_whichever_change_of_namespace_is_refused,
         add_leaves_nothing_whichever_socket_cannot_be_had,
         add_leaves_nothing_without_net_admin,
-        del_frees_the_rest_or_tells_whichever_message_is_refused,
+        del_frees_the_rest_or_reports_whichever_message_is_refused,
         a_clean_up_that_fails_too_is_in_the_details,
         a_result_that_nobody_reads_is_taken_back,
     ]
@@ -43,7 +43,8 @@ fn network(host: &Host) -> Network<'_> {
 /// setting a sysctl that only hardens.
 fn sweep(host: &Host, call: &str, errno: &str) -> usize {
     kernel::require_tool("strace");
-    let (network, other) = (network(host), host.pod("other"));
+    let network = network(host);
+    let other = host.pod("other");
     network.add(&other).success();
     let mut failures = 0;
     let mut injections = 0;
@@ -64,7 +65,7 @@ fn sweep(host: &Host, call: &str, errno: &str) -> usize {
             network.del(&pod).silent_success();
         } else {
             failures += 1;
-            require_told(&trace);
+            require_reported(&trace);
             host.note(format!("{call} {number}"));
             before.require_unchanged_but_for_the_last_address();
         }
@@ -82,7 +83,7 @@ fn sweep(host: &Host, call: &str, errno: &str) -> usize {
 /// Asserts that stdout is one error, unless the program never started: the loader opens libraries
 /// first.
 #[track_caller]
-fn require_told(trace: &Trace) {
+fn require_reported(trace: &Trace) {
     let outcome = &trace.outcome;
     if outcome.stdout.is_empty() {
         let cannot_say = outcome.stderr.contains("shared librar")
@@ -138,7 +139,9 @@ fn add_leaves_nothing_whichever_socket_cannot_be_had(host: &Host) {
 /// The runtime is in a container without the capability.
 fn add_leaves_nothing_without_net_admin(host: &Host) {
     kernel::require_tool("setpriv");
-    let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
+    let network = network(host);
+    let other = host.pod("other");
+    let pod = host.pod("a");
     network.add(&other).success();
     let before = Snapshot::of(host, &[&other, &pod]);
     let request = network
@@ -151,9 +154,10 @@ fn add_leaves_nothing_without_net_admin(host: &Host) {
 
 /// DEL either succeeds and leaves nothing, or reports what is left; a second DEL removes the rest.
 /// As long as the interface exists, its addresses stay reserved.
-fn del_frees_the_rest_or_tells_whichever_message_is_refused(host: &Host) {
+fn del_frees_the_rest_or_reports_whichever_message_is_refused(host: &Host) {
     kernel::require_tool("strace");
-    let (network, other) = (network(host), host.pod("other"));
+    let network = network(host);
+    let other = host.pod("other");
     network.add(&other).success();
     let mut kept = 0;
     for number in 1.. {
@@ -226,7 +230,9 @@ fn a_clean_up_that_fails_too_is_in_the_details(host: &Host) {
 
 /// For the runtime, an ADD without a result has failed.
 fn a_result_that_nobody_reads_is_taken_back(host: &Host) {
-    let (network, other, pod) = (network(host), host.pod("other"), host.pod("a"));
+    let network = network(host);
+    let other = host.pod("other");
+    let pod = host.pod("a");
     network.add(&other).success();
     let before = Snapshot::of(host, &[&other, &pod]);
     let full = std::fs::OpenOptions::new()
@@ -261,7 +267,8 @@ fn a_lost_answer_of_the_kernel_leaves_no_macspoofchk_rules(host: &Host) {
     let mut lost = 0;
     for number in 1.. {
         let pod = host.pod("a");
-        let (rules, before) = (kernel::tool(LIST), Snapshot::of(host, &[&pod]));
+        let rules = kernel::tool(LIST);
+        let before = Snapshot::of(host, &[&pod]);
         let request = network.attachment(Command::Add, &pod);
         let trace = Trace::with_fault(host, &request, "recvfrom", "ENOBUFS", number);
         let injected = trace.lines.iter().any(|line| line.contains("(INJECTED)"));

@@ -154,7 +154,9 @@ fn gc_removes_a_stale_pod_of_the_reference_whole(host: &Host, suite: Suite, way:
 }
 
 fn gc_keeps_the_address_of_a_living_pod_without_rules(host: &Host, suite: Suite) {
-    let (network, old, new) = (network(host, json!({})), host.pod("a"), host.pod("b"));
+    let network = network(host, json!({}));
+    let old = host.pod("a");
+    let new = host.pod("b");
     add_by_reference(&network, suite, Way::Nftables, &old);
     let outcome = gc(&network, Way::Nftables, &[]);
     let said = &outcome.success().stderr;
@@ -173,7 +175,8 @@ fn gc_keeps_the_address_of_a_living_pod_without_rules(host: &Host, suite: Suite)
     );
 }
 
-/// A pair as the reference makes it, and the container's addresses.
+/// Makes a pair as the reference does, with an address of the container; returns its host end's
+/// name.
 fn create_foreign(pod: &Pod, number: u8, address: &str) -> String {
     let name = format!("vethfeedbee{number}");
     kernel::create_veth(&name, "cni0", pod, "eth0");
@@ -207,7 +210,8 @@ fn masquerade(container_id: &str, address: &str) {
 
 /// The DEL of its owner left a rule behind, and the address is in use again.
 fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
-    let (network, pod) = (network(host, json!({})), host.pod("b"));
+    let network = network(host, json!({}));
+    let pod = host.pod("b");
     kernel::create_bridge("cni0");
     create_foreign(&pod, 1, "10.1.0.2/24");
     reserve(host, "10.1.0.2", &pod);
@@ -227,10 +231,8 @@ fn gc_leaves_a_valid_pod_whose_address_a_stale_rule_names(host: &Host) {
 
 /// `ipMasq` was switched off before the pod came that has the address now, so that pod has no rule.
 fn gc_leaves_pods_alone_while_a_valid_attachment_may_be_one_of_them(host: &Host) {
-    let (network, pods) = (
-        network(host, json!({})),
-        ["b", "c"].map(|name| host.pod(name)),
-    );
+    let network = network(host, json!({}));
+    let pods = ["b", "c"].map(|name| host.pod(name));
     kernel::create_bridge("cni0");
     create_foreign(&pods[0], 1, "10.1.0.2/24");
     reserve(host, "10.1.0.2", &pods[0]);
@@ -248,7 +250,8 @@ fn gc_leaves_pods_alone_while_a_valid_attachment_may_be_one_of_them(host: &Host)
 
 /// KubeVirt's bridge binding does this: a guest behind the new bridge answers.
 fn gc_keeps_an_address_that_moved_behind_a_bridge_in_the_container(host: &Host) {
-    let (network, pod) = (network(host, json!({})), host.pod("a"));
+    let network = network(host, json!({}));
+    let pod = host.pod("a");
     kernel::create_bridge("cni0");
     create_foreign(&pod, 1, "10.1.0.2/24");
     reserve(host, "10.1.0.2", &pod);
@@ -267,7 +270,8 @@ fn gc_keeps_an_address_that_moved_behind_a_bridge_in_the_container(host: &Host) 
 }
 
 fn gc_keeps_the_addresses_of_a_pair_of_the_reference_that_somebody_gave_an_alias(host: &Host) {
-    let (network, pod) = (network(host, json!({})), host.pod("a"));
+    let network = network(host, json!({}));
+    let pod = host.pod("a");
     kernel::create_bridge("cni0");
     let name = create_foreign(&pod, 1, "10.1.0.2/24");
     kernel::change(&name, |batch, link| batch.set_alias(link, "pod of team 7"));
@@ -288,10 +292,8 @@ fn gc_hands_ipam_nothing_to_keep_where_every_pair_says_whose_it_is(host: &Host) 
     let body = r#"[ "$CNI_COMMAND" = GC ] && env >"${0%/*}/gc-env"
 echo '{"ips": [{"address": "10.1.0.2/24"}]}'"#;
     let script = host.script("noted", body);
-    let (network, pods) = (
-        Network::new(host, json!({"ipam": {"type": "noted"}})),
-        ["a", "b"].map(|name| host.pod(name)),
-    );
+    let network = Network::new(host, json!({"ipam": {"type": "noted"}}));
+    let pods = ["a", "b"].map(|name| host.pod(name));
     network.add(&pods[0]).success();
     let handed = || {
         drop(gc(&network, Way::Nftables, &[&pods[0]]));
@@ -305,7 +307,8 @@ echo '{"ips": [{"address": "10.1.0.2/24"}]}'"#;
 }
 
 fn gc_frees_the_address_of_a_foreign_pair_once_its_namespace_is_gone(host: &Host) {
-    let (network, pod) = (network(host, json!({})), host.pod("a"));
+    let network = network(host, json!({}));
+    let pod = host.pod("a");
     kernel::create_bridge("cni0");
     create_foreign(&pod, 1, "10.1.0.2/24");
     reserve(host, "10.1.0.2", &pod);

@@ -93,7 +93,7 @@ impl Vlans {
         }
     }
 
-    /// The senders: the first pod of each VLAN.
+    /// Returns the senders: the first pod of each VLAN.
     fn senders(&self) -> [&Station; 3] {
         [&self.one[0], &self.hundred[0], &self.two_hundred[0]]
     }
@@ -127,8 +127,8 @@ fn an_arp_broadcast_stays_in_its_vlan(host: &Host) {
     heard(&bridge, &["from 1"]);
 }
 
-/// The tags by which a pod in VLAN `own` might reach `other`, each with true if the frame reaches
-/// `own`, and false if it reaches nobody.
+/// Returns the tags by which a pod in VLAN `own` might reach `other`, each with true if the frame
+/// reaches `own`, and false if it reaches nobody.
 fn forged(own: u16, other: u16) -> [(String, Vec<Tag>, bool); 5] {
     [
         ("the other's tag", vec![Tag::Vlan(other)], false),
@@ -201,7 +201,8 @@ fn tap_in_vlan(pod: &Pod, vlan: u16) -> Tap {
 
 fn a_trunk_gets_tagged_frames_of_its_vlans_only(host: &Host) {
     kernel::require_tool("ip");
-    let (vlans, trunk) = (Vlans::new(host), trunk(host));
+    let vlans = Vlans::new(host);
+    let trunk = trunk(host);
     let [one, hundred] = [1, 100].map(|vlan| tap_in_vlan(&trunk.pod, vlan));
     vlans.send_from_each();
     // Frames of the native VLAN come without a tag, and none of VLAN 200 come at all.
@@ -211,7 +212,8 @@ fn a_trunk_gets_tagged_frames_of_its_vlans_only(host: &Host) {
 }
 
 fn a_trunk_sends_into_its_vlans_only(host: &Host) {
-    let (vlans, trunk) = (Vlans::new(host), trunk(host));
+    let vlans = Vlans::new(host);
+    let trunk = trunk(host);
     trunk.send("untagged", &[]);
     trunk.send("100", &[Tag::Vlan(100)]);
     trunk.send("200", &[Tag::Vlan(200)]);

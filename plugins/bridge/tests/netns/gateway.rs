@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         forwarding_is_switched_on_for_the_families_in_use,
         the_bridge_takes_no_router_advertisements,
         the_hosts_loopback_addresses_are_never_routed,
-        without_is_gateway_the_bridge_has_no_address_and_the_result_tells_ipams_gateway,
+        without_is_gateway_the_bridge_has_no_address_and_the_result_reports_ipams_gateway,
         a_default_gateway_is_a_gateway_with_default_routes,
         a_gateway_alone_makes_no_default_route,
         a_default_route_of_ipam_with_a_next_hop_is_kept,
@@ -127,7 +127,7 @@ fn the_hosts_loopback_addresses_are_never_routed(host: &Host) {
     }
 }
 
-fn without_is_gateway_the_bridge_has_no_address_and_the_result_tells_ipams_gateway(host: &Host) {
+fn without_is_gateway_the_bridge_has_no_address_and_the_result_reports_ipams_gateway(host: &Host) {
     let pod = host.pod("a");
     let result = gateway(host, &[V4, V6])
         .with(json!({"isGateway": false}))
@@ -155,12 +155,12 @@ fn a_default_gateway_is_a_gateway_with_default_routes(host: &Host) {
             None,
             "{dst}"
         );
-        let told = result
+        let reported = result
             .routes
             .iter()
             .find(|route| route.dst.to_string() == dst)
             .unwrap();
-        assert_eq!(told.gw.unwrap().to_string(), hop);
+        assert_eq!(reported.gw.unwrap().to_string(), hop);
     }
 }
 
@@ -184,12 +184,12 @@ fn a_default_route_of_ipam_with_a_next_hop_is_kept(host: &Host) {
         .result();
     assert_eq!(pod.inside(|| kernel::hops("0.0.0.0/0")), ["10.1.0.7"]);
     assert_eq!(pod.inside(|| kernel::hops("::/0")), ["fd01::1"]);
-    let told: Vec<String> = result
+    let reported: Vec<String> = result
         .routes
         .iter()
         .map(|route| route.dst.to_string())
         .collect();
-    assert_eq!(told, ["0.0.0.0/0", "::/0"]);
+    assert_eq!(reported, ["0.0.0.0/0", "::/0"]);
 }
 
 fn a_default_route_of_ipam_without_a_next_hop_goes_through_the_gateway(host: &Host) {

@@ -13,7 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
         gc_removes_the_address_pair_and_rules_of_the_one_that_is_not_listed,
         gc_twice_is_gc_once,
-        gc_tells_interfaces_of_one_container_apart,
+        gc_distinguishes_interfaces_of_one_container,
         gc_leaves_the_same_container_in_another_network,
         gc_with_an_empty_list_frees_all,
         gc_with_null_frees_all,
@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         gc_reads_the_older_key,
         gc_refuses_a_malformed_list_and_touches_nothing,
         gc_finishes_though_ipam_fails,
-        gc_goes_on_after_errors_and_tells_all_of_them,
+        gc_goes_on_after_errors_and_reports_all_of_them,
         gc_leaves_the_links_of_others,
         gc_needs_no_bridge_and_no_valid_configuration,
         gc_frees_no_address_whose_pair_it_could_not_remove,
@@ -41,7 +41,7 @@ fn three(host: &Host) -> (Network<'_>, [Pod; 3]) {
     (network, pods)
 }
 
-/// The pods that still have addresses, a pair, rules.
+/// Returns for each pod if it has addresses, if it has a pair, and the number of its rules.
 fn alive(host: &Host, pods: &[Pod; 3]) -> [(bool, bool, usize); 3] {
     let records: Vec<String> = std::fs::read_dir(host.data_dir().join("net"))
         .into_iter()
@@ -90,8 +90,9 @@ fn gc_twice_is_gc_once(host: &Host) {
     );
 }
 
-fn gc_tells_interfaces_of_one_container_apart(host: &Host) {
-    let (network, pod) = (network(host, "net", &[V4]), host.pod("a"));
+fn gc_distinguishes_interfaces_of_one_container(host: &Host) {
+    let network = network(host, "net", &[V4]);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network
         .attachment(Command::Add, &pod)
@@ -237,7 +238,8 @@ fn gc_needs_no_bridge_and_no_valid_configuration(host: &Host) {
 /// leaves its addresses reserved; the next GC removes the rest.
 fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
     kernel::require_tool("strace");
-    let (network, pod) = (network(host, "net", &[V4, V6]), host.pod("a"));
+    let network = network(host, "net", &[V4, V6]);
+    let pod = host.pod("a");
     let gc = network
         .with(json!({"cni.dev/valid-attachments": []}))
         .request(Command::Gc, "");
@@ -267,7 +269,7 @@ fn gc_frees_no_address_whose_pair_it_could_not_remove(host: &Host) {
 
 /// Nothing can be removed, and each refusal is reported; with the capability the same request
 /// removes all.
-fn gc_goes_on_after_errors_and_tells_all_of_them(host: &Host) {
+fn gc_goes_on_after_errors_and_reports_all_of_them(host: &Host) {
     kernel::require_tool("setpriv");
     let (network, pods) = three(host);
     failing_plugin(host, "failing", 117, "database is down");

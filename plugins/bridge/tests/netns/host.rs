@@ -136,7 +136,8 @@ fn an_adopted_bridge_keeps_its_mtu_while_the_pair_gets_the_asked_one(host: &Host
 }
 
 fn the_host_gets_the_bridge_and_one_port_and_nothing_else(host: &Host) {
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     let network = Network::new(
         host,
         json!({"isGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])}),
@@ -267,7 +268,8 @@ fn the_bridges_mac_stays_the_same_over_add_and_del_with_gateway(host: &Host) {
 fn an_adopted_bridge_without_ports_keeps_its_mac(host: &Host) {
     kernel::require_tool("ip");
     kernel::tool("ip link add cni0 type bridge");
-    let (network, pod) = (with_gateway(host), host.pod("a"));
+    let network = with_gateway(host);
+    let pod = host.pod("a");
     let mac = kernel::mac("cni0");
     assert_eq!(network.add(&pod).result().interfaces[0].mac, mac);
     require_own_mac(&mac);
@@ -279,7 +281,8 @@ fn an_adopted_bridge_that_has_the_gateways_address_keeps_its_mac(host: &Host) {
     kernel::require_tool("ip");
     kernel::tool("ip link add cni0 type bridge");
     kernel::add_address("cni0", "10.1.0.1/24");
-    let (network, pod) = (with_gateway(host), host.pod("a"));
+    let network = with_gateway(host);
+    let pod = host.pod("a");
     let mac = kernel::mac("cni0");
     assert_eq!(network.add(&pod).result().interfaces[0].mac, mac);
     require_own_mac(&mac);
@@ -294,7 +297,8 @@ fn an_adopted_bridge_whose_last_port_left_gets_a_mac_of_its_own(host: &Host) {
     kernel::tool("ip link set p0 master cni0");
     kernel::tool("ip link del p0");
     assert_eq!(kernel::mac("cni0"), MacAddr::ZERO.to_string());
-    let (network, pod) = (with_gateway(host), host.pod("a"));
+    let network = with_gateway(host);
+    let pod = host.pod("a");
     let mac = network.add(&pod).result().interfaces[0].mac.clone();
     require_own_mac(&mac);
     network.del(&pod).silent_success();
@@ -307,7 +311,8 @@ fn an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves(hos
     // The lowest address of all: no other port can change the bridge's.
     kernel::tool("ip link add p0 address 02:00:00:00:00:01 type veth peer name p1");
     kernel::tool("ip link set p0 master cni0");
-    let (network, pod) = (with_gateway(host), host.pod("a"));
+    let network = with_gateway(host);
+    let pod = host.pod("a");
     let mac = network.add(&pod).result().interfaces[0].mac.clone();
     kernel::tool("ip link del p0");
     require_own_mac(&mac);
@@ -320,10 +325,8 @@ fn an_adopted_bridge_with_a_foreign_port_keeps_its_mac_when_that_port_leaves(hos
 fn without_mtu_both_ends_have_the_mtu_of_the_bridge(host: &Host) {
     for (bridge, mtu) in [("jumbo0", 9000), ("small0", 1400)] {
         kernel::create_bridge(bridge);
-        let (far, pod) = (
-            host.pod(&format!("far-{bridge}")),
-            host.pod(&format!("pod-{bridge}")),
-        );
+        let far = host.pod(&format!("far-{bridge}"));
+        let pod = host.pod(&format!("pod-{bridge}"));
         let uplink = format!("up-{bridge}");
         kernel::create_veth(&uplink, bridge, &far, "eth0");
         kernel::change(&uplink, |batch, link| batch.set_mtu(link, mtu));

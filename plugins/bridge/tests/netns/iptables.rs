@@ -19,7 +19,7 @@ use std::{
 };
 use testkit::{Host, OrFail, Outcome, Pod, Test};
 
-/// Makes a test for each of both iptables.
+/// The name and the body of a test that runs with each of both iptables.
 type Scene = (&'static str, fn(&Host, Flavour));
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -34,7 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
         by_nftables_no_program_is_run,
         del_runs_no_program_over_the_rules_of_todays_iptables,
         status_looks_for_iptables_and_runs_nothing,
-        check_tells_missing_rules_of_iptables,
+        check_reports_missing_rules_of_iptables,
         rules_of_either_backend_satisfy_check,
         without_ip_masq_the_legacy_table_is_not_looked_into,
         chains_to_which_nothing_leads_are_collected,
@@ -55,8 +55,8 @@ pub(crate) fn tests() -> Vec<Test> {
                 interfaces_of_one_container_share_a_chain,
             ),
             (
-                "without_a_result_the_namespace_tells_whose_rules",
-                without_a_result_the_namespace_tells_whose_rules,
+                "without_a_result_the_namespace_decides_whose_rules",
+                without_a_result_the_namespace_decides_whose_rules,
             ),
             (
                 "gc_removes_the_rules_of_the_one_that_is_not_listed",
@@ -90,7 +90,7 @@ fn network<'a>(host: &'a Host, subnets: &[&str]) -> Network<'a> {
     )
 }
 
-/// A request on a host that has this iptables.
+/// Runs a request on a host that has this iptables.
 fn run(
     network: &Network<'_>,
     flavour: Flavour,
@@ -145,7 +145,9 @@ fn the_rules_of_iptables_are_the_references(host: &Host) {
 
 fn an_outside_host_sees_the_hosts_address_by_iptables(host: &Host) {
     Flavour::Nft.require();
-    let (outside, a, b) = (outside(host), host.pod("a"), host.pod("b"));
+    let outside = outside(host);
+    let a = host.pod("a");
+    let b = host.pod("b");
     let network = network(host, &[V4, V6]);
     add(&network, Flavour::Nft, &a);
     add(&network, Flavour::Nft, &b);
@@ -202,7 +204,8 @@ fn del_removes_its_own_rules_and_no_others(host: &Host, flavour: Flavour) {
 fn an_address_that_is_used_again_keeps_its_rules(host: &Host, flavour: Flavour) {
     let ips = json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}]});
     let network = network(host, &[V4]).with(json!({"ipam": fixed_ipam(host, "fixed", ips)}));
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     let added = add(&network, flavour, &a);
     a.remove();
     add(&network, flavour, &b);
@@ -253,8 +256,9 @@ fn interfaces_of_one_container_share_a_chain(host: &Host, flavour: Flavour) {
     assert_eq!(flavour.rules(), NO_RULES);
 }
 
-fn without_a_result_the_namespace_tells_whose_rules(host: &Host, flavour: Flavour) {
-    let (network, pod) = (network(host, &[V4, V6]), host.pod("a"));
+fn without_a_result_the_namespace_decides_whose_rules(host: &Host, flavour: Flavour) {
+    let network = network(host, &[V4, V6]);
+    let pod = host.pod("a");
     add(&network, flavour, &pod);
     let before = flavour.rules();
     run(&network, flavour, Command::Add, &pod, "eth1").success();
@@ -301,10 +305,8 @@ fn gc_removes_the_rules_of_the_one_that_is_not_listed(host: &Host, flavour: Flav
 /// The state after a failed DEL of the reference, for instance.
 fn chains_to_which_nothing_leads_are_collected(host: &Host) {
     Flavour::Nft.require();
-    let (network, pods) = (
-        network(host, &[V4, V6]),
-        ["a", "b"].map(|name| host.pod(name)),
-    );
+    let network = network(host, &[V4, V6]);
+    let pods = ["a", "b"].map(|name| host.pod(name));
     pods.iter()
         .for_each(|pod| drop(add(&network, Flavour::Nft, pod)));
     Flavour::Nft.run("iptables", "-t nat -F POSTROUTING");
@@ -318,7 +320,8 @@ fn chains_to_which_nothing_leads_are_collected(host: &Host) {
 /// answer.
 fn many_stale_chains_are_collected(host: &Host) {
     Flavour::Nft.require();
-    let (network, pod) = (network(host, &[V4]), host.pod("a"));
+    let network = network(host, &[V4]);
+    let pod = host.pod("a");
     add(&network, Flavour::Nft, &pod);
     let before = Flavour::Nft.rules();
     for start in [0, 100, 200] {
@@ -354,7 +357,8 @@ fn a_failed_add_takes_the_rules_back(host: &Host, flavour: Flavour) {
     let pod = host.pod("b");
     // The addresses stay tentative until the plugin gives up.
     pod.inside(|| kernel::set_sysctl("ipv6/conf/default/dad_transmits", "60"));
-    let (before, rules) = (Snapshot::of(host, &[&pod]), flavour.rules());
+    let before = Snapshot::of(host, &[&pod]);
+    let rules = flavour.rules();
     let slow = network
         .with(json!({"enabledad": true}))
         .attachment(Command::Add, &pod)
@@ -383,7 +387,8 @@ fn the_rules_of_others_are_not_touched(host: &Host, flavour: Flavour) {
         flavour.run("iptables", line);
     }
     let before = flavour.rules();
-    let (network, pod) = (network(host, &[V4]), host.pod("a"));
+    let network = network(host, &[V4]);
+    let pod = host.pod("a");
     add(&network, flavour, &pod);
     del(&network, flavour, &pod);
     assert_eq!(flavour.rules(), before);
@@ -405,7 +410,7 @@ fn without_path_the_usual_folders_are_looked_into(host: &Host) {
     }
 }
 
-/// A machine without iptables: its folders are hidden.
+/// Hides iptables from the test, as on a machine without it.
 fn hide_iptables() {
     for folder in [
         "/usr/local/sbin",
@@ -454,7 +459,8 @@ fn without_iptables_add_names_the_program_and_leaves_nothing(host: &Host) {
 fn a_failing_iptables_is_quoted_and_leaves_nothing(host: &Host) {
     let script = host.script("iptables-restore", "echo 'no luck today' >&2; exit 3");
     let path = format!("{}:/usr/bin:/bin", script.parent().unwrap().display());
-    let (network, pod) = (network(host, &[V4]), host.pod("a"));
+    let network = network(host, &[V4]);
+    let pod = host.pod("a");
     network
         .with(json!({"ipMasq": false}))
         .add(&host.pod("first"))
@@ -491,9 +497,11 @@ fn terminate(host: &Host, child: Child) -> Error {
 
 fn sigterm_while_iptables_waits_for_its_lock_leaves_nothing(host: &Host) {
     Flavour::Legacy.require();
-    let (network, pod) = (network(host, &[V4, V6]), host.pod("a"));
+    let network = network(host, &[V4, V6]);
+    let pod = host.pod("a");
     add(&network, Flavour::Legacy, &host.pod("first"));
-    let (before, rules) = (Snapshot::of(host, &[&pod]), Flavour::Legacy.rules());
+    let before = Snapshot::of(host, &[&pod]);
+    let rules = Flavour::Legacy.rules();
     let lock = File::create("/run/xtables.lock").or_fail("open the lock");
     lock.lock().or_fail("take the lock");
     let request = network
@@ -534,7 +542,8 @@ fn sigterm_while_iptables_waits_for_its_lock_leaves_nothing(host: &Host) {
 
 fn by_nftables_no_program_is_run(host: &Host) {
     let network = network(host, &[V4, V6]).with(json!({"ipMasqBackend": null}));
-    let (pod, path) = (host.pod("a"), recording_path(host));
+    let pod = host.pod("a");
+    let path = recording_path(host);
     let run =
         |network: &Network<'_>, command| network.attachment(command, &pod).env("PATH", &path).run();
     run(&network, Command::Status).silent_success();
@@ -548,7 +557,8 @@ fn by_nftables_no_program_is_run(host: &Host) {
 
 fn del_runs_no_program_over_the_rules_of_todays_iptables(host: &Host) {
     Flavour::Nft.require();
-    let (network, pod) = (network(host, &[V4, V6]), host.pod("a"));
+    let network = network(host, &[V4, V6]);
+    let pod = host.pod("a");
     for command in [Command::Del, Command::Gc] {
         let added = add(&network, Flavour::Nft, &pod);
         let path = recording_path(host);
@@ -583,9 +593,10 @@ fn status_looks_for_iptables_and_runs_nothing(host: &Host) {
     before.require_unchanged();
 }
 
-fn check_tells_missing_rules_of_iptables(host: &Host) {
+fn check_reports_missing_rules_of_iptables(host: &Host) {
     Flavour::Nft.require();
-    let (network, pod) = (network(host, &[V4, V6]), host.pod("a"));
+    let network = network(host, &[V4, V6]);
+    let pod = host.pod("a");
     let added = add(&network, Flavour::Nft, &pod);
     network.check(&pod, &added).silent_success();
     let chain = "CNI-c3a99edf74e2fcceab44dece";

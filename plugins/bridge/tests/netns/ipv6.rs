@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The prefix and the default route of the rogue.
+/// Returns true for the prefix and the default route of the rogue router.
 fn is_of_the_rogue(line: &str) -> bool {
     line.starts_with("2001:db8:") || line.starts_with("::/0")
 }
@@ -51,7 +51,7 @@ fn learnt() -> Vec<String> {
     lines
 }
 
-/// A host that accepts advertisements, with a pod that sends them without end.
+/// Returns a host that accepts advertisements, with a pod that sends them without end.
 fn besieged<'a>(host: &'a Host, keys: Value) -> (Network<'a>, Pod, RogueRouter) {
     for key in ["ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"] {
         kernel::set_sysctl(key, "0");
@@ -157,13 +157,13 @@ fn without_enabledad_nothing_waits_for_duplicate_address_detection(host: &Host) 
     }
 }
 
-/// The part of `/proc/sys` that `ipv6.disable=1` leaves.
+/// Hides the part of `/proc/sys` that `ipv6.disable=1` removes.
 fn hide_ipv6() {
     kernel::require_tool("mount");
     kernel::tool("mount -t tmpfs none /proc/sys/net/ipv6");
 }
 
-/// On the host and in the pod: each namespace has folders of its own in `/proc/sys`.
+/// Hides it on the host and in the pod: each namespace has folders of its own in `/proc/sys`.
 fn hide_ipv6_from(pod: &Pod) {
     hide_ipv6();
     pod.inside(hide_ipv6);
@@ -203,10 +203,8 @@ fn v4_needs_no_ipv6_in_the_kernel(host: &Host) {
     let pod = host.pod("a");
     hide_ipv6_from(&pod);
     let keys = json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4])});
-    let (network, added) = (
-        Network::new(host, keys.clone()),
-        Network::new(host, keys).add(&pod),
-    );
+    let network = Network::new(host, keys.clone());
+    let added = Network::new(host, keys).add(&pod);
     network.check(&pod, &added).silent_success();
     network.del(&pod).silent_success();
 }

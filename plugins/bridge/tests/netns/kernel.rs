@@ -20,7 +20,7 @@ pub(crate) fn link(name: &str) -> Link {
     find_link(name).or_fail(&format!("find the link {name}"))
 }
 
-/// The container's interface.
+/// Returns the container's interface.
 pub(crate) fn eth0(pod: &Pod) -> Link {
     pod.inside(|| link("eth0"))
 }
@@ -108,7 +108,7 @@ pub(crate) fn rules() -> Vec<String> {
     testkit::rules::masquerade_comments().or_fail("list rules")
 }
 
-/// Returns the rules of a container, found by the end of their comments.
+/// Returns the number of masquerade rules of a container, found by the end of their comments.
 pub(crate) fn rules_of(container: &str) -> usize {
     rules()
         .iter()
@@ -166,7 +166,7 @@ pub(crate) fn remove_link(name: &str) {
         .or_fail(&format!("remove {name}"));
 }
 
-/// Creates a bridge as another program does.
+/// Creates a bridge as another program does, and returns it.
 pub(crate) fn create_bridge(name: &str) -> Link {
     let mac = MacAddr([2, 0, 0, 0, 0, 0xbb]);
     Rtnl::open()
@@ -180,7 +180,9 @@ pub(crate) fn create_bridge(name: &str) -> Link {
 pub(crate) fn create_veth(name: &str, bridge: &str, pod: &Pod, inside: &str) {
     let netns = Netns::open(pod.path()).or_fail("open a pod");
     let mut batch = Batch::new();
-    let (port, inner, bridge) = (if_name(name), if_name(inside), link(bridge));
+    let port = if_name(name);
+    let inner = if_name(inside);
+    let bridge = link(bridge);
     let outer = NewLink::named(&port)
         .mac(MacAddr([2, 0, 0, 0, 1, 1]))
         .port_of(&bridge)

@@ -46,7 +46,8 @@ fn unmark(network: &Network<'_>, pod: &Pod) -> String {
 }
 
 fn gc_removes_a_pair_whose_add_was_killed_before_the_alias(host: &Host) {
-    let (network, pods) = (network(host), ["a", "b"].map(|name| host.pod(name)));
+    let network = network(host);
+    let pods = ["a", "b"].map(|name| host.pod(name));
     unmark(&network, &pods[0]);
     let kept = network.add(&pods[1]);
     network.gc(&[("b", "eth0")]).silent_success();
@@ -55,7 +56,8 @@ fn gc_removes_a_pair_whose_add_was_killed_before_the_alias(host: &Host) {
 }
 
 fn del_without_netns_removes_a_pair_whose_add_was_killed_before_the_alias(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     unmark(&network, &pod);
     network.request(Command::Del, "a").run().silent_success();
     assert_eq!(
@@ -74,14 +76,16 @@ fn an_add_replaces_a_pair_whose_add_was_killed_before_the_alias(host: &Host) {
 }
 
 fn gc_leaves_a_pair_without_alias_that_may_be_a_valid_attachments(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     unmark(&network, &pod);
     network.gc(&[("a", "eth0")]).silent_success();
     assert_eq!(pod.inside(kernel::names), ["eth0", "lo"]);
 }
 
 fn gc_leaves_pairs_without_alias_of_other_networks(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     unmark(&network, &pod);
     kernel::create_veth("vethfeedbeef", "cni0", &host.pod("b"), "eth0");
     network
@@ -99,7 +103,8 @@ fn gc_leaves_pairs_without_alias_of_other_networks(host: &Host) {
 /// ADD was killed between its two requests, and the list of plugins has changed since.
 fn gc_gives_a_pair_back_that_an_earlier_gc_wanted_to_remove(host: &Host) {
     kernel::require_tool("strace");
-    let (network, pods) = (network(host), ["a", "b"].map(|name| host.pod(name)));
+    let network = network(host);
+    let pods = ["a", "b"].map(|name| host.pod(name));
     let kept = network.add(&pods[0]);
     let name = kept.result().interfaces[1].name.clone();
     let living = kernel::link(&name).group;
@@ -129,14 +134,16 @@ fn gc_gives_a_pair_back_that_an_earlier_gc_wanted_to_remove(host: &Host) {
 }
 
 fn gc_removes_many_pairs_at_once(host: &Host) {
-    let (network, far) = (Network::new(host, json!({})), host.pod("far"));
+    let network = Network::new(host, json!({}));
+    let far = host.pod("far");
     network.add(&host.pod("a")).success();
     let group = kernel::names()
         .iter()
         .filter_map(|name| NonZeroU32::new(kernel::link(name).group))
         .max()
         .unwrap();
-    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link("cni0"));
+    let netns = Netns::open(far.path()).unwrap();
+    let bridge = kernel::link("cni0");
     for at in 0..300_u16 {
         let [high, low] = at.to_be_bytes();
         let mut batch = Batch::new();
@@ -161,7 +168,8 @@ fn gc_removes_many_pairs_at_once(host: &Host) {
 }
 
 fn gc_that_is_asked_to_stop_leaves_the_rest_to_the_next(host: &Host) {
-    let (network, pod) = (Network::new(host, json!({})), host.pod("a"));
+    let network = Network::new(host, json!({}));
+    let pod = host.pod("a");
     network.add(&pod).success();
     let conf = json!({"cniVersion": "1.1.0", "name": "net", "cni.dev/valid-attachments": []});
     let stop = Stop::after(Duration::ZERO);
@@ -195,7 +203,7 @@ fn kill(host: &Host, request: &Invocation<'_>, before: usize) -> bool {
         .was_injected
 }
 
-/// The number of system calls that are skipped between two kills; 0 with `CNI_TEST_EVERY_CALL` set.
+/// Returns the step from one killed system call to the next: 1 with `CNI_TEST_EVERY_CALL` set.
 fn stride() -> usize {
     if std::env::var_os("CNI_TEST_EVERY_CALL").is_some() {
         1
@@ -206,7 +214,8 @@ fn stride() -> usize {
 
 fn an_add_killed_at_any_system_call_leaves_nothing_after_gc_or_del(host: &Host) {
     let keys = json!({"macspoofchk": true});
-    let (network, other) = (network(host).with(keys), host.pod("other"));
+    let network = network(host).with(keys);
+    let other = host.pod("other");
     network.add(&other).success();
     let pod = host.pod("a");
     network.add(&pod).success();

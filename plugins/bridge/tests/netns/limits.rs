@@ -22,10 +22,11 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The number of ports that a bridge can have (BR_MAX_PORTS in net/bridge/br_private.h, less the
-/// first).
+/// Gives the bridge as many ports as it can have (BR_MAX_PORTS in net/bridge/br_private.h), less
+/// one.
 fn fill(bridge: &str, far: &Pod) {
-    let (netns, bridge) = (Netns::open(far.path()).unwrap(), kernel::link(bridge));
+    let netns = Netns::open(far.path()).unwrap();
+    let bridge = kernel::link(bridge);
     for hundred in 0..11_u8 {
         let mut batch = Batch::new();
         for at in (0..100_u8).filter(|at| u16::from(hundred) * 100 + u16::from(*at) < 1023) {
@@ -46,7 +47,8 @@ fn fill(bridge: &str, far: &Pod) {
 
 fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
     used_before(host);
-    let (far, pod) = (host.pod("far"), host.pod("a"));
+    let far = host.pod("far");
+    let pod = host.pod("a");
     fill("cni0", &far);
     let network = Network::new(
         host,
@@ -63,13 +65,11 @@ fn a_bridge_with_1023_ports_has_no_free_one_and_says_so(host: &Host) {
     network.add(&pod).success();
 }
 
-/// Returns a network that was used before, so that its bridge, folders and lock exist.
+/// Uses a bridge and a network once, so that their folders and lock exist.
 fn used_before(host: &Host) {
     kernel::create_bridge("cni0");
-    let (network, pod) = (
-        Network::new(host, json!({"ipam": host_local(host, &[V4, V6])})),
-        host.pod("before"),
-    );
+    let network = Network::new(host, json!({"ipam": host_local(host, &[V4, V6])}));
+    let pod = host.pod("before");
     network.add(&pod).success();
     network.del(&pod).silent_success();
 }

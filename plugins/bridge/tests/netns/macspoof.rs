@@ -25,10 +25,10 @@ pub(crate) fn tests() -> Vec<Test> {
         the_del_of_a_network_that_was_refused_leaves_the_rules_of_the_other,
         chains_of_another_attachment_of_the_same_name_are_refused_and_stay,
         the_longest_id_works_and_a_longer_one_is_refused_at_once,
-        a_base_chain_of_another_kind_is_told_and_nothing_is_left,
+        a_base_chain_of_another_kind_is_reported_and_nothing_is_left,
         a_later_failure_takes_the_rules_back,
-        check_tells_what_is_missing,
-        check_tells_an_address_that_the_rules_do_not_know,
+        check_reports_what_is_missing,
+        check_reports_an_address_that_the_rules_do_not_know,
         gc_removes_the_rules_of_attachments_that_are_not_valid,
         gc_leaves_the_rules_of_others,
         gc_removes_rules_whose_interface_is_gone,
@@ -43,7 +43,7 @@ fn network(host: &Host) -> Network<'_> {
     Network::new(host, json!({"macspoofchk": true}))
 }
 
-/// The ruleset with the names replaced, and the part of it that is ours alone.
+/// Returns the ruleset with the names replaced, and the part of it that is ours alone.
 fn ruleset() -> String {
     kernel::tool("nft list ruleset")
 }
@@ -55,7 +55,7 @@ const BASE: &str = "table bridge nat {
 }
 ";
 
-/// The ruleset with one attachment, as the reference 1.9.1 and 1.1.1 leave it.
+/// Returns the ruleset with one attachment, as the reference 1.9.1 and 1.1.1 leave it.
 fn with_one(id: &str, host_end: &str, mac: &str) -> String {
     format!(
         "table bridge nat {{
@@ -77,14 +77,15 @@ fn with_one(id: &str, host_end: &str, mac: &str) -> String {
     )
 }
 
-/// The same, from the answer to the ADD.
+/// Returns the same for the attachment of an ADD.
 fn of(id: &str, added: &Outcome) -> String {
     let interfaces = added.result().interfaces;
     with_one(id, &interfaces[1].name, &interfaces[2].mac)
 }
 
 fn the_rules_are_the_references(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let added = network.add(&pod);
     assert_eq!(ruleset(), of("a", &added));
     assert_eq!(
@@ -99,7 +100,7 @@ fn set_mac(pod: &Pod, mac: MacAddr) {
 }
 
 /// Returns true if a packet of `from` reaches `to`.
-fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
+fn reaches(from: &Pod, to: &Pod, address: &str, timeout: Duration) -> bool {
     let mut server = None;
     // A process that another test is starting may still hold a copy of the previous socket.
     kernel::wait_until("the server's port is free", || {
@@ -108,7 +109,7 @@ fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
     });
     let server = server.or_fail("bind the server");
     let client = from.inside(|| UdpSocket::bind("0.0.0.0:0").or_fail("bind the client"));
-    server.set_read_timeout(Some(patience)).unwrap();
+    server.set_read_timeout(Some(timeout)).unwrap();
     client
         .send_to(b"hello", (address, 7))
         .or_fail("send a packet");
@@ -117,10 +118,12 @@ fn reaches(from: &Pod, to: &Pod, address: &str, patience: Duration) -> bool {
 
 fn a_frame_with_a_false_source_address_is_dropped(host: &Host) {
     let network = network(host).with(json!({"ipam": host_local(host, &[V4])}));
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     network.add(&b).success();
-    let (long, short) = (Duration::from_secs(10), Duration::from_millis(300));
+    let long = Duration::from_secs(10);
+    let short = Duration::from_millis(300);
     assert!(reaches(&a, &b, "10.1.0.3", long));
     let own = kernel::eth0(&a).mac.unwrap();
     set_mac(&a, MacAddr([2, 0, 0, 0, 0, 0xff]));
@@ -136,7 +139,8 @@ fn a_frame_with_a_false_source_address_is_dropped(host: &Host) {
 fn without_macspoofchk_a_false_source_address_passes(host: &Host) {
     let keys = json!({"macspoofchk": false, "ipam": host_local(host, &[V4])});
     let network = network(host).with(keys);
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     network.add(&b).success();
     set_mac(&a, MacAddr([2, 0, 0, 0, 0, 0xff]));
@@ -144,10 +148,8 @@ fn without_macspoofchk_a_false_source_address_passes(host: &Host) {
 }
 
 fn a_container_interface_that_is_left_down_is_checked_too(host: &Host) {
-    let (network, pod) = (
-        network(host).with(json!({"disableContainerInterface": true})),
-        host.pod("a"),
-    );
+    let network = network(host).with(json!({"disableContainerInterface": true}));
+    let pod = host.pod("a");
     let added = network.add(&pod);
     assert!(!kernel::eth0(&pod).up);
     assert_eq!(ruleset(), of("a", &added));
@@ -155,10 +157,8 @@ fn a_container_interface_that_is_left_down_is_checked_too(host: &Host) {
 }
 
 fn without_macspoofchk_there_is_no_rule(host: &Host) {
-    let (network, pod) = (
-        network(host).with(json!({"macspoofchk": false})),
-        host.pod("a"),
-    );
+    let network = network(host).with(json!({"macspoofchk": false}));
+    let pod = host.pod("a");
     let added = network.add(&pod);
     assert_eq!(ruleset(), "");
     network.check(&pod, &added).silent_success();
@@ -170,7 +170,8 @@ fn without_macspoofchk_there_is_no_rule(host: &Host) {
 fn del_removes_the_rules_however_it_is_called(host: &Host) {
     let network = network(host);
     let without = network.with(json!({"macspoofchk": null}));
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     let kept = of("b", &network.add(&b));
     for del in [
         network.attachment(Command::Del, &a),
@@ -195,7 +196,8 @@ fn del_removes_the_rules_however_it_is_called(host: &Host) {
 
 /// ebtables-nft keeps its rules in the same chain. The reference sets its policy to accept.
 fn an_add_leaves_rules_and_policy_of_others(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     kernel::tool("nft add table bridge nat");
     kernel::tool(
         "nft add chain bridge nat PREROUTING { type filter hook prerouting priority -300; policy drop; }",
@@ -219,7 +221,8 @@ fn an_add_leaves_rules_and_policy_of_others(host: &Host) {
 
 /// The namespace was removed, and with it the pair; there was no DEL.
 fn what_an_earlier_attachment_left_is_replaced(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     pod.inside(|| kernel::remove_link("eth0"));
     let added = network.add(&pod);
@@ -231,7 +234,8 @@ fn what_an_earlier_attachment_left_is_replaced(host: &Host) {
 /// A second ADD by the reference without a DEL adds a second jump; and 1.1.1 puts the drop before
 /// the address.
 fn what_the_reference_left_twice_is_replaced(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let file = host.file(
         "rules",
         "table bridge nat {
@@ -261,7 +265,8 @@ fn what_the_reference_left_twice_is_replaced(host: &Host) {
 
 /// A runtime calls DEL after a failed ADD. The chains' names do not contain the network.
 fn the_del_of_a_network_that_was_refused_leaves_the_rules_of_the_other(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let other = network.with(json!({"name": "other", "bridge": "cni1"}));
     let added = network.add(&pod);
     let msg = other.add(&pod).error().msg;
@@ -278,7 +283,8 @@ fn the_del_of_a_network_that_was_refused_leaves_the_rules_of_the_other(host: &Ho
 /// `cni-br-iface-a-b-eth0` is the chain of container `a-b` and interface `eth0`, and of `a` and
 /// `b-eth0`.
 fn chains_of_another_attachment_of_the_same_name_are_refused_and_stay(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a-b"));
+    let network = network(host);
+    let pod = host.pod("a-b");
     let added = network.add(&pod);
     for (id, ifname) in [("a", "b-eth0"), ("a-b", "eth0-mac")] {
         let other = host.pod("other");
@@ -307,7 +313,8 @@ fn chains_of_another_attachment_of_the_same_name_are_refused_and_stay(host: &Hos
 }
 
 fn the_longest_id_works_and_a_longer_one_is_refused_at_once(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     let error = network
         .attachment(Command::Add, &pod)
@@ -338,14 +345,16 @@ fn the_longest_id_works_and_a_longer_one_is_refused_at_once(host: &Host) {
         .silent_success();
 }
 
-fn a_base_chain_of_another_kind_is_told_and_nothing_is_left(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+fn a_base_chain_of_another_kind_is_reported_and_nothing_is_left(host: &Host) {
+    let network = network(host);
+    let pod = host.pod("a");
     kernel::create_bridge("cni0");
     kernel::tool("nft add table bridge nat");
     kernel::tool(
         "nft add chain bridge nat PREROUTING { type filter hook prerouting priority -200; }",
     );
-    let (before, rules) = (Snapshot::of(host, &[&pod]), ruleset());
+    let before = Snapshot::of(host, &[&pod]);
+    let rules = ruleset();
     let error = network.add(&pod).error();
     assert_eq!(error.code, Code::KERNEL);
     assert!(
@@ -363,7 +372,9 @@ fn a_base_chain_of_another_kind_is_told_and_nothing_is_left(host: &Host) {
 }
 
 fn a_later_failure_takes_the_rules_back(host: &Host) {
-    let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let pod = host.pod("a");
+    let other = host.pod("b");
     let kept = of("b", &network.add(&other));
     let before = Snapshot::of(host, &[&pod, &other]);
     failing_plugin(host, "failing", 117, "no luck");
@@ -376,8 +387,9 @@ fn a_later_failure_takes_the_rules_back(host: &Host) {
     assert_eq!(ruleset(), kept);
 }
 
-fn check_tells_what_is_missing(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+fn check_reports_what_is_missing(host: &Host) {
+    let network = network(host);
+    let pod = host.pod("a");
     for (damage, told) in [
         (
             "flush ruleset",
@@ -407,8 +419,9 @@ fn check_tells_what_is_missing(host: &Host) {
 }
 
 /// A later plugin of the chain that changes the MAC address would cut the container off.
-fn check_tells_an_address_that_the_rules_do_not_know(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+fn check_reports_an_address_that_the_rules_do_not_know(host: &Host) {
+    let network = network(host);
+    let pod = host.pod("a");
     let added = network.add(&pod);
     let own = kernel::eth0(&pod).mac.unwrap();
     set_mac(&pod, MacAddr([2, 0, 0, 0, 0, 1]));
@@ -441,7 +454,9 @@ fn gc_removes_the_rules_of_attachments_that_are_not_valid(host: &Host) {
 
 /// Rules of other networks, and of interfaces without a mark.
 fn gc_leaves_the_rules_of_others(host: &Host) {
-    let (network, a, b) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let a = host.pod("a");
+    let b = host.pod("b");
     let other = network.with(json!({"name": "other"}));
     let added = other.add(&a);
     network.gc(&[]).silent_success();
@@ -465,7 +480,9 @@ fn gc_leaves_the_rules_of_others(host: &Host) {
 /// No frame can come from an interface that is gone, so its rules are removed, whatever their
 /// owner.
 fn gc_removes_rules_whose_interface_is_gone(host: &Host) {
-    let (network, kept, gone) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let kept = host.pod("a");
+    let gone = host.pod("b");
     let added = network.add(&kept);
     network.with(json!({"name": "other"})).add(&gone).success();
     gone.inside(|| kernel::remove_link("eth0"));
@@ -483,7 +500,8 @@ fn gc_removes_rules_whose_interface_is_gone(host: &Host) {
 /// In chained use the interface belongs to another plugin, and stays. Its alias names the
 /// attachment.
 fn the_rules_of_an_earlier_plugins_interface_are_known_by_its_alias(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let other = network.with(json!({"name": "other"}));
     kernel::require_tool("ip");
     kernel::tool("ip link add port0 type veth peer name eth0 address 02:00:00:00:01:02 netns a");

@@ -101,7 +101,8 @@ fn an_address_that_is_used_again_keeps_the_rule_of_its_new_owner(host: &Host) {
         json!({"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.7/24"}]}),
     );
     let network = masquerading(host, &[V4]).with(json!({"ipam": ipam}));
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     a.remove();
     network.add(&b).success();
@@ -131,14 +132,15 @@ fn the_rules_of_others_stay(host: &Host) {
     kernel::tool("nft add chain inet mine own");
     kernel::tool("nft add rule inet mine own ip saddr 10.1.0.2 counter");
     let mine = kernel::tool("nft list table inet mine");
-    let (network, pod) = (masquerading(host, &[V4]), host.pod("a"));
+    let network = masquerading(host, &[V4]);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network.del(&pod).silent_success();
     assert_eq!(kernel::tool("nft list table inet mine"), mine);
 }
 
-/// A host outside, behind a link of its own: 192.0.2.1 and 2001:db8::1 are this host's addresses on
-/// it. It has no route to the containers' networks.
+/// Returns a host outside, behind a link of its own: 192.0.2.1 and 2001:db8::1 are this host's
+/// addresses on it. It has no route to the containers' networks.
 pub(crate) fn outside(host: &Host) -> Pod {
     let outside = host.pod("outside");
     // A router sends neighbour solicitations from its link-local address, and none while that is
@@ -186,7 +188,8 @@ pub(crate) fn seen_by(from: &Pod, own: &str, to: &Pod, address: IpAddr) -> Strin
 }
 
 fn an_outside_host_sees_the_hosts_address(host: &Host) {
-    let (outside, pod) = (outside(host), host.pod("a"));
+    let outside = outside(host);
+    let pod = host.pod("a");
     masquerading(host, &[V4, V6]).add(&pod).success();
     assert_eq!(
         seen_by(&pod, "0.0.0.0:0", &outside, "192.0.2.2".parse().unwrap()),
@@ -200,7 +203,8 @@ fn an_outside_host_sees_the_hosts_address(host: &Host) {
 
 /// The counterpart, without which the test above could pass for another reason.
 fn without_ip_masq_an_outside_host_sees_the_containers_address(host: &Host) {
-    let (outside, pod) = (outside(host), host.pod("a"));
+    let outside = outside(host);
+    let pod = host.pod("a");
     masquerading(host, &[V4, V6])
         .with(json!({"ipMasq": false}))
         .add(&pod)
@@ -217,7 +221,8 @@ fn without_ip_masq_an_outside_host_sees_the_containers_address(host: &Host) {
 
 fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
     let network = masquerading(host, &[V4, V6]);
-    let (a, b) = (host.pod("a"), host.pod("b"));
+    let a = host.pod("a");
+    let b = host.pod("b");
     network.add(&a).success();
     network.add(&b).success();
     assert_eq!(
@@ -232,7 +237,8 @@ fn within_the_subnet_nothing_is_masqueraded(host: &Host) {
 
 /// nft(8) accepts no comment of more than 128 bytes; the hashes at its start stay.
 fn a_long_comment_is_cut_and_its_rule_removed(host: &Host) {
-    let (network, pod) = (masquerading(host, &[V4]), host.pod("a"));
+    let network = masquerading(host, &[V4]);
+    let pod = host.pod("a");
     let ids = ["x", "y"].map(|last| "c".repeat(200) + last);
     for (id, ifname) in ids.iter().zip(["eth0", "eth1"]) {
         network

@@ -72,7 +72,7 @@ impl Flavour {
         saved.lines().filter(says).map(str::to_owned).collect()
     }
 
-    /// Returns the chains of attachments, of both families.
+    /// Returns the number of chains of attachments, of both families.
     pub(crate) fn chains(self) -> usize {
         self.rules()
             .iter()
@@ -103,7 +103,7 @@ fn program(name: &str) -> Command {
     Command::new(find(name).unwrap_or_else(|| name.into()))
 }
 
-/// Makes programs that record their calls and fail, and a `PATH` that finds them first.
+/// Makes programs that record their calls and fail; returns a `PATH` that finds them first.
 pub(crate) fn recording_path(host: &Host) -> String {
     let mut folder = PathBuf::new();
     for family in ["iptables", "ip6tables"] {

@@ -63,14 +63,14 @@ impl<'a> Network<'a> {
         self.attachment(Command::Del, pod).run()
     }
 
-    /// Returns a CHECK with the answer to ADD as its `prevResult`.
+    /// Runs CHECK with the answer to ADD as its `prevResult`.
     pub(crate) fn check(&self, pod: &Pod, added: &Outcome) -> Outcome {
         self.with(json!({"prevResult": added.json()}))
             .attachment(Command::Check, pod)
             .run()
     }
 
-    /// Returns a GC with this list as the only valid attachments.
+    /// Runs GC with this list as the only valid attachments.
     pub(crate) fn gc(&self, valid: &[(&str, &str)]) -> Outcome {
         let entry = |(id, ifname): &(&str, &str)| json!({"containerID": id, "ifname": ifname});
         let list: Vec<Value> = valid.iter().map(entry).collect();
@@ -84,7 +84,7 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The container's id of a pod: its name.
+/// Returns a pod's container id, which is its name.
 pub(crate) fn id(pod: &Pod) -> String {
     pod.path()
         .file_name()
@@ -129,7 +129,7 @@ pub(crate) fn calls(host: &Host) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The folder of the scripts.
+/// Returns the folder of the scripts.
 pub(crate) fn files(host: &Host) -> PathBuf {
     host.file("ready", "").parent().unwrap().to_owned()
 }

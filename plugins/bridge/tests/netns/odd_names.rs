@@ -70,7 +70,8 @@ fn whatever_the_interface_is_called_nft_reads_its_own_list_back(host: &Host) {
 }
 
 fn chains_of_the_reference_with_an_odd_name_go_with_del(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let request = |command| network.attachment(command, &pod).ifname("a;b");
     let reference = Suite::Sid.require();
     request(Command::Add)

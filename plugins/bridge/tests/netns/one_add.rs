@@ -37,7 +37,7 @@ fn network(host: &Host) -> Network<'_> {
     )
 }
 
-/// The container ids in host-local's records.
+/// Returns the container ids in host-local's records.
 fn recorded(host: &Host) -> BTreeSet<String> {
     let entries = std::fs::read_dir(host.data_dir().join("net"))
         .into_iter()
@@ -71,7 +71,9 @@ fn require_refused(outcome: &Outcome) {
 }
 
 fn a_second_add_with_another_netns_frees_nothing(host: &Host) {
-    let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let pod = host.pod("a");
+    let other = host.pod("b");
     let added = network.add(&pod);
     require_refused(&network.request(Command::Add, "a").pod(&other).run());
     assert_eq!(recorded(host), set(["a"]));
@@ -82,7 +84,8 @@ fn a_second_add_with_another_netns_frees_nothing(host: &Host) {
 /// KubeVirt's bridge binding does this.
 fn a_second_add_after_the_interface_was_renamed_frees_nothing(host: &Host) {
     kernel::require_tool("ip");
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     pod.inside(|| {
         kernel::set_down("eth0");
@@ -104,7 +107,9 @@ fn a_second_add_after_the_interface_was_renamed_frees_nothing(host: &Host) {
 
 fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
     kernel::require_tool("ip");
-    let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let pod = host.pod("a");
+    let other = host.pod("b");
     network.add(&pod).success();
     pod.inside(|| kernel::tool("ip link set eth0 netns b"));
     require_refused(&network.add(&pod));
@@ -122,7 +127,9 @@ fn a_second_add_after_the_interface_was_moved_frees_nothing(host: &Host) {
 
 /// The link that had the name is deleted, and the name is free again.
 fn a_second_add_whose_first_had_to_take_another_name_frees_nothing(host: &Host) {
-    let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let pod = host.pod("a");
+    let other = host.pod("b");
     let first = network.add(&pod).result().interfaces[1].name.clone();
     network.del(&pod).silent_success();
     kernel::create_bridge(&first);
@@ -204,7 +211,7 @@ fn of_two_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
     }
 }
 
-/// Makes a pair as an earlier plugin, and its result.
+/// Makes a pair as an earlier plugin does, and returns its result.
 fn earlier(pod: &Pod, port: &str) -> serde_json::Value {
     kernel::require_tool("ip");
     kernel::tool(&format!(
@@ -237,7 +244,8 @@ fn of_two_chained_adds_at_once_one_wins_and_keeps_its_address(host: &Host) {
 }
 
 fn a_second_chained_add_with_another_port_frees_nothing(host: &Host) {
-    let (pod, again) = (host.pod("a"), host.pod("b"));
+    let pod = host.pod("a");
+    let again = host.pod("b");
     let network = network(host);
     let first = network.with(json!({"prevResult": earlier(&pod, "port0")}));
     let second = network.with(json!({"prevResult": earlier(&again, "port1")}));
@@ -266,7 +274,8 @@ fn a_port_that_cannot_be_marked_gets_no_addresses_of_its_own(host: &Host) {
 
 /// A claim of another process counts, too: the kernel keeps it.
 fn an_add_that_runs_keeps_others_of_its_attachment_out(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network.del(&pod).silent_success();
     let busy =

@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The values that the plugin writes, as the defaults of new interfaces.
+/// Sets the defaults of new interfaces to the values that the plugin would write.
 fn prepare(pod: &Pod) {
     enable_forwarding();
     kernel::set_sysctl("ipv6/conf/default/accept_ra", "0");
@@ -50,7 +50,7 @@ fn enable_forwarding() {
     kernel::set_sysctl("ipv6/conf/all/forwarding", "1");
 }
 
-/// The state in a container that runs containers.
+/// Makes `/proc/sys` read-only, as in a container that runs containers.
 fn make_read_only() {
     kernel::require_tool("mount");
     kernel::tool("mount --bind /proc/sys /proc/sys");

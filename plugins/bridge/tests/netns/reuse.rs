@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
 const NEW: [&str; 2] = ["10.1.0.3", "fd01::3"];
 const LIMIT: Duration = Duration::from_millis(100);
 
-/// A network with one pod, whose next pod gets the addresses [`NEW`].
+/// Returns a network with one pod; its next pod gets the addresses [`NEW`].
 fn scene(host: &Host) -> (Network<'_>, Pod) {
     kernel::require_tool("ip");
     let network = Network::new(
@@ -42,7 +42,7 @@ fn scene(host: &Host) -> (Network<'_>, Pod) {
     (network, other)
 }
 
-/// The leftovers of a container that had the addresses before.
+/// Adds the neighbour entries of a container that had the addresses before.
 fn remember(interface: &str) {
     for address in NEW {
         kernel::tool(&format!(

@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         refused_masquerade_rules_leave_nothing,
         a_result_that_the_version_cannot_express_leaves_nothing,
         parameters_of_the_container_get_their_values_back,
-        a_failed_clean_up_is_told_after_the_first_cause,
+        a_failed_clean_up_is_reported_after_the_first_cause,
         ipam_is_not_asked_if_there_is_no_port,
         sigterm_while_ipam_runs_leaves_nothing,
         sigterm_while_addresses_settle_leaves_nothing,
@@ -48,7 +48,8 @@ impl<'a> Scene<'a> {
         let keys =
             json!({"isDefaultGateway": true, "ipMasq": true, "ipam": host_local(host, &[V4, V6])});
         let network = Network::new(host, keys);
-        let (other, pod) = (host.pod("other"), host.pod("a"));
+        let other = host.pod("other");
+        let pod = host.pod("a");
         network.add(&other).success();
         Self {
             host,
@@ -58,7 +59,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The file of the last address is no guarantee, so it is ignored.
+    /// Records the state. The last address of host-local is no part of the comparison: any free
+    /// address may be given next.
     fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::of(self.host, &[&self.other, &self.pod])
     }
@@ -197,7 +199,7 @@ fn parameters_of_the_container_get_their_values_back(host: &Host) {
     assert_eq!(scene.pod.inside(parameters), before);
 }
 
-fn a_failed_clean_up_is_told_after_the_first_cause(host: &Host) {
+fn a_failed_clean_up_is_reported_after_the_first_cause(host: &Host) {
     let scene = Scene::new(host);
     // The shell fills in the command.
     failing_plugin(host, "broken", 117, "cannot $CNI_COMMAND");

@@ -55,7 +55,8 @@ fn require_nothing_left(host: &Host, pod: &Pod) {
 }
 
 fn containerd_adds_loopback_beside_the_chain(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     std::thread::scope(|scope| {
         let beside = scope.spawn(|| loopback(host, Command::Add, &pod).run());
         let added = network.add(&pod);
@@ -72,7 +73,8 @@ fn containerd_adds_loopback_beside_the_chain(host: &Host) {
 }
 
 fn containerd_dels_again_without_a_netns_and_without_a_previous_result(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let added = network.add(&pod);
     network
         .with(json!({"prevResult": added.json()}))
@@ -113,7 +115,8 @@ fn crio_probes_versions_with_dummies(host: &Host) {
 }
 
 fn crio_asks_status_and_collects_with_null_lists_at_its_start(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     network.add(&pod).success();
     network.status().silent_success();
     // No pods: both names of the list, both null. The pod's attachment is from before the restart
@@ -130,7 +133,8 @@ fn crio_asks_status_and_collects_with_null_lists_at_its_start(host: &Host) {
 }
 
 fn crio_checks_after_each_add_and_again_after_its_restart(host: &Host) {
-    let (network, pods) = (network(host), ["a", "b", "c"].map(|name| host.pod(name)));
+    let network = network(host);
+    let pods = ["a", "b", "c"].map(|name| host.pod(name));
     let added = pods.each_ref().map(|pod| {
         let added = network.add(pod);
         network.check(pod, &added).silent_success();
@@ -143,7 +147,8 @@ fn crio_checks_after_each_add_and_again_after_its_restart(host: &Host) {
 
 fn podman_asks_for_the_same_address_after_a_reload(host: &Host) {
     let options = json!({"args": {"podman_options": {"mac": "", "static_ip": null}}});
-    let (network, pod) = (network(host).with(options), host.pod("a"));
+    let network = network(host).with(options);
+    let pod = host.pod("a");
     let first = network.add(&pod).result();
     network.del(&pod).silent_success();
     let ips: Vec<String> = first
@@ -159,7 +164,8 @@ fn podman_asks_for_the_same_address_after_a_reload(host: &Host) {
 }
 
 fn libcni_dels_plugins_that_were_never_added(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     let before = Snapshot::of(host, &[&pod]);
     network.del(&pod).silent_success();
     loopback(host, Command::Del, &pod).run().silent_success();
@@ -167,7 +173,9 @@ fn libcni_dels_plugins_that_were_never_added(host: &Host) {
 }
 
 fn kubelet_dels_one_sandbox_four_times(host: &Host) {
-    let (network, pod, other) = (network(host), host.pod("a"), host.pod("b"));
+    let network = network(host);
+    let pod = host.pod("a");
+    let other = host.pod("b");
     network.add(&pod).success();
     let kept = network.add(&other);
     let with_netns = network.attachment(Command::Del, &pod);
@@ -181,10 +189,8 @@ fn kubelet_dels_one_sandbox_four_times(host: &Host) {
 }
 
 fn two_dels_of_one_sandbox_overlap(host: &Host) {
-    let (network, pods) = (
-        network(host),
-        ["a", "b", "c", "d"].map(|name| host.pod(name)),
-    );
+    let network = network(host);
+    let pods = ["a", "b", "c", "d"].map(|name| host.pod(name));
     for pod in &pods {
         network.add(pod).success();
     }
@@ -199,7 +205,9 @@ fn two_dels_of_one_sandbox_overlap(host: &Host) {
 
 /// A late DEL belongs to the container that is gone, not to the next one.
 fn an_add_after_overlapping_dels_is_whole(host: &Host) {
-    let (network, old, new) = (network(host), host.pod("old"), host.pod("new"));
+    let network = network(host);
+    let old = host.pod("old");
+    let new = host.pod("new");
     network.add(&old).success();
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -213,7 +221,8 @@ fn an_add_after_overlapping_dels_is_whole(host: &Host) {
 }
 
 fn nerdctl_dels_without_a_netns_before_each_add(host: &Host) {
-    let (network, pods) = (network(host), ["a", "b"].map(|name| host.pod(name)));
+    let network = network(host);
+    let pods = ["a", "b"].map(|name| host.pod(name));
     let added = pods.each_ref().map(|pod| {
         network
             .request(Command::Del, &id(pod))
@@ -230,7 +239,8 @@ fn nerdctl_dels_without_a_netns_before_each_add(host: &Host) {
 /// go-cni takes a failed DEL for a success if the error holds certain words: the addresses leak,
 /// and nobody notices.
 fn an_error_of_del_that_matters_is_not_taken_for_absence(host: &Host) {
-    let (network, pod) = (network(host), host.pod("a"));
+    let network = network(host);
+    let pod = host.pod("a");
     failing_plugin(host, "broken-ipam", 999, "the database is locked");
     let broken = network.with(json!({"ipam": {"type": "broken-ipam"}}));
     let missing = network.with(json!({"ipam": {"type": "nosuch-ipam"}}));

@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const NOTE: &str = "bridge cni0 has spanning tree on, so packets pass 30 s after ADD";
 
-/// A bridge as NetworkManager makes it.
+/// Creates a bridge as NetworkManager does.
 fn create_bridge(stp: u8) {
     kernel::require_tool("ip");
     kernel::tool(&format!(

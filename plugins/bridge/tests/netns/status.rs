@@ -14,11 +14,11 @@ pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
         status_is_silent_where_an_add_can_succeed,
         status_changes_nothing,
-        status_tells_a_missing_ipam_plugin,
-        status_tells_a_pool_without_addresses,
+        status_reports_a_missing_ipam_plugin,
+        status_reports_a_pool_without_addresses,
         status_passes_ipams_error_on,
         status_refuses_a_configuration_that_add_refuses,
-        status_tells_a_bridge_that_is_none,
+        status_reports_a_name_that_is_no_bridge,
         status_takes_less_than_5_ms,
         status_names_the_capabilities_without_which_no_add_works,
         status_and_add_say_that_the_kernel_lacks_nf_tables,
@@ -38,7 +38,7 @@ fn status_is_silent_where_an_add_can_succeed(host: &Host) {
     network.status().silent_success();
 }
 
-fn status_tells_a_bridge_that_is_none(host: &Host) {
+fn status_reports_a_name_that_is_no_bridge(host: &Host) {
     let pod = host.pod("a");
     let added = Network::new(host, json!({})).add(&pod).result();
     let port = added.interfaces[1].name.clone();
@@ -64,7 +64,7 @@ fn status_changes_nothing(host: &Host) {
     assert_eq!(kernel::names(), ["lo"]);
 }
 
-fn status_tells_a_missing_ipam_plugin(host: &Host) {
+fn status_reports_a_missing_ipam_plugin(host: &Host) {
     let network = Network::new(host, json!({"ipam": {"type": "x"}}));
     let outcome = network
         .request(Command::Status, "")
@@ -77,9 +77,10 @@ fn status_tells_a_missing_ipam_plugin(host: &Host) {
     );
 }
 
-fn status_tells_a_pool_without_addresses(host: &Host) {
+fn status_reports_a_pool_without_addresses(host: &Host) {
     let mut ipam = host_local(host, &["10.1.0.0/30"]);
-    let (ready, pod) = (Network::new(host, json!({"ipam": ipam})), host.pod("a"));
+    let ready = Network::new(host, json!({"ipam": ipam}));
+    let pod = host.pod("a");
     ipam["statusWhenFull"] = "error".into();
     let network = Network::new(host, json!({"ipam": ipam}));
     network.add(&pod).success();

@@ -14,7 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_configuration_without_version_means_0_1_0,
         before_0_3_0_the_answer_has_one_address_per_family,
         from_0_3_0_on_the_answer_has_lists,
-        the_mtu_is_told_from_1_1_0_on,
+        the_mtu_is_reported_from_1_1_0_on,
         a_second_address_of_a_family_is_an_error_before_0_3_0_and_leaves_nothing,
         del_before_0_3_0_refuses_two_subnets_of_a_family_and_leaves_nothing,
         no_address_is_an_error_before_0_3_0_and_leaves_nothing,
@@ -90,7 +90,7 @@ fn from_0_3_0_on_the_answer_has_lists(host: &Host) {
     }
 }
 
-fn the_mtu_is_told_from_1_1_0_on(host: &Host) {
+fn the_mtu_is_reported_from_1_1_0_on(host: &Host) {
     for (version, wanted) in [
         ("1.0.0", Value::Null),
         ("0.4.0", Value::Null),

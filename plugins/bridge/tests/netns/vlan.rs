@@ -30,8 +30,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_port_has_its_mode_in_a_vlan_too,
         pods_of_different_vlans_do_not_reach_one_another,
         check_passes_in_vlans,
-        check_tells_a_bridge_that_does_not_filter,
-        check_tells_other_vlans_of_the_port,
+        check_reports_a_bridge_that_does_not_filter,
+        check_reports_other_vlans_of_the_port,
         status_succeeds_with_a_vlan,
     ]
 }
@@ -280,7 +280,8 @@ fn an_adopted_bridge_may_have_another_default_vlan_or_none(host: &Host) {
             (json!({"preserveDefaultVlan": true}), kept),
             (json!({"vlan": 0, "vlanTrunk": [{"id": 8}]}), trunk),
         ] {
-            let (network, pod) = (network.with(keys), host.pod(&format!("p{at}")));
+            let network = network.with(keys);
+            let pod = host.pod(&format!("p{at}"));
             let added = network.add(&pod);
             assert_eq!(vlans(&port(&added)), wanted);
             network.check(&pod, &added).silent_success();
@@ -346,7 +347,7 @@ pub(crate) fn attached(host: &Host) -> (Network<'_>, Pod, Outcome) {
     (network, pod, added)
 }
 
-fn check_tells_a_bridge_that_does_not_filter(host: &Host) {
+fn check_reports_a_bridge_that_does_not_filter(host: &Host) {
     let (network, pod, added) = attached(host);
     kernel::tool("ip link set cni0 type bridge vlan_filtering 0");
     let outcome = network.check(&pod, &added);
@@ -357,7 +358,7 @@ fn check_tells_a_bridge_that_does_not_filter(host: &Host) {
     assert_eq!(outcome.code(), Code::CHECK_MISMATCH);
 }
 
-fn check_tells_other_vlans_of_the_port(host: &Host) {
+fn check_reports_other_vlans_of_the_port(host: &Host) {
     let (network, pod, added) = attached(host);
     let port = port(&added);
     kernel::tool(&format!("bridge vlan add dev {port} vid 1 untagged"));

@@ -29,7 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_gateway_interface_takes_no_router_advertisements,
         the_bridges_mac_stays_when_the_gateway_interface_comes,
         first_adds_at_once_make_one_gateway_interface,
-        check_tells_what_is_wrong_with_the_gateway_interface,
+        check_reports_what_is_wrong_with_the_gateway_interface,
         a_port_of_an_earlier_plugin_is_in_its_vlan_with_the_gateway_there,
     ]
 }
@@ -69,7 +69,8 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     let network = routed(host, V4, json!({"vlan": 100, "mtu": 1400}));
     let pod = host.pod("a");
     let added = network.add(&pod);
-    let (gateway, other_end) = (kernel::link("cni0.100"), peer("cni0.100"));
+    let gateway = kernel::link("cni0.100");
+    let other_end = peer("cni0.100");
     assert!(
         gateway.kind == LinkKind::Veth
             && gateway.up
@@ -83,13 +84,13 @@ fn the_gateway_is_an_interface_of_the_vlan(host: &Host) {
     assert_eq!(other_end.master, Some(kernel::link("cni0").index));
     assert_eq!(other_end.port.unwrap().state, PortState::Forwarding);
     assert_eq!(vlans(other_end.name.as_str()), "100 pvid untagged");
-    let told = &added.result().interfaces[3];
+    let reported = &added.result().interfaces[3];
     assert_eq!(
-        (told.name.as_str(), told.sandbox.as_str()),
+        (reported.name.as_str(), reported.sandbox.as_str()),
         ("cni0.100", "")
     );
     assert_eq!(
-        (told.mac.as_str(), told.mtu),
+        (reported.mac.as_str(), reported.mtu),
         (kernel::mac("cni0.100").as_str(), Some(1400))
     );
     assert_eq!(added.result().interfaces.len(), 4);
@@ -132,7 +133,8 @@ fn pods_of_a_vlan_share_the_gateway_and_others_have_their_own(host: &Host) {
     let second = routed(host, "10.2.0.0/24", json!({"vlan": 200, "name": "net2"}));
     let pods = ["a", "b", "c"].map(|name| host.pod(name));
     first.add(&pods[0]).success();
-    let (before, end) = (kernel::link("cni0.100"), peer("cni0.100"));
+    let before = kernel::link("cni0.100");
+    let end = peer("cni0.100");
     first.add(&pods[1]).success();
     second.add(&pods[2]).success();
     assert_eq!((kernel::link("cni0.100"), peer("cni0.100")), (before, end));
@@ -176,7 +178,8 @@ fn a_gateway_interface_that_is_half_made_is_mended(host: &Host) {
     kernel::require_tool("ip");
     kernel::require_tool("bridge");
     network.add(&host.pod("first")).success();
-    let (gateway, end) = (kernel::link("cni0.100"), peer("cni0.100").name);
+    let gateway = kernel::link("cni0.100");
+    let end = peer("cni0.100").name;
     for (at, damage) in [
         vec![
             format!("ip link set {end} nomaster down"),
@@ -308,7 +311,7 @@ fn first_adds_at_once_make_one_gateway_interface(host: &Host) {
     assert_eq!(kernel::names().len(), pods.len() + 4);
 }
 
-fn check_tells_what_is_wrong_with_the_gateway_interface(host: &Host) {
+fn check_reports_what_is_wrong_with_the_gateway_interface(host: &Host) {
     let (network, pod, added) = attached(host);
     let end = peer("cni0.100").name;
     for (damage, repair, wanted) in [
@@ -353,7 +356,7 @@ fn check_tells_what_is_wrong_with_the_gateway_interface(host: &Host) {
     );
 }
 
-/// Makes the host's side of a pair as an earlier plugin.
+/// The port is the host's side of a pair that an earlier plugin made.
 fn a_port_of_an_earlier_plugin_is_in_its_vlan_with_the_gateway_there(host: &Host) {
     let network = network(host, json!({"vlan": 100, "isGateway": true}));
     kernel::require_tool("ip");

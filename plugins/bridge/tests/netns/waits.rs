@@ -24,10 +24,8 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Returns the time from the moment that the port forwards to the return of ADD. The test holds the
 /// host's end back as a supplicant does (802.1X): it is not operational before that is set.
 fn delay_after_forwarding(host: &Host, name: &str) -> Duration {
-    let (pod, network) = (
-        host.pod(name),
-        Network::new(host, json!({"ipam": held_ipam(host)})),
-    );
+    let pod = host.pod(name);
+    let network = Network::new(host, json!({"ipam": held_ipam(host)}));
     let adding_since = Instant::now();
     let (added, returned, released) = std::thread::scope(|scope| {
         let adding = scope.spawn(|| (network.add(&pod), Instant::now()));
@@ -98,7 +96,8 @@ pub(crate) fn hold_back_the_port(host: &Host) -> String {
 /// A minute of detection, as on a link with many probes.
 fn addresses_that_do_not_settle_within_5_seconds_are_an_error(host: &Host) {
     kernel::create_bridge("cni0");
-    let (first, pod) = (host.pod("first"), host.pod("a"));
+    let first = host.pod("first");
+    let pod = host.pod("a");
     let network = Network::new(
         host,
         json!({"ipMasq": true, "ipam": host_local(host, &[V4, V6])}),
@@ -128,7 +127,8 @@ fn full(host: &Host) -> Network<'_> {
 }
 
 fn nothing_sleeps(host: &Host) {
-    let (network, pod) = (full(host), host.pod("a"));
+    let network = full(host);
+    let pod = host.pod("a");
     for command in [Command::Add, Command::Del] {
         let trace = Trace::of(
             host,

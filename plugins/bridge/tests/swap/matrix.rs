@@ -41,7 +41,8 @@ fn swap(host: &Host, case: &Case, suite: Suite, first: Side, second: Side) {
     let before = Whole::of(host, &[warm, kept]);
     (case.prepare)();
 
-    let (of_kept, of_lost) = (node.add(first, kept), node.add(first, lost));
+    let of_kept = node.add(first, kept);
+    let of_lost = node.add(first, lost);
     check(&node, first, second, kept, &of_kept);
     check(&node, first, second, lost, &of_lost);
     if quirks::has_gc(second, suite) {

@@ -37,7 +37,7 @@ pub(crate) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Ends the test if the reference is missing.
+    /// Returns a node; ends the test if the reference is missing.
     pub(crate) fn new(host: &'a Host, suite: Suite, keys: Value) -> Self {
         let reference = suite.require();
         // The reference runs nft, and the state is read by it.
@@ -133,8 +133,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Returns a GC with one pod as the only valid attachment. Always in version 1.1.0, the first
-    /// with GC.
+    /// Runs GC with one pod as the only valid attachment. Always in version 1.1.0, the first with
+    /// GC.
     pub(crate) fn gc(&self, side: Side, valid: &Pod) {
         let list = json!([{"containerID": id(valid), "ifname": "eth0"}]);
         let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": list});
@@ -160,7 +160,7 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().or_fail("read an object")
 }
 
-/// The container's id of a pod: its name.
+/// Returns a pod's container id, which is its name.
 pub(crate) fn id(pod: &Pod) -> String {
     pod.path()
         .file_name()
@@ -169,7 +169,7 @@ pub(crate) fn id(pod: &Pod) -> String {
         .into_owned()
 }
 
-/// The `PATH` with the folders of the administrator's programs.
+/// Returns the `PATH` with the folders of the administrator's programs.
 pub(crate) fn path() -> String {
     format!(
         "{}:/usr/sbin:/sbin",

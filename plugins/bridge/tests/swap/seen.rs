@@ -48,7 +48,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// Only characters without a meaning to a shell.
+/// Returns a name for the row: only characters without a meaning to a shell.
 fn name(row: &Row, side: Side) -> String {
     let words = row
         .what

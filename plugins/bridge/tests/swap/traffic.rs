@@ -15,11 +15,11 @@ use testkit::{Host, OrFail, Pod, Suite, Test, fail};
 
 /// The time after which an unanswered packet is lost. Long, since a busy machine may keep the
 /// sending thread from running.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// The number of pods that are added and deleted.
 const ROUNDS: usize = 6;
 /// The least number of answers that proves anything.
-const ENOUGH: usize = 50;
+const MIN_ANSWERS: usize = 50;
 
 /// Addresses for documentation (RFC 5737, RFC 3849): the host's outer ones, and those of the host
 /// outside.
@@ -72,7 +72,7 @@ fn keep_talking(host: &Host, suite: Suite, first: Side, second: Side) {
     assert_eq!(counts.len(), 4);
     for count in counts {
         host.note(format!("{count:?}"));
-        if !count.lost.is_empty() || count.answered < ENOUGH {
+        if !count.lost.is_empty() || count.answered < MIN_ANSWERS {
             fail(format_args!("{count:?}"));
         }
     }
@@ -101,7 +101,7 @@ fn come_and_go(node: &Node<'_>, side: Side) {
     }
 }
 
-/// A host outside that has no route to the pods.
+/// Returns a host outside that has no route to the pods.
 fn outside() -> (Netns, Reflector) {
     let netns = Netns::create("outside").or_fail("make a host outside");
     tool("ip link add uplink type veth peer name eth0 netns outside");
@@ -195,7 +195,7 @@ fn run(flow: &Flow, pod: &Pod, done: &AtomicBool) -> Count {
     pod.inside(|| {
         while !done.load(Ordering::Relaxed) {
             let start = Instant::now();
-            match flow.ask(PATIENCE) {
+            match flow.ask(TIMEOUT) {
                 Ok(()) => count.answered += 1,
                 Err(e) => count
                     .lost

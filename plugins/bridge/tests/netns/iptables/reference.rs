@@ -31,7 +31,7 @@ pub(super) fn tests() -> Vec<Test> {
     tests
 }
 
-/// The reference's plugin, with the same configuration.
+/// Runs the reference's plugin with the same configuration.
 fn by_reference(
     network: &Network<'_>,
     suite: Suite,
@@ -54,7 +54,8 @@ fn by_reference(
 }
 
 fn rules_are_the_same_line_by_line(host: &Host, suite: Suite) {
-    let (flavour, pod) = (Flavour::Nft, host.pod("a"));
+    let flavour = Flavour::Nft;
+    let pod = host.pod("a");
     flavour.require();
     for (name, id) in [
         ("net".to_owned(), "a".to_owned()),

@@ -229,7 +229,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// A pool that is exhausted from the start.
+/// Returns the `ipam` of a pool that is exhausted from the start.
 fn no_address() -> Value {
     json!({"ipam": {"type": "host-local", "dataDir": "/run/full", "ranges": [[
         {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.1", "rangeEnd": "10.1.0.1", "gateway": "10.1.0.1"}

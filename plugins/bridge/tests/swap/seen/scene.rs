@@ -27,7 +27,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Returns a scene; the keys in `more` replace the network's.
+    /// Returns a request; the keys in `more` replace the network's.
     pub(crate) fn request(&self, command: Command, pod: &Pod, more: Value) -> Invocation<'a> {
         self.node
             .request(self.side, command, &crate::node::id(pod), more)
@@ -127,7 +127,7 @@ pub(crate) fn ports() -> Vec<String> {
         .collect()
 }
 
-/// Returns the masquerade rules of a container.
+/// Returns the number of masquerade rules of a container.
 pub(crate) fn rules_of(id: &str) -> usize {
     let rules = try_tool("nft list table inet cni_plugins_masquerade").unwrap_or_default();
     rules
