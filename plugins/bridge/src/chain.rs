@@ -106,12 +106,14 @@ pub(crate) fn require_markable(port: &Link) -> Result<(), Error> {
     )))
 }
 
+/// Returns the error for an interface of the result that does not exist.
 fn not_on_host(name: &str) -> Error {
     let msg = format!("interface {name} of prevResult is not on this host");
     Error::new(Code::INVALID_CONFIG, msg)
         .with_details("an earlier plugin of the chain named it as the host's side of the interface")
 }
 
+/// Returns the error for several interfaces that might become the port.
 fn ambiguous(several: &[Link]) -> Error {
     let names: Vec<&str> = several.iter().map(|link| link.name.as_str()).collect();
     Error::new(
@@ -142,8 +144,8 @@ fn other_bridges_port(host: &mut Rtnl, port: &Link, master: u32) -> Result<Error
     )))
 }
 
-/// Makes the interface a port of the bridge, sets it up and marks it. An alias of others stays; DEL
-/// then leaves the port to the plugin that made it, whose DEL removes it.
+/// Makes the interface a port of the bridge, sets it up and marks it. An alias of others stays;
+/// then DEL does not detach the port, and the DEL of the plugin that made the interface removes it.
 ///
 /// # Errors
 /// Fails if the kernel refuses.

@@ -338,6 +338,7 @@ fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
     }
 }
 
+/// Returns the mode of the port; fails if two modes are set.
 fn port_mode(wire: &Wire) -> Result<PortMode, Error> {
     match (wire.hairpin_mode, wire.promisc_mode) {
         (true, true) => Err(invalid(
@@ -349,6 +350,7 @@ fn port_mode(wire: &Wire) -> Result<PortMode, Error> {
     }
 }
 
+/// Returns the bridge's role; `isDefaultGateway` implies `isGateway`.
 fn gateway(wire: &Wire) -> Gateway {
     match (wire.is_default_gateway, wire.is_gateway) {
         (true, _) => Gateway::Default,
@@ -357,6 +359,8 @@ fn gateway(wire: &Wire) -> Gateway {
     }
 }
 
+/// Returns the state of the container's interface; fails if it is to be left down and to get
+/// addresses.
 fn container(wire: &Wire) -> Result<Container, Error> {
     match (wire.ipam.kind.as_str(), wire.disable_container_interface) {
         ("", true) => Ok(Container::Down),

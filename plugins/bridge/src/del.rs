@@ -18,7 +18,8 @@ use cni_types::{AttachmentId, Call, Detachment, Error};
 /// Removes rules, links and addresses of the attachment. Succeeds if they are gone.
 ///
 /// # Errors
-/// Fails if something cannot be removed; the other steps are tried nevertheless.
+/// Fails if a part cannot be removed. The other parts are removed nevertheless; but the addresses
+/// stay reserved as long as a link may be left.
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let id = detachment.id(&call.network);
     del::remove(

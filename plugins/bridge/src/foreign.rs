@@ -76,8 +76,8 @@ pub(crate) fn classify<'a>(
 }
 
 impl Foreign<'_> {
-    /// Returns true if the pair is as the reference makes it, and its addresses belong to stale
-    /// attachments only.
+    /// Returns true if the pair is as the reference makes it, and its container has an address of a
+    /// stale attachment and none of a valid one.
     fn is_of_stale(&self, masqueraded: &Masqueraded<'_>) -> bool {
         is_the_references(self.link)
             && !self.own.is_disjoint(&masqueraded.stale)

@@ -23,8 +23,8 @@ pub(crate) fn current(rtnl: &mut Rtnl, name: &IfName) -> Result<Link, Error> {
 /// only until the port is operational, and logs a warning.
 ///
 /// # Errors
-/// Fails with code 101 if the port is not ready within [`FORWARDING_LIMIT`], if it vanishes, or if
-/// the kernel refuses; with `stop`'s error if that is requested.
+/// Fails with code 101 if the port is not ready within [`FORWARDING_LIMIT`], if it is gone, if the
+/// kernel refuses, or if `stop` is requested.
 pub(crate) fn wait_forwarding(rtnl: &mut Rtnl, name: &IfName, stop: &Stop) -> Result<Link, Error> {
     let now = current(rtnl, name)?;
     if forwards(&now) {

@@ -10,10 +10,11 @@ use cni_attachment::{
 use cni_net::nft::Nft;
 use cni_types::{Call, Error, KeepAddresses};
 
-/// Removes what stale attachments left behind, then has the IPAM plugin do the same.
+/// Removes the rules and links of stale attachments, then has the IPAM plugin free their addresses.
 ///
 /// # Errors
-/// Fails if something cannot be removed; the rest is removed nevertheless.
+/// Fails if something cannot be removed. Other removals are tried nevertheless, but no address is
+/// freed while a link may be left.
 pub(crate) fn gc(call: &Call) -> Result<(), Error> {
     gc::collect(call, || Ok(CleanupConfig::of(call)?.ipam), &mut Bridge)
 }
