@@ -13,7 +13,7 @@ impl CniArgs {
     /// Reads the variable's value; empty text holds no pairs.
     ///
     /// # Errors
-    /// Code 4, with the reference's text, for a pair that is not `KEY=value`.
+    /// Fails with code 4 and the reference's text for a pair that is not `KEY=value`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
             return Ok(Self::default());
@@ -28,7 +28,7 @@ impl CniArgs {
             .map(Self)
     }
 
-    /// The value of `key`; the last if it is repeated.
+    /// Returns the value of `key`, the last one if the key is repeated, or `None`.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
         self.0
@@ -43,7 +43,7 @@ impl CniArgs {
     /// `IgnoreUnknown=1`.
     ///
     /// # Errors
-    /// Code 4 with the reference's text, naming the unknown pairs.
+    /// Fails with code 4 and the reference's text, naming the unknown pairs.
     pub fn require_known(&self, known: &[&str]) -> Result<(), Error> {
         let ignore = match self
             .value(IGNORE_UNKNOWN)

@@ -1,4 +1,4 @@
-//! Attachments: which one a request is about, and which ones GC must leave alone.
+//! Attachments: the one that a request is about, and those that GC must leave alone.
 
 use crate::{
     hash::sha512_hex,
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// section 3).
 ///
 /// The names are plain texts, since an identity is also read from an alias, from a record or from
-/// GC's list, and compared there. A path or an interface's name is made of the checked names in
+/// GC's list, and compared there. Paths and interfaces are named by the checked names of
 /// [`Attachment`] and [`Detachment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttachmentId<'a> {
@@ -23,20 +23,20 @@ pub struct AttachmentId<'a> {
 }
 
 impl AttachmentId<'_> {
-    /// Returns the three names with NUL between them, which none of them holds.
+    /// Returns the three names joined by NUL, which none of them contains.
     #[must_use]
     pub fn joined(&self) -> String {
         [self.network, self.container_id, self.if_name].join("\0")
     }
 
-    /// Returns 32 hexadecimal digits that stand for the attachment.
+    /// Returns the hash of the attachment: 32 hexadecimal digits.
     #[must_use]
     pub fn hash(&self) -> String {
         sha512_hex(self.joined(), 32)
     }
 }
 
-/// The attachment that an ADD makes or a CHECK looks at: its identity and its namespace.
+/// The attachment that an ADD creates or a CHECK verifies: its identity and its namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// `CNI_CONTAINERID`.
@@ -59,7 +59,7 @@ impl Attachment {
     }
 }
 
-/// The attachment that a DEL ends. Its namespace may be gone, and then there is no path to it.
+/// The attachment that a DEL removes. If its namespace is gone, there may be no path to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detachment {
     /// `CNI_CONTAINERID`.
@@ -85,14 +85,14 @@ impl Detachment {
 /// The attachments that GC must leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValidAttachments {
-    /// The runtime sent no list (`cnitool gc`): nothing that may be alive can be collected.
+    /// The runtime sent no list (`cnitool gc`), so any attachment may be alive and none is stale.
     Unknown,
-    /// All valid attachments of the network; every other one of it is stale.
+    /// All valid attachments of the network; every other attachment to it is stale.
     Only(AttachmentList),
 }
 
 impl ValidAttachments {
-    /// Returns true if this attachment is certainly stale.
+    /// Returns true if the attachment is known to be stale.
     #[must_use]
     pub fn excludes(&self, id: AttachmentId<'_>) -> bool {
         match self {
@@ -101,8 +101,8 @@ impl ValidAttachments {
         }
     }
 
-    /// Returns true if no attachment of this container to the network is valid: for records that
-    /// name no interface.
+    /// Returns true if no attachment of this container to the network is valid. For records without
+    /// an interface name.
     #[must_use]
     pub fn excludes_container(&self, container_id: &str) -> bool {
         match self {
@@ -121,7 +121,7 @@ pub struct AttachmentList {
 }
 
 impl AttachmentList {
-    /// Makes a list of container ids, each with the name of an interface.
+    /// Creates a list from container ids, each with the name of an interface.
     pub fn new<C: Into<String>, I: Into<String>>(
         network: &str,
         attachments: impl IntoIterator<Item = (C, I)>,

@@ -1,4 +1,4 @@
-//! One invocation of a plugin: environment and stdin turned into checked values (spec section 2).
+//! One invocation of a plugin: environment and stdin, parsed into checked values (spec section 2).
 
 use crate::{
     args::CniArgs,
@@ -13,10 +13,10 @@ use crate::{
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-/// The key of GC's list, and the one it had before 1.1.0 was released.
+/// The key of GC's list, and its name before the release of 1.1.0.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
-/// The operation that the runtime asks for.
+/// The operation that the runtime requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of spec section 2")]
 pub enum Command {
@@ -29,7 +29,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command named by `CNI_COMMAND`.
+    /// Returns the command named by `CNI_COMMAND`, or `None` for an unknown one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
@@ -43,7 +43,7 @@ impl Command {
         })
     }
 
-    /// The name in `CNI_COMMAND`.
+    /// Returns the name as in `CNI_COMMAND`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,8 +56,7 @@ impl Command {
         }
     }
 
-    /// The variables that the command cannot do without, in the order in which the reference lists
-    /// them.
+    /// Returns the variables that the command requires, in the reference's order.
     #[must_use]
     pub fn required_variables(self) -> &'static [&'static str] {
         match self {
@@ -69,7 +68,7 @@ impl Command {
     }
 }
 
-/// The keys that every network configuration has, whatever the plugin.
+/// The keys of every network configuration, of any plugin.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Base {
@@ -80,7 +79,7 @@ struct Base {
     kind: String,
 }
 
-/// A string; empty for anything else, which names no program.
+/// Reads a string; anything else reads as empty text, which names no program.
 fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(String::deserialize(deserializer).unwrap_or_default())
 }
@@ -99,11 +98,11 @@ fn undecodable(e: DecodeError) -> Error {
     )
 }
 
-/// One checked request: the configuration and its surroundings. What concerns only ADD, DEL or
-/// CHECK is in [`Attachment`](crate::Attachment) and [`Detachment`](crate::Detachment).
+/// A checked request: the configuration and the environment. The parameters of ADD, CHECK and DEL
+/// are in [`Attachment`](crate::Attachment) and [`Detachment`](crate::Detachment).
 #[derive(Debug)]
 pub struct Call {
-    /// The protocol version that the configuration asks for, and that the answer has.
+    /// The protocol version of the configuration, in which the reply is written.
     pub version: SpecVersion,
     /// The network's name.
     pub network: NetworkName,
@@ -111,8 +110,8 @@ pub struct Call {
     pub stop: Stop,
     environment: Environment,
     config: Document<Vec<u8>>,
-    /// The names by which a delegate would be this plugin again: its own, and the `type` that the
-    /// runtime ran, which differ if it is installed under another name.
+    /// The names by which a delegate would be this plugin again: its own name, and the `type` in
+    /// the configuration, which differs if the plugin is installed under another name.
     own_kinds: [String; 2],
 }
 
@@ -120,12 +119,13 @@ impl Call {
     /// Reads a configuration. The name is checked before the version, as the reference does.
     ///
     /// # Errors
-    /// Code 6 for what is not a JSON object, 7 for the name, 1 for the version.
+    /// Fails with code 6 if `stdin` is not one JSON object, with 7 for the name, and with 1 for the
+    /// version.
     pub fn new(environment: Environment, stdin: Vec<u8>, stop: Stop) -> Result<Self, Error> {
         Self::of_document(environment, document(stdin)?, stop)
     }
 
-    /// Reads a configuration whose text is checked.
+    /// Reads a configuration whose syntax was checked.
     pub(crate) fn of_document(
         environment: Environment,
         config: Document<Vec<u8>>,
@@ -145,45 +145,45 @@ impl Call {
         })
     }
 
-    /// The same call, to the plugin of this name.
+    /// Returns the call with this plugin's name.
     pub(crate) fn for_plugin(mut self, name: &str) -> Self {
         let [own, _] = &mut self.own_kinds;
         name.clone_into(own);
         self
     }
 
-    /// True if a delegate of this type would be the plugin itself.
+    /// Returns true if a delegate of this type would be the plugin itself.
     pub(crate) fn is_own_kind(&self, kind: &str) -> bool {
         !kind.is_empty() && self.own_kinds.iter().any(|own| own == kind)
     }
 
-    /// The configuration as `T`.
+    /// Decodes the configuration into `T`.
     ///
     /// # Errors
-    /// Code 6, with the path to the value that does not fit.
+    /// Fails with code 6 and the path to a value that does not fit.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.config
             .decode()
             .map_err(|e| Error::new(Code::DECODE, format!("failed to load netconf: {e}")))
     }
 
-    /// The pairs of `CNI_ARGS`, none of which may have a key outside `known` (see
-    /// [`CniArgs::require_known`]). Read on demand: a plugin that takes no arguments accepts any
-    /// text (`CNI_ARGS=none` to loopback).
+    /// Returns the pairs of `CNI_ARGS`, whose keys must be in `known` (see
+    /// [`CniArgs::require_known`]). They are parsed on demand: a plugin that takes no arguments
+    /// accepts any text (`CNI_ARGS=none` to loopback).
     ///
     /// # Errors
-    /// Code 4 for a malformed pair or an unknown key.
+    /// Fails with code 4 for a malformed pair or an unknown key.
     pub fn args(&self, known: &[&str]) -> Result<CniArgs, Error> {
         let args = CniArgs::parse(&self.environment.text("CNI_ARGS"))?;
         args.require_known(known)?;
         Ok(args)
     }
 
-    /// The result of the plugin before this one (ADD) or of the whole chain (CHECK, DEL), of any
-    /// version.
+    /// Returns prevResult, of any version: the result of the previous plugin (ADD) or of the whole
+    /// chain (CHECK, DEL). Returns `None` if the key is missing.
     ///
     /// # Errors
-    /// Code 6 if there is one that cannot be read.
+    /// Fails with code 6 if prevResult cannot be decoded.
     pub fn prev_result(&self) -> Result<Option<AddResult>, Error> {
         let undecodable =
             |e: DecodeError| Error::new(Code::DECODE, format!("could not parse prevResult: {e}"));
@@ -193,19 +193,20 @@ impl Call {
         field.decode().map_err(undecodable)
     }
 
-    /// Returns the result that CHECK cannot do without.
+    /// Returns prevResult, which CHECK requires.
     ///
     /// # Errors
-    /// Code 7, with the reference's words, if the key is missing; 6 if it cannot be read.
+    /// Fails with code 7 and the reference's text if the key is missing, and with 6 if prevResult
+    /// cannot be decoded.
     pub fn require_prev_result(&self) -> Result<AddResult, Error> {
         let missing = || Error::new(Code::INVALID_CONFIG, "Required prevResult missing");
         self.prev_result()?.ok_or_else(missing)
     }
 
-    /// GC's list. A `null` is an empty list: CRI-O without pods sends that.
+    /// Returns GC's list. A `null` is an empty list: CRI-O without pods sends that.
     ///
     /// # Errors
-    /// Code 6 for a list of another shape.
+    /// Fails with code 6 for a value that is not a list of attachments.
     pub fn valid_attachments(&self) -> Result<ValidAttachments, Error> {
         #[derive(Deserialize)]
         struct Entry {
@@ -230,13 +231,13 @@ impl Call {
         Ok(ValidAttachments::Unknown)
     }
 
-    /// The environment that the request came with.
+    /// Returns the environment of the request.
     #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// The configuration as it came, byte for byte.
+    /// Returns the configuration as it was received, byte for byte.
     #[must_use]
     pub fn stdin(&self) -> &[u8] {
         self.config.text()
@@ -244,10 +245,10 @@ impl Call {
 }
 
 impl SpecVersion {
-    /// The version that a configuration asks for: 0.1.0 if it names no version.
+    /// Parses the version of a configuration; empty text is 0.1.0.
     ///
     /// # Errors
-    /// Code 1, naming both the version asked for and the supported ones.
+    /// Fails with code 1, naming the requested version and the supported ones.
     pub fn of_config(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
             return Ok(Self::V0_1_0);
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn gc_tells_a_missing_list_from_an_empty_one() {
+    fn gc_distinguishes_a_missing_list_from_an_empty_one() {
         assert_eq!(gc(""), ValidAttachments::Unknown);
         assert!(!excludes(&gc(""), "a", "eth0") && !gc("").excludes_container("a"));
         for empty in ["[]", "null"] {

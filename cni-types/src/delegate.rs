@@ -1,11 +1,11 @@
 //! Delegation (spec section 4): another plugin, found in `CNI_PATH`, is run with the same
-//! environment and the same configuration. Its stderr is ours; its error becomes our error, word
-//! for word.
+//! environment and the same configuration. It shares our stderr, and its error is reported as ours,
+//! unchanged.
 //!
-//! Since a delegate gets the same configuration, one that leads back (`"ipam": {"type": "bridge"}`)
-//! would start processes without end. So a plugin refuses to delegate to itself, and each
-//! delegation counts in the environment how deep it is: that ends any longer way back, also through
-//! plugins that are not of this suite.
+//! Since a delegate gets the same configuration, a delegate that is its own delegate (`"ipam":
+//! {"type": "bridge"}`) would start processes without end. So a plugin refuses to delegate to
+//! itself. For longer cycles, also through plugins of other suites, an environment variable counts
+//! the depth of delegations.
 
 use crate::{
     call::{Call, Command},
@@ -17,15 +17,15 @@ use crate::{
     stop::Stop,
 };
 
-/// The variable that says how many delegations led to this process; absent for one that a runtime
-/// started.
+/// The variable with the number of delegations that led to this process; absent in a process that a
+/// runtime started.
 const DEPTH: &str = "CNI_DELEGATION_DEPTH";
 
-/// The most delegations below each other. A meta-plugin, the plugin it delegates to and the IPAM
-/// plugin of that are two.
+/// The greatest depth of delegations. A meta-plugin's delegate and the IPAM plugin of that reach a
+/// depth of two.
 const MAX_DEPTH: u32 = 4;
 
-/// A delegate, found and ready to be run for one call.
+/// A delegate, found and ready to run for one call.
 #[derive(Debug)]
 pub struct Delegate<'a> {
     call: &'a Call,
@@ -38,8 +38,8 @@ impl Call {
     /// Finds the delegate called `kind` in `CNI_PATH`.
     ///
     /// # Errors
-    /// Code 7 for a name that could leave `CNI_PATH` or leads back to this plugin, 102 if there is
-    /// no such program.
+    /// Fails with code 7 for a name that could leave `CNI_PATH` or leads back to this plugin, and
+    /// with 102 if there is no such program.
     pub fn delegate(&self, kind: &str) -> Result<Delegate<'_>, Error> {
         Delegate::find(self, kind)
     }
@@ -49,9 +49,9 @@ impl<'a> Delegate<'a> {
     /// Looks `kind` up in the call's `CNI_PATH`.
     ///
     /// # Errors
-    /// Code 7 for a name with which the program could lie outside `CNI_PATH` (CVE-2021-20206) and
-    /// for a delegate that leads back, 102 if no such program exists, 4 for
-    /// a depth that is not a number.
+    /// Fails with code 7 for a name with which the program could lie outside `CNI_PATH`
+    /// (CVE-2021-20206) and for a delegate that leads back, with 102 if no such program exists, and
+    /// with 4 if the depth is not a number.
     fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
         let depth = depth_of(call.environment())?;
         if call.is_own_kind(kind) {
@@ -72,8 +72,8 @@ impl<'a> Delegate<'a> {
         })
     }
 
-    /// Returns the delegate with addresses that its GC must leave reserved. One that is not of this
-    /// suite may not know the variable that says so.
+    /// Returns the delegate with addresses that its GC must leave reserved. Delegates of other
+    /// suites ignore the variable that holds them.
     #[must_use]
     pub fn keeping(mut self, keep: KeepAddresses) -> Self {
         self.keep = keep;
@@ -83,15 +83,15 @@ impl<'a> Delegate<'a> {
     /// Runs ADD and reads the result.
     ///
     /// # Errors
-    /// The delegate's own, or 6 if its result cannot be read.
+    /// Fails with the delegate's own error, or with code 6 if its result cannot be decoded.
     pub fn add(&self) -> Result<AddResult, Error> {
         self.start_add()?.result()
     }
 
-    /// Starts ADD; something else can be done until the result is needed.
+    /// Starts ADD, and returns while it runs.
     ///
     /// # Errors
-    /// Code 102 if the delegate cannot be run.
+    /// Fails with code 102 if the delegate cannot be run.
     pub fn start_add(&self) -> Result<RunningAdd<'a>, Error> {
         let running = self.program.start(
             &self.environment(Command::Add),
@@ -105,12 +105,12 @@ impl<'a> Delegate<'a> {
         })
     }
 
-    /// Runs DEL. A request to stop is passed on to it, and then it has 5 seconds. One that came
-    /// before, as in the clean-up after an ADD that was stopped, gives it 5 seconds before it is
-    /// passed on: what it does must be done.
+    /// Runs DEL. A request to stop is passed on to the delegate, which then has 5 seconds to end.
+    /// After a request to stop that came earlier, as in the rollback of a stopped ADD, the delegate
+    /// first gets 5 seconds to finish, since its work must be done.
     ///
     /// # Errors
-    /// The delegate's own.
+    /// Fails with the delegate's own error.
     pub fn del(&self) -> Result<(), Error> {
         let clean_up = Stop::after(GRACE);
         let stop = if self.call.stop.check().is_ok() {
@@ -121,10 +121,10 @@ impl<'a> Delegate<'a> {
         self.run(Command::Del, stop)?.document().map(drop)
     }
 
-    /// Runs `command`, which prints nothing on success: CHECK, STATUS or GC.
+    /// Runs `command`, which prints nothing if it succeeds: CHECK, STATUS or GC.
     ///
     /// # Errors
-    /// The delegate's own.
+    /// Fails with the delegate's own error.
     pub fn verify(&self, command: Command) -> Result<(), Error> {
         let output = self.run(command, &self.call.stop);
         self.call.stop.check()?;
@@ -177,8 +177,8 @@ fn leads_back(kind: &str, details: &str) -> Error {
     ))
 }
 
-/// A delegate's ADD that was started. Dropped, it is waited for, so that its DEL does not overtake
-/// it; as in every wait, a request to stop is passed on to it.
+/// A delegate's ADD that was started. Dropping it waits for its end, so that its DEL does not
+/// overtake it, and passes a request to stop on to it.
 #[derive(Debug)]
 pub struct RunningAdd<'a> {
     call: &'a Call,
@@ -190,7 +190,7 @@ impl RunningAdd<'_> {
     /// Waits for the delegate and reads its result.
     ///
     /// # Errors
-    /// The delegate's own, or 6 if its result cannot be read.
+    /// Fails with the delegate's own error, or with code 6 if its result cannot be decoded.
     pub fn result(mut self) -> Result<AddResult, Error> {
         let output = self
             .running
@@ -237,7 +237,7 @@ mod tests {
         Call::new(environment, stdin, Stop::never()).unwrap()
     }
 
-    /// A folder with one executable shell script in it.
+    /// A folder that holds one executable shell script.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,5 +1,5 @@
-//! The process's environment, as a value. Production reads it once; tests make their own, since
-//! changing the real one is unsafe in a process with threads.
+//! The process's environment as a value. The program reads it once; tests construct their own,
+//! since changing the real one is unsafe in a process with threads.
 
 use std::ffi::{OsStr, OsString};
 
@@ -8,14 +8,14 @@ use std::ffi::{OsStr, OsString};
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// The variables of this process.
+    /// Returns the variables of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
-    /// The value of `name`; empty if it is not set. Bytes that are not UTF-8 are replaced, which no
-    /// grammar of a `CNI_*` variable accepts.
+    /// Returns the value of `name`; empty if it is not set. Bytes that are not UTF-8 are replaced
+    /// by a character that no grammar of a `CNI_*` variable accepts.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         self.value(name)
@@ -23,7 +23,7 @@ impl Environment {
             .unwrap_or_default()
     }
 
-    /// The value of `name`, as the kernel gave it.
+    /// Returns the value of `name` as the kernel passed it, or `None` if it is not set.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&OsStr> {
         self.0
@@ -32,7 +32,7 @@ impl Environment {
             .map(|(_, value)| value.as_os_str())
     }
 
-    /// The same environment with `name` set to `value`.
+    /// Returns the environment with `name` set to `value`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.0.retain(|(key, _)| key != name);
@@ -40,7 +40,7 @@ impl Environment {
         self
     }
 
-    /// All variables.
+    /// Returns all variables.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0
             .iter()

@@ -25,34 +25,35 @@ impl Code {
     pub const IO: Self = Self(5);
     /// Content could not be decoded.
     pub const DECODE: Self = Self(6);
-    /// The configuration was read, but does not make sense.
+    /// The configuration was decoded, but is invalid.
     pub const INVALID_CONFIG: Self = Self(7);
     /// The network namespace cannot be used (the reference's code, not the spec's).
     pub const INVALID_NETNS: Self = Self(8);
-    /// A passing condition; the runtime may try again.
+    /// A temporary condition; the runtime should try again.
     pub const TRY_AGAIN: Self = Self(11);
-    /// STATUS: an ADD would fail.
+    /// STATUS: the plugin cannot serve an ADD.
     pub const UNAVAILABLE: Self = Self(50);
-    /// STATUS: an ADD would fail, and existing containers may be cut off.
+    /// STATUS: the plugin cannot serve an ADD, and existing containers may have limited
+    /// connectivity.
     pub const LIMITED_CONNECTIVITY: Self = Self(51);
-    /// CHECK found the attachment in another state than ADD left it in.
+    /// CHECK found the attachment in another state than ADD left it.
     pub const CHECK_MISMATCH: Self = Self(100);
     /// The kernel refused an operation.
     pub const KERNEL: Self = Self(101);
-    /// A delegated plugin could not be run, or broke the protocol.
+    /// A delegate could not be run, or violated the protocol.
     pub const DELEGATE: Self = Self(102);
-    /// IPAM has no answer: no address is left, or the wanted one is taken.
+    /// IPAM cannot give an address: none is left, or the requested one is taken.
     pub const ADDRESS_UNAVAILABLE: Self = Self(103);
     /// Anything else (the reference's catch-all).
     pub const OTHER: Self = Self(999);
 }
 
-/// An error, as it is reported to the runtime.
+/// An error as it is reported to the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The numeric code.
     pub code: Code,
-    /// The short text. Lower case, no final stop.
+    /// The short text, in lower case and without a final stop.
     pub msg: String,
     /// The longer text; empty if there is nothing to add.
     pub details: String,
@@ -78,7 +79,7 @@ struct Foreign {
 }
 
 impl Error {
-    /// An error without details.
+    /// Creates an error without details.
     #[must_use]
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self {
@@ -88,14 +89,14 @@ impl Error {
         }
     }
 
-    /// Returns the error with these details in place of any it had.
+    /// Replaces the details.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
     }
 
-    /// Returns the error with `more` after the details it has.
+    /// Appends `more` to the details.
     #[must_use]
     pub fn and_details(mut self, more: &str) -> Self {
         if !self.details.is_empty() {
@@ -105,18 +106,18 @@ impl Error {
         self
     }
 
-    /// Returns the error with `prefix` and a colon before its text.
+    /// Prefixes the text with `prefix` and a colon.
     #[must_use]
     pub fn context(mut self, prefix: impl fmt::Display) -> Self {
         self.msg = format!("{prefix}: {}", self.msg);
         self
     }
 
-    /// Joins the outcomes of a work that went on to its end. The first error gives code and text,
-    /// the others follow as details, each once.
+    /// Joins the outcomes of work that is not stopped by an error. The first error gives code and
+    /// text; the others follow as details, each once.
     ///
     /// # Errors
-    /// Fails if one outcome is an error, with all of them.
+    /// Fails if an outcome is an error, with all of them.
     pub fn join<E: Into<Self>>(
         outcomes: impl IntoIterator<Item = Result<(), E>>,
     ) -> Result<(), Self> {
@@ -136,7 +137,7 @@ impl Error {
         }))
     }
 
-    /// The error object of spec section 5, as one JSON document.
+    /// Returns the error object of spec section 5, as one JSON document.
     #[must_use]
     pub fn to_json(&self, version: SpecVersion) -> String {
         let wire = Wire {
@@ -148,12 +149,13 @@ impl Error {
         crate::json::pretty(&wire)
     }
 
-    /// Reads the error object that another plugin printed. An error with code 0 gets code 102.
+    /// Reads the error object that another plugin printed; returns `None` for any other text. Code 0
+    /// becomes 102.
     #[must_use]
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
         let wire: Foreign = Document::parse(bytes).ok()?.decode().ok()?;
-        // 0 means success to a reader of codes (spec section 5); the reference prints it for an
-        // error of its own.
+        // 0 means success to a reader of codes (spec section 5); the reference prints it for errors
+        // of its own.
         let code = if wire.code == 0 {
             Code::DELEGATE
         } else {

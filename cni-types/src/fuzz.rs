@@ -1,4 +1,5 @@
-//! Entry functions for the fuzzer: bytes from anywhere, and what must hold whatever they are.
+//! Entry functions for the fuzzer: arbitrary bytes, and the properties that must hold for all of
+//! them.
 //!
 //! A request is given as text that a mutator can work on: one `NAME=value` a line, an empty line,
 //! and the configuration. Compiled with the feature `fuzzing` only.
@@ -33,7 +34,7 @@ pub fn request(data: &[u8]) -> (Environment, Vec<u8>) {
 /// Answers a request as a plugin's process would, and checks the answer.
 ///
 /// # Panics
-/// If the answer is not what spec section 5 wants of one.
+/// Panics if the answer violates spec section 5.
 pub fn serve(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) -> Reply {
     let reply = answer(plugin, environment, Stop::never(), |_| Ok(stdin));
     assert!(
@@ -62,11 +63,11 @@ pub fn serve(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) -> R
     reply
 }
 
-/// Reads a result and writes it in the shape of each version. What was written must read back, and
+/// Reads a result and writes it in the shape of each version. The written text must read back, and
 /// be written the same again.
 ///
 /// # Panics
-/// If it does not.
+/// Panics if it does not.
 pub fn result(data: &[u8]) {
     let Ok(json) = Json::parse(data) else { return };
     let read_back = Json::parse(json.to_string().as_bytes());
@@ -95,11 +96,11 @@ pub fn result(data: &[u8]) {
     }
 }
 
-/// Reads a text as everything that a variable or a key can hold. What is accepted must be printed
-/// as it was read, and a name must not be able to leave its folder.
+/// Reads a text with every reader of variables and keys. An accepted text must be printed as it was
+/// read, and a name must not be able to leave its folder.
 ///
 /// # Panics
-/// If that does not hold.
+/// Panics if either does not hold.
 pub fn values(data: &[u8]) {
     let text = &*String::from_utf8_lossy(data);
     let _ = (Command::parse(text), SpecVersion::of_config(text));

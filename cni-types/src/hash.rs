@@ -1,5 +1,4 @@
-//! Hashes in the form that names and comments hold them in: the first hexadecimal digits of a
-//! SHA-512.
+//! Hashes as names and comments contain them: the first hexadecimal digits of a SHA-512.
 
 use sha2::{Digest, Sha512};
 use std::fmt::Write;

@@ -1,9 +1,9 @@
-//! The parts of a configuration that every IPAM plugin reads: the addresses that the runtime asks
-//! for, and the errors that all of them share.
+//! The parts of a configuration that every IPAM plugin reads: requested addresses, and the errors
+//! that all of them share.
 //!
-//! A runtime asks for particular addresses in three places (CONVENTIONS.md): `IP` in `CNI_ARGS`,
-//! `args.cni.ips`, and `runtimeConfig.ips`, the capability `ips`. Which of them wins, and whether a
-//! prefix length is needed, is each plugin's own: host-local adds them up, static takes one place.
+//! A runtime requests particular addresses in three places (CONVENTIONS.md): `IP` in `CNI_ARGS`,
+//! `args.cni.ips`, and `runtimeConfig.ips`, the capability `ips`. Which place has precedence and if
+//! a prefix length is required differs by plugin: host-local combines the places, static takes one.
 
 mod requested;
 
@@ -12,17 +12,17 @@ pub use requested::{InvalidAddress, RequestedAddress, RequestedIps, ip_of_cni_ar
 use crate::error::{Code, Error};
 use std::net::IpAddr;
 
-/// The error of a configuration without an `ipam` section, with the reference's text.
+/// Returns the error of a configuration without an `ipam` section, with the reference's text.
 #[must_use]
 pub fn missing_section() -> Error {
     Error::new(Code::INVALID_CONFIG, "IPAM config missing 'ipam' key")
 }
 
-/// Reads the value of a key that holds an address, as `gateway` does. Empty text is no address, as
-/// the reference has it.
+/// Reads the value of a key that holds an address, such as `gateway`. Empty text is `None`, as in
+/// the reference.
 ///
 /// # Errors
-/// Code 7, with the reference's text, if the text is neither empty nor an address.
+/// Fails with code 7 and the reference's text if the text is neither empty nor an address.
 pub fn optional_address(text: &str) -> Result<Option<IpAddr>, Error> {
     if text.is_empty() {
         return Ok(None);

@@ -1,13 +1,13 @@
 //! JSON as the reference reads it.
 //!
 //! Configurations in the field were only ever read by Go's `encoding/json`: keys match struct
-//! fields without regard to case, repeated keys are merged, `null` is the same as no key, unknown
-//! keys are ignored, whatever is in them. serde's defaults differ in all of these. So text is
-//! checked first (`check`), never built into a tree, and what is asked for is decoded from it by a
-//! deserializer that follows Go (`decode`): an input of many megabytes costs its own size.
+//! fields without regard to case, repeated keys are merged, `null` equals a missing key, and
+//! unknown keys are ignored whatever they contain. serde's defaults differ in all of these. So text
+//! is first checked (`check`) without building a tree, and then decoded on request by a
+//! deserializer that follows Go (`decode`): memory is bounded by the size of the text.
 //!
-//! [`Json`] is a tree, for code that reads keys that no type knows, or changes some and passes the
-//! rest on.
+//! [`Json`] is a tree, for code that reads keys that no type declares, or changes some keys and
+//! passes the rest on.
 
 mod check;
 mod decode;

@@ -1,8 +1,8 @@
-//! Addresses that an IPAM plugin's GC leaves reserved, as a plugin hands them to its delegate.
+//! Addresses that an IPAM plugin's GC must leave reserved, passed by a plugin to its delegate.
 //!
-//! GC's list (spec section 2, `cni.dev/valid-attachments`) names attachments. A plugin that finds
-//! an address in use, and cannot say by which attachment, has no place for it there. So it goes
-//! into an environment variable of our own, which other delegates ignore.
+//! GC's list (spec section 2, `cni.dev/valid-attachments`) names attachments. It has no place for
+//! an address that is known to be in use by an unknown attachment. So such addresses are passed in
+//! an environment variable of our own, which other delegates ignore.
 
 use crate::{
     environment::Environment,
@@ -10,18 +10,18 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-/// Addresses that are in use, whatever the list of valid attachments says.
+/// Addresses that are in use, regardless of the list of valid attachments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepAddresses(BTreeSet<IpAddr>);
 
 impl KeepAddresses {
-    /// The environment variable: addresses separated by commas.
+    /// The name of the environment variable. Its value is addresses separated by commas.
     pub const VARIABLE: &str = "CNI_KEEP_ADDRESSES";
 
     /// Reads the variable; empty if it is not set.
     ///
     /// # Errors
-    /// Fails with code 4 if it holds anything but addresses: to pass one over would free it.
+    /// Fails with code 4 if it contains anything but addresses: skipping one would free it.
     pub fn of(environment: &Environment) -> Result<Self, Error> {
         let text = environment.text(Self::VARIABLE);
         let addresses = text
@@ -51,7 +51,7 @@ impl FromIterator<IpAddr> for KeepAddresses {
     }
 }
 
-/// The value of the variable.
+/// Writes the value of the variable.
 impl fmt::Display for KeepAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<String> = self.0.iter().map(IpAddr::to_string).collect();

@@ -1,5 +1,5 @@
-//! The keys of a plugin's configuration, as data: a plugin declares them once, and tools and pages
-//! are held to the declaration.
+//! The keys of a plugin's configuration as data. A plugin declares them once; tools and pages are
+//! checked against the declaration.
 
 /// A key of a configuration, or of an object in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,38 +25,38 @@ pub enum KeyKind {
     List(&'static KeyKind),
     /// An object with these keys.
     Object(&'static [Key]),
-    /// An object whose keys are names that somebody chose, with values of this kind.
+    /// An object whose keys are names chosen by users, with values of this kind.
     Map(&'static KeyKind),
-    /// The section `ipam`: its `type` says which keys it has.
+    /// The section `ipam`; its `type` decides which keys it has.
     Ipam,
 }
 
 impl Key {
-    /// A key with a value of this kind.
+    /// Returns a key with a value of this kind.
     #[must_use]
     pub const fn new(name: &'static str, kind: KeyKind) -> Self {
         Self { name, kind }
     }
 
-    /// A key with `true` or `false`.
+    /// Returns a key with `true` or `false`.
     #[must_use]
     pub const fn flag(name: &'static str) -> Self {
         Self::new(name, KeyKind::Flag)
     }
 
-    /// A key with a number.
+    /// Returns a key with a number.
     #[must_use]
     pub const fn number(name: &'static str) -> Self {
         Self::new(name, KeyKind::Number)
     }
 
-    /// A key with a text.
+    /// Returns a key with a text.
     #[must_use]
     pub const fn text(name: &'static str) -> Self {
         Self::new(name, KeyKind::Text)
     }
 
-    /// A key with a list of texts.
+    /// Returns a key with a list of texts.
     #[must_use]
     pub const fn texts(name: &'static str) -> Self {
         Self::new(name, KeyKind::List(&KeyKind::Text))

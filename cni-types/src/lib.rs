@@ -1,10 +1,10 @@
 //! The Container Network Interface protocol, versions 0.1.0 to 1.1.0, as plugins see it.
 //!
-//! A plugin implements [`Plugin`] and calls [`main`]. Environment and stdin become a [`Call`] with
-//! an [`Attachment`] or a [`Detachment`], checked and typed; what the plugin returns becomes
-//! exactly one JSON document on stdout and an exit status, also on a panic and on SIGTERM. The
-//! crate touches nothing but the environment, stdin, stdout, stderr, and the delegates that it
-//! runs; the kernel is `cni-net`'s.
+//! A plugin implements [`Plugin`] and calls [`main`]. Environment and stdin become a checked and
+//! typed [`Call`] with an [`Attachment`] or a [`Detachment`]. The plugin's return value becomes
+//! exactly one JSON document on stdout and an exit status, even on a panic and on SIGTERM. The
+//! crate uses only the environment, stdin, stdout, stderr, and the delegates that it runs; the
+//! kernel's network configuration belongs to `cni-net`.
 
 mod args;
 mod attachment;

@@ -1,4 +1,4 @@
-//! From the process's start to its exit status: the part that is the same for every plugin.
+//! The way from the process's start to its exit status, which is the same for every plugin.
 
 mod streams;
 
@@ -23,47 +23,47 @@ use std::{
     time::Duration,
 };
 
-/// The time limit for taking back an ADD whose result could not be printed.
-const PATIENCE_FOR_UNMAKING: Duration = Duration::from_secs(10);
+/// The time limit for the rollback of an ADD whose result could not be printed.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(10);
 
-/// The operations of a plugin. VERSION is answered for it, and requests are checked before they
+/// The operations of a plugin. VERSION is answered without it, and requests are checked before they
 /// reach it.
 pub trait Plugin {
     /// The plugin's name, as in `type`.
     fn name(&self) -> &'static str;
 
-    /// Makes an attachment, wholly or not at all.
+    /// Creates an attachment, as a whole or not at all.
     ///
     /// # Errors
-    /// Fails if the attachment cannot be made.
+    /// Fails if the attachment cannot be created.
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<Encoded, Error>;
 
-    /// Ends an attachment, or what is left of it.
+    /// Removes an attachment, or the parts of it that are left.
     ///
     /// # Errors
-    /// Fails only if something of it remains.
+    /// Fails only if a part of it remains.
     fn del(&self, call: &Call, detachment: &Detachment) -> Result<(), Error>;
 
-    /// Compares an attachment with what its ADD left.
+    /// Compares an attachment with the state in which ADD left it.
     ///
     /// # Errors
     /// Fails with every difference.
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error>;
 
-    /// Succeeds if an ADD can succeed.
+    /// Checks that an ADD could succeed.
     ///
     /// # Errors
-    /// Codes 50 and 51.
+    /// Fails with code 50 or 51 if an ADD could not.
     fn status(&self, call: &Call) -> Result<(), Error>;
 
-    /// Frees what belongs to no valid attachment.
+    /// Removes everything that belongs to no valid attachment.
     ///
     /// # Errors
-    /// Fails with what could not be freed, after everything else was.
+    /// Fails if something could not be removed, after everything else was.
     fn gc(&self, call: &Call) -> Result<(), Error>;
 }
 
-/// The answer of a plugin: at most one JSON document, and success or failure.
+/// The reply of a plugin: at most one JSON document, and success or failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The document for stdout.
@@ -74,10 +74,9 @@ pub struct Reply {
     pub success: bool,
 }
 
-/// Serves the request of this process, and only that: reads environment and stdin, prints the
-/// answer.
+/// Serves the one request of this process: reads environment and stdin, and prints the reply.
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
-    // If this fails the dispositions stay as they are, which is no reason not to serve a request.
+    // If this fails, the dispositions stay as they are; the request can still be served.
     let _ = set_signal_dispositions();
     let stop = Stop::on_sigterm();
     let environment = Environment::of_process();
@@ -95,18 +94,18 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
     });
     if let Err(e) = reply.print(&stop) {
         if let Some(stdin) = asked.into_inner().filter(|_| reply.success) {
-            unmake(plugin, environment, stdin);
+            roll_back_add(plugin, environment, stdin);
         }
         return unprintable(&e);
     }
     reply.exit_code()
 }
 
-/// Answers the request of this process with an error, in the version that the request asks for: for
-/// a program that is called by a name that no plugin has. If stdin cannot be read, the latest
-/// version stands in.
+/// Answers the request of this process with an error, in the version of the request: for a program
+/// that is called by a name that no plugin has. If stdin cannot be read, the error has the latest
+/// version.
 pub fn refuse(error: &Error) -> ExitCode {
-    // If this fails the dispositions stay as they are, which is no reason not to answer.
+    // If this fails, the dispositions stay as they are; the request can still be answered.
     let _ = set_signal_dispositions();
     let stop = Stop::on_sigterm();
     let stdin = streams::read_stdin(&stop).unwrap_or_default();
@@ -127,18 +126,15 @@ fn unprintable(e: &std::io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ends the attachment of an ADD whose result nobody got: to the runtime that ADD failed, and a
-/// failed one leaves nothing.
-fn unmake(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) {
+/// Rolls back an ADD whose result could not be delivered: for the runtime the ADD failed, and a
+/// failed ADD must leave nothing.
+fn roll_back_add(plugin: &dyn Plugin, environment: Environment, stdin: Vec<u8>) {
     let environment = environment.with("CNI_COMMAND", Command::Del.as_str());
-    let reply = answer(
-        plugin,
-        environment,
-        Stop::after(PATIENCE_FOR_UNMAKING),
-        |_| Ok(stdin),
-    );
+    let reply = answer(plugin, environment, Stop::after(ROLLBACK_LIMIT), |_| {
+        Ok(stdin)
+    });
     if let Some(error) = reply.stdout {
-        let _ = writeln!(std::io::stderr(), "taking it back: {error}");
+        let _ = writeln!(std::io::stderr(), "rolling back: {error}");
     }
 }
 
@@ -156,8 +152,7 @@ pub fn answer(
             success: true,
         };
     }
-    // An error is reported in the version that was asked for, also if nothing else of the request
-    // makes sense.
+    // An error is reported in the requested version, even if the rest of the request is invalid.
     let version = Cell::new(SpecVersion::LATEST);
     let serve = || {
         let command = command(&environment)?;
@@ -170,7 +165,7 @@ pub fn answer(
         let call = Call::of_document(environment, config, stop)?.for_plugin(plugin.name());
         dispatch(plugin, command, &call)
     };
-    // The panic's text and place are already on stderr, by std's hook.
+    // The panic's text and location are already on stderr, by std's hook.
     let outcome = catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -198,7 +193,7 @@ pub fn answer(
     }
 }
 
-/// The command, once every variable it needs is there.
+/// Returns the command if every variable that it requires is set.
 fn command(environment: &Environment) -> Result<Command, Error> {
     let name = environment.text("CNI_COMMAND");
     let unknown = || {
@@ -278,7 +273,7 @@ fn detachment(call: &Call) -> Result<Detachment, Error> {
     // Spec section 5, "Error": the error names the variable.
     let named = |e: Error, name, value| e.and_details(&format!("{name} is {value:?}"));
     Ok(Detachment {
-        // Its details are the value already.
+        // The details already hold the value.
         container_id: ContainerId::parse(&container_id)
             .map_err(|e| e.and_details("the value of CNI_CONTAINERID"))?,
         if_name: IfName::parse(&if_name).map_err(|e| named(e, "CNI_IFNAME", &if_name))?,
@@ -286,15 +281,15 @@ fn detachment(call: &Call) -> Result<Detachment, Error> {
     })
 }
 
-/// The version in which an error about `config` is reported: the one it asks for, if that can be
-/// read.
+/// Returns the version in which an error about `config` is reported: the requested one, or the
+/// latest if that cannot be read.
 fn version_of(config: &Document<Vec<u8>>) -> SpecVersion {
     asked_version(config)
         .and_then(|text| SpecVersion::of_config(&text).ok())
         .unwrap_or(SpecVersion::LATEST)
 }
 
-/// The `cniVersion` of an object, empty if it has none; `None` if it cannot be read.
+/// Returns the `cniVersion` of an object, empty if it has none, or `None` if it cannot be read.
 fn asked_version(config: &Document<impl AsRef<[u8]>>) -> Option<String> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -304,8 +299,8 @@ fn asked_version(config: &Document<impl AsRef<[u8]>>) -> Option<String> {
     config.decode::<Asked>().ok().map(|asked| asked.cni_version)
 }
 
-/// The answer to VERSION. Runtimes probe with next to nothing on stdin, so anything is accepted
-/// there.
+/// Returns the reply to VERSION. Runtimes probe with hardly anything on stdin, so any input is
+/// accepted.
 fn version_reply(stdin: &[u8]) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -336,8 +331,8 @@ impl Reply {
     /// Prints the reply.
     ///
     /// # Errors
-    /// Fails if stdout does not take it, or is full when the process is asked to stop: then the
-    /// runtime did not get it.
+    /// Fails if stdout refuses it, or is full when the process is asked to stop: then the runtime
+    /// did not receive it.
     pub fn print(&self, stop: &Stop) -> std::io::Result<()> {
         if let Some(text) = &self.stderr {
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -345,7 +340,7 @@ impl Reply {
         streams::print(self.stdout.as_deref().unwrap_or_default(), stop)
     }
 
-    /// The exit status of a reply that was printed.
+    /// Returns the exit status of a printed reply.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         if self.success {

@@ -1,6 +1,6 @@
-//! A plugin as a program that is run: found in `CNI_PATH`, given an environment and a
-//! configuration, and read. Delegation needs it, and so does every runtime. A program of the system
-//! is run the same way.
+//! A plugin as a program: found in `CNI_PATH`, run with an environment and a configuration, and
+//! read. Delegates and runtimes run plugins this way, and programs of the system are run the same
+//! way.
 
 mod input;
 mod running;
@@ -19,8 +19,8 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-/// The folders in which a program of the system is looked for after those of `PATH`, which a
-/// runtime may have left empty.
+/// The folders in which a program of the system is searched after those of `PATH`, which a runtime
+/// may have left empty.
 const SYSTEM_FOLDERS: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -30,10 +30,10 @@ const SYSTEM_FOLDERS: [&str; 6] = [
     "/bin",
 ];
 
-/// A plugin's program, or one of the system.
+/// A plugin's program, or a program of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// `plugin` or `program`, for errors.
+    /// The word for it in errors: `plugin` or `program`.
     what: &'static str,
     kind: String,
     path: PathBuf,
@@ -43,31 +43,31 @@ pub struct Program {
 /// The destination of a plugin's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stderr {
-    /// To the caller's own stderr.
+    /// The caller's own stderr.
     Inherited,
-    /// Into [`Output::stderr`].
+    /// [`Output::stderr`].
     Captured,
 }
 
-/// The end of a plugin.
+/// The outcome of a plugin that ended.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// Its exit status.
     pub status: ExitStatus,
-    /// The bytes it printed.
+    /// The bytes that it printed.
     pub stdout: Vec<u8>,
-    /// The bytes it logged; empty unless captured.
+    /// The bytes that it logged; empty unless captured.
     pub stderr: Vec<u8>,
     kind: String,
 }
 
 impl Program {
-    /// Looks for a plugin called `kind`, its `type` in a configuration, in the folders of
+    /// Searches a plugin called `kind`, its `type` in a configuration, in the folders of
     /// `cni_path`.
     ///
     /// # Errors
-    /// Code 7 for a name with which the program could lie outside `cni_path` (CVE-2021-20206), 102
-    /// if no such program can be run.
+    /// Fails with code 7 for a name with which the program could lie outside `cni_path`
+    /// (CVE-2021-20206), and with 102 if no such program can be run.
     pub fn find(kind: &str, cni_path: &str) -> Result<Self, Error> {
         if !is_plugin_name(kind) {
             return Err(Error::new(
@@ -97,8 +97,8 @@ impl Program {
         })
     }
 
-    /// Looks for a program of the system in the folders of `path`, the value of `PATH`, and then in
-    /// the usual ones.
+    /// Searches a program of the system in the folders of `path`, the value of `PATH`, and then in
+    /// the usual ones; returns `None` if there is no such program.
     #[must_use]
     pub fn of_system(name: &str, path: &str) -> Option<Self> {
         let folders = path
@@ -116,30 +116,31 @@ impl Program {
         })
     }
 
-    /// The same program, run with these arguments. Plugins get none.
+    /// Returns the program with these arguments. Plugins get none.
     #[must_use]
     pub fn with_arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.arguments = arguments.map(str::to_owned).to_vec();
         self
     }
 
-    /// The plugin's name.
+    /// Returns the plugin's name.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The path at which it was found.
+    /// Returns the path at which it was found.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs the plugin to its end. A request to stop is passed on to it, and then it has 5 seconds.
+    /// Runs the plugin to its end. A request to stop is passed on to the plugin, which then has 5
+    /// seconds.
     ///
     /// # Errors
-    /// Code 102 if it cannot be run or read, or does not end even by SIGKILL. That it failed is in
-    /// the output.
+    /// Fails with code 102 if the plugin cannot be run or read, or does not end even by SIGKILL. A
+    /// plugin that reports a failure is no error here: see the output.
     pub fn run(
         &self,
         environment: &Environment,
@@ -150,10 +151,10 @@ impl Program {
         self.start(environment, stdin, stderr)?.finish(stop)
     }
 
-    /// Starts the plugin; something else can be done while it runs.
+    /// Starts the plugin, and returns while it runs.
     ///
     /// # Errors
-    /// Code 102 if it cannot be run.
+    /// Fails with code 102 if it cannot be run.
     pub fn start(
         &self,
         environment: &Environment,
@@ -183,7 +184,7 @@ impl Program {
         .with_details(self.path.display().to_string())
     }
 
-    /// The error of a plugin that none of `folders` has as a file that can be run.
+    /// Returns the error for a plugin that is in none of `folders` as an executable file.
     fn not_found(kind: &str, folders: &[&str]) -> Error {
         let is_there = |path: &PathBuf| path.is_file();
         if let Some(path) = folders
@@ -207,10 +208,11 @@ impl Program {
 }
 
 impl Output {
-    /// The document on stdout of a plugin that succeeded.
+    /// Returns the document on stdout of a plugin that succeeded.
     ///
     /// # Errors
-    /// The error that the plugin printed, word for word; code 102 if it failed without one.
+    /// Fails with the error that the plugin printed, unchanged, or with code 102 if it failed
+    /// without one.
     pub fn document(self) -> Result<Vec<u8>, Error> {
         if self.status.success() {
             return Ok(self.stdout);
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(output.document().unwrap_err().code, Code::DELEGATE);
     }
 
-    /// CVE-2022-1708 and CVE-2022-31030: runtimes kept in memory whatever a program printed.
+    /// CVE-2022-1708 and CVE-2022-31030: runtimes kept all output of a program in memory.
     #[test]
     fn a_program_that_prints_without_end_is_killed() {
         let cat = Program::of_system("cat", "")
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_a_program_of_the_system_from_a_plugin() {
+    fn an_error_distinguishes_a_program_of_the_system_from_a_plugin() {
         let gone = Program {
             path: "/nonexistent/sh".into(),
             ..Program::of_system("sh", "").unwrap()

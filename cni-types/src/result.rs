@@ -1,8 +1,8 @@
 //! The result of an ADD (spec section 5) and its wire shapes.
 //!
-//! In memory there is one shape, that of the newest version. It is written in the shape of the
-//! version that was asked for, and read from any of them: the shapes differ in their keys, so a
-//! `prevResult` may be of another version than the configuration around it.
+//! In memory there is one shape, that of the newest version. A result is written in the shape of
+//! the requested version, and read from any: the shapes differ in their keys, so a `prevResult` may
+//! be of another version than the configuration around it.
 
 mod read;
 mod write;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 pub use write::Encoded;
 
-/// An interface that an attachment made or uses.
+/// An interface that an attachment created or uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// Its name.
@@ -23,18 +23,18 @@ pub struct Interface {
     pub mac: String,
     /// Its MTU in bytes (1.1.0).
     pub mtu: Option<u32>,
-    /// `CNI_NETNS` as the runtime gave it, or empty for an interface of the host.
+    /// `CNI_NETNS` as given by the runtime, or empty for an interface of the host.
     pub sandbox: String,
-    /// A socket that stands for the interface (1.1.0).
+    /// The path of a socket that stands for the interface (1.1.0).
     pub socket_path: String,
-    /// The device behind the interface (1.1.0).
+    /// The PCI address of the device behind the interface (1.1.0).
     pub pci_id: String,
 }
 
-/// An address that an attachment got.
+/// An address of an attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpConfig {
-    /// Index into the result's interfaces; IPAM plugins leave it out.
+    /// The index into the result's interfaces; IPAM plugins omit it.
     pub interface: Option<i64>,
     /// The address and its network's prefix.
     pub address: Cidr,
@@ -42,22 +42,22 @@ pub struct IpConfig {
     pub gateway: Option<IpAddr>,
 }
 
-/// A route that an attachment got. All that is optional came with 1.1.0, but for `gw`.
+/// A route of an attachment. All optional keys except `gw` came with 1.1.0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// The destination.
     pub dst: Cidr,
-    /// The next hop; the gateway of the address of that family if it is left out.
+    /// The next hop. If omitted, it is the gateway of the first address of that family with one.
     #[serde(
         default,
         deserialize_with = "read::lenient_ip",
         skip_serializing_if = "Option::is_none"
     )]
     pub gw: Option<IpAddr>,
-    /// MTU along the path, in bytes.
+    /// The MTU along the path, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// TCP segment size to advertise, in bytes.
+    /// The TCP segment size to advertise, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advmss: Option<u32>,
     /// The metric; lower is preferred.
@@ -66,13 +66,13 @@ pub struct Route {
     /// The routing table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<u32>,
-    /// 0 global, 253 link, 254 host.
+    /// The scope: 0 global, 253 link, 254 host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
 }
 
 impl Route {
-    /// A route to `dst`, through `gw` if there is one, and no other attribute.
+    /// Returns a route to `dst`, through `gw` if given, without further attributes.
     #[must_use]
     pub fn new(dst: Cidr, gw: Option<IpAddr>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Route {
     }
 }
 
-/// The configuration of resolvers.
+/// The configuration of a resolver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dns {
@@ -106,7 +106,7 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// True if no key is set.
+    /// Returns true if no key is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -122,7 +122,7 @@ pub struct AddResult {
     pub ips: Vec<IpConfig>,
     /// The routes.
     pub routes: Vec<Route>,
-    /// Resolver configuration.
+    /// The configuration of a resolver.
     pub dns: Dns,
 }
 
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// The part of `result` that a version can express.
+    /// Returns the part of `result` that a version can express.
     fn expressible(mut result: AddResult, version: SpecVersion) -> AddResult {
         if version < SpecVersion::V1_1_0 {
             for interface in &mut result.interfaces {

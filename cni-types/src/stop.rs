@@ -1,10 +1,11 @@
-//! SIGTERM as an event that is looked for, not as an interruption.
+//! SIGTERM as an event that is polled, not as an interruption.
 //!
-//! The signal's handler does no more than make a socket readable. So it can never cut an operation
-//! in two: long waits (stdin, a delegate, an event of the kernel) poll that socket beside what they
-//! wait for, and an ADD looks at it between its steps; either way it becomes an ordinary error, the
-//! undo stack runs, and a JSON error is printed. Blocking the signal and reading a signalfd(2)
-//! would do the same for this process, but a delegate inherits the mask, and could not be stopped.
+//! The signal's handler only makes a socket readable, so it never interrupts an operation. Long
+//! waits (stdin, a delegate, an event of the kernel) poll that socket along with their own
+//! descriptors, and ADD checks it between its steps. In both cases it becomes an ordinary error:
+//! the rollback runs, and a JSON error is printed. Blocking the signal and reading a signalfd(2)
+//! would do the same for this process, but a delegate would inherit the mask, and could not be
+//! stopped.
 
 use crate::{
     error::{Code, Error},
@@ -25,17 +26,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The request to stop, by SIGTERM or because a time has passed.
+/// A request to stop, by SIGTERM or by a timeout.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     signalled: Option<Arc<UnixStream>>,
     deadline: Option<Instant>,
 }
 
-/// The reason why a wait ended.
+/// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The descriptor has something to read, or its other end is closed.
+    /// The descriptor is ready, or its other end is closed.
     Ready,
     /// The process was asked to stop.
     Stopped,
@@ -44,8 +45,8 @@ pub enum Woken {
 }
 
 impl Stop {
-    /// Watches for SIGTERM from now on. If that fails the signal keeps its default effect, which is
-    /// no reason not to serve a request.
+    /// Watches for SIGTERM from now on. If that fails, the signal keeps its default effect, and the
+    /// request can still be served.
     #[must_use]
     pub fn on_sigterm() -> Self {
         let watch = || {
@@ -60,27 +61,27 @@ impl Stop {
         }
     }
 
-    /// Asks to stop when this time has passed: for callers that wait for a program which may hang.
+    /// Requests a stop after this time: for callers of programs that may hang.
     #[must_use]
-    pub fn after(patience: Duration) -> Self {
+    pub fn after(timeout: Duration) -> Self {
         Self {
             signalled: None,
-            deadline: Instant::now().checked_add(patience),
+            deadline: Instant::now().checked_add(timeout),
         }
     }
 
-    /// Never asks to stop: for callers that have no process of their own, and during a clean-up.
+    /// Never requests a stop: for callers without a process of their own, and during a rollback.
     #[must_use]
     pub fn never() -> Self {
         Self::default()
     }
 
-    /// Fails once the process was asked to stop. The socket stays readable, so every later call
-    /// fails too.
+    /// Checks that the process was not asked to stop. The socket stays readable, so all later calls
+    /// fail too.
     ///
     /// # Errors
-    /// Code 11, since the same request may succeed later; 5 if poll(2) fails, so that nobody can
-    /// say.
+    /// Fails with code 11 after a request to stop, since the same request may succeed later, and
+    /// with 5 if poll(2) fails, so that the state is unknown.
     pub fn check(&self) -> Result<(), Error> {
         if self.has_passed() {
             return Err(Error::new(
@@ -107,17 +108,17 @@ impl Stop {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// The error of a request that was cut short.
+    /// Returns the error of a request that was stopped.
     #[must_use]
     pub fn error() -> Error {
         Error::new(Code::TRY_AGAIN, "terminated by SIGTERM")
             .with_details("the request was not completed")
     }
 
-    /// Waits until `fd` can be read, the process is asked to stop, or `deadline` passes.
+    /// Waits until `fd` is readable, the process is asked to stop, or `deadline` passes.
     ///
     /// # Errors
-    /// poll(2)'s, but for EINTR.
+    /// Fails if poll(2) does, except with EINTR.
     pub fn wait_readable(
         &self,
         fd: BorrowedFd<'_>,
@@ -126,8 +127,8 @@ impl Stop {
         self.wait_for_any(&[(fd, PollFlags::POLLIN)], deadline)
     }
 
-    /// Waits until one of `fds` is ready for what is named beside it, the process is asked to stop,
-    /// or `deadline` passes.
+    /// Waits until one of `fds` is ready for its events, the process is asked to stop, or
+    /// `deadline` passes.
     pub(crate) fn wait_for_any(
         &self,
         fds: &[(BorrowedFd<'_>, PollFlags)],
@@ -169,7 +170,8 @@ impl Stop {
     }
 }
 
-/// poll's timeout, rounded up to whole milliseconds so that a wait never ends before its deadline.
+/// Returns poll's timeout, rounded up to whole milliseconds so that no wait ends before its
+/// deadline.
 fn timeout(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else {
         return PollTimeout::NONE;
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_that_is_at_its_end_asks_to_stop() {
+    fn an_expired_timeout_asks_to_stop() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let start = Instant::now();
         let stop = Stop::after(Duration::from_millis(20));

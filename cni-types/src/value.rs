@@ -1,4 +1,4 @@
-//! Values that are checked once, at the edge, and carried as types from there on.
+//! Values that are checked once, when they are read, and carried as types from then on.
 
 mod cidr;
 mod container_id;
@@ -16,8 +16,8 @@ pub use netns_path::NetnsPath;
 pub use network_name::NetworkName;
 pub use vlan_id::VlanId;
 
-/// The grammar that the spec gives to container ids and network names: an alphanumeric character,
-/// then alphanumeric characters, `_`, `.` or `-` (ASCII, as the reference has it).
+/// Returns true for the spec's grammar of container ids and network names: an alphanumeric
+/// character, then alphanumeric characters, `_`, `.` or `-` (ASCII, as in the reference).
 fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())

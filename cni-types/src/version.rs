@@ -1,4 +1,4 @@
-//! The versions of the CNI specification, and what each of them knows.
+//! The versions of the CNI specification, and their features.
 
 use std::{fmt, str::FromStr};
 
@@ -30,7 +30,7 @@ impl SpecVersion {
     /// The newest version.
     pub const LATEST: Self = Self::V1_1_0;
 
-    /// The version number as it is written in `cniVersion`.
+    /// Returns the version number as in `cniVersion`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,19 +44,19 @@ impl SpecVersion {
         }
     }
 
-    /// CHECK came with 0.4.0.
+    /// Returns true if the version has CHECK (0.4.0 and later).
     #[must_use]
     pub fn has_check(self) -> bool {
         self >= Self::V0_4_0
     }
 
-    /// GC and STATUS came with 1.1.0.
+    /// Returns true if the version has GC and STATUS (1.1.0 and later).
     #[must_use]
     pub fn has_gc_and_status(self) -> bool {
         self >= Self::V1_1_0
     }
 
-    /// Up to 0.2.0 a result holds one address per family and no interfaces.
+    /// Returns true if a result has one address per family and no interfaces (up to 0.2.0).
     #[must_use]
     pub fn has_one_address_per_family(self) -> bool {
         self <= Self::V0_2_0

@@ -1,10 +1,10 @@
-//! The addresses that a runtime asks for, by all three ways.
+//! The addresses that a runtime requests, in all three places.
 
 use crate::{args::CniArgs, call::Call, error::Error, value::Cidr};
 use serde::Deserialize;
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// An address that is asked for. Runtimes and people write it with and without a prefix length.
+/// A requested address. Runtimes and people write it with and without a prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestedAddress {
     /// An address alone, `10.1.2.3`.
@@ -26,7 +26,7 @@ impl fmt::Display for InvalidAddress {
 impl std::error::Error for InvalidAddress {}
 
 impl RequestedAddress {
-    /// The address, an IPv4-mapped IPv6 address as the IPv4 address that it stands for.
+    /// Returns the address; an IPv4-mapped IPv6 address as the IPv4 address that it represents.
     #[must_use]
     pub fn address(self) -> IpAddr {
         match self {
@@ -47,7 +47,7 @@ impl FromStr for RequestedAddress {
     }
 }
 
-/// The addresses that a configuration asks for outside its `ipam` section, as they are written.
+/// The addresses that a configuration requests outside its `ipam` section, as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RequestedIps {
@@ -71,25 +71,26 @@ impl RequestedIps {
     /// Reads both lists.
     ///
     /// # Errors
-    /// Code 6 if one of them is no list of strings.
+    /// Fails with code 6 if one of them is not a list of strings.
     pub fn of(call: &Call) -> Result<Self, Error> {
         call.config()
     }
 
-    /// The list of `args.cni.ips`.
+    /// Returns the list of `args.cni.ips`.
     #[must_use]
     pub fn by_args(&self) -> &[String] {
         &self.args.cni.ips
     }
 
-    /// The list of `runtimeConfig.ips`, the capability `ips`.
+    /// Returns the list of `runtimeConfig.ips`, the capability `ips`.
     #[must_use]
     pub fn by_capability(&self) -> &[String] {
         &self.runtime_config.ips
     }
 }
 
-/// The value of `IP`. Multus sends `IP=` for a pod that asks for nothing: empty text is `None`.
+/// Returns the value of `IP`, or `None` if it is missing or empty: Multus sends `IP=` for a pod
+/// without a request.
 #[must_use]
 pub fn ip_of_cni_args(args: &CniArgs) -> Option<&str> {
     args.value("IP").filter(|text| !text.is_empty())

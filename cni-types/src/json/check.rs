@@ -1,13 +1,13 @@
 //! Checks that bytes are one JSON document (RFC 8259). Accepts what Go's encoding/json accepts, and
-//! refuses the rest in its words: invalid UTF-8, halves of surrogate pairs and numbers of any size
-//! are no errors of syntax. Does not recurse: a level of nesting costs one byte.
+//! refuses the rest with Go's texts: invalid UTF-8, halves of surrogate pairs and numbers of any
+//! size are valid syntax. Does not recurse: a level of nesting costs one byte.
 
 use super::DecodeError;
 
 /// The deepest nesting that Go's encoding/json accepts.
 const MAX_DEPTH: usize = 10_000;
 
-/// Checks `bytes`.
+/// Checks that `bytes` are one JSON document.
 pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut checker = Checker {
         bytes,
@@ -25,7 +25,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The next thing in a valid document.
+/// The next token in a valid document.
 enum Next {
     Value,
     /// A comma, or the end of the innermost array or object, or of the document.
@@ -36,7 +36,7 @@ enum Next {
 struct Checker<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The closing brackets of the arrays and objects around this place, innermost last.
+    /// The closing brackets of the arrays and objects around the current position, innermost last.
     open: Vec<u8>,
 }
 
@@ -189,7 +189,7 @@ impl Checker<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Steps over `byte` if it comes next.
+    /// Skips `byte` if it comes next; returns true if it did.
     fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);
@@ -205,7 +205,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The error of a byte that cannot be here, or of a document that ends too soon.
+    /// Returns the error for an unexpected byte or an unexpected end.
     fn unexpected(&self, place: &str) -> DecodeError {
         let Some(byte) = self.peek() else {
             return DecodeError::new(format!("unexpected end of JSON input{}", self.place()));
@@ -235,7 +235,7 @@ impl Checker<'_> {
     }
 }
 
-/// A byte as Go quotes it: as the character of Latin-1.
+/// Quotes a byte as Go does: as a character of Latin-1.
 fn quoted(byte: u8) -> String {
     match byte {
         b'\'' => r"'\''".to_owned(),
@@ -248,8 +248,8 @@ fn quoted(byte: u8) -> String {
     }
 }
 
-/// The remark about a document that begins with a byte order mark (RFC 8259, section 8.1, forbids
-/// it).
+/// Returns a remark for a document that begins with a byte order mark, which RFC 8259, section 8.1,
+/// forbids; else empty text.
 fn byte_order_mark(bytes: &[u8]) -> &'static str {
     match bytes {
         [0xEF, 0xBB, 0xBF, ..] => {

@@ -1,9 +1,9 @@
-//! Checked text decoded into a type, by the rules of Go's encoding/json.
+//! Decoding of checked text into a type, by the rules of Go's encoding/json.
 //!
 //! - A key matches a field without regard to case.
-//! - A key that is repeated, in whatever spelling, is decoded again into what is there: objects are
-//!   merged key by key, of anything else the last one counts.
-//! - `null` leaves a field as it is, but for maps, lists and pointers (`Option`), which it empties.
+//! - A repeated key, in any spelling, is decoded into the previous value: objects are merged key by
+//!   key, and any other value replaces the previous one.
+//! - `null` leaves a field unchanged, except that it empties maps, lists and pointers (`Option`).
 
 use super::{
     DecodeError,
@@ -18,20 +18,20 @@ use serde::{
 };
 use std::borrow::Cow;
 
-/// The name of the newtype by which a type asks for the text of a value, as it is written.
+/// The name of the newtype by which a type requests a value's text, as it is written.
 pub(super) const VERBATIM: &str = "$cni-types::verbatim";
 
-/// The most times that one key may be repeated. Files merged by templates repeat a key twice.
+/// The most repetitions of one key. Files merged by templates repeat a key twice.
 const MAX_REPEATS: usize = 1000;
 
-/// The longest string that is decoded, in bytes as it is written. A program copies the strings that
-/// it decodes several times, so a longer one could take far more memory than stdin may have bytes.
+/// The longest string that is decoded, in bytes of its text. A program copies decoded strings
+/// several times, so longer ones could take far more memory than stdin may have bytes.
 const MAX_STRING: usize = 1 << 20;
 
-/// The deepest nesting that is decoded. Only a type that contains itself reaches it.
+/// The deepest nesting that is decoded. Only a recursive type reaches it.
 const MAX_DEPTH: u8 = 128;
 
-/// The value of a key: all that the document has for it.
+/// The value of a key: everything that the document contains for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Field<'de> {
     earlier: Vec<Value<'de>>,
@@ -48,7 +48,7 @@ impl<'de> Field<'de> {
         }
     }
 
-    /// Adds what a repetition of the key has.
+    /// Adds the value of a repetition of the key.
     pub(super) fn push(&mut self, value: Value<'de>) -> Result<(), DecodeError> {
         if self.earlier.len() >= MAX_REPEATS {
             return Err(DecodeError::new(format!(
@@ -64,7 +64,7 @@ impl<'de> Field<'de> {
         T::deserialize(self)
     }
 
-    /// A value in an array or an object that is itself `depth` levels deep.
+    /// Creates the field for a value inside an array or an object at nesting `depth`.
     fn inside(depth: u8, value: Value<'de>) -> Result<Self, DecodeError> {
         if depth == MAX_DEPTH {
             return Err(DecodeError::new(format!(
@@ -81,7 +81,7 @@ impl<'de> Field<'de> {
         self.earlier.iter().copied().chain([self.last])
     }
 
-    /// The last value that is not `null`, unless all are.
+    /// Returns the last value that is not `null`, or `null` if all are.
     fn value(&self) -> Value<'de> {
         self.all()
             .rev()
@@ -89,7 +89,8 @@ impl<'de> Field<'de> {
             .unwrap_or(self.last)
     }
 
-    /// The values after the last `null`, which empties a list, a map or a pointer.
+    /// Returns the values behind the last `null`, which empties a list, a map or a pointer; `None`
+    /// if there are none.
     fn since_null(mut self) -> Option<Self> {
         if self.last.is_null() {
             return None;
@@ -103,7 +104,7 @@ impl<'de> Field<'de> {
         Some(self)
     }
 
-    /// The fields of a struct that the document has a value for.
+    /// Returns the fields of a struct for which the document has a value.
     fn fields(
         &self,
         names: &'static [&'static str],
@@ -206,7 +207,7 @@ impl<'de> Deserializer<'de> for Field<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let value = self.value();
-        // Before it is unescaped, which copies it.
+        // Checked before the string is unescaped, which copies it.
         if value.is_string() && value.text().len() > MAX_STRING {
             return Err(DecodeError::too_long(value, MAX_STRING));
         }

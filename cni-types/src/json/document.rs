@@ -1,4 +1,4 @@
-//! A document that was checked, and is decoded piece by piece.
+//! A checked document, decoded piece by piece.
 
 use super::{
     DecodeError, check,
@@ -7,8 +7,8 @@ use super::{
 };
 use serde::de::DeserializeOwned;
 
-/// Text that is one JSON document. It needs no more memory than its text, however it is built: what
-/// is decoded from it is bounded by the type that is decoded.
+/// Text that is one JSON document. It takes no more memory than its text, whatever its structure;
+/// the memory of a decoded value is bounded by its type.
 #[derive(Clone, Debug)]
 pub(crate) struct Document<B>(B);
 
@@ -16,12 +16,12 @@ impl<B: AsRef<[u8]>> Document<B> {
     /// Checks `text`.
     ///
     /// # Errors
-    /// Fails if it is not one JSON document, with line and column.
+    /// Fails if the text is not one JSON document, with line and column.
     pub(crate) fn parse(text: B) -> Result<Self, DecodeError> {
         check::check(text.as_ref()).map(|()| Self(text))
     }
 
-    /// The text, byte for byte.
+    /// Returns the text, byte for byte.
     pub(crate) fn text(&self) -> &[u8] {
         self.0.as_ref()
     }
@@ -42,11 +42,11 @@ impl<B: AsRef<[u8]>> Document<B> {
         Field::new(self.root()).decode()
     }
 
-    /// The value of `key`, matched as a key of a struct is, but with `null` distinguished from
-    /// absence.
+    /// Returns the value of `key`, which is matched as a key of a struct is. Unlike there, `null`
+    /// differs from absence.
     ///
     /// # Errors
-    /// Fails if the key is repeated without end.
+    /// Fails if the key is repeated too often.
     pub(crate) fn field(&self, key: &str) -> Result<Option<Field<'_>>, DecodeError> {
         let Shape::Object(members) = self.root().shape() else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Why input could not be decoded, in the words of JSON: the key, what was found, what is expected.
+//! Errors of decoding, in JSON's terms: the key, the found value, the expected value.
 
 use super::text::{Shape, Value};
 use serde::de::{Expected, Unexpected};
@@ -23,7 +23,7 @@ impl DecodeError {
         }
     }
 
-    /// The error of a value of another type than `expected`.
+    /// Returns the error for a value of another type than `expected`.
     pub(super) fn mismatch(found: Value<'_>, expected: &str) -> Self {
         let found = match found.shape() {
             Shape::Null => "null".to_owned(),
@@ -36,7 +36,7 @@ impl DecodeError {
         Self::new(format!("found {found}, expected {expected}"))
     }
 
-    /// The error of a string of more than `limit` bytes.
+    /// Returns the error for a string of more than `limit` bytes.
     pub(super) fn too_long(found: Value<'_>, limit: usize) -> Self {
         let len = found.text().len();
         Self::new(format!(
@@ -44,7 +44,7 @@ impl DecodeError {
         ))
     }
 
-    /// The same error, one step further from the root.
+    /// Prefixes the path with `step`.
     pub(super) fn below(mut self, step: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') {
             ""
@@ -98,7 +98,7 @@ impl serde::de::Error for DecodeError {
     }
 }
 
-/// Names in JSON's words what serde found.
+/// Names serde's finding in JSON's terms.
 fn in_json(found: Unexpected<'_>) -> String {
     match found {
         Unexpected::Bool(value) => value.to_string(),
@@ -117,7 +117,7 @@ fn shown_string(text: &str) -> String {
     format!("the string {:?}", shortened(text))
 }
 
-/// The beginning of a text that may be megabytes long.
+/// Returns the start of a text that may be megabytes long.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text.to_owned(),

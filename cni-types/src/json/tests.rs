@@ -1,4 +1,4 @@
-//! Go's rules, one by one, and text of every kind.
+//! Go's rules, one by one, and arbitrary text.
 
 use super::*;
 use proptest::prelude::*;
@@ -301,7 +301,7 @@ fn a_string_of_more_than_a_megabyte_is_refused_where_it_is_decoded() {
         refusal(of_len("bridge", too_long)),
         "bridge: found a string of 1048577 bytes, expected at most 1048576"
     );
-    // One that nobody decodes costs nothing.
+    // A string that is not decoded has no limit.
     assert_eq!(conf(of_len("unknown", too_long)), Conf::default());
 }
 
@@ -482,7 +482,7 @@ fn tree() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Bytes of the characters that JSON is made of, and some others.
+/// Returns bytes mostly of characters that JSON consists of.
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         prop::sample::select(br#"{}[]:,"\ 0123456789-+.eEtrufalsn"#.to_vec()),

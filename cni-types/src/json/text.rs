@@ -1,12 +1,11 @@
-//! The text of a checked document, walked without being copied: a value is the slice that it is
-//! written in.
+//! The text of a checked document, read without copying: a value is the slice that contains it.
 //!
-//! Nothing here can fail on what `check` accepted; on anything else it finds fewer values, and
+//! Reading cannot fail on text that `check` accepted; on any other text it finds fewer values, and
 //! never panics.
 
 use std::borrow::Cow;
 
-/// One value: its text, without the space around it.
+/// A value: its text, without surrounding white space.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a>(&'a [u8]);
 
@@ -22,7 +21,7 @@ pub(super) enum Shape<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The only value of a document.
+    /// Returns the only value of a document.
     pub(super) fn of_document(text: &'a [u8]) -> Self {
         Self(text.trim_ascii())
     }
@@ -64,7 +63,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The keys and values of an object, in their order, duplicates and all.
+/// The keys and values of an object, in order, including duplicates.
 #[derive(Clone, Debug)]
 pub(super) struct Members<'a>(Values<'a>);
 
@@ -79,7 +78,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The inside of an array or an object: values with commas, colons and space between them.
+/// The inside of an array or an object: values separated by commas, colons and white space.
 #[derive(Clone, Debug)]
 struct Values<'a>(&'a [u8]);
 
@@ -96,7 +95,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The length of the value that `text` begins with.
+/// Returns the length of the value at the start of `text`.
 fn length_of_value(text: &[u8]) -> usize {
     let is_end = |byte: &u8| {
         matches!(
@@ -144,8 +143,8 @@ fn length_of_container(text: &[u8]) -> usize {
     text.len()
 }
 
-/// The text that a string stands for. As in Go, each byte that is not UTF-8 and each half of a
-/// surrogate pair become U+FFFD.
+/// Unescapes a string. As in Go, each byte that is not UTF-8 and each half of a surrogate pair
+/// become U+FFFD.
 fn unquoted(quoted: &[u8]) -> Cow<'_, str> {
     if !quoted.contains(&b'\\')
         && let Ok(text) = str::from_utf8(quoted)
@@ -193,8 +192,8 @@ fn unescaped(code: u8) -> char {
     }
 }
 
-/// Pushes the character of the `\u` escape whose digits `rest` begins with; returns what follows,
-/// also after the second half of a surrogate pair.
+/// Pushes the character of the `\u` escape whose digits `rest` begins with; returns the text behind
+/// it, or behind the second half of a surrogate pair.
 fn push_code_unit<'a>(text: &mut String, rest: &'a [u8]) -> &'a [u8] {
     let (unit, rest) = code_unit(rest);
     let second = rest.strip_prefix(b"\\u").map(code_unit);

@@ -1,4 +1,4 @@
-//! JSON as a tree that can be looked at and changed.
+//! JSON as a tree that can be read and changed.
 
 use super::{
     DecodeError, Document,
@@ -11,11 +11,10 @@ use serde::{
 };
 use std::fmt::{self, Write};
 
-/// The deepest nesting of a tree: the tree is walked by recursion, which costs stack.
+/// The deepest nesting of a tree, which is walked by recursion and so takes stack.
 const MAX_DEPTH: usize = 256;
 
-/// A JSON value that keeps keys in their order, duplicates and all, and numbers as they are
-/// written.
+/// A JSON value that preserves the order of keys, duplicates, and the text of numbers.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of RFC 8259")]
 pub enum Json {
@@ -32,19 +31,19 @@ pub enum Json {
 pub struct Number(Box<str>);
 
 impl Number {
-    /// The number, if it is an integer that fits.
+    /// Returns the number, or `None` if it is not an integer of this type.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         self.0.parse().ok()
     }
 
-    /// The number, if it is an integer that fits.
+    /// Returns the number, or `None` if it is not an integer of this type.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.0.parse().ok()
     }
 
-    /// The nearest number of 64 bits; infinite if it is too large.
+    /// Returns the nearest 64-bit floating-point number; infinite if the number is too large.
     fn as_f64(&self) -> Option<f64> {
         self.0.parse().ok()
     }
@@ -63,7 +62,7 @@ impl fmt::Display for Number {
 }
 
 impl Json {
-    /// Reads one document. Nesting deeper than 256 levels is refused.
+    /// Parses one document. Nesting deeper than 256 levels is refused.
     ///
     /// # Errors
     /// Fails if the text is not one JSON document, with line and column.
@@ -104,8 +103,8 @@ impl Json {
         Document::parse(self.to_string())?.decode()
     }
 
-    /// The value of `key` in an object, by the rules for structs, but telling `null` from absence.
-    /// Of a repeated key it is the last value.
+    /// Returns the value of `key` in an object, matched as for structs, except that `null` differs
+    /// from absence. Of a repeated key it is the last value.
     #[must_use]
     pub fn lookup(&self, key: &str) -> Option<&Self> {
         let Self::Object(members) = self else {
@@ -118,14 +117,14 @@ impl Json {
             .map(|(_, value)| value)
     }
 
-    /// True for an object.
+    /// Returns true for an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
-    /// Replaces the value of `key`, however it is spelt, or adds it at the end. Nothing for a
-    /// non-object.
+    /// Replaces the value of `key`, in any spelling, or appends it. Does nothing to a value that is
+    /// not an object.
     pub fn insert(&mut self, key: &str, value: Self) {
         self.remove(key);
         if let Self::Object(members) = self {
@@ -162,7 +161,7 @@ fn write_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
 }
 
-/// The shortest text. Numbers are as they were written.
+/// Writes the shortest text. Numbers are written as they were read.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -180,8 +179,8 @@ impl fmt::Display for Json {
     }
 }
 
-/// Within another document. A number that is no integer of 64 bits becomes the nearest one that
-/// serde knows, as libcni has it.
+/// Serializes as a part of another document. A number that is not a 64-bit integer becomes the
+/// nearest one that serde supports, as in libcni.
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -199,7 +198,7 @@ impl Serialize for Json {
     }
 }
 
-/// Only from this crate's own documents, which give the text of the value.
+/// Deserializes from this crate's own documents only, which pass the text of the value.
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(VERBATIM, TextVisitor)

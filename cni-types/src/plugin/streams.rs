@@ -17,18 +17,19 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// The most that is read from stdin, in bytes. GC's list is the largest input: 100,000 attachments
-/// with container ids of 255 characters and interface names of 15 are 30.1 MB.
+/// The limit on stdin, in bytes. GC's list is the largest input: 100,000 attachments with container
+/// ids of 255 characters and interface names of 15 take 30.1 MB.
 const MAX_STDIN: usize = 32 << 20;
 
-/// The size up to which a pipe that poll(2) calls writable takes a write without blocking
+/// The largest write, in bytes, that does not block on a pipe that poll(2) reports as writable
 /// (PIPE_BUF, pipe(7)).
 const PIPE_BUF: usize = 4096;
 
 /// Reads stdin to its end.
 ///
 /// # Errors
-/// Code 5 if it cannot be read or is larger than 32 MiB, 11 after a request to stop.
+/// Fails with code 5 if stdin cannot be read or is larger than 32 MiB, and with 11 after a request
+/// to stop.
 pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
     let failed =
         |e: &dyn std::fmt::Display| Error::new(Code::IO, format!("error reading from stdin: {e}"));
@@ -63,13 +64,13 @@ pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Fails if nothing can be written to stdout, so that no result would reach the caller.
+/// Checks that stdout can be written, so that a result can reach the caller.
 ///
-/// std opens `/dev/null`, to read and to write, in place of a stdout that was closed
-/// (library/std/src/sys/pal/unix/mod.rs); a caller's own `>/dev/null` is open to write only.
+/// std opens `/dev/null` for reading and writing in place of a closed stdout
+/// (library/std/src/sys/pal/unix/mod.rs); a caller's own `>/dev/null` is open for writing only.
 ///
 /// # Errors
-/// EBADF, as write(2) would.
+/// Fails with EBADF, as write(2) would.
 pub(super) fn require_stdout() -> io::Result<()> {
     let stdout = io::stdout();
     let mode =
@@ -84,12 +85,12 @@ pub(super) fn require_stdout() -> io::Result<()> {
 /// Writes all of `text` to stdout.
 ///
 /// # Errors
-/// Fails if stdout does not take it, or is full when the process is asked to stop.
+/// Fails if stdout refuses it, or is full when the process is asked to stop.
 pub(super) fn print(text: &str, stop: &Stop) -> io::Result<()> {
     let stdout = io::stdout();
     let mut left = text.as_bytes();
     while !left.is_empty() {
-        // If poll is refused, write may yet succeed.
+        // If poll fails, write may still succeed.
         let woken = stop.wait_for_any(&[(stdout.as_fd(), PollFlags::POLLOUT)], None);
         if woken == Ok(Woken::Stopped) && !is_writable(stdout.as_fd()) {
             return Err(io::Error::other("terminated by SIGTERM"));

@@ -1,5 +1,5 @@
-//! The protocol, from environment and stdin to the document on stdout, with a plugin that only
-//! notes what reaches it.
+//! The protocol, from environment and stdin to the document on stdout, with a plugin that records
+//! the calls that reach it.
 
 use super::*;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use std::cell::RefCell;
 
 const ALL_VARIABLES: [&str; 4] = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"];
 
-/// The action of a plugin once it was called.
+/// The behaviour of the recording plugin, after it recorded the call.
 type Action = fn(&Call) -> Result<(), Error>;
 
-/// Notes every call, and then does what it was made for.
+/// A plugin that records every call, and then runs its action.
 struct Recorder {
     calls: RefCell<Vec<String>>,
     then: Action,
@@ -81,7 +81,7 @@ fn conf(version: &str) -> String {
     json!({"cniVersion": version, "name": "n", "type": "recorder"}).to_string()
 }
 
-/// Asks a plugin that does `then`: the reply, and what reached the plugin.
+/// Sends a request to a plugin with the action `then`; returns the reply and the recorded calls.
 fn ask_to(then: Action, environment: Environment, stdin: &str) -> (Reply, Vec<String>) {
     let recorder = Recorder::new(then);
     let reply = answer(&recorder, environment, Stop::never(), |_| Ok(stdin.into()));
@@ -92,7 +92,7 @@ fn ask(environment: Environment, stdin: &str) -> (Reply, Vec<String>) {
     ask_to(|_| Ok(()), environment, stdin)
 }
 
-/// The only document of a reply.
+/// Returns the only document of a reply.
 #[track_caller]
 fn document(reply: &Reply) -> Value {
     let text = reply.stdout.as_deref().unwrap();
@@ -104,7 +104,7 @@ fn document(reply: &Reply) -> Value {
     documents[0].clone()
 }
 
-/// The error of a reply, which must be one error object with the version `version`.
+/// Returns the error of a reply, which must be one error object of `version`.
 #[track_caller]
 fn error(reply: &Reply, version: &str) -> Error {
     assert!(!reply.success);
@@ -112,7 +112,7 @@ fn error(reply: &Reply, version: &str) -> Error {
     Error::from_json(reply.stdout.as_deref().unwrap().as_bytes()).unwrap()
 }
 
-/// The error of a request that must not reach the plugin.
+/// Returns the error of a request that must not reach the plugin.
 #[track_caller]
 fn refused(environment: Environment, stdin: &str) -> Error {
     let (reply, calls) = ask(environment, stdin);
@@ -136,7 +136,7 @@ fn assert_environment_error(error: &Error, msg: &str, details: &str) {
 }
 
 #[test]
-fn without_a_command_the_plugin_tells_about_itself_and_succeeds() {
+fn without_a_command_the_plugin_describes_itself_and_succeeds() {
     let recorder = Recorder::new(|_| Ok(()));
     for environment in [
         Environment::default(),
@@ -177,7 +177,7 @@ fn missing_variables_are_named_in_the_order_of_the_reference_and_no_others_are()
         ("GC", &["CNI_PATH"]),
         ("STATUS", &["CNI_PATH"]),
     ] {
-        // Every set of variables that are missing, by its bits.
+        // Every set of missing variables, by its bits.
         for set in 0..1_u32 << ALL_VARIABLES.len() {
             let missing = |(bit, _): &(usize, &&str)| set & (1 << bit) != 0;
             let removed = ALL_VARIABLES
@@ -189,7 +189,7 @@ fn missing_variables_are_named_in_the_order_of_the_reference_and_no_others_are()
                 .clone()
                 .filter(|name| required.contains(name))
                 .collect();
-            // An empty variable is a missing one.
+            // An empty variable counts as missing.
             let environment = removed.fold(environment(command), |environment, name| {
                 environment.with(name, "")
             });
@@ -373,8 +373,8 @@ fn what_is_not_a_json_object_is_code_6() {
     }
 }
 
-/// The reference answers 1.1.0 whatever it is asked; the spec (section 5, "VERSION Success") wants
-/// the input's.
+/// The reference answers 1.1.0 to every request; the spec (section 5, "VERSION Success") demands
+/// the version of the input.
 #[test]
 fn version_repeats_the_version_that_it_was_asked_in() {
     let versions: Vec<&str> = SpecVersion::ALL.map(SpecVersion::as_str).into();

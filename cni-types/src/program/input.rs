@@ -8,9 +8,9 @@ use std::{
     thread,
 };
 
-/// `bytes` as a file in memory: unlike a pipe it cannot fill up, and nobody has to write into it. A
-/// pipe instead if that is refused: by seccomp, by `vm.memfd_noexec`, by a kernel before 3.17, by
-/// RLIMIT_FSIZE, which counts this file too.
+/// Provides `bytes` as a file in memory: unlike a pipe it cannot fill up, and needs no writer.
+/// Falls back to a pipe if the file is refused: by seccomp, by `vm.memfd_noexec`, by a kernel
+/// before 3.17, or by RLIMIT_FSIZE, which applies to such a file too.
 pub(super) fn of(bytes: &[u8]) -> io::Result<Stdio> {
     in_memory(bytes).map(Stdio::from).or_else(|_| piped(bytes))
 }
@@ -22,13 +22,13 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// A pipe that a thread writes into. A plugin that does not read keeps the thread, and nothing
-/// else, until it ends.
+/// Provides `bytes` by a pipe into which a thread writes. If the plugin does not read, the thread
+/// stays until the plugin ends.
 fn piped(bytes: &[u8]) -> io::Result<Stdio> {
     let (reader, mut writer) = io::pipe()?;
     let bytes = bytes.to_vec();
     thread::Builder::new().spawn(move || {
-        // EPIPE: the plugin read no further, which is its own affair.
+        // EPIPE: the plugin need not read all of its stdin.
         let _ = writer.write_all(&bytes);
     })?;
     Ok(reader.into())

@@ -1,7 +1,7 @@
-//! A plugin while it runs: read, waited for, and ended if it does not end by itself.
+//! A running plugin: read, waited for, and ended if it does not end by itself.
 //!
-//! One poll(2) waits for its output, its end and a request to stop. Its end is SIGCHLD, which makes
-//! a socket readable: it is there on every kernel, other than a pidfd.
+//! One poll(2) waits for its output, its end and a request to stop. Its end is reported by SIGCHLD,
+//! whose handler makes a socket readable: that works on every kernel, unlike a pidfd.
 
 use super::{Output, Program};
 use crate::{
@@ -32,25 +32,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The time that a plugin has to end after the SIGTERM that was passed on to it.
+/// The time that a plugin has to end after SIGTERM.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The time that the kernel has to end a plugin that got SIGKILL. A plugin that waits for a disk or
-/// an NFS server never ends.
+/// The time that the kernel has to end a plugin after SIGKILL. A plugin that waits for a disk or an
+/// NFS server never ends.
 const GRACE_AFTER_KILL: Duration = Duration::from_secs(1);
 
-/// The time between two looks at a plugin if poll(2) is refused.
+/// The interval at which a plugin is polled if poll(2) fails.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest wait without a look at the plugin. SIGCHLD's handler reports an end by send(2), and
-/// a kernel that is out of memory or a seccomp filter may refuse it.
+/// The longest wait without a check of the plugin. SIGCHLD's handler reports an end by send(2),
+/// which may be refused by a kernel that is out of memory or by a seccomp filter.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// The most that a plugin may print, in bytes.
+/// The limit on a plugin's output, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
-/// A plugin that was started. Dropped, it is still waited for, since it may hold what the caller is
-/// about to clean up: it has 5 seconds to end by itself and 5 after SIGTERM, and then gets SIGKILL.
+/// A started plugin. Dropping it still waits for its end, since it may use what the caller is about
+/// to remove: it has 5 seconds to end by itself and 5 after SIGTERM, then gets SIGKILL.
 #[derive(Debug)]
 pub struct Running {
     program: Program,
@@ -62,14 +62,14 @@ pub struct Running {
     ended: ChildWatch,
 }
 
-/// The request to end that a plugin got.
+/// The signals that a plugin got so far.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// None.
+    /// No signal.
     Unasked,
     /// SIGTERM; SIGKILL follows at that time.
     Terminated(Instant),
-    /// SIGKILL; the plugin is given up at that time.
+    /// SIGKILL; the plugin is abandoned at that time.
     Killed(Instant),
 }
 
@@ -101,12 +101,12 @@ impl Running {
         }
     }
 
-    /// Reads the plugin's output to its end. A request to stop is passed on to it, and then it has
-    /// 5 seconds.
+    /// Reads the plugin's output to its end. A request to stop is passed on to the plugin, which
+    /// then has 5 seconds.
     ///
     /// # Errors
-    /// Code 102 if it cannot be read, or does not end even by SIGKILL. That it failed is in the
-    /// output.
+    /// Fails with code 102 if the plugin cannot be read, or does not end even by SIGKILL. A plugin
+    /// that reports a failure is no error here: see the output.
     pub fn finish(mut self, stop: &Stop) -> Result<Output, Error> {
         let waited = self.wait(stop);
         if waited.is_err() {
@@ -121,12 +121,12 @@ impl Running {
         })
     }
 
-    /// Waits until the plugin has ended and has closed its stdout. A child of its own that keeps
-    /// stdout open is waited for too, as the reference does, unless it is to stop.
+    /// Waits until the plugin ended and closed its stdout. As in the reference, a child of the
+    /// plugin that keeps stdout open is waited for too, except after a request to stop.
     fn wait(&mut self, stop: &Stop) -> io::Result<ExitStatus> {
         let never = Stop::never();
         loop {
-            self.take_news()?;
+            self.read_available()?;
             let is_asked = !matches!(self.phase, Phase::Unasked);
             if let Some(status) = self
                 .status
@@ -143,12 +143,12 @@ impl Running {
             let woken = watched
                 .wait_for_any(&self.watched(), Some(until))
                 .unwrap_or_else(|_| {
-                    // Without poll(2), which seccomp may refuse, the plugin can be waited for.
+                    // The plugin can be waited for without poll(2), which seccomp may refuse.
                     thread::sleep(PAUSE);
                     Woken::Ready
                 });
             match (woken, self.phase) {
-                // A plugin that goes on printing is ready for ever.
+                // A plugin that keeps printing is always ready.
                 (Woken::Ready | Woken::TimedOut, _)
                     if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 (Woken::Stopped, _) => {
@@ -181,10 +181,10 @@ impl Running {
             .collect()
     }
 
-    /// Takes what the plugin has printed, and its status if it has ended.
-    fn take_news(&mut self) -> io::Result<()> {
+    /// Reads available output, and the status if the plugin ended.
+    fn read_available(&mut self) -> io::Result<()> {
         self.ended.clear();
-        // The status first: what was printed before the end is then there to be read.
+        // The status comes first: all output before the end is then available.
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
         }
@@ -198,12 +198,12 @@ impl Running {
         if matches!(self.phase, Phase::Killed(_)) {
             return;
         }
-        for (signal, patience) in [
+        for (signal, grace) in [
             (Signal::SIGTERM, GRACE),
             (Signal::SIGKILL, GRACE_AFTER_KILL),
         ] {
             self.signal(signal);
-            let deadline = Instant::now() + patience;
+            let deadline = Instant::now() + grace;
             while self.status.is_none() && Instant::now() < deadline {
                 thread::sleep(PAUSE);
                 self.status = self.child.try_wait().unwrap_or(None);
@@ -212,10 +212,10 @@ impl Running {
         self.phase = Phase::Killed(Instant::now());
     }
 
-    /// Signals the plugin, if it was not waited for yet: later its pid may be another's.
+    /// Signals the plugin unless it was waited for: its pid may be another process's then.
     fn signal(&self, signal: Signal) {
         if let (None, Ok(pid)) = (self.status, i32::try_from(self.child.id())) {
-            // EPERM is a plugin that changed its user: it ends when it is done.
+            // EPERM: the plugin changed its user. It ends when its work is done.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
@@ -230,7 +230,7 @@ impl Drop for Running {
     }
 }
 
-/// The output that comes out of a pipe, as far as it was read.
+/// The output from a pipe, as far as it was read.
 #[derive(Debug)]
 struct Captured {
     /// The pipe, until its other end is closed.
@@ -254,7 +254,7 @@ impl Captured {
         Ok(())
     }
 
-    /// Takes what is there.
+    /// Reads the available output.
     fn read(&mut self) -> io::Result<()> {
         let mut chunk = [0; 16 << 10];
         while let Some(pipe) = &mut self.pipe {
@@ -291,7 +291,7 @@ struct ChildWatch {
 }
 
 impl ChildWatch {
-    /// Watches from now on, also if the parent had SIGCHLD ignored or blocked.
+    /// Watches from now on, even if the parent had SIGCHLD ignored or blocked.
     fn new() -> io::Result<Self> {
         let (readable, writable) = UnixStream::pair()?;
         readable.set_nonblocking(true)?;

@@ -9,7 +9,8 @@ use crate::{
 use serde::{Deserialize, Deserializer};
 use std::net::IpAddr;
 
-/// Every key of every version. `ip4` and `ip6` are 0.1.0's and 0.2.0's, all others came with 0.3.0.
+/// Every key of every version. `ip4` and `ip6` belong to 0.1.0 and 0.2.0, all others came with
+/// 0.3.0.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wire {
@@ -50,7 +51,7 @@ struct FamilyIp {
     routes: Vec<Route>,
 }
 
-/// An address, or nothing for `null` and for empty text, which the reference takes for no address.
+/// Reads an address; `null` and empty text are `None`, as in the reference.
 pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<IpAddr>, D::Error> {
@@ -64,20 +65,20 @@ pub(super) fn lenient_ip<'de, D: Deserializer<'de>>(
 }
 
 impl AddResult {
-    /// Reads a result; its keys say of which version it is.
+    /// Reads a result; its keys show its version.
     ///
     /// # Errors
-    /// Code 6 with the path to the value that does not fit.
+    /// Fails with code 6 and the path to a value that does not fit.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
         json.decode()
             .map_err(|e| Error::new(Code::DECODE, e.to_string()))
     }
 
-    /// Reads the result that a plugin printed, as [`Self::from_json`] does. No more of it is kept
-    /// than the result needs.
+    /// Reads the result that a plugin printed, as [`Self::from_json`] does, but keeps no more of
+    /// the text in memory than the result needs.
     ///
     /// # Errors
-    /// Code 6, also if it is not one JSON document.
+    /// Fails with code 6, also if the text is not one JSON document.
     pub fn parse(document: &[u8]) -> Result<Self, Error> {
         let decoded = Document::parse(document).and_then(|document| document.decode());
         decoded.map_err(|e| Error::new(Code::DECODE, e.to_string()))

@@ -10,8 +10,8 @@ use crate::{
 use serde::Serialize;
 use std::{fmt, net::IpAddr};
 
-/// A result as the JSON document that the runtime gets. An ADD can answer with nothing else, so a
-/// result that the asked version cannot express is found while everything can still be undone.
+/// A result as the JSON document for the runtime. ADD returns this type, so a result that the
+/// requested version cannot express is detected while everything can still be rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded(String);
 

@@ -1,7 +1,7 @@
 //! An IP address with the length of its network's prefix, `10.1.2.3/24`.
 //!
-//! Wraps `ipnetwork`, which by itself also reads `10.1.2.3` (as /32), `10.1.2.3/255.255.255.0` and
-//! `10.1.2.3/+8`; none of these is CIDR notation as CNI uses it.
+//! Wraps `ipnetwork`, which also reads `10.1.2.3` (as /32), `10.1.2.3/255.255.255.0` and
+//! `10.1.2.3/+8`; none of these is CIDR notation in CNI.
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,35 +38,35 @@ impl Cidr {
         Ipv6Network::new_checked(Ipv6Addr::UNSPECIFIED, 0).expect("no prefix is too long"),
     ));
 
-    /// Joins an address and a prefix length.
+    /// Combines an address and a prefix length.
     ///
     /// # Errors
-    /// When `prefix` is longer than an address of that family.
+    /// Fails if `prefix` is longer than an address of that family.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, InvalidCidr> {
         IpNetwork::new(address, prefix)
             .map(Self)
             .map_err(|_| InvalidCidr(format!("{address}/{prefix}")))
     }
 
-    /// The address with the full prefix of its family: /32 or /128.
+    /// Returns the address with the full prefix of its family: /32 or /128.
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
         Self(IpNetwork::from(address))
     }
 
-    /// The address, host bits and all.
+    /// Returns the address, including host bits.
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.0.ip()
     }
 
-    /// The length of the prefix, in bits.
+    /// Returns the length of the prefix, in bits.
     #[must_use]
     pub fn prefix(self) -> u8 {
         self.0.prefix()
     }
 
-    /// The network that the address is in: the same prefix, host bits clear.
+    /// Returns the network of the address: the same prefix, with host bits clear.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -77,9 +77,9 @@ impl Cidr {
         Self::new(self.0.network(), self.prefix()).expect("a prefix of the address's own")
     }
 
-    /// An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as the IPv4 address that it stands
-    /// for: `::ffff:10.0.0.1/120` is `10.0.0.1/24`. Any other stays, also a mapped one whose
-    /// network reaches beyond the mapped addresses (a prefix below 96).
+    /// Converts an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) to the IPv4 address that it
+    /// represents: `::ffff:10.0.0.1/120` to `10.0.0.1/24`. Returns any other unchanged, also a
+    /// mapped one whose network reaches beyond the mapped addresses (a prefix below 96).
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -96,7 +96,7 @@ impl Cidr {
         }
     }
 
-    /// The network's last address: the broadcast address of an IPv4 network.
+    /// Returns the network's last address: the broadcast address of an IPv4 network.
     #[must_use]
     pub fn last(self) -> IpAddr {
         self.0.broadcast()
@@ -114,13 +114,13 @@ impl Cidr {
         self.contains(other.network().address()) || other.contains(self.network().address())
     }
 
-    /// True for an IPv4 address.
+    /// Returns true for an IPv4 address.
     #[must_use]
     pub fn is_ipv4(self) -> bool {
         self.0.is_ipv4()
     }
 
-    /// True for the default route's destination, `0.0.0.0/0` or `::/0`.
+    /// Returns true for the default route's destination, `0.0.0.0/0` or `::/0`.
     #[must_use]
     pub fn is_default(self) -> bool {
         self.prefix() == 0 && self.address().is_unspecified()

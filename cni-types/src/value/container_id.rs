@@ -1,11 +1,11 @@
-//! `CNI_CONTAINERID`, checked once at the edge (spec section 2, "Parameters").
+//! `CNI_CONTAINERID`, checked when it is read (spec section 2, "Parameters").
 
 use crate::error::{Code, Error};
 use std::fmt;
 
-/// The identifier that a runtime gave to a container: an alphanumeric character, then alphanumeric
-/// characters, `_`, `.` or `-`. It can be used as a part of a file name, since it holds no `/` and
-/// is not `..`.
+/// The identifier of a container, given by the runtime: an alphanumeric character, then
+/// alphanumeric characters, `_`, `.` or `-`. It is safe as a part of a file name, since it contains
+/// no `/` and is not `..`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
 
@@ -13,7 +13,7 @@ impl ContainerId {
     /// Checks `text` against the spec's grammar.
     ///
     /// # Errors
-    /// Code 4 with the reference's text; the details are the identifier.
+    /// Fails with code 4 and the reference's text; the details are the identifier.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if super::is_identifier(text) {
             return Ok(Self(text.to_owned()));
@@ -25,7 +25,7 @@ impl ContainerId {
         .with_details(text))
     }
 
-    /// The identifier as the runtime gave it.
+    /// Returns the identifier as the runtime gave it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

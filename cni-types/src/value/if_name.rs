@@ -3,7 +3,7 @@
 use crate::error::{Code, Error};
 use std::{borrow::Cow, fmt};
 
-/// The longest name the kernel takes, in bytes (`IFNAMSIZ` less the closing NUL).
+/// The longest name that the kernel accepts, in bytes (`IFNAMSIZ` minus the terminating NUL).
 const MAX_LEN: usize = 15;
 
 /// The name of a network interface: 1 to 15 bytes, no `/`, `:`, white space or control characters,
@@ -18,7 +18,7 @@ impl IfName {
     /// Checks `text` against the kernel's rule.
     ///
     /// # Errors
-    /// Code 4 with the reference's texts.
+    /// Fails with code 4 and the reference's texts.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |msg: &str| Err(Error::new(Code::INVALID_ENVIRONMENT, msg));
         if text.is_empty() {
@@ -34,26 +34,26 @@ impl IfName {
         if text.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
             return refuse("interface name contains / or : or whitespace characters");
         }
-        // The kernel takes them; a terminal would obey them. U+FFFD stands for bytes that are not
-        // UTF-8.
+        // The kernel accepts control characters, but a terminal would interpret them. U+FFFD stands
+        // for bytes that are not UTF-8.
         if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
             return refuse("interface name contains control characters or invalid UTF-8");
         }
         Ok(Self(Cow::Owned(text.to_owned())))
     }
 
-    /// Takes a name that the kernel gave to a link, which it checked. `None` only if it is empty,
-    /// which no link's name is.
+    /// Takes the name of a link in the kernel, which the kernel has checked. Returns `None` only
+    /// for an empty name, which no link has.
     ///
-    /// A link that somebody else made may have a name that [`Self::parse`] refuses: with control
-    /// characters, or in another encoding than UTF-8, whose invalid bytes are U+FFFD here. Neither
-    /// can be mistaken for a name that was parsed.
+    /// Another program's link may have a name that [`Self::parse`] refuses: with control
+    /// characters, or not in UTF-8, in which case invalid bytes are U+FFFD here. Neither can be
+    /// confused with a parsed name.
     #[must_use]
     pub fn from_kernel(name: &str) -> Option<Self> {
         (!name.is_empty()).then(|| Self(Cow::Owned(name.to_owned())))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,8 +10,8 @@ impl MacAddr {
     /// The address with all bits clear, which the kernel refuses for an Ethernet device.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// Makes a locally administered unicast address (IEEE 802 bits 1 and 0 of the first octet) of
-    /// `seed`.
+    /// Derives a locally administered unicast address (IEEE 802 bits 1 and 0 of the first octet)
+    /// from `seed`.
     #[must_use]
     pub fn local(seed: [u8; 6]) -> Self {
         let [first, rest @ ..] = seed;
@@ -19,7 +19,7 @@ impl MacAddr {
         Self([(first | 0x02) & 0xfe, b, c, d, e, f])
     }
 
-    /// True for a multicast or broadcast address, which no interface can have.
+    /// Returns true for a multicast or broadcast address, which no interface can have.
     #[must_use]
     pub fn is_multicast(self) -> bool {
         let [first, ..] = self.0;
@@ -42,7 +42,7 @@ impl std::error::Error for InvalidMac {}
 impl FromStr for MacAddr {
     type Err = InvalidMac;
 
-    /// Takes the three notations that Go's `net.ParseMAC` takes for 48 bits:
+    /// Parses the three notations that Go's `net.ParseMAC` accepts for 48 bits:
     /// `01:23:45:67:89:ab`, `01-23-45-67-89-ab` and `0123.4567.89ab`.
     fn from_str(text: &str) -> Result<Self, InvalidMac> {
         let digits = if text.contains('.') {

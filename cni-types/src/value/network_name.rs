@@ -3,7 +3,7 @@
 use crate::error::{Code, Error};
 use std::fmt;
 
-/// A network's name: the same grammar as a container id, so that it can name a folder and never
+/// A network's name. It has the same grammar as a container id, so it can name a folder and cannot
 /// leave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkName(String);
@@ -12,7 +12,8 @@ impl NetworkName {
     /// Checks `text` against the spec's grammar.
     ///
     /// # Errors
-    /// Code 7 with the reference's texts, for a missing name and for one with other characters.
+    /// Fails with code 7 and the reference's texts for a missing name and for one with other
+    /// characters.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
             return Err(Error::new(Code::INVALID_CONFIG, "missing network name"));
@@ -27,7 +28,7 @@ impl NetworkName {
         .with_details(text))
     }
 
-    /// The name as it stands in the configuration.
+    /// Returns the name as in the configuration.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,19 +11,19 @@ impl VlanId {
     /// The highest identifier.
     pub const MAX: u16 = 4094;
 
-    /// Takes any number for an identifier, if it is one.
+    /// Takes a number; returns `None` if it is no valid identifier.
     pub fn new(id: impl TryInto<u16>) -> Option<Self> {
         let id = id.try_into().ok().filter(|id| *id <= Self::MAX)?;
         NonZeroU16::new(id).map(Self)
     }
 
-    /// The identifier as a number.
+    /// Returns the identifier as a number.
     #[must_use]
     pub fn number(self) -> u16 {
         self.0.get()
     }
 
-    /// All identifiers from this one to `last`; empty if `last` is lower.
+    /// Returns all identifiers from this one to `last`; empty if `last` is lower.
     pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
         (self.number()..=last.number()).filter_map(Self::new)
     }

@@ -1,5 +1,5 @@
-//! Results of every version against documents that were written by hand from the specifications,
-//! in `tests/fixtures/<version>`. `attachment.json` is the same attachment in each version's words.
+//! Results of every version compared with documents written by hand from the specifications, in
+//! `tests/fixtures/<version>`. `attachment.json` is the same attachment in each version's shape.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 mod schema;
@@ -9,7 +9,7 @@ use schema::problems;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// The documents of a folder, by name.
+/// Returns the documents of a folder, by name.
 fn fixtures(folder: &str) -> BTreeMap<String, Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
@@ -31,7 +31,7 @@ fn read(document: &Value) -> Result<AddResult, Error> {
     AddResult::from_json(&Json::parse(document.to_string().as_bytes()).unwrap())
 }
 
-/// The document in the shape of another version.
+/// Converts a document to the shape of another version.
 fn convert(document: &Value, version: SpecVersion) -> Result<Value, Error> {
     let encoded = read(document)?.encode(version)?;
     Ok(serde_json::from_str(&encoded.to_string()).unwrap())
@@ -130,9 +130,9 @@ fn a_result_that_makes_no_sense_is_code_6() {
     }
 }
 
-/// The other half of the first test: what belongs to one version is a problem in the others.
+/// The complement of the first test: a key of one version is a problem in the others.
 #[test]
-fn the_schema_tells_the_versions_apart() {
+fn the_schema_distinguishes_the_versions() {
     for of in SpecVersion::ALL {
         for by in SpecVersion::ALL {
             let mut document = attachment(of);

@@ -1,11 +1,11 @@
-//! The keys that a result may hold in each version, by the released specifications. Stricter than
-//! reading: other plugins may print what they like, ours print only these keys.
+//! The keys that a result may have in each version, by the released specifications. Stricter than
+//! reading: other plugins may print more, ours print only these keys.
 
 use cni_types::{Cidr, SpecVersion};
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// A key of an object: its name, whether the object makes no sense without it, and what it holds.
+/// A key of an object: its name, if it is required, and the kind of its value.
 struct Key(&'static str, Need, Kind);
 
 #[derive(PartialEq)]
@@ -125,7 +125,7 @@ const RESULT_1_1_0: &[Key] = &[
     Key("dns", Optional, Object(DNS)),
 ];
 
-/// Returns the faults of a result of `version`; none if it is as the specification demands.
+/// Returns the faults of a result of `version`; empty if it conforms to the specification.
 pub(crate) fn problems(version: SpecVersion, result: &Value) -> Vec<String> {
     let keys = match version {
         SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => RESULT_0_1_0,
