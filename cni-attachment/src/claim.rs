@@ -1,13 +1,13 @@
-//! The claim to an attachment: of two ADDs of it at once, one goes on.
+//! The claim to an attachment: of two concurrent ADDs of it, only one proceeds.
 
 use cni_net::Claim;
 use cni_types::{AttachmentId, Code, Error};
 
 /// Claims the attachment until the result is dropped, which must not be before the end of a
-/// rollback. The claim is an abstract unix socket, so the kernel ends it with its process.
+/// rollback. The claim is an abstract unix socket, so the kernel releases it when the process ends.
 ///
 /// # Errors
-/// Code 11 if another ADD of the attachment is running.
+/// Fails with code 11 if another ADD of the attachment is running.
 pub fn claim(id: AttachmentId<'_>) -> Result<Claim, Error> {
     let name = format!("cni-add-{}", id.hash());
     Claim::take(&name)?.ok_or_else(|| being_added(id, &name))

@@ -1,16 +1,16 @@
-//! CHECK's differences: every one is reported, each as what is wanted and what is found.
+//! CHECK's differences: every one is reported, as the wanted and the found value.
 
 use crate::prev_result;
 use cni_net::{InstalledRoute, Link, Netns, RouteSpec, Rtnl};
 use cni_types::{AddResult, Attachment, Cidr, Code, Error, IfName, Interface, IpConfig};
 use std::collections::{BTreeMap, HashSet};
 
-/// The differences found so far.
+/// The differences that were found so far.
 #[derive(Debug, Default)]
 pub struct Differences(Vec<Error>);
 
 impl Differences {
-    /// Begins a CHECK.
+    /// Begins a CHECK without differences.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -37,17 +37,17 @@ impl Differences {
     /// Ends the CHECK.
     ///
     /// # Errors
-    /// Code 100 with all differences, if there is one.
+    /// Fails with code 100 and all differences, if there are any.
     pub fn outcome(self) -> Result<(), Error> {
         Error::join(self.0.into_iter().map(Err))
     }
 
-    /// Compares the container's interface with what prevResult reports of it: hardware address,
-    /// addresses, and the routes that follow from the configuration. Returns the interface.
-    /// `may_be_down` is true if ADD left it down.
+    /// Compares the container's interface with prevResult: its hardware address, its addresses, and
+    /// the routes that result from the configuration. Returns the interface. `may_be_down` is true
+    /// if ADD left it down.
     ///
     /// # Errors
-    /// Fails if the kernel refuses a look-up, or if the routes cannot be made out.
+    /// Fails if the kernel refuses a look-up, or if the routes cannot be determined.
     pub fn compare_container(
         &mut self,
         netns: &Netns,

@@ -1,7 +1,7 @@
 //! The order of GC, and the removal of stale pairs.
 //!
-//! An address is freed only if nothing of a stale attachment is left that may answer for it; the
-//! next GC tries again.
+//! An address is freed only if nothing is left of its stale attachment that may answer for it; the
+//! next GC retries.
 
 use crate::{
     ipam,
@@ -13,17 +13,17 @@ use cni_net::{Batch, Link, LinkKind, NetError, Rtnl};
 use cni_types::{Call, Error, KeepAddresses, ValidAttachments};
 use std::num::NonZeroU32;
 
-/// Pairs that are removed by one request. The kernel holds its lock meanwhile, and a request to
-/// stop is not seen.
+/// The number of pairs that are removed by one request. Meanwhile the kernel holds its lock, and a
+/// request to stop goes unnoticed.
 const PAIRS_AT_ONCE: usize = 64;
 
-/// A plugin's part in GC. The pairs that the suite made are removed without it.
+/// A plugin's part in GC. Pairs that the suite created are removed without it.
 pub trait Collect {
-    /// Removes pairs of stale attachments of which only a rule says whose they are. Returns the
-    /// addresses that may be anybody's. Does nothing by default.
+    /// Removes pairs of stale attachments that only a rule identifies. Returns the addresses whose
+    /// owner is unknown. Does nothing by default.
     ///
     /// # Errors
-    /// Fails if one cannot be removed, or if that cannot be found out.
+    /// Fails if a pair cannot be removed, or if the rules cannot be read.
     fn remove_foreign(&mut self, _sweep: &mut Sweep<'_>) -> Result<KeepAddresses, Error> {
         Ok(KeepAddresses::default())
     }
@@ -31,21 +31,21 @@ pub trait Collect {
     /// Removes the rules of stale attachments.
     ///
     /// # Errors
-    /// Fails if one cannot be removed.
+    /// Fails if a rule cannot be removed.
     fn remove_rules(&mut self, sweep: &Sweep<'_>) -> Result<(), Error>;
 
-    /// Undoes what was done to links that are other plugins'. Does nothing by default.
+    /// Reverts changes to links of other plugins. Does nothing by default.
     ///
     /// # Errors
-    /// Fails if that cannot be done.
+    /// Fails if a change cannot be reverted.
     fn release_ports(&mut self, _sweep: &mut Sweep<'_>) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Removes what belongs to attachments of the network that are not valid any more, and has the
-/// IPAM plugin `ipam` free their addresses. Pairs of which only a rule says whose they are go
-/// first, then rules, then the other links, and addresses last.
+/// Removes everything that belongs to invalid attachments of the network, and has the IPAM plugin
+/// `ipam` free their addresses. Pairs that only a rule identifies go first, then rules, then the
+/// other links, and addresses last.
 ///
 /// # Errors
 /// Fails if a part does, with all errors.
@@ -56,7 +56,7 @@ pub fn collect(
 ) -> Result<(), Error> {
     let valid = call.valid_attachments()?;
     let free = |keep| {
-        // Not those of pairs that a request to stop left.
+        // After a request to stop, pairs may be left whose rules must stay.
         call.stop.check()?;
         ipam::gc(call, ipam()?.as_deref(), keep)
     };
@@ -65,7 +65,7 @@ pub fn collect(
     };
     sweep.rescue()?;
     let foreign = plugin.remove_foreign(&mut sweep);
-    // If such a pair is left, its rule is what the next GC knows it by.
+    // The rule of a pair that is left is how the next GC identifies it.
     let rules = match foreign {
         Ok(_) => plugin.remove_rules(&sweep),
         Err(_) => Ok(()),
@@ -87,14 +87,14 @@ pub struct Sweep<'a> {
     pub host: Rtnl,
     /// All links of the host.
     pub links: Vec<Link>,
-    /// The network's list.
+    /// The network's list of valid attachments.
     pub valid: &'a ValidAttachments,
-    /// The attachments that are not in it.
+    /// The attachments that are not in the list.
     pub stale: Stale<'a>,
 }
 
 impl<'a> Sweep<'a> {
-    /// Returns `None` without a list: then nothing is known to be stale.
+    /// Begins GC; returns `None` without a list, since no attachment is known to be stale then.
     fn begin(call: &'a Call, valid: &'a ValidAttachments) -> Result<Option<Self>, Error> {
         let Some(stale) = Stale::of(valid) else {
             return Ok(None);
@@ -110,8 +110,8 @@ impl<'a> Sweep<'a> {
         }))
     }
 
-    /// Takes pairs that are not stale out of the group that is removed whole. An earlier GC, with
-    /// another list, put them there and was killed.
+    /// Moves pairs that are not stale out of the group that is going to be removed. An earlier GC
+    /// with another list put them there and was killed.
     fn rescue(&mut self) -> Result<(), Error> {
         let groups = *self.stale.groups();
         let is_condemned = |link: &&Link| link.group == groups.condemned.get();
@@ -135,12 +135,12 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Removes stale pairs, many with one request, for the kernel waits for RCU once for each: they are
-/// moved into a group of their own, and the group is removed. If this process is killed in between,
-/// the group still says that they are stale.
+/// Removes stale pairs, many with one request, since the kernel waits for RCU once for each
+/// request: they are moved into a group of their own, and the group is removed. If this process is
+/// killed in between, the group still marks them as stale.
 ///
 /// # Errors
-/// Fails if one cannot be removed, and on a request to stop.
+/// Fails if a pair cannot be removed, and on a request to stop.
 pub fn remove_pairs(
     host: &mut Rtnl,
     pairs: &[&Link],

@@ -1,5 +1,5 @@
-//! The interface in the container: kernel parameters while it is down, addresses, up, routes, and
-//! the moments until it can be used.
+//! The interface in the container: kernel parameters while it is down, addresses, link state,
+//! routes, and the wait until it is usable.
 
 mod announce;
 mod configure;
@@ -17,21 +17,21 @@ pub use usable::wait_usable;
 use cni_net::Netns;
 use cni_types::{Code, Error, IfName};
 
-/// An interface in a container. What is done to it stands with its phases: parameters and
-/// addresses in `configure`, waiting in `ready`.
+/// An interface in a container. Its methods are grouped by phase: parameters and addresses in
+/// `configure`, waiting in `ready`.
 #[derive(Clone, Copy)]
 pub struct ContainerInterface<'a> {
-    /// The plugin's name, which heads what is logged.
+    /// The plugin's name, which prefixes log lines.
     pub plugin: &'static str,
     /// The namespace that it is in.
     pub netns: &'a Netns,
     /// Its name there.
     pub name: &'a IfName,
-    /// IPv6 addresses are used only after no neighbour objected.
+    /// If true, IPv6 addresses are used only after duplicate address detection.
     pub detect_duplicates: bool,
 }
 
-/// Returns the error for an interface that somebody else removed in the middle of an operation.
+/// Returns the error for an interface that another program removed during an operation.
 #[must_use]
 pub fn vanished(name: &IfName) -> Error {
     Error::new(

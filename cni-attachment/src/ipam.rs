@@ -1,9 +1,9 @@
-//! IPAM delegation: addresses, from the plugin that the configuration names.
+//! IPAM delegation: the addresses come from the plugin that the configuration names.
 
 use crate::rollback::Rollback;
 use cni_types::{AddResult, Call, Code, Command, Delegate, Error, KeepAddresses};
 
-/// The IPAM plugin, found.
+/// The IPAM plugin, found in `CNI_PATH`.
 pub struct Ipam<'a> {
     call: &'a Call,
     kind: &'a str,
@@ -23,13 +23,13 @@ impl<'a> Ipam<'a> {
         })
     }
 
-    /// Asks the IPAM plugin for addresses. From here on a failure runs its DEL, also if its own ADD
-    /// failed (spec section 4), once the interface is gone. So ADD must have made sure before that
-    /// no such attachment lives: its addresses would be freed.
+    /// Requests addresses from the IPAM plugin. From here on a failure runs its DEL once the
+    /// interface is gone, even if its own ADD failed (spec section 4). So ADD must have checked
+    /// before that the attachment does not exist: its addresses would be freed.
     ///
     /// # Errors
-    /// Fails if the plugin cannot be run, with the plugin's own error, and if it gave no address or
-    /// more than the version can hold.
+    /// Fails if the plugin cannot be run, with the plugin's own error, and if it returned no
+    /// address or more than the version can express.
     pub fn request_addresses(self, rollback: &mut Rollback<'a>) -> Result<AddResult, Error> {
         let Self {
             call,
@@ -52,7 +52,7 @@ impl<'a> Ipam<'a> {
     }
 }
 
-/// Has the IPAM plugin, if there is one, free the attachment's addresses.
+/// Has the IPAM plugin, if any, free the attachment's addresses.
 ///
 /// # Errors
 /// Fails if the plugin cannot be run, and with its own error.
@@ -60,7 +60,7 @@ pub fn del(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     kind.map_or(Ok(()), |kind| call.delegate(kind)?.del())
 }
 
-/// Has the IPAM plugin, if there is one, check the attachment's addresses.
+/// Has the IPAM plugin, if any, check the attachment's addresses.
 ///
 /// # Errors
 /// Fails if the plugin cannot be run, and with its own error.
@@ -68,10 +68,11 @@ pub fn check(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     kind.map_or(Ok(()), |kind| call.delegate(kind)?.verify(Command::Check))
 }
 
-/// Asks the IPAM plugin, if there is one, if an ADD could succeed.
+/// Has the IPAM plugin, if any, check that an ADD could succeed.
 ///
 /// # Errors
-/// Code 7 if the plugin cannot be one, 50 if it cannot be run, and the plugin's own error.
+/// Fails with code 7 if the name is invalid, with 50 if the plugin cannot be run, and with the
+/// plugin's own error.
 pub fn status(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     let unavailable = |e: Error| match e.code {
         Code::INVALID_CONFIG => e,
@@ -86,8 +87,7 @@ pub fn status(call: &Call, kind: Option<&str>) -> Result<(), Error> {
     })
 }
 
-/// Has the IPAM plugin, if there is one, free the addresses of attachments that are not valid any
-/// more, but for those that are to be kept.
+/// Has the IPAM plugin, if any, free the addresses of invalid attachments, except those in `keep`.
 ///
 /// # Errors
 /// Fails if the plugin cannot be run, and with its own error.

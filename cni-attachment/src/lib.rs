@@ -1,12 +1,11 @@
-//! Attachments of containers to networks, as far as the plugins that make them have it in common.
+//! Attachments of containers to networks: the part that the plugins have in common.
 //!
-//! The kernel's mechanisms are `cni-net`'s, the protocol is `cni-types`'s; this crate holds what an
-//! attachment is made of and how it ends: [`rollback`] of a failed ADD, the [`ipam`] plugin,
+//! The kernel's mechanisms are in `cni-net`, the protocol is in `cni-types`. This crate holds the
+//! parts of an attachment and its removal: [`rollback`] of a failed ADD, the [`ipam`] plugin,
 //! [`prev_result`], the [`interface`] in the container with its [`routes`], the [`names`] and
-//! [`mark`]s of links on the host, the veth [`pair`], the [`claim()`] that keeps two ADDs apart,
-//! the rules in [`netfilter`],
-//! [`differences`] for CHECK, the order of [`del`] and [`gc`]. Functions take values, never a
-//! plugin's configuration.
+//! [`mark`]s of links on the host, the veth [`pair`], the [`claim()`] that excludes a concurrent
+//! ADD, the rules in [`netfilter`], [`differences`] for CHECK, the order of [`del`] and [`gc`].
+//! Functions take values, never a plugin's configuration.
 
 mod claim;
 pub mod del;

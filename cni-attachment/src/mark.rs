@@ -1,15 +1,15 @@
-//! The alias that says whose a link of the host is: for people, for DEL, and for GC, which knows no
-//! names.
+//! The alias that names a link's attachment: for people, for DEL, and for GC, which knows no
+//! interface names.
 //!
-//! `cni <network> <container id> <interface>` is on the host's end of a pair, which is this
-//! plugin's to remove; `cni-port …` is on an interface that an earlier plugin of the chain made.
-//! What would be too long for the kernel is hashed: `cni-hash <hash of the network> <hash of the
-//! attachment>`. It is never cut: what is cut is nobody's.
+//! `cni <network> <container id> <interface>` is on the host's end of a pair, which this suite
+//! removes; `cni-port …` is on an interface that an earlier plugin of the chain created. Names that
+//! are too long for the kernel are hashed: `cni-hash <hash of the network> <hash of the
+//! attachment>`. They are never cut, since a cut name identifies no attachment.
 
 use cni_net::Link;
 use cni_types::{AttachmentId, hash::sha512_hex};
 
-/// IFALIASZ of include/uapi/linux/if.h, less the closing NUL.
+/// The longest alias, in bytes: IFALIASZ of include/uapi/linux/if.h, minus the terminating NUL.
 const MAX_ALIAS: usize = 255;
 
 const HASHED: &str = "-hash";
@@ -17,9 +17,9 @@ const HASHED: &str = "-hash";
 /// The relation of a marked link to its attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The host's end of a pair that it made.
+    /// The host's end of a pair that this suite created.
     Pair,
-    /// An interface that an earlier plugin of the chain made, and that it made a port.
+    /// An interface of an earlier plugin of the chain that was made a port.
     Port,
 }
 
@@ -34,25 +34,25 @@ impl Role {
     }
 }
 
-/// A link's alias, read.
+/// The content of a link's alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark<'a> {
-    /// Says what the link is to this plugin.
+    /// The relation of the link to the attachment.
     pub role: Role,
-    /// The attachment that it names.
+    /// The attachment.
     pub owner: Owner<'a>,
 }
 
 /// The attachment that an alias names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner<'a> {
-    /// By its names.
+    /// Identified by its names.
     Named(AttachmentId<'a>),
-    /// By hashes, as the names are too long.
+    /// Identified by hashes, since the names are too long.
     Hashed {
         /// The network's hash.
         network: &'a str,
-        /// The attachment's ([`AttachmentId::hash`]).
+        /// The attachment's hash ([`AttachmentId::hash`]).
         attachment: &'a str,
     },
 }
@@ -67,7 +67,7 @@ impl Owner<'_> {
         }
     }
 
-    /// Returns true if the attachment is one of this network.
+    /// Returns true if the attachment belongs to this network.
     #[must_use]
     pub fn is_of_network(&self, name: &str) -> bool {
         match self {
@@ -78,7 +78,7 @@ impl Owner<'_> {
 }
 
 impl<'a> Mark<'a> {
-    /// Reads the mark on a link, `None` if it has none.
+    /// Reads the mark of a link; returns `None` if it has none.
     #[must_use]
     pub fn of(link: &'a Link) -> Option<Self> {
         Self::parse(link.alias.as_deref()?)
@@ -107,7 +107,7 @@ impl<'a> Mark<'a> {
         Some(Self { role, owner })
     }
 
-    /// Returns true if the link is this attachment's.
+    /// Returns true if the link belongs to this attachment.
     #[must_use]
     pub fn is_of(&self, id: AttachmentId<'_>) -> bool {
         match self.owner {
@@ -117,7 +117,7 @@ impl<'a> Mark<'a> {
     }
 }
 
-/// Returns true if a link has no alias at all.
+/// Returns true if the link has no alias at all.
 #[must_use]
 pub fn is_silent(link: &Link) -> bool {
     link.alias.as_deref().is_none_or(str::is_empty)

@@ -1,9 +1,9 @@
-//! The names by which an attachment's traces on the host are found again.
+//! The names by which an attachment's links on the host are found.
 //!
-//! The host's end of a pair has a name made from the attachment's identity, so that DEL finds it
-//! without a list of all links. It is in a group of links made from the network's name, which is
-//! there from the link's first moment; its alias ([`crate::mark`]), which the kernel takes only
-//! afterwards, says whose it is.
+//! The name of a pair's host end is derived from the attachment's identity, so that DEL finds it
+//! without listing all links. Its link group is derived from the network's name and is set when the
+//! link is created; its alias ([`crate::mark`]), which the kernel accepts only later, names the
+//! attachment.
 
 use cni_types::{AttachmentId, IfName, MacAddr, hash::sha512};
 use std::{
@@ -11,17 +11,17 @@ use std::{
     num::NonZeroU32,
 };
 
-/// The names that a host end can have: the first one unless other links have that and those after
-/// it.
+/// The number of names that a host end can have: the first one, unless other links have it and the
+/// names after it.
 pub const NAMES: usize = 4;
 
-/// Groups are numbered from here, away from the small numbers of /etc/iproute2/group, and below
+/// The lowest group number, above the small numbers of /etc/iproute2/group; the highest is below
 /// 2^31.
 const FIRST_GROUP: u32 = 1 << 30;
 
-/// Returns the names that the host's end of an attachment can have, in the order in which they are
-/// tried: `veth` and eight hexadecimal digits. They follow from the attachment, so that each ADD
-/// and DEL tries the same ones.
+/// Returns the possible names of an attachment's host end, in the order in which they are tried:
+/// `veth` and eight hexadecimal digits. They are derived from the attachment, so each ADD and DEL
+/// tries the same ones.
 #[must_use]
 pub fn host_names(id: AttachmentId<'_>) -> [IfName; NAMES] {
     let joined = id.joined();
@@ -31,12 +31,12 @@ pub fn host_names(id: AttachmentId<'_>) -> [IfName; NAMES] {
     })
 }
 
-/// The groups of links that the host ends of a network's attachments are in.
+/// The link groups of the host ends of a network's attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// From the link's first moment.
+    /// The group of a pair from its creation on.
     pub living: NonZeroU32,
-    /// While GC removes it, together with others.
+    /// The group of pairs that GC is removing.
     pub condemned: NonZeroU32,
 }
 
@@ -55,7 +55,7 @@ impl Groups {
         }
     }
 
-    /// Returns true if a group is one of these.
+    /// Returns true if the group is one of these.
     #[must_use]
     pub fn contains(&self, group: u32) -> bool {
         [self.living, self.condemned]
@@ -64,19 +64,19 @@ impl Groups {
     }
 }
 
-/// Returns true if a group is one of those that networks of this plugin have.
+/// Returns true if the group belongs to any network of this suite.
 #[must_use]
 pub fn is_group(group: u32) -> bool {
     (FIRST_GROUP..2 * FIRST_GROUP).contains(&group)
 }
 
-/// Returns the first eight bytes of a text's hash.
+/// Returns the first eight bytes of a text's hash, as a number.
 fn number(text: &str) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = sha512(text);
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Returns a name for an end of a pair that nobody else has, as far as chance goes.
+/// Returns a random name for an end of a pair.
 #[must_use]
 pub fn random_name() -> IfName {
     name_of(random())
@@ -91,16 +91,15 @@ fn name_of(number: u64) -> IfName {
     IfName::parse(&format!("veth{a:02x}{b:02x}{c:02x}{d:02x}")).expect("an interface name")
 }
 
-/// Returns a hardware address that nobody else has, as far as chance goes. Given explicitly it
-/// stays: an address that the kernel chose is changed by udev (`MACAddressPolicy=persistent`) while
-/// the plugin reports the one before.
+/// Returns a random hardware address. Since it is set explicitly, it stays: udev changes an address
+/// that the kernel chose (`MACAddressPolicy=persistent`), after the plugin reported it.
 #[must_use]
 pub fn random_mac() -> MacAddr {
     let [_, _, seed @ ..] = random().to_be_bytes();
     MacAddr::local(seed)
 }
 
-/// Returns random bits from the system's source, by way of the standard library.
+/// Returns random bits from the system, by the standard library.
 #[must_use]
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -124,7 +123,8 @@ mod tests {
         assert_eq!(a, names("a"));
         let all: std::collections::HashSet<_> = a.iter().chain(&b).collect();
         assert_eq!(all.len(), 8);
-        // The first is what earlier versions made: printf 'a\0c1\0eth0' | sha512sum | cut -c-8
+        // The first name is the one of earlier versions: printf 'a\0c1\0eth0' | sha512sum | cut
+        // -c-8
         assert_eq!(a[0].as_str(), "veth162744b9");
     }
 

@@ -1,8 +1,9 @@
-//! Rules of attachments in netfilter: what the reference writes, in each of its ways, so that
-//! either can find and remove what the other added.
+//! Netfilter rules of attachments, as the reference writes them by each backend, so that each suite
+//! can find and remove the other's.
 //!
-//! The mechanism (tables, expressions, transactions, programs) is cni-net's; here is which rules
-//! there are and whose they are. [`names`] has all names, comments and hashes of the reference.
+//! The mechanism (tables, expressions, transactions, programs) is in cni-net; the content and the
+//! ownership of rules are decided here. [`names`] has all names, comments and hashes of the
+//! reference.
 
 pub mod mac_check;
 pub mod masquerade;
@@ -23,7 +24,7 @@ const NO_NF_TABLES: &str = "build or load the modules of nf_tables, or set \"ipM
 const NO_INET_NAT: &str = "run Linux 5.2 or later, or set \"ipMasqBackend\": \"iptables\"; left out, \
      iptables is taken if it is installed";
 
-/// Returns the error of a refusal, with the remedy if the kernel or the host lacks something.
+/// Converts a refusal to an error, with the remedy if the kernel or the host lacks a part.
 #[must_use]
 pub fn refusal(cause: NetError) -> Error {
     let remedy = match &cause {
@@ -41,11 +42,11 @@ pub fn refusal(cause: NetError) -> Error {
     Error::from(cause).with_details(remedy)
 }
 
-/// Says of an address whether it leaves with the attachment. For rules that name a container and an
-/// address, but no interface; asked only if there are such rules.
+/// Returns true if an address is removed with the attachment. For rules that name a container and
+/// an address, but no interface; called only if there are such rules.
 pub type Leaving<'a> = &'a dyn Fn(IpAddr) -> bool;
 
-/// The rules of one purpose, in one of the ways in which they can be written.
+/// The rules of one purpose, in one backend.
 pub trait RuleSet {
     /// The content of an attachment's rules.
     type Spec: ?Sized;
@@ -53,11 +54,10 @@ pub trait RuleSet {
     /// Adds the rules of an attachment.
     ///
     /// # Errors
-    /// Fails if the rules cannot be written; some of them may be there then.
+    /// Fails if the rules cannot be written; some of them may exist then.
     fn create(&mut self, id: AttachmentId<'_>, spec: &Self::Spec) -> Result<(), Error>;
 
-    /// Returns what is wrong with the rules of an attachment, each as what is wanted and what is
-    /// found.
+    /// Returns the deviations of an attachment's rules, each as the wanted and the found value.
     ///
     /// # Errors
     /// Fails if the rules cannot be read.
@@ -67,13 +67,13 @@ pub trait RuleSet {
         spec: &Self::Spec,
     ) -> Result<Vec<String>, Error>;
 
-    /// Removes the rules of an attachment, whatever they say; success if there are none.
+    /// Removes the rules of an attachment, regardless of their content; succeeds if there are none.
     ///
     /// # Errors
     /// Fails if rules cannot be read or removed.
     fn remove(&mut self, id: AttachmentId<'_>, leaving: Leaving<'_>) -> Result<(), Error>;
 
-    /// Removes the rules of a network's attachments that are not valid any more.
+    /// Removes the rules of a network's invalid attachments.
     ///
     /// # Errors
     /// Fails if rules cannot be read or removed.

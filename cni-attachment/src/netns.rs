@@ -1,14 +1,13 @@
-//! The network namespace of a container, opened for an operation, with the check that it is not the
-//! plugin's own.
+//! The network namespace of a container, opened for an operation, and checked to be another than
+//! the plugin's own.
 //!
-//! A runtime that hands over the host's namespace would have its interfaces reconfigured or deleted
-//! (containernetworking/plugins#714: `lo` of the host set down). So the two are compared before
-//! anything is done.
+//! If a runtime passed the host's namespace, the host's interfaces would be reconfigured or deleted
+//! (containernetworking/plugins#714: `lo` of the host set down). So the two are compared first.
 
 use cni_net::{NetError, Netns, is_no_netns};
 use cni_types::{Call, Code, Error, NetnsPath};
 
-/// With this variable set to a true value the plugin's own namespace is taken for a container's.
+/// The variable that, if true, lets the plugin's own namespace pass as a container's.
 const OVERRIDE: &str = "CNI_NETNS_OVERRIDE";
 
 /// The folder in which ip-netns(8) mounts namespaces by their names.
@@ -17,10 +16,10 @@ const NAMED: &str = "/run/netns";
 /// The values that the reference takes for true (`strconv.ParseBool` of Go).
 const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 
-/// Opens the namespace of an ADD or a CHECK.
+/// Opens the namespace for an ADD or a CHECK.
 ///
 /// # Errors
-/// Code 8 if it cannot be opened, or is the plugin's own.
+/// Fails with code 8 if it cannot be opened, or is the plugin's own.
 pub fn container_netns(call: &Call, path: &NetnsPath) -> Result<Netns, Error> {
     let netns = Netns::open(path.as_path()).map_err(|e| not_opened(path, e))?;
     if is_own(call, &netns)? {
@@ -34,12 +33,12 @@ pub fn container_netns(call: &Call, path: &NetnsPath) -> Result<Netns, Error> {
     Ok(netns)
 }
 
-/// Opens the namespace of a DEL. Returns `None` if there is nothing in it to be undone: the path is
-/// empty, or leads nowhere, or to something that is no network namespace, or to the plugin's own,
-/// which is not touched.
+/// Opens the namespace for a DEL. Returns `None` if there is nothing to remove in it: the path is
+/// empty or absent, or is that of something else than a network namespace, or of the plugin's own
+/// namespace, which is not touched.
 ///
 /// # Errors
-/// Code 8 if something is there but cannot be opened, such as without permission.
+/// Fails with code 8 if the path exists but cannot be opened, for lack of permission for instance.
 pub fn remaining_netns(call: &Call, path: Option<&NetnsPath>) -> Result<Option<Netns>, Error> {
     let Some(path) = path else { return Ok(None) };
     match Netns::open(path.as_path()) {
@@ -49,7 +48,7 @@ pub fn remaining_netns(call: &Call, path: Option<&NetnsPath>) -> Result<Option<N
     }
 }
 
-/// Returns the error, with a hint if `path` is a name and not a path.
+/// Returns the error, with a hint if `path` is a name instead of a path.
 fn not_opened(path: &NetnsPath, error: NetError) -> Error {
     let name = path.as_str();
     let is_name = error.is_absent() && !name.contains('/');

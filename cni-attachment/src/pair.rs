@@ -1,8 +1,8 @@
-//! The veth pair of an attachment: made under one of its names, found again, and removed if an ADD
-//! that was killed left it.
+//! The veth pair of an attachment: created under one of its names, found by them, and removed if a
+//! killed ADD left it.
 //!
-//! A name that is taken by somebody else is a reason to take the next one. A pair of this
-//! attachment's own is recognised by its alias, and before that is written, by its network's group.
+//! If another link has a name, the next name is taken. A pair of the attachment itself is
+//! recognized by its alias, or by its network's group before the alias is written.
 
 use crate::{
     mark::{Mark, Role},
@@ -13,11 +13,11 @@ use crate::{
 use cni_net::{Batch, Errno, Link, LinkKind, NetError, Netns, NewLink, Peer, Rtnl};
 use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
 
-/// A pair of this attachment that is there already.
+/// An existing pair of this attachment.
 enum Own {
-    /// It says so.
+    /// The alias names the attachment.
     Marked(Link),
-    /// Its ADD was killed before it could write the alias.
+    /// There is no alias: the ADD was killed before it wrote one.
     Unmarked(Link),
 }
 
@@ -32,7 +32,7 @@ fn own(link: Link, id: AttachmentId<'_>) -> Option<Own> {
 }
 
 /// Finds the pairs of this attachment by its names. If another link has one of these, all links are
-/// looked at too: earlier versions then took a random name.
+/// searched too, since earlier versions then took a random name.
 fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
     let mut found = Vec::new();
     let mut is_taken = false;
@@ -52,9 +52,9 @@ fn find(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Vec<Own>, NetError> {
     Ok(found)
 }
 
-/// Returns the host's end of a pair of this attachment that lives, wherever its other end is now.
-/// What a killed ADD or a dying namespace left is removed. The caller holds the attachment's claim,
-/// so no other ADD is making it.
+/// Returns the host's end of a living pair of this attachment, wherever its other end is. Removes
+/// the remains of a killed ADD or of a namespace that is being removed. The caller holds the
+/// attachment's claim, so no other ADD is creating the pair.
 ///
 /// # Errors
 /// Fails if the kernel refuses a look-up or a removal.
@@ -69,7 +69,7 @@ pub fn living(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<Option<Link>, Err
     Ok(living)
 }
 
-/// Returns the refusal of a second ADD of an attachment that lives.
+/// Returns the error for a second ADD of an existing attachment.
 #[must_use]
 pub fn lives(host_end: &IfName, id: AttachmentId<'_>) -> Error {
     let AttachmentId {
@@ -85,10 +85,10 @@ pub fn lives(host_end: &IfName, id: AttachmentId<'_>) -> Error {
     ))
 }
 
-/// Requires that the container has no interface of this name yet.
+/// Checks that the container has no interface of this name.
 ///
 /// # Errors
-/// Code 4, with the reference's words, if it has.
+/// Fails with code 4 and the reference's text if it has one.
 pub fn require_free_name(
     container: &mut Rtnl,
     name: &IfName,
@@ -106,23 +106,23 @@ pub fn require_free_name(
     )
 }
 
-/// The pair that is to be made.
+/// The properties of a new pair.
 #[derive(Clone, Copy)]
 pub struct NewPair<'a> {
-    /// The attachment that it is for.
+    /// The attachment.
     pub id: AttachmentId<'a>,
-    /// The bridge whose port the host's end becomes, if it does.
+    /// The bridge whose port the host's end becomes, if any.
     pub master: Option<&'a Link>,
-    /// The hardware address of the host's end, chosen by chance: by it a rollback knows the pair of
-    /// this ADD from another link that has the name.
+    /// The random hardware address of the host's end. By it, a rollback distinguishes the pair of
+    /// this ADD from another link with the same name.
     pub host_mac: MacAddr,
     /// The name of the container's end.
     pub if_name: &'a IfName,
-    /// Its hardware address.
+    /// The hardware address of the container's end.
     pub container_mac: MacAddr,
-    /// The namespace in which it is born.
+    /// The namespace in which the container's end is created.
     pub netns: &'a Netns,
-    /// The MTU of both ends, in bytes; the kernel's default if it is `None`.
+    /// The MTU of both ends, in bytes; `None` for the kernel's default.
     pub mtu: Option<u32>,
 }
 
@@ -146,9 +146,9 @@ impl NewPair<'_> {
     }
 }
 
-/// Makes the pair, the host's end in its network's group. Nothing that exists is touched: a name
-/// that is taken is an error in the container, and a reason to take the next one on the host.
-/// Returns the host end's name.
+/// Creates the pair, with the host's end in its network's group, and returns the host end's name.
+/// No existing link is changed: a taken name is an error in the container, and on the host the next
+/// name is tried.
 ///
 /// # Errors
 /// Fails if the kernel refuses, or if all names are taken.
@@ -178,8 +178,8 @@ pub fn create(
     ))
 }
 
-/// Removes the pair of this ADD, if there is one. On a socket of its own: on the old one an answer
-/// may still come.
+/// Removes the pair of this ADD, if it exists. Opens its own socket, since an answer may still
+/// arrive on the previous one.
 fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
     let mut host = Rtnl::open()?;
     let made = host
@@ -188,8 +188,8 @@ fn remove_made(host_name: &IfName, host_mac: MacAddr) -> Result<(), NetError> {
     made.map_or(Ok(()), |link| host.remove_link(link.index))
 }
 
-/// Names a bridge that is full: BR_MAX_PORTS of net/bridge/br_private.h is 1024, and port 0 is not
-/// used.
+/// Converts a refusal to an error, which names a bridge that is full: BR_MAX_PORTS of
+/// net/bridge/br_private.h is 1024, and port 0 is not used.
 fn refused(bridge: Option<&Link>, e: NetError) -> Error {
     match bridge.filter(|_| e.errno() == Some(Errno::EXFULL)) {
         Some(bridge) => {
@@ -200,7 +200,7 @@ fn refused(bridge: Option<&Link>, e: NetError) -> Error {
     }
 }
 
-/// Removes the pair by its host's end. Returns false if it finds no pair.
+/// Removes the pair by its host's end; returns false if there is no pair.
 ///
 /// # Errors
 /// Fails if the kernel refuses a look-up or a removal.
@@ -212,8 +212,8 @@ pub fn remove(host: &mut Rtnl, id: AttachmentId<'_>) -> Result<bool, Error> {
     Ok(!found.is_empty())
 }
 
-/// Removes the interface in the container, if it is the end of a pair of this attachment. Only the
-/// reference's pairs, of which nothing says whose they are, are not found by [`remove`].
+/// Removes the interface in the container if it is the end of a pair of this attachment. Needed for
+/// the reference's pairs only, which have no alias, so that [`remove`] does not find them.
 ///
 /// # Errors
 /// Fails if the kernel refuses a look-up or the removal.
@@ -232,10 +232,10 @@ pub fn remove_inside(
     }
 }
 
-/// Returns true if a link in the container may be the end of a pair of this attachment. The name
-/// alone does not say so: it may be a device of another plugin, which cannot even be deleted; a
-/// pair that somebody put there, without an end on the host; or the interface of another network,
-/// for which our ADD was refused, as the alias of the other end says. The reference writes none.
+/// Returns true if a link in the container may be the end of a pair of this attachment. Its name
+/// alone is no proof. It may be a device of another plugin, which may not even be deletable; a pair
+/// without an end on the host; or the interface of another network, for which our ADD was refused,
+/// in which case the alias of the other end names that network. The reference writes no alias.
 fn may_be_ours(
     host: &mut Rtnl,
     link: &Link,

@@ -1,4 +1,4 @@
-//! prevResult: what the plugins before this one report, and this one's result joined to it.
+//! prevResult: the result of the previous plugins, and its merge with this plugin's result.
 
 use cni_types::{AddResult, IfName, Interface, IpConfig, Route};
 use std::collections::HashSet;
@@ -28,8 +28,8 @@ pub fn interface_of<'a>(result: &'a AddResult, ip: &IpConfig) -> Option<&'a Inte
     result.interfaces.get(usize::try_from(ip.interface?).ok()?)
 }
 
-/// Returns the part of a result that is this attachment's: a later plugin of the chain may have
-/// added interfaces with addresses and routes of their own.
+/// Returns the part of a result that belongs to this attachment: a later plugin of the chain may
+/// have added interfaces with addresses and routes of their own.
 #[must_use]
 pub fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
     let interfaces = &result.interfaces;
@@ -51,8 +51,8 @@ pub fn own_part(mut result: AddResult, name: &IfName) -> AddResult {
     result
 }
 
-/// Returns the result with the addresses of an interface on the host as the attachment's own: a
-/// guest behind a tap has no interface in the container.
+/// Returns the result with the addresses of an interface on the host taken for the attachment's
+/// own: a guest behind a tap device has no interface in the container.
 #[must_use]
 pub fn with_addresses_of(port: &IfName, mut result: AddResult) -> AddResult {
     let interfaces = &result.interfaces;
@@ -68,14 +68,14 @@ pub fn with_addresses_of(port: &IfName, mut result: AddResult) -> AddResult {
     result
 }
 
-/// Returns the earlier plugins' result with what was added: "plugins provided a prevResult must
-/// output it as their result, with any possible modifications" (spec section 5).
+/// Merges this plugin's result into prevResult: "plugins provided a prevResult must output it as
+/// their result, with any possible modifications" (spec section 5).
 ///
-/// The additions come first, since runtimes and plugins take the first of `ips` for the pod's
-/// own; so its interfaces have the indices that they have without a chain. Addresses that are good
-/// inside the pod only, those of `lo`, are left out, as by the reference: a reader of all `ips`
-/// takes each for one by which the pod is reached. CRI-O reports them, and the firewall
-/// plugin lets packets from 127.0.0.1 pass for one pod, and takes that from all at its DEL.
+/// The additions come first, since runtimes and plugins take the first of `ips` for the pod's own,
+/// so its interfaces have the same indices as without a chain. Addresses that are valid inside the
+/// pod only, those of `lo`, are omitted, as by the reference: readers of `ips` take each for an
+/// address at which the pod is reached. CRI-O reports them, and the firewall plugin would accept
+/// packets from 127.0.0.1 for one pod, and revoke that for all at its DEL.
 #[must_use]
 pub fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult {
     let Some(prev) = prev_result else {
@@ -103,7 +103,7 @@ pub fn merged(prev_result: Option<AddResult>, mut added: AddResult) -> AddResult
     added
 }
 
-/// Returns a position in the list of interfaces as `ips` hold it.
+/// Converts a position in the list of interfaces to the type of `ips`.
 #[expect(clippy::expect_used, reason = "no list in memory has 2^63 entries")]
 fn index(position: usize) -> i64 {
     i64::try_from(position).expect("fewer than 2^63 interfaces")

@@ -1,18 +1,17 @@
 //! Rollback of a failed ADD.
 //!
-//! Every step that leaves something behind registers at once how to undo it. When a later step
-//! fails, the process is asked to stop, or something panics, all steps are undone in reverse order;
-//! each is tried, whatever became of the one before. Only the addresses are freed after everything
-//! else, and only if all of that succeeded: nobody else may get one while an interface answers for
-//! it. What belongs to the network and not to the attachment (a bridge, its address, forwarding)
-//! stays: another container may rely on it already.
+//! Every step that leaves something behind registers its undo function at once. If a later step
+//! fails, the process is asked to stop, or code panics, all steps are undone in reverse order; each
+//! is tried, even if the previous one failed. Addresses are freed last, and only if all else
+//! succeeded: they must not be given out while an interface answers for them. State of the network
+//! (a bridge, its address, forwarding) stays, since another container may depend on it already.
 
 use cni_types::{Code, Error, log};
 
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<(), Error> + 'a>);
 
-/// The steps done so far, each with its undoing. Dropped without [`Self::finish`], as by a panic,
-/// it undoes them.
+/// The completed steps, each with its undo function. Dropping it without [`Self::finish`], as a
+/// panic does, undoes them.
 pub struct Rollback<'a> {
     plugin: &'static str,
     steps: Vec<Step<'a>>,
@@ -20,7 +19,7 @@ pub struct Rollback<'a> {
 }
 
 impl<'a> Rollback<'a> {
-    /// Begins an ADD of the plugin of this name, which heads what a rollback after a panic logs.
+    /// Begins an ADD. `plugin` prefixes the log of a rollback after a panic.
     #[must_use]
     pub fn new(plugin: &'static str) -> Self {
         Self {
@@ -30,7 +29,7 @@ impl<'a> Rollback<'a> {
         }
     }
 
-    /// Registers how to undo a step; `what` names the undoing in an error.
+    /// Registers the undo function of a step; `what` names the undoing in an error.
     pub fn on_failure(
         &mut self,
         what: &'static str,
@@ -39,7 +38,7 @@ impl<'a> Rollback<'a> {
         self.steps.push((what, Box::new(step)));
     }
 
-    /// Registers how to free the addresses, when nothing else is left.
+    /// Registers the function that frees the addresses after everything else was undone.
     pub fn on_failure_last(
         &mut self,
         what: &'static str,
@@ -51,7 +50,7 @@ impl<'a> Rollback<'a> {
     /// Ends the ADD: keeps everything if it succeeded, else undoes everything.
     ///
     /// # Errors
-    /// Fails if the ADD did, with its error as the cause.
+    /// Fails if the ADD failed, with its error as the cause.
     pub fn finish<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
         match outcome {
             Ok(result) => {
@@ -67,8 +66,8 @@ impl<'a> Rollback<'a> {
         self.addresses = None;
     }
 
-    /// Undoes everything. The cause stays the error; what could not be undone is added to its
-    /// details, each reason once: what made the ADD fail often makes its rollback fail too.
+    /// Undoes everything. The cause stays the error; failures to undo are added to its details,
+    /// each reason once, since the cause often makes the rollback fail too.
     fn roll_back(mut self, cause: Error) -> Error {
         let mut reasons = vec![cause.clone()];
         self.failures()

@@ -4,12 +4,12 @@ use cni_net::RouteSpec;
 use cni_types::{Cidr, Code, Error, IpConfig, Route};
 use std::{collections::HashSet, net::IpAddr};
 
-/// Returns the routes with their next hops, each once. A route without a next hop goes through the
+/// Returns the routes with their next hops, without duplicates. A route without a next hop uses the
 /// gateway of the first address of its family that has one.
 ///
 /// # Errors
-/// Fails, with the reference's words, if a next hop is of another family than its destination: the
-/// kernel says only that the network is unreachable.
+/// Fails, with the reference's text, if a next hop and its destination differ in family, for which
+/// the kernel only reports that the network is unreachable.
 pub fn settle(ips: &[IpConfig], routes: &[Route]) -> Result<Vec<RouteSpec>, Error> {
     let mut specs = Vec::with_capacity(routes.len());
     for route in routes {
@@ -29,7 +29,7 @@ pub fn settle(ips: &[IpConfig], routes: &[Route]) -> Result<Vec<RouteSpec>, Erro
     Ok(first_of_equal(specs))
 }
 
-/// Removes repetitions by a set of hashes: to compare each with all others takes minutes for
+/// Removes duplicates by a set of hashes: comparing each route with all others takes minutes for
 /// 100,000 routes.
 fn first_of_equal(specs: Vec<RouteSpec>) -> Vec<RouteSpec> {
     let mut seen = HashSet::with_capacity(specs.len());

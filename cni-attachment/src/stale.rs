@@ -12,15 +12,14 @@ use std::{cell::OnceCell, collections::BTreeSet};
 pub struct Stale<'a> {
     valid: &'a AttachmentList,
     groups: Groups,
-    /// The hashes of the valid attachments, reckoned if there are names that are too long for an
-    /// alias.
+    /// The hashes of the valid attachments, computed if an alias holds hashes.
     hashes: OnceCell<BTreeSet<String>>,
-    /// The names of their host ends, reckoned if a link has no alias yet.
+    /// The names of the valid attachments' host ends, computed if a link has no alias yet.
     names: OnceCell<BTreeSet<IfName>>,
 }
 
 impl<'a> Stale<'a> {
-    /// Returns `None` without a list: then nothing is known to be stale.
+    /// Returns `None` without a list, since no attachment is known to be stale then.
     #[must_use]
     pub fn of(valid: &'a ValidAttachments) -> Option<Self> {
         let ValidAttachments::Only(valid) = valid else {
@@ -34,7 +33,7 @@ impl<'a> Stale<'a> {
         })
     }
 
-    /// Returns true if the mark is that of a stale attachment.
+    /// Returns true if the mark names a stale attachment.
     #[must_use]
     pub fn has(&self, mark: &Mark<'_>) -> bool {
         self.is_of_network(mark)
@@ -44,13 +43,13 @@ impl<'a> Stale<'a> {
             }
     }
 
-    /// Returns true if the mark is that of an attachment of this network.
+    /// Returns true if the mark names an attachment of this network.
     #[must_use]
     pub fn is_of_network(&self, mark: &Mark<'_>) -> bool {
         mark.owner.is_of_network(self.valid.network())
     }
 
-    /// Returns the valid attachments for which none of the links is marked.
+    /// Returns the valid attachments of which no link bears a mark.
     pub fn without_link(&self, links: &[Link]) -> impl Iterator<Item = AttachmentId<'a>> {
         let marks = links.iter().filter_map(Mark::of);
         let marked: BTreeSet<String> = marks.map(|mark| mark.owner.hash()).collect();
@@ -65,14 +64,14 @@ impl<'a> Stale<'a> {
         self.valid
     }
 
-    /// Returns true if the link is the host's end of a pair whose ADD was killed before it could
-    /// write the alias, or whose GC was killed in the middle.
+    /// Returns true if the link is the host's end of a pair whose ADD was killed before it wrote
+    /// the alias, or whose GC was killed midway.
     #[must_use]
     pub fn has_unmarked(&self, link: &Link) -> bool {
         is_unmarked_pair(link, &self.groups) && !self.names().contains(&link.name)
     }
 
-    /// Returns the groups of links of the network.
+    /// Returns the network's link groups.
     #[must_use]
     pub fn groups(&self) -> &Groups {
         &self.groups
@@ -89,8 +88,7 @@ impl<'a> Stale<'a> {
     }
 }
 
-/// Returns true if the link is a pair of a network with these groups that does not say yet whose it
-/// is.
+/// Returns true if the link is a pair in one of these groups that has no alias yet.
 #[must_use]
 pub fn is_unmarked_pair(link: &Link, groups: &Groups) -> bool {
     link.kind == LinkKind::Veth && groups.contains(link.group) && is_silent(link)

@@ -169,7 +169,7 @@ impl NetError {
 
     /// Returns true if the kernel lacks a required feature.
     #[must_use]
-    pub fn is_lack(&self) -> bool {
+    pub fn is_missing_feature(&self) -> bool {
         matches!(self, Self::Lacking { .. })
     }
 

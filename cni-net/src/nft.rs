@@ -39,7 +39,7 @@ use set::{ElementList, elements_of};
 
 /// The errors of a kernel without nf_tables: the first two of socket(2) without nfnetlink, the
 /// others of nfnetlink without nf_tables.
-const LACK_OF_NF_TABLES: [Errno; 4] = [
+const NF_TABLES_MISSING: [Errno; 4] = [
     Errno::EPROTONOSUPPORT,
     Errno::EAFNOSUPPORT,
     Errno::EINVAL,
@@ -56,7 +56,7 @@ const ATTEMPTS: u32 = 16;
 /// supports.
 fn named_if_lacking(error: NetError) -> NetError {
     match error.errno() {
-        Some(errno) if LACK_OF_NF_TABLES.contains(&errno) => NetError::Lacking {
+        Some(errno) if NF_TABLES_MISSING.contains(&errno) => NetError::Lacking {
             feature: Feature::NfTables,
             source: Box::new(error),
         },

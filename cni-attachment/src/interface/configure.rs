@@ -1,4 +1,4 @@
-//! Kernel parameters, addresses, up and routes of the interface in the container.
+//! Kernel parameters, addresses, link state and routes of the interface in the container.
 
 use super::{
     ContainerInterface,
@@ -11,36 +11,36 @@ use cni_types::{Cidr, Code, Error, IfName, IpConfig};
 /// IPV6_MIN_MTU of include/uapi/linux/ipv6.h.
 const MIN_V6_MTU: u32 = 1280;
 
-/// The addresses and routes that an interface is given.
+/// The addresses and routes for an interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     /// The addresses.
     pub ips: &'a [IpConfig],
-    /// The routes out of the interface.
+    /// The routes through the interface.
     pub routes: &'a [RouteSpec],
 }
 
 impl<'a> ContainerInterface<'a> {
-    /// Sets the interface's kernel parameters, while it is still down, so that they are in force
-    /// from its first packet.
+    /// Sets the interface's kernel parameters while it is still down, so that they apply from its
+    /// first packet.
     ///
     /// # Errors
-    /// Fails if the namespace cannot be entered, or if duplicate address detection is asked for and
-    /// cannot be switched on.
+    /// Fails if the namespace cannot be entered, or if duplicate address detection is configured
+    /// and cannot be enabled.
     pub fn set_parameters(&self, origin: Origin<'_, '_>) -> Result<(), Error> {
         self.netns.run(|| {
             let mut parameters = Parameters::of(self.plugin, origin);
-            // Peers hear of the address when it appears (containernetworking/plugins#756).
+            // Peers learn the address when it is added (containernetworking/plugins#756).
             let notify = Sysctl::of_interface(Family::V4, self.name, "arp_notify");
             parameters.wish(notify, "1");
             self.set_v6_parameters(&mut parameters)
         })?
     }
 
-    /// Sets those of IPv6, with all that a neighbour could say to the container switched off: its
-    /// addresses and routes are IPAM's. Another container must not become its router by an
-    /// advertisement, neither if IPAM gives IPv6 addresses (containernetworking/plugins#160) nor if
-    /// it gives none (CVE-2020-10749).
+    /// Sets the parameters of IPv6, and disables all configuration by neighbours: the addresses and
+    /// routes come from IPAM. Another container must not become the router by an advertisement,
+    /// neither if IPAM gives IPv6 addresses (containernetworking/plugins#160) nor if it gives none
+    /// (CVE-2020-10749).
     fn set_v6_parameters(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), Error> {
         let v6 = |key| Sysctl::of_interface(Family::V6, self.name, key);
         for (key, value) in [("accept_ra", "0"), ("autoconf", "0"), ("ndisc_notify", "1")] {
@@ -58,12 +58,12 @@ impl<'a> ContainerInterface<'a> {
         }
     }
 
-    /// Switches IPv6 on: container runtimes switch it off in new namespaces, and with IPv6
-    /// addresses it is wanted. The parameters of `lo`, and those of an interface that is not new,
-    /// outlive this ADD, so a rollback restores them.
+    /// Enables IPv6, which container runtimes disable in new namespaces and IPv6 addresses need.
+    /// The parameters of `lo`, and those of an interface that is not new, outlive this ADD, so a
+    /// rollback restores them.
     ///
     /// # Errors
-    /// Fails if it is off and cannot be switched on.
+    /// Fails if IPv6 is disabled and cannot be enabled.
     pub fn enable_ipv6(&self, is_new: bool, rollback: &mut Rollback<'a>) -> Result<(), Error> {
         let netns = Some(self.netns);
         self.netns.run(|| {
@@ -78,8 +78,8 @@ impl<'a> ContainerInterface<'a> {
         })?
     }
 
-    /// `keep_addr_on_down` came with Linux 4.6. Without it the addresses of an interface that is
-    /// set down and up again are lost, which nobody does.
+    /// Enables IPv6 on an interface. `keep_addr_on_down` came with Linux 4.6; without it, an
+    /// interface that is set down and up again loses its addresses, which hardly anyone does.
     fn enable_ipv6_on(&self, name: &IfName, origin: Origin<'_, '_>) -> Result<(), Error> {
         let mut parameters = Parameters::of(self.plugin, origin);
         let v6 = |key| Sysctl::of_interface(Family::V6, name, key);
@@ -90,8 +90,8 @@ impl<'a> ContainerInterface<'a> {
         Ok(())
     }
 
-    /// Sets the interface up with its addresses and routes. IPv4 addresses come before: the kernel
-    /// then announces them by itself when the interface comes up.
+    /// Sets the interface up with its addresses and routes. IPv4 addresses are added first: the
+    /// kernel then announces them by itself when the interface comes up.
     ///
     /// # Errors
     /// Fails if the kernel refuses a part of it.
@@ -132,8 +132,8 @@ fn no_ipv6(error: NetError) -> Error {
         .with_details(remedy)
 }
 
-/// Explains a refusal by IPv6 being switched off on an interface of the namespace that the thread
-/// is in: the kernel says no more than "permission denied" then.
+/// Returns the error for a refusal that is due to IPv6 being disabled on an interface of the
+/// thread's namespace, for which the kernel only reports "permission denied"; else `None`.
 #[must_use]
 pub fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Error> {
     let sysctl = Sysctl::of_interface(Family::V6, interface, "disable_ipv6");
@@ -147,12 +147,12 @@ pub fn ipv6_disabled(error: &NetError, interface: &IfName) -> Option<Error> {
     })
 }
 
-/// Requires an MTU with which the kernel has IPv6 on a link, if one of the addresses is IPv6. With
-/// less it says no more than "invalid argument" (addrconf_add_dev in net/ipv6/addrconf.c). `what`
-/// names what has the MTU.
+/// Checks that an MTU allows IPv6, if one of the addresses is IPv6. For a smaller one the kernel
+/// only reports "invalid argument" (addrconf_add_dev in net/ipv6/addrconf.c). `what` names the
+/// owner of the MTU.
 ///
 /// # Errors
-/// Code 7 if the MTU is too small.
+/// Fails with code 7 if the MTU is too small.
 pub fn require_v6_mtu(
     what: impl FnOnce() -> String,
     mtu: u32,

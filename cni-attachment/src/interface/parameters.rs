@@ -1,14 +1,14 @@
 //! Kernel parameters that ADD sets, and that a rollback restores.
 //!
-//! A parameter that the configuration asks for is required. One that makes the attachment safer, or
-//! known sooner, is wished for: a read-only `/proc/sys`, a security module or an old kernel is no
-//! reason to leave a pod without a network, so it is given up with a line on stderr.
+//! A parameter that the configuration requests is required. A parameter that only makes the
+//! attachment safer, or known sooner, is optional: a read-only `/proc/sys`, a security module or an
+//! old kernel is no reason to leave a pod without a network, so a failure is only logged.
 
 use crate::rollback::Rollback;
 use cni_net::{Errno, Family, NetError, Netns, Sysctl};
 use cni_types::{Code, Error, IfName, log};
 
-/// Parameters of one interface, of the namespace that the thread is in.
+/// Parameters of one interface in the thread's namespace.
 pub struct Parameters<'a, 'r> {
     plugin: &'static str,
     origin: Origin<'a, 'r>,
@@ -16,14 +16,14 @@ pub struct Parameters<'a, 'r> {
     reason: Option<NetError>,
 }
 
-/// The owner of an interface.
+/// The origin of an interface, which decides what a rollback does with its parameters.
 pub enum Origin<'a, 'r> {
-    /// Made by this ADD: its parameters go with it if ADD fails, and none has the value that is
-    /// wanted by chance.
+    /// Created by this ADD. A rollback removes it with its parameters, and no parameter was set
+    /// before, so each is written without reading it.
     New,
-    /// The network's, like the bridge: it stays as it is then.
+    /// Owned by the network, such as the bridge. A rollback leaves it unchanged.
     Network,
-    /// There before: it gets its values back then. `netns` is `None` on the host.
+    /// Existed before this ADD. A rollback restores its values. `netns` is `None` on the host.
     Earlier {
         /// The namespace that it is in.
         netns: Option<&'a Netns>,
@@ -33,7 +33,7 @@ pub enum Origin<'a, 'r> {
 }
 
 impl<'a, 'r> Parameters<'a, 'r> {
-    /// Begins to set parameters. The plugin's name heads what is logged of them.
+    /// Begins to set parameters. `plugin` prefixes log lines.
     #[must_use]
     pub fn of(plugin: &'static str, origin: Origin<'a, 'r>) -> Self {
         Self {
@@ -44,10 +44,10 @@ impl<'a, 'r> Parameters<'a, 'r> {
         }
     }
 
-    /// Sets a parameter without which the configuration cannot be carried out.
+    /// Sets a parameter without which the configuration cannot be applied.
     ///
     /// # Errors
-    /// Fails if the parameter is not there or cannot be set.
+    /// Fails if the parameter does not exist or cannot be set.
     pub fn require(&mut self, sysctl: Sysctl, value: &str) -> Result<(), NetError> {
         match &mut self.origin {
             Origin::New => sysctl.write(value),
@@ -64,8 +64,7 @@ impl<'a, 'r> Parameters<'a, 'r> {
         }
     }
 
-    /// Sets a parameter that an attachment can do without. One that the kernel does not have is not
-    /// mentioned.
+    /// Sets an optional parameter. One that the kernel does not have is ignored silently.
     pub fn wish(&mut self, sysctl: Sysctl, value: &str) {
         let name = sysctl.name();
         match self.require(sysctl, value) {
@@ -79,7 +78,7 @@ impl<'a, 'r> Parameters<'a, 'r> {
 }
 
 impl Drop for Parameters<'_, '_> {
-    /// Logs in one line what was given up.
+    /// Logs all failures in one line.
     fn drop(&mut self) {
         if let Some(reason) = self.reason.take() {
             let reason = reason
@@ -116,10 +115,10 @@ pub fn refuse_router_advertisements(
     Parameters::of(plugin, origin).wish(accept, "0");
 }
 
-/// Makes the namespace route packets of a family.
+/// Enables forwarding of a family's packets in the namespace.
 ///
 /// # Errors
-/// Fails if it does not and that cannot be changed, naming what to do.
+/// Fails if forwarding is disabled and cannot be enabled, with a remedy.
 pub fn enable_forwarding(forwarding: &Sysctl) -> Result<(), Error> {
     forwarding
         .ensure("1")
@@ -127,7 +126,7 @@ pub fn enable_forwarding(forwarding: &Sysctl) -> Result<(), Error> {
         .map_err(|e| no_forwarding(forwarding, &e))
 }
 
-/// Returns the refusal to switch forwarding on.
+/// Returns the error for a refusal to enable forwarding.
 #[must_use]
 pub fn no_forwarding(forwarding: &Sysctl, error: &NetError) -> Error {
     let name = forwarding.name();

@@ -1,23 +1,23 @@
-//! Readiness of the interface in the container: it is operational, and its addresses are no
-//! duplicates.
+//! Readiness of the interface in the container: it is operational, and duplicate address detection
+//! ended.
 
 use super::ContainerInterface;
 use cni_net::{Link, LinkEvents, NetError, Rtnl};
 use cni_types::{Code, Error, IfName, Stop};
 use std::time::Duration;
 
-/// The time that duplicate address detection may take, as in the reference.
+/// The time limit of duplicate address detection, as in the reference.
 const DAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// The time that the interface may take to be operational once both ends are up.
+/// The time limit for the interface to become operational after both ends are up.
 const UP_LIMIT: Duration = Duration::from_secs(2);
 
 impl ContainerInterface<'_> {
-    /// Waits until the interface can carry packets, and, with duplicate address detection, until
-    /// that is over. Returns the interface as it is then.
+    /// Waits until the interface is operational and, if configured, duplicate address detection has
+    /// ended. Returns the interface in its new state.
     ///
     /// # Errors
-    /// Fails if it takes too long, if an address is a duplicate, and on a request to stop.
+    /// Fails if the time limit passes, if an address is a duplicate, and on a request to stop.
     pub fn wait_ready(&self, rtnl: &mut Rtnl, index: u32, stop: &Stop) -> Result<Link, Error> {
         let name = self.name;
         let is_up = |rtnl: &mut Rtnl| Ok(rtnl.link(index)?.filter(|link| link.oper_up));
@@ -47,7 +47,7 @@ impl ContainerInterface<'_> {
     }
 }
 
-/// Returns `Some` once no address is tentative any more; an error in it if one is a duplicate.
+/// Returns `Some` once no address is tentative, with an error in it if one is a duplicate.
 fn settled(rtnl: &mut Rtnl, index: u32) -> Result<Option<Result<(), String>>, NetError> {
     let addresses = rtnl.addresses(index)?;
     if let Some(duplicate) = addresses.iter().find(|address| address.failed) {

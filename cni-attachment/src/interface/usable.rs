@@ -1,20 +1,20 @@
-//! The moment between an IPv6 address's being there and its being usable.
+//! The moment between the addition of an IPv6 address and its usability.
 //!
-//! The kernel answers the request for an address, and makes the route by which packets to it are
-//! taken in a moment later, from a work queue (addrconf_dad_start and addrconf_dad_completed in
-//! net/ipv6/addrconf.c), also without duplicate address detection. On a busy machine that takes so
-//! long that the first packet is lost. The events are those of routes.
+//! The kernel acknowledges the request for an address, and adds the local route for it a moment
+//! later from a work queue (addrconf_dad_start and addrconf_dad_completed in net/ipv6/addrconf.c),
+//! even without duplicate address detection. On a busy node that takes so long that the first
+//! packet is lost. Waiting uses the events of routes.
 
 use cni_net::{LinkEvents, NetError, Rtnl};
 use cni_types::{Cidr, Error, Stop};
 use std::{net::IpAddr, time::Duration};
 
-/// Long enough for a machine that starts hundreds of pods.
+/// The time limit; enough for a node that starts hundreds of pods.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits until packets to the IPv6 addresses among these are taken in; `subscribe` is called if
-/// that is not so yet. If it never is (somebody has rules of his own in front of the table), the
-/// address is there nevertheless.
+/// Waits until packets to the given IPv6 addresses are delivered locally; `subscribe` is called
+/// only if they are not yet. If that does not happen in time (routing rules in front of the local
+/// table can prevent it), the addresses stay, and this succeeds.
 ///
 /// # Errors
 /// Fails if the kernel refuses a look-up, and on a request to stop.

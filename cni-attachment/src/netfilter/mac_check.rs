@@ -1,5 +1,5 @@
-//! The check of source MAC addresses (`macspoofchk`): a container's frames pass the bridge with its
-//! own address only. In the reference's own table, chains, rules and comments.
+//! The check of source MAC addresses (`macspoofchk`): only frames with the container's own address
+//! pass the bridge. Table, chains, rules and comments are the reference's.
 //!
 //! ```text
 //! table bridge nat {
@@ -16,14 +16,14 @@
 //!     }
 //! }
 //! ```
-//! The base chain is not ours alone: ebtables-nft keeps its own rules in a chain of this name and
-//! kind. So it is made if it is missing and else left as it is, with its policy.
+//! The base chain is shared: ebtables-nft keeps its own rules in a chain of this name and kind. So
+//! it is created if it is missing, and else left unchanged with its policy.
 //!
-//! The chains are named by container id and interface, as the reference names them, and not by the
-//! network. So before anything is removed, the interface that leads to them is looked at: if it
-//! lives and its alias names another attachment, it stays. That is the DEL after an ADD that was
-//! refused because another network has the interface. DEL does not ask the configuration: one
-//! look-up by name says if there is anything.
+//! As in the reference, the chains are named by container id and interface, without the network. So
+//! before a removal, the interface that jumps to them is looked up: if it exists and its alias
+//! names another attachment, the chains stay. That is the case in the DEL after an ADD that was
+//! refused because another network has the interface. DEL ignores the configuration: one look-up by
+//! name shows if there is anything to remove.
 
 mod chains;
 
@@ -33,7 +33,7 @@ use chains::{BASE_CHAIN, Chains, Jump};
 use cni_net::{Errno, NetError, Rtnl, nft::Nft};
 use cni_types::{AttachmentId, Code, Error, IfName, MacAddr};
 
-/// The most attempts at a removal while others remove parts of the same, too.
+/// The most attempts at a removal while others remove parts of the same.
 const REMOVE_ATTEMPTS: u32 = 64;
 
 /// The content of an attachment's check.
@@ -41,16 +41,16 @@ const REMOVE_ATTEMPTS: u32 = 64;
 pub struct MacCheck {
     /// The host's end of the pair.
     pub host_end: IfName,
-    /// The address with which its frames pass.
+    /// The only source address with which its frames pass.
     pub mac: MacAddr,
 }
 
 impl MacCheck {
-    /// The check of a port.
+    /// Describes the check of a port.
     ///
     /// # Errors
-    /// Fails if the container's interface has no address, or if nft(8) could not read back a rule
-    /// that names the port: it prints the name between quotes, without any escape.
+    /// Fails if the container's interface has no address, or if the port's name contains a quote:
+    /// nft(8) prints names between quotes without any escape, and could not read the rule back.
     pub fn new(host_end: &IfName, mac: Option<MacAddr>) -> Result<Self, Error> {
         if host_end.as_str().contains('"') {
             let msg = format!("interface name {host_end} contains a quote");
@@ -65,10 +65,10 @@ impl MacCheck {
     }
 }
 
-/// Refuses, before anything is touched, an attachment whose chains the kernel would refuse.
+/// Refuses an attachment whose chains the kernel would refuse, before anything is changed.
 ///
 /// # Errors
-/// Code 4 if the names of the chains would be too long.
+/// Fails with code 4 if the names of the chains would be too long.
 pub fn require_nameable(id: AttachmentId<'_>) -> Result<(), Error> {
     names_of(id).map(drop)
 }
@@ -96,8 +96,8 @@ pub struct MacChecks<'a> {
 impl RuleSet for MacChecks<'_> {
     type Spec = MacCheck;
 
-    /// Lets frames pass with this address only. What an earlier attachment of the same name left is
-    /// replaced. Deletes nothing else, so nothing waits for RCU.
+    /// Creates the check, and replaces that of an earlier attachment of the same name. Deletes
+    /// nothing else, so nothing waits for RCU.
     fn create(&mut self, id: AttachmentId<'_>, check: &MacCheck) -> Result<(), Error> {
         let names = names_of(id)?;
         let outcome = match self.chains.create(&names, check) {
@@ -105,7 +105,7 @@ impl RuleSet for MacChecks<'_> {
                 self.remove_present(id, &names).map_err(setup_failure)?;
                 self.chains.create(&names, check)
             }
-            // Somebody removed the base chain since it was looked up.
+            // The base chain was removed by another program since it was looked up.
             Err(e) if e.is_absent() => self.chains.create(&names, check),
             outcome => outcome,
         };
@@ -148,17 +148,17 @@ impl RuleSet for MacChecks<'_> {
         Ok(differences)
     }
 
-    /// One look-up if there are none.
+    /// Removes the check; a single look-up if none exists.
     fn remove(&mut self, id: AttachmentId<'_>, _: Leaving<'_>) -> Result<(), Error> {
         let all = [MacCheckNames::of(id), MacCheckNames::of_reference(id)];
         let remove = |names| self.remove_if_present(id, names);
         Error::join(all.iter().flatten().map(remove)).map_err(teardown_failure)
     }
 
-    /// Removes what leads from interfaces that are gone, too. An interface that lives and does not
-    /// say whose it is keeps its rules: it is the reference's, of any network.
+    /// Removes stale checks, including jumps from interfaces that are gone. An existing interface
+    /// without an alias keeps its rules: it is the reference's, of an unknown network.
     fn remove_stale(&mut self, stale: &Stale<'_>) -> Result<(), Error> {
-        // Rules before links: an interface is made before its rules.
+        // The rules are read before the links, since an interface exists before its rules.
         let jumps = self.chains.jumps()?;
         if jumps.is_empty() {
             return Ok(());
@@ -184,7 +184,7 @@ impl RuleSet for MacChecks<'_> {
     }
 }
 
-/// Adds the check of an attachment, over a connection of its own.
+/// Adds the check of an attachment, with a connection of its own.
 ///
 /// # Errors
 /// Fails if it cannot be written, as [`MacChecks::create`] does.
@@ -201,7 +201,7 @@ pub fn open() -> Result<Nft, Error> {
     Nft::open().map_err(refusal)
 }
 
-/// Finds out if checks could be added, and changes nothing.
+/// Checks that a check could be added, and changes nothing.
 ///
 /// # Errors
 /// Fails if the kernel has no nf_tables.
@@ -212,13 +212,13 @@ pub fn require() -> Result<(), Error> {
 /// Removes the check of an attachment, if there is one.
 ///
 /// # Errors
-/// Fails if some of it may be left.
+/// Fails if a part of it may be left.
 pub fn remove(nft: &mut Nft, id: AttachmentId<'_>) -> Result<(), Error> {
     MacChecks::new(nft).remove(id, &|_| true)
 }
 
 impl<'a> MacChecks<'a> {
-    /// The checks that this connection reaches.
+    /// Gives access to the checks over this connection.
     #[must_use]
     pub fn new(nft: &'a mut Nft) -> Self {
         Self {
@@ -261,7 +261,7 @@ impl<'a> MacChecks<'a> {
         Err(NetError::TimedOut(text).into())
     }
 
-    /// Removes jumps, and the chains too unless others lead to them.
+    /// Removes jumps, and the chains unless other rules jump to them.
     fn remove_jumps(
         &mut self,
         names: &MacCheckNames,
@@ -272,20 +272,20 @@ impl<'a> MacChecks<'a> {
             return self.chains.remove_jumps(jumps);
         }
         match self.chains.remove(names, jumps) {
-            // A rule that is no attachment's leads there. Whose it is, is not known, so all stays.
+            // A rule of unknown owner jumps to the chains, so they stay.
             Err(e) if e.errno() == Some(Errno::EBUSY) => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// Returns a refusal with its reason, if the kernel's error number does not say it.
+    /// Returns a refusal with its reason, which the kernel's error number may not show.
     fn refused(&mut self, names: &MacCheckNames, cause: NetError) -> Error {
-        // Linux 6.1 says EEXIST of a base chain of another kind, where later ones say EOPNOTSUPP.
+        // For a base chain of another kind, Linux 6.1 reports EEXIST, and later ones EOPNOTSUPP.
         let of_base = cause.object() == Some(BASE_CHAIN);
         let details = match cause.errno() {
             Some(Errno::EEXIST) if !of_base => Some(self.in_use(names)),
             Some(Errno::EEXIST | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::ENOENT) => {
-                Some(self.lack_of_support().to_owned())
+                Some(self.unsupported_reason().to_owned())
             }
             _ => None,
         };
@@ -307,7 +307,7 @@ impl<'a> MacChecks<'a> {
         )
     }
 
-    fn lack_of_support(&mut self) -> &'static str {
+    fn unsupported_reason(&mut self) -> &'static str {
         if self.chains.has(BASE_CHAIN).unwrap_or_default() {
             "table bridge nat has a chain PREROUTING of another kind, wanted type filter hook \
              prerouting priority -300; remove or rename it"
@@ -318,8 +318,8 @@ impl<'a> MacChecks<'a> {
     }
 }
 
-/// Returns true if the interface that a jump names lives and says that it is another attachment's.
-/// The reference's interfaces say nothing; then the chain's name alone counts.
+/// Returns true if the interface of a jump exists and its alias names another attachment. The
+/// reference's interfaces have no alias; then the chain's name alone decides.
 fn is_anothers(host: &mut Rtnl, jump: &Jump, id: AttachmentId<'_>) -> Result<bool, Error> {
     let Ok(name) = IfName::parse(&jump.host_end) else {
         return Ok(false);

@@ -1,9 +1,9 @@
-//! Masquerading, in one of two ways that the rest of a plugin need not tell apart.
+//! Masquerading by either of two backends, nf_tables and iptables.
 //!
-//! Rules are added in the way that is configured, looked for and removed in both: a node may have
-//! been the reference's, which takes iptables if that is installed, or its configuration another
-//! one. If there is nothing of iptables, that costs two requests and two files, and no program is
-//! run.
+//! Rules are added by the configured backend, and searched and removed in both: the node may have
+//! run the reference, which uses iptables if that is installed, or may have been configured
+//! otherwise. On a node without iptables rules, that costs two requests and two files, and runs no
+//! program.
 
 mod iptables;
 mod leaving;
@@ -26,7 +26,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 /// The name of the rollback step.
 const REMOVING: &str = "removing masquerade rules";
 
-/// The way in which traffic is masqueraded.
+/// The backend of masquerading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// nf_tables, over netlink.
@@ -43,9 +43,9 @@ impl Backend {
         }
     }
 
-    /// The tables in which rules of iptables may be. If nf_tables is configured there probably are
-    /// none: no reason to fail, and so to keep the pod, for as long as somebody has legacy rules
-    /// that cannot be read.
+    /// Returns the tables in which iptables rules may be. With nf_tables configured, there are
+    /// probably none, so unreadable legacy rules of another program are no reason to fail, which
+    /// would keep the pod.
     #[must_use]
     pub fn tables(self) -> Tables {
         match self {
@@ -55,17 +55,18 @@ impl Backend {
     }
 }
 
-/// The choice of a way by the configuration.
+/// The configured choice of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// This one.
+    /// This backend.
     Only(Backend),
-    /// None: nf_tables, or iptables if the kernel's nf_tables cannot and iptables is installed.
+    /// No choice: nf_tables, or iptables if the kernel's nf_tables lacks a feature and iptables is
+    /// installed.
     Automatic,
 }
 
 impl BackendChoice {
-    /// The one that is tried first.
+    /// Returns the backend that is tried first.
     #[must_use]
     pub fn first(self) -> Backend {
         match self {
@@ -74,27 +75,27 @@ impl BackendChoice {
         }
     }
 
-    /// Returns true if rules are made by iptables in place of nf_tables: the kernel lacks what
-    /// nf_tables needs, none is chosen, and iptables is there.
+    /// Returns true if iptables replaces nf_tables: the kernel lacks a feature that nf_tables
+    /// needs, no backend is configured, and iptables is installed.
     pub fn falls_back(self, refusal: &NetError, has_iptables: impl FnOnce() -> bool) -> bool {
-        self == Self::Automatic && refusal.is_lack() && has_iptables()
+        self == Self::Automatic && refusal.is_missing_feature() && has_iptables()
     }
 }
 
-/// The masqueraded addresses of a network, against a list of its valid attachments: what ties an
-/// address to an attachment if nothing else does.
+/// The masqueraded addresses of a network, compared with its valid attachments: they relate an
+/// address to an attachment that left no other record of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masqueraded<'a> {
-    /// Addresses whose rules are for attachments that are not valid any more.
+    /// Addresses whose rules belong to stale attachments.
     pub stale: BTreeSet<IpAddr>,
-    /// Addresses whose rules are for valid attachments.
+    /// Addresses whose rules belong to valid attachments.
     pub valid: BTreeSet<IpAddr>,
-    /// The valid attachments whose addresses are known for certain, by their rules.
+    /// The valid attachments whose addresses the rules show unambiguously.
     pub known: BTreeSet<AttachmentId<'a>>,
 }
 
 impl Masqueraded<'_> {
-    /// Returns what both say together.
+    /// Returns the union of both.
     #[must_use]
     pub fn merged(mut self, other: Self) -> Self {
         self.stale.extend(other.stale);
@@ -104,7 +105,7 @@ impl Masqueraded<'_> {
     }
 }
 
-/// The network to which nothing is masqueraded.
+/// Returns the multicast network, packets to which are not masqueraded.
 #[expect(clippy::expect_used, reason = "the texts are networks")]
 fn multicast(family: Family) -> Cidr {
     let text = match family {
@@ -114,7 +115,7 @@ fn multicast(family: Family) -> Cidr {
     text.parse().expect("a network")
 }
 
-/// The masquerade rules of a request, in both ways.
+/// The masquerade rules of a request, in both backends.
 #[derive(Clone, Copy)]
 pub struct Masquerade<'a> {
     plugin: &'static str,
@@ -122,7 +123,7 @@ pub struct Masquerade<'a> {
 }
 
 impl<'a> Masquerade<'a> {
-    /// The rules for a request to this plugin.
+    /// Gives access to the rules for a request to this plugin.
     #[must_use]
     pub fn new(plugin: &'static str, call: &'a Call) -> Self {
         Self { plugin, call }
@@ -140,7 +141,7 @@ impl<'a> Masquerade<'a> {
         IptablesRules::new(Iptables::new(nft, tables, self.call.environment(), stop))
     }
 
-    /// Adds the rules of an attachment; a rollback removes them.
+    /// Adds the rules of an attachment, which a rollback removes.
     ///
     /// # Errors
     /// Fails if they cannot be written.
@@ -174,7 +175,7 @@ impl<'a> Masquerade<'a> {
     ) -> Result<(), Error> {
         let mut nft = Nft::open_if_there()?;
         let wanted = addresses.to_vec();
-        // Before: if it fails, is stopped or is killed, some of it may have been done.
+        // Registered first: a creation that fails, is stopped or is killed may be done in part.
         rollback.on_failure(REMOVING, move || self.remove_created(id, &wanted));
         self.iptables(nft.as_mut(), Tables::All, &self.call.stop)
             .create(id, addresses)
@@ -184,7 +185,7 @@ impl<'a> Masquerade<'a> {
         self.require_program().is_ok()
     }
 
-    /// Finds the program that adds rules by iptables, and runs nothing.
+    /// Finds the program that adds rules by iptables, and does not run it.
     ///
     /// # Errors
     /// Fails if it is not installed.
@@ -192,10 +193,10 @@ impl<'a> Masquerade<'a> {
         Iptables::require_program(self.call.environment()).map_err(refusal)
     }
 
-    /// Finds out if rules could be added, and changes nothing.
+    /// Checks that rules could be added, and changes nothing.
     ///
     /// # Errors
-    /// Fails if the kernel or the host lacks what they need.
+    /// Fails if the kernel or the host lacks a required part.
     pub fn require(&self, choice: BackendChoice) -> Result<(), Error> {
         if choice.first() == Backend::Iptables {
             return self.require_program();
@@ -214,10 +215,10 @@ impl<'a> Masquerade<'a> {
             .remove(id, &is_leaving)
     }
 
-    /// Removes the rules of an attachment, of either way.
+    /// Removes the rules of an attachment, in both backends.
     ///
     /// # Errors
-    /// Fails if rules of it may be left.
+    /// Fails if some of its rules may be left.
     pub fn remove(
         &self,
         mut nft: Option<&mut Nft>,
@@ -240,7 +241,7 @@ impl<'a> Masquerade<'a> {
         Error::join([by_nft, by_iptables])
     }
 
-    /// Returns what is wrong with the rules for these addresses. Those of either way will do.
+    /// Returns the deviations of the rules for these addresses. Rules of either backend suffice.
     ///
     /// # Errors
     /// Fails if the rules cannot be read.
@@ -280,7 +281,8 @@ impl<'a> Masquerade<'a> {
         }
     }
 
-    /// Returns the addresses that the network's rules of either way masquerade, and for whom.
+    /// Returns the addresses that the network's rules masquerade in either backend, with their
+    /// attachments.
     ///
     /// # Errors
     /// Fails if rules cannot be read.
@@ -297,10 +299,10 @@ impl<'a> Masquerade<'a> {
         Ok(by_nft.merged(iptables.masqueraded(valid)?))
     }
 
-    /// Removes the rules, of either way, of attachments that are not valid any more.
+    /// Removes the rules of stale attachments, in both backends.
     ///
     /// # Errors
-    /// Fails if rules of them may be left.
+    /// Fails if some of these rules may be left.
     pub fn remove_stale(&self, mut nft: Option<&mut Nft>, stale: &Stale<'_>) -> Result<(), Error> {
         let by_nft = match &mut nft {
             Some(nft) => NftRules::new(nft).remove_stale(stale),
@@ -325,7 +327,7 @@ fn create_by_nftables<'a>(
     rollback: &mut Rollback<'a>,
 ) -> Result<(), NetError> {
     let mut nft = Nft::open()?;
-    // Before: if the kernel's answer is lost, the rules may be there.
+    // Registered first: if the kernel's answer is lost, the rules may exist.
     rollback.on_failure(REMOVING, move || match Nft::open_if_there()? {
         Some(mut nft) => NftRules::new(&mut nft).remove(id, &|_| true),
         None => Ok(()),

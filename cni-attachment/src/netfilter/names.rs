@@ -1,5 +1,5 @@
-//! The names by which rules are found again: the chains, comments and hashes of the reference, and
-//! what ours add where its own cannot be read back.
+//! The names by which rules are found: the chains, comments and hashes of the reference, and our
+//! changes to those that could not be read back.
 //!
 //! - Masquerading by nf_tables: chain `masq_checks` of table `inet cni_plugins_masquerade`, for
 //!   all; comment `HASH16(network)-HASH16(interface:id), net: …, if: …, id: …`.
@@ -12,13 +12,15 @@ use cni_net::nft::cut;
 use cni_types::{AttachmentId, hash::sha512_hex};
 use std::borrow::Cow;
 
-/// The longest comment that nft(8) takes, in bytes.
+/// The longest comment that nft(8) accepts, in bytes.
 const MAX_NFT_COMMENT: usize = 128;
 
-/// XT_MAX_COMMENT_LEN of include/uapi/linux/netfilter/xt_comment.h, less the closing NUL.
+/// The longest comment of iptables, in bytes: XT_MAX_COMMENT_LEN of
+/// include/uapi/linux/netfilter/xt_comment.h, minus the terminating NUL.
 pub(super) const MAX_XT_COMMENT: usize = 255;
 
-/// NFT_NAME_MAXLEN of include/uapi/linux/netfilter/nf_tables.h, less the closing NUL.
+/// The longest name of a chain, in bytes: NFT_NAME_MAXLEN of
+/// include/uapi/linux/netfilter/nf_tables.h, minus the terminating NUL.
 const MAX_CHAIN_NAME: usize = 255;
 
 const CHAIN_PREFIX: &str = "CNI-";
@@ -27,23 +29,23 @@ const CHAIN_DIGITS: usize = 24;
 pub(super) const MAC_CHECK_PREFIX: &str = "cni-br-iface-";
 const MAC_CHAIN_SUFFIX: &str = "-mac";
 
-/// The first 16 hexadecimal digits of the SHA-512 of a text.
+/// Returns the first 16 hexadecimal digits of the SHA-512 of a text.
 fn hash16(text: &str) -> String {
     sha512_hex(text, 16)
 }
 
-/// The beginning of the comments of a network's masquerade rules in nf_tables.
+/// Returns the start of the comments of a network's masquerade rules in nf_tables.
 pub(super) fn network_tag(network: &str) -> String {
     format!("{}-", hash16(network))
 }
 
-/// The beginning of the comments of an attachment's masquerade rules in nf_tables.
+/// Returns the start of the comments of an attachment's masquerade rules in nf_tables.
 pub(super) fn attachment_tag(id: AttachmentId<'_>) -> String {
     let of_interface = hash16(&format!("{}:{}", id.if_name, id.container_id));
     format!("{}{of_interface}", network_tag(id.network))
 }
 
-/// The comment of an attachment's masquerade rules in nf_tables.
+/// Returns the comment of an attachment's masquerade rules in nf_tables.
 pub(super) fn nft_comment(id: AttachmentId<'_>) -> String {
     let comment = format!(
         "{}, net: {}, if: {}, id: {}",
@@ -55,24 +57,25 @@ pub(super) fn nft_comment(id: AttachmentId<'_>) -> String {
     cut(&comment, MAX_NFT_COMMENT).to_owned()
 }
 
-/// The chain of an attachment's masquerade rules in iptables. All attachments of a container to one
-/// network share it.
+/// Returns the chain of an attachment's masquerade rules in iptables. All attachments of a
+/// container to one network share it.
 pub(super) fn xt_chain(id: AttachmentId<'_>) -> String {
     let text = format!("{}{}", id.network, id.container_id);
     format!("{CHAIN_PREFIX}{}", sha512_hex(text, CHAIN_DIGITS))
 }
 
-/// Returns true if a chain of iptables is one of masquerade rules. The portmap plugin's chains
-/// begin with the same letters.
+/// Returns true if an iptables chain holds masquerade rules. The names of the portmap plugin's
+/// chains start with the same letters.
 pub(super) fn is_xt_chain(name: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     name.strip_prefix(CHAIN_PREFIX)
         .is_some_and(|digits| digits.len() == CHAIN_DIGITS && digits.bytes().all(is_digit))
 }
 
-/// The comment of an attachment's masquerade rules in iptables: the reference's text, which cuts an
-/// id that is too long, as nothing reads it again. The network's name is what GC knows the rules
-/// by, so it is never cut: one that is too long is hashed. No name begins with `#`.
+/// Returns the comment of an attachment's masquerade rules in iptables. It is the reference's text,
+/// in which a long id is cut, since nothing reads it. GC recognizes the rules by the network's
+/// name, which is therefore never cut; one that is too long is hashed, behind a `#`, with which no
+/// name begins.
 pub(super) fn xt_comment(id: AttachmentId<'_>) -> String {
     let [plain, hashed] = xt_comment_prefixes(id.network);
     let prefix = if plain.len() < MAX_XT_COMMENT {
@@ -84,8 +87,8 @@ pub(super) fn xt_comment(id: AttachmentId<'_>) -> String {
     comment.chars().take(MAX_XT_COMMENT).collect()
 }
 
-/// The beginnings of the comments of a network's masquerade rules in iptables: with its name, or
-/// with its hash.
+/// Returns the starts of the comments of a network's masquerade rules in iptables: with its name,
+/// and with its hash.
 pub(super) fn xt_comment_prefixes(network: &str) -> [String; 2] {
     [
         format!("name: \"{network}\" id: \""),
@@ -96,7 +99,7 @@ pub(super) fn xt_comment_prefixes(network: &str) -> [String; 2] {
 /// The names of the chains of an attachment's MAC check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MacCheckNames {
-    /// The chain that the base chain leads to.
+    /// The chain to which the base chain jumps.
     pub(super) chain: String,
     /// The chain with the addresses.
     pub(super) mac_chain: String,
@@ -109,13 +112,13 @@ impl MacCheckNames {
     pub(super) const MAX_IDENTITY: usize =
         MAX_CHAIN_NAME - MAC_CHECK_PREFIX.len() - "-".len() - MAC_CHAIN_SUFFIX.len();
 
-    /// Returns the names for an attachment, or `None` if the kernel would refuse them as too long.
-    /// They are the reference's, unless nft(8) could not read back what it prints of them.
+    /// Returns the names for an attachment, or `None` if they are too long for the kernel. They are
+    /// the reference's, unless nft(8) could not read them back from its own output.
     pub(super) fn of(id: AttachmentId<'_>) -> Option<Self> {
         Self::named(id, &word(id.if_name), &quotable(id.if_name))
     }
 
-    /// Returns the names that the reference would have made, if they are others.
+    /// Returns the reference's names for an attachment, or `None` if they are the same.
     pub(super) fn of_reference(id: AttachmentId<'_>) -> Option<Self> {
         let reference = Self::named(id, id.if_name, id.if_name)?;
         (word(id.if_name) != id.if_name).then_some(reference)
@@ -128,7 +131,7 @@ impl MacCheckNames {
         (names.mac_chain.len() <= MAX_CHAIN_NAME).then_some(names)
     }
 
-    /// Returns the names of the chains that a jump leads to.
+    /// Returns the names of the chains to which a jump leads.
     pub(super) fn behind(chain: &str, comment: &str) -> Self {
         Self {
             chain: chain.to_owned(),
@@ -138,8 +141,9 @@ impl MacCheckNames {
     }
 }
 
-/// An interface name as a part of a comment. `nft list ruleset` prints comments between quotes,
-/// without any escape, and interface names may hold nearly everything: quotes stand as in a URL.
+/// Returns an interface name as a part of a comment. `nft list ruleset` prints comments between
+/// quotes without any escape, and interface names may contain nearly any character, so quotes are
+/// encoded as in a URL.
 fn quotable(if_name: &str) -> Cow<'_, str> {
     if if_name.contains('"') {
         if_name.replace('"', "%22").into()
@@ -148,8 +152,8 @@ fn quotable(if_name: &str) -> Cow<'_, str> {
     }
 }
 
-/// An interface name as a part of a chain's name, which nft(8) prints as it is: the same if nft's
-/// scanner takes it for a word, else its hash.
+/// Returns an interface name as a part of a chain's name, which nft(8) prints unquoted: the name
+/// itself if nft's scanner accepts it as a word, else its hash.
 fn word(if_name: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if if_name.chars().all(is_plain) {

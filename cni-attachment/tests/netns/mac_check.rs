@@ -1,4 +1,5 @@
-//! Checks of source MAC addresses: what is in the kernel after each operation, as nft(8) shows it.
+//! Checks of source MAC addresses: the content of the kernel after each operation, as nft(8) shows
+//! it.
 
 use crate::scene::{A, B, id, nft, open, with_valid};
 use cni_attachment::netfilter::{
@@ -27,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xab]);
 
-/// As the reference 1.9.1 and 1.1.1 leave it.
+/// The rules that the reference 1.9.1 and 1.1.1 leave.
 const RULESET: &str = "table bridge nat {\n\
     chain PREROUTING {\n\
     type filter hook prerouting priority dstnat; policy accept;\n\
@@ -53,7 +54,7 @@ fn check(host_end: &str) -> MacCheck {
     MacCheck::new(&host_end, Some(MAC)).unwrap()
 }
 
-/// A kernel with a check of container `a` in it.
+/// Creates a check of container `a`.
 fn checked() -> Nft {
     let mut kernel = open();
     let outcome = MacChecks::new(&mut kernel).create(A, &check("veth0"));
@@ -83,7 +84,7 @@ fn the_first_check_makes_the_references_table(_: &Host) {
 fn a_check_reads_back_and_what_is_missing_is_named(_: &Host) {
     let mut kernel = checked();
     assert_eq!(differences(&mut kernel, A), [""; 0]);
-    // A counter changes nothing, an address behind the drop is not let through.
+    // A counter has no effect, and an address behind the drop does not pass.
     nft("flush chain bridge nat cni-br-iface-a-eth0-mac
          add rule bridge nat cni-br-iface-a-eth0-mac ether saddr 02:00:00:00:00:ab counter return
          add rule bridge nat cni-br-iface-a-eth0-mac counter drop");
@@ -104,7 +105,7 @@ fn a_check_reads_back_and_what_is_missing_is_named(_: &Host) {
     );
 }
 
-/// An earlier attachment of the same name left it; its interface is gone.
+/// An earlier attachment of the same name left the check; its interface is gone.
 fn a_check_of_the_same_name_is_replaced(_: &Host) {
     checked();
     create(A, &check("veth1")).unwrap();
@@ -147,7 +148,7 @@ fn chains_that_another_rule_leads_to_stay(_: &Host) {
 fn checks_of_interfaces_that_are_gone_are_stale(_: &Host) {
     let mut kernel = checked();
     nft("add rule bridge nat PREROUTING iifname \"lo\" jump cni-br-iface-a-eth0");
-    // The loopback interface lives and says nothing; the chains stay for its jump.
+    // The loopback interface exists and has no alias; the chains stay because of its jump.
     with_valid(&["a"], |stale| {
         MacChecks::new(&mut kernel).remove_stale(stale)
     })

@@ -1,4 +1,4 @@
-//! The rules of attachments against the real kernel, in namespaces that each test has for itself.
+//! The rules of attachments against the real kernel, in namespaces of each test's own.
 #![expect(clippy::unwrap_used, reason = "a failing test may panic")]
 
 mod mac_check;

@@ -1,4 +1,5 @@
-//! Masquerade rules in nf_tables: what is there after each operation, as nft(8) shows it.
+//! Masquerade rules in nf_tables: the content of the kernel after each operation, as nft(8) shows
+//! it.
 
 use crate::scene::{A, B, cidr, nft, open, with_valid};
 use cni_attachment::netfilter::{RuleSet, masquerade::NftRules};
@@ -31,7 +32,7 @@ pub(crate) fn create(kernel: &mut Nft, id: AttachmentId<'_>, addresses: &[&str])
     NftRules::new(kernel).create(id, &addresses).unwrap();
 }
 
-/// Removes the rules of an attachment, and returns how many there were.
+/// Removes the rules of an attachment; returns their number.
 pub(crate) fn remove(kernel: &mut Nft, id: AttachmentId<'_>) -> usize {
     let before = count(id);
     NftRules::new(kernel).remove(id, &|_| true).unwrap();
@@ -167,7 +168,7 @@ fn rules_say_whose_an_address_is(_: &Host) {
     });
 }
 
-/// Someone reloads the firewall: `nft flush ruleset` and worse.
+/// Another program reloads the firewall: `nft flush ruleset` and worse.
 fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
     let mut kernel = open();
     let address = "10.1.0.5/16";
@@ -177,7 +178,7 @@ fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
         "flush chain inet cni_plugins_masquerade postrouting",
         "delete chain inet cni_plugins_masquerade postrouting",
         "add rule inet cni_plugins_masquerade postrouting accept",
-        // A rule that names the chain, but leads there for some packets only.
+        // A rule that names the chain, but jumps there for some packets only.
         "add rule inet cni_plugins_masquerade postrouting ip daddr 10.0.0.1 jump masq_checks",
     ] {
         nft(damage);
@@ -195,8 +196,8 @@ fn a_flushed_base_chain_is_seen_and_mended(_: &Host) {
     assert_eq!(differences(&mut kernel, A, address).len(), 2);
 }
 
-/// The node was upgraded with its pods running. The rule is in the reference's words (plugins
-/// v1.9.1, pkg/ip/ipmasq_nftables_linux.go).
+/// The node was upgraded with its pods running. The rule is the reference's (plugins v1.9.1,
+/// pkg/ip/ipmasq_nftables_linux.go).
 fn the_references_own_rule_is_removed(_: &Host) {
     let mut kernel = open();
     create(&mut kernel, A, &["10.1.0.5/16"]);
@@ -212,7 +213,7 @@ fn the_references_own_rule_is_removed(_: &Host) {
          add rule inet cni_plugins_masquerade masq_checks ip saddr 10.1.0.5 ip daddr != 10.1.0.0/16 masquerade comment \"{comment}\""
     ));
     assert_eq!(differences(&mut kernel, A, "10.1.0.5/16"), [""; 0]);
-    // Into the reference's table ours go without a change to it.
+    // Adding our rules leaves the reference's chain unchanged.
     let postrouting = "list chain inet cni_plugins_masquerade postrouting";
     let before = nft(postrouting);
     create(&mut kernel, B, &["10.1.0.6/16"]);
@@ -243,7 +244,7 @@ fn foreign_tables_are_untouched(_: &Host) {
     assert_eq!(nft("list table inet foreign"), before);
 }
 
-/// A node on which another version of the plugin left them behind for months.
+/// A node on which another version of the plugin left the rules over months.
 fn five_thousand_stale_rules_are_removed(_: &Host) {
     let mut kernel = open();
     create(&mut kernel, A, &["10.1.0.5/16"]);

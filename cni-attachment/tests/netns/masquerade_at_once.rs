@@ -20,7 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Every thread does `work` with its number, all at the same moment.
+/// Runs `work` in many threads, each with its number, all at the same moment.
 fn at_once(work: impl Fn(usize) + Sync) {
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn rules_come_and_go_at_once_without_an_error(_: &Host) {
     assert_eq!(masquerade_comments().unwrap(), [""; 0]);
 }
 
-/// GC and the DELs of what it collects.
+/// GC and the DELs of the attachments that it collects.
 fn the_same_rules_may_be_removed_by_several(_: &Host) {
     let mut kernel = open();
     for number in 0..THREADS {
@@ -94,7 +94,7 @@ fn the_same_rules_may_be_removed_by_several(_: &Host) {
     assert_eq!(masquerade_comments().unwrap(), [""; 0]);
 }
 
-/// The mass restart of a node: a count and a removal need the whole list, which is never at rest.
+/// The restart of a whole node: a count and a removal need the whole list, which keeps changing.
 fn a_count_is_right_while_a_thousand_rules_are_disturbed(_: &Host) {
     let mut kernel = open();
     let addresses = |block: usize| -> Vec<Cidr> {

@@ -1,4 +1,4 @@
-//! The ground of the tests: attachments, GC's list, nf_tables and nft(8).
+//! The base of the tests: attachments, GC's list, nf_tables and nft(8).
 
 use cni_attachment::stale::Stale;
 use cni_net::nft::Nft;
@@ -11,7 +11,7 @@ use std::{
 pub(crate) const A: AttachmentId<'_> = id("a");
 pub(crate) const B: AttachmentId<'_> = id("b");
 
-/// The attachment of a container's eth0 to the network `net`.
+/// Returns the attachment of a container's eth0 to the network `net`.
 pub(crate) const fn id(container_id: &str) -> AttachmentId<'_> {
     AttachmentId {
         network: "net",
@@ -20,7 +20,7 @@ pub(crate) const fn id(container_id: &str) -> AttachmentId<'_> {
     }
 }
 
-/// Has `body` use GC's list for the network `net`: these containers, each by its eth0.
+/// Calls `body` with GC's list for the network `net`: these containers, each with its eth0.
 pub(crate) fn with_valid<T>(containers: &[&str], body: impl FnOnce(&Stale<'_>) -> T) -> T {
     let names = containers.iter().map(|id| (*id, "eth0"));
     let valid = ValidAttachments::Only(AttachmentList::new("net", names));
@@ -37,7 +37,7 @@ pub(crate) fn open() -> Nft {
     nft
 }
 
-/// Runs commands by nft(8), and returns what it prints with blanks made equal.
+/// Runs commands by nft(8), and returns its output with runs of blanks as one blank.
 pub(crate) fn nft(commands: &str) -> String {
     let mut nft = Command::new("nft");
     nft.args(["-f", "-"])

@@ -12,7 +12,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_v4_address_has_its_broadcast_address,
         a_v6_address_without_detection_can_be_used_at_once,
         a_v6_address_with_detection_is_tentative,
-        a_link_local_address_is_told_apart,
+        a_link_local_address_is_distinguished,
         an_address_twice_is_refused,
         a_deleted_address_is_gone,
         deleting_what_is_not_there_is_absence,
@@ -112,7 +112,7 @@ fn a_v6_address_with_detection_is_tentative(host: &Host) {
     );
 }
 
-fn a_link_local_address_is_told_apart(_: &Host) {
+fn a_link_local_address_is_distinguished(_: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let index = bridge(&mut rtnl);
     add_address(&mut rtnl, "br0", "fe80::1234/64");

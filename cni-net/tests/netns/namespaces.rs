@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_thread_comes_back_after_a_panic_too,
         entering_may_be_nested,
         a_socket_stays_in_the_namespace_it_was_opened_in,
-        what_is_no_namespace_is_told_from_a_failure,
+        a_missing_namespace_is_distinguished_from_a_failure,
         a_fifo_in_place_of_a_namespace_does_not_block,
         a_namespace_of_another_kind_is_no_network_namespace,
         a_namespace_without_permission_is_a_failure,
@@ -113,7 +113,7 @@ fn a_socket_stays_in_the_namespace_it_was_opened_in(host: &Host) {
     assert_eq!(inside.links().unwrap().len(), 1);
 }
 
-fn what_is_no_namespace_is_told_from_a_failure(host: &Host) {
+fn a_missing_namespace_is_distinguished_from_a_failure(host: &Host) {
     let file = host.file("plain", "x");
     let socket = Path::new("/run/socket");
     let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();

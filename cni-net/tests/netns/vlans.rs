@@ -11,7 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_pair_of_the_host_whose_name_is_taken_leaves_nothing,
         a_kernel_without_bridge_vlans_says_so,
         a_port_gets_vlans_and_loses_them,
-        a_bridge_gets_vlan_filtering_and_tells_it,
+        a_bridge_gets_vlan_filtering_and_reports_it,
         all_vlans_of_a_port_read_back,
         what_is_no_port_has_no_vlans,
     ]
@@ -141,7 +141,7 @@ fn a_port_gets_vlans_and_loses_them(host: &Host) {
     assert_eq!(rtnl.port_vlans(port).unwrap().to_string(), "7, 100");
 }
 
-fn a_bridge_gets_vlan_filtering_and_tells_it(host: &Host) {
+fn a_bridge_gets_vlan_filtering_and_reports_it(host: &Host) {
     let mut rtnl = Rtnl::open().unwrap();
     let _ = port(host, &mut rtnl);
     let vlans = |rtnl: &mut Rtnl| find(rtnl, "br0").vlans.unwrap();

@@ -1,4 +1,4 @@
-//! The chains and rules of MAC checks in the kernel, of any attachment.
+//! The chains and rules of MAC checks in the kernel, of all attachments.
 
 use super::{
     super::names::{MAC_CHECK_PREFIX, MacCheckNames},
@@ -18,7 +18,7 @@ const TABLE: Table = Table {
     name: "nat",
 };
 
-/// The chain from which frames are led to all checks.
+/// The chain that jumps to all checks.
 pub(super) const BASE_CHAIN: &str = "PREROUTING";
 
 /// `dstnat` of the bridge family in nft(8): NF_BR_PRI_NAT_DST_BRIDGED of
@@ -29,10 +29,10 @@ const BASE: BaseChain = BaseChain {
     priority: -300,
 };
 
-/// A rule of the base chain that leads the frames of one interface to an attachment's chains.
+/// A rule of the base chain that jumps from one interface to an attachment's chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Jump {
-    /// The host's end of the pair, by its name.
+    /// The name of the pair's host end.
     pub(super) host_end: String,
     handle: u64,
     chain: String,
@@ -50,19 +50,19 @@ impl Jump {
         })
     }
 
-    /// The names of the chains that it leads to.
+    /// Returns the names of the chains to which it jumps.
     pub(super) fn names(&self) -> MacCheckNames {
         MacCheckNames::behind(&self.chain, &self.comment)
     }
 
-    /// Returns true if it leads to these chains.
+    /// Returns true if it jumps to these chains.
     pub(super) fn leads_to(&self, names: &MacCheckNames) -> bool {
         self.chain == names.chain
     }
 }
 
-/// The interface of a jump and the chain that it leads to. A jump with any other condition is
-/// nobody's.
+/// Reads the interface of a jump and the chain to which it jumps; returns `None` for a jump with
+/// other conditions, which belongs to no attachment.
 fn jump(expressions: &[Expr]) -> Option<(String, String)> {
     match <[Step; 2]>::try_from(steps(None, expressions)).ok()? {
         [
@@ -73,20 +73,20 @@ fn jump(expressions: &[Expr]) -> Option<(String, String)> {
     }
 }
 
-/// The parts of an attachment's check that are there.
+/// The existing parts of an attachment's check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// The interfaces whose frames are led to the chains.
+    /// The interfaces that jump to the chains.
     pub(super) host_ends: Vec<String>,
-    /// The first chain leads to the second.
+    /// If true, the first chain jumps to the second.
     pub(super) leads_on: bool,
     /// The source addresses with which frames pass.
     pub(super) allowed: Vec<MacAddr>,
-    /// Frames with other source addresses are dropped.
+    /// If true, frames with other source addresses are dropped.
     pub(super) drops_others: bool,
 }
 
-/// The chains that a connection reaches.
+/// Access to the chains over one connection.
 pub(super) struct Chains<'a> {
     nft: &'a mut Nft,
 }
@@ -99,8 +99,8 @@ impl<'a> Chains<'a> {
     /// Creates the chains, and a jump to them.
     ///
     /// # Errors
-    /// `EEXIST` if the chains are there already, `EOPNOTSUPP` without the bridge family or if the
-    /// base chain is of another kind, [`NetError::Lacking`] without nf_tables.
+    /// Fails with `EEXIST` if the chains exist, with `EOPNOTSUPP` without the bridge family or if
+    /// the base chain is of another kind, and with [`NetError::Lacking`] without nf_tables.
     pub(super) fn create(
         &mut self,
         names: &MacCheckNames,
@@ -114,8 +114,8 @@ impl<'a> Chains<'a> {
 
     fn try_create(&mut self, names: &MacCheckNames, check: &MacCheck) -> Result<(), NetError> {
         let mut transaction = Transaction::new();
-        // Looked up first: to ensure a base chain that is there is a change to the kernel, and
-        // makes the closing of the socket wait for RCU as a delete does (8 ms).
+        // Looked up first: ensuring a base chain that exists counts as a change, after which
+        // closing the socket waits for RCU as after a deletion (8 ms).
         let base = self
             .nft
             .chain(TABLE, BASE_CHAIN)?
@@ -127,18 +127,18 @@ impl<'a> Chains<'a> {
         self.nft.commit(transaction)
     }
 
-    /// Returns true if there is a chain of this name. One request and one answer.
+    /// Returns true if there is a chain of this name, by one request.
     pub(super) fn has(&mut self, chain: &str) -> Result<bool, NetError> {
         Ok(self.nft.chain(TABLE, chain)?.is_some())
     }
 
-    /// All jumps to the chains of attachments.
+    /// Returns all jumps to the chains of attachments.
     pub(super) fn jumps(&mut self) -> Result<Vec<Jump>, NetError> {
         let rules = self.nft.rules(TABLE, BASE_CHAIN)?;
         Ok(rules.iter().filter_map(Jump::read).collect())
     }
 
-    /// The jumps to these chains.
+    /// Returns the jumps to these chains.
     pub(super) fn jumps_to(&mut self, names: &MacCheckNames) -> Result<Vec<Jump>, NetError> {
         let mut jumps = self.jumps()?;
         jumps.retain(|jump| jump.leads_to(names));
@@ -148,11 +148,11 @@ impl<'a> Chains<'a> {
     /// Removes these jumps, and the chains.
     ///
     /// # Errors
-    /// Absence if somebody else removed one of them since they were listed, `EBUSY` if another rule
-    /// leads to the chains. Then nothing is removed.
+    /// Fails with absence if another process removed one of them since they were listed, and with
+    /// `EBUSY` if another rule jumps to the chains. Nothing is removed then.
     pub(super) fn remove(&mut self, names: &MacCheckNames, jumps: &[Jump]) -> Result<(), NetError> {
         let mut transaction = deletion_of(jumps);
-        // The first chain goes first: with its rule, which leads to the second.
+        // The first chain goes first, since its rule jumps to the second.
         for chain in [&names.chain, &names.mac_chain] {
             if self.has(chain)? {
                 transaction.delete_chain(TABLE, chain);
@@ -164,13 +164,13 @@ impl<'a> Chains<'a> {
     /// Removes these jumps, and leaves the chains.
     ///
     /// # Errors
-    /// Absence if somebody else removed one of them since they were listed. Then nothing is
-    /// removed.
+    /// Fails with absence if another process removed one of them since they were listed. Nothing is
+    /// removed then.
     pub(super) fn remove_jumps(&mut self, jumps: &[Jump]) -> Result<(), NetError> {
         self.nft.commit(deletion_of(jumps))
     }
 
-    /// Returns the parts of a check that are there.
+    /// Returns the existing parts of a check.
     pub(super) fn state(&mut self, names: &MacCheckNames) -> Result<State, NetError> {
         let jumps = self.jumps_to(names)?;
         let first = self.nft.rules(TABLE, &names.chain)?;
@@ -218,7 +218,7 @@ fn deletion_of(jumps: &[Jump]) -> Transaction {
     transaction
 }
 
-/// The address that a rule lets pass.
+/// Returns the source address that a rule lets pass.
 fn allowed(expressions: &[Expr]) -> Option<MacAddr> {
     match steps(None, expressions).as_slice() {
         [

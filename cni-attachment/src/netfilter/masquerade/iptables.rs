@@ -8,8 +8,8 @@
 //! with `-m comment --comment "name: \"NETWORK\" id: \"ID\""` for COMMENT.
 //!
 //! A chain belongs to a network and a container, not to an interface: two attachments of a
-//! container to one network share it. So what leads there is removed by address, and the chain when
-//! nothing leads there any more.
+//! container to one network share it. So jumps to it are removed by address, and the chain after
+//! its last jump.
 
 mod plan;
 
@@ -33,8 +33,8 @@ pub struct IptablesRules<'a> {
 impl RuleSet for IptablesRules<'_> {
     type Spec = [Cidr];
 
-    /// Masquerades what leaves the networks of these addresses, coming from them: one run of
-    /// `iptables-restore` for each family. On failure the rules of one family may be there.
+    /// Masquerades packets from these addresses that leave their networks, by one run of
+    /// `iptables-restore` for each family. After a failure, the rules of one family may exist.
     fn create(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), Error> {
         for family in [Family::V4, Family::V6] {
             let of_family = |address: &Cidr| Family::of(*address) == family;
@@ -72,8 +72,8 @@ impl RuleSet for IptablesRules<'_> {
         )])
     }
 
-    /// Removes what leads from leaving addresses to the attachment's chain, and the chain once
-    /// nothing leads there.
+    /// Removes the jumps from leaving addresses to the attachment's chain, and the chain after its
+    /// last jump.
     fn remove(&mut self, id: AttachmentId<'_>, leaving: Leaving<'_>) -> Result<(), Error> {
         let chain = xt_chain(id);
         let plan = |iptables: &mut Iptables<'_>, table| {
@@ -83,8 +83,8 @@ impl RuleSet for IptablesRules<'_> {
         self.iptables.remove(Table::Nat, plan).map_err(refusal)
     }
 
-    /// Removes the chains of a network's containers of which no attachment is valid, and what leads
-    /// there.
+    /// Removes the chains of the network's containers without a valid attachment, and the jumps to
+    /// them.
     fn remove_stale(&mut self, stale: &Stale<'_>) -> Result<(), Error> {
         let plan = |iptables: &mut Iptables<'_>, table| {
             Ok(stale_removal(&iptables.read(table)?, stale.valid()))
@@ -94,19 +94,19 @@ impl RuleSet for IptablesRules<'_> {
 }
 
 impl<'a> IptablesRules<'a> {
-    /// The rules in these tables.
+    /// Gives access to the rules in these tables.
     #[must_use]
     pub fn new(iptables: Iptables<'a>) -> Self {
         Self { iptables }
     }
 
-    /// The reason why a legacy table could not be read, if that was no error.
+    /// Returns the reason why a legacy table could not be read, if that was no error.
     #[must_use]
     pub fn unread(&self) -> Option<&NetError> {
         self.iptables.unread()
     }
 
-    /// Returns the addresses that a network's rules masquerade, and for whom.
+    /// Returns the addresses that a network's rules masquerade, with their attachments.
     ///
     /// # Errors
     /// Fails if a table cannot be read.

@@ -1,15 +1,16 @@
 //! The addresses that leave with an attachment.
 //!
 //! The rules of iptables name container and address, not the interface, and another interface of
-//! the container may be in the same network. The previous result says whose an address is; without
-//! one, the container's namespace does; without that, the container is gone, and all of it with it.
+//! the container may be in the same network. prevResult shows the interface of an address, or else
+//! the container's namespace does. Without both, the container is gone, and all of its addresses
+//! leave.
 
 use crate::{prev_result::own_part, remaining_netns};
 use cni_net::Rtnl;
 use cni_types::{Call, Detachment, Error};
 use std::{cell::OnceCell, net::IpAddr};
 
-/// The addresses that leave with an attachment; found out when they are first asked for.
+/// The addresses that leave with an attachment, determined at the first request for them.
 pub(super) struct LeavingAddresses<'a> {
     call: &'a Call,
     detachment: &'a Detachment,
@@ -43,18 +44,18 @@ impl<'a> LeavingAddresses<'a> {
         let reported = self.call.prev_result().ok().flatten().unwrap_or_default();
         let mut ips = own_part(reported.clone(), &self.detachment.if_name).ips;
         if ips.is_empty() {
-            // Those of an interface that an earlier plugin of the chain made, and that was taken.
+            // The addresses of an interface of an earlier plugin of the chain that was made a port.
             ips = reported.ips;
         }
         if ips.is_empty() {
-            // A namespace that cannot be looked into keeps nothing: DEL reports it when it looks
-            // for the interface.
+            // A namespace that cannot be read protects no address: DEL reports the error when it
+            // searches the interface there.
             return Scope::AllBut(self.held_by_others().unwrap_or_default());
         }
         Scope::Only(ips.iter().map(|ip| ip.address.address()).collect())
     }
 
-    /// The addresses of the container's other interfaces.
+    /// Returns the addresses of the container's other interfaces.
     fn held_by_others(&self) -> Result<Vec<IpAddr>, Error> {
         let path = self.detachment.netns.as_ref();
         let Some(netns) = remaining_netns(self.call, path)? else {

@@ -1,4 +1,4 @@
-//! Masquerading by nf_tables, in the reference's own table, chains, rules and comments.
+//! Masquerading by nf_tables, with the reference's own table, chains, rules and comments.
 //!
 //! ```text
 //! table inet cni_plugins_masquerade {
@@ -13,9 +13,9 @@
 //!     }
 //! }
 //! ```
-//! Adding a rule never deletes one from a table that is in order: a delete makes the closing of the
-//! socket wait for RCU (10 ms). A rule belongs to an attachment, by the hashes at the start of its
-//! comment; never to an address, which may be in use again.
+//! Adding a rule deletes none from a table that is in order: a deletion makes closing the socket
+//! wait for RCU (10 ms). A rule belongs to an attachment, identified by the hashes at the start of
+//! its comment; never to an address, which may be in use again.
 
 use super::{
     super::{
@@ -53,7 +53,7 @@ const POSTROUTING_CHAIN: BaseChain = BaseChain {
 /// The families, in the order of their rules in the base chain.
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-/// The most attempts at a removal while others delete some of the same rules, too.
+/// The most attempts at a removal while others delete some of the same rules.
 const REMOVE_ATTEMPTS: u32 = 64;
 
 /// Masquerade rules in nf_tables.
@@ -64,7 +64,7 @@ pub struct NftRules<'a> {
 impl RuleSet for NftRules<'_> {
     type Spec = [Cidr];
 
-    /// Masquerades what leaves the networks of these addresses, coming from them.
+    /// Masquerades packets from these addresses that leave their networks.
     fn create(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), Error> {
         self.add(id, addresses).map_err(refusal)
     }
@@ -95,28 +95,31 @@ impl RuleSet for NftRules<'_> {
 }
 
 impl<'a> NftRules<'a> {
-    /// The rules that this connection reaches.
+    /// Gives access to the rules over this connection.
     #[must_use]
     pub fn new(nft: &'a mut Nft) -> Self {
         Self { nft }
     }
 
-    /// Returns what is wrong with the rules for these addresses if the kernel has no nf_tables.
+    /// Returns the differences if the kernel has no nf_tables: all rules are missing.
     pub(super) fn all_missing(addresses: &[Cidr]) -> Vec<String> {
         describe(0, addresses.len(), false)
     }
 
-    /// Masquerades what leaves the networks of these addresses, coming from them.
+    /// Masquerades packets from these addresses that leave their networks.
     ///
     /// # Errors
-    /// [`NetError::Lacking`] if the kernel has no nf_tables or no nat in inet tables; its other
-    /// refusals.
+    /// Fails with [`NetError::Lacking`] if the kernel has no nf_tables or no nat in inet tables,
+    /// and with its other refusals.
     pub fn add(&mut self, id: AttachmentId<'_>, addresses: &[Cidr]) -> Result<(), NetError> {
         match self.try_add(id, addresses) {
-            // Nothing is known of the answers that are still to come after another failure.
+            // After another kind of failure, answers may still arrive on the connection.
             Err(refusal @ NetError::Kernel { .. }) => {
                 let lacking = self.nft.probe().and_then(|()| self.nft.probe_inet_nat());
-                Err(lacking.err().filter(NetError::is_lack).unwrap_or(refusal))
+                Err(lacking
+                    .err()
+                    .filter(NetError::is_missing_feature)
+                    .unwrap_or(refusal))
             }
             outcome => outcome,
         }
@@ -131,7 +134,7 @@ impl<'a> NftRules<'a> {
         self.nft.commit(transaction)
     }
 
-    /// Returns the addresses that a network's rules masquerade, and for whom.
+    /// Returns the addresses that a network's rules masquerade, with their attachments.
     ///
     /// # Errors
     /// Fails if the rules cannot be listed.
@@ -166,7 +169,7 @@ impl<'a> NftRules<'a> {
 
     fn remove_all(&mut self, is_leaving: impl Fn(&str) -> bool) -> Result<(), NetError> {
         // Another process may delete one of the rules between the list and the transaction, which
-        // then fails whole; the next list is without it.
+        // then fails as a whole; the next list does not have that rule.
         for _ in 0..REMOVE_ATTEMPTS {
             match self.remove_listed(&is_leaving) {
                 Err(e) if e.is_absent() => {}
@@ -177,7 +180,7 @@ impl<'a> NftRules<'a> {
         Err(NetError::TimedOut(text))
     }
 
-    /// Removes rules by their comments, as many in one transaction as can be answered.
+    /// Removes rules by their comments, as many in one transaction as the kernel can answer.
     fn remove_listed(&mut self, is_leaving: impl Fn(&str) -> bool) -> Result<(), NetError> {
         let mut leaving = self.rules()?;
         leaving.retain(|rule| is_leaving(&rule.comment()));
@@ -191,8 +194,8 @@ impl<'a> NftRules<'a> {
         Ok(())
     }
 
-    /// Returns true if the base chain leads to `masq_checks`: its last rule is the `goto`, and the
-    /// multicast rules are before it.
+    /// Returns true if the base chain leads to `masq_checks`: its last rule is the `goto`, behind
+    /// the multicast rules.
     fn leads_to_checks(&mut self) -> Result<bool, NetError> {
         let rules = self.nft.rules(TABLE, POSTROUTING)?;
         let last = rules.last().map(ListedRule::effect);
@@ -221,16 +224,16 @@ fn describe(found: usize, wanted: usize, leads_there: bool) -> Vec<String> {
     differences
 }
 
-/// The owner of a rule, as seen by one network.
+/// The attachment of a rule, as seen by one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner<'a> {
     Valid(AttachmentId<'a>),
-    /// An attachment of the network that is not valid any more.
+    /// An invalid attachment of the network.
     Stale,
     OtherNetwork,
 }
 
-/// The beginnings of the comments of a network's rules.
+/// The starts of the comments of a network's rules.
 struct Tags<'a> {
     network: String,
     valid: BTreeMap<String, AttachmentId<'a>>,
@@ -255,8 +258,8 @@ impl<'a> Tags<'a> {
     }
 }
 
-/// Makes table and chains as they should be, whatever is there now. Of several processes that do
-/// this at once each leaves the same.
+/// Brings table and chains into the wanted state from any other. Concurrent processes that do this
+/// leave the same state.
 fn ensure_skeleton(transaction: &mut Transaction) {
     transaction.ensure_table(TABLE);
     transaction.ensure_chain(TABLE, MASQ_CHECKS, None);

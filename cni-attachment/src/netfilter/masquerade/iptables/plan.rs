@@ -1,4 +1,5 @@
-//! The content of masquerade rules of iptables, and plans to add and remove them. Pure.
+//! The content of masquerade rules in iptables, and plans to add and remove them. Pure functions,
+//! no I/O.
 
 use super::super::{
     super::{
@@ -18,12 +19,12 @@ use std::{
     net::IpAddr,
 };
 
-/// The chain that leads to all others.
+/// The chain that jumps to all others.
 pub(super) const POSTROUTING: &str = "POSTROUTING";
 
-/// The script that adds the rules for these addresses of one family to those that are present. To
-/// name a chain makes or empties it, so what another attachment of the container wants of it is
-/// said again.
+/// Returns the script that adds the rules for these addresses of one family to the existing ones.
+/// Naming a chain creates or empties it, so the rules that other attachments of the container have
+/// in it are written again.
 pub(super) fn addition(
     id: AttachmentId<'_>,
     family: Family,
@@ -67,7 +68,7 @@ fn jumps_to(rule: &Rule, chain: &str) -> bool {
     rule.chain == POSTROUTING && matches!(&rule.action, Action::Jump(to) if to == chain)
 }
 
-/// The addresses from which packets are led to the chain.
+/// Returns the addresses from which packets jump to the chain.
 fn sources(contents: &Contents, chain: &str) -> impl Iterator<Item = IpAddr> {
     contents
         .rules
@@ -76,13 +77,13 @@ fn sources(contents: &Contents, chain: &str) -> impl Iterator<Item = IpAddr> {
         .filter_map(source)
 }
 
-/// The networks to which a chain lets packets go as they are.
+/// Returns the networks to which a chain lets packets pass without masquerading.
 fn spared(contents: &Contents, chain: &str) -> impl Iterator<Item = Cidr> {
     let spares = move |rule: &&Rule| rule.chain == chain && rule.action == Action::Accept;
     contents.rules.iter().filter(spares).filter_map(destination)
 }
 
-/// Returns true if what comes from this address and leaves its network is masqueraded by the chain.
+/// Returns true if the chain masquerades packets from this address that leave its network.
 pub(super) fn masquerades(contents: &Contents, chain: &str, address: Cidr) -> bool {
     let is_masquerade = |rule: &Rule| rule.chain == chain && rule.action == Action::Masquerade;
     sources(contents, chain).any(|source| source == address.address())
@@ -90,7 +91,8 @@ pub(super) fn masquerades(contents: &Contents, chain: &str, address: Cidr) -> bo
         && contents.rules.iter().any(is_masquerade)
 }
 
-/// The removal when these addresses leave. A jump that names no address is nobody else's.
+/// Returns the removal for these leaving addresses. A jump without an address belongs to no other
+/// attachment, and is removed too.
 pub(super) fn removal(contents: &Contents, chain: &str, leaving: Leaving<'_>) -> Removal {
     let is_jump = |rule: &&Rule| jumps_to(rule, chain);
     let (gone, kept): (Vec<&Rule>, Vec<&Rule>) = contents
@@ -105,7 +107,8 @@ pub(super) fn removal(contents: &Contents, chain: &str, leaving: Leaving<'_>) ->
     }
 }
 
-/// The rules of a network's attachments. The chain's name is a hash, so the comment says whose.
+/// Returns the rules of a network's attachments, found by their comments, since the chain's name is
+/// a hash.
 fn rules_of<'a>(contents: &'a Contents, network: &str) -> impl Iterator<Item = &'a Rule> {
     let prefixes = xt_comment_prefixes(network);
     let is_of_network = move |rule: &&Rule| {
@@ -115,7 +118,7 @@ fn rules_of<'a>(contents: &'a Contents, network: &str) -> impl Iterator<Item = &
     contents.rules.iter().filter(is_of_network)
 }
 
-/// The chain of an attachment that a rule is in or leads to.
+/// Returns the attachment's chain that a rule is in or jumps to.
 fn attachment_chain(rule: &Rule) -> Option<&str> {
     let to = match &rule.action {
         Action::Jump(to) => to,
@@ -125,8 +128,9 @@ fn attachment_chain(rule: &Rule) -> Option<&str> {
     chains.find(|chain| is_xt_chain(chain))
 }
 
-/// The addresses that a network's rules masquerade, and for whom. Attachments of one container
-/// share a chain, so it says whose its addresses are only if there is but one.
+/// Returns the addresses that a network's rules masquerade, with their attachments. The attachments
+/// of a container share a chain, so an address belongs to a known attachment only if there is just
+/// one.
 pub(super) fn owners<'a>(contents: &Contents, valid: &'a AttachmentList) -> Masqueraded<'a> {
     let mut owners: BTreeMap<String, Vec<AttachmentId<'a>>> = BTreeMap::new();
     for id in valid.iter() {
@@ -150,7 +154,7 @@ pub(super) fn owners<'a>(contents: &Contents, valid: &'a AttachmentList) -> Masq
     found
 }
 
-/// The removal of rules because no attachment of the container is valid.
+/// Returns the removal of the rules of containers without a valid attachment.
 pub(super) fn stale_removal(contents: &Contents, valid: &AttachmentList) -> Removal {
     let living: BTreeSet<String> = valid.iter().map(xt_chain).collect();
     let stale: BTreeSet<&str> = rules_of(contents, valid.network())
@@ -168,7 +172,7 @@ pub(super) fn stale_removal(contents: &Contents, valid: &AttachmentList) -> Remo
     }
 }
 
-/// The one address that a rule is for.
+/// Returns the single address that a rule is for.
 fn source(rule: &Rule) -> Option<IpAddr> {
     let source = rule.matches.iter().find_map(|found| match found {
         Match::Is(Condition::Source(source)) => Some(*source),

@@ -1,4 +1,4 @@
-//! Plans by what `iptables-save` printed, and by rules of nf_tables.
+//! Plans from the output of `iptables-save`, and from rules of nf_tables.
 
 use super::{super::super::super::names::MAX_XT_COMMENT, *};
 use cni_net::iptables::{Place, parse};
@@ -12,7 +12,7 @@ const ID: AttachmentId<'_> = AttachmentId {
 /// `printf neta | sha512sum | cut -c-24`
 const CHAIN: &str = "CNI-c3a99edf74e2fcceab44dece";
 
-/// As `iptables-save -t nat` 1.8.9 prints it after an ADD of the reference.
+/// The output of `iptables-save -t nat` 1.8.9 after an ADD of the reference.
 const ADDED: &str = r#"*nat
 :CNI-c3a99edf74e2fcceab44dece - [0:0]
 -A POSTROUTING -s 10.1.0.2/32 -m comment --comment "name: \"net\" id: \"a\"" -j CNI-c3a99edf74e2fcceab44dece
@@ -172,7 +172,7 @@ fn only_rules_of_the_network_whose_container_is_not_valid_are_stale() {
     assert_eq!(found.stale, BTreeSet::from(["10.1.0.2".parse().unwrap()]));
     assert_eq!(found.valid, BTreeSet::from(["10.1.0.3".parse().unwrap()]));
     assert_eq!(found.known, BTreeSet::from([b]));
-    // The chain leads from an address of either interface, or of both.
+    // The addresses of the chain belong to either interface, or to both.
     let both = AttachmentList::new("net", [("b", "eth0"), ("b", "eth1")]);
     let found = owners(&contents, &both);
     assert_eq!((found.valid.len(), found.known.len()), (1, 0));
