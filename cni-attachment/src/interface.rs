@@ -36,6 +36,6 @@ pub struct ContainerInterface<'a> {
 pub fn vanished(name: &IfName) -> Error {
     Error::new(
         Code::TRY_AGAIN,
-        format!("interface {name} was removed by somebody else during the operation"),
+        format!("interface {name} was removed by another program during the operation"),
     )
 }

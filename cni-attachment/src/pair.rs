@@ -81,7 +81,7 @@ pub fn lives(host_end: &IfName, id: AttachmentId<'_>) -> Error {
         format!("container {container_id} is attached to network {network} by {if_name} already");
     Error::new(Code::INVALID_ENVIRONMENT, msg).with_details(format!(
         "{host_end} on the host belongs to that attachment, whose other end is in another namespace \
-         or has another name by now; end it with a DEL before it is added again"
+         or has another name by now; remove it with a DEL before adding it again"
     ))
 }
 

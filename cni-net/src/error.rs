@@ -101,8 +101,8 @@ pub enum NetError {
         program: String,
         /// The exit status, or the reason why the program could not be run.
         reason: String,
-        /// The program's own error text.
-        said: String,
+        /// The text that it printed on stderr.
+        stderr: String,
     },
 }
 

@@ -225,7 +225,7 @@ impl<'a> Iptables<'a> {
             planned = removal;
         }
         Err(NetError::TimedOut(format!(
-            "a table {} that nobody else changes at the same time",
+            "a table {} that no other process changes at the same time",
             table.table.name()
         )))
     }

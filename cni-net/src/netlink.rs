@@ -86,7 +86,7 @@ impl Part {
 }
 
 /// The requests of one send, as an error names them.
-struct Blame {
+struct SentRequests {
     /// The sequence number of the first request.
     start: u32,
     requests: Vec<(&'static str, String)>,
@@ -95,7 +95,7 @@ struct Blame {
     sent: (u32, u32),
 }
 
-impl Blame {
+impl SentRequests {
     /// Returns true if the answer is to one of the messages. A send that is repeated after EINTR,
     /// although it took place, is answered twice; the second answer belongs to no request.
     fn includes(&self, sequence: u32) -> bool {
@@ -188,8 +188,9 @@ impl NetlinkSocket {
         let mut refusal = Ok(());
         while requests.peek().is_some() {
             let mut bytes = Vec::with_capacity(1024);
-            let blame = self.append_all(&mut bytes, requests.by_ref().take(REQUESTS_AT_ONCE));
-            match self.exchange(&bytes, &blame) {
+            let sent_requests =
+                self.append_all(&mut bytes, requests.by_ref().take(REQUESTS_AT_ONCE));
+            match self.exchange(&bytes, &sent_requests) {
                 Ok(more) => answers.extend(more),
                 Err(e) => refusal = refusal.and(Err(e)),
             }
@@ -205,24 +206,24 @@ impl NetlinkSocket {
         let mut bytes = Vec::with_capacity(128);
         self.append(&mut bytes, request.message, request.flags);
         let requests = vec![(request.operation, request.object)];
-        let blame = Blame {
+        let sent_requests = SentRequests {
             start: self.sequence,
             requests,
             sent: (self.sequence, 1),
         };
-        self.send(&bytes).map_err(|e| blame.io(e))?;
+        self.send(&bytes).map_err(|e| sent_requests.io(e))?;
         loop {
-            let parts = self.receive().map_err(|e| blame.io(e))?;
+            let parts = self.receive().map_err(|e| sent_requests.io(e))?;
             match parts
                 .into_iter()
                 .find(|part| part.sequence() == self.sequence)
             {
                 Some(Part::Data { answer, .. }) => return Ok(answer),
                 Some(Part::Refused { sequence, error }) => {
-                    return Err(blame.kernel(sequence, error));
+                    return Err(sent_requests.kernel(sequence, error));
                 }
                 Some(Part::Acknowledged { .. } | Part::Done { .. }) => {
-                    return Err(blame.unanswered(0));
+                    return Err(sent_requests.unanswered(0));
                 }
                 None => {}
             }
@@ -240,31 +241,35 @@ impl NetlinkSocket {
         let mut bytes = Vec::with_capacity(2048);
         self.append(&mut bytes, begin, 0);
         let first = self.sequence;
-        let mut blame = self.append_all(&mut bytes, requests);
+        let mut sent_requests = self.append_all(&mut bytes, requests);
         self.append(&mut bytes, end, 0);
-        blame.sent = (first, self.sequence.wrapping_sub(first).wrapping_add(1));
-        self.exchange(&bytes, &blame).map(drop)
+        sent_requests.sent = (first, self.sequence.wrapping_sub(first).wrapping_add(1));
+        self.exchange(&bytes, &sent_requests).map(drop)
     }
 
     /// Sends requests and collects their answers, which are queued when send returns. An empty
     /// queue ends the answers too: a batch that is refused as a whole (no permission, no such
     /// subsystem) is answered only once.
-    fn exchange(&self, bytes: &[u8], blame: &Blame) -> Result<Vec<Answer>, NetError> {
-        if blame.requests.is_empty() {
+    fn exchange(
+        &self,
+        bytes: &[u8],
+        sent_requests: &SentRequests,
+    ) -> Result<Vec<Answer>, NetError> {
+        if sent_requests.requests.is_empty() {
             return Ok(Vec::new());
         }
-        self.send(bytes).map_err(|e| blame.io(e))?;
+        self.send(bytes).map_err(|e| sent_requests.io(e))?;
         let mut answers = Vec::new();
         let mut refusal = None;
         let mut answered = 0;
-        while answered < blame.requests.len() {
+        while answered < sent_requests.requests.len() {
             let parts = match self.receive() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                other => other.map_err(|e| blame.io(e))?,
+                other => other.map_err(|e| sent_requests.io(e))?,
             };
             for part in parts
                 .into_iter()
-                .filter(|part| blame.includes(part.sequence()))
+                .filter(|part| sent_requests.includes(part.sequence()))
             {
                 match part {
                     Part::Data { answer, .. } => answers.push(answer),
@@ -278,8 +283,10 @@ impl NetlinkSocket {
             }
         }
         match refusal {
-            Some((sequence, error)) => Err(blame.kernel(sequence, error)),
-            None if answered < blame.requests.len() => Err(blame.unanswered(answered)),
+            Some((sequence, error)) => Err(sent_requests.kernel(sequence, error)),
+            None if answered < sent_requests.requests.len() => {
+                Err(sent_requests.unanswered(answered))
+            }
             None => Ok(answers),
         }
     }
@@ -288,14 +295,14 @@ impl NetlinkSocket {
         &mut self,
         bytes: &mut Vec<u8>,
         requests: impl IntoIterator<Item = Request<M>>,
-    ) -> Blame {
+    ) -> SentRequests {
         let start = self.sequence.wrapping_add(1);
         let append = |request: Request<M>| {
             self.append(bytes, request.message, request.flags | NLM_F_ACK);
             (request.operation, request.object)
         };
         let requests = requests.into_iter().map(append).collect();
-        Blame {
+        SentRequests {
             start,
             requests,
             sent: (start, self.sequence.wrapping_sub(start).wrapping_add(1)),

@@ -169,7 +169,7 @@ impl Nft {
                 outcome => return outcome,
             }
         }
-        let text = "a ruleset that nobody else changes at the same time";
+        let text = "a ruleset that no other process changes at the same time";
         Err(NetError::TimedOut(text.to_owned()))
     }
 

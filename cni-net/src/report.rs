@@ -44,7 +44,7 @@ impl From<NetError> for Error {
 /// Returns the remedy for an error, as far as one is known.
 fn advice(error: &NetError) -> String {
     let text = match error {
-        NetError::Program { said, .. } => said,
+        NetError::Program { stderr, .. } => stderr,
         NetError::NoProc => NO_PROC,
         _ => match error.errno() {
             Some(Errno::EROFS) => READ_ONLY,

@@ -162,7 +162,7 @@ fn depth_of(environment: &Environment) -> Result<u32, Error> {
     text.parse().map_err(|_| {
         Error::new(
             Code::INVALID_ENVIRONMENT,
-            format!("invalid {DEPTH}: {text:?} is no number"),
+            format!("invalid {DEPTH}: {text:?} is not a number"),
         )
     })
 }

@@ -61,7 +61,7 @@ impl fmt::Display for KeepAddresses {
 
 fn invalid(address: &str) -> Error {
     let msg = format!(
-        "invalid {}: {address:?} is no IP address",
+        "invalid {}: {address:?} is not an IP address",
         KeepAddresses::VARIABLE
     );
     Error::new(Code::INVALID_ENVIRONMENT, msg)
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(error.code, Code::INVALID_ENVIRONMENT);
         assert_eq!(
             error.msg,
-            r#"invalid CNI_KEEP_ADDRESSES: "10.1.0.0/24" is no IP address"#
+            r#"invalid CNI_KEEP_ADDRESSES: "10.1.0.0/24" is not an IP address"#
         );
     }
 }

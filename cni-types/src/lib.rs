@@ -41,7 +41,7 @@ pub use plugin::{Plugin, Reply, answer, main, refuse};
 pub use program::{Output, Program, Running, Stderr};
 pub use result::{AddResult, Dns, Encoded, Interface, IpConfig, Route};
 pub use signals::set_signal_dispositions;
-pub use stop::{Stop, Woken};
+pub use stop::{Stop, WaitOutcome};
 pub use value::{
     Cidr, ContainerId, IfName, InvalidCidr, InvalidMac, MacAddr, NetnsPath, NetworkName, VlanId,
 };

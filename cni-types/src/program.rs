@@ -220,8 +220,8 @@ impl Output {
         if let Some(error) = Error::from_json(&self.stdout) {
             return Err(error);
         }
-        let said = String::from_utf8_lossy(&self.stdout);
-        let what = if said.trim().is_empty() {
+        let printed = String::from_utf8_lossy(&self.stdout);
+        let what = if printed.trim().is_empty() {
             "with no error message"
         } else {
             "and printed no error object"
@@ -230,7 +230,7 @@ impl Output {
             Code::DELEGATE,
             format!("plugin {:?} failed {what}: {}", self.kind, self.status),
         )
-        .with_details(said.trim()))
+        .with_details(printed.trim()))
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Stop {
 
 /// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
+pub enum WaitOutcome {
     /// The descriptor is ready, or its other end is closed.
     Ready,
     /// The process was asked to stop.
@@ -123,7 +123,7 @@ impl Stop {
         &self,
         fd: BorrowedFd<'_>,
         deadline: Option<Instant>,
-    ) -> Result<Woken, Errno> {
+    ) -> Result<WaitOutcome, Errno> {
         self.wait_for_any(&[(fd, PollFlags::POLLIN)], deadline)
     }
 
@@ -133,7 +133,7 @@ impl Stop {
         &self,
         fds: &[(BorrowedFd<'_>, PollFlags)],
         deadline: Option<Instant>,
-    ) -> Result<Woken, Errno> {
+    ) -> Result<WaitOutcome, Errno> {
         let until = self.deadline.into_iter().chain(deadline).min();
         loop {
             let mut polled: Vec<PollFd<'_>> = fds
@@ -149,21 +149,21 @@ impl Stop {
             match poll(&mut polled, timeout(left)) {
                 Ok(0) | Err(Errno::EINTR) if left == Some(Duration::ZERO) => {
                     return Ok(if self.has_passed() {
-                        Woken::Stopped
+                        WaitOutcome::Stopped
                     } else {
-                        Woken::TimedOut
+                        WaitOutcome::TimedOut
                     });
                 }
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => {
                     let stopped = polled.get(fds.len()).and_then(PollFd::any) == Some(true);
                     return Ok(if stopped || self.has_passed() {
-                        Woken::Stopped
+                        WaitOutcome::Stopped
                     } else {
-                        Woken::Ready
+                        WaitOutcome::Ready
                     });
                 }
-                Err(_) if self.has_passed() => return Ok(Woken::Stopped),
+                Err(_) if self.has_passed() => return Ok(WaitOutcome::Stopped),
                 Err(errno) => return Err(errno),
             }
         }
@@ -192,7 +192,7 @@ mod tests {
         let deadline = start + Duration::from_millis(20);
         assert_eq!(
             Stop::never().wait_readable(ours.as_fd(), Some(deadline)),
-            Ok(Woken::TimedOut)
+            Ok(WaitOutcome::TimedOut)
         );
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
@@ -203,7 +203,10 @@ mod tests {
         let start = Instant::now();
         let stop = Stop::after(Duration::from_millis(20));
         assert!(stop.check().is_ok());
-        assert_eq!(stop.wait_readable(ours.as_fd(), None), Ok(Woken::Stopped));
+        assert_eq!(
+            stop.wait_readable(ours.as_fd(), None),
+            Ok(WaitOutcome::Stopped)
+        );
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert_eq!(stop.check().unwrap_err().code, Code::TRY_AGAIN);
     }
@@ -214,7 +217,7 @@ mod tests {
         drop(theirs);
         assert_eq!(
             Stop::never().wait_readable(ours.as_fd(), None),
-            Ok(Woken::Ready)
+            Ok(WaitOutcome::Ready)
         );
     }
 }

@@ -255,7 +255,7 @@ impl<'a> MacChecks<'a> {
             }
         }
         let text = format!(
-            "rules of {} that nobody else removes at the same time",
+            "rules of {} that no other process removes at the same time",
             names.chain
         );
         Err(NetError::TimedOut(text).into())

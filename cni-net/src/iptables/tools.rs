@@ -80,10 +80,10 @@ impl Tools<'_> {
     /// Runs a program; an error has the program's own text. Passes a request to stop on to the
     /// program, since it may wait without a limit.
     fn run(&self, program: &Program, stdin: &str) -> Result<String, NetError> {
-        let failed = |reason: String, said: &[u8]| NetError::Program {
+        let failed = |reason: String, stderr: &[u8]| NetError::Program {
             program: program.kind().to_owned(),
             reason,
-            said: String::from_utf8_lossy(said).trim().to_owned(),
+            stderr: String::from_utf8_lossy(stderr).trim().to_owned(),
         };
         let ended = program.run(
             self.environment,

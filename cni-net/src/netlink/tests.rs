@@ -74,7 +74,7 @@ fn the_end_of_a_list_that_was_asked_for_before_ends_no_other() {
 #[test]
 fn a_refusal_of_a_whole_batch_answers_its_first_message() {
     let requests = vec![("create", "rule".to_owned())];
-    let blame = Blame {
+    let sent_requests = SentRequests {
         start: 5,
         requests,
         sent: (4, 3),
@@ -82,9 +82,9 @@ fn a_refusal_of_a_whole_batch_answers_its_first_message() {
     assert!(
         [4, 5, 6]
             .into_iter()
-            .all(|sequence| blame.includes(sequence))
+            .all(|sequence| sent_requests.includes(sequence))
     );
-    assert!(!blame.includes(3) && !blame.includes(7));
+    assert!(!sent_requests.includes(3) && !sent_requests.includes(7));
 }
 
 #[test]

@@ -43,14 +43,14 @@ impl Address {
         let Ok(message) = AddressMessage::parse(payload) else {
             return Ok(None);
         };
-        let said = message
+        let listed = message
             .attributes
             .iter()
             .find_map(|attribute| match attribute {
                 AddressAttribute::TargetNetNsId(number) => Some(*number),
                 _ => None,
             });
-        if said == netns {
+        if listed == netns {
             Ok(Self::of(&message))
         } else {
             Err(ForeignAddress)

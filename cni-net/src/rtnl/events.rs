@@ -5,7 +5,7 @@
 
 use super::Rtnl;
 use crate::{error::NetError, netlink::NetlinkSocket};
-use cni_types::{Stop, Woken};
+use cni_types::{Stop, WaitOutcome};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use std::{
     os::fd::AsFd,
@@ -69,9 +69,9 @@ impl LinkEvents {
                 return Err(NetError::TimedOut(what.to_owned()));
             }
             match stop.wait_readable(self.socket.as_fd(), Some(deadline)) {
-                Ok(Woken::Ready) => drop(self.socket.events()?),
-                Ok(Woken::Stopped) => return Err(NetError::Stopped(what.to_owned())),
-                Ok(Woken::TimedOut) => return Err(NetError::TimedOut(what.to_owned())),
+                Ok(WaitOutcome::Ready) => drop(self.socket.events()?),
+                Ok(WaitOutcome::Stopped) => return Err(NetError::Stopped(what.to_owned())),
+                Ok(WaitOutcome::TimedOut) => return Err(NetError::TimedOut(what.to_owned())),
                 Err(errno) => return Err(NetError::io("wait for", what, errno)),
             }
         }

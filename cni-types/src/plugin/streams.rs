@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Code, Error},
-    stop::{Stop, Woken},
+    stop::{Stop, WaitOutcome},
 };
 use nix::{
     errno::Errno,
@@ -40,7 +40,7 @@ pub(super) fn read_stdin(stop: &Stop) -> Result<Vec<u8>, Error> {
         if stop
             .wait_readable(stdin.as_fd(), None)
             .map_err(|e| failed(&e))?
-            == Woken::Stopped
+            == WaitOutcome::Stopped
         {
             return Err(Stop::error());
         }
@@ -91,8 +91,8 @@ pub(super) fn print(text: &str, stop: &Stop) -> io::Result<()> {
     let mut left = text.as_bytes();
     while !left.is_empty() {
         // If poll fails, write may still succeed.
-        let woken = stop.wait_for_any(&[(stdout.as_fd(), PollFlags::POLLOUT)], None);
-        if woken == Ok(Woken::Stopped) && !is_writable(stdout.as_fd()) {
+        let outcome = stop.wait_for_any(&[(stdout.as_fd(), PollFlags::POLLOUT)], None);
+        if outcome == Ok(WaitOutcome::Stopped) && !is_writable(stdout.as_fd()) {
             return Err(io::Error::other("terminated by SIGTERM"));
         }
         match write(stdout.as_fd(), left.get(..PIPE_BUF).unwrap_or(left)) {
@@ -111,5 +111,5 @@ pub(super) fn print(text: &str, stop: &Stop) -> io::Result<()> {
 
 fn is_writable(fd: BorrowedFd<'_>) -> bool {
     let now = Some(std::time::Instant::now());
-    Stop::never().wait_for_any(&[(fd, PollFlags::POLLOUT)], now) == Ok(Woken::Ready)
+    Stop::never().wait_for_any(&[(fd, PollFlags::POLLOUT)], now) == Ok(WaitOutcome::Ready)
 }

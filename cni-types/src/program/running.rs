@@ -7,7 +7,7 @@ use super::{Output, Program};
 use crate::{
     error::Error,
     signals,
-    stop::{Stop, Woken},
+    stop::{Stop, WaitOutcome},
 };
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -40,11 +40,11 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 const GRACE_AFTER_KILL: Duration = Duration::from_secs(1);
 
 /// The interval at which a plugin is polled if poll(2) fails.
-const PAUSE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The longest wait without a check of the plugin. SIGCHLD's handler reports an end by send(2),
 /// which may be refused by a kernel that is out of memory or by a seccomp filter.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_millis(250);
 
 /// The limit on a plugin's output, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
@@ -66,7 +66,7 @@ pub struct Running {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     /// No signal.
-    Unasked,
+    Unsignalled,
     /// SIGTERM; SIGKILL follows at that time.
     Terminated(Instant),
     /// SIGKILL; the plugin is abandoned at that time.
@@ -83,7 +83,7 @@ impl Running {
             program: program.clone(),
             child,
             status: None,
-            phase: Phase::Unasked,
+            phase: Phase::Unsignalled,
             stdout: Captured::new(stdout.map(OwnedFd::from)),
             stderr: Captured::new(stderr.map(OwnedFd::from)),
             ended,
@@ -127,41 +127,41 @@ impl Running {
         let never = Stop::never();
         loop {
             self.read_available()?;
-            let is_asked = !matches!(self.phase, Phase::Unasked);
+            let is_signalled = !matches!(self.phase, Phase::Unsignalled);
             if let Some(status) = self
                 .status
-                .filter(|_| is_asked || self.stdout.pipe.is_none())
+                .filter(|_| is_signalled || self.stdout.pipe.is_none())
             {
                 return Ok(status);
             }
             let (watched, deadline) = match self.phase {
-                Phase::Unasked => (stop, None),
+                Phase::Unsignalled => (stop, None),
                 Phase::Terminated(deadline) | Phase::Killed(deadline) => (&never, Some(deadline)),
             };
-            let look_again = Instant::now() + LOOK_AGAIN;
-            let until = deadline.map_or(look_again, |deadline| deadline.min(look_again));
-            let woken = watched
+            let next_check = Instant::now() + MAX_WAIT;
+            let until = deadline.map_or(next_check, |deadline| deadline.min(next_check));
+            let outcome = watched
                 .wait_for_any(&self.watched(), Some(until))
                 .unwrap_or_else(|_| {
                     // The plugin can be waited for without poll(2), which seccomp may refuse.
-                    thread::sleep(PAUSE);
-                    Woken::Ready
+                    thread::sleep(POLL_INTERVAL);
+                    WaitOutcome::Ready
                 });
-            match (woken, self.phase) {
+            match (outcome, self.phase) {
                 // A plugin that keeps printing is always ready.
-                (Woken::Ready | Woken::TimedOut, _)
+                (WaitOutcome::Ready | WaitOutcome::TimedOut, _)
                     if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
-                (Woken::Stopped, _) => {
+                (WaitOutcome::Stopped, _) => {
                     self.signal(Signal::SIGTERM);
                     self.phase = Phase::Terminated(Instant::now() + GRACE);
                 }
-                (Woken::Ready | Woken::TimedOut, Phase::Killed(_)) => {
+                (WaitOutcome::Ready | WaitOutcome::TimedOut, Phase::Killed(_)) => {
                     return Err(io::Error::new(
                         ErrorKind::TimedOut,
                         "it does not end, even by SIGKILL",
                     ));
                 }
-                (Woken::Ready | Woken::TimedOut, _) => {
+                (WaitOutcome::Ready | WaitOutcome::TimedOut, _) => {
                     self.signal(Signal::SIGKILL);
                     self.phase = Phase::Killed(Instant::now() + GRACE_AFTER_KILL);
                 }
@@ -205,7 +205,7 @@ impl Running {
             self.signal(signal);
             let deadline = Instant::now() + grace;
             while self.status.is_none() && Instant::now() < deadline {
-                thread::sleep(PAUSE);
+                thread::sleep(POLL_INTERVAL);
                 self.status = self.child.try_wait().unwrap_or(None);
             }
         }

@@ -20,7 +20,7 @@ pub(crate) const NOT_HERE: &[&str] = &[
     "the kernel lacks nat",
     "failed to settle addresses",
     "bridge port in error state",
-    "interface … was removed by somebody else",
+    "interface … was removed by another program",
     "… was removed from the container",
     "no free name for …",
     "failed to run plugin",

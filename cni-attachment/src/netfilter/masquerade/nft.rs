@@ -176,7 +176,7 @@ impl<'a> NftRules<'a> {
                 outcome => return outcome,
             }
         }
-        let text = format!("rules of {MASQ_CHECKS} that nobody else removes at the same time");
+        let text = format!("rules of {MASQ_CHECKS} that no other process removes at the same time");
         Err(NetError::TimedOut(text))
     }
 

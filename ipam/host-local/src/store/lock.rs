@@ -13,7 +13,7 @@ use super::{
     errno::{failed, is_full, is_read_only},
     folder::Folder,
 };
-use cni_types::{Code, Error, Stop, Woken};
+use cni_types::{Code, Error, Stop, WaitOutcome};
 use std::{
     fs::{File, TryLockError},
     io::{self, ErrorKind, Read, Write},
@@ -125,9 +125,9 @@ pub(super) fn take(
     }
     let woken = wait(&file, folder.stop, deadline.end);
     match woken.map_err(|e| failed("lock", &folder.path().join(NAME), &e))? {
-        Woken::Ready => Ok(into_lock(file)),
-        Woken::Stopped => Err(Stop::error()),
-        Woken::TimedOut => Err(timed_out(&folder.records, &file, deadline)),
+        WaitOutcome::Ready => Ok(into_lock(file)),
+        WaitOutcome::Stopped => Err(Stop::error()),
+        WaitOutcome::TimedOut => Err(timed_out(&folder.records, &file, deadline)),
     }
 }
 
@@ -153,7 +153,7 @@ fn open_or_make_room(folder: &Folder<'_>, purpose: Purpose) -> Result<Opened, Er
 /// Waits for the lock in the kernel, which queues those who wait: of hundreds that poll some never
 /// get their turn. A thread does it, since neither SIGTERM nor a timeout can end that wait; an
 /// abandoned thread releases the lock as soon as it has it.
-fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
+fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<WaitOutcome> {
     let (mut woken, mut waker) = UnixStream::pair()?;
     let same = file.try_clone()?;
     std::thread::Builder::new()
@@ -168,7 +168,7 @@ fn wait(file: &File, stop: &Stop, deadline: Instant) -> io::Result<Woken> {
             let _ = waker.write_all(&[1]);
         })?;
     let outcome = stop.wait_readable(woken.as_fd(), Some(deadline))?;
-    if outcome == Woken::Ready {
+    if outcome == WaitOutcome::Ready {
         woken.read_exact(&mut [0])?;
     }
     Ok(outcome)

@@ -620,7 +620,10 @@ fn gc_frees_no_address_that_it_is_handed_to_keep() {
         .clone()
         .variable("CNI_KEEP_ADDRESSES", "10.0.0.3,here")
         .run();
-    answer.assert_failure(4, "invalid CNI_KEEP_ADDRESSES: \"here\" is no IP address");
+    answer.assert_failure(
+        4,
+        "invalid CNI_KEEP_ADDRESSES: \"here\" is not an IP address",
+    );
     gc.run().success();
     assert!(data.holds(&[]));
 }
