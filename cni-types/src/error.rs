@@ -149,8 +149,8 @@ impl Error {
         crate::json::pretty(&wire)
     }
 
-    /// Reads the error object that another plugin printed; returns `None` for any other text. Code 0
-    /// becomes 102.
+    /// Reads the error object that another plugin printed; returns `None` for any other text.
+    /// Code 0 becomes 102.
     #[must_use]
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
         let wire: Foreign = Document::parse(bytes).ok()?.decode().ok()?;
