@@ -224,27 +224,33 @@ fn dispatch(plugin: &dyn Plugin, command: Command, call: &Call) -> Result<Option
         Command::Del => plugin.del(call, &detachment(call)?).map(|()| None),
         Command::Check => {
             let attachment = attachment(call)?;
-            require(call.version.has_check(), command)?;
+            require(call, command, SpecVersion::FIRST_WITH_CHECK)?;
             plugin.check(call, &attachment).map(|()| None)
         }
         Command::Status => {
-            require(call.version.has_gc_and_status(), command)?;
+            require(call, command, SpecVersion::FIRST_WITH_GC_AND_STATUS)?;
             plugin.status(call).map(|()| None)
         }
         Command::Gc => {
-            require(call.version.has_gc_and_status(), command)?;
+            require(call, command, SpecVersion::FIRST_WITH_GC_AND_STATUS)?;
             plugin.gc(call).map(|()| None)
         }
         Command::Version => Ok(None),
     }
 }
 
-fn require(allowed: bool, command: Command) -> Result<(), Error> {
-    if allowed {
+/// Fails unless the configuration's version is `first` or later.
+fn require(call: &Call, command: Command, first: SpecVersion) -> Result<(), Error> {
+    let version = call.version;
+    if version >= first {
         return Ok(());
     }
-    let msg = format!("config version does not allow {}", command.as_str());
-    Err(Error::new(Code::INCOMPATIBLE_VERSION, msg))
+    let command = command.as_str();
+    let msg = format!("config version does not allow {command}");
+    let details = format!(
+        "the configuration's version is {version}; the first that allows {command} is {first}"
+    );
+    Err(Error::new(Code::INCOMPATIBLE_VERSION, msg).with_details(details))
 }
 
 fn attachment(call: &Call) -> Result<Attachment, Error> {

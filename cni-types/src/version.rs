@@ -44,16 +44,22 @@ impl SpecVersion {
         }
     }
 
-    /// Returns true if the version has CHECK (0.4.0 and later).
+    /// The first version with CHECK.
+    pub const FIRST_WITH_CHECK: Self = Self::V0_4_0;
+
+    /// The first version with GC and STATUS.
+    pub const FIRST_WITH_GC_AND_STATUS: Self = Self::V1_1_0;
+
+    /// Returns true if the version has CHECK.
     #[must_use]
     pub fn has_check(self) -> bool {
-        self >= Self::V0_4_0
+        self >= Self::FIRST_WITH_CHECK
     }
 
-    /// Returns true if the version has GC and STATUS (1.1.0 and later).
+    /// Returns true if the version has GC and STATUS.
     #[must_use]
     pub fn has_gc_and_status(self) -> bool {
-        self >= Self::V1_1_0
+        self >= Self::FIRST_WITH_GC_AND_STATUS
     }
 
     /// Returns true if a result has one address per family and no interfaces (up to 0.2.0).

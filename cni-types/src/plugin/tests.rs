@@ -345,6 +345,13 @@ fn a_command_that_came_later_than_the_version_is_refused() {
                 error.msg,
                 format!("config version does not allow {command}")
             );
+            assert_eq!(
+                error.details,
+                format!(
+                    "the configuration's version is {version}; the first that allows {command} is \
+                     {first}"
+                )
+            );
         }
         assert_eq!(
             refused(environment(command), r#"{"name":"n"}"#).msg,
