@@ -8,7 +8,10 @@ use cni_types::{
     ipam::{RequestedAddress, RequestedIps, ip_of_cni_args, missing_section, optional_address},
 };
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The keys of the section `ipam`.
 pub const KEYS: &[Key] = &[
@@ -72,7 +75,7 @@ pub(crate) struct Config {
     /// The list of `GATEWAY` in `CNI_ARGS`.
     gateways: Vec<IpAddr>,
     /// The gateways that the configuration gives to subnets whose address the runtime replaced.
-    subnets: Vec<(Cidr, IpAddr)>,
+    subnets: SubnetGateways,
 }
 
 impl Config {
@@ -107,19 +110,18 @@ impl Config {
             routes: ipam.routes,
             dns: ipam.dns,
             gateways,
-            subnets: Vec::new(),
+            subnets: SubnetGateways::default(),
         };
         if config.addresses.is_empty() {
             config.addresses = entries.iter().map(configured).collect::<Result<_, _>>()?;
             config.addresses.extend(by_cni_args);
         } else {
             config.subnets = entries.iter().filter_map(subnet_with_gateway).collect();
-            let used =
-                |given: &GivenAddress| config.addresses.iter().any(|a| a.address == given.address);
+            let used: BTreeSet<Cidr> = config.addresses.iter().map(|given| given.address).collect();
             config.replaced = by_cni_args
                 .iter()
-                .filter(|given| !used(given))
-                .map(|a| a.address)
+                .map(|given| given.address)
+                .filter(|address| !used.contains(address))
                 .collect();
         }
         Ok(config)
@@ -155,10 +157,36 @@ impl Config {
     /// that replaces configured ones, of the configured subnet that it is in.
     fn fitting_gateway(&self, address: Cidr) -> Option<IpAddr> {
         last_in(address, &self.gateways).or_else(|| {
-            let holds = |(subnet, _): &&(Cidr, IpAddr)| subnet.contains(address.address());
-            let (_, gateway) = self.subnets.iter().find(holds)?;
-            Some(*gateway).filter(|gateway| *gateway != address.address())
+            let gateway = self.subnets.first_around(address.address())?;
+            (gateway != address.address()).then_some(gateway)
         })
+    }
+}
+
+/// The gateways of subnets, each with its place in the configuration.
+#[derive(Debug, Default)]
+struct SubnetGateways(BTreeMap<Cidr, (usize, IpAddr)>);
+
+impl SubnetGateways {
+    /// Returns the gateway of the first subnet that contains the address. Looks up the address's
+    /// network of every prefix length, since there may be many subnets for many addresses.
+    fn first_around(&self, address: IpAddr) -> Option<IpAddr> {
+        let networks = (0..=Cidr::host(address).prefix()).filter_map(|prefix| {
+            let cidr = Cidr::new(address, prefix).ok()?;
+            self.0.get(&cidr.network())
+        });
+        let (_, gateway) = networks.min_by_key(|(place, _)| *place)?;
+        Some(*gateway)
+    }
+}
+
+impl FromIterator<(Cidr, IpAddr)> for SubnetGateways {
+    fn from_iter<T: IntoIterator<Item = (Cidr, IpAddr)>>(subnets: T) -> Self {
+        let mut gateways = BTreeMap::new();
+        for (place, (subnet, gateway)) in subnets.into_iter().enumerate() {
+            gateways.entry(subnet.network()).or_insert((place, gateway));
+        }
+        Self(gateways)
     }
 }
 
@@ -277,5 +305,33 @@ mod tests {
         let names = |keys: &[Key]| keys.iter().map(|key| key.name).collect();
         assert_eq!(fields_of::<WireIpam>(), names(KEYS));
         assert_eq!(fields_of::<WireAddress>(), names(ADDRESS_KEYS));
+    }
+
+    #[test]
+    fn an_address_gets_the_gateway_of_the_first_subnet_that_contains_it() {
+        let subnets: SubnetGateways = [
+            ("10.0.0.9/24", "10.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.2"),
+            ("10.0.0.0/24", "10.0.0.3"),
+            ("10.1.0.0/24", "10.1.0.1"),
+            ("fd00::/64", "fd00::1"),
+        ]
+        .map(|(subnet, gateway)| (subnet.parse().unwrap(), gateway.parse().unwrap()))
+        .into_iter()
+        .collect();
+        for (address, gateway) in [
+            ("10.0.0.5", Some("10.0.0.1")),
+            ("10.1.0.5", Some("10.0.0.2")),
+            ("fd00::5", Some("fd00::1")),
+            ("fd01::5", None),
+            ("192.0.2.1", None),
+        ] {
+            let gateway = gateway.map(|text| text.parse().unwrap());
+            assert_eq!(
+                subnets.first_around(address.parse().unwrap()),
+                gateway,
+                "{address}"
+            );
+        }
     }
 }
