@@ -382,9 +382,7 @@ fn require_expressible(version: SpecVersion, sets: &[RangeSet]) -> Result<(), Er
 
 fn range(wire: &WireRange) -> Result<Range, Error> {
     let subnet: Cidr = match &wire.subnet {
-        Some(text) => text
-            .parse()
-            .map_err(|e: InvalidCidr| invalid(e.to_string()))?,
+        Some(text) => subnet(text)?,
         None => return Err(invalid("a range without a subnet")),
     };
     let spec = RangeSpec {
@@ -398,6 +396,22 @@ fn range(wire: &WireRange) -> Result<Range, Error> {
         match e.details() {
             Some(details) => error.with_details(details),
             None => error,
+        }
+    })
+}
+
+/// Reads the value of `subnet`. The details of the error for a bare address are the remedy.
+fn subnet(text: &str) -> Result<Cidr, Error> {
+    text.parse().map_err(|e: InvalidCidr| {
+        let error = invalid(e.to_string());
+        match text.parse::<IpAddr>() {
+            Ok(address) => {
+                let prefix = if address.is_ipv4() { 24 } else { 64 };
+                error.with_details(format!(
+                    "\"subnet\" has no prefix length: write it as in {address}/{prefix}"
+                ))
+            }
+            Err(_) => error,
         }
     })
 }

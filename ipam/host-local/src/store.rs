@@ -41,7 +41,7 @@ pub(crate) use origins::Origins;
 pub(crate) use publish::Reserve;
 pub(crate) use query::query_unlocked;
 pub use record::Owner;
-pub(crate) use record::{Holder, Record};
+pub(crate) use record::Record;
 
 use crate::machine::{Id, SystemPaths};
 use cni_types::{Code, Error, NetworkName, Stop};

@@ -82,7 +82,8 @@ impl Add<'_> {
         let sets = &self.config.range_sets;
         out_of_range::warn_once(locked, sets)?;
         let now = self.plugin.system.current_boot(locked.folder().path());
-        let mut transaction = Transaction::begin(locked, self.attachment, now, search)?;
+        let mut transaction =
+            Transaction::begin(locked, &self.call.network, self.attachment, now, search)?;
         let mut ips = Vec::with_capacity(sets.len());
         for (index, (set, requested)) in sets.iter().zip(&self.requested).enumerate() {
             self.call.stop.check()?;

@@ -4,9 +4,9 @@
 use crate::{
     config,
     plugin::HostLocal,
-    store::{Holder, Locked, Record},
+    store::{Locked, Record},
 };
-use cni_types::{Call, Detachment, Error};
+use cni_types::{AttachmentId, Call, Detachment, Error};
 
 /// Frees the addresses of the attachment. Nothing to free is success.
 ///
@@ -18,17 +18,16 @@ pub(super) fn del(plugin: &HostLocal, call: &Call, detachment: &Detachment) -> R
     if let Some(locked) = store.lock(plugin.lock_timeout)? {
         // A leftover is no record, and the next operation tries again.
         let _ = locked.remove_leftovers();
-        let holder = Holder::new(&detachment.container_id, &detachment.if_name);
-        free(&locked, call, &holder)?;
+        free(&locked, call, detachment.id(&call.network))?;
     }
     // The reference refuses this before it frees anything; here the error is the same, but nothing
     // leaks.
     config::require_one_address_per_family(call)
 }
 
-fn free(locked: &Locked<'_>, call: &Call, holder: &Holder) -> Result<(), Error> {
-    let mut held = locked.held_by(holder)?;
-    let missed = missed(locked, call, holder, &held.records);
+fn free(locked: &Locked<'_>, call: &Call, attachment: AttachmentId<'_>) -> Result<(), Error> {
+    let mut held = locked.held_by(attachment)?;
+    let missed = missed(locked, call, attachment, &held.records);
     if !missed.is_empty() {
         locked.invalidate_index();
     }
@@ -42,7 +41,12 @@ fn free(locked: &Locked<'_>, call: &Call, holder: &Holder) -> Result<(), Error> 
 
 /// The attachment's records of addresses in prevResult that the index does not have: those that
 /// were edited in place, which changes nothing in the folder.
-fn missed(locked: &Locked<'_>, call: &Call, holder: &Holder, known: &[Record]) -> Vec<Record> {
+fn missed(
+    locked: &Locked<'_>,
+    call: &Call,
+    attachment: AttachmentId<'_>,
+    known: &[Record],
+) -> Vec<Record> {
     // A result that cannot be read is no reason to leave anything.
     let previous = call.prev_result().ok().flatten().unwrap_or_default();
     let addresses = previous.ips.iter().map(|ip| ip.address.address());
@@ -52,6 +56,6 @@ fn missed(locked: &Locked<'_>, call: &Call, holder: &Holder, known: &[Record]) -
         .filter_map(|address| locked.folder().record(address).ok()?);
     files
         .map(|file| file.record)
-        .filter(|record| record.owner.is(holder))
+        .filter(|record| record.owner.is(attachment))
         .collect()
 }

@@ -5,9 +5,9 @@ use crate::{
     log,
     machine::{CurrentBoot, identify},
     reclaim::{AgedRecord, Liveness, ReclaimSearch, reclaim, written},
-    store::{Holder, LastReserved, Locked, Origin, Origins, RecordFile, Reserve},
+    store::{LastReserved, Locked, Origin, Origins, RecordFile, Reserve},
 };
-use cni_types::{Attachment, Error};
+use cni_types::{Attachment, AttachmentId, Error, NetworkName};
 use std::net::IpAddr;
 
 /// The reason for which no address is reserved.
@@ -41,7 +41,7 @@ struct Former {
 pub(super) struct Transaction<'a> {
     locked: &'a Locked<'a>,
     search: &'a ReclaimSearch<'a>,
-    holder: Holder,
+    id: AttachmentId<'a>,
     now: Option<CurrentBoot>,
     origin: Option<Origin>,
     /// The records that the attachment has already: it may not have two of one set.
@@ -64,16 +64,17 @@ impl<'a> Transaction<'a> {
     /// Code 5 if the records cannot be read.
     pub(super) fn begin(
         locked: &'a Locked<'a>,
-        attachment: &Attachment,
+        network: &'a NetworkName,
+        attachment: &'a Attachment,
         now: Option<CurrentBoot>,
         search: &'a ReclaimSearch<'a>,
     ) -> Result<Self, Error> {
-        let holder = Holder::new(&attachment.container_id, &attachment.if_name);
+        let id = attachment.id(network);
         let mut origins = Origins::of_folder(locked.folder());
         let mut own = Vec::new();
         let mut former = Vec::new();
         // A record that cannot be read is a reason for its DEL to fail, and not for this ADD.
-        for file in locked.records_of(&holder)?.found {
+        for file in locked.records_of(id)?.found {
             let origin = origins.find(file.record.address, &file.meta);
             let liveness = Liveness::of(origin.as_ref(), written(&file.meta), now);
             if liveness.is_over() {
@@ -89,7 +90,7 @@ impl<'a> Transaction<'a> {
         Ok(Self {
             locked,
             search,
-            holder,
+            id,
             now,
             origin,
             own,
@@ -120,7 +121,7 @@ impl<'a> Transaction<'a> {
         let wanted = requested.map_or(next, Wanted::Exactly);
         let own: Vec<IpAddr> = self.own.iter().map(|aged| aged.record.address).collect();
         loop {
-            let id = self.holder.container_id();
+            let id = self.id.container_id;
             let allocation = match alloc::choose(set, wanted, self.locked, &own, id)? {
                 Ok(allocation) => allocation,
                 Err(reason) => {
@@ -131,7 +132,7 @@ impl<'a> Transaction<'a> {
             let address = allocation.address.address();
             match self
                 .locked
-                .reserve(address, &self.holder, self.origin.as_ref())?
+                .reserve(address, self.id, self.origin.as_ref())?
             {
                 Reserve::Done => {
                     self.reserved.push(address);
@@ -299,7 +300,7 @@ impl<'a> Transaction<'a> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         for address in self.reserved.drain(..) {
-            if let Err(e) = self.locked.unreserve(address, &self.holder) {
+            if let Err(e) = self.locked.unreserve(address, self.id) {
                 log::warn(format_args!("roll-back: {e}"));
             }
         }

@@ -7,10 +7,10 @@ use super::{
     lock::{self, Deadline, Lock, Purpose},
     open_index::{OpenIndex, unusable},
     origins::OriginFile,
-    record::{Holder, Owner, Record, held_by},
+    record::{self, Owner, Record, held_by},
 };
 use crate::alloc::{Occupancy, Span, Spans};
-use cni_types::Error;
+use cni_types::{AttachmentId, Error};
 use std::{
     cell::{Cell, RefCell},
     ffi::OsString,
@@ -159,13 +159,13 @@ impl<'a> Locked<'a> {
         self.query(|index| Ok(std::mem::replace(index.ranges_hash(), hash)))
     }
 
-    /// Finds the records that may be the holder's: those that name it, and the old ones of its
+    /// Finds the records that may be the attachment's: those that name it, and the old ones of its
     /// container. Compares the index with the files, and reads all of them if they differ.
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn records_of(&self, holder: &Holder) -> Result<SearchResult, Error> {
-        let id = ContainerHash::of(holder.container_id());
+    pub(crate) fn records_of(&self, attachment: AttachmentId<'_>) -> Result<SearchResult, Error> {
+        let id = ContainerHash::of(attachment.container_id);
         let mut search = match self.indexed_records_of(id)? {
             Some(search) => search,
             None => self
@@ -174,7 +174,7 @@ impl<'a> Locked<'a> {
         };
         search
             .found
-            .retain(|found| found.record.owner.may_be(holder));
+            .retain(|found| found.record.owner.may_be(attachment));
         Ok(search)
     }
 
@@ -210,14 +210,14 @@ impl<'a> Locked<'a> {
         Some(search)
     }
 
-    /// Finds the records that the holder owns (see [`held_by`]).
+    /// Finds the records that the attachment owns (see [`held_by`]).
     ///
     /// # Errors
     /// Code 5 if the records cannot be read, 11 if the process was asked to stop.
-    pub(crate) fn held_by(&self, holder: &Holder) -> Result<Held, Error> {
-        let SearchResult { found, unreadable } = self.records_of(holder)?;
+    pub(crate) fn held_by(&self, attachment: AttachmentId<'_>) -> Result<Held, Error> {
+        let SearchResult { found, unreadable } = self.records_of(attachment)?;
         let records: Vec<Record> = found.into_iter().map(|found| found.record).collect();
-        let records = held_by(&records, holder).into_iter().cloned().collect();
+        let records = held_by(&records, attachment).into_iter().cloned().collect();
         Ok(Held {
             records,
             unreadable,
@@ -256,13 +256,17 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
-    /// Frees an address that [`Self::reserve`] reserved for `holder`.
+    /// Frees an address that [`Self::reserve`] reserved for `attachment`.
     ///
     /// # Errors
     /// Code 5; the record is still there.
-    pub(crate) fn unreserve(&self, address: IpAddr, holder: &Holder) -> Result<(), Error> {
+    pub(crate) fn unreserve(
+        &self,
+        address: IpAddr,
+        attachment: AttachmentId<'_>,
+    ) -> Result<(), Error> {
         let file_name = OsString::from(address.to_string());
-        let owner = Owner::parse(holder.content().as_bytes());
+        let owner = Owner::parse(record::content(attachment).as_bytes());
         self.release(&Record {
             address,
             owner,

@@ -30,9 +30,9 @@ use super::{
     locked::Locked,
     names,
     origin_table::{FileIdentity, Origin},
-    record::{Holder, MAX_CONTENT},
+    record::{self, MAX_CONTENT},
 };
-use cni_types::{Code, Error};
+use cni_types::{AttachmentId, Code, Error};
 use nix::errno::Errno;
 use std::{
     ffi::{OsStr, OsString},
@@ -71,7 +71,7 @@ pub(super) enum Way {
 }
 
 impl Locked<'_> {
-    /// Records that `holder` owns `address`, unless there is a record of it. Nothing is synced:
+    /// Records that `attachment` owns `address`, unless there is a record of it. Nothing is synced:
     /// after a power cut the pods are gone too, and a record without content belongs to nobody.
     ///
     /// # Errors
@@ -80,12 +80,12 @@ impl Locked<'_> {
     pub(crate) fn reserve(
         &self,
         address: IpAddr,
-        holder: &Holder,
+        attachment: AttachmentId<'_>,
         origin: Option<&Origin>,
     ) -> Result<Reserve, Error> {
         self.folder().stop.check()?;
         let name = OsString::from(address.to_string());
-        let content = holder.content();
+        let content = record::content(attachment);
         if content.len() > MAX_CONTENT {
             let msg = format!("the container's id has more than {MAX_CONTENT} bytes");
             return Err(Error::new(Code::INVALID_ENVIRONMENT, msg));
@@ -111,7 +111,7 @@ impl Locked<'_> {
             Ok(()) => {
                 let indexed = IndexedRecord {
                     address,
-                    container: Some(ContainerHash::of(holder.container_id())),
+                    container: Some(ContainerHash::of(attachment.container_id)),
                 };
                 self.update_index(|index| index.insert(indexed));
                 Ok(Reserve::Done)
@@ -214,9 +214,14 @@ impl Locked<'_> {
     }
 
     #[cfg(test)]
-    pub(super) fn reserve_by(&self, way: Way, address: IpAddr, holder: &Holder) -> io::Result<()> {
+    pub(super) fn reserve_by(
+        &self,
+        way: Way,
+        address: IpAddr,
+        attachment: AttachmentId<'_>,
+    ) -> io::Result<()> {
         let name = OsString::from(address.to_string());
-        let content = holder.content();
+        let content = record::content(attachment);
         let draft = Draft {
             address,
             name: &name,
@@ -277,7 +282,7 @@ fn stage(directory: &Directory, name: &OsStr) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{Scratch, address, holder};
+    use crate::store::tests::{Scratch, address, attachment};
 
     /// Over NFS, the answer may be lost and the request sent again.
     #[test]
@@ -289,7 +294,7 @@ mod tests {
         ] {
             let scratch = Scratch::new(&format!("lies-{kind:?}"));
             let locked = scratch.locked();
-            let (name, content) = (OsStr::new("10.0.0.2"), holder("c1").content());
+            let (name, content) = (OsStr::new("10.0.0.2"), record::content(attachment("c1")));
             let address = address("10.0.0.2");
             let draft = Draft {
                 address,

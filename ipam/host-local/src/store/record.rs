@@ -2,7 +2,7 @@
 //! owner of the address that the file is named after. The reference compares whole contents, so
 //! nothing may be added.
 
-use cni_types::{ContainerId, IfName};
+use cni_types::AttachmentId;
 use std::{ffi::OsString, net::IpAddr};
 
 /// The size of the largest record, in bytes, written or read. No id from an environment variable is
@@ -10,31 +10,10 @@ use std::{ffi::OsString, net::IpAddr};
 /// linux/binfmts.h), `CNI_CONTAINERID=` included, which is longer than the interface's name.
 pub(crate) const MAX_CONTENT: usize = 128 << 10;
 
-/// An attachment as the owner of addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
-    container_id: String,
-    if_name: String,
-}
-
-impl Holder {
-    /// The attachment of a request.
-    pub(crate) fn new(container_id: &ContainerId, if_name: &IfName) -> Self {
-        Self {
-            container_id: container_id.to_string(),
-            if_name: if_name.to_string(),
-        }
-    }
-
-    /// The container's id.
-    pub(crate) fn container_id(&self) -> &str {
-        &self.container_id
-    }
-
-    /// The content of a record that this attachment owns.
-    pub(crate) fn content(&self) -> String {
-        format!("{}\r\n{}", self.container_id, self.if_name)
-    }
+/// Returns the content of a record that the attachment owns. The network is not in it: it is the
+/// name of the folder.
+pub(crate) fn content(attachment: AttachmentId<'_>) -> String {
+    format!("{}\r\n{}", attachment.container_id, attachment.if_name)
 }
 
 /// The owner of an address.
@@ -84,16 +63,16 @@ impl Owner {
         }
     }
 
-    /// Returns true if this is exactly `holder`.
-    pub(crate) fn is(&self, holder: &Holder) -> bool {
+    /// Returns true if this is exactly `attachment`, in the network of the record's folder.
+    pub(crate) fn is(&self, attachment: AttachmentId<'_>) -> bool {
         matches!(self, Self::Attachment { container_id, if_name }
-            if *container_id == holder.container_id && *if_name == holder.if_name)
+            if container_id == attachment.container_id && if_name == attachment.if_name)
     }
 
-    /// Returns true if this may be `holder`: it is, or it is its container and no interface is
+    /// Returns true if this may be `attachment`: it is, or it is its container and no interface is
     /// named.
-    pub(crate) fn may_be(&self, holder: &Holder) -> bool {
-        self.is(holder) || matches!(self, Self::Container(id) if *id == holder.container_id)
+    pub(crate) fn may_be(&self, attachment: AttachmentId<'_>) -> bool {
+        self.is(attachment) || matches!(self, Self::Container(id) if id == attachment.container_id)
     }
 }
 
@@ -129,17 +108,17 @@ impl Record {
     }
 }
 
-/// The records of `holder`: those that name it, or else the old ones of its container. If one
+/// The records of `attachment`: those that name it, or else the old ones of its container. If one
 /// interface of a container has a record of its own, an old record belongs to another interface.
-pub(crate) fn held_by<'a>(records: &'a [Record], holder: &Holder) -> Vec<&'a Record> {
+pub(crate) fn held_by<'a>(records: &'a [Record], attachment: AttachmentId<'_>) -> Vec<&'a Record> {
     let exact: Vec<_> = records
         .iter()
-        .filter(|record| record.owner.is(holder))
+        .filter(|record| record.owner.is(attachment))
         .collect();
     if exact.is_empty() {
         return records
             .iter()
-            .filter(|record| record.owner.may_be(holder))
+            .filter(|record| record.owner.may_be(attachment))
             .collect();
     }
     exact
@@ -149,12 +128,11 @@ pub(crate) fn held_by<'a>(records: &'a [Record], holder: &Holder) -> Vec<&'a Rec
 mod tests {
     use super::*;
 
-    fn holder() -> Holder {
-        Holder {
-            container_id: "c1".into(),
-            if_name: "eth0".into(),
-        }
-    }
+    const ATTACHMENT: AttachmentId<'_> = AttachmentId {
+        network: "n",
+        container_id: "c1",
+        if_name: "eth0",
+    };
 
     fn record(host: u8, content: &str) -> Record {
         let address = IpAddr::from([10, 0, 0, host]);
@@ -167,8 +145,8 @@ mod tests {
 
     #[test]
     fn an_owner_is_read_as_it_was_written() {
-        assert_eq!(holder().content(), "c1\r\neth0");
-        assert!(Owner::parse(holder().content().as_bytes()).is(&holder()));
+        assert_eq!(content(ATTACHMENT), "c1\r\neth0");
+        assert!(Owner::parse(content(ATTACHMENT).as_bytes()).is(ATTACHMENT));
     }
 
     #[test]
@@ -186,7 +164,7 @@ mod tests {
         ] {
             let owner = Owner::parse(content.as_bytes());
             assert_eq!(
-                (owner.is(&holder()), owner.may_be(&holder())),
+                (owner.is(ATTACHMENT), owner.may_be(ATTACHMENT)),
                 (exact, maybe),
                 "{content:?}"
             );
@@ -214,11 +192,11 @@ mod tests {
     #[test]
     fn an_old_record_counts_only_if_no_record_names_the_interface() {
         let old = [record(2, "c1"), record(3, "c2\r\neth0")];
-        assert_eq!(held_by(&old, &holder()), [&old[0]]);
+        assert_eq!(held_by(&old, ATTACHMENT), [&old[0]]);
         let both = [record(2, "c1"), record(3, "c1\r\neth0")];
-        assert_eq!(held_by(&both, &holder()), [&both[1]]);
+        assert_eq!(held_by(&both, ATTACHMENT), [&both[1]]);
         assert_eq!(
-            held_by(&[record(2, "c2")], &holder()),
+            held_by(&[record(2, "c2")], ATTACHMENT),
             Vec::<&Record>::new()
         );
     }

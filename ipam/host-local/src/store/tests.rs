@@ -4,7 +4,7 @@ mod trouble;
 
 use super::*;
 use crate::alloc::Span;
-use cni_types::{ContainerId, IfName};
+use cni_types::AttachmentId;
 use std::{fs, net::IpAddr, sync::LazyLock};
 
 /// A data directory of its own, removed at the end.
@@ -75,14 +75,15 @@ fn all(folder: &Folder<'_>) -> Vec<Record> {
 }
 
 pub(super) fn reserve(locked: &Locked<'_>, ip: &str, id: &str) -> Reserve {
-    locked.reserve(address(ip), &holder(id), None).unwrap()
+    locked.reserve(address(ip), attachment(id), None).unwrap()
 }
 
-pub(super) fn holder(id: &str) -> Holder {
-    Holder::new(
-        &ContainerId::parse(id).unwrap(),
-        &IfName::parse("eth0").unwrap(),
-    )
+pub(super) fn attachment(container_id: &str) -> AttachmentId<'_> {
+    AttachmentId {
+        network: "n",
+        container_id,
+        if_name: "eth0",
+    }
 }
 
 pub(super) fn address(text: &str) -> IpAddr {
@@ -105,7 +106,10 @@ fn a_record_is_written_once_and_read_back() {
     }
     let records = all(locked.folder());
     assert!(
-        records.len() == 2 && records.iter().all(|record| record.owner.is(&holder("c1"))),
+        records.len() == 2
+            && records
+                .iter()
+                .all(|record| record.owner.is(attachment("c1"))),
         "{records:?}"
     );
     for record in &records {
@@ -322,7 +326,7 @@ fn a_record_that_the_index_lacks_makes_it_rebuild() {
         locked.first_free(SUBNET).unwrap(),
         Some(address("10.0.0.5"))
     );
-    assert_eq!(locked.held_by(&holder("c2")).unwrap().records.len(), 2);
+    assert_eq!(locked.held_by(attachment("c2")).unwrap().records.len(), 2);
 }
 
 #[test]
@@ -373,9 +377,9 @@ pub(super) fn require_truth(scratch: &Scratch) {
     for id in ["c1", "c2", "c3"] {
         let mut wanted: Vec<&Record> = records
             .iter()
-            .filter(|record| record.owner.may_be(&holder(id)))
+            .filter(|record| record.owner.may_be(attachment(id)))
             .collect();
-        let mut found = locked.held_by(&holder(id)).unwrap().records;
+        let mut found = locked.held_by(attachment(id)).unwrap().records;
         wanted.sort_by_key(|record| record.address);
         found.sort_by_key(|record| record.address);
         assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{id}");
@@ -401,7 +405,7 @@ fn the_index_lasts_from_one_to_the_next_as_long_as_nobody_else_changes_anything(
         require_truth(&scratch);
     }
     let locked = scratch.locked();
-    let held = locked.held_by(&holder("c1")).unwrap().records;
+    let held = locked.held_by(attachment("c1")).unwrap().records;
     locked.release(&held[1]).unwrap();
     drop(locked);
     require_truth(&scratch);
@@ -508,7 +512,7 @@ fn an_index_of_another_place_changes_no_answer() {
     fs::copy(index_of(&scratch), scratch.0.join(".index/m")).unwrap();
     let other = store(&scratch.0, "m");
     let locked = other.create_and_lock(TIMEOUT).unwrap();
-    assert_eq!(locked.held_by(&holder("c1")).unwrap().records, []);
+    assert_eq!(locked.held_by(attachment("c1")).unwrap().records, []);
     assert_eq!(locked.first_free(SUBNET).unwrap(), Some(SUBNET.first));
 }
 
@@ -519,7 +523,7 @@ fn a_record_that_was_edited_in_place_is_not_freed_for_its_former_owner() {
     scratch.seed("10.0.0.3", b"c1\r\neth0");
     require_truth(&scratch);
     fs::write(scratch.0.join("n/10.0.0.2"), b"c2\r\neth0").unwrap();
-    let held = scratch.locked().held_by(&holder("c1")).unwrap().records;
+    let held = scratch.locked().held_by(attachment("c1")).unwrap().records;
     assert_eq!(
         held.iter().map(|record| record.address).collect::<Vec<_>>(),
         hosts(3..4)
@@ -601,12 +605,12 @@ fn no_link_is_followed() {
     };
     assert_eq!(
         locked
-            .reserve(address("10.0.0.2"), &holder("c1"), Some(&origin))
+            .reserve(address("10.0.0.2"), attachment("c1"), Some(&origin))
             .unwrap(),
         Reserve::Done
     );
     locked
-        .release(&locked.held_by(&holder("c1")).unwrap().records[0])
+        .release(&locked.held_by(attachment("c1")).unwrap().records[0])
         .unwrap();
     drop(locked);
     let left: Vec<_> = fs::read_dir(&elsewhere)

@@ -140,6 +140,20 @@ fn a_configuration_that_makes_no_sense_is_refused_with_the_reference_s_text_and_
 }
 
 #[test]
+fn a_subnet_without_a_prefix_length_is_refused_by_the_name_of_its_key() {
+    for (address, prefix) in [("10.0.0.0", 24), ("fd00::", 64)] {
+        let data = DataDir::new();
+        let (code, msg, details) = Request::new("ADD", &data, one(address)).run().failure();
+        let expected = format!("invalid range set 0: invalid CIDR address: {address}");
+        assert_eq!((code, msg), (7, expected));
+        assert_eq!(
+            details,
+            format!("\"subnet\" has no prefix length: write it as in {address}/{prefix}")
+        );
+    }
+}
+
+#[test]
 fn an_allocation_that_fails_has_the_reference_s_text_and_leaves_every_record_as_it_was() {
     let full: Vec<(String, String)> = (2..=6)
         .map(|n| (format!("10.0.0.{n}"), format!("x{n}\r\neth0")))

@@ -112,6 +112,22 @@ fn gc_of_sixty_thousand_stale_records_frees_them_all_in_little_memory() {
     assert!(gc.peak_memory < PEAK, "GC takes {} KiB", gc.peak_memory);
 }
 
+#[test]
+fn gc_with_100_000_valid_attachments_frees_only_the_stale_one_in_less_than_100_megabytes() {
+    let data = DataDir::new();
+    fill(&data, 1000);
+    let valid: Vec<Value> = (1..=100_000)
+        .map(|n| json!({"containerID": format!("{n:064x}"), "ifname": "eth0"}))
+        .collect();
+    let request = Request::new("GC", &data, ipam()).key("cni.dev/valid-attachments", valid.into());
+    let gc = traced::run(&request, None);
+    // A report would print the list.
+    assert!(gc.answer.succeeded(), "{:.300}", gc.answer.stdout());
+    assert_eq!(data.records().len(), 999);
+    let memory = gc.peak_memory;
+    assert!(memory < 100_000, "GC takes {memory} KiB");
+}
+
 /// The name is nearly all that stdin may have.
 #[test]
 fn a_name_of_31_megabytes_is_refused_in_less_than_100_megabytes() {

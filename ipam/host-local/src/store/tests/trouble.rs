@@ -11,10 +11,10 @@ fn every_way_to_publish_leaves_a_whole_record_and_never_replaces_one() {
         let scratch = Scratch::new(&format!("way-{way:?}"));
         let locked = scratch.locked();
         locked
-            .reserve_by(way, address("10.0.0.2"), &holder("c1"))
+            .reserve_by(way, address("10.0.0.2"), attachment("c1"))
             .unwrap();
         let again = locked
-            .reserve_by(way, address("10.0.0.2"), &holder("c2"))
+            .reserve_by(way, address("10.0.0.2"), attachment("c2"))
             .unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{way:?}");
         assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0", "{way:?}");
@@ -34,7 +34,7 @@ fn a_file_of_a_killed_writer_in_the_folder_is_never_published() {
     scratch.seed(".new", b"c9\r\neth0");
     let locked = scratch.locked();
     locked
-        .reserve_by(Way::Rename, address("10.0.0.2"), &holder("c1"))
+        .reserve_by(Way::Rename, address("10.0.0.2"), attachment("c1"))
         .unwrap();
     assert_eq!(scratch.content("10.0.0.2"), "c1\r\neth0");
     assert!(!scratch.path().join("n/.new").exists());
@@ -70,7 +70,7 @@ fn a_second_name_of_our_files_is_never_written_to() {
         let locked = scratch.locked();
         locked.first_free(SUBNET).unwrap();
         locked
-            .reserve(address(ip), &holder(id), Some(&origin()))
+            .reserve(address(ip), attachment(id), Some(&origin()))
             .unwrap();
         LastReserved::read(&locked, 0).write(address(ip));
     };
@@ -108,7 +108,7 @@ fn an_origin_table_that_cannot_be_opened_stays_and_one_of_wrong_content_is_repla
     let reserve = |ip: &str| {
         let locked = scratch.locked();
         locked
-            .reserve(address(ip), &holder("c1"), Some(&origin()))
+            .reserve(address(ip), attachment("c1"), Some(&origin()))
             .unwrap();
         let found = locked.folder().record(address(ip)).unwrap().unwrap();
         (
@@ -146,7 +146,7 @@ fn a_record_that_others_add_while_a_request_is_served_is_noticed() {
     drop(locked);
     require_truth(&scratch);
     let locked = scratch.locked();
-    let held = locked.held_by(&holder("c1")).unwrap().records;
+    let held = locked.held_by(attachment("c1")).unwrap().records;
     scratch.seed("10.0.0.10", b"c3\r\neth0");
     locked.release(&held[0]).unwrap();
     drop(locked);
@@ -171,22 +171,21 @@ fn the_first_file_of_the_round_robin_does_not_cost_the_index() {
 #[test]
 fn an_id_of_any_length_that_fits_the_environment_is_written_and_found() {
     let scratch = Scratch::new("long-ids");
-    let if_name = IfName::parse("eth0").unwrap();
     for (n, len) in [4087, 4088, 4089, 4090, 5000, 131_055]
         .into_iter()
         .enumerate()
     {
-        let holder = Holder::new(&ContainerId::parse(&"c".repeat(len)).unwrap(), &if_name);
+        let id = "c".repeat(len);
         let ip = address(&format!("10.0.0.{}", n + 2));
         let locked = scratch.locked();
         assert_eq!(
-            locked.reserve(ip, &holder, None).unwrap(),
+            locked.reserve(ip, attachment(&id), None).unwrap(),
             Reserve::Done,
             "{len}"
         );
         drop(locked);
         let locked = scratch.locked();
-        let held = locked.held_by(&holder).unwrap().records;
+        let held = locked.held_by(attachment(&id)).unwrap().records;
         assert_eq!(
             held.iter().map(|record| record.address).collect::<Vec<_>>(),
             [ip],
@@ -194,11 +193,10 @@ fn an_id_of_any_length_that_fits_the_environment_is_written_and_found() {
         );
         locked.release(&held[0]).unwrap();
     }
-    let too_long = ContainerId::parse(&"c".repeat(MAX_CONTENT)).unwrap();
-    let refused =
-        scratch
-            .locked()
-            .reserve(address("10.0.0.9"), &Holder::new(&too_long, &if_name), None);
+    let too_long = "c".repeat(MAX_CONTENT);
+    let refused = scratch
+        .locked()
+        .reserve(address("10.0.0.9"), attachment(&too_long), None);
     assert_eq!(refused.unwrap_err().code, Code::INVALID_ENVIRONMENT);
     assert_eq!(scratch.records(), []);
 }
@@ -210,7 +208,7 @@ fn a_network_s_name_may_be_as_long_as_a_file_s() {
         let store = store(scratch.path(), &"n".repeat(len));
         let locked = store.create_and_lock(TIMEOUT).unwrap();
         locked.first_free(SUBNET).unwrap();
-        let reserved = locked.reserve(address("10.0.0.2"), &holder("c1"), Some(&origin()));
+        let reserved = locked.reserve(address("10.0.0.2"), attachment("c1"), Some(&origin()));
         assert_eq!(reserved, Ok(Reserve::Done), "{len}");
         locked.remove_leftovers().unwrap();
         drop(locked);
