@@ -1,9 +1,9 @@
 //! Installs plugins into a folder of a node while runtimes use the folder.
 //!
-//! The program is written once, as a hidden file in the folder, and gets a hidden hard link for each
-//! plugin. Then each link is renamed to its plugin's name. So at any moment each plugin is either the
-//! whole old program or the whole new one. A killed installation leaves hidden files, which the next
-//! one removes.
+//! The program is written once, as a hidden file in the folder, and gets a hidden hard link for
+//! each plugin. Then each link is renamed to its plugin's name. So at any moment each plugin is
+//! either the whole old program or the whole new one. A killed installation leaves hidden files,
+//! which the next one removes.
 
 use crate::Entry;
 use std::{

@@ -71,8 +71,8 @@ pub(crate) fn attachment(
     Ok(())
 }
 
-/// Prints the command for the DEL that must follow a failed ADD (spec section 2), if a plugin before
-/// the failed one had succeeded. The user must run it: `cnictl` sends no DEL of its own.
+/// Prints the command for the DEL that must follow a failed ADD (spec section 2), if a plugin
+/// before the failed one had succeeded. The user must run it: `cnictl` sends no DEL of its own.
 fn hint_at_remains(
     network: &Network,
     parameters: &Parameters,
@@ -206,7 +206,8 @@ fn refuse_foreign_attachment(
     )))
 }
 
-/// Returns the attachment from the cache; `None` also if it cannot be read, since DEL works without.
+/// Returns the attachment from the cache; `None` also if it cannot be read, since DEL works
+/// without.
 fn cached(
     arguments: &Arguments,
     network: &str,

@@ -9,7 +9,8 @@ use cni_runtime::{Event, Runtime};
 use cni_types::{Command, Environment, Json};
 use std::{io::Write, path::Path};
 
-/// Returns the runtime for a command line, which reports its runs if the command line has `--trace`.
+/// Returns the runtime for a command line, which reports its runs if the command line has
+/// `--trace`.
 pub(crate) fn runtime(arguments: &Arguments) -> Runtime {
     let runtime = Runtime::new(
         &arguments.paths.bin_dirs(),

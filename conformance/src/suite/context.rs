@@ -1,4 +1,5 @@
-//! The context in which a case runs: a host of its own, the plugin under test, and the case's notes.
+//! The context in which a case runs: a host of its own, the plugin under test, and the case's
+//! notes.
 
 use super::{
     double::{Double, Reply},
@@ -232,8 +233,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns true for an added line that matches a pattern of the profile. Returns true also for a
-    /// removed line if an added one matches the same pattern, because the value has changed: the
+    /// Returns true for an added line that matches a pattern of the profile. Returns true also for
+    /// a removed line if an added one matches the same pattern, because the value has changed: the
     /// record of the last address, a kernel parameter.
     fn is_expected(&self, change: &str, changes: &[String]) -> bool {
         self.profile().stays.iter().any(|pattern| {

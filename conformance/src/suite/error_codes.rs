@@ -1,6 +1,6 @@
 //! The codes of all errors that plugins return in any case. Many cases make a plugin fail, each in
-//! another way, and a code that the specification does not know is wrong in all of them. Such a code
-//! fails the one case about codes.
+//! another way, and a code that the specification does not know is wrong in all of them. Such a
+//! code fails the one case about codes.
 
 use super::{
     ids::ERROR_CODES,

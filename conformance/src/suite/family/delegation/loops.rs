@@ -1,8 +1,8 @@
 //! A plugin whose `ipam.type` is its own name.
 //!
-//! A plugin that runs its IPAM plugin before it makes anything then starts itself, and so on without
-//! end. The kernel does not end such a chain, and a runtime that kills the first process does not
-//! end the others.
+//! A plugin that runs its IPAM plugin before it makes anything then starts itself, and so on
+//! without end. The kernel does not end such a chain, and a runtime that kills the first process
+//! does not end the others.
 
 use super::scene::without_ipam;
 use crate::suite::{
@@ -23,8 +23,8 @@ use std::{
 const MAX_RUNS: usize = 8;
 
 /// The script that stands in for the plugin: it counts each run in the file `CALLS`, then executes
-/// `PLUGIN`. After `MAX_RUNS` runs it fails instead, which ends the chain. The words in capitals are
-/// replaced by their values.
+/// `PLUGIN`. After `MAX_RUNS` runs it fails instead, which ends the chain. The words in capitals
+/// are replaced by their values.
 const COUNTER: &str = r#"#!/bin/sh
 echo "$CNI_COMMAND" >>CALLS
 runs=0
@@ -133,8 +133,8 @@ fn starts_its_delegate_first(real: &Real, call: Call) -> io::Result<Answer> {
     }
 }
 
-/// An attachment whose plugin is its own IPAM plugin; `CNI_PATH` has the script [`COUNTER`] in place
-/// of the plugin.
+/// An attachment whose plugin is its own IPAM plugin; `CNI_PATH` has the script [`COUNTER`] in
+/// place of the plugin.
 struct Scene<'c> {
     attachment: Attachment<'c>,
     plugin: &'c str,
