@@ -1,7 +1,7 @@
-//! Reading a file that lies in a folder that anybody may have put something into.
+//! The reading of files from a folder into which anybody may have put something else than a file.
 //!
-//! A FIFO blocks the process that opens it until another writes into it, and some devices act on
-//! being opened, so only a regular file is opened at all.
+//! A FIFO blocks the process that opens it until another process writes into it, and some devices
+//! act when they are opened. So only regular files are opened.
 
 use nix::fcntl::OFlag;
 use std::{
@@ -11,18 +11,18 @@ use std::{
     path::Path,
 };
 
-/// Reads a regular file, or one that a symbolic link leads to. Never blocks.
+/// Returns the content of a regular file, or of one to which `path` is a symbolic link. Never
+/// blocks.
 ///
 /// # Errors
-/// Fails if it cannot be read, and with [`ErrorKind::InvalidInput`] if it is something else than a
-/// regular file.
+/// Fails if the file cannot be read, and with [`ErrorKind::InvalidInput`] if it is no regular file.
 pub fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     require_regular(std::fs::metadata(path)?.file_type())?;
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    // Another one may have taken its place in between.
+    // Another file may have taken the place of the first since.
     require_regular(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! STATUS of a network, and VERSION of its plugins.
+//! The commands `status` and `version`: STATUS of a network, and VERSION of plugins.
 
 use crate::{
     arguments::Arguments, failure::Failure, networks, required_plugins, screen::Screen, trace,
@@ -15,14 +15,16 @@ pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// the plugins are installed and answer VERSION.
 ///
 /// # Errors
-/// Fails with the first plugin's error, or with the errors of all that do not answer VERSION.
+/// Fails if the network is not found or delegates to itself. Fails with the error of the first
+/// plugin whose STATUS fails, or with those of all plugins that do not answer VERSION.
 pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Result<(), Failure> {
     let network = networks::find(&arguments.paths, name, screen)?;
     networks::refuse_self_delegation(&network)?;
     let runtime = trace::runtime(arguments);
     match runtime.status(&network)? {
         Asked::None(why) => {
-            // A script takes success for ready, so at least the programs must exist and start.
+            // Scripts take the exit status 0 for "ready", so at least the programs must exist and
+            // start.
             let runtime = runtime.with_timeout(QUERY_TIMEOUT);
             let asked = required_plugins::names(&network)
                 .into_iter()
@@ -38,40 +40,40 @@ pub(crate) fn status(arguments: &Arguments, name: &str, screen: &Screen) -> Resu
     Ok(())
 }
 
-/// Shows the versions that plugins support: the plugins of one network, or all in the folders.
+/// Shows the versions that plugins support: the plugins of one network, or all programs in the
+/// folders of plugins.
 ///
 /// # Errors
-/// Fails if one of a network's plugins does not answer.
+/// Fails if the network is not found, or if one of its plugins does not answer. Without a network,
+/// programs that do not answer are only reported.
 pub(crate) fn version(
     arguments: &Arguments,
     network: Option<&str>,
     screen: &Screen,
 ) -> Result<(), Failure> {
     let runtime = trace::runtime(arguments).with_timeout(QUERY_TIMEOUT);
-    let (names, all_must_answer) = match network {
-        Some(name) => (
-            required_plugins::names(&networks::find(&arguments.paths, name, screen)?),
-            true,
-        ),
-        None => (programs(&arguments.paths.bin_dirs()), false),
+    let names = match network {
+        Some(name) => required_plugins::names(&networks::find(&arguments.paths, name, screen)?),
+        None => programs(&arguments.paths.bin_dirs()),
     };
     let mut rows = Vec::new();
     let mut errors = Vec::new();
     for name in names {
         match runtime.versions(&name) {
             Ok(versions) => rows.push((name, versions)),
-            Err(e) if all_must_answer => errors.push(e),
-            // Not every program in the folder need be a plugin.
+            Err(e) if network.is_some() => errors.push(e),
+            // A program in the folders need not be a plugin.
             Err(e) => screen.message(&e.to_string()),
         }
     }
-    // Only one document is printed: after a failure, that with the errors.
+    // With --json only one document is printed; after a failure it is that of the errors.
     if errors.is_empty() || !screen.is_json() {
         show(&rows, screen);
     }
     Failure::join(errors)
 }
 
+/// Prints the versions of cnictl and of the plugins, as a table or as JSON.
 fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
     if screen.is_json() {
         let plugins: serde_json::Map<_, _> = rows
@@ -93,7 +95,7 @@ fn show(rows: &[(String, Vec<String>)], screen: &Screen) {
     screen.table(["PLUGIN", "VERSIONS"], &rows);
 }
 
-/// Returns the names of all programs in the folders.
+/// Returns the names of all executable files in the folders, sorted, each once.
 fn programs(folders: &[impl AsRef<Path>]) -> Vec<String> {
     let entries = folders
         .iter()

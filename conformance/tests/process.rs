@@ -1,6 +1,6 @@
-//! The plugins as processes: signals, streams that are closed or full, input without bounds.
-//! Whatever happens, a runtime gets exactly one JSON document, and an exit status that says if the
-//! request was served.
+//! Tests of the plugins as processes: signals, closed and full streams, unbounded input. In all of
+//! these a runtime must get exactly one JSON document, and an exit status that says if the request
+//! was served.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
         sigterm_while_stdin_is_open_is_an_error_document,
         sigterm_during_a_delegate_is_passed_on_and_is_an_error_document,
         a_delegate_that_ignores_sigterm_is_killed_and_its_records_are_released,
-        a_reply_that_nobody_can_read_is_a_failure,
-        an_add_whose_result_nobody_can_get_leaves_nothing,
+        a_reply_that_cannot_be_written_is_a_failure,
+        an_add_whose_result_cannot_be_written_leaves_nothing,
         an_add_whose_result_nobody_reads_is_taken_back_on_sigterm,
         a_del_whose_delegate_hangs_ends_on_sigterm,
         inherited_dispositions_and_masks_change_nothing,
@@ -37,15 +37,15 @@ fn main() -> ExitCode {
         a_delegate_that_is_the_plugin_itself_is_refused_and_del_frees_what_it_holds,
         a_delegate_that_leads_back_under_another_name_ends_soon,
         no_stdin_is_code_6,
-        bytes_that_are_not_text_are_refused,
+        invalid_utf8_is_refused,
         stdin_without_end_is_refused,
         json_without_end_is_refused,
-        a_person_who_starts_a_plugin_is_told_what_it_is,
+        a_plugin_without_command_prints_what_it_is,
         version_needs_nothing,
     ])
 }
 
-/// The one document on stdout.
+/// Returns the document on stdout; fails the test unless there is exactly one.
 #[track_caller]
 fn document(output: &Output) -> Value {
     let stdout = String::from_utf8_lossy(&output.stdout);
@@ -59,8 +59,8 @@ fn document(output: &Output) -> Value {
     }
 }
 
-/// Fails the test unless the plugin ended by itself with one error object of this code. Gives its
-/// text.
+/// Fails the test unless the plugin ended by itself with one error object of this code. Returns the
+/// error's `msg`.
 #[track_caller]
 fn refusal(output: &Output, code: Code) -> String {
     let error = document(output);
@@ -78,7 +78,7 @@ fn conf(plugin: &str) -> Value {
     json!({"cniVersion": "1.1.0", "name": "net", "type": plugin, "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}]]}})
 }
 
-/// Waits for something that another process does.
+/// Waits until `condition`, on which another process works, is true; `what` describes it.
 #[track_caller]
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -98,8 +98,8 @@ fn terminate(child: &Child) {
     .unwrap();
 }
 
-/// Returns true if the process watches for SIGTERM instead of dying of it.
-fn watches_sigterm(child: &Child) -> bool {
+/// Returns true if the process handles SIGTERM instead of being ended by it.
+fn catches_sigterm(child: &Child) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let caught = status
         .lines()
@@ -120,7 +120,7 @@ fn sigterm_while_stdin_is_open_is_an_error_document(host: &Host) {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(b"{").unwrap();
-        wait_until("SIGTERM is caught", || watches_sigterm(&child));
+        wait_until("SIGTERM is caught", || catches_sigterm(&child));
         terminate(&child);
         let output = child.wait_with_output().unwrap();
         assert_eq!(refusal(&output, Code::TRY_AGAIN), "terminated by SIGTERM");
@@ -129,7 +129,7 @@ fn sigterm_while_stdin_is_open_is_an_error_document(host: &Host) {
     assert_eq!(host.state(&[&pod]).difference(&before), "");
 }
 
-/// bridge with a script as its IPAM plugin, which notes what it gets.
+/// Returns an ADD of bridge with `script` as its IPAM plugin, and the path of the script's log.
 fn bridge_with_ipam<'a>(host: &'a Host, script: &str) -> (Invocation<'a>, std::path::PathBuf) {
     let program = host.script("slow", script);
     let path = format!(
@@ -149,8 +149,8 @@ fn bridge_with_ipam<'a>(host: &'a Host, script: &str) -> (Invocation<'a>, std::p
     )
 }
 
-/// Starts bridge, terminates it while its delegate is at work, and gives its end and what the
-/// delegate noted.
+/// Starts bridge, sends it SIGTERM while its delegate runs, and returns its output and the
+/// delegate's log. Fails the test if the state has changed.
 fn terminate_during_delegate(host: &Host, script: &str) -> (Output, String) {
     let pod = host.pod("a");
     // The bridge is the network's and stays after a failed ADD; so it is made first.
@@ -218,7 +218,7 @@ fn a_delegate_that_ignores_sigterm_is_killed_and_its_records_are_released(host: 
     );
 }
 
-fn a_reply_that_nobody_can_read_is_a_failure(host: &Host) {
+fn a_reply_that_cannot_be_written_is_a_failure(host: &Host) {
     for plugin in names() {
         let (reader, closed) = io::pipe().unwrap();
         drop(reader);
@@ -241,14 +241,14 @@ fn a_reply_that_nobody_can_read_is_a_failure(host: &Host) {
     }
 }
 
-/// A stdout that is closed, open to read only, full.
+/// Scripts that execute the plugin with a stdout that is closed, open for reading only, or full.
 const UNWRITABLE: [&str; 3] = [
     r#"exec "$0" >&-"#,
     r#"exec "$0" 1</dev/null"#,
     r#"exec "$0" >/dev/full"#,
 ];
 
-fn an_add_whose_result_nobody_can_get_leaves_nothing(host: &Host) {
+fn an_add_whose_result_cannot_be_written_leaves_nothing(host: &Host) {
     let pod = host.pod("a");
     let folder = host.file("records", "");
     fs::remove_file(&folder).unwrap();
@@ -263,7 +263,7 @@ fn an_add_whose_result_nobody_can_get_leaves_nothing(host: &Host) {
             .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"10."))
             .count()
     };
-    // The bridge stays after a failed ADD; so it is made first.
+    // The bridge stays after a failed ADD, so it must exist before the states are compared.
     let add = |plugin| host.plugin(plugin, Command::Add).pod(&pod).conf(&conf);
     add("bridge").run().success();
     host.plugin("bridge", Command::Del)
@@ -288,7 +288,7 @@ fn an_add_whose_result_nobody_can_get_leaves_nothing(host: &Host) {
             );
         }
     }
-    // Thrown away on purpose is not lost.
+    // A result in /dev/null is not lost: the caller does not want it.
     let mut shell = wrapped(
         &add("bridge"),
         "/bin/sh",
@@ -298,7 +298,7 @@ fn an_add_whose_result_nobody_can_get_leaves_nothing(host: &Host) {
     assert_eq!(records(), 1);
 }
 
-/// The same invocation as the last argument of another program.
+/// Returns the invocation, run through another program that takes the plugin as its last argument.
 fn wrapped(
     invocation: &Invocation<'_>,
     program: &str,
@@ -410,7 +410,8 @@ fn a_limit_of_file_size_is_an_error_document(host: &Host) {
         let error = document(&limited.stdout(Stdio::piped()).output().unwrap());
         assert!(error["msg"].is_string(), "{error}");
     }
-    // The delegate's stdin is a file in memory, which the limit counts; a pipe is not.
+    // RLIMIT_FSIZE also limits files in memory, one of which is the usual stdin of a delegate. It
+    // does not limit pipes, which then take its place.
     let (invocation, log) = bridge_with_ipam(
         host,
         r#"wc -c >/dev/null; echo '{"ips":[{"address":"10.1.0.2/24"}]}'"#,
@@ -480,7 +481,7 @@ fn a_delegate_that_leads_back_under_another_name_ends_soon(host: &Host) {
             .env("CNI_COMMAND", command)
             .run();
         let started = fs::read_to_string(&log).map_or(0, |log| log.lines().count());
-        // The second ADD meets the first, which is at work on the same attachment.
+        // The second ADD finds that the first one works on the same attachment.
         let code = if command == "ADD" {
             Code::TRY_AGAIN
         } else {
@@ -509,7 +510,7 @@ fn no_stdin_is_code_6(host: &Host) {
                 refusal(&output, Code::DECODE).starts_with("error unmarshall network config: ")
             );
         }
-        // Not even a descriptor.
+        // The same with a closed stdin.
         let mut shell = std::process::Command::new("/bin/sh");
         shell
             .args(["-c", r#"exec "$0" <&-"#])
@@ -520,7 +521,7 @@ fn no_stdin_is_code_6(host: &Host) {
     }
 }
 
-fn bytes_that_are_not_text_are_refused(host: &Host) {
+fn invalid_utf8_is_refused(host: &Host) {
     use std::os::unix::ffi::OsStrExt;
     let garbage = std::ffi::OsStr::from_bytes(b"\xff\xfe");
     let path = host.file("garbage", "");
@@ -550,7 +551,7 @@ fn bytes_that_are_not_text_are_refused(host: &Host) {
     }
 }
 
-/// 32 MiB is the most. It is fed for as long as it is taken.
+/// Feeds spaces for as long as the plugin reads them: it must stop soon after 32 MiB.
 fn stdin_without_end_is_refused(host: &Host) {
     let mut process = host.plugin("host-local", Command::Status).process();
     let mut child = process
@@ -586,7 +587,7 @@ fn json_without_end_is_refused(host: &Host) {
     }
 }
 
-fn a_person_who_starts_a_plugin_is_told_what_it_is(_: &Host) {
+fn a_plugin_without_command_prints_what_it_is(_: &Host) {
     for plugin in names() {
         let output = std::process::Command::new(bin_dir().join(plugin))
             .env_clear()

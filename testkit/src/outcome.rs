@@ -1,20 +1,21 @@
-//! The end of a run. Every accessor that does not find what it is asked for fails the test.
+//! The outcome of a run of a plugin. An accessor fails the test if the outcome does not have what
+//! it should return.
 
 use super::verdict::{OrFail, fail};
 use cni_types::{AddResult, Code, Error};
 use sandbox::{Run, decode};
 use std::{fmt, process::ExitStatus, time::Duration};
 
-/// The end of a run.
+/// The outcome of a run of a plugin.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The plugin's stdout.
     pub stdout: String,
     /// The plugin's stderr.
     pub stderr: String,
-    /// Its exit status.
+    /// The plugin's exit status.
     pub status: ExitStatus,
-    /// The time that it took.
+    /// The time from the plugin's start to its end.
     pub duration: Duration,
     run: Run,
     request: String,
@@ -50,14 +51,14 @@ impl Outcome {
         }
     }
 
-    /// The one document on stdout, for indexing: `json()["ips"][0]["address"]`.
+    /// Returns the one document on stdout, for indexing: `json()["ips"][0]["address"]`.
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         self.run.document().or_fail("read stdout")
     }
 
-    /// The result of a successful ADD.
+    /// Returns the result of an ADD; fails the test unless the ADD succeeded.
     #[track_caller]
     #[must_use]
     pub fn result(&self) -> AddResult {
@@ -65,8 +66,8 @@ impl Outcome {
         decode(&result).or_fail("read the result")
     }
 
-    /// The error of a run that failed as the protocol wants it: exit status not 0, one error
-    /// object.
+    /// Returns the error of a run; fails the test unless the run failed as the protocol demands,
+    /// with an exit status other than 0 and one error object.
     #[track_caller]
     #[must_use]
     pub fn error(&self) -> Error {
@@ -74,21 +75,21 @@ impl Outcome {
         Error::from_json(self.stdout.as_bytes()).or_fail("read the error object on stdout")
     }
 
-    /// The error's code.
+    /// Returns the code of the [`error`](Self::error).
     #[track_caller]
     #[must_use]
     pub fn code(&self) -> Code {
         self.error().code
     }
 
-    /// The error's text.
+    /// Returns the `msg` of the [`error`](Self::error).
     #[track_caller]
     #[must_use]
     pub fn msg(&self) -> String {
         self.error().msg
     }
 
-    /// The error's details.
+    /// Returns the `details` of the [`error`](Self::error).
     #[track_caller]
     #[must_use]
     pub fn details(&self) -> String {

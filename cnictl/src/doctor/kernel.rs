@@ -9,21 +9,22 @@ use super::{
 };
 use cni_runtime::Network;
 
+/// Examines forwarding and, if a network has a bridge, br_netfilter.
 pub(super) fn examine(node: &Node, pools: &[NetworkPools], report: &mut Report) {
-    forwarding(node, pools, report);
+    examine_forwarding(node, pools, report);
     let has_bridge = node.plugins().any(|(_, plugin)| plugin.kind() == "bridge");
     if has_bridge {
-        firewall(node, report);
+        examine_bridge_netfilter(node, report);
     }
 }
 
 /// Reports disabled forwarding. bridge and ptp enable it when they make a gateway, so if it is off,
 /// something has disabled it since.
-fn forwarding(node: &Node, pools: &[NetworkPools], report: &mut Report) {
+fn examine_forwarding(node: &Node, pools: &[NetworkPools], report: &mut Report) {
     if node.sysctl("net/ipv4/ip_forward").as_deref() != Some("0") {
         return;
     }
-    // A network with unknown ranges probably has IPv4.
+    // A network whose ranges are unknown is taken for one with IPv4.
     let is_ipv6_only = |network: &Network| {
         let of_network = pools.iter().filter(|other| other.network == network.name);
         let mut subnets = of_network
@@ -52,7 +53,8 @@ fn forwarding(node: &Node, pools: &[NetworkPools], report: &mut Report) {
     }
 }
 
-fn firewall(node: &Node, report: &mut Report) {
+/// Reports if iptables does not see the packets that cross a bridge.
+fn examine_bridge_netfilter(node: &Node, report: &mut Report) {
     // With kubelet there are Services, so kube-proxy's rules must see the packets between pods of
     // one bridge.
     let severity = if has_kubelet(&node.paths) {

@@ -1,4 +1,4 @@
-//! The time, the processor time and the memory of one run.
+//! The measurement of one run: its time, processor time and memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Reading {
     /// The operation.
     pub command: String,
-    /// From start to end, in milliseconds.
+    /// The time from start to end, in milliseconds.
     pub wall_ms: f64,
     /// Processor time, user and system, in milliseconds.
     pub cpu_ms: f64,
-    /// The largest process's resident memory at its peak, in KiB.
+    /// The peak of resident memory of the largest process, in KiB.
     pub peak_kib: i64,
 }

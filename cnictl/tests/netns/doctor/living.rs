@@ -1,4 +1,4 @@
-//! doctor and `check --all`: living attachments that are not as ADD left them.
+//! Tests of doctor and `check --all` with living attachments that are not as ADD left them.
 
 use super::node;
 use crate::node::Node;
@@ -14,7 +14,7 @@ pub(super) fn tests() -> Vec<Test> {
         a_port_off_its_bridge_is_found,
         an_interface_that_is_down_is_found,
         a_bridge_that_is_gone_is_found,
-        a_pod_is_named_and_others_are_not_seen,
+        an_attachment_without_check_is_counted_as_not_checked,
         control_characters_of_names_are_escaped,
     ]
 }
@@ -30,9 +30,10 @@ fn network() -> Value {
     })
 }
 
-/// Returns a node with two running pods.
+/// Returns a node with two attached pods, `blue` and `red`.
 fn running(host: &Host) -> (Node<'_>, [Pod; 2]) {
-    let (node, pods) = (node(host), [host.pod("blue"), host.pod("red")]);
+    let node = node(host);
+    let pods = [host.pod("blue"), host.pod("red")];
     node.network("10-pods.conflist", network());
     for pod in ["blue", "red"] {
         let named = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}");
@@ -44,6 +45,7 @@ fn running(host: &Host) -> (Node<'_>, [Pod; 2]) {
     (node, pods)
 }
 
+/// Runs a program with arguments separated by spaces; ends the test as ignored without the program.
 fn tool(program: &str, arguments: &str) {
     let mut command = Command::new(program);
     let output = command.args(arguments.split_whitespace()).output();
@@ -52,9 +54,10 @@ fn tool(program: &str, arguments: &str) {
     assert!(output.status.success(), "{program} {arguments}: {output:?}");
 }
 
-/// Asserts that both commands report this of these pods, and that doctor's first line counts them.
+/// Asserts that doctor and `check --all` report exactly these pods as changed, each with the text
+/// `what`, and that doctor's first line has their number.
 #[track_caller]
-fn found(node: &Node<'_>, pods: &[&str], what: &str) {
+fn assert_found(node: &Node<'_>, pods: &[&str], what: &str) {
     let report = node.cnictl(&["doctor", "--json"]);
     let report = report.exit(1).json();
     let findings = report["findings"].as_array().or_fail("findings");
@@ -69,10 +72,10 @@ fn found(node: &Node<'_>, pods: &[&str], what: &str) {
     all.exit(1);
     for pod in pods {
         let start = format!("pods: pod default/{pod}, eth0: ");
-        let is_it = |line: &&str| line.starts_with(&start) && line.contains(what);
-        assert!(changed.iter().any(is_it), "{start}{what}: {changed:#?}");
+        let is_wanted = |line: &&str| line.starts_with(&start) && line.contains(what);
+        assert!(changed.iter().any(is_wanted), "{start}{what}: {changed:#?}");
         assert!(
-            all.stdout.lines().any(|line| is_it(&line)),
+            all.stdout.lines().any(|line| is_wanted(&line)),
             "{start}{what}: {}",
             all.stdout
         );
@@ -108,7 +111,7 @@ fn running_pods_that_are_as_add_left_them_are_counted(host: &Host) {
     node.cnictl(&["check", "nosuch", "--all"])
         .exit(1)
         .says("no net configuration with name");
-    // The kernel gives the bridge its link-local address in its own time.
+    // The kernel assigns the bridge's link-local address asynchronously.
     let changed = host.state(&[&pods[0], &pods[1]]).difference(&before);
     assert_eq!(
         changed
@@ -128,20 +131,20 @@ fn running_pods_that_are_as_add_left_them_are_counted(host: &Host) {
 fn a_flushed_ruleset_is_found_for_each_pod(host: &Host) {
     let (node, _pods) = running(host);
     tool("nft", "flush ruleset");
-    found(&node, &["blue", "red"], "masquerade");
+    assert_found(&node, &["blue", "red"], "masquerade");
 }
 
 fn a_gateway_without_its_address_is_found(host: &Host) {
     let (node, _pods) = running(host);
     tool("ip", "addr flush dev br0");
-    found(&node, &["blue", "red"], "10.1.0.1");
+    assert_found(&node, &["blue", "red"], "10.1.0.1");
 }
 
 fn a_port_off_its_bridge_is_found(host: &Host) {
     let (node, pods) = running(host);
     let index = pods[1].inside(peer_of_eth0);
     tool("ip", &format!("link set dev {} nomaster", host_name(index)));
-    found(&node, &["red"], "br0");
+    assert_found(&node, &["red"], "br0");
 }
 
 fn peer_of_eth0() -> u32 {
@@ -165,16 +168,16 @@ fn host_name(index: u32) -> String {
 fn an_interface_that_is_down_is_found(host: &Host) {
     let (node, pods) = running(host);
     pods[0].inside(|| tool("ip", "link set eth0 down"));
-    found(&node, &["blue"], "eth0");
+    assert_found(&node, &["blue"], "eth0");
 }
 
 fn a_bridge_that_is_gone_is_found(host: &Host) {
     let (node, _pods) = running(host);
     tool("ip", "link del br0");
-    found(&node, &["blue", "red"], "br0");
+    assert_found(&node, &["blue", "red"], "br0");
 }
 
-fn a_pod_is_named_and_others_are_not_seen(host: &Host) {
+fn an_attachment_without_check_is_counted_as_not_checked(host: &Host) {
     let node = node(host);
     let _pod = host.pod("blue");
     let mut old = network();

@@ -1,4 +1,4 @@
-//! A delegate that fails, is missing, or says what nobody can read: the plugin fails too.
+//! A delegate that fails, is missing, or prints no readable result: the plugin must fail too.
 
 use super::scene::{Scene, without_ipam};
 use crate::suite::{
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 /// The code of the double's errors.
 const CODE: u32 = 117;
+/// The text of the double's errors.
 pub(super) const TEXT: &str = "the double is out of luck";
 
 pub(super) const NEEDS: &[Need] = &[Need::Ipam, Need::Double];
@@ -45,7 +46,7 @@ const ADD_FAILS: Case = Case::must(
 .kinds(&[Kind::Interface])
 .needs(NEEDS)
 .faults(&[Fault::new(
-    "does without an address if there is none to be had",
+    "does without an address if its delegate fails",
     |real, call| {
         let answer = real.run(&call)?;
         if answer.status == 0 {
@@ -55,7 +56,7 @@ const ADD_FAILS: Case = Case::must(
         }
     },
 )])
-.body(|context| it_fails(context, Command::Add));
+.body(|context| require_failure(context, Command::Add));
 
 const DEL_FAILS: Case = Case::should(
     "delegation/del-fails",
@@ -65,13 +66,13 @@ const DEL_FAILS: Case = Case::should(
 .kinds(&[Kind::Interface])
 .needs(NEEDS)
 .faults(&[Fault::new(
-    "keeps quiet about a delegate's failed DEL",
+    "ignores the delegate's error at DEL",
     |real, call| {
         real.run(&call)?;
         Ok(Answer::default())
     },
 )])
-.body(|context| it_fails(context, Command::Del));
+.body(|context| require_failure(context, Command::Del));
 
 const CHECK_FAILS: Case = Case::should(
     "delegation/check-fails",
@@ -82,7 +83,7 @@ const CHECK_FAILS: Case = Case::should(
 .kinds(&[Kind::Interface])
 .needs(&[Need::Verb(Command::Check), Need::Ipam, Need::Double])
 .faults(&[
-    Fault::new("is content with its own part at CHECK", |real, call| {
+    Fault::new("ignores the delegate's error at CHECK", |real, call| {
         let answer = real.run(&call)?;
         Ok(if call.is(Command::Check) {
             Answer::default()
@@ -90,14 +91,17 @@ const CHECK_FAILS: Case = Case::should(
             answer
         })
     }),
-    Fault::new("keeps to itself why CHECK failed", |real, call| {
-        let answer = real.run(&call)?;
-        Ok(if answer.status == 0 {
-            answer
-        } else {
-            Answer::error(999, "check failed")
-        })
-    }),
+    Fault::new(
+        "does not pass on the delegate's error at CHECK",
+        |real, call| {
+            let answer = real.run(&call)?;
+            Ok(if answer.status == 0 {
+                answer
+            } else {
+                Answer::error(999, "check failed")
+            })
+        },
+    ),
 ])
 .body(|context| {
     let scene = scene(context, Command::Check)?;
@@ -123,13 +127,13 @@ const GC_FAILS: Case = Case::should(
 .kinds(&[Kind::Interface])
 .needs(&[Need::Verb(Command::Gc), Need::Ipam, Need::Double])
 .faults(&[Fault::new(
-    "keeps quiet about a delegate's failed GC",
+    "ignores the delegate's error at GC",
     |real, call| {
         real.run(&call)?;
         Ok(Answer::default())
     },
 )])
-.body(|context| it_fails(context, Command::Gc));
+.body(|context| require_failure(context, Command::Gc));
 
 const STATUS_FAILS: Case = Case::should(
     "delegation/status-fails",
@@ -149,7 +153,7 @@ const STATUS_FAILS: Case = Case::should(
         Ok(Answer::default())
     },
 )])
-.body(|context| it_fails(context, Command::Status));
+.body(|context| require_failure(context, Command::Status));
 
 const ERROR_WORD_FOR_WORD: Case = Case::may(
     "delegation/error-word-for-word",
@@ -221,7 +225,7 @@ const UNREADABLE_RESULT: Case = Case::must(
 .kinds(&[Kind::Interface])
 .needs(NEEDS)
 .faults(&[Fault::new(
-    "takes rubbish for a result without addresses",
+    "takes an unreadable result for one without addresses",
     |real, call| {
         let answer = real.run(&call)?;
         if answer.status == 0 {
@@ -239,12 +243,13 @@ const UNREADABLE_RESULT: Case = Case::must(
     Ok(())
 });
 
-/// A double that fails at this operation and succeeds at all others.
+/// Returns a scene whose delegate fails at this operation and succeeds at all others.
 fn scene<'c>(context: &'c Context<'c>, command: Command) -> Result<Scene<'c>, Failure> {
     Scene::new(context, &[(command, Reply::error(CODE, TEXT))])
 }
 
-fn it_fails(context: &Context<'_>, command: Command) -> Result<(), Failure> {
+/// Requires that the operation runs the delegate, which fails, and fails too.
+fn require_failure(context: &Context<'_>, command: Command) -> Result<(), Failure> {
     let scene = scene(context, command)?;
     let result = if command == Command::Del {
         scene.add()?

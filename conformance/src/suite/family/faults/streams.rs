@@ -1,4 +1,4 @@
-//! Streams that are closed, or lead nowhere.
+//! Streams that are closed, or that cannot be written.
 
 use super::require_shell;
 use crate::suite::{
@@ -20,7 +20,7 @@ const CLOSED_STDIN: Case = Case::must(
 )
 .versions(Versions::NEWEST)
 .faults(&[Fault::new(
-    "takes no configuration for an empty one",
+    "takes a missing configuration for an empty one",
     |real, call| {
         if call.stdin.is_empty() {
             Ok(Answer::success("{}"))
@@ -47,7 +47,8 @@ const CLOSED_STDOUT: Case = Case::should(
 .versions(Versions::NEWEST)
 .faults(&[Fault::new("writes its result elsewhere", |real, call| {
     let answer = real.run(&call)?;
-    // A program whose stdout is closed gets this in its place.
+    // The runtime of Rust opens /dev/null in place of a closed stdout, which is how a fault sees
+    // it.
     if call.is(Command::Add) && fs::read_link("/proc/self/fd/1")? == Path::new("/dev/null") {
         fs::write("/var/lib/cni/result", &answer.stdout)?;
     }
@@ -57,7 +58,7 @@ const CLOSED_STDOUT: Case = Case::should(
     let attachment = context.attachment("c1")?;
     let before = context.state()?;
     redirected(&attachment, ">&-")?;
-    // A runtime without a result has no prevResult to give.
+    // Without a result the runtime has no prevResult to pass.
     attachment.del()?;
     context.require_freed(&before, "the ADD")?;
     attachment.add()?;
@@ -68,7 +69,9 @@ const CLOSED_STDOUT: Case = Case::should(
 const LOST_RESULT: Case = Case::may(
     "faults/lost-result",
     "an ADD whose result cannot be written fails, and leaves nothing",
-    Clause::silent("a successful ADD prints its result; nothing is said of one that cannot"),
+    Clause::silent(
+        "a successful ADD prints its result; nothing is said of an ADD that cannot print",
+    ),
 )
 .versions(Versions::NEWEST)
 .faults(&[Fault::new(
@@ -91,7 +94,8 @@ const LOST_RESULT: Case = Case::may(
     context.require_unchanged(&before, "the ADD")
 });
 
-/// Runs ADD with a shell that becomes the plugin after a redirection.
+/// Runs ADD through a shell that applies a redirection, for instance `>&-`, and executes the
+/// plugin.
 fn redirected(attachment: &Attachment<'_>, redirection: &str) -> Result<Run, Failure> {
     require_shell()?;
     attachment.request(Command::Add).run_by(|program| {

@@ -1,4 +1,4 @@
-//! CHECK: right after ADD, and after something that ADD made was broken.
+//! CHECK right after ADD, and after damage to what ADD made.
 
 use super::kernel::{Kernel, name};
 use crate::suite::{
@@ -17,9 +17,9 @@ const BROKEN: Clause = Clause::new(
      lists is missing or in an invalid state",
 );
 const CHECK: Need = Need::Verb(Command::Check);
-const SEES_NOTHING: Fault = Fault::new("finds everything in order", sees_nothing);
+const ALWAYS_SUCCEEDS: Fault = Fault::new("always succeeds at CHECK", always_succeeds);
 
-fn sees_nothing(real: &Real, call: Call) -> io::Result<Answer> {
+fn always_succeeds(real: &Real, call: Call) -> io::Result<Answer> {
     if call.is(Command::Check) {
         Ok(Answer::default())
     } else {
@@ -31,7 +31,7 @@ const UNREACHABLE: Clause = Clause::new(
     "2 CHECK",
     "an error if an interface is in an invalid state, or the container cannot be reached",
 );
-const UNTOLD: Clause = Clause::new(
+const OTHER_RESOURCES: Clause = Clause::new(
     "2 CHECK",
     "an error if a resource that no result lists is missing: a rule of a firewall, a \
      reservation",
@@ -60,13 +60,13 @@ const CHECK_AFTER_ADD_CASE: Case = Case::must(
 .versions(Versions::WITH_CHECK)
 .needs(&[CHECK])
 .faults(&[
-    Fault::new("needs a second", |real, call| {
+    Fault::new("is not ready right after ADD", |real, call| {
         if call.is(Command::Check) {
             return Ok(Answer::error(11, "try again later"));
         }
         real.run(&call)
     }),
-    Fault::new("writes down that it was called", |real, call| {
+    Fault::new("leaves a file at CHECK", |real, call| {
         if call.is(Command::Check) {
             std::fs::write("/var/lib/cni/checked", "")?;
         }
@@ -83,7 +83,7 @@ const CHECK_AFTER_ADD_CASE: Case = Case::must(
 
 const CHECK_LATER_PLUGIN: Case = Case::must(
     "lifecycle/check-later-plugin",
-    "CHECK bears what a later plugin of the chain may have changed: a route more, another MTU",
+    "CHECK tolerates changes of a later plugin of the chain: an additional route, another MTU",
     Clause::new(
         "2 CHECK",
         "the plugin allows for a later plugin of the chain to have modified resources, routes \
@@ -120,7 +120,7 @@ const CHECK_LATER_PLUGIN: Case = Case::must(
     let gateway = result.ips.first().and_then(|ip| ip.gateway);
     let dst = Cidr::new(Ipv4Addr::new(203, 0, 113, 0).into(), 24);
     let dst = dst.map_err(|e| Failure::suite("make a route", e))?;
-    inside(context, &attachment, |batch, link| {
+    change_interface(context, &attachment, |batch, link| {
         batch.set_mtu(link, 1400);
         batch.create_route(
             link,
@@ -144,10 +144,10 @@ const CHECK_INTERFACE_GONE: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::Interface)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
     let name = name(&context.profile().ifname)?;
-    notices(
+    require_noticed(
         context,
         "the container's interface is removed",
         |attachment| {
@@ -166,9 +166,9 @@ const CHECK_HOST_INTERFACE_GONE: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::HostInterface)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(
+    require_noticed(
         context,
         "the interface of the host is removed",
         |attachment| Ok(Rtnl::open()?.remove_link(host_interface(attachment)?.index)?),
@@ -183,15 +183,15 @@ const CHECK_ADDRESS_GONE: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::Address)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(context, "the address is removed", |attachment| {
+    require_noticed(context, "the address is removed", |attachment| {
         let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
         let ip = result
             .ips
             .first()
             .ok_or_else(|| Failure::skip("the result has no address"))?;
-        inside(context, attachment, |batch, link| {
+        change_interface(context, attachment, |batch, link| {
             batch.delete_address(link, ip.address)
         })
     })
@@ -205,13 +205,13 @@ const CHECK_ROUTE_GONE: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::Route)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(
+    require_noticed(
         context,
         "the interface is set down and up, which takes its routes",
         |attachment| {
-            inside(context, attachment, |batch, link| {
+            change_interface(context, attachment, |batch, link| {
                 batch.set_down(link);
                 batch.set_up(link);
             })
@@ -227,12 +227,12 @@ const CHECK_INTERFACE_DOWN: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(
+    require_noticed(
         context,
         "the container's interface is set down",
-        |attachment| inside(context, attachment, |batch, link| batch.set_down(link)),
+        |attachment| change_interface(context, attachment, |batch, link| batch.set_down(link)),
     )
 });
 
@@ -244,9 +244,9 @@ const CHECK_HOST_INTERFACE_DOWN: Case = Case::should(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::HostInterface)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(
+    require_noticed(
         context,
         "the interface of the host is set down",
         |attachment| {
@@ -268,14 +268,14 @@ const CHECK_MAC_CHANGED: Case = Case::may(
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::Interface)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(
+    require_noticed(
         context,
         "the container's interface gets another hardware address",
         |attachment| {
             let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-            inside(context, attachment, |batch, link| batch.set_mac(link, mac))
+            change_interface(context, attachment, |batch, link| batch.set_mac(link, mac))
         },
     )
 });
@@ -283,17 +283,17 @@ const CHECK_MAC_CHANGED: Case = Case::may(
 const CHECK_RESERVATION_GONE: Case = Case::should(
     "lifecycle/check-reservation-gone",
     "CHECK notices that the reservation of the address is gone",
-    UNTOLD,
+    OTHER_RESOURCES,
 )
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Ipam])
 .needs(&[CHECK, Need::Makes(Made::Reservation)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
     let config = context.config();
     let folder = config.pointer("/ipam/dataDir").and_then(Value::as_str);
     let folder = folder.ok_or_else(|| Failure::skip("the configuration names no ipam.dataDir"))?;
-    notices(
+    require_noticed(
         context,
         "the folder with the reservations is removed",
         |_| Ok(std::fs::remove_dir_all(folder)?),
@@ -303,14 +303,14 @@ const CHECK_RESERVATION_GONE: Case = Case::should(
 const CHECK_RULES_GONE: Case = Case::should(
     "lifecycle/check-rules-gone",
     "CHECK notices that its rules are gone",
-    UNTOLD,
+    OTHER_RESOURCES,
 )
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface, Kind::Chained])
 .needs(&[CHECK, Need::Makes(Made::Rule), Need::Program("nft")])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
-    notices(context, "all rules of nf_tables are removed", |_| {
+    require_noticed(context, "all rules of nf_tables are removed", |_| {
         let before = context.state()?;
         let flushed = std::process::Command::new("nft")
             .args(["flush", "ruleset"])
@@ -319,7 +319,7 @@ const CHECK_RULES_GONE: Case = Case::should(
         if !flushed.status.success() {
             return Err(Failure::suite("nft flush ruleset", said));
         }
-        // Those of a legacy iptables are not there.
+        // A plugin that uses the legacy iptables has no rules in nf_tables.
         let is_rule = |line: &String| line.starts_with("- ") && line.contains(": nft rule ");
         let gone = context.state()?.changes_since(&before).iter().any(is_rule);
         if gone {
@@ -334,13 +334,13 @@ const CHECK_WITHOUT_PREVRESULT: Case = Case::may(
     "lifecycle/check-without-prevresult",
     "CHECK without prevResult fails",
     Clause::silent(
-        "a runtime always gives prevResult with CHECK; what a plugin does without is open",
+        "a runtime always passes prevResult with CHECK; what a plugin does without it is open",
     ),
 )
 .versions(Versions::WITH_CHECK)
 .kinds(&[Kind::Interface])
 .needs(&[CHECK, Need::Makes(Made::Interface)])
-.faults(&[SEES_NOTHING])
+.faults(&[ALWAYS_SUCCEEDS])
 .body(|context| {
     let attachment = context.attachment("c1")?;
     attachment.add()?;
@@ -352,8 +352,9 @@ const CHECK_WITHOUT_PREVRESULT: Case = Case::may(
     Ok(())
 });
 
-/// CHECK must fail after `damage`, with an error object.
-fn notices(
+/// Requires that CHECK succeeds after ADD, and fails with an error object after `damage`, which
+/// `what` describes.
+fn require_noticed(
     context: &Context<'_>,
     what: &str,
     damage: impl FnOnce(&Attachment<'_>) -> Result<(), Failure>,
@@ -367,8 +368,8 @@ fn notices(
     Ok(())
 }
 
-/// Changes the container's interface.
-fn inside(
+/// Changes the container's interface by the requests that `change` adds to the batch.
+fn change_interface(
     context: &Context<'_>,
     attachment: &Attachment<'_>,
     change: impl FnOnce(&mut Batch, &Link),
@@ -384,7 +385,10 @@ fn inside(
     })?
 }
 
-/// The first interface of the host that the result names.
+/// Returns the first interface of the host that the result names.
+///
+/// # Errors
+/// Skips the case if the result names none; fails if the host does not have the interface.
 fn host_interface(attachment: &Attachment<'_>) -> Result<cni_net::Link, Failure> {
     let result = crate::suite::decode(&attachment.last_result().unwrap_or_default())?;
     let first = result
