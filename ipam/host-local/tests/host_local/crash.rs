@@ -356,7 +356,8 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
     assert!(failed > 0 && served > 0, "{failed} {served}");
 }
 
-/// Returns the program, copied to `elsewhere`, for a user who is not root: to root everything is permitted.
+/// Returns the program, copied to `elsewhere`, for a user who is not root: to root everything is
+/// permitted.
 fn somebody_else(elsewhere: &DataDir) -> Command {
     use std::os::unix::process::CommandExt;
     // Others need not be able to enter the folder in which it was built.
