@@ -1,7 +1,7 @@
 //! Checks of source MAC addresses: the content of the kernel after each operation, as nft(8) shows
 //! it.
 
-use crate::scene::{A, B, id, nft, open, with_valid};
+use crate::scene::{A, B, id, open, with_valid};
 use cni_attachment::netfilter::{
     RuleSet,
     mac_check::{MacCheck, MacChecks, create},
@@ -9,7 +9,7 @@ use cni_attachment::netfilter::{
 use cni_net::nft::Nft;
 use cni_types::{AttachmentId, Code, IfName, MacAddr};
 use std::thread;
-use testkit::{Host, Test};
+use testkit::{Host, Test, rules::nft};
 
 pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![

@@ -1,11 +1,11 @@
 //! Masquerade rules in nf_tables: the content of the kernel after each operation, as nft(8) shows
 //! it.
 
-use crate::scene::{A, B, cidr, nft, open, with_valid};
+use crate::scene::{A, B, cidr, open, with_valid};
 use cni_attachment::netfilter::{RuleSet, masquerade::NftRules};
 use cni_net::nft::Nft;
 use cni_types::{AttachmentId, Cidr};
-use testkit::{Host, OrFail, Test, rules::masquerade_comments};
+use testkit::{Host, OrFail, Test, rules::masquerade_comments, rules::nft};
 
 pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![

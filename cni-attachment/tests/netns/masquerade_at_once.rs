@@ -2,12 +2,12 @@
 
 use crate::{
     masquerade::{count, create},
-    scene::{cidr, id, nft, open, with_valid},
+    scene::{cidr, id, open, with_valid},
 };
 use cni_attachment::netfilter::{RuleSet, masquerade::NftRules};
 use cni_types::Cidr;
 use std::{sync::Barrier, thread};
-use testkit::{Host, Test, rules::masquerade_comments};
+use testkit::{Host, Test, rules::masquerade_comments, rules::nft};
 
 const THREADS: usize = 20;
 

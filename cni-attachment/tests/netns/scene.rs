@@ -3,10 +3,6 @@
 use cni_attachment::stale::Stale;
 use cni_net::nft::Nft;
 use cni_types::{AttachmentId, AttachmentList, Cidr, ValidAttachments};
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
 
 pub(crate) const A: AttachmentId<'_> = id("a");
 pub(crate) const B: AttachmentId<'_> = id("b");
@@ -35,27 +31,4 @@ pub(crate) fn open() -> Nft {
     let mut nft = Nft::open().unwrap();
     testkit::require("nf_tables", nft.probe().is_ok());
     nft
-}
-
-/// Runs commands by nft(8), and returns its output with runs of blanks as one blank.
-pub(crate) fn nft(commands: &str) -> String {
-    let mut nft = Command::new("nft");
-    nft.args(["-f", "-"])
-        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    let child = nft
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    testkit::require("the nft program", child.is_ok());
-    let mut child = child.unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(commands.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join("\n")
 }

@@ -11,11 +11,8 @@ use cni_net::{
     },
 };
 use cni_types::MacAddr;
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
-use testkit::{Host, Test};
+use std::process::Command;
+use testkit::{Host, Test, rules::nft};
 
 pub(crate) fn tests() -> Vec<Test> {
     testkit::tests![
@@ -47,35 +44,6 @@ const NAT: BaseChain = BaseChain {
     hook: Hook::Prerouting,
     priority: -100,
 };
-
-/// Runs commands by nft(8), and returns its output with runs of blanks as one blank.
-pub(crate) fn nft(commands: &str) -> String {
-    let mut nft = Command::new("nft");
-    nft.args(["-f", "-"])
-        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    let child = nft
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    testkit::require("the nft program", child.is_ok());
-    let mut child = child.unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(commands.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
 
 pub(crate) fn open() -> Nft {
     let mut nft = Nft::open().unwrap();

@@ -1,8 +1,8 @@
 //! The whole of nf_tables as text, compared with the rules that nft(8) wrote.
 
-use crate::nft::nft;
 use cni_net::nft::Nft;
 use testkit::Host;
+use testkit::rules::nft;
 
 pub(crate) fn tests() -> Vec<testkit::Test> {
     testkit::tests![
