@@ -46,7 +46,8 @@ fn comments(table: Table, chain: &str) -> Result<Vec<String>, NetError> {
 }
 
 /// Runs commands by nft(8) in the namespace of the calling thread, and returns its output without
-/// indentation and blank lines. Fails the test if nft(8) does, and has it ignored if there is none.
+/// indentation and blank lines. Fails the test if nft(8) does, and has it ignored if the program is
+/// missing.
 pub fn nft(commands: &str) -> String {
     let input = sandbox::stdin::file(commands.as_bytes()).or_fail("make nft's stdin");
     let output = Command::new("nft")
