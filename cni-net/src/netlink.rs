@@ -584,4 +584,6 @@ pub(crate) fn c_string(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

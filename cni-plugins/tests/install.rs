@@ -86,9 +86,11 @@ fn all_names() -> BTreeSet<String> {
 fn require_whole(path: &Path) {
     let meta = fs::metadata(path).unwrap();
     assert_eq!(meta.permissions().mode() & 0o7777, 0o755, "{path:?}");
-    let (mut found, mut wanted) = (File::open(path).unwrap(), File::open(PROGRAM).unwrap());
+    let mut found = File::open(path).unwrap();
+    let mut wanted = File::open(PROGRAM).unwrap();
     assert_eq!(meta.len(), wanted.metadata().unwrap().len(), "{path:?}");
-    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut a = vec![0; 1 << 20];
+    let mut b = vec![0; 1 << 20];
     loop {
         let read = found.read(&mut a).unwrap();
         let part = a.get(..read).unwrap();

@@ -4,7 +4,7 @@ use super::network::ConfigError;
 use cni_types::Command;
 use std::{io, path::PathBuf};
 
-/// Why an operation on a network failed.
+/// The reason for which an operation on a network failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A network configuration that cannot be used.
@@ -27,7 +27,7 @@ pub enum Error {
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
     /// The operation needs something that the caller did not give, or that was never there.

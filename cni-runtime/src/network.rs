@@ -5,7 +5,7 @@ use cni_types::{Json, NetworkName, SpecVersion};
 use serde::Deserialize;
 use std::{collections::BTreeMap, io, path::PathBuf};
 
-/// Why a network configuration cannot be used.
+/// The reason for which a network configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file or folder that cannot be read.
@@ -13,7 +13,7 @@ pub enum ConfigError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// A file whose content is not a usable configuration.

@@ -22,7 +22,15 @@ pub struct AttachmentId<'a> {
     pub if_name: &'a str,
 }
 
-impl AttachmentId<'_> {
+impl<'a> AttachmentId<'a> {
+    fn new(network: &'a NetworkName, container_id: &'a ContainerId, if_name: &'a IfName) -> Self {
+        Self {
+            network: network.as_str(),
+            container_id: container_id.as_str(),
+            if_name: if_name.as_str(),
+        }
+    }
+
     /// Returns the three names joined by NUL, which none of them contains.
     #[must_use]
     pub fn joined(&self) -> String {
@@ -51,11 +59,7 @@ impl Attachment {
     /// Returns the identity, in this network.
     #[must_use]
     pub fn id<'a>(&'a self, network: &'a NetworkName) -> AttachmentId<'a> {
-        AttachmentId {
-            network: network.as_str(),
-            container_id: self.container_id.as_str(),
-            if_name: self.if_name.as_str(),
-        }
+        AttachmentId::new(network, &self.container_id, &self.if_name)
     }
 }
 
@@ -74,11 +78,7 @@ impl Detachment {
     /// Returns the identity, in this network.
     #[must_use]
     pub fn id<'a>(&'a self, network: &'a NetworkName) -> AttachmentId<'a> {
-        AttachmentId {
-            network: network.as_str(),
-            container_id: self.container_id.as_str(),
-            if_name: self.if_name.as_str(),
-        }
+        AttachmentId::new(network, &self.container_id, &self.if_name)
     }
 }
 

@@ -55,7 +55,7 @@ pub use profile::{Made, Profile, ProfileError};
 pub use reading::Reading;
 pub use report::Report;
 pub use request::Request;
-pub use runner::{Options, Progress, run};
+pub use runner::{Options, Progress, run, run_alone};
 pub use sandbox::{Run, RunError, Spawned, State, decode};
 pub use subject::Subject;
 

@@ -8,8 +8,8 @@
 
 use cni_types::Command;
 use conformance::suite::{
-    self, Case, Double, Fault, Item, Level, Options, Profile, Selection, Subject, Verdict,
-    double::Reply, fault,
+    self, Case, Double, Fault, Item, Level, Profile, Selection, Subject, Verdict, double::Reply,
+    fault,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox::{self, binaries};
@@ -167,13 +167,5 @@ fn item(case: &'static Case, profile: Profile, bin_dir: PathBuf) -> Item {
 }
 
 fn verdict(item: &Item) -> Verdict {
-    let outcomes = suite::run(
-        std::slice::from_ref(item),
-        Options {
-            jobs: 1,
-            explaining: false,
-        },
-        &|_| (),
-    );
-    outcomes.into_iter().next().unwrap().verdict
+    suite::run_alone(item).verdict
 }

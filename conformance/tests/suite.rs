@@ -2,7 +2,7 @@
 //!
 //! `CNI_TEST_BIN_DIR` names the folder of other plugins to test, for instance the reference's.
 
-use conformance::suite::{self, Item, Options, Profile, Selection, Subject, Verdict};
+use conformance::suite::{self, Item, Profile, Selection, Subject, Verdict};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use sandbox::{self, binaries};
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
@@ -54,20 +54,12 @@ fn subjects() -> Result<Vec<Arc<Subject>>, Box<dyn Error>> {
 
 /// Runs one case; the text of a failure is that of `explain`.
 fn run(item: &Item) -> Result<Completion, Failed> {
-    let outcomes = suite::run(
-        std::slice::from_ref(item),
-        Options {
-            jobs: 1,
-            explaining: false,
-        },
-        &|_| (),
-    );
-    let outcome = outcomes.first().ok_or("the case did not run")?;
+    let outcome = suite::run_alone(item);
     match &outcome.verdict {
         Verdict::Passed | Verdict::Noted { .. } => Ok(Completion::Completed),
         Verdict::Skipped { reason } => Ok(Completion::ignored_with(reason)),
         Verdict::Failed { .. } | Verdict::Error { .. } => {
-            Err(suite::report::explain::run(item, outcome).into())
+            Err(suite::report::explain::run(item, &outcome).into())
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Why there are no binaries.
+/// The reason for which there are no binaries.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The running program is not in a target directory.

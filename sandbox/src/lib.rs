@@ -41,7 +41,7 @@ use nix::{
 };
 use std::{io, path::Path};
 
-/// Why there is no sandbox.
+/// The reason for which there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel or the administrator allows no user namespaces; the text names the switch.

@@ -29,7 +29,7 @@ const MAX_QUOTED: usize = 1000;
 /// The interval of the looks for the plugin's end while nothing is printed.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Why there is no [`Run`] of a plugin.
+/// The reason for which there is no [`Run`] of a plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The plugin does not end in time, or prints without end.

@@ -28,7 +28,7 @@ const PASSING: &[&str] = &[
 ];
 
 const MAX_COLUMNS: usize = 100;
-const OPENINGS: [&str; 5] = ["What", "Whether", "Where", "How", "Which"];
+const OPENINGS: [&str; 6] = ["What", "Whether", "Where", "Why", "How", "Which"];
 
 /// Banned words; quoted ones, as in `told`, pass.
 const BANNED: [&str; 7] = [

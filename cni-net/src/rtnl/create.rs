@@ -254,6 +254,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::testing::attribute;
     use netlink_packet_core::Emitable;
 
     /// include/uapi/linux/if_link.h, if_vlan.h
@@ -272,13 +273,6 @@ mod tests {
 
     fn name(text: &str) -> IfName {
         IfName::parse(text).unwrap()
-    }
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(4 + value.len()).unwrap();
-        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
     }
 
     fn number(kind: u16, value: u32) -> Vec<u8> {

@@ -300,18 +300,8 @@ fn absent_is_none(outcome: Result<Link, NetError>) -> Result<Option<Link>, NetEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::testing::attribute;
     use proptest::prelude::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len())
-            .unwrap()
-            .to_ne_bytes()
-            .to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn newlink(attributes: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = vec![0; 16];

@@ -124,7 +124,8 @@ fn port_limit(bridge: &str, ports: usize, report: &mut Report) {
 
 /// Compares the addresses of the bridge with those that it must have as a gateway.
 fn addresses(interface: &Interface, usage: &PoolUsage, report: &mut Report) {
-    let (bridge, plugin) = (&interface.link.name, &usage.user);
+    let bridge = &interface.link.name;
+    let plugin = &usage.user;
     let is_gateway = flag(plugin, "isGateway") || flag(plugin, "isDefaultGateway");
     let gateways = gateways(usage);
     let own: Vec<Cidr> = interface

@@ -150,7 +150,8 @@ impl Report {
                 .filter(|finding| finding.severity == severity)
                 .count()
         };
-        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let errors = count(Severity::Error);
+        let warnings = count(Severity::Warning);
         if errors + warnings == 0 {
             text + "no problems found\n"
         } else {

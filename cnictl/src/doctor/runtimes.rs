@@ -489,7 +489,8 @@ mod tests {
             ("var/lib/kubelet/config.yaml", ""),
         ];
         let root = Root::new("docker", &files);
-        let (mut paths, mut report) = (root.paths(), Report::default());
+        let mut paths = root.paths();
+        let mut report = Report::default();
         let runtimes = examine(&paths, &mut report);
         runtimes.apply_to(&mut paths);
         assert_eq!(
@@ -561,7 +562,8 @@ mod tests {
             ),
         ];
         let root = Root::new("both", &both);
-        let (mut report, mut paths) = (Report::default(), root.paths());
+        let mut report = Report::default();
+        let mut paths = root.paths();
         let runtimes = examine(&paths, &mut report);
         runtimes.apply_to(&mut paths);
         assert_eq!(

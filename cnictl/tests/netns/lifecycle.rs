@@ -63,7 +63,8 @@ fn notes() -> Vec<String> {
 }
 
 fn a_chain_is_added_checked_listed_and_deleted(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     let path = pod.path().display().to_string();
     let before = host.state(&[&pod]);
     let capabilities = [
@@ -112,7 +113,8 @@ fn a_chain_is_added_checked_listed_and_deleted(host: &Host) {
 }
 
 fn a_trace_shows_every_run_with_input_output_and_time(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     let path = pod.path().display().to_string();
     let traced = node.cnictl(&["add", "n", &path, "--trace"]);
     traced
@@ -148,7 +150,8 @@ fn a_trace_shows_every_run_with_input_output_and_time(host: &Host) {
 }
 
 fn a_failure_is_reported_and_exits_1(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     let path = pod.path().display().to_string();
     node.cnictl(&["add", "m", &path])
         .exit(1)
@@ -190,7 +193,8 @@ fn usage_exits_2(host: &Host) {
 }
 
 fn a_namespace_that_a_runtime_attached_is_reported_with_the_runtime_s_id(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     node.cnictl(&["add", "n", "/run/netns/blue", "--id", "pod-1"])
         .success();
     for command in ["check", "del"] {
@@ -207,7 +211,8 @@ fn a_namespace_that_a_runtime_attached_is_reported_with_the_runtime_s_id(host: &
 }
 
 fn check_under_another_name_says_what_is_attached(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     node.network(
         "20-m.conflist",
         CHAIN.replace(r#""name": "n""#, r#""name": "m""#),
@@ -244,7 +249,8 @@ fn check_under_another_name_says_what_is_attached(host: &Host) {
 }
 
 fn a_list_of_an_unknown_network_is_an_error(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     node.cnictl(&["list", "n"])
         .success()
         .says("no attachments in /run/node/var/lib/cni/results");
@@ -277,7 +283,8 @@ fn status_without_status_looks_for_the_plugins(host: &Host) {
 }
 
 fn a_name_of_ip_netns_is_refused_with_its_path(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     let refused = node.cnictl(&["add", "n", "blue"]);
     refused
         .exit(1)
@@ -286,7 +293,8 @@ fn a_name_of_ip_netns_is_refused_with_its_path(host: &Host) {
 }
 
 fn a_chain_that_fails_half_way_says_how_to_undo_it(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     let before = host.state(&[&pod]);
     fs::remove_file(node.path("opt/cni/bin/notes")).or_fail("remove");
     let undo = "cnictl del n /run/netns/blue --ifname eth0";
@@ -307,7 +315,8 @@ fn a_chain_that_fails_half_way_says_how_to_undo_it(host: &Host) {
 }
 
 fn a_plugin_that_is_its_own_ipam_plugin_is_not_started(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     let network = r#"{"cniVersion": "1.1.0", "name": "n",
         "plugins": [{"type": "notes", "ipam": {"type": "notes"}}]}"#;
     node.network("10-n.conflist", network);
@@ -326,7 +335,8 @@ fn a_plugin_that_is_its_own_ipam_plugin_is_not_started(host: &Host) {
 }
 
 fn del_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     let path = pod.path().display().to_string();
     node.cnictl(&["add", "n", &path]).success();
     fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
@@ -338,7 +348,8 @@ fn del_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
 
 fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
     let node = node(host);
-    let (blue, red) = (host.pod("blue"), host.pod("red"));
+    let blue = host.pod("blue");
+    let red = host.pod("red");
     for pod in [&blue, &red] {
         node.cnictl(&["add", "n", &pod.path().display().to_string()])
             .success();
@@ -376,7 +387,8 @@ fn gc_ends_what_is_stale_and_keeps_what_may_live(host: &Host) {
 }
 
 fn gc_frees_nothing_if_it_cannot_read_the_reservations(host: &Host) {
-    let (node, _pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let _pod = host.pod("blue");
     node.cnictl(&["add", "n", "/run/netns/blue"]).success();
     fs::rename("/run/cni-data", "/run/moved").or_fail("rename");
     std::os::unix::fs::symlink("/run/moved", "/run/cni-data").or_fail("link");
@@ -389,7 +401,8 @@ fn gc_frees_nothing_if_it_cannot_read_the_reservations(host: &Host) {
 }
 
 fn gc_keeps_attachments_whose_namespace_may_only_be_hidden(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     node.cnictl(&["add", "n", "/run/netns/blue"]).success();
     node.cnictl(&[
         "add",
@@ -424,7 +437,8 @@ fn gc_keeps_attachments_whose_namespace_may_only_be_hidden(host: &Host) {
 }
 
 fn gc_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
-    let (node, pod) = (node(host), host.pod("red"));
+    let node = node(host);
+    let pod = host.pod("red");
     node.cnictl(&["add", "n", "/run/netns/red"]).success();
     fs::remove_file(node.path("etc/cni/net.d/10-n.conflist")).or_fail("remove the file");
     node.cnictl(&["ipam", "n"]).success().says("1 of 5 in use");
@@ -439,7 +453,8 @@ fn gc_uses_the_cached_configuration_if_no_file_has_the_network(host: &Host) {
 }
 
 fn a_dry_run_of_gc_changes_nothing(host: &Host) {
-    let (node, pod) = (node(host), host.pod("red"));
+    let node = node(host);
+    let pod = host.pod("red");
     node.cnictl(&["add", "n", "/run/netns/red"]).success();
     pod.remove();
     node.cnictl(&["gc", "n", "--dry-run"])
@@ -458,7 +473,8 @@ fn a_dry_run_of_gc_changes_nothing(host: &Host) {
 }
 
 fn ipam_shows_holders_and_what_is_left(host: &Host) {
-    let (node, pod) = (node(host), host.pod("blue"));
+    let node = node(host);
+    let pod = host.pod("blue");
     node.cnictl(&["add", "n", "/run/netns/blue"]).success();
     fs::write("/run/cni-data/n/10.9.0.6", "old").or_fail("write a record");
     let shown = node.cnictl(&["ipam", "n"]);
@@ -481,7 +497,8 @@ fn ipam_shows_holders_and_what_is_left(host: &Host) {
 
 fn ipam_gc_frees_the_dead_and_only_them(host: &Host) {
     let node = node(host);
-    let (_blue, red) = (host.pod("blue"), host.pod("red"));
+    let _blue = host.pod("blue");
+    let red = host.pod("red");
     for pod in ["blue", "red"] {
         node.cnictl(&["add", "n", &format!("/run/netns/{pod}")])
             .success();

@@ -169,18 +169,13 @@ pub(super) fn bench(folders: &[PathBuf], options: &Run) -> Result<ExitCode, Stri
 /// # Errors
 /// Fails if the case does not pass.
 fn measured(item: &Item) -> Result<Vec<Reading>, String> {
-    let options = Options {
-        jobs: 1,
-        explaining: false,
-    };
-    let outcomes = suite::run(std::slice::from_ref(item), options, &|_| ());
-    let outcome = outcomes.first().ok_or("nothing was run")?;
+    let outcome = suite::run_alone(item);
     if !matches!(outcome.verdict, Verdict::Passed) {
         let id = item.full_id();
         let folder = item.subject.bin_dir.display();
         return Err(format!("{id} {folder}: {:?}", outcome.verdict));
     }
-    Ok(outcome.readings.clone())
+    Ok(outcome.readings)
 }
 
 fn newest(options: &Run, profile: &Profile, folder: &Path) -> Option<Item> {

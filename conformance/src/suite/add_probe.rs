@@ -33,7 +33,7 @@ impl AddProbe {
         Self(closed)
     }
 
-    /// Why the case need not be run.
+    /// The reason for which the case need not be run.
     pub(super) fn reason(&self, item: &Item) -> Option<String> {
         if item.case.id == ADD_SUCCEEDS {
             return None;

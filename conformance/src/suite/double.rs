@@ -3,7 +3,7 @@
 
 use super::{
     failure::Failure,
-    stand_in::{self, Answer, Role, StandIn},
+    stand_in::{self, Answer, Role, StandIn, error_object},
 };
 use cni_types::Command;
 use serde::{Deserialize, Serialize};
@@ -56,12 +56,9 @@ impl Reply {
     /// A failure with an error object.
     #[must_use]
     pub fn error(code: u32, msg: &str) -> Self {
-        let stdout =
-            serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
         Self {
             status: 1,
-            stdout,
-            ..Self::default()
+            ..Self::success(error_object(code, msg))
         }
     }
 

@@ -1,11 +1,11 @@
-//! Why a case did not pass.
+//! The reasons for which a case did not pass.
 
 use cni_net::NetError;
 use sandbox::{Mismatch, RunError};
 use serde_json::Value;
 use std::{fmt::Display, io};
 
-/// Why a case did not pass.
+/// The reason for which a case did not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The plugin did something else than the rule wants.

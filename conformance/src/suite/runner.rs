@@ -12,6 +12,7 @@ use super::{
     plan::Item,
 };
 use std::{
+    slice,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -83,6 +84,16 @@ pub fn run(
     let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     error_codes::check(items, &mut outcomes);
     outcomes
+}
+
+/// Runs one item alone, without progress and without the details for `explain`. The process must
+/// have entered the sandbox ([`sandbox::enter`]).
+#[must_use]
+pub fn run_alone(item: &Item) -> Outcome {
+    let items = slice::from_ref(item);
+    let mut outcome = on_own_host(item, &AddProbe::of(items), false);
+    error_codes::check(items, slice::from_mut(&mut outcome));
+    outcome
 }
 
 /// Runs a case on a thread of its own, since a thread becomes a host once and for all.

@@ -172,6 +172,11 @@ impl Call {
     }
 }
 
+/// Returns the text of an error object (spec section 5).
+pub(super) fn error_object(code: u32, msg: &str) -> String {
+    serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string()
+}
+
 /// The answer of a plugin.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
@@ -196,11 +201,9 @@ impl Answer {
     /// A failure with an error object.
     #[must_use]
     pub fn error(code: u32, msg: &str) -> Self {
-        let stdout =
-            serde_json::json!({"cniVersion": "1.1.0", "code": code, "msg": msg}).to_string();
         Self {
             status: 1,
-            ..Self::success(stdout)
+            ..Self::success(error_object(code, msg))
         }
     }
 

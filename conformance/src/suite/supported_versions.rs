@@ -19,7 +19,7 @@ static KNOWN: Mutex<BTreeMap<PathBuf, Answer>> = Mutex::new(BTreeMap::new());
 struct Answer {
     /// The `supportedVersions` of VERSION; `None` if the plugin gives no list. Cases find out then.
     versions: Option<Vec<String>>,
-    /// Why the plugin cannot be started.
+    /// The reason for which the plugin cannot be started.
     startup_error: Option<String>,
 }
 

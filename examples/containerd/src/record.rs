@@ -69,7 +69,8 @@ pub fn run(program: &Path) -> io::Result<ExitCode> {
     let mut stdin = Vec::new();
     io::stdin().read_to_end(&mut stdin)?;
 
-    let (began, clock) = (now(), Instant::now());
+    let began = now();
+    let clock = Instant::now();
     let mut child = Command::new(folder.join("plugins").join(plugin))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

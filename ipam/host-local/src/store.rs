@@ -160,7 +160,8 @@ impl<'a> Store<'a> {
     pub(crate) fn require_usable(&self) -> Result<(), Error> {
         let folder = self.data_dir.join(&self.network);
         let unusable = |path: &Path, why: &dyn std::fmt::Display| {
-            let (folder, path) = (folder.display(), path.display());
+            let folder = folder.display();
+            let path = path.display();
             Error::new(
                 Code::UNAVAILABLE,
                 format!("data directory {folder} cannot be used: {path}: {why}"),

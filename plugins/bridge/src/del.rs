@@ -22,10 +22,15 @@ use cni_types::{AttachmentId, Call, Detachment, Error};
 /// stay reserved as long as a link may be left.
 pub(crate) fn del(call: &Call, detachment: &Detachment) -> Result<(), Error> {
     let id = detachment.id(&call.network);
+    // Without a valid one, only the addresses cannot be freed.
+    let config = CleanupConfig::of(call);
     del::remove(
-        || remove_rules(call, detachment, id),
-        || remove_links(call, detachment, id),
-        || ipam::del(call, CleanupConfig::of(call)?.ipam.as_deref()),
+        || remove_rules(call, detachment, id, config.as_ref().ok()),
+        || remove_links(call, detachment, id, config.as_ref().ok()),
+        || {
+            let config = config.as_ref().map_err(Error::clone)?;
+            ipam::del(call, config.ipam.as_deref())
+        },
     )
 }
 
@@ -36,13 +41,14 @@ fn remove_rules(
     call: &Call,
     detachment: &Detachment,
     id: AttachmentId<'_>,
+    config: Option<&CleanupConfig>,
 ) -> Result<Option<Nft>, Error> {
     let mut nft = Nft::open_if_there()?;
-    let tables = match CleanupConfig::of(call).map(|config| config.masquerade) {
+    let tables = match config {
         // Listing the legacy tables takes the longer, the more rules others have there; without
         // ipMasq there are none of this attachment.
-        Ok(masquerade) => masquerade.map_or(Tables::Nft, Backend::tables),
-        Err(_) => Tables::All,
+        Some(config) => config.masquerade.map_or(Tables::Nft, Backend::tables),
+        None => Tables::All,
     };
     let masquerade = Masquerade::new(NAME, call).remove(nft.as_mut(), detachment, tables);
     let spoof_check = nft
@@ -52,14 +58,15 @@ fn remove_rules(
 }
 
 /// Removes the pair, and the host's neighbour entries of the container's addresses.
-fn remove_links(call: &Call, detachment: &Detachment, id: AttachmentId<'_>) -> Result<(), Error> {
+fn remove_links(
+    call: &Call,
+    detachment: &Detachment,
+    id: AttachmentId<'_>,
+    config: Option<&CleanupConfig>,
+) -> Result<(), Error> {
     let removed = remove_pair(call, detachment, id);
-    if let Ok(CleanupConfig {
-        gateway_interface: Some(interface),
-        ..
-    }) = CleanupConfig::of(call)
-    {
-        forget_neighbours(call, &interface);
+    if let Some(interface) = config.and_then(|config| config.gateway_interface.as_ref()) {
+        forget_neighbours(call, interface);
     }
     removed
 }

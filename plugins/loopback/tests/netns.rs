@@ -84,7 +84,8 @@ fn is_up(pod: &Pod) -> bool {
 }
 
 fn add_sets_lo_up_in_the_pod_alone(host: &Host) {
-    let (pod, other) = (host.pod("a"), host.pod("b"));
+    let pod = host.pod("a");
+    let other = host.pod("b");
     let before = host.state(&[&other]);
     assert!(!is_up(&pod));
     loopback(host, Command::Add, &pod).run().success();
@@ -240,7 +241,8 @@ fn a_second_loopback_address_is_not_reported(host: &Host) {
     let pod = host.pod("a");
     loopback(host, Command::Add, &pod).run().success();
     pod.inside(|| {
-        let (mut batch, lo) = (Batch::new(), IfName::parse("lo").unwrap());
+        let mut batch = Batch::new();
+        let lo = IfName::parse("lo").unwrap();
         batch.create_address(
             LinkRef::new(1, &lo),
             "127.0.0.53/32".parse().unwrap(),
@@ -281,7 +283,8 @@ fn interface_arguments_and_path_do_not_matter(host: &Host) {
 }
 
 fn add_refuses_what_is_no_namespace(host: &Host) {
-    let (pod, file) = (host.pod("a"), host.file("plain", "x"));
+    let pod = host.pod("a");
+    let file = host.file("plain", "x");
     for path in [
         Path::new("/run/netns/missing"),
         &file,
@@ -303,7 +306,8 @@ fn add_refuses_what_is_no_namespace(host: &Host) {
 const OWN: [&str; 2] = ["/proc/self/ns/net", "/proc/thread-self/ns/net"];
 
 fn the_callers_own_namespace_is_refused_by_add(host: &Host) {
-    let (pod, before) = (host.pod("a"), host.state(&[]));
+    let pod = host.pod("a");
+    let before = host.state(&[]);
     for path in OWN {
         let outcome = loopback(host, Command::Add, &pod).netns(path).run();
         // `error` and `json` read exactly one document.
@@ -317,7 +321,8 @@ fn the_callers_own_namespace_is_refused_by_add(host: &Host) {
 }
 
 fn the_callers_own_namespace_is_left_alone_by_del(host: &Host) {
-    let (pod, before) = (host.pod("a"), host.state(&[]));
+    let pod = host.pod("a");
+    let before = host.state(&[]);
     assert!(lo().up);
     for path in OWN {
         loopback(host, Command::Del, &pod)
@@ -364,7 +369,8 @@ fn the_callers_own_namespace_is_used_when_that_is_meant(host: &Host) {
 }
 
 fn del_sets_lo_down(host: &Host) {
-    let (pod, before) = (host.pod("a"), host.state(&[]));
+    let pod = host.pod("a");
+    let before = host.state(&[]);
     for version in VERSIONS {
         loopback(host, Command::Add, &pod)
             .conf(conf(version))
@@ -381,7 +387,8 @@ fn del_sets_lo_down(host: &Host) {
 }
 
 fn del_succeeds_whatever_is_left_of_the_pod(host: &Host) {
-    let (pod, file) = (host.pod("a"), host.file("plain", "x"));
+    let pod = host.pod("a");
+    let file = host.file("plain", "x");
     loopback(host, Command::Add, &pod).run().success();
     let before = host.state(&[]);
     pod.remove();
@@ -603,7 +610,8 @@ fn bridge_and_loopback_may_add_to_one_pod_at_once(host: &Host) {
         "ipam": ipam,
     });
     for number in 0..5 {
-        let (pod, id) = (host.pod(&format!("p{number}")), format!("c{number}"));
+        let pod = host.pod(&format!("p{number}"));
+        let id = format!("c{number}");
         let runs = [
             loopback(host, Command::Add, &pod).container(&id),
             host.plugin("bridge", Command::Add)

@@ -80,7 +80,8 @@ pub(crate) fn configurations(host: &Host, page: &mut Page) {
 }
 
 pub(crate) fn surroundings(host: &Host, page: &mut Page) {
-    let (pod, other) = (host.pod("b"), host.pod("c"));
+    let pod = host.pod("b");
+    let other = host.pod("c");
     let add = |pod: &Pod, keys: Value| request(host, Command::Add, keys).pod(pod);
     page.sees(add(&pod, json!({"bridge": "lo"})));
     page.sees(add(&pod, json!({})).ifname("eth%d"));
@@ -128,7 +129,8 @@ pub(crate) fn delegates(host: &Host, page: &mut Page) {
 }
 
 pub(crate) fn chains(host: &Host, page: &mut Page) {
-    let (pod, other) = (host.pod("e"), host.pod("f"));
+    let pod = host.pod("e");
+    let other = host.pod("f");
     let added = request(host, Command::Add, json!({"bridge": "br1"}))
         .pod(&pod)
         .container("e")

@@ -1,6 +1,7 @@
 //! The messages of a transaction, byte by byte.
 
 use super::*;
+use crate::netlink::testing::attribute;
 use crate::nft::{
     expr::{Expr, Extension, Verdict},
     message::HEADER_LEN,
@@ -31,14 +32,6 @@ fn encoded(fill: impl FnOnce(&mut Transaction)) -> Vec<(u16, u8, Vec<u8>)> {
         .into_iter()
         .map(encode)
         .collect()
-}
-
-/// Returns a `struct nlattr` with its padding.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap();
-    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 const NESTED: u16 = 0x8000;

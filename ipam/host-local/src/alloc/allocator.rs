@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_refusal_has_the_reference_s_text() {
-        let (none, own) = (Taken::default(), taken(&["10.0.0.4"]));
+        let none = Taken::default();
+        let own = taken(&["10.0.0.4"]);
         for (wanted, taken, text) in [
             (
                 exactly("10.0.0.1"),

@@ -170,7 +170,8 @@ mod tests {
     proptest! {
         #[test]
         fn subtraction_undoes_addition(a: u128, b: u128) {
-            let (a, b) = (Count::from(a), Count::from(b));
+            let a = Count::from(a);
+            let b = Count::from(b);
             let sum = a + b;
             prop_assert!(sum >= a && sum >= b);
             prop_assert_eq!((sum.saturating_sub(a), sum.saturating_sub(b)), (b, a));

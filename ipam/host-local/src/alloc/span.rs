@@ -255,7 +255,8 @@ mod tests {
     proptest! {
         #[test]
         fn spans_have_the_addresses_that_they_are_made_of(given in few_spans(), holes in few_spans(), part in few_spans()) {
-            let (spans, gaps) = (Spans::from_iter(given.clone()), Spans::from_iter(holes.clone()));
+            let spans = Spans::from_iter(given.clone());
+            let gaps = Spans::from_iter(holes.clone());
             let left = spans.without(&gaps);
             for address in (0..60).map(v6) {
                 let is_in = |list: &[Span]| list.iter().filter(|span| span.contains(address)).count();

@@ -30,7 +30,8 @@ pub(super) fn require_room_on_disk(folder: &Path) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(e) => {
-                let (folder, path) = (folder.display(), path.display());
+                let folder = folder.display();
+                let path = path.display();
                 let msg = format!("data directory {folder} cannot be used: {path}: {e}");
                 return Err(Error::new(Code::UNAVAILABLE, msg));
             }

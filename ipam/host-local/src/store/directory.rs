@@ -277,7 +277,8 @@ mod tests {
     fn a_file_that_another_put_in_place_is_never_linked() {
         let path = std::env::temp_dir().join(format!("host-local-{}-link", std::process::id()));
         let directory = Directory::ensure(&path).unwrap();
-        let (staged, name) = (OsStr::new("staged"), OsStr::new("name"));
+        let staged = OsStr::new("staged");
+        let name = OsStr::new("name");
         let file = directory.open_file(staged, Access::Create).unwrap();
         fs::write(path.join("staged"), "ours").unwrap();
         fs::hard_link(path.join("staged"), path.join("aside")).unwrap();

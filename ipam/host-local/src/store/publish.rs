@@ -294,7 +294,8 @@ mod tests {
         ] {
             let scratch = Scratch::new(&format!("lies-{kind:?}"));
             let locked = scratch.locked();
-            let (name, content) = (OsStr::new("10.0.0.2"), record::content(attachment("c1")));
+            let name = OsStr::new("10.0.0.2");
+            let content = record::content(attachment("c1"));
             let address = address("10.0.0.2");
             let draft = Draft {
                 address,
@@ -302,7 +303,8 @@ mod tests {
                 content: content.as_bytes(),
                 origin: None,
             };
-            let (data, records) = (&locked.folder().data, &locked.folder().records);
+            let data = &locked.folder().data;
+            let records = &locked.folder().records;
             let staged = OsStr::new("staged");
             let publish = |does: bool| {
                 locked.publish_staged(data, staged, draft, &|file| {

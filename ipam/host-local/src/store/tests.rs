@@ -251,7 +251,8 @@ fn a_garbled_last_reserved_address_counts_as_none() {
 #[test]
 fn the_lock_excludes_a_second_writer_until_it_is_released() {
     let scratch = Scratch::new("lock");
-    let (first, second) = (scratch.store(), scratch.store());
+    let first = scratch.store();
+    let second = scratch.store();
     let locked = first.create_and_lock(TIMEOUT).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {

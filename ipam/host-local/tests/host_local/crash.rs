@@ -224,7 +224,8 @@ fn what_a_killed_process_left_goes_with_the_next_del_or_gc() {
 #[test]
 fn a_record_that_cannot_be_read_is_reported_by_del_and_gc_and_given_to_nobody() {
     use std::os::unix::fs::{PermissionsExt, chown};
-    let (data, elsewhere) = (DataDir::new(), DataDir::new());
+    let data = DataDir::new();
+    let elsewhere = DataDir::new();
     let set = || json!({"ranges": [[{"subnet": "10.0.0.0/24"}]]});
     for (address, id) in [("10.0.0.2", "c1"), ("10.0.0.3", "c1"), ("10.0.0.4", "c2")] {
         data.seed(address, &format!("{id}\r\neth0"));
@@ -323,7 +324,8 @@ fn with_too_few_descriptors_a_request_fails_whole_and_leaves_nothing() {
         request.answer(request.spawn_as(program))
     };
     let both = [("10.0.0.2", "c1\r\neth0"), ("fd00::2", "c1\r\neth0")];
-    let (mut failed, mut served) = (0, 0);
+    let mut failed = 0;
+    let mut served = 0;
     for limit in 3..24 {
         let answer = request("ADD", limit);
         if answer.succeeded() {
@@ -383,7 +385,8 @@ fn is_root() -> bool {
 #[test]
 fn a_directory_of_somebody_else_is_an_error_that_says_so() {
     use std::os::unix::fs::PermissionsExt;
-    let (data, elsewhere) = (DataDir::new(), DataDir::new());
+    let data = DataDir::new();
+    let elsewhere = DataDir::new();
     data.seed("10.0.0.2", "c1\r\neth0");
     let program = || somebody_else(&elsewhere);
     let set_mode = |mode| {

@@ -84,7 +84,8 @@ fn two() -> Value {
 
 #[test]
 fn an_attachment_that_asks_again_after_a_reboot_gets_the_same_address() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     let ipam = || json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]});
     for (id, wanted) in [("c1", "10.0.0.2/24"), ("c2", "10.0.0.3/24")] {
         assert_eq!(machine.add(&data, id, ipam()), Ok(wanted.into()));
@@ -105,7 +106,8 @@ fn an_attachment_that_asks_again_after_a_reboot_gets_the_same_address() {
 
 #[test]
 fn a_full_pool_gives_away_what_an_earlier_boot_left_oldest_first_and_nothing_else() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     for id in ["c1", "c2"] {
         machine.add(&data, id, two()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -166,7 +168,8 @@ fn nothing_is_reclaimed_where_anything_is_uncertain() {
         }),
     ];
     for (reason, happen) in reasons {
-        let (machine, data) = (Machine::new(), DataDir::new());
+        let machine = Machine::new();
+        let data = DataDir::new();
         for id in ["c1", "c2"] {
             machine.add(&data, id, two()).unwrap();
         }
@@ -189,7 +192,8 @@ fn nothing_is_reclaimed_where_anything_is_uncertain() {
 
 #[test]
 fn no_address_of_a_clone_with_the_same_machine_id_is_taken() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     for id in ["c1", "c2"] {
         machine.add(&data, id, two()).unwrap();
     }
@@ -219,7 +223,8 @@ fn no_address_of_a_clone_with_the_same_machine_id_is_taken() {
 
 #[test]
 fn gc_without_a_list_frees_what_an_earlier_boot_left_and_no_more() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     machine.add(&data, "c1", two()).unwrap();
     machine.boots(2);
     machine.add(&data, "c2", two()).unwrap();
@@ -237,7 +242,8 @@ fn gc_without_a_list_frees_what_an_earlier_boot_left_and_no_more() {
 
 #[test]
 fn a_requested_address_of_an_earlier_boot_is_given_away() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     machine.add(&data, "c1", two()).unwrap();
     let request = Request::new("ADD", &data, two())
         .of("c2")
@@ -262,7 +268,8 @@ fn a_requested_address_of_an_earlier_boot_is_given_away() {
 
 #[test]
 fn a_failed_add_after_a_reboot_leaves_the_earlier_record_as_it_was() {
-    let (machine, data) = (Machine::new(), DataDir::new());
+    let machine = Machine::new();
+    let data = DataDir::new();
     let sets =
         |second: &str| json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": second}]]});
     machine

@@ -53,7 +53,8 @@ fn gc(data: &DataDir, valid: Value) -> Request {
 /// Kills `command` of container c1 before its system call `n`; c0 lives, and holds .2. Returns
 /// true if it was killed.
 fn kill_and_go_on(command: &'static str, n: usize, then: Then) -> bool {
-    let (data, files) = (DataDir::new(), DataDir::new());
+    let data = DataDir::new();
+    let files = DataDir::new();
     Request::new("ADD", &data, ipam()).of("c0").run().success();
     if command != "ADD" {
         Request::new("ADD", &data, ipam()).run().success();

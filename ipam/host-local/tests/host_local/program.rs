@@ -188,7 +188,8 @@ impl Request {
 
     /// As [`Self::answer`], of a program that somebody else has waited for.
     pub(crate) fn answer_of(&self, child: Child, status: ExitStatus) -> Answer {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         child.stdout.unwrap().read_to_end(&mut stdout).unwrap();
         child.stderr.unwrap().read_to_end(&mut stderr).unwrap();
         Answer {

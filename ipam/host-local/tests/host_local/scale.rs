@@ -92,7 +92,8 @@ fn the_last_free_address_of_a_16_costs_little_more_than_the_first() {
     let few = traced::run(&Request::new("ADD", &empty, ipam()), None);
     let many = traced::run(&Request::new("ADD", &data, ipam()), None);
     assert_eq!(many.answer.addresses(), ["10.1.0.7/16"]);
-    let (few, many) = (few.system_calls, many.system_calls);
+    let few = few.system_calls;
+    let many = many.system_calls;
     assert!(
         many * 2 <= few * 3,
         "{few} system calls at 0 records, {many} at 65,532"

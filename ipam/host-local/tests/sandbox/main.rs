@@ -332,8 +332,10 @@ fn a_network_s_folder_may_be_a_mount_point(_: &Host) {
         mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     };
     for is_other_file_system in [true, false] {
-        let (data, other) = (DataDir::new(), Disk::new("size=1m"));
-        let (folder, elsewhere) = (data.path().join("n"), data.path().join("elsewhere"));
+        let data = DataDir::new();
+        let other = Disk::new("size=1m");
+        let folder = data.path().join("n");
+        let elsewhere = data.path().join("elsewhere");
         [&folder, &elsewhere]
             .iter()
             .for_each(|path| fs::create_dir(path).unwrap());

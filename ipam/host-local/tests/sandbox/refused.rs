@@ -188,7 +188,8 @@ pub(crate) fn without_getrandom_or_poll_there_is_one_document_and_nothing_is_lef
             // Only the plugin is without them: std waits for its answer by poll(2).
             let child = refusing(&refused, || request.spawn());
             let answer = request.answer(child);
-            let (succeeded, stdout) = (answer.succeeded(), answer.stdout());
+            let succeeded = answer.succeeded();
+            let stdout = answer.stdout();
             let document = serde_json::from_str::<serde_json::Value>(&stdout);
             let is_sound = match document {
                 Ok(document) => succeeded == document.get("code").is_none(),

@@ -46,7 +46,8 @@ impl Dice {
 pub(crate) fn the_reference_and_ours_take_turns(_: &Host) {
     let programs = [ours(), reference(VERSIONS[0]), reference(VERSIONS[1])];
     for seed in 0..6 {
-        let (data, mut dice) = (DataDir::new(), Dice(seed));
+        let data = DataDir::new();
+        let mut dice = Dice(seed);
         let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for _ in 0..80 {
             let id = format!("c{}", dice.throw(16));

@@ -252,7 +252,8 @@ fn calls_of_add(attachment: &Attachment<'_>, context: &Context<'_>) -> Result<us
 }
 
 fn nothing_is_left_after(context: &Context<'_>, signal: Signal) -> Result<(), Failure> {
-    let (attachment, other) = (context.attachment("c1")?, context.attachment("c2")?);
+    let attachment = context.attachment("c1")?;
+    let other = context.attachment("c2")?;
     let before_all = context.state()?;
     let calls = calls_of_add(&attachment, context)?;
     at_many_points(context, calls, &|before| {
